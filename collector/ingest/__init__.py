@@ -1,0 +1,1 @@
+"""From datagrams to batches: the wire, the streams' marks, and the socket they come through."""

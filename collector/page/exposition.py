@@ -1,0 +1,101 @@
+"""Metric families as text: the one place that knows the exposition formats.
+
+Sources: Prometheus text format 0.0.4 (prometheus.io/docs/instrumenting/exposition_formats) and OpenMetrics 1.0
+(github.com/prometheus/OpenMetrics). Sample lines are the same bytes in both, so whoever makes a family renders its
+lines once; only the headers differ and are written here.
+
+Rules:
+- A family's lines are contiguous: families of one name, from several sources, are joined under the first one's header.
+- An OpenMetrics counter is named without ``_total`` in its header; a counter whose name lacks the suffix (as
+  nginx-prometheus-exporter's) is ``unknown`` there, its name unchanged.
+- ``le`` is written as prometheus-client writes it (``1.0``).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+MetricType = Literal["counter", "gauge", "histogram", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricFamily:
+    """One metric family, its sample lines already rendered.
+
+    ``name`` is the name in the text format (a counter's with ``_total``). Each chunk of ``lines`` holds whole sample
+    lines, UTF-8, each ended by a newline.
+    """
+
+    name: str
+    type: MetricType
+    help: str
+    lines: Sequence[bytes]
+
+
+def escape_label(value: str) -> str:
+    """Escape a label value: backslash, double quote and newline."""
+    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+
+
+def _escape_help(text: str, openmetrics: bool) -> str:
+    escaped = text.replace("\\", r"\\").replace("\n", r"\n")
+    return escaped.replace('"', r"\"") if openmetrics else escaped
+
+
+def label_block(labels: Mapping[str, str]) -> str:
+    """``{a="1",b="2"}``, or the empty string without labels."""
+    if not labels:
+        return ""
+    return "{" + ",".join(f'{name}="{escape_label(value)}"' for name, value in labels.items()) + "}"
+
+
+def number(value: float) -> str:
+    """A sample value: integers without a fraction, floats as the shortest text that reads back the same."""
+    if isinstance(value, int):
+        return str(value)
+    if value != value:
+        return "NaN"
+    if value in (float("inf"), float("-inf")):
+        return "+Inf" if value > 0 else "-Inf"
+    return repr(value)
+
+
+def sample(name: str, labels: Mapping[str, str], value: float) -> bytes:
+    """One sample line."""
+    return f"{name}{label_block(labels)} {number(value)}\n".encode()
+
+
+def join(families: Iterable[MetricFamily]) -> list[MetricFamily]:
+    """Families of one name become one, in the order of first appearance; the first one's type and help hold."""
+    joined: dict[str, MetricFamily] = {}
+    for family in families:
+        first = joined.get(family.name)
+        if first is None:
+            joined[family.name] = family
+        else:
+            joined[family.name] = MetricFamily(first.name, first.type, first.help, [*first.lines, *family.lines])
+    return list(joined.values())
+
+
+def _header(family: MetricFamily, openmetrics: bool) -> bytes:
+    name, kind = family.name, str(family.type)
+    if openmetrics and kind == "counter":
+        if name.endswith("_total"):
+            name = name.removesuffix("_total")
+        else:
+            kind = "unknown"
+    if not openmetrics and kind == "unknown":
+        kind = "untyped"
+    return f"# HELP {name} {_escape_help(family.help, openmetrics)}\n# TYPE {name} {kind}\n".encode()
+
+
+def render(families: Iterable[MetricFamily], *, openmetrics: bool) -> bytes:
+    """The page: every family that has lines, with its header; OpenMetrics ends with ``# EOF``."""
+    chunks: list[bytes] = []
+    for family in join(families):
+        if family.lines:
+            chunks.append(_header(family, openmetrics))
+            chunks.extend(family.lines)
+    if openmetrics:
+        chunks.append(b"# EOF\n")
+    return b"".join(chunks)

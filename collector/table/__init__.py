@@ -1,0 +1,1 @@
+"""All rows of all families: what the batches add up to."""

@@ -1,0 +1,1 @@
+"""HTTP: the page, health, and a landing page."""
