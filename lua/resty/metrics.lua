@@ -1,0 +1,162 @@
+-- resty-metrics: counts nginx's requests in the worker and sends the sums to the collector.
+--
+--     log_by_lua_file .../resty/metrics/hook.lua;               the drop-in include does this
+--     log_by_lua_block { require("resty.metrics").log() }       in a hook of your own
+--     init_worker_by_lua_block { require("resty.metrics").init_worker() }    heartbeats before the first request
+--
+-- Nothing here throws: in a request an error of ours is ours alone.
+
+local process = require "resty.metrics.process"
+
+local ngx = ngx
+local log, ERR, WARN = ngx.log, ngx.ERR, ngx.WARN
+local pcall, tostring = pcall, tostring
+
+local _M = { _VERSION = "0.1.0" }
+
+-- The oldest that the module is written for: OpenResty 1.21.4.1.
+local OLDEST_NGX_LUA = 10021
+local OLDEST_LUAJIT = 20100
+
+local settings, worker, requests, count
+local disabled = false
+local checked_variables = false
+
+local function refuse(text)
+    disabled = true
+    log(ERR, "resty-metrics is off in this worker: ", text)
+    return nil, text
+end
+
+-- Loads the rest, once it is known that it can work. Returns true, or nil and why.
+local function load()
+    if jit == nil or jit.version_num < OLDEST_LUAJIT or ngx.config.ngx_lua_version < OLDEST_NGX_LUA then
+        return refuse("it needs OpenResty 1.21.4.1, or lua-nginx-module 0.10.21 with LuaJIT 2.1, or later")
+    end
+    require "resty.core"
+    settings = require "resty.metrics.settings"
+    requests = require "resty.metrics.requests"
+    worker = require "resty.metrics.worker"
+    require("resty.metrics.heartbeat").version = _M._VERSION
+    count = requests.count
+    return true
+end
+
+local function start(socket, buckets)
+    if not process.first_time("RESTY_METRICS_WORKER") then
+        disabled = true
+        if process.first_time("RESTY_METRICS_CODE_CACHE") then
+            log(ERR, "resty-metrics is off: it cannot work with lua_code_cache off, where nothing lasts longer ",
+                "than a request; remove that line")
+        end
+        return nil
+    end
+    local ok, loaded, why = pcall(load)
+    if not ok then
+        return refuse(tostring(loaded))
+    elseif not loaded then
+        return nil, why
+    end
+    local chosen, err = settings.read(socket, buckets)
+    if err then
+        log(ERR, "resty-metrics: ", err, "; the default buckets are used")
+    end
+    _M.settings = chosen
+    local started, reason = worker.start(chosen)
+    if not started then
+        return refuse(reason)
+    end
+    if err then
+        worker.fault("buckets", err)
+    end
+    if not require("resty.metrics.spool").present() then
+        log(WARN, "resty-metrics: lua_shared_dict resty_metrics_spool is not declared: ",
+            "what is not acknowledged when a worker ends will be lost; the include declares it")
+    end
+    return true
+end
+
+local function check_variables()
+    checked_variables = true
+    local socket, buckets = ngx.var.resty_metrics_socket, ngx.var.resty_metrics_buckets
+    local stated = settings.read(socket, buckets)
+    if stated.socket ~= _M.settings.socket or stated.buckets ~= _M.settings.buckets then
+        worker.fault("settings", "init_worker states socket " .. _M.settings.socket .. " and buckets " ..
+            _M.settings.buckets .. ", but nginx's configuration socket " .. stated.socket .. " and buckets " ..
+            stated.buckets .. "; those of init_worker hold: make them equal")
+    end
+end
+
+-- What a request does only at first, or only while the worker goes away.
+local function rare()
+    if disabled then
+        return false
+    end
+    if not worker or not worker.started then
+        if not start(ngx.var.resty_metrics_socket, ngx.var.resty_metrics_buckets) then
+            return false
+        end
+        checked_variables = true
+    elseif not checked_variables then
+        check_variables()
+    end
+    return true
+end
+
+local function after()
+    if not worker.timer_running and not worker.exiting then
+        worker.start_timer()
+    end
+    if worker.exiting and not worker.draining then
+        worker.start_drainer()
+    end
+end
+
+local function log_request()
+    if ngx.is_subrequest or not (checked_variables or rare()) then
+        return
+    end
+    count()
+    if worker.exiting or not worker.timer_running then
+        after()
+    end
+end
+
+local function failed(err)
+    if worker and worker.started then
+        worker.fault("internal", "an error in the module itself, please report it: " .. tostring(err))
+    elseif not disabled then
+        refuse(tostring(err))
+    end
+end
+
+-- Counts the request that ends. For log_by_lua*.
+function _M.log()
+    local ok, err = pcall(log_request)
+    if not ok then
+        failed(err)
+    end
+end
+
+-- Counts a request to one of our own status locations as ended, and makes no row of it. For log_by_lua*.
+function _M.log_status_page()
+    local ok, usable = pcall(rare)
+    if ok and usable then
+        requests.ended[0] = requests.ended[0] + 1
+    end
+end
+
+-- Starts the worker's timer before its first request. For init_worker_by_lua*.
+-- options: {socket = path, buckets = "0.005 0.01 ..."}, the same as in the include; nil for the defaults.
+function _M.init_worker(options)
+    options = options or {}
+    if ngx.worker.id() == nil then
+        return  -- a cache manager or privileged agent: it serves no requests
+    end
+    local ok, err = pcall(start, options.socket, options.buckets)
+    if not ok then
+        failed(err)
+    end
+end
+
+return _M

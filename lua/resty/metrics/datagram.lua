@@ -1,0 +1,198 @@
+-- Datagrams and answers, byte by byte, as docs/wire.md has them. Pure: memory in, memory out.
+
+local ffi = require "ffi"
+local bit = require "bit"
+local encode = require "resty.metrics.encode"
+local decode = require "resty.metrics.decode"
+local rows = require "resty.metrics.rows"
+
+local band = bit.band
+local copy, ffi_string = ffi.copy, ffi.string
+local u16, u64, put_string = encode.u16, encode.u64, encode.string
+
+local HEADER_BYTES = 48
+local STREAM_AT, BIRTH_AT, SEQUENCE_AT, BASE_AT = 8, 24, 32, 40
+local ANSWER_BYTES = 40
+local MAX_BYTES = 61440      -- a datagram, 60 KiB
+local MIN_BYTES = 4096       -- EMSGSIZE does not halve the cut below this
+local CLOCK_ROWS = 15        -- the clock is read each 16 rows: a mask
+local MAX_ROWS = 65535       -- what the patched array16 can hold
+
+local TWO_32 = 2 ^ 32
+
+local bytes_type = ffi.typeof("uint8_t[?]")
+-- A single row may be longer than what is left: the buffer has room for the longest row behind the limit.
+local buffer = ffi.new("uint8_t[?]", MAX_BYTES + 16384)
+
+local _M = {
+    HEADER_BYTES = HEADER_BYTES,
+    ANSWER_BYTES = ANSWER_BYTES,
+    MAX_BYTES = MAX_BYTES,
+    MIN_BYTES = MIN_BYTES,
+    KIND = { batch = 1, heartbeat = 2, bye = 3, probe = 4 },
+    VERDICT = { [1] = "ack", [2] = "hold", [3] = "drop" },
+    REASON = {
+        [0] = "none", [1] = "version", [2] = "not_ready", [3] = "stream_cap", [4] = "uid",
+        [16] = "undecodable", [17] = "invalid",
+    },
+}
+
+-- stream: 16 bytes; birth: milliseconds; returns the offset behind the header
+local function put_header(p, kind, stream, birth, sequence, base)
+    copy(p, "RSTM", 4)
+    p[4] = 1
+    p[5] = kind
+    p[6] = 0
+    p[7] = 0
+    copy(p + STREAM_AT, stream, 16)
+    u64(p, BIRTH_AT, birth)
+    u64(p, SEQUENCE_AT, sequence)
+    return u64(p, BASE_AT, base)
+end
+
+local function frozen(length, count)
+    local bytes = bytes_type(length)
+    copy(bytes, buffer, length)
+    return { bytes = bytes, length = length, rows = count }
+end
+
+-- Writes one family with its dirty rows until the limit or the end of time; nil where not even one row has room.
+local function put_family(family, at, limit, written, out_of_time)
+    local head = family.head_bytes
+    if family:dirty() == 0 or (written > 0 and at + #head + 3 + family:next_size() > limit) then
+        return at, 0
+    end
+    copy(buffer + at, head, #head)
+    at = at + #head
+    buffer[at] = 0xdc
+    local count_at = at + 1
+    at = at + 3
+    local count = 0
+    repeat
+        at = family:take(buffer, at)
+        count = count + 1
+    until family:dirty() == 0 or at + family:next_size() > limit or count == MAX_ROWS
+        or (band(count, CLOCK_ROWS) == 0 and out_of_time())
+    u16(buffer, count_at, count)
+    return at, count
+end
+
+-- Cuts one batch from the dirty rows of the families: {bytes, length, rows}, or nil where nothing is dirty.
+-- stream: {id, birth}; limit: bytes of the datagram; out_of_time(): true ends the batch early.
+function _M.batch(families, stream, sequence, base, limit, out_of_time)
+    local at = put_header(buffer, 1, stream.id, stream.birth, sequence, base)
+    at = put_string(buffer, encode.map(buffer, at, 1), "families")
+    buffer[at] = 0xdc
+    local families_at = at + 1
+    at = at + 3
+    local family_count, row_count = 0, 0
+    for i = 1, #families do
+        local count
+        at, count = put_family(families[i], at, limit, row_count, out_of_time)
+        if count > 0 then
+            family_count = family_count + 1
+            row_count = row_count + count
+            if at >= limit or out_of_time() then
+                break
+            end
+        end
+    end
+    if row_count == 0 then
+        return nil
+    end
+    u16(buffer, families_at, family_count)
+    return frozen(at, row_count)
+end
+
+-- A heartbeat; pairs_list as encode.pairs has it.
+function _M.heartbeat(stream, beat, base, pairs_list)
+    local at = put_header(buffer, 2, stream.id, stream.birth, beat, base)
+    return frozen(encode.pairs(buffer, at, pairs_list), 0)
+end
+
+function _M.bye(stream, last_sequence)
+    local at = put_header(buffer, 3, stream.id, stream.birth, last_sequence, last_sequence + 1)
+    return frozen(encode.map(buffer, at, 0), 0)
+end
+
+-- The one field that is written again at every send.
+function _M.set_base(batch, base)
+    u64(batch.bytes, BASE_AT, base)
+end
+
+local function u64_of(s, at)
+    local value = 0
+    for i = at, at + 7 do
+        value = value * 256 + s:byte(i)
+    end
+    return value
+end
+
+-- What a stream and its numbers were, from the bytes of a frozen batch: stream, birth, sequence, base, kept by the spool.
+function _M.read_header(s)
+    return {
+        stream = s:sub(STREAM_AT + 1, STREAM_AT + 16),
+        birth = u64_of(s, BIRTH_AT + 1),
+        sequence = u64_of(s, SEQUENCE_AT + 1),
+        base = u64_of(s, BASE_AT + 1),
+    }
+end
+
+-- A frozen batch as it was, from its bytes.
+function _M.thaw(s, count)
+    local bytes = bytes_type(#s)
+    copy(bytes, s, #s)
+    return { bytes = bytes, length = #s, rows = count }
+end
+
+-- The body of a batch as bytes (a Lua string).
+function _M.body(batch)
+    return ffi_string(batch.bytes + HEADER_BYTES, batch.length - HEADER_BYTES)
+end
+
+-- Adds the rows of a batch's body to the families that `family_of(shape)` gives for their shapes; returns how many rows.
+function _M.absorb(body, family_of)
+    local count = 0
+    for _, delta in ipairs(decode.value(body).families) do
+        local family = family_of(delta)
+        local labels = #delta.labels
+        for _, wire_row in ipairs(delta.rows) do
+            local values, numbers = {}, {}
+            for i = 1, labels do
+                values[i] = wire_row[i]
+            end
+            for i = labels + 1, #wire_row do
+                numbers[i - labels] = wire_row[i]
+            end
+            rows.add(family, values, numbers)
+            count = count + 1
+        end
+    end
+    return count
+end
+
+local function p64(p, at)
+    local high = p[at] * 16777216 + p[at + 1] * 65536 + p[at + 2] * 256 + p[at + 3]
+    return high * TWO_32 + p[at + 4] * 16777216 + p[at + 5] * 65536 + p[at + 6] * 256 + p[at + 7]
+end
+
+-- An answer of the collector: {verdict, reason, kind, stream, sequence, committed}; nil if it is none of ours.
+function _M.read_answer(p, length)
+    if length ~= ANSWER_BYTES or ffi_string(p, 4) ~= "RSTA" or p[4] ~= 1 then
+        return nil
+    end
+    local verdict = _M.VERDICT[p[5]]
+    if not verdict then
+        return nil
+    end
+    return {
+        verdict = verdict,
+        reason = _M.REASON[p[6]] or tostring(p[6]),
+        kind = p[7],
+        stream = ffi_string(p + 8, 16),
+        sequence = p64(p, 24),
+        committed = p64(p, 32),
+    }
+end
+
+return _M

@@ -1,0 +1,59 @@
+-- The heartbeat: what a worker is, absolute, last one wins. It also tells an idle worker whether its line is alive.
+
+local datagram = require "resty.metrics.datagram"
+local process = require "resty.metrics.process"
+
+local ngx = ngx
+local collectgarbage = collectgarbage
+
+local PERIOD_TICKS = 5
+
+local _M = { version = "unknown" }
+
+local beat, last_tick = 0, nil
+local master
+
+-- "<pid>-<start>": one master process, told apart from an earlier one with its pid (in a container always 1).
+-- It is read once: a worker that outlives its master would find another parent.
+function _M.master_label()
+    if not master then
+        master = process.master() or {}
+    end
+    return master.pid and (master.pid .. "-" .. master.birth) or "unknown"
+end
+
+-- hurry: something is unacked or unanswered, so each tick has a beat.
+function _M.due(tick, hurry)
+    return last_tick == nil or hurry or tick - last_tick >= PERIOD_TICKS
+end
+
+local function add(list, key, value)
+    if value ~= nil then
+        list[#list + 1] = key
+        list[#list + 1] = value
+    end
+end
+
+function _M.make(stream, unacked_batches, unacked_bytes, row_count, tick)
+    beat, last_tick = beat + 1, tick
+    _M.master_label()
+    local list = {}
+    add(list, "module", _M.version)
+    add(list, "worker", ngx.worker.id())
+    add(list, "workers", ngx.worker.count())
+    add(list, "pid", process.pid())
+    add(list, "exiting", ngx.worker.exiting())
+    add(list, "master", master.pid and { "pid", master.pid, "birth", master.birth })
+    add(list, "nginx", process.stub_status())
+    add(list, "gauges", {
+        "lua_memory_bytes", collectgarbage("count") * 1024,
+        "unacked_batches", unacked_batches,
+        "unacked_bytes", unacked_bytes,
+        "timers_pending", ngx.timer.pending_count(),
+        "timers_running", ngx.timer.running_count(),
+        "rows", row_count,
+    })
+    return datagram.heartbeat(stream, beat, stream.base, list)
+end
+
+return _M

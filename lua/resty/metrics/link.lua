@@ -1,0 +1,144 @@
+-- The line to the collector: opening, reopening, and saying once what is wrong with it.
+--
+-- A connected sender follows the socket, not the path, and one who swallows datagrams gives no error: so the line is
+-- opened again on every error but EAGAIN and EMSGSIZE, and when nothing is heard for OVERDUE_TICKS after a send.
+-- When the pipe is broken nothing can be reported through it: then nginx's error log gets one line per change.
+
+local transport = require "resty.metrics.transport"
+local process = require "resty.metrics.process"
+local counters = require "resty.metrics.counters"
+
+local ngx = ngx
+local log, ERR, WARN = ngx.log, ngx.ERR, ngx.WARN
+local max, min = math.max, math.min
+local setmetatable = setmetatable
+
+local OVERDUE_TICKS = 2
+local RETRY_FIRST, RETRY_MOST = 1, 5  -- seconds
+
+local REMEDY = {
+    ENOENT = "no socket there: start the collector (resty-metrics serve), or set $resty_metrics_socket to its path",
+    ECONNREFUSED = "nobody listens on that socket: start the collector (resty-metrics serve)",
+    EACCES = "this user may not reach or write it: see --socket.mode, and the modes of the directories above",
+    EPROTOTYPE = "that is not a datagram socket, so not the collector's: see who made it",
+    EPERM = "that socket is connected to somebody else, so not the collector's: see who made it",
+    ack_overdue = "datagrams go out and nothing answers: the collector hangs, or another program has its socket",
+    uid = "the collector does not accept this user: start it with --socket.allow-uid",
+    version = "the collector does not know this version of the protocol: update it",
+    not_ready = "the collector is not ready yet",
+    stream_cap = "the collector has as many streams as it accepts",
+}
+
+local _M = {}
+local mt = { __index = _M }
+
+function _M.new(path)
+    return setmetatable({
+        path = path,
+        transport = nil,
+        backoff = 0,
+        retry_at = 0,
+        unanswered_tick = nil,  -- of the first send since something was last heard
+        said = "ok",
+    }, mt)
+end
+
+-- One line in the error log for each change of state.
+local function say(self, state, text)
+    if self.said == state then
+        return
+    end
+    self.said = state
+    if state == "ok" then
+        log(WARN, "resty-metrics: the collector at ", self.path, " answers again")
+    else
+        log(ERR, "resty-metrics: the collector at ", self.path, " cannot be reached: ", text, " (worker's uid ",
+            process.uid(), "); ", REMEDY[state] or "request metrics wait in this worker until it can", "; this is said once")
+    end
+end
+
+local function failed(self, reason, text, now)
+    counters.add("errors", reason)
+    self.backoff = min(max(self.backoff * 2, RETRY_FIRST), RETRY_MOST)
+    self.retry_at = now + self.backoff
+    say(self, reason, text)
+end
+
+-- Returns true when the line is open; opens it if it is time to try.
+function _M.open(self, now)
+    if not self.transport then
+        local made, err = transport.new(self.path)
+        if not made then
+            failed(self, "setup", err, now)
+            return false
+        end
+        self.transport = made
+    end
+    if self.transport:connected() then
+        return true
+    elseif now < self.retry_at then
+        return false
+    end
+    local ok, name, text = self.transport:connect()
+    if not ok then
+        failed(self, name, text, now)
+        return false
+    end
+    return true
+end
+
+function _M.is_open(self)
+    return self.transport ~= nil and self.transport:connected()
+end
+
+local function reopen(self, reason)
+    counters.add("reopens", reason)
+    self.transport:close()
+    self.unanswered_tick = nil
+end
+
+-- Sends a batch. Returns "sent", "again" (the queue is full), "too_large", or "broken": then the line has been closed.
+function _M.send(self, batch, tick)
+    local ok, name, text = self.transport:send(batch)
+    if ok then
+        self.unanswered_tick = self.unanswered_tick or tick
+        return "sent"
+    elseif name == "EAGAIN" then
+        self.unanswered_tick = self.unanswered_tick or tick
+        counters.add("errors", name)
+        return "again"
+    elseif name == "EMSGSIZE" then
+        counters.add("errors", name)
+        return "too_large"
+    end
+    counters.add("errors", name)
+    say(self, name, text)
+    reopen(self, name)
+    return "broken"
+end
+
+-- Closes a line on which nothing was heard for too long. Returns whether it did.
+function _M.close_if_overdue(self, tick)
+    if not self.unanswered_tick or tick - self.unanswered_tick <= OVERDUE_TICKS then
+        return false
+    end
+    say(self, "ack_overdue", "no answer")
+    reopen(self, "ack_overdue")
+    return true
+end
+
+-- An answer came: somebody who knows the protocol is there.
+function _M.heard(self, answer)
+    self.unanswered_tick = nil
+    self.backoff = 0
+    if answer.verdict == "ack" then
+        say(self, "ok")
+    elseif answer.verdict == "hold" then
+        say(self, answer.reason, "it holds our batches, reason " .. answer.reason)
+    else
+        log(ERR, "resty-metrics: the collector dropped a batch as ", answer.reason, ": its rows are lost; ",
+            "do the versions of the Lua module and the collector agree?")
+    end
+end
+
+return _M

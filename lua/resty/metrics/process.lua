@@ -1,0 +1,118 @@
+-- What a worker knows of its own process and of nginx: clocks, random bytes, its master, nginx's own counters.
+
+local ffi = require "ffi"
+
+local C = ffi.C
+local open, pcall, tonumber = io.open, pcall, tonumber
+
+ffi.cdef [[
+struct rm_timespec { long seconds; long nanoseconds; };
+int rm_clock_gettime(int clock, struct rm_timespec *time) __asm__("clock_gettime");
+int rm_getpid(void) __asm__("getpid");
+int rm_getppid(void) __asm__("getppid");
+uint32_t rm_geteuid(void) __asm__("geteuid");
+char *rm_getenv(const char *name) __asm__("getenv");
+int rm_setenv(const char *name, const char *value, int overwrite) __asm__("setenv");
+extern unsigned long *rm_stat_accepted __asm__("ngx_stat_accepted");
+extern unsigned long *rm_stat_handled __asm__("ngx_stat_handled");
+extern unsigned long *rm_stat_requests __asm__("ngx_stat_requests");
+extern unsigned long *rm_stat_active __asm__("ngx_stat_active");
+extern unsigned long *rm_stat_reading __asm__("ngx_stat_reading");
+extern unsigned long *rm_stat_writing __asm__("ngx_stat_writing");
+extern unsigned long *rm_stat_waiting __asm__("ngx_stat_waiting");
+]]
+
+local CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_THREAD_CPUTIME = 0, 1, 3
+local STATS = { "accepted", "handled", "requests", "active", "reading", "writing", "waiting" }
+
+local time = ffi.new("struct rm_timespec")
+
+local _M = {}
+
+local function clock(which)
+    C.rm_clock_gettime(which, time)
+    return tonumber(time.seconds) + tonumber(time.nanoseconds) * 1e-9
+end
+
+-- Seconds, from the kernel: ngx.now is cached for as long as a slice lasts.
+function _M.monotonic()
+    return clock(CLOCK_MONOTONIC)
+end
+
+function _M.thread_cpu()
+    return clock(CLOCK_THREAD_CPUTIME)
+end
+
+-- Milliseconds since the epoch.
+function _M.wall_ms()
+    return math.floor(clock(CLOCK_REALTIME) * 1000)
+end
+
+function _M.uid()
+    return tonumber(C.rm_geteuid())
+end
+
+function _M.pid()
+    return tonumber(C.rm_getpid())
+end
+
+-- Bytes from the kernel's generator; nil and why where it cannot be read.
+function _M.random(count)
+    local file, err = open("/dev/urandom", "rb")
+    if not file then
+        return nil, err
+    end
+    local bytes = file:read(count)
+    file:close()
+    if not bytes or #bytes ~= count then
+        return nil, "/dev/urandom gave too little"
+    end
+    return bytes
+end
+
+-- The master: its pid and its start in clock ticks since boot (proc_pid_stat(5), field 22); nil where it is gone.
+function _M.master()
+    local pid = tonumber(C.rm_getppid())
+    local file = open("/proc/" .. pid .. "/stat", "r")
+    if not file then
+        return nil
+    end
+    local line = file:read("*l")
+    file:close()
+    local fields = {}
+    for field in line:match("^.*%) (.*)$"):gmatch("%S+") do  -- the name in parentheses may hold anything
+        fields[#fields + 1] = field
+    end
+    return { pid = pid, birth = tonumber(fields[20]) }
+end
+
+-- Whether this is the first call with this mark in this process, by whichever Lua machine: with lua_code_cache off
+-- each request has its own, and the environment is the one memory that they share without a directive of nginx.
+function _M.first_time(mark)
+    local pid = tostring(_M.pid())
+    local value = C.rm_getenv(mark)
+    if value ~= nil and ffi.string(value) == pid then
+        return false
+    end
+    C.rm_setenv(mark, pid, 1)
+    return true
+end
+
+local function stat(name)
+    return tonumber(C["rm_stat_" .. name][0])
+end
+
+-- The numbers behind stub_status as ordered pairs for the wire; nil where nginx was built without them.
+function _M.stub_status()
+    local pairs_list = {}
+    for i = 1, #STATS do
+        local ok, value = pcall(stat, STATS[i])
+        if not ok then
+            return nil
+        end
+        pairs_list[2 * i - 1], pairs_list[2 * i] = STATS[i], value
+    end
+    return pairs_list
+end
+
+return _M

@@ -1,0 +1,210 @@
+-- The rows of one family, and which of them are dirty.
+--
+-- A row is an array of doubles: [0] says whether it is dirty, [1] is its number in the family, then come the numbers
+-- of the wire in their order, from FIRST. It is never freed, so who holds one may keep it.
+-- The dirty rows stand in a ring, each at most once; the ring is as large as the family, so it is never full.
+-- Adding to a row costs additions, and one store in the ring per flush: bounded whatever the traffic is.
+
+local ffi = require "ffi"
+local bit = require "bit"
+local encode = require "resty.metrics.encode"
+
+local band = bit.band
+local setmetatable = setmetatable
+
+local FIRST = 2
+local RING_START = 64       -- entries, a power of two
+local MAX_LABEL = 256       -- bytes of a label's value; longer ones are cut
+local CUT_MARK = "\226\128\166"  -- U+2026, the sign of a value that was cut
+local OTHER = "other"
+local BUILTIN_LABELS = 3    -- server, method, status: labels behind them are the user's
+local MAX_LABEL_BYTES = 32 * (MAX_LABEL + 5)
+
+local double_array = ffi.typeof("double[?]")
+local int_array = ffi.typeof("int32_t[?]")
+local scratch = ffi.new("uint8_t[?]", MAX_LABEL_BYTES + 64)
+local header_scratch = ffi.new("uint8_t[?]", 32768)
+
+local _M = { FIRST = FIRST }
+local mt = { __index = _M }
+
+local function put_strings(p, at, list)
+    at = encode.array(p, at, #list)
+    for i = 1, #list do
+        at = encode.string(p, at, list[i])
+    end
+    return at
+end
+
+-- The map of a family up to and with the key "rows", as it stands in every batch.
+local function shape_bytes(shape)
+    local p = header_scratch
+    local at = encode.map(p, 0, 5 + (shape.help and 1 or 0) + (shape.bounds and 1 or 0))
+    at = encode.string(p, encode.string(p, at, "name"), shape.name)
+    at = encode.string(p, encode.string(p, at, "type"), shape.type)
+    if shape.help then
+        at = encode.string(p, encode.string(p, at, "help"), shape.help)
+    end
+    at = put_strings(p, encode.string(p, at, "labels"), shape.labels)
+    if shape.bounds then
+        at = encode.array(p, encode.string(p, at, "bounds"), #shape.bounds)
+        for i = 1, #shape.bounds do
+            at = encode.number(p, at, shape.bounds[i])
+        end
+    end
+    at = put_strings(p, encode.string(p, at, "columns"), shape.columns)
+    at = encode.string(p, at, "rows")
+    return ffi.string(p, at)
+end
+
+-- shape: {name, type, help or nil, labels, bounds or nil, columns}, as docs/wire.md has it; cap: most rows
+function _M.new(shape, cap)
+    local width = #shape.columns + (shape.bounds and #shape.bounds + 1 or 0)
+    return setmetatable({
+        shape = shape,
+        head_bytes = shape_bytes(shape),
+        width = width,
+        cap = cap,
+        count = 0,
+        overflowed = 0,
+        by_prefix = {},
+        prefix = {},      -- number of a row -> the bytes of a row on the wire, up to its numbers
+        numbers = {},     -- number of a row -> the row
+        ring = int_array(RING_START),
+        mask = RING_START - 1,
+        head = 0,
+        tail = 0,
+    }, mt)
+end
+
+-- A label's value as it may stand on the wire: never empty, at most 256 bytes, cut at a character.
+local function clean(value)
+    if value == "" then
+        return "_"
+    end
+    if #value <= MAX_LABEL then
+        return value
+    end
+    local last = MAX_LABEL - #CUT_MARK
+    for back = 0, 3 do  -- a character has at most four bytes; what is not UTF-8 is cut where it stands
+        if band(value:byte(last - back + 1), 0xc0) ~= 0x80 then
+            last = last - back
+            break
+        end
+    end
+    return value:sub(1, last) .. CUT_MARK
+end
+
+local function prefix_of(self, values)
+    local p = scratch
+    local labels = #self.shape.labels
+    local at = encode.array(p, 0, labels + self.width)
+    for i = 1, labels do
+        at = encode.string(p, at, clean(values[i] or ""))
+    end
+    return ffi.string(p, at)
+end
+
+local function grow_ring(self)
+    local size = (self.mask + 1) * 2
+    local ring = int_array(size)
+    local n = self.tail - self.head
+    for i = 0, n - 1 do
+        ring[i] = self.ring[band(self.head + i, self.mask)]
+    end
+    self.ring, self.mask, self.head, self.tail = ring, size - 1, 0, n
+end
+
+local function create(self, prefix)
+    local number = self.count + 1
+    local row = double_array(FIRST + self.width)
+    row[1] = number
+    self.count = number
+    self.prefix[number] = prefix
+    self.numbers[number] = row
+    self.by_prefix[prefix] = row
+    if number > self.mask then
+        grow_ring(self)
+    end
+    return row
+end
+
+-- At the cap the user's labels become "other", server where there are none; at twice the cap everything does.
+local function overflow_values(self, values)
+    local labels = #self.shape.labels
+    local from, to = BUILTIN_LABELS + 1, labels
+    if self.count >= 2 * self.cap then
+        from = 1
+    elseif labels <= BUILTIN_LABELS then
+        from, to = 1, 1
+    end
+    local changed = {}
+    for i = 1, labels do
+        changed[i] = (i >= from and i <= to) and OTHER or values[i]
+    end
+    return changed
+end
+
+-- The row of these label values (strings, as many as the shape has labels), made where there is none.
+function _M.row(self, values)
+    local prefix = prefix_of(self, values)
+    local row = self.by_prefix[prefix]
+    if row then
+        return row
+    end
+    if self.count >= self.cap then
+        self.overflowed = self.overflowed + 1
+        prefix = prefix_of(self, overflow_values(self, values))
+        row = self.by_prefix[prefix]
+        if row then
+            return row
+        end
+    end
+    return create(self, prefix)
+end
+
+-- Says that a row has numbers to send.
+function _M.mark(self, row)
+    if row[0] == 0 then
+        row[0] = 1
+        local tail = self.tail
+        self.ring[band(tail, self.mask)] = row[1]
+        self.tail = tail + 1
+    end
+end
+
+function _M.dirty(self)
+    return self.tail - self.head
+end
+
+-- Adds numbers (a list from 1, in the order of the wire) to the row of these label values.
+function _M.add(self, values, numbers)
+    local row = _M.row(self, values)
+    for i = 1, self.width do
+        row[FIRST + i - 1] = row[FIRST + i - 1] + numbers[i]
+    end
+    _M.mark(self, row)
+end
+
+-- Bytes that the next dirty row takes at most.
+function _M.next_size(self)
+    local number = self.ring[band(self.head, self.mask)]
+    return #self.prefix[number] + self.width * encode.MAX_NUMBER_BYTES
+end
+
+-- Writes the next dirty row and sets it to zero, in one step that does not yield: the numbers are now in the bytes.
+function _M.take(self, p, at)
+    local number = self.ring[band(self.head, self.mask)]
+    self.head = self.head + 1
+    local prefix, row = self.prefix[number], self.numbers[number]
+    ffi.copy(p + at, prefix, #prefix)
+    at = at + #prefix
+    for i = FIRST, FIRST + self.width - 1 do
+        at = encode.number(p, at, row[i])
+    end
+    ffi.fill(row, ffi.sizeof("double") * (FIRST + self.width))
+    row[1] = number
+    return at
+end
+
+return _M

@@ -1,0 +1,93 @@
+-- What a worker that goes away leaves behind for those that live, in the shared dictionary resty_metrics_spool.
+--
+-- `streams` is a list of stream names; a name stands there only after all its batches do, in the list "b:<name>". Who
+-- takes the name takes them all, so a stream is never split between two holders and its base is always known.
+-- `rows` is a list of batch bodies that were never sent: their numbers may join anybody's rows.
+-- Lists of a shared dictionary never evict: what does not fit is lost, and counted in `lost`, whose key exists from
+-- the start so that counting needs no memory.
+
+local shared = ngx.shared
+local format, tonumber = string.format, tonumber
+
+local NAME = "resty_metrics_spool"
+local ROWS_DIGITS = 8  -- each batch is stored behind the number of its rows, in decimal
+
+local _M = { NAME = NAME }
+local dict = shared[NAME]
+
+-- Whether nginx's configuration has the dictionary.
+function _M.present()
+    return dict ~= nil
+end
+
+function _M.open()
+    if dict then
+        dict:add("lost", 0)
+    end
+end
+
+local function lose(count)
+    if dict then
+        dict:incr("lost", count)
+    end
+end
+
+local function batches_key(id)
+    return "b:" .. id
+end
+
+-- batches: the stream's sent batches in order, {header and body as a string, number of rows}.
+function _M.put_stream(id, batches)
+    local full = dict == nil
+    for i = 1, #batches do
+        local bytes, count = batches[i][1], batches[i][2]
+        if not full then
+            full = not dict:rpush(batches_key(id), format("%0" .. ROWS_DIGITS .. "d", count) .. bytes)
+        end
+        if full then
+            lose(count)
+        end
+    end
+    if dict and not dict:rpush("streams", id) then
+        for _ = 1, #batches do
+            dict:lpop(batches_key(id))
+        end
+    end
+end
+
+function _M.put_rows(body, count)
+    if not dict or not dict:rpush("rows", body) then
+        lose(count)
+    end
+end
+
+-- The name of a stream and its batches, as put_stream has them; nil if there is none.
+function _M.take_stream()
+    local id = dict and dict:lpop("streams")
+    if not id then
+        return nil
+    end
+    local batches = {}
+    repeat
+        local stored = dict:lpop(batches_key(id))
+        if stored then
+            batches[#batches + 1] = { stored:sub(ROWS_DIGITS + 1), tonumber(stored:sub(1, ROWS_DIGITS)) }
+        end
+    until not stored
+    return id, batches
+end
+
+function _M.take_rows()
+    return dict and dict:lpop("rows")
+end
+
+-- Rows that were lost since the last call, by any worker of this nginx.
+function _M.take_lost()
+    local count = dict and dict:get("lost") or 0
+    if count > 0 then
+        dict:incr("lost", -count)
+    end
+    return count
+end
+
+return _M
