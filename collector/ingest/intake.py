@@ -1,0 +1,222 @@
+"""The way of a datagram from bytes to the table and to an answer, without a socket.
+
+The shell hands in every datagram of a drain (``receive``), then ends the drain (``commit``) and sends the answers.
+Accepted batches wait between the two, so the table holds committed batches only. A journal goes in between: ``take``
+what was accepted, write it, then ``settle``; several drains may be under way if they are settled in order.
+
+Rules:
+- Marks come before decoding: a duplicate costs no msgpack.
+- One answer per stream and drain, for its last datagram; a drop comes before anything else, since the worker has to
+  hear of its loss.
+- Every refusal is counted by result and reason. A uid that is refused is remembered, so that it is logged once.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from collector.ingest.streams import Placement, Streams
+from collector.ingest.wire import (
+    HEADER_BYTES,
+    VERSION,
+    Header,
+    Kind,
+    Reason,
+    Verdict,
+    WireError,
+    read_batch,
+    read_header,
+    read_heartbeat,
+    write_answer,
+)
+from collector.table.shapes import FamilyBatch
+from collector.table.table import Table
+
+Result = Literal["applied", "duplicate", "out_of_order", "heartbeat", "bye", "probe", "held", "dropped", "unanswerable"]
+MAX_REFUSED_UIDS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one datagram. ``rows``: applied, or lost if it was dropped."""
+
+    result: Result
+    reason: str | None = None
+    stream: bytes | None = None
+    rows: int = 0
+    lost_state: bool = False
+
+    @property
+    def answer(self) -> bool:
+        """Whether the drain will have an answer for the stream of this datagram."""
+        return self.stream is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A batch that both marks will pass. ``families`` is empty if it was dropped; ``now`` is when it came."""
+
+    stream: bytes
+    birth_ms: int
+    sequence: int
+    families: tuple[FamilyBatch, ...]
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    verdict: Verdict
+    reason: Reason
+    header: Header
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """All that one drain of the socket brought: batches to make safe, then answers to give."""
+
+    accepted: tuple[Accepted, ...]
+    replies: tuple[_Reply, ...]
+
+
+class Intake:
+    """Datagrams in, a table and answers out.
+
+    Counters for the page: ``results`` by (result, reason), ``bytes``, ``applied_rows``, ``lost_rows``,
+    ``lost_states``, ``refused_uids`` (the first 64 uids; ``results`` has them all). ``ready`` False holds everything.
+    """
+
+    def __init__(self, table: Table, streams: Streams, allow_uid: Callable[[int], bool]) -> None:
+        self.table = table
+        self.streams = streams
+        self.ready = True
+        self.results: Counter[tuple[Result, str | None]] = Counter()
+        self.refused_uids: Counter[int] = Counter()
+        self.bytes = 0
+        self.applied_rows = 0
+        self.lost_rows = 0
+        self.lost_states = 0
+        self._allow_uid = allow_uid
+        self._accepted: list[Accepted] = []
+        self._replies: dict[bytes, _Reply] = {}
+
+    def receive(self, datagram: bytes, uid: int, now: float) -> Outcome:
+        """Take one datagram from a sender with this kernel-verified uid, at ``now`` (monotonic seconds)."""
+        outcome = self._receive(datagram, uid, now)
+        self.results[outcome.result, outcome.reason] += 1
+        self.bytes += len(datagram)
+        self.lost_states += outcome.lost_state
+        if outcome.result == "applied":
+            self.applied_rows += outcome.rows
+        else:
+            self.lost_rows += outcome.rows
+        return outcome
+
+    def take(self) -> Drain:
+        """What came since the last drain; it is to be settled when it is safe."""
+        drain = Drain(tuple(self._accepted), tuple(self._replies.values()))
+        self._accepted, self._replies = [], {}
+        return drain
+
+    def settle(self, drain: Drain) -> list[tuple[bytes, bytes]]:
+        """The drain's batches are safe: show them, and say so. One (stream, answer) per stream."""
+        for batch in drain.accepted:
+            self.table.merge(batch.families, batch.birth_ms)
+            self.streams.commit(batch.stream, batch.sequence)
+        return [(reply.header.stream, self._answer(reply)) for reply in drain.replies]
+
+    def commit(self) -> list[tuple[bytes, bytes]]:
+        """End a drain without a journal: what was accepted is safe at once."""
+        return self.settle(self.take())
+
+    def _receive(self, datagram: bytes, uid: int, now: float) -> Outcome:
+        try:
+            header = read_header(datagram)
+        except WireError as error:
+            return Outcome("unanswerable", error.reason)
+        refusal = self._refusal(header, uid)
+        if refusal is not None:
+            return self._hold(header, refusal)
+        match header.kind:
+            case Kind.PROBE:
+                return self._ack(header, "probe")
+            case Kind.BYE:
+                self.streams.bye(header, now)
+                return self._ack(header, "bye")
+            case Kind.HEARTBEAT:
+                return self._heartbeat(header, datagram, now)
+            case _:
+                return self._batch(header, datagram, now)
+
+    def _refusal(self, header: Header, uid: int) -> Reason | None:
+        if header.version != VERSION or header.kind not in _KINDS:
+            return Reason.VERSION
+        if header.kind == Kind.PROBE:
+            return None
+        if not self._allow_uid(uid):
+            if uid in self.refused_uids or len(self.refused_uids) < MAX_REFUSED_UIDS:
+                self.refused_uids[uid] += 1
+            return Reason.UID
+        return None if self.ready else Reason.NOT_READY
+
+    def _heartbeat(self, header: Header, datagram: bytes, now: float) -> Outcome:
+        """A heartbeat that cannot be read still shows that the worker lives, and is acked."""
+        if header.base < 1:
+            return self._ack(header, "dropped", "invalid")
+        heartbeat, reason = None, None
+        try:
+            heartbeat = read_heartbeat(datagram[HEADER_BYTES:])
+        except WireError as error:
+            reason = error.reason
+        if not self.streams.beat(header, heartbeat, now):
+            return self._hold(header, Reason.STREAM_CAP)
+        return self._ack(header, "heartbeat" if reason is None else "dropped", reason)
+
+    def _batch(self, header: Header, datagram: bytes, now: float) -> Outcome:
+        if header.base < 1 or header.sequence < 1:
+            return self._drop(header, WireError("invalid", "batches are numbered from 1"))
+        place = self.streams.place(header, now)
+        match place:
+            case Placement.STREAM_CAP:
+                return self._hold(header, Reason.STREAM_CAP)
+            case Placement.DUPLICATE:
+                return self._ack(header, "duplicate")
+            case Placement.OUT_OF_ORDER:
+                return self._ack(header, "out_of_order")
+        lost_state = place is Placement.NEXT_LOST_STATE
+        self.streams.advance(header.stream, header.sequence)
+        try:
+            families = read_batch(datagram[HEADER_BYTES:])
+        except WireError as error:
+            self._accept(header, (), now)
+            return self._drop(header, error, lost_state)
+        self._accept(header, families, now)
+        self._reply(Verdict.ACK, Reason.NONE, header)
+        return Outcome("applied", None, header.stream, sum(len(family.rows) for family in families), lost_state)
+
+    def _accept(self, header: Header, families: tuple[FamilyBatch, ...], now: float) -> None:
+        self._accepted.append(Accepted(header.stream, header.birth_ms, header.sequence, families, now))
+
+    def _ack(self, header: Header, result: Result, reason: str | None = None) -> Outcome:
+        self._reply(Verdict.ACK, Reason.NONE, header)
+        return Outcome(result, reason, header.stream)
+
+    def _hold(self, header: Header, reason: Reason) -> Outcome:
+        self._reply(Verdict.HOLD, reason, header)
+        return Outcome("held", reason.name.lower(), header.stream)
+
+    def _drop(self, header: Header, error: WireError, lost_state: bool = False) -> Outcome:
+        self._reply(Verdict.DROP, Reason[error.reason.upper()], header)
+        return Outcome("dropped", error.reason, header.stream, error.rows, lost_state)
+
+    def _reply(self, verdict: Verdict, reason: Reason, header: Header) -> None:
+        earlier = self._replies.get(header.stream)
+        if earlier is None or earlier.verdict != Verdict.DROP or verdict == Verdict.DROP:
+            self._replies[header.stream] = _Reply(verdict, reason, header)
+
+    def _answer(self, reply: _Reply) -> bytes:
+        committed = 0 if reply.header.kind == Kind.PROBE else self.streams.committed(reply.header.stream)
+        return write_answer(reply.verdict, reply.reason, reply.header, committed)
+
+
+_KINDS = frozenset(Kind)

@@ -1,0 +1,158 @@
+"""The marks of every stream: which batches were accepted, which are safe, and what its worker last said of itself.
+
+This is the collector's state chart of docs/wire.md. It decides and remembers; whoever calls it decodes and answers.
+
+Rules:
+- ``received`` runs ahead of ``committed``; only ``committed`` is ever told to a worker.
+- A stream is unknown, open or ended. At the cap a new one is refused; none is forgotten to make room.
+- Gauges live as long as beats come: three missed beats, a bye or the end of the stream, and they are gone.
+- ``now`` is seconds of a monotonic clock.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from collector.ingest.heartbeat import Heartbeat
+from collector.ingest.wire import Header
+
+STREAM_CAP = 4_096
+BEAT_SECONDS = 5.0
+MISSED_BEATS = 3
+GAUGES_SECONDS = BEAT_SECONDS * MISSED_BEATS
+ENDED_SECONDS = 10 * 60.0
+SILENT_SECONDS = 24 * 3600.0
+_PRUNE_AT_CAP_SECONDS = 1.0
+
+
+class Placement(Enum):
+    """Where a batch stands to the marks of its stream."""
+
+    NEXT = "next"
+    NEXT_LOST_STATE = "next_lost_state"
+    DUPLICATE = "duplicate"
+    OUT_OF_ORDER = "out_of_order"
+    STREAM_CAP = "stream_cap"
+
+
+@dataclass(slots=True)
+class Stream:
+    """One worker process's life. ``ended`` is when its bye came, None while it is open."""
+
+    received: int
+    committed: int
+    birth_ms: int
+    seen: float
+    ended: float | None = None
+    beat: int = 0
+    beat_seen: float = 0.0
+    heartbeat: Heartbeat | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LiveHeartbeat:
+    """The newest heartbeat of a stream whose gauges have not expired."""
+
+    stream: bytes
+    birth_ms: int
+    seen: float
+    heartbeat: Heartbeat
+
+
+class Streams:
+    """All streams by name. ``last_datagram`` is when any of them last sent something, None before the first."""
+
+    def __init__(self, cap: int = STREAM_CAP) -> None:
+        self.last_datagram: float | None = None
+        self._cap = cap
+        self._streams: dict[bytes, Stream] = {}
+        self._prune_again = 0.0
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    @property
+    def open(self) -> int:
+        """How many streams have not said bye."""
+        return sum(stream.ended is None for stream in self._streams.values())
+
+    def committed(self, name: bytes) -> int:
+        """Every batch up to this number is safe; 0 where nothing is known."""
+        stream = self._streams.get(name)
+        return 0 if stream is None else stream.committed
+
+    def place(self, header: Header, now: float) -> Placement:
+        """Where a batch stands. An unknown stream begins; no mark moves."""
+        stream = self._meet(header, now)
+        if stream is None:
+            return Placement.STREAM_CAP
+        if header.sequence <= stream.received:
+            return Placement.DUPLICATE
+        if header.sequence != max(stream.received + 1, header.base):
+            return Placement.OUT_OF_ORDER
+        return Placement.NEXT_LOST_STATE if header.base > stream.received + 1 else Placement.NEXT
+
+    def advance(self, name: bytes, sequence: int) -> None:
+        """A batch that was placed next is accepted, or dropped for good."""
+        stream = self._streams[name]
+        stream.received = sequence
+        stream.ended = None
+
+    def commit(self, name: bytes, sequence: int) -> None:
+        """Every batch of the stream up to ``sequence`` is safe."""
+        self._streams[name].committed = sequence
+
+    def beat(self, header: Header, heartbeat: Heartbeat | None, now: float) -> bool:
+        """Keep a heartbeat if it is the newest (None: it could not be read). False: refused at the stream cap."""
+        stream = self._meet(header, now)
+        if stream is None:
+            return False
+        if heartbeat is not None and stream.ended is None and header.sequence > stream.beat:
+            stream.beat, stream.beat_seen, stream.heartbeat = header.sequence, now, heartbeat
+        return True
+
+    def bye(self, header: Header, now: float) -> None:
+        """The stream ends. An unknown one is not made."""
+        stream = self._streams.get(header.stream)
+        if stream is None:
+            return
+        self._meet(header, now)
+        stream.heartbeat = None
+        if stream.ended is None:
+            stream.ended = now
+
+    def heartbeats(self, now: float) -> list[LiveHeartbeat]:
+        """What is known of the workers now."""
+        return [
+            LiveHeartbeat(name, stream.birth_ms, stream.beat_seen, stream.heartbeat)
+            for name, stream in self._streams.items()
+            if stream.heartbeat is not None and now - stream.beat_seen <= GAUGES_SECONDS
+        ]
+
+    def prune(self, now: float) -> int:
+        """Forget the streams that are over; how many."""
+        over = [name for name, stream in self._streams.items() if _is_over(stream, now)]
+        for name in over:
+            del self._streams[name]
+        return len(over)
+
+    def _meet(self, header: Header, now: float) -> Stream | None:
+        """The stream of a datagram, begun if it is unknown; None at the cap."""
+        stream = self._streams.get(header.stream)
+        if stream is None:
+            if len(self._streams) >= self._cap and now >= self._prune_again:
+                self._prune_again = now + _PRUNE_AT_CAP_SECONDS
+                self.prune(now)
+            if len(self._streams) >= self._cap:
+                return None
+            begin = header.base - 1
+            stream = self._streams[header.stream] = Stream(begin, begin, header.birth_ms, now)
+        stream.seen = self.last_datagram = now
+        return stream
+
+
+def _is_over(stream: Stream, now: float) -> bool:
+    if stream.committed != stream.received:
+        return False  # a commit of it is under way
+    if stream.ended is not None and now - stream.ended >= ENDED_SECONDS:
+        return True
+    return now - stream.seen >= SILENT_SECONDS

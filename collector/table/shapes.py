@@ -1,0 +1,93 @@
+"""The shape of a family: what the labels and numbers of its rows mean, and how a row moves from one shape to another.
+
+During a reload workers of the old and of the new configuration send the same family with two shapes; no count may be
+lost over that (docs/wire.md, "Body of a batch").
+
+Rules:
+- Counts in an old bucket go to the smallest new bound that is not below the old one: a bucket never claims that a
+  request was faster than it was.
+- A label that the new shape lacks is dropped, one that the old row lacks is ``_``.
+- Columns have the same names in every shape of one type.
+"""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from collector.table.labels import ABSENT
+
+FamilyType = Literal["requests", "counter"]
+Labels = tuple[str, ...]
+Numbers = Sequence[float]
+RawRow = tuple[Any, ...]
+
+REQUESTS = "http_requests"
+REQUEST_LABELS: Labels = ("server", "method", "status")
+REQUEST_COLUMNS = ("duration_ms", "request_bytes", "response_bytes")
+COUNTER_COLUMNS = ("value",)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a family's rows look like. ``bounds`` are milliseconds; None means no buckets."""
+
+    name: str
+    type: FamilyType
+    labels: Labels
+    bounds: tuple[int, ...] | None
+    columns: tuple[str, ...]
+
+    @property
+    def buckets(self) -> int:
+        return 0 if self.bounds is None else len(self.bounds) + 1
+
+    @property
+    def width(self) -> int:
+        """How many numbers a row has."""
+        return self.buckets + len(self.columns)
+
+    @property
+    def built_in_labels(self) -> int:
+        """How many of the labels, from the left, are ours and not the user's."""
+        return len(REQUEST_LABELS) if self.type == "requests" else 0
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyBatch:
+    """The rows of one family in one batch, each as it was sent: its label values, then its deltas.
+
+    ``inherited``: the rows were taken over from a worker that has ended, and so was their shape.
+    """
+
+    shape: Shape
+    help: str
+    inherited: bool
+    rows: Sequence[RawRow]
+
+
+class Conversion:
+    """Rows of one shape in the terms of another shape of the same family."""
+
+    __slots__ = ("_buckets", "_labels", "_places")
+
+    def __init__(self, old: Shape, new: Shape) -> None:
+        self._labels = [old.labels.index(name) if name in old.labels else None for name in new.labels]
+        self._buckets = new.buckets
+        self._places = _bucket_places(old.bounds, new.bounds)
+
+    def labels(self, labels: Labels) -> Labels:
+        return tuple([ABSENT if index is None else labels[index] for index in self._labels])
+
+    def numbers(self, numbers: Numbers) -> tuple[float, ...]:
+        buckets: list[float] = [0] * self._buckets
+        for place, count in zip(self._places, numbers, strict=False):
+            buckets[place] += count
+        return (*buckets, *numbers[len(self._places) :])
+
+
+def _bucket_places(old: tuple[int, ...] | None, new: tuple[int, ...] | None) -> list[int]:
+    """For each old bucket the index of the new one; shapes of one type have both buckets or both none."""
+    if old is None or new is None:
+        return []
+    return [*(bisect_left(new, bound) for bound in old), len(new)]
