@@ -34,7 +34,7 @@ _LABELS = b"\x01"
 Metric = tuple[str, MetricType, str]
 _REQUEST_METRICS: tuple[Metric, ...] = (
     (RESPONSES, "counter", "Responses sent to clients, by the final status of the request."),
-    (DURATION, "histogram", "Time from the first byte read from the client to the log entry of the request."),
+    (DURATION, "histogram", "Time from a request's first byte to its log entry."),
     (REQUEST_BYTES, "counter", "Bytes received from clients: request line, headers and body."),
     (RESPONSE_BYTES, "counter", "Bytes sent to clients: headers and body."),
 )

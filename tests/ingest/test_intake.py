@@ -1,0 +1,224 @@
+"""From datagrams to outcomes, answers and the table."""
+
+import random
+from typing import Any
+
+import pytest
+
+from collector.ingest.intake import MAX_REFUSED_UIDS, Intake, Result
+from collector.ingest.streams import Streams
+from collector.ingest.wire import Answer, Header, Kind, Reason, Verdict, read_answer, write_datagram
+from collector.table.table import Table
+
+A, B = b"a" * 16, b"b" * 16
+ALLOWED, FOREIGN = 33, 666
+
+
+def make(cap: int = 10) -> Intake:
+    return Intake(Table(), Streams(cap), lambda uid: uid == ALLOWED)
+
+
+def batch(sequence: int, base: int = 1, stream: bytes = A, value: Any = 1, version: int = 1) -> bytes:
+    rows = [["x", value], ["y", 1]]
+    family = {"name": "c_total", "type": "counter", "labels": ["l"], "columns": ["value"], "rows": rows}
+    return write_datagram(Header(version, Kind.BATCH, stream, 1000, sequence, base), {"families": [family]})
+
+
+def bare(kind: int, sequence: int = 1, base: int = 1, stream: bytes = A, body: Any = None) -> bytes:
+    return write_datagram(Header(1, kind, stream, 1000, sequence, base), body or {})
+
+
+def undecodable(sequence: int) -> bytes:
+    return bare(Kind.BATCH, sequence)[:48] + b"\xc1"
+
+
+def values(intake: Intake) -> dict[tuple[str, ...], float]:
+    families = intake.table.families.values()
+    return {row.labels: row.numbers[0] for family in families for row in family.rows}
+
+
+def answers(intake: Intake) -> dict[bytes, Answer]:
+    committed = intake.commit()
+    read = {stream: read_answer(answer) for stream, answer in committed}
+    assert len(read) == len(committed)
+    assert all(answer.stream == stream for stream, answer in read.items())
+    return read
+
+
+def test_a_batch_is_in_the_table_when_it_is_committed() -> None:
+    intake = make()
+    outcome = intake.receive(batch(1), ALLOWED, 0.0)
+    assert (outcome.result, outcome.stream, outcome.rows, outcome.answer) == ("applied", A, 2, True)
+    assert values(intake) == {}
+    assert answers(intake) == {A: Answer(Verdict.ACK, Reason.NONE, Kind.BATCH, A, 1, 1)}
+    assert values(intake) == {("x",): 1, ("y",): 1}
+    assert intake.commit() == []
+
+
+def test_one_ack_per_stream_and_drain() -> None:
+    intake = make()
+    for sequence in (1, 2, 3):
+        intake.receive(batch(sequence), ALLOWED, 0.0)
+    intake.receive(batch(1, stream=B), ALLOWED, 0.0)
+    given = answers(intake)
+    assert (given[A].sequence, given[A].committed) == (3, 3)
+    assert (given[B].sequence, given[B].committed) == (1, 1)
+    assert values(intake) == {("x",): 4, ("y",): 4}
+
+
+def test_a_stalled_commit_acks_nothing_new() -> None:
+    """With a journal drains overlap; a duplicate that comes meanwhile is acked with what is safe."""
+    intake = make()
+    intake.receive(batch(1), ALLOWED, 0.0)
+    first = intake.take()
+    assert intake.receive(batch(1), ALLOWED, 0.0).result == "duplicate"
+    intake.receive(batch(2), ALLOWED, 0.0)
+    second = intake.take()
+    assert values(intake) == {}
+    assert [read_answer(answer).committed for _, answer in intake.settle(first)] == [1]
+    assert values(intake) == {("x",): 1, ("y",): 1}
+    assert [read_answer(answer).committed for _, answer in intake.settle(second)] == [2]
+
+
+def test_lost_state_is_counted() -> None:
+    intake = make()
+    intake.receive(batch(1), ALLOWED, 0.0)
+    outcome = intake.receive(batch(5, base=5), ALLOWED, 0.0)
+    assert (outcome.result, outcome.lost_state, intake.lost_states) == ("applied", True, 1)
+    assert answers(intake)[A].committed == 5
+
+
+REFUSED: list[tuple[str, bytes, int, Result, str, Verdict, Reason]] = [
+    ("version", batch(1, version=2), ALLOWED, "held", "version", Verdict.HOLD, Reason.VERSION),
+    ("kind", bare(9), ALLOWED, "held", "version", Verdict.HOLD, Reason.VERSION),
+    ("uid", batch(1), FOREIGN, "held", "uid", Verdict.HOLD, Reason.UID),
+    ("heartbeat's uid", bare(Kind.HEARTBEAT), FOREIGN, "held", "uid", Verdict.HOLD, Reason.UID),
+    ("bye's uid", bare(Kind.BYE), FOREIGN, "held", "uid", Verdict.HOLD, Reason.UID),
+    ("undecodable", undecodable(1), ALLOWED, "dropped", "undecodable", Verdict.DROP, Reason.UNDECODABLE),
+    ("invalid", batch(1, value=-1), ALLOWED, "dropped", "invalid", Verdict.DROP, Reason.INVALID),
+    ("sequence 0", batch(0), ALLOWED, "dropped", "invalid", Verdict.DROP, Reason.INVALID),
+    ("base 0", batch(1, base=0), ALLOWED, "dropped", "invalid", Verdict.DROP, Reason.INVALID),
+    ("heartbeat", bare(2, body={"pid": "x"}), ALLOWED, "dropped", "invalid", Verdict.ACK, Reason.NONE),
+    ("heartbeat's base 0", bare(2, base=0), ALLOWED, "dropped", "invalid", Verdict.ACK, Reason.NONE),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "datagram", "uid", "result", "reason", "verdict", "code"), REFUSED, ids=[case[0] for case in REFUSED]
+)
+def test_refusals(
+    name: str, datagram: bytes, uid: int, result: Result, reason: str, verdict: Verdict, code: Reason
+) -> None:
+    intake = make()
+    outcome = intake.receive(datagram, uid, 0.0)
+    assert (outcome.result, outcome.reason, outcome.answer) == (result, reason, True)
+    assert intake.results == {(result, reason): 1}
+    given = answers(intake)[A]
+    assert (given.verdict, given.reason) == (verdict, code)
+    # Good batches count whatever came before; bad ones took no more than their own number.
+    next_sequence = given.committed + 1
+    assert intake.receive(batch(next_sequence), ALLOWED, 0.0).result == "applied"
+    assert answers(intake)[A].committed == next_sequence
+    assert values(intake) == {("x",): 1, ("y",): 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "datagram", "reason"), [("short", b"RSTM", "truncated"), ("foreign", b"x" * 60, "magic")]
+)
+def test_unanswerable(name: str, datagram: bytes, reason: str) -> None:
+    intake = make()
+    outcome = intake.receive(datagram, ALLOWED, 0.0)
+    assert (outcome.result, outcome.reason, outcome.stream, outcome.answer) == ("unanswerable", reason, None, False)
+    assert intake.commit() == []
+    assert intake.results["unanswerable", reason] == 1
+
+
+@pytest.mark.parametrize(("bad", "lost"), [(undecodable(2), 0), (batch(2, value=-1), 2)])
+def test_a_bad_batch_does_not_block_its_stream(bad: bytes, lost: int) -> None:
+    intake = make()
+    intake.receive(batch(1), ALLOWED, 0.0)
+    intake.commit()
+    assert intake.receive(bad, ALLOWED, 0.0).rows == lost
+    assert intake.lost_rows == lost
+    given = answers(intake)[A]
+    assert (given.verdict, given.sequence, given.committed) == (Verdict.DROP, 2, 2)
+    assert intake.receive(bad, ALLOWED, 0.0).result == "duplicate"
+    assert intake.receive(batch(3), ALLOWED, 0.0).result == "applied"
+    intake.commit()
+    assert values(intake) == {("x",): 2, ("y",): 2}
+    assert intake.lost_rows == lost
+
+
+def test_a_drop_is_told_before_the_ack_of_the_same_drain() -> None:
+    intake = make()
+    for datagram in (batch(1), batch(2, value=-1), batch(3)):
+        intake.receive(datagram, ALLOWED, 0.0)
+    assert answers(intake)[A] == Answer(Verdict.DROP, Reason.INVALID, Kind.BATCH, A, 2, 3)
+
+
+def test_marks_come_before_decoding() -> None:
+    intake = make()
+    intake.receive(batch(1), ALLOWED, 0.0)
+    assert intake.receive(undecodable(1), ALLOWED, 0.0).result == "duplicate"
+    assert intake.receive(undecodable(4), ALLOWED, 0.0).result == "out_of_order"
+
+
+def test_heartbeat_and_bye() -> None:
+    intake = make()
+    assert intake.receive(bare(Kind.HEARTBEAT, body={"worker": 3}), ALLOWED, 1.0).result == "heartbeat"
+    assert [live.heartbeat.worker for live in intake.streams.heartbeats(1.0)] == [3]
+    assert intake.receive(bare(Kind.BYE), ALLOWED, 2.0).result == "bye"
+    assert intake.streams.heartbeats(2.0) == []
+    assert answers(intake)[A].verdict is Verdict.ACK
+
+
+def test_probe_passes_the_uid_rule_and_makes_no_stream() -> None:
+    intake = make()
+    assert intake.receive(bare(Kind.PROBE, sequence=42), FOREIGN, 0.0).result == "probe"
+    assert answers(intake) == {A: Answer(Verdict.ACK, Reason.NONE, Kind.PROBE, A, 42, 0)}
+    assert len(intake.streams) == 0
+
+
+def test_refused_uids_are_remembered_and_bounded() -> None:
+    intake = make()
+    for uid in [*range(1000, 1100), 1000]:
+        intake.receive(batch(1), uid, 0.0)
+    assert intake.refused_uids[1000] == 2
+    assert len(intake.refused_uids) == MAX_REFUSED_UIDS
+    assert intake.results["held", "uid"] == 101
+    assert len(intake.streams) == 0
+
+
+def test_stream_cap_holds_and_loses_nothing() -> None:
+    intake = make(cap=1)
+    intake.receive(batch(1), ALLOWED, 0.0)
+    assert intake.receive(batch(1, stream=B), ALLOWED, 0.0).reason == "stream_cap"
+    assert intake.receive(bare(Kind.HEARTBEAT, stream=B), ALLOWED, 0.0).reason == "stream_cap"
+    given = answers(intake)
+    assert (given[B].verdict, given[B].reason, given[B].committed) == (Verdict.HOLD, Reason.STREAM_CAP, 0)
+
+
+def test_not_ready_holds() -> None:
+    intake = make()
+    intake.ready = False
+    assert intake.receive(batch(1), ALLOWED, 0.0).reason == "not_ready"
+    assert intake.receive(bare(Kind.PROBE, stream=B), ALLOWED, 0.0).result == "probe"
+    assert answers(intake)[A].reason is Reason.NOT_READY
+    intake.ready = True
+    assert intake.receive(batch(1), ALLOWED, 0.0).result == "applied"
+
+
+def test_good_batches_count_between_any_bad_ones() -> None:
+    intake, source, good = make(cap=10_000), random.Random(3), 0
+    template = batch(1, stream=B)
+    for sequence in range(1, 401):
+        garbage = bytearray(template)
+        for _ in range(8):
+            garbage[source.randrange(len(garbage))] = source.randrange(256)
+        intake.receive(bytes(garbage[: source.randrange(len(garbage))]), ALLOWED, float(sequence))
+        good += intake.receive(batch(sequence), ALLOWED, float(sequence)).result == "applied"
+        intake.commit()
+    assert good == 400
+    assert values(intake)["x",] == 400
+    assert intake.results["applied", None] == 400
+    assert intake.results.total() == 800

@@ -1,0 +1,178 @@
+"""The collector's state chart of docs/wire.md, cell by cell."""
+
+import pytest
+
+from collector.ingest.heartbeat import Heartbeat
+from collector.ingest.streams import ENDED_SECONDS, GAUGES_SECONDS, SILENT_SECONDS, Placement, Streams
+from collector.ingest.wire import Header, Kind
+
+A, B, C = b"a" * 16, b"b" * 16, b"c" * 16
+
+
+def batch(sequence: int, base: int, stream: bytes = A) -> Header:
+    return Header(1, Kind.BATCH, stream, 1000, sequence, base)
+
+
+def beat(number: int, base: int = 1, stream: bytes = A) -> Header:
+    return Header(1, Kind.HEARTBEAT, stream, 1000, number, base)
+
+
+def bye(stream: bytes = A) -> Header:
+    return Header(1, Kind.BYE, stream, 1000, 1, 2)
+
+
+def opened(received: int) -> Streams:
+    streams = Streams()
+    assert streams.place(batch(received, received), 0.0) is Placement.NEXT
+    streams.advance(A, received)
+    streams.commit(A, received)
+    return streams
+
+
+@pytest.mark.parametrize(
+    ("name", "sequence", "base", "expected"),
+    [
+        ("first of all", 1, 1, Placement.NEXT),
+        ("first after lost state", 9, 9, Placement.NEXT),
+        ("a later one of a window", 9, 7, Placement.OUT_OF_ORDER),
+        ("a number that is acked already", 6, 7, Placement.DUPLICATE),
+    ],
+)
+def test_batch_of_an_unknown_stream(name: str, sequence: int, base: int, expected: Placement) -> None:
+    streams = Streams()
+    assert streams.place(batch(sequence, base), 0.0) is expected
+    assert streams.committed(A) == base - 1
+    assert len(streams) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "sequence", "base", "expected"),
+    [
+        ("next, all acked", 6, 6, Placement.NEXT),
+        ("next, behind unacked ones", 6, 2, Placement.NEXT),
+        ("the last one again", 5, 5, Placement.DUPLICATE),
+        ("an old one again", 1, 1, Placement.DUPLICATE),
+        ("one was lost on the way", 7, 5, Placement.OUT_OF_ORDER),
+        ("base was lost on the way", 8, 7, Placement.OUT_OF_ORDER),
+        ("the collector lost state", 9, 9, Placement.NEXT_LOST_STATE),
+    ],
+)
+def test_batch_of_an_open_stream(name: str, sequence: int, base: int, expected: Placement) -> None:
+    assert opened(5).place(batch(sequence, base), 0.0) is expected
+
+
+def test_received_runs_ahead_of_committed() -> None:
+    streams = opened(5)
+    assert streams.place(batch(6, 6), 0.0) is Placement.NEXT
+    streams.advance(A, 6)
+    assert streams.place(batch(6, 6), 0.0) is Placement.DUPLICATE
+    assert streams.committed(A) == 5
+    streams.commit(A, 6)
+    assert streams.committed(A) == 6
+
+
+def test_bye_of_an_unknown_stream_makes_none() -> None:
+    streams = Streams()
+    streams.bye(bye(), 0.0)
+    assert len(streams) == 0
+    assert streams.committed(A) == 0
+
+
+def test_a_batch_opens_an_ended_stream_again() -> None:
+    streams = opened(5)
+    streams.bye(bye(), 1.0)
+    assert streams.open == 0
+    assert streams.place(batch(6, 6), 2.0) is Placement.NEXT
+    streams.advance(A, 6)
+    streams.commit(A, 6)
+    assert streams.open == 1
+    streams.prune(1.0 + ENDED_SECONDS)
+    assert len(streams) == 1
+
+
+def test_heartbeat_begins_a_stream_at_its_base() -> None:
+    streams = Streams()
+    assert streams.beat(beat(1, base=4), Heartbeat(worker=0), 0.0)
+    assert streams.committed(A) == 3
+    assert streams.place(batch(5, 4), 0.0) is Placement.OUT_OF_ORDER
+    assert streams.place(batch(4, 4), 0.0) is Placement.NEXT
+
+
+def test_the_newest_heartbeat_holds() -> None:
+    streams = Streams()
+    streams.beat(beat(2), Heartbeat(worker=2), 10.0)
+    streams.beat(beat(1), Heartbeat(worker=1), 11.0)
+    streams.beat(beat(2), Heartbeat(worker=3), 12.0)
+    (live,) = streams.heartbeats(12.0)
+    assert (live.stream, live.birth_ms, live.seen, live.heartbeat) == (A, 1000, 10.0, Heartbeat(worker=2))
+
+
+def test_gauges_expire_after_three_missed_beats() -> None:
+    streams = Streams()
+    streams.beat(beat(1), Heartbeat(), 10.0)
+    assert len(streams.heartbeats(10.0 + GAUGES_SECONDS)) == 1
+    assert streams.heartbeats(10.1 + GAUGES_SECONDS) == []
+    streams.beat(beat(2), Heartbeat(), 100.0)
+    assert len(streams.heartbeats(100.0)) == 1
+
+
+def test_gauges_go_with_a_bye_and_do_not_come_back() -> None:
+    streams = Streams()
+    streams.beat(beat(1), Heartbeat(), 10.0)
+    streams.bye(bye(), 11.0)
+    assert streams.beat(beat(2), Heartbeat(), 12.0)
+    assert streams.heartbeats(12.0) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "after", "left"),
+    [("in time", ENDED_SECONDS - 0.1, 1), ("over", ENDED_SECONDS, 0)],
+)
+def test_ended_streams_are_forgotten(name: str, after: float, left: int) -> None:
+    streams = opened(5)
+    streams.bye(bye(), 100.0)
+    streams.bye(bye(), 200.0)  # another bye does not put it off
+    assert streams.prune(100.0 + after) == 1 - left
+    assert len(streams) == left
+
+
+def test_silent_streams_are_forgotten() -> None:
+    streams = opened(5)
+    streams.place(batch(5, 5), 50.0)
+    assert streams.prune(49.9 + SILENT_SECONDS) == 0
+    assert streams.prune(50.0 + SILENT_SECONDS) == 1
+
+
+def test_a_stream_whose_commit_is_under_way_is_not_forgotten() -> None:
+    streams = opened(5)
+    streams.place(batch(6, 6), 0.0)
+    streams.advance(A, 6)
+    assert streams.prune(SILENT_SECONDS) == 0
+    streams.commit(A, 6)
+    assert streams.prune(SILENT_SECONDS) == 1
+
+
+def test_cap() -> None:
+    streams = Streams(cap=2)
+    assert streams.place(batch(1, 1, A), 0.0) is Placement.NEXT
+    assert streams.beat(beat(1, stream=B), Heartbeat(), 0.0)
+    assert streams.place(batch(1, 1, C), 1.0) is Placement.STREAM_CAP
+    assert not streams.beat(beat(1, stream=C), Heartbeat(), 1.0)
+    assert streams.place(batch(1, 1, A), 1.0) is Placement.NEXT
+    assert len(streams) == 2
+
+
+def test_room_at_the_cap_is_made_by_streams_that_are_over() -> None:
+    streams = Streams(cap=1)
+    streams.beat(beat(1), Heartbeat(), 0.0)
+    streams.bye(bye(), 0.0)
+    assert streams.place(batch(1, 1, C), ENDED_SECONDS - 10) is Placement.STREAM_CAP
+    assert streams.place(batch(1, 1, C), ENDED_SECONDS) is Placement.NEXT
+
+
+def test_last_datagram() -> None:
+    streams = Streams(cap=1)
+    assert streams.last_datagram is None
+    streams.place(batch(1, 1), 3.0)
+    streams.place(batch(1, 1, B), 4.0)
+    assert streams.last_datagram == 3.0

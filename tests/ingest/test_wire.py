@@ -1,0 +1,322 @@
+"""Hostile bytes give a WireError and nothing else; what is wrong in a batch is found before anything is used."""
+
+import random
+import struct
+from contextlib import suppress
+from typing import Any
+
+import msgpack  # type: ignore[import-untyped]
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from collector.ingest.heartbeat import Heartbeat, NginxCounters
+from collector.ingest.wire import (
+    HEADER_BYTES,
+    MAX_DATAGRAM,
+    Header,
+    Kind,
+    WireError,
+    read_answer,
+    read_batch,
+    read_header,
+    read_heartbeat,
+    write_datagram,
+)
+
+HEADER = Header(1, Kind.BATCH, bytes(range(16)), 5, 1, 1)
+ABSENT = object()
+
+
+def requests(**changes: Any) -> dict[str, Any]:
+    family = {
+        "name": "http_requests",
+        "type": "requests",
+        "labels": ["server", "method", "status"],
+        "bounds": [5, 10],
+        "columns": ["duration_ms", "request_bytes", "response_bytes"],
+        "rows": [["a", "GET", "200", 1, 2, 3, 4, 5, 6]],
+    } | changes
+    return {key: value for key, value in family.items() if value is not ABSENT}
+
+
+def counter(**changes: Any) -> dict[str, Any]:
+    family = {"name": "c_total", "type": "counter", "labels": ["l"], "columns": ["value"], "rows": [["x", 1]]} | changes
+    return {key: value for key, value in family.items() if value is not ABSENT}
+
+
+def row(*numbers: Any) -> list[list[Any]]:
+    return [["a", "GET", "200", 1, 2, 3, 4, 5, 6], ["b", "GET", "200", *numbers]]
+
+
+def body(*families: Any) -> bytes:
+    packed: bytes = msgpack.packb({"families": list(families)})
+    return packed
+
+
+def reason_of(data: bytes) -> str | None:
+    try:
+        read_batch(data)
+    except WireError as error:
+        return error.reason
+    return None
+
+
+GOOD = {
+    "requests": requests(),
+    "no rows": requests(rows=[]),
+    "user labels": requests(labels=["server", "method", "status", "a"], rows=[["a", "b", "c", "d", 0, 0, 0, 0, 0, 0]]),
+    "no bounds but a bucket": requests(bounds=[], rows=[["a", "b", "c", 1, 2, 3, 4]]),
+    "floats": requests(rows=row(0.5, 1, 2, 3.0, 4, 5)),
+    "largest": requests(rows=row(2**53, 2**53, 2**53, 2**53, 2**53, 2**53)),
+    "largest float": requests(rows=row(2.0**53, 0, 0, 0, 0, 0)),
+    "counter": counter(),
+    "counter without labels": counter(labels=[], rows=[[1]]),
+    "counter with help": counter(help="What it is."),
+    "many labels": counter(labels=[f"l{n}" for n in range(32)], rows=[["x"] * 32 + [1]]),
+    "many bounds": requests(bounds=list(range(256)), rows=[]),
+}
+
+
+@pytest.mark.parametrize("family", GOOD.values(), ids=GOOD)
+def test_good(family: dict[str, Any]) -> None:
+    (batch,) = read_batch(body(family))
+    assert [list(raw) for raw in batch.rows] == family["rows"]
+
+
+INVALID = {
+    "not a map": [],
+    "no name": requests(name=ABSENT),
+    "name of the wrong type": requests(name=1),
+    "name that no metric may have": counter(name="a-b"),
+    "name with a newline": counter(name="a\n"),
+    "requests under another name": requests(name="other"),
+    "counter under the name of requests": counter(name="http_requests"),
+    "no type": requests(type=ABSENT),
+    "unsupported type": counter(type="gauge"),
+    "type of the wrong type": counter(type=["counter"]),
+    "no labels": counter(labels=ABSENT),
+    "labels of the wrong type": counter(labels="l"),
+    "label name of the wrong type": counter(labels=[1]),
+    "label name that may not be": counter(labels=["a-b"]),
+    "label name with a newline": counter(labels=["a\n"]),
+    "label name that is reserved": counter(labels=["__name__"]),
+    "a label twice": counter(labels=["l", "l"], rows=[]),
+    "too many labels": counter(labels=[f"l{n}" for n in range(33)], rows=[]),
+    "other labels first": requests(labels=["method", "server", "status"]),
+    "le as a label": requests(labels=["server", "method", "status", "le"], rows=[]),
+    "requests without bounds": requests(bounds=ABSENT),
+    "bounds of the wrong type": requests(bounds=5),
+    "bound that is a float": requests(bounds=[5, 10.0]),
+    "bound that is a bool": requests(bounds=[True, 10]),
+    "negative bound": requests(bounds=[-5, 10]),
+    "bounds that fall": requests(bounds=[10, 5]),
+    "equal bounds": requests(bounds=[5, 5]),
+    "too many bounds": requests(bounds=list(range(257)), rows=[]),
+    "counter with bounds": counter(bounds=[5], rows=[["x", 0, 0, 1]]),
+    "no columns": counter(columns=ABSENT),
+    "other columns": counter(columns=["sum"]),
+    "columns in another order": requests(columns=["request_bytes", "duration_ms", "response_bytes"]),
+    "help of the wrong type": counter(help=1),
+    "no rows key": counter(rows=ABSENT),
+    "rows of the wrong type": counter(rows="x"),
+    "row of the wrong type": counter(rows=["ab"]),
+    "row that is too short": requests(rows=row(1, 2, 3, 4, 5)),
+    "row that is too long": requests(rows=row(1, 2, 3, 4, 5, 6, 7)),
+    "label value that is a number": counter(rows=[[1, 1]]),
+    "label value that is nil": counter(rows=[[None, 1]]),
+    "label value that is binary": counter(rows=[[b"x", 1]]),
+    "negative": requests(rows=row(1, 2, 3, 4, 5, -1)),
+    "negative hidden in a sum": requests(rows=row(100, -1, 3, 4, 5, 1)),
+    "above 2^53": requests(rows=row(1, 2, 3, 4, 5, 2**53 + 1)),
+    "above 2^53 beside a float": requests(rows=row(1, 2, 3, 4, 0.5, 2**53 + 1)),
+    "largest of msgpack": requests(rows=row(2**64 - 1, 2, 3, 4, 5, 6)),
+    "smallest of msgpack": requests(rows=row(-(2**63), 2, 3, 4, 5, 6)),
+    "NaN": requests(rows=row(float("nan"), 2, 3, 4, 5, 6)),
+    "infinite": requests(rows=row(float("inf"), 2, 3, 4, 5, 6)),
+    "minus infinite": requests(rows=row(float("-inf"), 2, 3, 4, 5, 6)),
+    "negative float": requests(rows=row(-0.5, 2, 3, 4, 5, 6)),
+    "bool": requests(rows=row(True, 2, 3, 4, 5, 6)),
+    "bool beside a float": requests(rows=row(True, 2.0, 3, 4, 5, 6)),
+    "string for a number": requests(rows=row("1", 2, 3, 4, 5, 6)),
+    "nil for a number": requests(rows=row(None, 2, 3, 4, 5, 6)),
+    "array for a number": requests(rows=row([1], 2, 3, 4, 5, 6)),
+    "timestamp for a number": requests(rows=row(msgpack.Timestamp(1), 2, 3, 4, 5, 6)),
+}
+
+
+@pytest.mark.parametrize("family", INVALID.values(), ids=INVALID)
+def test_invalid(family: Any) -> None:
+    assert reason_of(body(family)) == "invalid"
+    assert reason_of(body(counter(), family, counter())) == "invalid"
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        ("nothing", b"", "undecodable"),
+        ("a number", b"\x01", "invalid"),
+        ("an array", b"\x90", "invalid"),
+        ("an empty map", b"\x80", "invalid"),
+        ("families that are a map", msgpack.packb({"families": {}}), "invalid"),
+        ("bytes behind the map", body(counter()) + b"\xc0", "undecodable"),
+        ("a reserved byte", b"\xc1", "undecodable"),
+        ("a number as a key", b"\x81\x01\x01", "undecodable"),
+        ("a map as a key", b"\x81\x80\x01", "undecodable"),
+        ("array of 4 billion", b"\x81\xa8families\xdd\xff\xff\xff\xff", "undecodable"),
+        ("map of 4 billion", b"\xdf\xff\xff\xff\xff", "undecodable"),
+        ("string of 4 GB", b"\x81\xa8families\xdb\xff\xff\xff\xff", "undecodable"),
+        ("ext of 4 GB", b"\xc9\xff\xff\xff\xff\x01", "undecodable"),
+        ("timestamp of the wrong size", b"\x81\xa8families\xc7\x03\xff\x00\x00\x00", "undecodable"),
+        ("deep", b"\x91" * 60_000, "undecodable"),
+        ("deep and wide", b"\xdc\x3f\xff" * 20_000, "undecodable"),
+        ("too long", body(counter(rows=[["x" * MAX_DATAGRAM, 1]])), "invalid"),
+    ],
+)
+def test_bytes(name: str, data: bytes, reason: str) -> None:
+    assert reason_of(data) == reason
+
+
+def test_claimed_rows_of_an_invalid_batch_are_known() -> None:
+    with pytest.raises(WireError) as caught:
+        read_batch(body(counter(), requests(rows=row(-1, 2, 3, 4, 5, 6)), 1, counter(rows="x")))
+    assert caught.value.rows == 3
+
+
+def test_counts_with_headers_longer_than_need_be() -> None:
+    """An encoder that patches counts afterwards writes array16, map16 and str16 for small ones."""
+    family = (
+        b"\xde\x00\x05\xda\x00\x04name\xda\x00\x07c_total\xa4type\xa7counter\xa6labels\xdc\x00\x01\xa1l"
+        b"\xa7columns\xdd\x00\x00\x00\x01\xa5value\xa4rows\xdc\x00\x01\xdc\x00\x02\xdb\x00\x00\x00\x01x"
+        b"\xcf\x00\x00\x00\x00\x00\x00\x00\x07"
+    )
+    (batch,) = read_batch(b"\xdf\x00\x00\x00\x01\xa8families\xdc\x00\x01" + family)
+    assert (batch.shape.name, batch.rows) == ("c_total", (("x", 7),))
+
+
+@pytest.mark.parametrize(
+    ("name", "datagram", "reason"),
+    [
+        ("empty", b"", "truncated"),
+        ("one byte short", write_datagram(HEADER, {})[: HEADER_BYTES - 1], "truncated"),
+        ("an answer", b"RSTA" + bytes(44), "magic"),
+        ("zeros", bytes(48), "magic"),
+    ],
+)
+def test_header_reasons(name: str, datagram: bytes, reason: str) -> None:
+    with pytest.raises(WireError) as caught:
+        read_header(datagram)
+    assert caught.value.reason == reason
+
+
+def test_header_of_another_version_and_kind_is_read() -> None:
+    header = Header(200, 77, b"s" * 16, 2**64 - 1, 2**64 - 1, 0)
+    assert read_header(write_datagram(header, {})) == header
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "reason"),
+    [
+        ("short", b"RSTA" + bytes(35), "truncated"),
+        ("magic", b"RSTM" + bytes(36), "magic"),
+        ("verdict", b"RSTA\x01\x09\x00\x01" + bytes(32), "invalid"),
+    ],
+)
+def test_answer_reasons(name: str, answer: bytes, reason: str) -> None:
+    with pytest.raises(WireError) as caught:
+        read_answer(answer)
+    assert caught.value.reason == reason
+
+
+def test_heartbeat_says_nothing_of_what_it_lacks() -> None:
+    assert read_heartbeat(b"\x80") == Heartbeat()
+    partial = msgpack.packb({"nginx": {"accepted": 3}, "worker": 0, "colour": "red", "pid": None})
+    assert read_heartbeat(partial) == Heartbeat(worker=0, nginx=NginxCounters(accepted=3))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"module": 1}, {"module": "x" * 65}, {"worker": "0"}, {"worker": True}, {"worker": -1}, {"worker": 1.0},
+        {"exiting": 1}, {"master": 1}, {"master": {"pid": "1"}}, {"nginx": []}, {"nginx": {"active": 1.5}},
+        {"gauges": {"rows": "1"}}, {"gauges": {"rows": False}}, {"gauges": 3}, [], 1,
+    ],
+)  # fmt: skip
+def test_heartbeat_invalid(value: Any) -> None:
+    with pytest.raises(WireError) as caught:
+        read_heartbeat(msgpack.packb(value))
+    assert caught.value.reason == "invalid"
+
+
+def read_anything(datagram: bytes) -> None:
+    """Every reader, over any bytes: whatever is not a WireError fails the test."""
+    for reader in (read_batch, read_heartbeat):
+        with suppress(WireError):
+            read_header(datagram)
+            reader(datagram[HEADER_BYTES:])
+
+
+GOOD_DATAGRAM = write_datagram(HEADER, {"families": [requests(rows=row(1, 2.5, 3, 4, 70_000, 6)), counter(help="h")]})
+
+
+def test_every_truncation() -> None:
+    for length in range(HEADER_BYTES):
+        with pytest.raises(WireError, match="truncated"):
+            read_header(GOOD_DATAGRAM[:length])
+    for length in range(HEADER_BYTES, len(GOOD_DATAGRAM)):
+        with pytest.raises(WireError, match="undecodable"):
+            read_batch(GOOD_DATAGRAM[HEADER_BYTES:length])
+        read_anything(GOOD_DATAGRAM[:length])
+
+
+def test_every_bit_flip() -> None:
+    for bit in range(len(GOOD_DATAGRAM) * 8):
+        flipped = bytearray(GOOD_DATAGRAM)
+        flipped[bit // 8] ^= 1 << bit % 8
+        read_anything(bytes(flipped))
+
+
+def test_random_changes() -> None:
+    source = random.Random(7)
+    for _ in range(5_000):
+        changed = bytearray(GOOD_DATAGRAM)
+        for _ in range(source.randrange(1, 6)):
+            changed[source.randrange(HEADER_BYTES, len(changed))] = source.randrange(256)
+        read_anything(bytes(changed))
+
+
+@given(st.binary(max_size=400))
+@settings(max_examples=300, deadline=None)
+def test_random_bytes(data: bytes) -> None:
+    read_anything(data)
+    read_anything(GOOD_DATAGRAM[:HEADER_BYTES] + data)
+
+
+ANY_VALUE = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats()
+    | st.text(max_size=5)
+    | st.binary(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.sampled_from(["name", "type", "labels", "bounds", "columns", "rows", "help"]), ANY_VALUE)
+@settings(max_examples=300, deadline=None)
+def test_any_value_for_any_key(key: str, value: Any) -> None:
+    read_anything(write_datagram(HEADER, {"families": [requests() | {key: value}]}))
+
+
+@given(st.lists(st.integers(0, 2**53 + 3) | st.floats(-1, 2.0**54), min_size=6, max_size=6))
+@settings(max_examples=300, deadline=None)
+def test_numbers_are_judged_one_by_one(numbers: list[float]) -> None:
+    good = all(0 <= number <= 2**53 for number in numbers)
+    assert reason_of(body(requests(rows=row(*numbers)))) == (None if good else "invalid")
+
+
+def test_header_layout() -> None:
+    packed = b"RSTM" + struct.pack(">BBH", 1, 1, 0xFFFF) + b"n" * 16 + struct.pack(">QQQ", 3, 2, 1)
+    assert read_header(packed) == Header(1, 1, b"n" * 16, 3, 2, 1)

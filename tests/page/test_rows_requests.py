@@ -1,0 +1,159 @@
+"""Rows as text, literally."""
+
+import pytest
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from collector.page import exposition
+from collector.page.requests import render
+from collector.page.rows import Scrapers
+from collector.table.shapes import REQUEST_COLUMNS, FamilyBatch, Shape
+from collector.table.table import Table
+
+REQUESTS = Shape("http_requests", "requests", ("server", "method", "status"), (5, 1000), REQUEST_COLUMNS)
+LOGINS = Shape("logins_total", "counter", ("result",), None, ("value",))
+
+
+def merge(table: Table, shape: Shape, *rows: tuple[object, ...], birth_ms: int = 1, help_text: str = "") -> None:
+    table.merge([FamilyBatch(shape, help_text, False, rows)], birth_ms)
+
+
+def page(table: Table, shown_before: int | None = None) -> str:
+    return exposition.render(render(table, shown_before), openmetrics=False).decode()
+
+
+def samples(table: Table, shown_before: int | None = None) -> dict[str, float]:
+    lines = [line for line in page(table, shown_before).splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
+
+
+GOLDEN = """\
+# HELP nginx_http_responses_total Responses sent to clients, by the final status of the request.
+# TYPE nginx_http_responses_total counter
+nginx_http_responses_total{server="a",method="GET",status="200"} 6
+nginx_http_responses_total{server="a",method="GET",status="404"} 1
+# HELP nginx_http_request_duration_seconds Time from a request's first byte to its log entry.
+# TYPE nginx_http_request_duration_seconds histogram
+nginx_http_request_duration_seconds_bucket{server="a",method="GET",status="200",le="0.005"} 1
+nginx_http_request_duration_seconds_bucket{server="a",method="GET",status="200",le="1.0"} 3
+nginx_http_request_duration_seconds_bucket{server="a",method="GET",status="200",le="+Inf"} 6
+nginx_http_request_duration_seconds_sum{server="a",method="GET",status="200"} 1.234
+nginx_http_request_duration_seconds_count{server="a",method="GET",status="200"} 6
+nginx_http_request_duration_seconds_bucket{server="a",method="GET",status="404",le="0.005"} 1
+nginx_http_request_duration_seconds_bucket{server="a",method="GET",status="404",le="1.0"} 1
+nginx_http_request_duration_seconds_bucket{server="a",method="GET",status="404",le="+Inf"} 1
+nginx_http_request_duration_seconds_sum{server="a",method="GET",status="404"} 0.0
+nginx_http_request_duration_seconds_count{server="a",method="GET",status="404"} 1
+# HELP nginx_http_request_bytes_total Bytes received from clients: request line, headers and body.
+# TYPE nginx_http_request_bytes_total counter
+nginx_http_request_bytes_total{server="a",method="GET",status="200"} 70
+nginx_http_request_bytes_total{server="a",method="GET",status="404"} 10
+# HELP nginx_http_response_bytes_total Bytes sent to clients: headers and body.
+# TYPE nginx_http_response_bytes_total counter
+nginx_http_response_bytes_total{server="a",method="GET",status="200"} 9007199254740992
+nginx_http_response_bytes_total{server="a",method="GET",status="404"} 20
+# HELP logins_total Logins.
+# TYPE logins_total counter
+logins_total{result="bad"} 0.5
+"""
+
+
+def test_golden() -> None:
+    table = Table()
+    merge(table, REQUESTS, ("a", "GET", "200", 1, 2, 3, 1234, 70, 2**53), ("a", "GET", "404", 1, 0, 0, 0, 10, 20))
+    merge(table, LOGINS, ("bad", 0.5), help_text="Logins.")
+    assert page(table) == GOLDEN
+    assert page(table) == GOLDEN  # and once more from the rows' kept text
+
+
+def test_a_changed_row_is_rendered_anew() -> None:
+    table = Table()
+    merge(table, LOGINS, ("ok", 1), ("bad", 1))
+    assert samples(table) == {'logins_total{result="ok"}': 1, 'logins_total{result="bad"}': 1}
+    merge(table, LOGINS, ("ok", 2**53 - 2), ("bad", 0))
+    assert samples(table) == {'logins_total{result="ok"}': 2**53 - 1, 'logins_total{result="bad"}': 1}
+
+
+def test_a_changed_shape_is_rendered_anew() -> None:
+    table = Table()
+    merge(table, LOGINS, ("ok", 1))
+    page(table)
+    merge(table, Shape("logins_total", "counter", ("realm", "result"), None, ("value",)), ("a", "ok", 1), birth_ms=2)
+    assert samples(table) == {'logins_total{realm="_",result="ok"}': 1, 'logins_total{realm="a",result="ok"}': 1}
+
+
+@pytest.mark.parametrize(
+    "value",
+    ['q"uote', "back\\slash", "new\nline", "100%", "%s %d %(a)s %%", "\\n", "tab\t", "\0\x01", "ö😀", "{}", "a,b=c"],
+)
+def test_labels_survive(value: str) -> None:
+    table = Table()
+    merge(table, REQUESTS, (value, "GET", "200", 1, 2, 3, 4, 5, 6))
+    row = table.families["http_requests"].rows[0]
+    for family in text_string_to_metric_families(page(table)):
+        for found in family.samples:
+            assert found.labels["server"] == row.labels[0]
+            assert found.labels["status"] == "200"
+
+
+def test_counter_without_labels_and_help() -> None:
+    table = Table()
+    merge(table, Shape("c_total", "counter", (), None, ("value",)), (3,))
+    assert page(table).splitlines() == [
+        "# HELP c_total Counter c_total of the nginx configuration.",
+        "# TYPE c_total counter",
+        "c_total 3",
+    ]
+
+
+def test_a_family_without_rows_is_not_on_the_page() -> None:
+    table = Table()
+    merge(table, REQUESTS)
+    merge(table, LOGINS)
+    assert page(table) == ""
+
+
+def test_bounds_are_written_as_prometheus_client_writes_them() -> None:
+    bounds = (1, 5, 25, 75, 100, 1000, 2500, 60_000, 3_600_000, 2_000_000_000)
+    table = Table()
+    shape = Shape("http_requests", "requests", ("server", "method", "status"), bounds, REQUEST_COLUMNS)
+    merge(table, shape, ("a", "b", "c", *[0] * 11, 0, 0, 0))
+    registry = CollectorRegistry()
+    Histogram("h", "h", buckets=[bound / 1000 for bound in bounds], registry=registry)
+
+    def les(text: str) -> list[str]:
+        return [line.split('le="')[1].split('"')[0] for line in text.splitlines() if 'le="' in line]
+
+    assert les(page(table)) == les(generate_latest(registry).decode())
+
+
+def test_new_rows_are_at_zero_in_all_samples_and_then_as_they_are() -> None:
+    table = Table()
+    merge(table, LOGINS, ("ok", 1))
+    merge(table, REQUESTS, ("a", "GET", "200", 1, 2, 3, 4, 5, 6))
+    boundary = table.next_creation
+    merge(table, REQUESTS, ("a", "GET", "500", 1, 2, 3, 4, 5, 6), ("a", "GET", "200", 1, 0, 0, 0, 0, 0))
+    merge(table, LOGINS, ("bad", 7))
+    shown = samples(table, boundary)
+    assert {value for name, value in shown.items() if '"500"' in name or '"bad"' in name} == {0}
+    assert shown['nginx_http_responses_total{server="a",method="GET",status="200"}'] == 7
+    assert shown['logins_total{result="ok"}'] == 1
+    true = samples(table)
+    assert list(true) == list(shown)
+    assert true['nginx_http_responses_total{server="a",method="GET",status="500"}'] == 6
+    assert samples(table, boundary) == shown  # another client's true page does not spoil the scraper's
+    assert samples(table, table.next_creation) == true
+    assert set(samples(table, 0).values()) == {0}
+
+
+def test_increase_sees_the_first_requests() -> None:
+    """Values of one series as a scraper gets them: its differences add up to every request since the row began."""
+    table, scrapers, history = Table(), Scrapers(started=0.0), []
+    name = 'logins_total{result="ok"}'
+    merge(table, LOGINS, ("bad", 1))
+    for scrape, logins in enumerate([0, 3, 0, 2]):
+        if logins:
+            merge(table, LOGINS, ("ok", logins))
+        boundary = scrapers.shown_before(("prometheus", "2"), table.next_creation, 1000.0 + scrape)
+        history.append(samples(table, boundary).get(name))
+    assert history == [None, 0, 3, 5]

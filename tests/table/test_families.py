@@ -1,0 +1,213 @@
+"""Rows, overflow and changes of shape."""
+
+import pytest
+
+from collector.table.families import Creation, Family
+from collector.table.shapes import REQUEST_COLUMNS, Conversion, FamilyBatch, Shape
+from collector.table.table import Table
+
+BUILT_IN = ("server", "method", "status")
+
+
+def requests(bounds: tuple[int, ...] = (), *labels: str) -> Shape:
+    return Shape("http_requests", "requests", (*BUILT_IN, *labels), bounds, REQUEST_COLUMNS)
+
+
+def counter(*labels: str, name: str = "c_total") -> Shape:
+    return Shape(name, "counter", labels, None, ("value",))
+
+
+def batch(shape: Shape, *rows: tuple[object, ...], inherited: bool = False, help_text: str = "") -> FamilyBatch:
+    return FamilyBatch(shape, help_text, inherited, rows)
+
+
+def values(family: Family) -> dict[tuple[str, ...], list[float]]:
+    return {row.labels: list(row.numbers) for row in family.rows}
+
+
+def family_of(shape: Shape, max_rows: int = 10) -> Family:
+    return Family(shape, Creation(), max_rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "numbers", "expected"),
+    [
+        ("same", (5, 10), (5, 10), (1, 2, 3), (1, 2, 3)),
+        ("a bound goes", (5, 10), (10,), (1, 2, 3), (3, 3)),
+        ("the highest goes", (5, 10), (5,), (1, 2, 3), (1, 5)),
+        ("a bound comes", (10,), (5, 10), (1, 2), (0, 1, 2)),
+        ("between two", (7,), (5, 10), (1, 2), (0, 1, 2)),
+        ("all other", (1, 2, 3), (10, 20), (1, 2, 4, 8), (7, 0, 8)),
+        ("above all", (100,), (10, 20), (1, 2), (0, 0, 3)),
+        ("none left", (5, 10), (), (1, 2, 3), (6,)),
+        ("none before", (), (5, 10), (6,), (0, 0, 6)),
+    ],
+)
+def test_rebucketing(
+    name: str, old: tuple[int, ...], new: tuple[int, ...], numbers: tuple[int, ...], expected: tuple[int, ...]
+) -> None:
+    conversion = Conversion(requests(old), requests(new))
+    assert conversion.numbers((*numbers, 70, 80, 90)) == (*expected, 70, 80, 90)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "labels", "expected"),
+    [
+        (("a", "b"), ("a", "b"), ("1", "2"), ("1", "2")),
+        (("a", "b"), ("b",), ("1", "2"), ("2",)),
+        (("a",), ("b", "a"), ("1",), ("_", "1")),
+        (("a", "b"), ("b", "a"), ("1", "2"), ("2", "1")),
+        (("a",), (), ("1",), ()),
+    ],
+)
+def test_label_mapping(
+    old: tuple[str, ...], new: tuple[str, ...], labels: tuple[str, ...], expected: tuple[str, ...]
+) -> None:
+    assert Conversion(counter(*old), counter(*new)).labels(labels) == expected
+
+
+def test_rows_add_up_under_their_clean_labels() -> None:
+    family = family_of(counter("l"))
+    for _ in range(2):
+        family.merge(
+            batch(counter("l"), ("", 1), ("_", 2), ("a\0", 3), ("a\\x00", 0.5), ("x" * 300, 1), ("x" * 400, 1)), 1
+        )
+    assert values(family) == {("_",): [6], (r"a\x00",): [7], ("x" * 253 + "…",): [4]}
+    assert [row.created for row in family.rows] == [0, 1, 2]
+
+
+def test_a_change_forgets_the_rendered_text() -> None:
+    family = family_of(counter("l"))
+    family.merge(batch(counter("l"), ("a", 1), ("b", 1)), 1)
+    for row in family.rows:
+        row.text = (b"text",)
+    family.merge(batch(counter("l"), ("b", 1)), 1)
+    assert [row.text for row in family.rows] == [(b"text",), None]
+
+
+def test_the_shape_of_the_stream_born_last_wins() -> None:
+    old, new = requests((5, 10)), requests((10,), "zone")
+    family = family_of(old)
+    family.merge(batch(old, ("s", "GET", "200", 1, 2, 3, 10, 20, 30)), 100)
+    family.merge(batch(new, ("s", "GET", "200", "z", 1, 0, 1, 1, 1)), 200)
+    assert family.shape == new
+    family.merge(batch(old, ("s", "GET", "200", 1, 1, 1, 0, 0, 0)), 100)
+    assert family.shape == new
+    assert values(family) == {
+        ("s", "GET", "200", "_"): [5, 4, 10, 20, 30],
+        ("s", "GET", "200", "z"): [1, 0, 1, 1, 1],
+    }
+
+
+def test_a_shape_that_lasts_is_as_young_as_its_last_stream() -> None:
+    family = family_of(counter("a"))
+    family.merge(batch(counter("a"), ("1", 1)), 100)
+    family.merge(batch(counter("a"), ("1", 1)), 300)
+    family.merge(batch(counter("b"), ("2", 1)), 200)
+    assert family.shape == counter("a")
+    assert values(family) == {("1",): [2], ("_",): [1]}
+
+
+@pytest.mark.parametrize("inherited", [True, False])
+def test_of_two_shapes_from_one_stream(inherited: bool) -> None:
+    """An heir sends rows of its predecessor's shape: marked, they never bring that shape back."""
+    old, new = counter("a"), counter("b")
+    family = family_of(new)
+    family.merge(batch(new, ("2", 1)), 100)
+    family.merge(batch(old, ("1", 1), inherited=inherited), 200)
+    assert family.shape == (new if inherited else old)
+    family.merge(batch(new, ("2", 1)), 200)
+    assert family.shape == (new if inherited else old)
+    assert sum(row.numbers[0] for row in family.rows) == 3
+
+
+def test_an_inherited_family_that_is_not_known_yet_gives_way_to_any_other() -> None:
+    family = family_of(counter("a"))
+    family.merge(batch(counter("a"), ("1", 1), inherited=True), 500)
+    family.merge(batch(counter("b"), ("2", 1)), 100)
+    assert family.shape == counter("b")
+
+
+def test_a_change_of_shape_keeps_creation_numbers_and_joins_rows() -> None:
+    family = family_of(counter("a", "b"))
+    family.merge(batch(counter("a", "b"), ("1", "x", 1), ("2", "x", 2), ("1", "y", 4)), 1)
+    for row in family.rows:
+        row.text = (b"text",)
+    family.merge(batch(counter("a"), ("3", 8)), 2)
+    assert values(family) == {("1",): [5], ("2",): [2], ("3",): [8]}
+    assert [row.created for row in family.rows] == [0, 1, 3]
+    assert all(row.text is None for row in family.rows)
+
+
+def test_help_follows_the_shape() -> None:
+    family = family_of(counter("a"))
+    family.merge(batch(counter("a"), help_text="First."), 1)
+    family.merge(batch(counter("b"), help_text="Second."), 2)
+    family.merge(batch(counter("a"), help_text="First again."), 1)
+    assert family.help == "Second."
+
+
+def test_overflow_gives_up_user_labels_first() -> None:
+    shape = requests((), "path")
+    family = family_of(shape, max_rows=20)
+    paths = [f"/{number}" for number in range(30)]
+    for path in [*paths, "/0"]:
+        family.merge(batch(shape, ("s", "GET", "200", path, 1, 1, 1, 1)), 1)
+    for status in ("404", "500"):
+        family.merge(batch(shape, ("s", "GET", status, "/0", 1, 1, 1, 1)), 1)
+    found = {labels: numbers[0] for labels, numbers in values(family).items()}
+    assert found == {("s", "GET", "200", path): 1 for path in paths[:20]} | {
+        ("s", "GET", "200", "/0"): 2,
+        ("s", "GET", "200", "other"): 10,
+        ("s", "GET", "404", "other"): 1,
+        ("other", "other", "other", "other"): 1,  # a tenth above 20 rows everything is
+    }
+    assert family.overflow == 12
+
+
+def test_overflow_gives_up_the_server_where_there_are_no_user_labels() -> None:
+    family = family_of(requests(), max_rows=20)
+    for number in range(40):
+        family.merge(batch(requests(), (f"s{number}", "GET", "200", 1, 1, 1, 1)), 1)
+    assert values(family)["other", "GET", "200"][0] == 20
+    assert len(family.rows) == 21
+
+
+@pytest.mark.parametrize("shape", [requests(), requests((), "path"), counter("a"), counter("a", "b")])
+def test_a_family_is_bounded_whatever_is_sent(shape: Shape) -> None:
+    family = family_of(shape, max_rows=50)
+    zeros = (0,) * (shape.width - 1)
+    for number in range(1000):
+        for repeat in range(2):
+            labels = [f"{name}{number}-{repeat}" for name in shape.labels]
+            family.merge(batch(shape, (*labels, 1, *zeros)), 1)
+    assert len(family.rows) <= 50 + 5 + 1
+    assert sum(row.numbers[0] for row in family.rows) == 2000
+    assert family.overflow == 1950
+
+
+def test_raw_labels_that_come_out_the_same_are_bounded() -> None:
+    family = family_of(counter("a"), max_rows=10)
+    for number in range(1000):
+        family.merge(batch(counter("a"), ("x" * (253 + number % 4) + "y" * number, 1)), 1)
+    assert len(family._aliases) <= 20
+    assert sum(row.numbers[0] for row in family.rows) == 1000
+
+
+def test_families_are_bounded() -> None:
+    table = Table(max_families=2)
+    for name in ("a_total", "b_total", "c_total", "a_total"):
+        table.merge([batch(counter("l", name=name), ("x", 1), ("y", 1))], 1)
+    assert set(table.families) == {"a_total", "b_total"}
+    assert table.lost_rows == 2
+    assert table.next_creation == 4
+
+
+def test_creation_numbers_run_over_all_families() -> None:
+    table = Table()
+    table.merge(
+        [batch(counter("l", name="a_total"), ("x", 1)), batch(counter("l", name="b_total"), ("x", 1), ("y", 1))], 1
+    )
+    table.merge([batch(counter("l", name="a_total"), ("y", 1))], 1)
+    created = {name: [row.created for row in family.rows] for name, family in table.families.items()}
+    assert created == {"a_total": [0, 3], "b_total": [1, 2]}

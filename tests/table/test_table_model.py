@@ -1,0 +1,81 @@
+"""The table against a plain dictionary, over batches of changing shapes."""
+
+from bisect import bisect_left
+from collections import Counter
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from collector.ingest.wire import HEADER_BYTES, Header, Kind, read_batch, write_datagram
+from collector.table.table import Table
+
+BUILT_IN = ["server", "method", "status"]
+COLUMNS = ["duration_ms", "request_bytes", "response_bytes"]
+BOUNDS = st.lists(st.integers(0, 30), unique=True, max_size=4).map(sorted)
+USER_LABELS = st.lists(st.sampled_from(["zone", "path", "tenant"]), unique=True, max_size=2)
+
+# One observation: label values by name, duration in ms, bytes in and out.
+OBSERVATION = st.tuples(
+    st.fixed_dictionaries({name: st.sampled_from("ab") for name in [*BUILT_IN, "zone", "path", "tenant"]}),
+    st.integers(0, 40),
+    st.integers(0, 1000),
+    st.integers(0, 2**53),
+)
+SHAPE = st.tuples(USER_LABELS, BOUNDS)
+BATCH = st.tuples(st.integers(0, 3), st.lists(OBSERVATION, max_size=6))
+
+
+def row_of(observation: tuple[dict[str, str], int, int, int], labels: list[str], bounds: list[int]) -> list[str | int]:
+    values, duration, received, sent = observation
+    buckets = [0] * (len(bounds) + 1)
+    buckets[bisect_left(bounds, duration)] = 1
+    return [*(values[name] for name in labels), *buckets, duration, received, sent]
+
+
+def claimed(duration: int, path: list[list[int]]) -> float:
+    """The bound that an observation ends at when it goes through shapes one after the other."""
+    bound: float = duration
+    for bounds in path:
+        place = bisect_left(bounds, bound)
+        bound = bounds[place] if place < len(bounds) else float("inf")
+    return bound
+
+
+@given(st.lists(SHAPE, min_size=1, max_size=4), st.lists(BATCH, max_size=12))
+@settings(max_examples=300, deadline=None)
+def test_table_equals_a_dictionary(shapes: list[tuple[list[str], list[int]]], batches: list) -> None:  # type: ignore[type-arg]
+    """Generation n of workers is born at n and has shape n; batches of all generations come in any order."""
+    table = Table()
+    current: int | None = None
+    # Each observation: its values, what labels it still has, the path of bounds it went through.
+    seen: list[tuple[dict[str, str], int, int, int, list[list[int]], set[str]]] = []
+    for generation, observations in batches:
+        generation %= len(shapes)
+        user_labels, bounds = shapes[generation]
+        labels = [*BUILT_IN, *user_labels]
+        rows = [row_of(observation, labels, bounds) for observation in observations]
+        family = {"name": "http_requests", "type": "requests", "labels": labels, "bounds": bounds, "columns": COLUMNS}
+        datagram = write_datagram(Header(1, Kind.BATCH, bytes(16), 0, 1, 1), {"families": [{**family, "rows": rows}]})
+        table.merge(read_batch(datagram[HEADER_BYTES:]), generation)
+        if current is None or generation > current:
+            current = generation
+            for observation in seen:
+                observation[4].append(shapes[current][1])
+                observation[5].intersection_update([*BUILT_IN, *shapes[current][0]])
+        for values, duration, received, sent in observations:
+            path = [bounds] if generation == current else [bounds, shapes[current][1]]
+            kept = set(labels) & {*BUILT_IN, *shapes[current][0]}
+            seen.append((values, duration, received, sent, path, kept))
+    if current is None:
+        assert table.families == {}
+        return
+    labels, final = [*BUILT_IN, *shapes[current][0]], shapes[current][1]
+    expected: dict[tuple[str, ...], Counter[object]] = {}
+    for values, duration, received, sent, path, kept in seen:
+        key = tuple(values[name] if name in kept else "_" for name in labels)
+        counts = expected.setdefault(key, Counter())
+        counts.update({claimed(duration, path): 1, "duration_ms": duration, "request_bytes": received})
+        counts["response_bytes"] += sent
+    found = {row.labels: list(row.numbers) for row in table.families["http_requests"].rows}
+    names = [*final, float("inf"), *COLUMNS]
+    assert found == {key: [counts[name] for name in names] for key, counts in expected.items()}

@@ -1,0 +1,128 @@
+"""Writes the golden datagrams and answers of this directory, from docs/wire.md alone.
+
+Run ``python tests/wire/golden/make.py`` and look at the diff: these bytes change only when the wire does. Nothing of
+the collector is imported here. Each ``NAME.json`` says in words what ``NAME.hex`` holds in bytes; bytes of nginx that
+are not UTF-8 stand in the JSON as lone surrogates (``\\udcff`` is the byte ff), Python's surrogateescape.
+"""
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import msgpack  # type: ignore[import-untyped]
+
+HERE = Path(__file__).parent
+STREAM = bytes(range(16))
+BIRTH_MS = 1_700_000_000_123
+KINDS = {"batch": 1, "heartbeat": 2, "bye": 3, "probe": 4}
+VERDICTS = {"ack": 1, "hold": 2, "drop": 3}
+REASONS = {"none": 0, "version": 1, "not_ready": 2, "stream_cap": 3, "uid": 4, "undecodable": 16, "invalid": 17}
+
+# The largest number of each msgpack integer format and the smallest of the next; 2^53 is the largest of the wire.
+INTEGERS = [0, 1, 127, 128, 255, 256, 65_535, 65_536, 2**32 - 1, 2**32, 2**53 - 1, 2**53]
+
+
+def requests(bounds: list[int], labels: list[str], rows: list[list[Any]]) -> dict[str, Any]:
+    return {
+        "name": "http_requests",
+        "type": "requests",
+        "labels": ["server", "method", "status", *labels],
+        "bounds": bounds,
+        "columns": ["duration_ms", "request_bytes", "response_bytes"],
+        "rows": rows,
+    }
+
+
+def counter(name: str, labels: list[str], rows: list[list[Any]]) -> dict[str, Any]:
+    return {"name": name, "type": "counter", "labels": labels, "columns": ["value"], "rows": rows}
+
+
+HEARTBEAT = {
+    "module": "0.1.0",
+    "worker": 1,
+    "workers": 2,
+    "pid": 4711,
+    "exiting": False,
+    "master": {"pid": 4700, "birth": 123_456_789},
+    "nginx": {
+        "accepted": 10, "handled": 9, "requests": 65_536, "active": 3, "reading": 0, "writing": 1, "waiting": 2,
+    },
+    "gauges": {
+        "lua_memory_bytes": 1_048_576.5, "unacked_batches": 0, "unacked_bytes": 0,
+        "timers_pending": 1, "timers_running": 1, "rows": 20,
+    },
+}  # fmt: skip
+
+# name: (kind, sequence, base, body)
+DATAGRAMS: dict[str, tuple[str, int, int, dict[str, Any]]] = {
+    "batch_two_families_two_shapes": ("batch", 7, 5, {"families": [
+        requests([5, 10], ["country"], [
+            ["example.com", "GET", "200", "se", 3, 1, 0, 21, 900, 70_000],
+            ["example.com", "POST", "502", "", 0, 0, 1, 1200, 300, 157],
+        ]),
+        requests([10], [], [["example.com", "GET", "304", 2, 0, 4, 600, 0]]),
+        {**counter("logins_total", ["result"], [["ok", 4], ["bad", 1]]), "help": "Logins."},
+    ]}),
+    "batch_zeros": ("batch", 1, 1, {"families": [requests([5], [], [["", "", "", 0, 0, 0, 0, 0]])]}),
+    "batch_no_rows": ("batch", 2, 1, {"families": [counter("c_total", [], [])]}),
+    "batch_integers": ("batch", 3, 3, {"families": [
+        counter("integers_total", ["n"], [[str(number), number] for number in INTEGERS]),
+    ]}),
+    "batch_float": ("batch", 4, 3, {"families": [counter("cost_total", ["unit"], [["eur", 0.25], ["usd", 3.0]])]}),
+    "batch_label_bytes": ("batch", 5, 5, {"families": [
+        counter("odd_total", ["value"], [
+            ["\udcff\udcfeA", 1], ["\0\x1f", 2], ['a"b\\c\nd', 3], ["k\u00f6ln", 4], ["\U0001f600" * 8, 5],
+            ["x" * 300, 6],
+        ]),
+    ]}),
+    "batch_unknown_keys": ("batch", 6, 6, {"from": "tomorrow", "families": [
+        {**counter("c_total", [], [[1]]), "inherited": True, "colour": [1, {"deep": None}]},
+    ]}),
+    "batch_largest_header": ("batch", 2**64 - 1, 2**64 - 1, {"families": []}),
+    "heartbeat_all_keys": ("heartbeat", 12, 8, HEARTBEAT),
+    "heartbeat_empty": ("heartbeat", 1, 1, {}),
+    "bye": ("bye", 7, 8, {}),
+    "probe": ("probe", 99, 1, {}),
+}  # fmt: skip
+
+# name: (verdict, reason, kind, sequence, committed)
+ANSWERS = {
+    "answer_ack": ("ack", "none", "batch", 7, 7),
+    "answer_ack_probe": ("ack", "none", "probe", 99, 0),
+    "answer_hold_uid": ("hold", "uid", "batch", 1, 0),
+    "answer_hold_version": ("hold", "version", "heartbeat", 1, 0),
+    "answer_drop_undecodable": ("drop", "undecodable", "batch", 2**53, 2**53),
+    "answer_drop_invalid": ("drop", "invalid", "batch", 3, 2),
+}
+
+
+def write(name: str, description: dict[str, Any], data: bytes) -> None:
+    (HERE / f"{name}.json").write_text(json.dumps(description, indent=2) + "\n")
+    lines = [data[start : start + 32].hex(" ") for start in range(0, len(data), 32)]
+    (HERE / f"{name}.hex").write_text("\n".join(lines) + "\n")
+
+
+def main() -> None:
+    for name, (kind, sequence, base, body) in DATAGRAMS.items():
+        header = (
+            b"RSTM" + struct.pack(">BBH", 1, KINDS[kind], 0) + STREAM + struct.pack(">QQQ", BIRTH_MS, sequence, base)
+        )
+        said = {
+            "version": 1,
+            "kind": kind,
+            "stream": STREAM.hex(),
+            "birth_ms": BIRTH_MS,
+            "sequence": sequence,
+            "base": base,
+        }
+        write(name, {"header": said, "body": body}, header + msgpack.packb(body, unicode_errors="surrogateescape"))
+    for name, (verdict, reason, kind, sequence, committed) in ANSWERS.items():
+        codes = struct.pack(">BBBB", 1, VERDICTS[verdict], REASONS[reason], KINDS[kind])
+        answer = b"RSTA" + codes + STREAM + struct.pack(">QQ", sequence, committed)
+        said = {"verdict": verdict, "reason": reason, "kind": kind, "stream": STREAM.hex()}
+        write(name, {"answer": {**said, "sequence": sequence, "committed": committed}}, answer)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""The golden datagrams and answers mean what their JSON says."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collector.ingest import wire
+
+GOLDEN = Path(__file__).parent / "golden"
+DATAGRAMS = sorted(path.stem for path in GOLDEN.glob("*.json") if not path.stem.startswith("answer_"))
+ANSWERS = sorted(path.stem for path in GOLDEN.glob("answer_*.json"))
+
+
+def load(name: str) -> tuple[dict[str, Any], bytes]:
+    described: dict[str, Any] = json.loads((GOLDEN / f"{name}.json").read_text())
+    return described, bytes.fromhex((GOLDEN / f"{name}.hex").read_text())
+
+
+def shown(label: str) -> str:
+    """What the collector makes of nginx's bytes, said by Python's own codecs."""
+    return label.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+def test_there_are_goldens() -> None:
+    assert len(DATAGRAMS) >= 12
+    assert len(ANSWERS) >= 6
+
+
+@pytest.mark.parametrize("name", DATAGRAMS)
+def test_header(name: str) -> None:
+    described, data = load(name)
+    header = wire.read_header(data)
+    assert {
+        "version": header.version,
+        "kind": wire.Kind(header.kind).name.lower(),
+        "stream": header.stream.hex(),
+        "birth_ms": header.birth_ms,
+        "sequence": header.sequence,
+        "base": header.base,
+    } == described["header"]
+    assert wire.write_datagram(header, described["body"]) == data
+
+
+@pytest.mark.parametrize("name", [name for name in DATAGRAMS if name.startswith("batch_")])
+def test_batch(name: str) -> None:
+    described, data = load(name)
+    families = wire.read_batch(data[wire.HEADER_BYTES :])
+    for family, expected in zip(families, described["body"]["families"], strict=True):
+        assert family.shape.name == expected["name"]
+        assert family.shape.type == expected["type"]
+        assert list(family.shape.labels) == expected["labels"]
+        assert family.shape.bounds == (tuple(expected["bounds"]) if "bounds" in expected else None)
+        assert list(family.shape.columns) == expected["columns"]
+        assert family.help == expected.get("help", "")
+        assert family.inherited == expected.get("inherited", False)
+        rows = [[shown(value) if isinstance(value, str) else value for value in row] for row in expected["rows"]]
+        assert [list(row) for row in family.rows] == rows
+
+
+@pytest.mark.parametrize("name", [name for name in DATAGRAMS if name.startswith("heartbeat_")])
+def test_heartbeat(name: str) -> None:
+    described, data = load(name)
+    heartbeat = wire.read_heartbeat(data[wire.HEADER_BYTES :])
+    said = {key: getattr(heartbeat, key) for key in ("module", "worker", "workers", "pid", "exiting")}
+    body = described["body"]
+    assert said == {key: body.get(key) for key in said}
+    for part in ("master", "nginx", "gauges"):
+        found = getattr(heartbeat, part)
+        if part not in body:
+            assert found is None
+        else:
+            assert {key: getattr(found, key) for key in body[part]} == body[part]
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_answer(name: str) -> None:
+    described, data = load(name)
+    expected = described["answer"]
+    answer = wire.read_answer(data)
+    assert answer.verdict.name.lower() == expected["verdict"]
+    assert answer.reason.name.lower() == expected["reason"]
+    assert wire.Kind(answer.kind).name.lower() == expected["kind"]
+    assert (answer.stream.hex(), answer.sequence, answer.committed) == (
+        expected["stream"],
+        expected["sequence"],
+        expected["committed"],
+    )
+    header = wire.Header(1, answer.kind, answer.stream, 0, answer.sequence, 1)
+    assert wire.write_answer(answer.verdict, answer.reason, header, answer.committed) == data
