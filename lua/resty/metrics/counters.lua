@@ -54,37 +54,51 @@ local FAMILIES = {
 
 local _M = { list = {} }
 
-local families, pending = {}, {}
+local accounts = {}  -- key -> {family, labels, sums}
 
 for key, shape in pairs(FAMILIES) do
     shape.type, shape.columns = "counter", { "value" }
-    families[key] = rows.new(shape, CAP)
-    pending[key] = {}
-    _M.list[#_M.list + 1] = families[key]
+    local family = rows.new(shape, CAP)
+    accounts[key] = { family = family, labels = {}, sums = {} }
+    accounts[#accounts + 1] = accounts[key]
+    _M.list[#_M.list + 1] = family
 end
 
--- Adds to a counter. key: one of the above; label: its second label (the first where there is one).
+-- Adds to a counter. key: one of the above; label: its last label.
 function _M.add(key, label, count)
-    local sums = pending[key]
-    sums[label] = (sums[label] or 0) + (count or 1)
+    local account = accounts[key]
+    local sum = account.sums[label]
+    if not sum then
+        account.labels[#account.labels + 1] = label
+    end
+    account.sums[label] = (sum or 0) + (count or 1)
 end
 
 -- Moves what was counted into rows. worker: the value of the label of that name.
+-- Not a pairs() here, nor in all else that the finalizer calls: compiled code that leaves such a loop while the Lua
+-- machine is being closed can come back to it for ever (seen with luajit2 20230119).
 function _M.flush(worker)
-    for key, sums in pairs(pending) do
-        local with_worker = #families[key].shape.labels == 2
-        for label, count in pairs(sums) do
-            families[key]:add(with_worker and { worker, label } or { label }, { count })
-            sums[label] = nil
+    for i = 1, #accounts do
+        local family, labels, sums = accounts[i].family, accounts[i].labels, accounts[i].sums
+        local with_worker = #family.shape.labels == 2
+        for j = 1, #labels do
+            local label = labels[j]
+            if sums[label] > 0 then
+                family:add(with_worker and { worker, label } or { label }, { sums[label] })
+                sums[label] = 0
+            end
         end
     end
 end
 
 -- Whether there is something that is worth a batch of its own; CPU time alone is not.
 function _M.waiting()
-    for key, sums in pairs(pending) do
-        if key ~= "flush" and next(sums) ~= nil then
-            return true
+    for i = 1, #accounts do
+        local account = accounts[i]
+        for j = 1, #account.labels do
+            if account ~= accounts.flush and account.sums[account.labels[j]] > 0 then
+                return true
+            end
         end
     end
     return false

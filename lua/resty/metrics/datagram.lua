@@ -153,11 +153,13 @@ end
 -- Adds the rows of a batch's body to the families that `family_of(shape)` gives for their shapes; returns how many rows.
 function _M.absorb(body, family_of)
     local count = 0
-    for _, delta in ipairs(decode.value(body).families) do
+    local deltas = decode.value(body).families
+    for f = 1, #deltas do
+        local delta = deltas[f]
         local family = family_of(delta)
         local labels = #delta.labels
-        for _, wire_row in ipairs(delta.rows) do
-            local values, numbers = {}, {}
+        for r = 1, #delta.rows do
+            local wire_row, values, numbers = delta.rows[r], {}, {}
             for i = 1, labels do
                 values[i] = wire_row[i]
             end
