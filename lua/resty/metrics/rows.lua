@@ -37,9 +37,9 @@ local function put_strings(p, at, list)
 end
 
 -- The map of a family up to and with the key "rows", as it stands in every batch.
-local function shape_bytes(shape)
+local function shape_bytes(shape, inherited)
     local p = header_scratch
-    local at = encode.map(p, 0, 5 + (shape.help and 1 or 0) + (shape.bounds and 1 or 0))
+    local at = encode.map(p, 0, 5 + (shape.help and 1 or 0) + (shape.bounds and 1 or 0) + (inherited and 1 or 0))
     at = encode.string(p, encode.string(p, at, "name"), shape.name)
     at = encode.string(p, encode.string(p, at, "type"), shape.type)
     if shape.help then
@@ -53,16 +53,20 @@ local function shape_bytes(shape)
         end
     end
     at = put_strings(p, encode.string(p, at, "columns"), shape.columns)
+    if inherited then
+        at = encode.boolean(p, encode.string(p, at, "inherited"), true)
+    end
     at = encode.string(p, at, "rows")
     return ffi.string(p, at)
 end
 
--- shape: {name, type, help or nil, labels, bounds or nil, columns}, as docs/wire.md has it; cap: most rows
-function _M.new(shape, cap)
+-- shape: {name, type, help or nil, labels, bounds or nil, columns}, as docs/wire.md has it; cap: most rows;
+-- inherited: the shape is that of a worker that has gone, and does not speak for this one
+function _M.new(shape, cap, inherited)
     local width = #shape.columns + (shape.bounds and #shape.bounds + 1 or 0)
     return setmetatable({
         shape = shape,
-        head_bytes = shape_bytes(shape),
+        head_bytes = shape_bytes(shape, inherited),
         width = width,
         cap = cap,
         count = 0,

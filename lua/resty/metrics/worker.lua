@@ -64,7 +64,7 @@ local function family_of(shape)
     local key = shape_key(shape)
     local family = family_by_shape[key]
     if not family then
-        family = rows.new(shape, FAMILY_ROWS)
+        family = rows.new(shape, FAMILY_ROWS, _M.started)
         family_by_shape[key] = family
         families[#families + 1] = family
     end
@@ -319,6 +319,7 @@ local function inherit_stream()
         stream:push(datagram.thaw(batches[i][1], batches[i][2]))
     end
     stream.sent = stream.next - 1
+    stream.inherited = true
     stream.progress_tick = tick_number
     hold_stream(stream)
 end

@@ -1,0 +1,119 @@
+"""The command line, in the manner of Prometheus exporters: ``--socket.path``, an environment variable for each.
+
+Rule: nothing is touched, and nothing heavy imported, before every word of the command line is understood. A scanner
+that runs this with ``-V`` gets a line of text.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from collector import __version__, settings
+
+_PREFIX = "RESTY_METRICS_"
+
+
+class Checked(click.ParamType[Any]):
+    """A value read by a function that raises ValueError with what to do."""
+
+    def __init__(self, name: str, read: Callable[[str], object]) -> None:
+        self.name = name
+        self._read = read
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._read(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _source(kind: str) -> Callable[[str], object]:
+    def read(text: str) -> object:
+        from collector.sources.fetch import parse_source
+
+        return parse_source(text, kind)  # type: ignore[arg-type]
+
+    return read
+
+
+def _uid(text: str) -> int:
+    from collector.ingest.credentials import read_uid
+
+    return read_uid(text)
+
+
+def option(flag: str, **attributes: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """An option with the environment variable that belongs to it."""
+    variable = _PREFIX + flag.removeprefix("--").replace(".", "_").replace("-", "_").upper()
+    name = flag.removeprefix("--").replace(".", "_").replace("-", "_")
+    return click.option(flag, name, envvar=variable, show_envvar=True, show_default=True, **attributes)
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", prog_name="resty-metrics", message="%(prog)s %(version)s")
+@click.pass_context
+def main(context: click.Context) -> None:
+    """Request metrics of nginx and OpenResty, stub_status and vts, on one Prometheus page."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+@main.command()
+@option(
+    "--socket.path",
+    type=Checked("path", settings.read_socket_path),
+    default=settings.DEFAULT_SOCKET,
+    help="Unix datagram socket that nginx's workers send to.",
+)
+@option("--socket.mode", type=Checked("mode", settings.read_mode), default="0666", help="Mode of the socket, octal.")
+@option(
+    "--socket.allow-uid",
+    type=Checked("uid", _uid),
+    multiple=True,
+    help="User (number or name) that may send, beside root, our own, nginx, www-data, nobody, openresty. Repeatable.",
+)
+@option(
+    "--state.dir",
+    type=click.Path(file_okay=False),
+    default=settings.DEFAULT_STATE_DIR,
+    help="Directory for what must outlive a restart. Nothing is kept there yet: counters begin at 0 at each start.",
+)
+@option(
+    "--source.stub-status",
+    type=Checked("[name=]url", _source("stub_status")),
+    multiple=True,
+    help="stub_status to fetch at each scrape: http, https or unix:/path.sock:/uri. Repeatable.",
+)
+@option(
+    "--source.vts",
+    type=Checked("[name=]url", _source("vts")),
+    multiple=True,
+    help="JSON of the vts module to fetch at each scrape. Repeatable.",
+)
+@option(
+    "--web.listen-address",
+    type=Checked("address", settings.read_listen_address),
+    default=settings.DEFAULT_LISTEN,
+    help="Where the page is served: HOST:PORT, :PORT or unix:/path.",
+)
+@option(
+    "--web.telemetry-path",
+    type=Checked("path", settings.read_telemetry_path),
+    default=settings.DEFAULT_TELEMETRY_PATH,
+    help="Path of the page.",
+)
+@option("--log.level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", help="Least level.")
+@option("--log.format", type=click.Choice(["logfmt", "json"]), default="logfmt", help="Form of a log line.")
+def serve(**options: Any) -> None:
+    """Collect, and serve the page."""
+    from collector.app import Settings, run
+
+    sys.exit(run(Settings(**options)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""Who may send: the uid that the kernel vouches for."""
+
+import os
+import pwd
+from collections.abc import Iterable
+
+# Users that nginx's workers run as, by distribution and image.
+WORKER_USERS = ("nginx", "www-data", "nobody", "openresty")
+
+
+def read_uid(text: str) -> int:
+    """A uid from a number or a user's name. Raises ValueError."""
+    if text.isascii() and text.isdigit():
+        return int(text)
+    try:
+        return pwd.getpwnam(text).pw_uid
+    except KeyError:
+        raise ValueError(f"{text!r} is no user of this machine; give its number") from None
+
+
+def allowed_uids(more: Iterable[int]) -> frozenset[int]:
+    """Root, our own user, the users of nginx's workers that exist here, and ``more``."""
+    uids = {0, os.geteuid(), *more}
+    for name in WORKER_USERS:
+        try:
+            uids.add(pwd.getpwnam(name).pw_uid)
+        except KeyError:
+            continue
+    return frozenset(uids)

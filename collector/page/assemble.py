@@ -1,0 +1,48 @@
+"""One page from everything: requests, nginx's own counters, fetched sources, the workers, the pipeline."""
+
+from collections.abc import Sequence
+
+from collector.ingest.streams import LiveHeartbeat
+from collector.page import requests, workers
+from collector.page.coverage import Coverage
+from collector.page.exposition import MetricFamily, sample
+from collector.sources import stub_status
+from collector.table.table import Table
+
+
+def _nginx_counters(beats: list[LiveHeartbeat], fetched: bool) -> list[MetricFamily]:
+    """What the workers read of nginx, unless it is fetched; absent where no worker says it."""
+    status = None if fetched else workers.stub_status(beats)
+    return [] if status is None else stub_status.families(status, {})
+
+
+def _coverage(coverage: Coverage) -> list[MetricFamily]:
+    ratio = coverage.ratio()
+    if ratio is None:
+        return []
+    name = "resty_metrics_coverage_ratio"
+    text = (
+        "Of the requests that nginx finished in the last minutes, the part whose log hook ran; below 1 a location's "
+        "own log_by_lua replaces the hook. Absent under 100 requests."
+    )
+    return [MetricFamily(name, "gauge", text, [sample(name, {}, ratio)])]
+
+
+def families(
+    table: Table,
+    shown_before: int | None,
+    beats: list[LiveHeartbeat],
+    scraped: Sequence[MetricFamily],
+    stub_status_fetched: bool,
+    coverage: Coverage,
+    own: Sequence[MetricFamily],
+) -> list[MetricFamily]:
+    """All families of a page, in its order. ``scraped``: of the fetched sources; ``own``: of the collector itself."""
+    return [
+        *requests.render(table, shown_before),
+        *_nginx_counters(beats, stub_status_fetched),
+        *scraped,
+        *workers.families(beats),
+        *_coverage(coverage),
+        *own,
+    ]

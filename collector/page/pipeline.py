@@ -1,0 +1,144 @@
+"""The pipeline's own metrics: what came in, what was refused, what is held.
+
+Rule: a label whose values are a closed set shows all of them from the start, so that ``increase()`` sees the first.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import get_args
+
+from collector import __version__
+from collector.ingest.intake import Intake, Result
+from collector.ingest.streams import Streams
+from collector.ingest.wire import Reason
+from collector.page.exposition import MetricFamily, MetricType, sample
+from collector.table.table import Table
+
+_OVERSIZED = "oversized"
+_RESULTS = (*get_args(Result), _OVERSIZED)
+_REFUSALS = (*(reason.name.lower() for reason in Reason if reason is not Reason.NONE), "truncated", "magic", _OVERSIZED)
+_REFUSING = ("held", "dropped", "unanswerable")
+
+
+@dataclass(frozen=True, slots=True)
+class Socket:
+    """What the listener knows of its socket, at one moment."""
+
+    up: bool
+    oversized: int
+    without_descriptor: int
+    answers_failed: int
+
+
+def _family(name: str, kind: MetricType, text: str, series: Mapping[tuple[str, str] | None, float]) -> MetricFamily:
+    lines = [sample(name, {} if label is None else dict([label]), value) for label, value in series.items()]
+    return MetricFamily(name, kind, text, lines)
+
+
+def _by(label: str, values: Mapping[str, float]) -> dict[tuple[str, str] | None, float]:
+    return {(label, name): value for name, value in values.items()}
+
+
+def _datagrams(intake: Intake, oversized: int) -> list[MetricFamily]:
+    results: Counter[str] = Counter(dict.fromkeys(_RESULTS, 0))
+    refusals: Counter[str] = Counter(dict.fromkeys(_REFUSALS, 0))
+    for (result, reason), count in intake.results.items():
+        results[result] += count
+        if result in _REFUSING and reason is not None:
+            refusals[reason] += count
+    results[_OVERSIZED] += oversized
+    refusals[_OVERSIZED] += oversized
+    return [
+        _family(
+            "resty_metrics_datagrams_total",
+            "counter",
+            "Datagrams received, by what became of them.",
+            _by("result", results),
+        ),
+        _family(
+            "resty_metrics_refusals_total",
+            "counter",
+            "Datagrams that were not accepted, by reason.",
+            _by("reason", refusals),
+        ),
+        _family("resty_metrics_datagram_bytes_total", "counter", "Bytes of datagrams received.", {None: intake.bytes}),
+    ]
+
+
+def _rows(intake: Intake, table: Table) -> list[MetricFamily]:
+    rows = {name: len(family.rows) for name, family in table.families.items()}
+    overflow = {name: family.overflow for name, family in table.families.items()}
+    return [
+        _family("resty_metrics_rows", "gauge", "Rows in the table, by family.", _by("family", rows)),
+        _family(
+            "resty_metrics_overflow_rows_total",
+            "counter",
+            'Rows that were counted under the label value "other" because their family had reached its cap.',
+            _by("family", overflow),
+        ),
+        _family(
+            "resty_metrics_rows_received_total", "counter", "Rows of accepted batches.", {None: intake.applied_rows}
+        ),
+        _family(
+            "resty_metrics_lost_rows_total",
+            "counter",
+            "Rows that the collector could not count, by reason.",
+            _by("reason", {"dropped": intake.lost_rows, "family_cap": table.lost_rows}),
+        ),
+        _family(
+            "resty_metrics_lost_state_total",
+            "counter",
+            "Batches whose worker had been told more than this collector remembers.",
+            {None: intake.lost_states},
+        ),
+    ]
+
+
+def _streams(streams: Streams, now: float) -> list[MetricFamily]:
+    states = {"open": streams.open, "ended": len(streams) - streams.open}
+    found = [_family("resty_metrics_streams", "gauge", "Streams of workers, by state.", _by("state", states))]
+    if streams.last_datagram is not None:
+        found.append(
+            _family(
+                "resty_metrics_last_datagram_age_seconds",
+                "gauge",
+                "Time since a worker last sent anything.",
+                {None: max(0.0, now - streams.last_datagram)},
+            )
+        )
+    return found
+
+
+def _socket(state: Socket) -> list[MetricFamily]:
+    return [
+        _family(
+            "resty_metrics_socket_up",
+            "gauge",
+            "1 if the file at the socket's path is the collector's own, with its mode and owner; else 0.",
+            {None: int(state.up)},
+        ),
+        _family(
+            "resty_metrics_answers_failed_total",
+            "counter",
+            "Answers that a worker could not be given.",
+            {None: state.answers_failed},
+        ),
+        _family(
+            "resty_metrics_datagrams_without_descriptor_total",
+            "counter",
+            "Datagrams that came without a descriptor to answer on, or for which the collector had none left.",
+            {None: state.without_descriptor},
+        ),
+    ]
+
+
+def families(intake: Intake, table: Table, streams: Streams, socket: Socket, now: float) -> list[MetricFamily]:
+    """All of them, at ``now`` (monotonic seconds)."""
+    return [
+        _family("resty_metrics_build_info", "gauge", "Version of the collector.", {("version", __version__): 1}),
+        *_socket(socket),
+        *_datagrams(intake, socket.oversized),
+        *_rows(intake, table),
+        *_streams(streams, now),
+    ]

@@ -1,0 +1,114 @@
+"""What the workers say of themselves and of their nginx, as metric families.
+
+Rules:
+- Workers are labelled by ``ngx.worker.id()``, never by pid. During a reload two of them share an id: the greater holds.
+- nginx's own counters belong to a master: of two masters (a binary upgrade) the page shows the one born last.
+- What no living heartbeat says is absent.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple
+
+from collector.ingest.heartbeat import Master
+from collector.ingest.streams import LiveHeartbeat
+from collector.page.exposition import MetricFamily, sample
+from collector.sources.stub_status import StubStatus
+
+Label = tuple[tuple[str, str], ...]
+
+_GAUGES: tuple[tuple[str, str, str, Label], ...] = (
+    ("lua_memory_bytes", "resty_metrics_worker_lua_memory_bytes", "Memory that the worker's Lua machine holds.", ()),
+    ("unacked_batches", "resty_metrics_worker_unacked_batches", "Batches that wait for the collector's answer.", ()),
+    ("unacked_bytes", "resty_metrics_worker_unacked_bytes", "Size of the batches that wait for an answer.", ()),
+    ("timers_pending", "resty_metrics_worker_timers", "Timers of ngx_lua by state.", (("state", "pending"),)),
+    ("timers_running", "resty_metrics_worker_timers", "Timers of ngx_lua by state.", (("state", "running"),)),
+    ("rows", "resty_metrics_worker_rows", "Request rows that the worker holds.", ()),
+)
+
+
+def master_label(master: Master) -> str:
+    """``<pid>-<birth>``: one master process, as the Lua module writes it."""
+    return f"{master.pid}-{master.birth}"
+
+
+def _of_newest_master(beats: Iterable[LiveHeartbeat]) -> list[LiveHeartbeat]:
+    """The beats of the master born last, newest first."""
+    known = [beat for beat in beats if beat.heartbeat.master is not None and beat.heartbeat.master.birth is not None]
+    newest = max((_birth(beat) for beat in known), default=None)
+    return sorted((beat for beat in known if _birth(beat) == newest), key=lambda beat: beat.seen, reverse=True)
+
+
+def _birth(beat: LiveHeartbeat) -> int:
+    assert beat.heartbeat.master is not None
+    return beat.heartbeat.master.birth or 0
+
+
+def stub_status(beats: Iterable[LiveHeartbeat]) -> StubStatus | None:
+    """nginx's own counters from the newest beat of the newest master; None where nobody says them."""
+    for beat in _of_newest_master(beats):
+        values = None if beat.heartbeat.nginx is None else astuple(beat.heartbeat.nginx)
+        if values is not None and None not in values:
+            return StubStatus(*values)
+    return None
+
+
+def newest_master(beats: Iterable[LiveHeartbeat]) -> str | None:
+    """The label of the master born last."""
+    for beat in _of_newest_master(beats):
+        if beat.heartbeat.master is not None:
+            return master_label(beat.heartbeat.master)
+    return None
+
+
+def requests_begun(beats: Iterable[LiveHeartbeat]) -> dict[str, int]:
+    """Requests that nginx itself counted, by master, from each master's newest beat."""
+    begun: dict[str, int] = {}
+    for beat in sorted(beats, key=lambda beat: beat.seen):
+        heartbeat = beat.heartbeat
+        if heartbeat.master is not None and heartbeat.nginx is not None and heartbeat.nginx.requests is not None:
+            begun[master_label(heartbeat.master)] = heartbeat.nginx.requests
+    return begun
+
+
+def families(beats: list[LiveHeartbeat]) -> list[MetricFamily]:
+    """All gauges of the workers that are alive."""
+    metrics: dict[str, tuple[str, dict[Label, float]]] = {}
+    for field, name, text, more in _GAUGES:
+        series = metrics.setdefault(name, (text, {}))[1]
+        for beat in beats:
+            value = None if beat.heartbeat.gauges is None else getattr(beat.heartbeat.gauges, field)
+            if value is not None and beat.heartbeat.worker is not None:
+                labels = (("worker", str(beat.heartbeat.worker)), *more)
+                series[labels] = max(value, series.get(labels, value))
+    found = [_gauge(name, text, series) for name, (text, series) in metrics.items()]
+    return [*found, *_counts(beats), *_versions(beats), *_begun(beats)]
+
+
+def _gauge(name: str, text: str, series: Mapping[Label, float]) -> MetricFamily:
+    return MetricFamily(name, "gauge", text, [sample(name, dict(labels), value) for labels, value in series.items()])
+
+
+def _counts(beats: list[LiveHeartbeat]) -> list[MetricFamily]:
+    of_newest = _of_newest_master(beats)
+    seen = {beat.heartbeat.worker for beat in of_newest if beat.heartbeat.worker is not None}
+    expected = next((beat.heartbeat.workers for beat in of_newest if beat.heartbeat.workers is not None), None)
+    found = []
+    if expected is not None:
+        text = "Workers that nginx runs (worker_processes), as its newest heartbeat says."
+        found.append(_gauge("resty_metrics_workers_expected", text, {(): expected}))
+        text = "Workers of the newest master whose heartbeat is alive."
+        found.append(_gauge("resty_metrics_workers_seen", text, {(): len(seen)}))
+    return found
+
+
+def _versions(beats: list[LiveHeartbeat]) -> list[MetricFamily]:
+    versions = sorted({beat.heartbeat.module for beat in beats if beat.heartbeat.module is not None})
+    series: dict[Label, float] = {(("version", version),): 1 for version in versions}
+    return [_gauge("resty_metrics_lua_info", "Versions of the Lua module that workers run.", series)]
+
+
+def _begun(beats: list[LiveHeartbeat]) -> list[MetricFamily]:
+    name = "resty_metrics_requests_begun_total"
+    text = "Requests that nginx itself counted (ngx_stat_requests), by master process (pid and start)."
+    lines = [sample(name, {"master": master}, value) for master, value in requests_begun(beats).items()]
+    return [MetricFamily(name, "counter", text, lines)]

@@ -1,0 +1,69 @@
+"""What the operator may set, checked as a whole before anything is touched."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_SOCKET = "/run/resty-metrics/collector.sock"
+DEFAULT_STATE_DIR = "/var/lib/resty-metrics"
+DEFAULT_LISTEN = ":19145"
+DEFAULT_TELEMETRY_PATH = "/metrics"
+# sun_path has 108 bytes with its end; the socket is bound under a temporary name that is this much longer.
+MAX_SOCKET_PATH = 107
+TEMPORARY_SUFFIX = len(".") + len(".4194304")
+
+_HOST_PORT = re.compile(r"(?P<host>\[[0-9a-fA-F:.%]+\]|[^:\[\]]*):(?P<port>[0-9]{1,5})")
+
+
+@dataclass(frozen=True, slots=True)
+class TcpAddress:
+    """``host`` None: every address of the machine; ``port`` 0: a free one."""
+
+    host: str | None
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnixAddress:
+    path: Path
+
+
+ListenAddress = TcpAddress | UnixAddress
+
+
+def read_listen_address(text: str) -> ListenAddress:
+    """``:19145``, ``127.0.0.1:19145``, ``[::1]:19145`` or ``unix:/path``. Raises ValueError, which says what to do."""
+    if text.startswith("unix:"):
+        path = Path(text.removeprefix("unix:"))
+        if not path.is_absolute():
+            raise ValueError(f"{text!r}: a unix socket needs an absolute path, as in unix:/run/resty-metrics/web.sock")
+        return UnixAddress(path)
+    match = _HOST_PORT.fullmatch(text)
+    if match is None or int(match["port"]) > 65535:
+        raise ValueError(f"{text!r}: give HOST:PORT, :PORT, [IPV6]:PORT or unix:/path")
+    return TcpAddress(match["host"].strip("[]") or None, int(match["port"]))
+
+
+def read_mode(text: str) -> int:
+    """File mode bits from octal text. Raises ValueError."""
+    if re.fullmatch(r"0?[0-7]{3}", text) is None:
+        raise ValueError(f"{text!r}: give the mode in octal, as in 0666 or 0660")
+    return int(text, 8)
+
+
+def read_socket_path(text: str) -> Path:
+    """The socket's path, short enough to be bound. Raises ValueError."""
+    path = Path(text.removeprefix("unix:"))
+    if not path.is_absolute():
+        raise ValueError(f"{text!r}: give an absolute path")
+    most = MAX_SOCKET_PATH - TEMPORARY_SUFFIX
+    if len(str(path).encode()) > most:
+        raise ValueError(f"{text!r}: the path of a unix socket may have {most} bytes here")
+    return path
+
+
+def read_telemetry_path(text: str) -> str:
+    """The path of the page. Raises ValueError."""
+    if not text.startswith("/") or text == "/" or text.startswith("/-/"):
+        raise ValueError(f"{text!r}: give a path such as /metrics; / and /-/ are taken")
+    return text

@@ -1,0 +1,170 @@
+"""Fetching a source at scrape time: an HTTP client for each, kept alive, bounded in time and size.
+
+Rules:
+- A failing source never raises and never hides another: it becomes a ``Scrape`` that says why.
+- Redirects are not followed; only 200 is an answer.
+- The document is read in pieces and given up at the cap; a large one is parsed off the loop.
+"""
+
+import asyncio
+import re
+import socket
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import aiohttp
+from yarl import URL
+
+from collector.page.exposition import MetricFamily
+from collector.sources import stub_status, vts
+from collector.sources.errors import SourceError, SourceReason
+
+Kind = Literal["stub_status", "vts"]
+BODY_CAP = 64 * 1024 * 1024
+_OFF_LOOP_BYTES = 256 * 1024
+_PIECE = 256 * 1024
+_NAME = re.compile(r"(?P<name>[A-Za-z0-9_.-]+)=(?P<url>(?:https?://|unix:).*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a document is. ``name`` becomes the label ``nginx``; ``unix_path`` is the socket of a ``unix:`` URL."""
+
+    kind: Kind
+    name: str | None
+    url: str
+    unix_path: str | None
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels that every sample of this source carries."""
+        return {} if self.name is None else {"nginx": self.name}
+
+
+def parse_source(text: str, kind: Kind) -> Source:
+    """``[NAME=]URL``, with http, https or ``unix:/path.sock:/uri``. Raises ValueError, which says what to do."""
+    match = _NAME.fullmatch(text)
+    name, address = (match["name"], match["url"]) if match else (None, text)
+    if address.startswith("unix:"):
+        path, _, uri = address.removeprefix("unix:").partition(":")
+        if not path.startswith("/") or not uri.startswith("/"):
+            raise ValueError(f"{text!r}: give a unix socket as unix:/path/to.sock:/uri")
+        return Source(kind, name, f"http://localhost{uri}", path)
+    try:
+        url = URL(address)
+    except ValueError:
+        url = URL()
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ValueError(f"{text!r}: give [NAME=]URL with http://, https:// or unix:/path/to.sock:/uri")
+    return Source(kind, name, address, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Scrape:
+    """What came of one fetch. ``reason`` None: it worked. ``seconds``: how long it took."""
+
+    source: Source
+    families: Sequence[MetricFamily]
+    reason: SourceReason | None
+    seconds: float
+
+    @property
+    def up(self) -> bool:
+        return self.reason is None
+
+
+def _read(kind: Kind, body: bytes, labels: Mapping[str, str]) -> list[MetricFamily]:
+    if kind == "stub_status":
+        return stub_status.families(stub_status.parse(body), labels)
+    return vts.families(vts.parse(body), labels)
+
+
+def _without(kind: Kind, labels: Mapping[str, str]) -> list[MetricFamily]:
+    """What the page shows of a source that failed."""
+    return stub_status.families(None, labels) if kind == "stub_status" else []
+
+
+def reason_of(error: BaseException) -> SourceReason | None:
+    """The reason that an error of the client stands for; None if it is none of the network's."""
+    match error:
+        case SourceError():
+            return error.reason
+        case TimeoutError():
+            return "timeout"
+        case aiohttp.ClientSSLError():
+            return "tls"
+        case aiohttp.ClientConnectorDNSError():
+            return "resolve"
+        case aiohttp.ClientConnectorError() if isinstance(error.os_error, ConnectionRefusedError | FileNotFoundError):
+            return "refused"
+        case aiohttp.ClientConnectorError() if isinstance(error.os_error, socket.gaierror):
+            return "resolve"
+        case aiohttp.ClientError() | OSError():
+            return "connection"
+    return None
+
+
+class Fetcher:
+    """The client of one source. ``errors`` counts failures by reason."""
+
+    def __init__(self, source: Source, body_cap: int = BODY_CAP) -> None:
+        self.source = source
+        self.errors: Counter[SourceReason] = Counter()
+        self._body_cap = body_cap
+        self._session: aiohttp.ClientSession | None = None
+
+    async def fetch(self, seconds: float) -> Scrape:
+        """Fetch and read the document within ``seconds``."""
+        began = time.monotonic()
+        labels, kind = self.source.labels, self.source.kind
+        reason: SourceReason | None = None
+        try:
+            async with asyncio.timeout(seconds):
+                body = await self._get()
+                if len(body) < _OFF_LOOP_BYTES:
+                    families = _read(kind, body, labels)
+                else:
+                    families = await asyncio.to_thread(_read, kind, body, labels)
+        except Exception as error:
+            reason = reason_of(error)
+            if reason is None:
+                raise
+            self.errors[reason] += 1
+            families = _without(kind, labels)
+        return Scrape(self.source, families, reason, time.monotonic() - began)
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def _get(self) -> bytes:
+        async with self._client().get(self.source.url, allow_redirects=False) as response:
+            if response.status != 200:
+                raise SourceError("status", f"HTTP status {response.status}")
+            pieces, size = [], 0
+            async for piece in response.content.iter_chunked(_PIECE):
+                size += len(piece)
+                if size > self._body_cap:
+                    raise SourceError("too_large", f"more than {self._body_cap} bytes")
+                pieces.append(piece)
+            return b"".join(pieces)
+
+    def _client(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            path = self.source.unix_path
+            connector = aiohttp.TCPConnector() if path is None else aiohttp.UnixConnector(path)
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                timeout=aiohttp.ClientTimeout(total=None),
+                headers={"User-Agent": "resty-metrics", "Accept-Encoding": "identity"},
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._session
+
+
+async def gather(fetchers: Sequence[Fetcher], seconds: float) -> list[Scrape]:
+    """All sources at the same time; each answers within ``seconds``."""
+    return list(await asyncio.gather(*(fetcher.fetch(seconds) for fetcher in fetchers)))

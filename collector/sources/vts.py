@@ -1,0 +1,236 @@
+"""The vts module's JSON as the metrics that vts itself exposes: same names, labels, types and help.
+
+Source of the format: nginx-module-vts, ``ngx_http_vhost_traffic_status_display_json.c`` and
+``ngx_http_vhost_traffic_status_display_prometheus.c``.
+
+Rules:
+- What a document does not have is absent: older versions lack keys, zones without traffic are left out.
+- The document is not always UTF-8 and holds raw control bytes: a byte that is no UTF-8 is shown as ``\\xHH``.
+- A zone shows once: vts keeps its numbers by address, so a peer listed as primary and as backup is one series
+  (docs/decisions/0004-a-vts-peer-is-one-series.md).
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from collector.page.exposition import MetricFamily, MetricType, sample
+from collector.sources.errors import SourceError
+
+Document = Mapping[str, Any]
+Labels = dict[str, str]
+
+_CODES = ("1xx", "2xx", "3xx", "4xx", "5xx")
+_CACHE = ("miss", "bypass", "expired", "stale", "updating", "revalidated", "hit", "scarce")
+_CONNECTIONS = ("accepted", "active", "handled", "reading", "requests", "waiting", "writing")
+_SHARED = (("max_size", "maxSize"), ("used_size", "usedSize"), ("used_node", "usedNode"), ("free_size", "freeSize"))
+_BYTES = (("in", "inBytes"), ("out", "outBytes"))
+_UNSHOWABLE = re.compile("[\x00\ud800-\udfff]")
+
+# (name without prefix, type, help); %s is the name of the shared memory zone
+_METRICS: tuple[tuple[str, MetricType, str], ...] = (
+    ("info", "gauge", "Nginx info"),
+    ("start_time_seconds", "gauge", "Nginx start time"),
+    ("main_connections", "gauge", "Nginx connections"),
+    ("main_shm_usage_bytes", "gauge", "Shared memory [%s] info"),
+    ("server_bytes_total", "counter", "The request/response bytes"),
+    ("server_requests_total", "counter", "The requests counter"),
+    ("status_code_requests_total", "counter", "The requests counter by status code "),
+    ("server_request_seconds_total", "counter", "The request processing time in seconds"),
+    ("server_request_seconds", "gauge", "The average of request processing times in seconds"),
+    ("server_request_duration_seconds", "histogram", "The histogram of request processing time"),
+    ("server_cache_total", "counter", "The requests cache counter"),
+    ("filter_bytes_total", "counter", "The request/response bytes"),
+    ("filter_requests_total", "counter", "The requests counter"),
+    ("filter_request_seconds_total", "counter", "The request processing time in seconds counter"),
+    ("filter_request_seconds", "gauge", "The average of request processing times in seconds"),
+    ("filter_request_duration_seconds", "histogram", "The histogram of request processing time"),
+    ("filter_cache_total", "counter", "The requests cache counter"),
+    ("upstream_bytes_total", "counter", "The request/response bytes"),
+    ("upstream_requests_total", "counter", "The upstream requests counter"),
+    (
+        "upstream_request_seconds_total",
+        "counter",
+        "The request Processing time including upstream in seconds",
+    ),
+    (
+        "upstream_request_seconds",
+        "gauge",
+        "The average of request processing times including upstream in seconds",
+    ),
+    ("upstream_response_seconds_total", "counter", "The only upstream response processing time in seconds"),
+    ("upstream_response_seconds", "gauge", "The average of only upstream response processing times in seconds"),
+    (
+        "upstream_request_duration_seconds",
+        "histogram",
+        "The histogram of request processing time including upstream",
+    ),
+    (
+        "upstream_response_duration_seconds",
+        "histogram",
+        "The histogram of only upstream response processing time",
+    ),
+    ("cache_usage_bytes", "gauge", "THe cache zones info"),
+    ("cache_bytes_total", "counter", "The cache zones request/response bytes"),
+    ("cache_requests_total", "counter", "The cache requests counter"),
+)
+
+
+def parse(body: bytes) -> Document:
+    """The document. Raises SourceError (``parse``)."""
+    try:
+        document = json.loads(body.decode("utf-8", "surrogateescape"), strict=False)
+    except (ValueError, RecursionError) as error:
+        raise SourceError("parse", f"not the JSON of vts: {error}") from None
+    if not isinstance(document, dict) or not isinstance(document.get("connections"), dict):
+        raise SourceError("parse", "JSON, but not that of vts: does the URL end in /format/json?")
+    return document
+
+
+def _show(text: str) -> str:
+    """A name as a label's value: what was no UTF-8 is ``\\xHH``."""
+
+    def escape(match: re.Match[str]) -> str:
+        code = ord(match[0])
+        if 0xDC80 <= code <= 0xDCFF:
+            return f"\\x{code - 0xDC00:02X}"
+        return f"\\x{code:02X}" if code < 0x80 else f"\\u{code:04X}"
+
+    return _UNSHOWABLE.sub(escape, text)
+
+
+class _Lines:
+    """Sample lines by metric, a series once."""
+
+    def __init__(self, labels: Mapping[str, str]) -> None:
+        self.by_metric: dict[str, list[bytes]] = {name: [] for name, _, _ in _METRICS}
+        self._more = labels
+        self._seen: set[tuple[str, tuple[str, ...]]] = set()
+
+    def add(self, metric: str, labels: Labels, value: object, suffix: str = "", scale: float = 1) -> None:
+        """One sample of ``value / scale``; nothing if the document did not have it, or a series is there already."""
+        if value is None:
+            return
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise SourceError("parse", f"a number is expected for {metric}, not {type(value).__name__}")
+        name = f"nginx_vts_{metric}{suffix}"
+        key = (name, tuple(labels.values()))
+        if key not in self._seen:
+            self._seen.add(key)
+            shown = {label: _show(text) for label, text in labels.items()}
+            self.by_metric[metric].append(sample(name, {**shown, **self._more}, value if scale == 1 else value / scale))
+
+
+def _table(parent: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """An object of the document; empty where it is absent."""
+    found = parent.get(key, {})
+    if not isinstance(found, dict):
+        raise SourceError("parse", f"{key} is expected to be an object")
+    return found
+
+
+def _main(document: Document, lines: _Lines) -> None:
+    names = (("hostname", "hostName"), ("module_version", "moduleVersion"), ("version", "nginxVersion"))
+    lines.add("info", {label: str(document[key]) for label, key in names if key in document}, 1)
+    lines.add("start_time_seconds", {}, document.get("loadMsec"), scale=1000)
+    connections, shared = _table(document, "connections"), _table(document, "sharedZones")
+    for status in _CONNECTIONS:
+        lines.add("main_connections", {"status": status}, connections.get(status))
+    for label, key in _SHARED:
+        lines.add("main_shm_usage_bytes", {"shared": label}, shared.get(key))
+
+
+def _histogram(lines: _Lines, metric: str, labels: Labels, node: Mapping[str, Any], prefix: str) -> None:
+    """Buckets are cumulative in the document; what lies above the last one is in the node's counter alone."""
+    buckets = _table(node, f"{prefix}Buckets")
+    bounds, counters = buckets.get("msecs", []), buckets.get("counters", [])
+    if not bounds or len(bounds) != len(counters):
+        return
+    for bound, counter in zip(bounds, counters, strict=True):
+        lines.add(metric, {**labels, "le": f"{bound / 1000:.3f}"}, counter, "_bucket")
+    count = node.get("requestCounter")
+    lines.add(metric, {**labels, "le": "+Inf"}, count, "_bucket")
+    lines.add(metric, labels, node.get(f"{prefix}MsecCounter"), "_sum", 1000)
+    lines.add(metric, labels, count, "_count")
+
+
+def _bytes_and_codes(lines: _Lines, scope: str, labels: Labels, node: Mapping[str, Any]) -> None:
+    for direction, key in _BYTES:
+        lines.add(f"{scope}_bytes_total", {**labels, "direction": direction}, node.get(key))
+    responses = _table(node, "responses")
+    for code in _CODES:
+        lines.add(f"{scope}_requests_total", {**labels, "code": code}, responses.get(code))
+
+
+def _times(lines: _Lines, scope: str, labels: Labels, node: Mapping[str, Any], prefix: str) -> None:
+    lines.add(f"{scope}_{prefix}_seconds_total", labels, node.get(f"{prefix}MsecCounter"), scale=1000)
+    lines.add(f"{scope}_{prefix}_seconds", labels, node.get(f"{prefix}Msec"), scale=1000)
+    _histogram(lines, f"{scope}_{prefix}_duration_seconds", labels, node, prefix)
+
+
+def _zone(lines: _Lines, scope: str, labels: Labels, node: Mapping[str, Any]) -> None:
+    """A server zone or a filter's."""
+    _bytes_and_codes(lines, scope, labels, node)
+    for code, count in _table(node, "statusCodes").items():
+        lines.add("status_code_requests_total", {**labels, "code": code}, count)
+    _times(lines, scope, labels, node, "request")
+    responses = _table(node, "responses")
+    for status in _CACHE:
+        lines.add(f"{scope}_cache_total", {**labels, "status": status}, responses.get(status))
+
+
+def _peer(lines: _Lines, upstream: str, node: Mapping[str, Any]) -> None:
+    """A peer; like vts, one without traffic is left out."""
+    if not node.get("requestCounter"):
+        return
+    labels = {"upstream": upstream, "backend": str(node.get("server", ""))}
+    _bytes_and_codes(lines, "upstream", labels, node)
+    _times(lines, "upstream", labels, node, "request")
+    _times(lines, "upstream", labels, node, "response")
+
+
+def _cache(lines: _Lines, name: str, node: Mapping[str, Any]) -> None:
+    labels = {"cache_zone": name}
+    for size, key in (("max", "maxSize"), ("used", "usedSize")):
+        lines.add("cache_usage_bytes", {**labels, "cache_size": size}, node.get(key))
+    for direction, key in _BYTES:
+        lines.add("cache_bytes_total", {**labels, "direction": direction}, node.get(key))
+    responses = _table(node, "responses")
+    for status in _CACHE:
+        lines.add("cache_requests_total", {**labels, "status": status}, responses.get(status))
+
+
+def _nodes(document: Document, zones: str) -> Iterator[tuple[str, Any]]:
+    yield from _table(document, zones).items()
+
+
+def _zones(document: Document, lines: _Lines) -> None:
+    for host, node in _nodes(document, "serverZones"):
+        _zone(lines, "server", {"host": host}, node)
+    for group, members in _nodes(document, "filterZones"):
+        for name, node in members.items():
+            _zone(lines, "filter", {"filter": group, "filter_name": name}, node)
+    for upstream, peers in _nodes(document, "upstreamZones"):
+        for node in peers:
+            _peer(lines, upstream, node)
+    for name, node in _nodes(document, "cacheZones"):
+        _cache(lines, name, node)
+
+
+def families(document: Document, labels: Mapping[str, str]) -> list[MetricFamily]:
+    """The families of a document; ``labels`` go on each sample. Raises SourceError (``parse``) if a part is amiss."""
+    lines = _Lines(labels)
+    try:
+        _main(document, lines)
+        _zones(document, lines)
+    except (AttributeError, TypeError) as error:
+        raise SourceError("parse", f"a part of the vts document is not what it should be: {error}") from None
+    return list(_families(lines, str(_table(document, "sharedZones").get("name", ""))))
+
+
+def _families(lines: _Lines, zone: str) -> Iterable[MetricFamily]:
+    for name, kind, text in _METRICS:
+        found = lines.by_metric[name]
+        if found:
+            yield MetricFamily(f"nginx_vts_{name}", kind, text.replace("%s", _show(zone)), found)

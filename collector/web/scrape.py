@@ -1,0 +1,103 @@
+"""A scrape: fetch the sources, put the page together, once for all who ask at the same time.
+
+Rules:
+- Scrapes that overlap share the sources' answers, and the page where they may see the same.
+- A client that goes away does not take the page from the others: it waits on a shielded task.
+"""
+
+import asyncio
+import gzip
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from collector.ingest.intake import Intake
+from collector.ingest.listener import Listener
+from collector.page import assemble, pipeline
+from collector.page.coverage import Coverage
+from collector.page.exposition import MetricFamily, render
+from collector.page.process import ProcessMetrics
+from collector.page.rows import Scraper, Scrapers
+from collector.sources import report
+from collector.sources.fetch import Fetcher, Scrape, gather
+
+SOURCE_TIMEOUT_SECONDS = 5.0
+GZIP_LEVEL = 1
+_OFF_LOOP_BYTES = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a client asks for. ``scraper`` None: not a Prometheus. ``timeout``: seconds for the sources."""
+
+    scraper: Scraper | None
+    openmetrics: bool
+    compressed: bool
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a page is made of."""
+
+    intake: Intake
+    listener: Listener
+    fetchers: Sequence[Fetcher]
+    coverage: Coverage
+
+
+class Pages:
+    """Makes pages. ``clock`` is monotonic seconds."""
+
+    def __init__(self, parts: Parts, clock: Callable[[], float]) -> None:
+        self._parts = parts
+        self._clock = clock
+        self._process = ProcessMetrics()
+        self._scrapers = Scrapers(clock())
+        self._under_way: dict[object, asyncio.Task[bytes]] = {}
+        self._fetching: asyncio.Task[list[Scrape]] | None = None
+
+    async def page(self, request: Request) -> bytes:
+        """The bytes of a page as the client asked for it."""
+        key = (request.scraper, request.openmetrics, request.compressed)
+        task = self._under_way.get(key)
+        if task is None:
+            task = asyncio.create_task(self._make(request))
+            self._under_way[key] = task
+            task.add_done_callback(lambda _: self._under_way.pop(key, None))
+        return await asyncio.shield(task)
+
+    async def _make(self, request: Request) -> bytes:
+        scrapes = await self._fetch(request.timeout)
+        began = time.process_time()
+        body = render(self._families(request, scrapes), openmetrics=request.openmetrics)
+        self._process.render_seconds.observe(time.process_time() - began)
+        if not request.compressed:
+            return body
+        pack: Callable[[], bytes] = partial(gzip.compress, body, GZIP_LEVEL, mtime=0)
+        return pack() if len(body) < _OFF_LOOP_BYTES else await asyncio.to_thread(pack)
+
+    def _fetch(self, timeout: float) -> Awaitable[list[Scrape]]:
+        if self._fetching is None or self._fetching.done():
+            self._fetching = asyncio.create_task(gather(self._parts.fetchers, timeout))
+        return asyncio.shield(self._fetching)
+
+    def _families(self, request: Request, scrapes: list[Scrape]) -> list[MetricFamily]:
+        parts, now = self._parts, self._clock()
+        table, streams = parts.intake.table, parts.intake.streams
+        shown_before = None
+        if request.scraper is not None:
+            shown_before = self._scrapers.shown_before(request.scraper, table.next_creation, now)
+        listener = parts.listener
+        socket = pipeline.Socket(
+            listener.up(), listener.oversized, listener.without_descriptor, listener.answers_failed
+        )
+        own = [
+            *report.families(scrapes, parts.fetchers),
+            *pipeline.families(parts.intake, table, streams, socket, now),
+            *self._process.families(),
+        ]
+        scraped = [family for scrape in scrapes for family in scrape.families]
+        fetched = any(scrape.source.kind == "stub_status" for scrape in scrapes)
+        return assemble.families(table, shown_before, streams.heartbeats(now), scraped, fetched, parts.coverage, own)

@@ -1,0 +1,160 @@
+"""HTTP by aiohttp: the page, health, readiness, and a landing page."""
+
+import logging
+import socket
+from html import escape
+from pathlib import Path
+from typing import Protocol
+
+from aiohttp import web
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder, gzip_accepted
+
+from collector import __version__
+from collector.log import say
+from collector.settings import ListenAddress, UnixAddress
+from collector.web.scrape import SOURCE_TIMEOUT_SECONDS, Request
+
+CONTENT_TYPE_OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+TIMEOUT_HEADER = "X-Prometheus-Scrape-Timeout-Seconds"
+TIMEOUT_RESERVE_SECONDS = 0.5  # of a scrape's own timeout, left for the page itself
+_LEAST_TIMEOUT_SECONDS = 0.1
+
+_LANDING = """<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><title>resty-metrics</title><meta name="viewport" content="width=device-width"></head>
+<body>
+<h1>resty-metrics {version}</h1>
+<p>Request metrics of nginx and OpenResty, stub_status and vts, on one Prometheus page.</p>
+<ul>
+<li><a href="{path}">{path}</a>: the page</li>
+<li><a href="/-/healthy">/-/healthy</a>: the process runs</li>
+<li><a href="/-/ready">/-/ready</a>: the page can be served, and what is degraded</li>
+</ul>
+</body>
+</html>
+"""
+
+
+class PageSource(Protocol):
+    """What the server needs of the rest."""
+
+    async def page(self, request: Request) -> bytes: ...
+
+
+class Degradation(Protocol):
+    """Says in words what does not work; empty if all does."""
+
+    def __call__(self) -> list[str]: ...
+
+
+def _source_timeout(request: web.Request) -> float:
+    """Seconds for the sources: below the scrape's own timeout, so that the page still arrives."""
+    try:
+        announced = float(request.headers[TIMEOUT_HEADER])
+    except (KeyError, ValueError):
+        return SOURCE_TIMEOUT_SECONDS
+    if not announced > 0:
+        return SOURCE_TIMEOUT_SECONDS
+    return min(SOURCE_TIMEOUT_SECONDS, max(_LEAST_TIMEOUT_SECONDS, announced - TIMEOUT_RESERVE_SECONDS))
+
+
+def read_request(request: web.Request) -> Request:
+    """What a client wants, from its headers."""
+    scraper = None
+    if TIMEOUT_HEADER in request.headers:
+        scraper = (request.remote or "", request.headers.get("User-Agent", ""))
+    accept = ",".join(request.headers.getall("Accept", []))
+    openmetrics = "openmetrics" in choose_encoder(accept)[1]
+    compressed = gzip_accepted(",".join(request.headers.getall("Accept-Encoding", [])))
+    return Request(scraper, openmetrics, compressed, _source_timeout(request))
+
+
+def application(pages: PageSource, degradation: Degradation, telemetry_path: str) -> web.Application:
+    """The web application."""
+
+    async def metrics(request: web.Request) -> web.Response:
+        wanted = read_request(request)
+        try:
+            body = await pages.page(wanted)
+        except Exception:
+            logging.getLogger("resty-metrics").exception("the page could not be rendered, please report this")
+            return web.Response(status=500, text="the page could not be rendered; see the collector's log\n")
+        headers = {
+            "Content-Type": CONTENT_TYPE_OPENMETRICS if wanted.openmetrics else CONTENT_TYPE_PLAIN_0_0_4,
+            "Vary": "Accept, Accept-Encoding",
+        }
+        if wanted.compressed:
+            headers["Content-Encoding"] = "gzip"
+        return web.Response(body=body, headers=headers)
+
+    async def healthy(_: web.Request) -> web.Response:
+        return web.Response(text="resty-metrics is healthy\n")
+
+    async def ready(_: web.Request) -> web.Response:
+        faults = degradation()
+        return web.Response(text="".join(f"{line}\n" for line in ["resty-metrics is ready", *faults]))
+
+    async def landing(_: web.Request) -> web.Response:
+        text = _LANDING.format(version=escape(__version__), path=escape(telemetry_path))
+        return web.Response(text=text, content_type="text/html")
+
+    app = web.Application()
+    app.router.add_get("/", landing)
+    app.router.add_get("/-/healthy", healthy)
+    app.router.add_get("/-/ready", ready)
+    app.router.add_get(telemetry_path, metrics)
+    return app
+
+
+def bind(address: ListenAddress) -> socket.socket:
+    """A bound socket for the server, which does not listen yet. Raises OSError."""
+    if isinstance(address, UnixAddress):
+        _remove_stale(address.path)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.bind(str(address.path))
+        return sock
+    if address.host is None and socket.has_dualstack_ipv6():
+        return _bind_tcp(("::", address.port, 0, 0), socket.AF_INET6, dualstack=True)
+    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, _, _, _, name = found[0]
+    return _bind_tcp(name, family)
+
+
+def _bind_tcp(name: tuple[object, ...], family: int, dualstack: bool = False) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(not dualstack))
+        sock.bind(name)
+    except OSError as error:
+        sock.close()
+        raise OSError(error.errno, f"{error.strerror}: choose another --web.listen-address", str(name)) from None
+    return sock
+
+
+def _remove_stale(path: Path) -> None:
+    """A unix socket that nobody listens on is a leftover. One that somebody does is not touched: bind will say so."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+        except OSError:
+            return
+
+
+async def start(app: web.Application, sock: socket.socket) -> web.AppRunner:
+    """Listen and serve on a bound socket."""
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+    await runner.setup()
+    await web.SockSite(runner, sock).start()
+    say(logging.INFO, "serving", address=", ".join(_text(bound) for bound in runner.addresses))
+    return runner
+
+
+def _text(bound: object) -> str:
+    if not isinstance(bound, tuple):
+        return f"unix:{bound}"
+    host, port = bound[:2]
+    return f"http://[{host}]:{port}" if ":" in str(host) else f"http://{host}:{port}"
