@@ -25,6 +25,7 @@ from collector.page import workers
 from collector.page.coverage import Coverage, Sample
 from collector.settings import ListenAddress
 from collector.sources.fetch import Fetcher, Source
+from collector.table.shapes import REQUESTS
 from collector.table.table import Table
 from collector.web import server
 from collector.web.scrape import Pages, Parts
@@ -114,6 +115,14 @@ async def _watch(listener: Listener, lock: Lock, intake: Intake, coverage: Cover
         told = faults
 
 
+def _requests(table: Table) -> int:
+    """All requests that this process has counted."""
+    family = table.families.get(REQUESTS)
+    if family is None:
+        return 0
+    return int(sum(sum(row.numbers[: family.shape.buckets]) for row in family.rows))
+
+
 def _signals(loop: asyncio.AbstractEventLoop) -> asyncio.Event:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -143,5 +152,5 @@ async def _collect(settings: Settings, lock: Lock) -> int:
     listener.close()
     await asyncio.gather(*(fetcher.close() for fetcher in fetchers))
     await runner.cleanup()
-    say(logging.INFO, "ended")
+    say(logging.INFO, "ended", requests=_requests(intake.table))
     return 0

@@ -1,0 +1,26 @@
+"""What all tests share."""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from support.nginx import shared_directory
+
+
+@pytest.fixture()
+def shared() -> Iterator[Path]:
+    """A directory that nginx's workers and the collector share, removed afterwards."""
+    path = shared_directory()
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture()
+def socket_path(shared: Path) -> Path:
+    """Where the collector's socket goes."""
+    return shared / "collector.sock"

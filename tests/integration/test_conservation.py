@@ -1,0 +1,197 @@
+"""Counted exactly once: the page against the same nginx's access_log, per (server, method, status), no tolerance."""
+
+import re
+import signal
+import socket
+import time
+from bisect import bisect_left
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from support.collector import Collector
+from support.load import Load
+from support.nginx import Counts, Nginx
+from support.wait import free_port, wait_until
+
+pytestmark = pytest.mark.slow
+
+MIXED = """
+    client_header_timeout 1s;
+    keepalive_timeout 30s;
+    upstream backend {{ server 127.0.0.1:{port}; keepalive 16; }}
+    server {{
+        listen 127.0.0.1:{port} backlog=4096 reuseport;
+        server_name a.example;
+        location / {{ return 200 "ok\\n"; }}
+        location /created {{ return 201 "made\\n"; }}
+        location /missing {{ return 404; }}
+        location /broken {{ return 500; }}
+        location /slow {{ echo_sleep 0.2; echo slow; }}
+        location /never {{ echo_sleep 5; echo never; }}
+        location /hang {{ proxy_pass http://127.0.0.1:{port}/never; }}
+    }}
+    server {{
+        listen 127.0.0.1:{port};
+        server_name b.example;
+        location / {{ return 200 "b\\n"; }}
+    }}
+"""
+
+SCRIPT = """
+local paths = { "/", "/created", "/missing", "/broken", "/slow", "/", "/created" }
+local methods = { "GET", "POST", "PUT", "DELETE", "BREW" }
+local hosts = { "a.example", "b.example" }
+local n = 0
+request = function()
+    n = n + 1
+    return wrk.format(methods[n % #methods + 1], paths[n % #paths + 1], { Host = hosts[n % #hosts + 1] })
+end
+"""
+
+
+@pytest.fixture()
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture()
+def script(shared: Path) -> str:
+    path = shared / "mixed.lua"
+    path.write_text(SCRIPT)
+    return str(path)
+
+
+def bad_requests(port: int) -> None:
+    """A 400, a 408 and a 499: what never reaches a location, or never gets its answer."""
+    with socket.create_connection(("127.0.0.1", port)) as bad:
+        bad.sendall(b"BAD\x00 / \r\n\r\n")
+        bad.recv(4096)
+    with socket.create_connection(("127.0.0.1", port)) as silent:
+        silent.sendall(b"GET / HTTP/1.1\r\n")
+        silent.settimeout(10)
+        silent.recv(4096)
+    with socket.create_connection(("127.0.0.1", port)) as impatient:
+        impatient.sendall(b"GET /hang HTTP/1.1\r\nHost: a.example\r\n\r\n")
+        time.sleep(0.1)
+
+
+def assert_conserved(nginx: Nginx, collector: Collector, before: Counts | None = None, timeout: float = 20) -> Counts:
+    """Wait until page and log agree; then they must be equal to the last request."""
+    logged: Counts = Counter()
+
+    def agree() -> bool:
+        nonlocal logged
+        logged = nginx.access_counts() - (before or Counter())
+        return collector.request_counts() == logged
+
+    try:
+        wait_until(agree, timeout, "page == access_log")
+    except AssertionError:
+        assert collector.request_counts() == logged
+    return logged
+
+
+def test_steady_load_with_everything_that_goes_wrong(socket_path: Path, port: int, script: str) -> None:
+    with Collector(socket_path) as collector, Nginx(socket_path, MIXED.format(port=port)) as nginx:
+        with Load(f"http://127.0.0.1:{port}/", 5, script=script):
+            bad_requests(port)
+        logged = assert_conserved(nginx, collector)
+        statuses = {status for _, _, status in logged}
+        assert {"200", "201", "400", "404", "408", "499", "500"} <= statuses
+        assert ("a.example", "other", "200") in logged
+        assert sum(logged.values()) > 1000
+        assert_columns_agree(nginx, collector)
+        assert nginx.errors() == []
+
+
+def assert_columns_agree(nginx: Nginx, collector: Collector) -> None:
+    """Bytes and durations are the log's as well, in sum."""
+    lines, samples = nginx.access_lines(), collector.samples()
+    sums: Counter[str] = Counter()
+    for (name, _), value in samples.items():
+        sums[name] += value  # type: ignore[assignment]
+    assert sums["nginx_http_request_bytes_total"] == sum(int(line[3]) for line in lines)
+    assert sums["nginx_http_response_bytes_total"] == sum(int(line[4]) for line in lines)
+    milliseconds = sum(round(float(line[5]) * 1000) for line in lines)
+    assert round(sums["nginx_http_request_duration_seconds_sum"] * 1000) == milliseconds
+    assert sums["nginx_http_request_duration_seconds_count"] == len(lines)
+
+
+def test_twenty_reloads_and_a_binary_upgrade(socket_path: Path, port: int, script: str) -> None:
+    with Collector(socket_path) as collector, Nginx(socket_path, MIXED.format(port=port)) as nginx:
+        with Load(f"http://127.0.0.1:{port}/", 16, script=script) as load:
+            for _ in range(20):
+                nginx.reload()
+                time.sleep(0.2)
+            old = nginx.upgrade()
+            nginx.wait_gone(old, 40)
+            assert load.running(), "the load ended before the upgrade did"
+        logged = assert_conserved(nginx, collector)
+        assert sum(logged.values()) > 1000
+        assert nginx.errors() == []
+
+
+def test_sigterm_of_nginx_under_load(socket_path: Path, port: int, script: str) -> None:
+    with Collector(socket_path) as collector, Nginx(socket_path, MIXED.format(port=port)) as nginx:
+        with Load(f"http://127.0.0.1:{port}/", 4, script=script):
+            wait_until(lambda: sum(nginx.access_counts().values()) > 1000, message="load")
+            nginx.terminate()
+        logged = assert_conserved(nginx, collector)
+        assert sum(logged.values()) > 1000
+
+
+def test_collector_stopped_ten_seconds_while_workers_are_born(socket_path: Path, port: int, script: str) -> None:
+    with Collector(socket_path) as collector, Nginx(socket_path, MIXED.format(port=port)) as nginx:
+        with Load(f"http://127.0.0.1:{port}/", 14, script=script):
+            wait_until(lambda: sum(collector.request_counts().values()) > 100, message="requests on the page")
+            collector.signal(signal.SIGSTOP)
+            stopped = time.monotonic()
+            nginx.reload()
+            time.sleep(3)
+            nginx.reload()
+            time.sleep(max(0.0, stopped + 10 - time.monotonic()))
+            collector.signal(signal.SIGCONT)
+        logged = assert_conserved(nginx, collector, timeout=30)
+        assert sum(logged.values()) > 1000
+
+
+def test_collector_ended_and_started_five_times(socket_path: Path, port: int, script: str) -> None:
+    """What it had counted before is gone without a journal; nothing that was sent after is missing or double."""
+    with Collector(socket_path) as collector, Nginx(socket_path, MIXED.format(port=port)) as nginx:
+        counted = 0
+        with Load(f"http://127.0.0.1:{port}/", 14, script=script):
+            for _ in range(5):
+                wait_until(lambda: sum(collector.request_counts().values()) > 100, message="requests on the page")
+                assert collector.terminate() == 0
+                counted += counted_at_end(collector)
+                collector.start()
+
+        def agree() -> bool:
+            return counted + sum(collector.request_counts().values()) == len(nginx.access_lines())
+
+        wait_until(agree, 30, "page == access_log")
+        time.sleep(2)  # long enough for a batch that would come a second time
+        assert agree()
+
+
+def counted_at_end(collector: Collector) -> int:
+    """How many requests a collector had on its page when it ended, by its last line of log."""
+    found = re.findall(r"msg=ended requests=(\d+)", collector.log())
+    return int(found[-1])
+
+
+def test_freshness(socket_path: Path, port: int) -> None:
+    """A finished request is on the page within 2 s at p99."""
+    with Collector(socket_path) as collector, Nginx(socket_path, MIXED.format(port=port)) as nginx:
+        seen: list[tuple[float, int]] = []  # (when, how many requests were on the page)
+        with Load(f"http://127.0.0.1:{port}/", 8, connections=2) as load:
+            while load.running():
+                seen.append((time.time(), sum(collector.request_counts().values())))
+                time.sleep(0.1)
+        ended = sorted(float(line[6]) for line in nginx.access_lines())
+        counts = [count for _, count in seen]
+        known = counts[-1]
+        assert known > 1000
+        delays = sorted(seen[bisect_left(counts, number)][0] - ended[number - 1] for number in range(1, known + 1))
+        assert delays[int(known * 0.99)] <= 2.0

@@ -1,0 +1,118 @@
+"""A real collector process of the test's own."""
+
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from support.nginx import Counts
+from support.wait import free_port, wait_until
+
+COMMAND = str(Path(sys.executable).with_name("resty-metrics"))
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def samples_of(page: str) -> Samples:
+    """Every sample of a page by name and labels."""
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+    }
+
+
+class Collector:
+    """``resty-metrics serve`` on a socket and a free port. A new ``start`` keeps both."""
+
+    def __init__(self, socket_path: Path, *arguments: str) -> None:
+        self.socket_path = socket_path
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._arguments: Sequence[str] = arguments
+        self._log = socket_path.with_suffix(f".{self.port}.log")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "Collector":
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.terminate()
+
+    def start(self) -> None:
+        words = [
+            COMMAND,
+            "serve",
+            f"--socket.path={self.socket_path}",
+            f"--web.listen-address=127.0.0.1:{self.port}",
+            *self._arguments,
+        ]
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(words, stderr=log, stdin=subprocess.DEVNULL)
+        wait_until(self.ready, message="the collector's readiness")
+
+    def ready(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, f"the collector ended: {self.log()}"
+        try:
+            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=2) as response:
+                return bool(response.status == 200)
+        except OSError:
+            return False
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def signal(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def terminate(self) -> int:
+        """SIGTERM, and the exit status."""
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(timeout=10)
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(timeout=10)
+
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def page(self, path: str = "/metrics", **headers: str) -> str:
+        request = urllib.request.Request(
+            self.url + path, headers={name.replace("_", "-"): value for name, value in headers.items()}
+        )
+        with urllib.request.urlopen(request, timeout=20) as response:
+            return str(response.read().decode())
+
+    def samples(self) -> Samples:
+        return samples_of(self.page())
+
+    def value(self, name: str, **labels: str) -> float | None:
+        """One sample of the page; None if it is absent."""
+        return self.samples().get((name, frozenset(labels.items())))
+
+    def request_counts(self) -> Counts:
+        """Requests by (server, method, status), from the page."""
+        counts: Counts = Counter()
+        for (name, labels), value in self.samples().items():
+            if name == "nginx_http_responses_total":
+                by = dict(labels)
+                counts[by["server"], by["method"], by["status"]] += int(value)
+        return counts
