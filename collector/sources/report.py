@@ -11,16 +11,25 @@ def _labels(source: Source) -> Mapping[str, str]:
     return {"source": source.kind, **source.labels}
 
 
+_UP = "resty_metrics_source_up"
+_UP_HELP = "1 if the source was read for this page (lua: a worker's heartbeat is alive), else 0."
+
+
+def lua(alive: bool) -> MetricFamily:
+    """``up`` of the Lua module: whether any worker was heard of lately."""
+    return MetricFamily(_UP, "gauge", _UP_HELP, [sample(_UP, {"source": "lua"}, int(alive))])
+
+
 def families(scrapes: Sequence[Scrape], fetchers: Sequence[Fetcher]) -> list[MetricFamily]:
     """``up`` and duration of the last fetch of each source, and its errors so far by reason."""
-    up, duration = "resty_metrics_source_up", "resty_metrics_source_duration_seconds"
+    duration = "resty_metrics_source_duration_seconds"
     errors = "resty_metrics_source_errors_total"
     return [
         MetricFamily(
-            up,
+            _UP,
             "gauge",
-            "1 if the source was fetched and read for this page, else 0.",
-            [sample(up, _labels(scrape.source), int(scrape.up)) for scrape in scrapes],
+            _UP_HELP,
+            [sample(_UP, _labels(scrape.source), int(scrape.up)) for scrape in scrapes],
         ),
         MetricFamily(
             duration,

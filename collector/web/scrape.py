@@ -93,11 +93,13 @@ class Pages:
         socket = pipeline.Socket(
             listener.up(), listener.oversized, listener.without_descriptor, listener.answers_failed
         )
+        beats = streams.heartbeats(now)
         own = [
+            report.lua(bool(beats)),
             *report.families(scrapes, parts.fetchers),
             *pipeline.families(parts.intake, table, streams, socket, now),
             *self._process.families(),
         ]
         scraped = [family for scrape in scrapes for family in scrape.families]
         fetched = any(scrape.source.kind == "stub_status" for scrape in scrapes)
-        return assemble.families(table, shown_before, streams.heartbeats(now), scraped, fetched, parts.coverage, own)
+        return assemble.families(table, shown_before, beats, scraped, fetched, parts.coverage, own)
