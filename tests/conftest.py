@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from support.nginx import shared_directory
 
 
-@pytest.fixture()
+@pytest.fixture
 def shared() -> Iterator[Path]:
     """A directory that nginx's workers and the collector share, removed afterwards."""
     path = shared_directory()
@@ -20,7 +20,7 @@ def shared() -> Iterator[Path]:
     shutil.rmtree(path, ignore_errors=True)
 
 
-@pytest.fixture()
+@pytest.fixture
 def socket_path(shared: Path) -> Path:
     """Where the collector's socket goes."""
     return shared / "collector.sock"

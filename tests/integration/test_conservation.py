@@ -50,12 +50,12 @@ end
 """
 
 
-@pytest.fixture()
+@pytest.fixture
 def port() -> int:
     return free_port()
 
 
-@pytest.fixture()
+@pytest.fixture
 def script(shared: Path) -> str:
     path = shared / "mixed.lua"
     path.write_text(SCRIPT)

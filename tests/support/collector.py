@@ -11,7 +11,6 @@ from pathlib import Path
 from types import TracebackType
 
 from prometheus_client.parser import text_string_to_metric_families
-
 from support.nginx import Counts
 from support.wait import free_port, wait_until
 

@@ -22,7 +22,8 @@ TRUTH = SEPARATOR.join(
     ["$server_name", "$request_method", "$status", "$request_length", "$bytes_sent", "$request_time", "$msec"]
 )
 KNOWN_METHODS = frozenset(
-    "GET HEAD POST PUT DELETE PATCH OPTIONS CONNECT TRACE MKCOL COPY MOVE PROPFIND PROPPATCH LOCK UNLOCK".split()
+    ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "CONNECT", "TRACE", "MKCOL", "COPY", "MOVE")
+    + ("PROPFIND", "PROPPATCH", "LOCK", "UNLOCK")
 )
 
 Counts = Counter[tuple[str, str, str]]
@@ -117,9 +118,7 @@ class Nginx:
         """HUP, and wait for the new workers."""
         before = set(self.worker_pids())
         os.kill(self.master_pid(), signal.SIGHUP)
-        wait_until(
-            lambda: len(set(self.worker_pids()) - before) >= self._workers, message="new workers after a reload"
-        )
+        wait_until(lambda: len(set(self.worker_pids()) - before) >= self._workers, message="new workers after a reload")
 
     def upgrade(self) -> int:
         """USR2, then QUIT to the old master, as the binary is upgraded. Returns the old master's pid."""
@@ -178,9 +177,7 @@ class Nginx:
 
     def access_counts(self) -> Counts:
         """Requests by (server, method, status), as the page labels them."""
-        return Counter(
-            (server or "_", _method(method), status) for server, method, status, *_ in self.access_lines()
-        )
+        return Counter((server or "_", _method(method), status) for server, method, status, *_ in self.access_lines())
 
 
 def _method(method: str) -> str:

@@ -52,8 +52,9 @@ local function say(self, state, text)
     if state == "ok" then
         log(WARN, "resty-metrics: the collector at ", self.path, " answers again")
     else
-        log(ERR, "resty-metrics: the collector at ", self.path, " cannot be reached: ", text, " (worker's uid ",
-            process.uid(), "); ", REMEDY[state] or "request metrics wait in this worker until it can", "; this is said once")
+        log(ERR, "resty-metrics: the collector at ", self.path, " cannot be reached: ", text, " (", state,
+            ", worker's uid ", process.uid(), "); ", REMEDY[state] or "request metrics wait in this worker until it can",
+            "; this is said once")
     end
 end
 
