@@ -1,7 +1,7 @@
 """nginx never depends on us.
 
-Whatever is wrong with the collector, its directory or its socket, nginx passes -t, starts (also after kill -9), reloads,
-upgrades its binary and answers; and once the fault is gone, its requests are on the page.
+Whatever is wrong with the collector, its directory or its socket, nginx passes -t, starts (also after kill -9),
+reloads, upgrades its binary and answers; and once the fault is gone, its requests are on the page.
 """
 
 import contextlib

@@ -1,0 +1,71 @@
+"""A real Prometheus that scrapes one collector each second."""
+
+import json
+import signal
+import subprocess
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from support.wait import free_port, wait_until
+
+CONFIGURATION = """
+global: {{ scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }}
+scrape_configs:
+  - job_name: resty-metrics
+    static_configs: [{{ targets: ["127.0.0.1:{port}"] }}]
+"""
+
+
+class Prometheus:
+    """Debian's Prometheus, with its data under ``directory``."""
+
+    def __init__(self, directory: Path, collector_port: int) -> None:
+        self._directory = directory
+        self.port = free_port()
+        (directory / "prometheus.yml").write_text(CONFIGURATION.format(port=collector_port))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "Prometheus":
+        words = [
+            "prometheus",
+            f"--config.file={self._directory}/prometheus.yml",
+            f"--storage.tsdb.path={self._directory}/data",
+            f"--web.listen-address=127.0.0.1:{self.port}",
+            "--log.level=warn",
+        ]
+        with (self._directory / "prometheus.log").open("ab") as log:
+            self._process = subprocess.Popen(words, stderr=log, stdout=log, stdin=subprocess.DEVNULL)
+        wait_until(self._ready, 60, "Prometheus")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait(timeout=30)
+
+    def _ready(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, (self._directory / "prometheus.log").read_text()
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/-/ready", timeout=2) as response:
+                return bool(response.status == 200)
+        except OSError:
+            return False
+
+    def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
+        """An instant query: labels and value of each series. Raises urllib.error.HTTPError for a wrong expression."""
+        words = urllib.parse.urlencode({"query": expression})
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/query?{words}", timeout=20) as response:
+            answer: dict[str, Any] = json.load(response)
+        return [(found["metric"], float(found["value"][1])) for found in answer["data"]["result"]]
+
+    def value(self, expression: str) -> float | None:
+        """The one value that an expression gives; None if it gives none."""
+        found = self.query(expression)
+        assert len(found) <= 1, found
+        return found[0][1] if found else None
