@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 from types import TracebackType
 
-from support.wait import wait_until
+from support.wait import free_port, wait_until
 
 ROOT = Path(__file__).parents[2]
 NGINX = shutil.which("nginx") or "/usr/sbin/nginx"  # with its path: a binary upgrade executes it as it was called
@@ -17,6 +17,7 @@ MODULES = Path("/usr/lib/nginx/modules")
 WANTED_MODULES = ("ndk_http_module.so", "ngx_http_lua_module.so", "ngx_http_echo_module.so")
 INSTALLED = "/usr/share/resty-metrics"
 INSTALLED_SOCKET = "/run/resty-metrics/collector.sock"
+INSTALLED_STUB_STATUS = "127.0.0.1:19146"
 SEPARATOR = "\t"
 TRUTH = SEPARATOR.join(
     ["$server_name", "$request_method", "$status", "$request_length", "$bytes_sent", "$request_time", "$msec"]
@@ -35,14 +36,14 @@ def shared_directory() -> Path:
     return path
 
 
-def _install(prefix: Path, socket_path: Path) -> Path:
+def _install(prefix: Path, socket_path: Path, stub_status: str) -> Path:
     """lua/ and nginx.conf.d/ as an operator would have them, under ``prefix``."""
     installed = prefix / "share"
     shutil.copytree(ROOT / "lua", installed / "lua")
     shutil.copytree(ROOT / "nginx.conf.d", installed / "nginx.conf.d")
     for path in (installed / "nginx.conf.d").iterdir():
         text = path.read_text().replace(INSTALLED_SOCKET, str(socket_path)).replace(INSTALLED, str(installed))
-        path.write_text(text)
+        path.write_text(text.replace(INSTALLED_STUB_STATUS, stub_status))
     for path in [installed, *installed.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)
     return installed
@@ -58,7 +59,8 @@ class Nginx:
         self, socket_path: Path, http: str, workers: int = 2, main: str = "", include: str = "resty-metrics.conf"
     ) -> None:
         self.prefix = shared_directory()
-        self.share = _install(self.prefix, socket_path)
+        self.stub_status = f"127.0.0.1:{free_port()}"
+        self.share = _install(self.prefix, socket_path, self.stub_status)
         self.conf = self.prefix / "nginx.conf"
         self.pid_file = self.prefix / "nginx.pid"
         self.access_log = self.prefix / "access.log"
