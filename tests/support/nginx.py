@@ -134,7 +134,7 @@ class Nginx:
         os.kill(self.master_pid(), number)
 
     def wait_gone(self, pid: int, timeout: float = 30.0) -> None:
-        wait_until(lambda: not Path(f"/proc/{pid}").exists(), timeout, f"the end of process {pid}")
+        wait_until(lambda: _has_ended(pid), timeout, f"the end of process {pid}")
 
     def quit(self) -> None:
         """Graceful end, waited for."""
@@ -192,3 +192,12 @@ def _is_worker(pid: int) -> bool:
         return b"worker process" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether a process is gone, or a zombie that its parent has not asked for yet."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return True
+    return "State:\tZ" in status
