@@ -1,9 +1,10 @@
 """The hot path: worker CPU per request of bare nginx, of an empty log handler, and of ours, in one run.
 
-Run ``python benchmarks/hot_path.py``; it needs what scripts/test installs. One worker serves three servers that differ
-in their log hook alone, on ``return 200`` and on a static file of 1 KiB; slices of load go round them, so that what
-else the machine does hits all three. CPU is the worker's own (nanoseconds of /proc/PID/schedstat), requests are nginx's own
-count (ngx_stat_requests). Prints, never asserts.
+Run ``python benchmarks/hot_path.py``; it needs what scripts/test installs. Prints, never asserts.
+
+One worker serves three servers that differ in their log hook alone, on ``return 200`` and on a static file of 1 KiB.
+Slices of load go round them, so that what else the machine does hits all three. CPU is the worker's own (nanoseconds of
+/proc/PID/schedstat), requests are nginx's own count (ngx_stat_requests).
 """
 
 import argparse

@@ -1,0 +1,32 @@
+# The collector. nginx shares the *directory* of the socket with it, never the socket file:
+#   docker run -v resty-metrics:/run/resty-metrics -p 19145:19145 resty-metrics
+FROM docker.io/library/python:3.13-slim-bookworm AS build
+
+WORKDIR /src
+COPY requirements/ requirements/
+RUN python3 -m venv /build \
+    && /build/bin/pip install --quiet --require-hashes --requirement requirements/build.txt \
+    && python3 -m venv --without-pip /opt/resty-metrics \
+    && /build/bin/pip --python /opt/resty-metrics/bin/python install --quiet --require-hashes \
+        --requirement requirements/run.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY collector/ collector/
+RUN /build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels . \
+    && /build/bin/pip --python /opt/resty-metrics/bin/python install --quiet --no-deps --no-index /wheels/*.whl
+
+FROM docker.io/library/python:3.13-slim-bookworm
+
+RUN groupadd --gid 10001 resty-metrics \
+    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin resty-metrics \
+    && install --directory --owner=10001 --group=10001 --mode=0755 /run/resty-metrics /var/lib/resty-metrics
+COPY --from=build /opt/resty-metrics /opt/resty-metrics
+
+# 101 is the user nginx of the official nginx image, which has no name in this one.
+ENV PATH=/opt/resty-metrics/bin:$PATH \
+    RESTY_METRICS_SOCKET_ALLOW_UID=101
+USER 10001:10001
+VOLUME ["/run/resty-metrics", "/var/lib/resty-metrics"]
+EXPOSE 19145
+HEALTHCHECK --interval=30s --timeout=5s CMD ["python3", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:19145/-/healthy', timeout=4)"]
+ENTRYPOINT ["resty-metrics"]
+CMD ["serve"]

@@ -1,0 +1,136 @@
+"""The container image: built from the Dockerfile, run beside an nginx that shares its directory."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from support.collector import samples_of
+from support.nginx import ROOT, Nginx, shared_directory
+from support.wait import free_port, wait_until
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(os.geteuid() != 0, reason="debootstrap and buildah need root here"),
+]
+
+BASE = "docker.io/library/python:3.13-slim-bookworm"
+BASE_PACKAGES = "python3,python3-venv,ca-certificates"
+CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+IMAGE_UID = 10001
+
+
+def run(*words: str | Path, timeout: float = 600) -> str:
+    done = subprocess.run(
+        [str(word) for word in words], capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL
+    )
+    assert done.returncode == 0, f"{words[:6]}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
+    return done.stdout.strip()
+
+
+@dataclass(frozen=True)
+class Buildah:
+    """buildah with a storage of its own under ``directory``; no engine, no network namespace."""
+
+    directory: Path
+
+    def words(self, command: str, *arguments: str | Path) -> list[str]:
+        storage = ["--root", f"{self.directory}/root", "--runroot", f"{self.directory}/run", "--storage-driver", "vfs"]
+        return ["buildah", *storage, command, *map(str, arguments)]
+
+    def __call__(self, command: str, *arguments: str | Path) -> str:
+        return run(*self.words(command, *arguments))
+
+
+def write_pip_configuration(path: Path) -> None:
+    """What this machine's pip is told, for the pip inside."""
+    listed = run(sys.executable, "-m", "pip", "config", "list")
+    settings = dict(line.split("=", 1) for line in listed.splitlines())
+    wanted = {key.rpartition(".")[2]: value.strip("'") for key, value in settings.items()}
+    wanted.pop("cert", None)
+    path.write_text("[global]\n" + "".join(f"{key} = {value}\n" for key, value in wanted.items()))
+
+
+def make_base(buildah: Buildah) -> None:
+    """The base image, from Debian's own packages, under the name that FROM asks for."""
+    tree = buildah.directory / "tree"
+    run("debootstrap", "--variant=minbase", f"--include={BASE_PACKAGES}", "bookworm", tree)
+    shutil.rmtree(tree / "var/cache/apt", ignore_errors=True)
+    base = buildah("from", "scratch")
+    buildah("copy", "--quiet", base, tree, "/")
+    buildah("commit", "--quiet", base, BASE)
+    buildah("rm", base)
+    shutil.rmtree(tree, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def buildah() -> Iterator[Buildah]:
+    """buildah with the image, built."""
+    directory = shared_directory()
+    tool = Buildah(directory)
+    try:
+        make_base(tool)
+        pip = directory / "pip.conf"
+        write_pip_configuration(pip)
+        volumes = [f"--volume={pip}:/etc/pip.conf:ro", f"--volume={CERTIFICATES}:{CERTIFICATES}:ro"]
+        options = ["--isolation=chroot", "--pull-never", "--format=docker", "--layers=false", *volumes]
+        tool("build", *options, "--tag=resty-metrics", ROOT)
+        yield tool
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def test_the_image_is_small_and_not_root(buildah: Buildah) -> None:
+    container = buildah("from", "--pull-never", "resty-metrics")
+    inside = ["--isolation=chroot", container, "--"]
+    assert buildah("run", *inside, "id", "-u") == str(IMAGE_UID)
+    assert buildah("run", *inside, "resty-metrics", "-V").startswith("resty-metrics 0.")
+    assert buildah("run", *inside, "sh", "-c", "ls /src 2>&1 || true").startswith("ls: cannot access")
+    added = int(buildah("run", *inside, "du", "-sk", "/opt/resty-metrics").split()[0])
+    assert added < 60_000
+    buildah("rm", container)
+
+
+def test_the_image_counts_what_nginx_beside_it_serves(buildah: Buildah, shared: Path) -> None:
+    os.chown(shared, IMAGE_UID, IMAGE_UID)
+    port, page_port = free_port(), free_port()
+    site = f"server {{ listen 127.0.0.1:{port}; server_name a.example; location / {{ return 200; }} }}"
+    container = buildah("from", "--pull-never", "resty-metrics")
+    serve = ["resty-metrics", "serve", f"--web.listen-address=127.0.0.1:{page_port}"]
+    options = ["--isolation=chroot", f"--volume={shared}:/run/resty-metrics", container, "--", *serve]
+    url = f"http://127.0.0.1:{page_port}"
+    collector = subprocess.Popen(buildah.words("run", *options), stdin=subprocess.DEVNULL, start_new_session=True)
+    try:
+        wait_until(lambda: answers(f"{url}/-/ready"), 30, "the collector in its container")
+        with Nginx(shared / "collector.sock", site) as nginx:
+            for _ in range(50):
+                assert answers(f"http://127.0.0.1:{port}/")
+            labels = frozenset({("server", "a.example"), ("method", "GET"), ("status", "200")})
+            counted = ("nginx_http_responses_total", labels)
+            wait_until(lambda: samples_of(read(f"{url}/metrics")).get(counted) == 50, message="the requests")
+            assert nginx.errors() == []
+    finally:
+        os.killpg(collector.pid, signal.SIGTERM)
+        collector.wait(timeout=20)
+        wait_until(lambda: not answers(url), message="the end of the collector in its container")
+        buildah("rm", container)
+
+
+def read(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=5) as response:
+        return str(response.read().decode())
+
+
+def answers(url: str) -> bool:
+    try:
+        read(url)
+    except OSError:
+        return False
+    return True
