@@ -1,14 +1,10 @@
 """What all tests share."""
 
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from support.nginx import shared_directory
 
 
