@@ -7,11 +7,12 @@ lines once; only the headers differ and are written here.
 Rules:
 - A family's lines are contiguous: families of one name, from several sources, are joined under the first one's header.
 - An OpenMetrics counter is named without ``_total`` in its header; a counter whose name lacks the suffix (as
-  nginx-prometheus-exporter's) is ``unknown`` there, its name unchanged.
+  nginx-prometheus-exporter's), or which would then have another family's name (as vts's ``..._seconds_total`` beside
+  ``..._seconds``), is ``unknown`` there, its name unchanged.
 - ``le`` is written as prometheus-client writes it (``1.0``).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -77,13 +78,15 @@ def join(families: Iterable[MetricFamily]) -> list[MetricFamily]:
     return list(joined.values())
 
 
-def _header(family: MetricFamily, openmetrics: bool) -> bytes:
+def _header(family: MetricFamily, openmetrics: bool, names: Container[str]) -> bytes:
+    """``names``: those of all families on the page."""
     name, kind = family.name, str(family.type)
     if openmetrics and kind == "counter":
-        if name.endswith("_total"):
-            name = name.removesuffix("_total")
-        else:
+        stem = name.removesuffix("_total")
+        if stem in names:
             kind = "unknown"
+        else:
+            name = stem
     if not openmetrics and kind == "unknown":
         kind = "untyped"
     return f"# HELP {name} {_escape_help(family.help, openmetrics)}\n# TYPE {name} {kind}\n".encode()
@@ -92,10 +95,11 @@ def _header(family: MetricFamily, openmetrics: bool) -> bytes:
 def render(families: Iterable[MetricFamily], *, openmetrics: bool) -> bytes:
     """The page: every family that has lines, with its header; OpenMetrics ends with ``# EOF``."""
     chunks: list[bytes] = []
-    for family in join(families):
-        if family.lines:
-            chunks.append(_header(family, openmetrics))
-            chunks.extend(family.lines)
+    shown = [family for family in join(families) if family.lines]
+    names = {family.name for family in shown}
+    for family in shown:
+        chunks.append(_header(family, openmetrics, names))
+        chunks.extend(family.lines)
     if openmetrics:
         chunks.append(b"# EOF\n")
     return b"".join(chunks)
