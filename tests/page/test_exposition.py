@@ -1,0 +1,97 @@
+"""The exposition formats, as literal text."""
+
+import pytest
+
+from collector.page.exposition import MetricFamily, MetricType, label_block, number, render, sample
+
+
+def family(name: str, kind: MetricType, *lines: bytes, text: str = "Help.") -> MetricFamily:
+    return MetricFamily(name, kind, text, lines)
+
+
+# name, type, then the header in text 0.0.4 and in OpenMetrics
+HEADERS: list[tuple[str, MetricType, str, str]] = [
+    ("a_total", "counter", "# HELP a_total Help.\n# TYPE a_total counter\n", "# HELP a Help.\n# TYPE a counter\n"),
+    (
+        "nginx_connections_accepted",
+        "counter",
+        "# HELP nginx_connections_accepted Help.\n# TYPE nginx_connections_accepted counter\n",
+        "# HELP nginx_connections_accepted Help.\n# TYPE nginx_connections_accepted unknown\n",
+    ),
+    ("g", "gauge", "# HELP g Help.\n# TYPE g gauge\n", "# HELP g Help.\n# TYPE g gauge\n"),
+    ("h", "histogram", "# HELP h Help.\n# TYPE h histogram\n", "# HELP h Help.\n# TYPE h histogram\n"),
+    ("u", "unknown", "# HELP u Help.\n# TYPE u untyped\n", "# HELP u Help.\n# TYPE u unknown\n"),
+]
+
+
+@pytest.mark.parametrize(("name", "kind", "plain", "openmetrics"), HEADERS, ids=[case[0] for case in HEADERS])
+def test_headers(name: str, kind: MetricType, plain: str, openmetrics: str) -> None:
+    line = sample(name, {}, 1)
+    assert render([family(name, kind, line)], openmetrics=False).decode() == f"{plain}{name} 1\n"
+    assert render([family(name, kind, line)], openmetrics=True).decode() == f"{openmetrics}{name} 1\n# EOF\n"
+
+
+def test_a_counter_whose_openmetrics_name_is_taken_keeps_its_own() -> None:
+    page = render(
+        [family("s_total", "counter", b"s_total 1\n"), family("s", "gauge", b"s 2\n")], openmetrics=True
+    ).decode()
+    assert page == (
+        "# HELP s_total Help.\n# TYPE s_total unknown\ns_total 1\n# HELP s Help.\n# TYPE s gauge\ns 2\n# EOF\n"
+    )
+
+
+def test_help_is_escaped_as_each_format_wants_it() -> None:
+    one = family("g", "gauge", b"g 1\n", text='a "b"\\\n')
+    assert render([one], openmetrics=False).startswith(b'# HELP g a "b"\\\\\\n\n')
+    assert render([one], openmetrics=True).startswith(b'# HELP g a \\"b\\"\\\\\\n\n')
+
+
+def test_families_of_one_name_are_contiguous() -> None:
+    page = render(
+        [
+            family("a", "gauge", b'a{n="1"} 1\n'),
+            family("b", "gauge", b"b 1\n"),
+            family("a", "gauge", b'a{n="2"} 2\n', text="Another."),
+        ],
+        openmetrics=False,
+    ).decode()
+    assert page == ('# HELP a Help.\n# TYPE a gauge\na{n="1"} 1\na{n="2"} 2\n# HELP b Help.\n# TYPE b gauge\nb 1\n')
+
+
+def test_a_family_without_lines_is_not_there() -> None:
+    assert render([family("a", "gauge")], openmetrics=False) == b""
+    assert render([family("a", "gauge")], openmetrics=True) == b"# EOF\n"
+
+
+@pytest.mark.parametrize(
+    ("labels", "block"),
+    [
+        ({}, ""),
+        ({"a": "1"}, '{a="1"}'),
+        ({"a": "1", "b": "2"}, '{a="1",b="2"}'),
+        ({"a": 'quo"te'}, '{a="quo\\"te"}'),
+        ({"a": "back\\slash"}, '{a="back\\\\slash"}'),
+        ({"a": "new\nline"}, '{a="new\\nline"}'),
+        ({"a": "\\n"}, '{a="\\\\n"}'),
+        ({"a": "ü,}"}, '{a="ü,}"}'),
+    ],
+)
+def test_label_blocks(labels: dict[str, str], block: str) -> None:
+    assert label_block(labels) == block
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (2**64 - 1, "18446744073709551615"),
+        (0.1, "0.1"),
+        (1e22, "1e+22"),
+        (float("inf"), "+Inf"),
+        (float("-inf"), "-Inf"),
+        (float("nan"), "NaN"),
+        (-0.5, "-0.5"),
+    ],
+)
+def test_numbers(value: float, text: str) -> None:
+    assert number(value) == text

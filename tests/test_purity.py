@@ -1,0 +1,58 @@
+"""The core does no I/O: the modules that are not named as the shell import nothing of the world outside."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.nginx import ROOT
+
+COLLECTOR = ROOT / "collector"
+SHELL = {
+    "__main__.py", "app.py", "cli.py", "log.py",
+    "ingest/credentials.py", "ingest/listener.py", "ingest/lock.py",
+    "page/process.py",
+    "sources/fetch.py",
+    "web/scrape.py", "web/server.py",
+}  # fmt: skip
+OUTSIDE = {
+    "aiohttp", "asyncio", "fcntl", "io", "logging", "multiprocessing", "os", "select", "shutil", "signal", "socket",
+    "sqlite3", "subprocess", "tempfile", "threading", "time", "urllib", "uvloop",
+}  # fmt: skip
+MODULES = sorted(str(path.relative_to(COLLECTOR)) for path in COLLECTOR.rglob("*.py"))
+LUA = ROOT / "lua" / "resty" / "metrics"
+PURE_LUA = ("datagram", "decode", "encode", "rows", "stream")
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
+def pure() -> list[str]:
+    return [name for name in MODULES if name not in SHELL]
+
+
+def test_the_shell_exists() -> None:
+    assert set(MODULES) >= SHELL
+
+
+@pytest.mark.parametrize("name", pure())
+def test_a_pure_module_imports_nothing_of_the_world(name: str) -> None:
+    names = set(imported(COLLECTOR / name))
+    assert not {one.partition(".")[0] for one in names} & OUTSIDE
+
+
+@pytest.mark.parametrize("name", pure())
+def test_a_pure_module_opens_no_file(name: str) -> None:
+    calls = [node.func for node in ast.walk(ast.parse((COLLECTOR / name).read_text())) if isinstance(node, ast.Call)]
+    assert "open" not in [call.id for call in calls if isinstance(call, ast.Name)]
+
+
+@pytest.mark.parametrize("name", PURE_LUA)
+def test_a_pure_lua_module_does_not_know_nginx(name: str) -> None:
+    code = "\n".join(line.partition("--")[0] for line in (LUA / f"{name}.lua").read_text().splitlines())
+    assert "ngx" not in code
