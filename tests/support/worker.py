@@ -1,0 +1,75 @@
+"""What a worker is to the collector: a stream of datagrams, and answers on a socketpair."""
+
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from collector.ingest.wire import Header, Kind, Reason, Verdict, write_datagram
+
+
+def counter(name: str, value: float, labels: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The body of a batch with one row of one counter."""
+    labels = labels or {}
+    family = {
+        "name": name,
+        "type": "counter",
+        "labels": list(labels),
+        "columns": ["value"],
+        "rows": [[*labels.values(), value]],
+    }
+    return {"families": [family]}
+
+
+class Worker:
+    """One stream. ``send`` and ``batch`` pass the descriptor for answers along, unless told otherwise."""
+
+    def __init__(self, path: Path) -> None:
+        self.stream = os.urandom(16)
+        self.sequence = 0
+        self._answers, self._passed = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.connect(str(path))
+        self._answers.settimeout(10)
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for one in (self._socket, self._answers, self._passed):
+            one.close()
+
+    def header(self, kind: Kind, sequence: int, version: int = 1, base: int = 1) -> Header:
+        return Header(version, kind, self.stream, 1, sequence, base)
+
+    def next_batch(self, body: Mapping[str, Any], version: int = 1) -> bytes:
+        """The datagram of the next batch; everything before is acknowledged, as far as it says."""
+        self.sequence += 1
+        return write_datagram(self.header(Kind.BATCH, self.sequence, version, self.sequence), body)
+
+    def send(self, datagram: bytes, descriptors: int = 1) -> None:
+        socket.send_fds(self._socket, [datagram], [self._passed.fileno()] * descriptors)
+
+    def answer(self) -> tuple[Verdict, Reason, int]:
+        """The next answer: verdict, reason and the number that is committed."""
+        answer = self._receive()
+        return Verdict(answer[5]), Reason(answer[6]), int.from_bytes(answer[32:40], "big")
+
+    def probe(self) -> None:
+        """Return when everything that was sent before has been read. A drop goes before the answer to a probe."""
+        number = 2**40
+        while True:
+            self.send(write_datagram(self.header(Kind.PROBE, number), {}))
+            if int.from_bytes(self._receive()[24:32], "big") == number:
+                return
+
+    def _receive(self) -> bytes:
+        """The next answer to this stream; a test may send those of others through the same socket."""
+        while True:
+            answer = self._answers.recv(64)
+            if answer[8:24] == self.stream:
+                return answer
