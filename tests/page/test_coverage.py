@@ -1,0 +1,48 @@
+"""Coverage: requests that the hook saw, of those that nginx finished."""
+
+import pytest
+
+from collector.page.coverage import LEAST_REQUESTS, SAMPLE_SECONDS, WINDOW_SECONDS, Coverage, Sample
+
+
+def observed(*samples: tuple[float, float, float, float], master: str = "1-1") -> Coverage:
+    coverage = Coverage()
+    for sample in samples:
+        coverage.observe(master, Sample(*sample))
+    return coverage
+
+
+# seconds, ended, requests begun, in flight
+CASES = [
+    ("nothing", [], None),
+    ("one sample", [(0, 10, 10, 0)], None),
+    ("a window that is too short", [(0, 0, 0, 0), (WINDOW_SECONDS - 1, 500, 500, 0)], None),
+    ("all seen", [(0, 0, 0, 0), (WINDOW_SECONDS, 500, 500, 0)], 1.0),
+    ("half seen", [(0, 100, 200, 0), (WINDOW_SECONDS, 350, 700, 0)], 0.5),
+    ("those in flight are not missing", [(0, 0, 0, 0), (WINDOW_SECONDS, 480, 500, 20)], 1.0),
+    ("those in flight before are not too many", [(0, 0, 20, 20), (WINDOW_SECONDS, 500, 500, 0)], 1.0),
+    ("too few requests", [(0, 0, 0, 0), (WINDOW_SECONDS, 10, LEAST_REQUESTS - 1, 0)], None),
+    ("begun, and none finished", [(0, 0, 0, 0), (WINDOW_SECONDS, 0, 500, 500)], None),
+]
+
+
+@pytest.mark.parametrize(("samples", "ratio"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_ratio(samples: list[tuple[float, float, float, float]], ratio: float | None) -> None:
+    assert observed(*samples).ratio() == ratio
+
+
+def test_the_youngest_window_counts() -> None:
+    """A location that lost its hook shows after five minutes, however long all was well before."""
+    coverage = Coverage()
+    ended = requests = 0.0
+    for step in range(int(4 * WINDOW_SECONDS / SAMPLE_SECONDS)):
+        requests += 100
+        ended += 100 if step < 2 * WINDOW_SECONDS / SAMPLE_SECONDS else 25
+        coverage.observe("1-1", Sample(step * SAMPLE_SECONDS, ended, requests, 0))
+    assert coverage.ratio() == 0.25
+
+
+def test_another_master_begins_anew() -> None:
+    coverage = observed((0, 0, 0, 0), (WINDOW_SECONDS, 500, 500, 0))
+    coverage.observe("2-2", Sample(WINDOW_SECONDS + 10, 5, 5, 0))
+    assert coverage.ratio() is None

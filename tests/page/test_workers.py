@@ -1,0 +1,77 @@
+"""What heartbeats become on the page."""
+
+from collector.ingest.heartbeat import Heartbeat, Master, NginxCounters, WorkerGauges
+from collector.ingest.streams import LiveHeartbeat
+from collector.page import workers
+from collector.page.exposition import render
+from collector.sources.stub_status import StubStatus
+
+OLD, NEW = Master(pid=1, birth=100), Master(pid=1, birth=200)
+
+
+def beat(seen: float, **values: object) -> LiveHeartbeat:
+    return LiveHeartbeat(stream=b"s" * 16, birth_ms=0, seen=seen, heartbeat=Heartbeat(**values))  # type: ignore[arg-type]
+
+
+def lines(*beats: LiveHeartbeat) -> list[str]:
+    page = render(workers.families(list(beats)), openmetrics=False).decode()
+    return [line for line in page.splitlines() if not line.startswith("#")]
+
+
+def test_nobody_says_nothing() -> None:
+    assert lines() == []
+    assert workers.stub_status([]) is None
+    assert workers.newest_master([]) is None
+
+
+def test_of_two_workers_with_one_id_the_greater_gauge_holds() -> None:
+    """A reload: the old worker 0 still ends its requests."""
+    found = lines(
+        beat(1, worker=0, gauges=WorkerGauges(unacked_batches=3, rows=1)),
+        beat(2, worker=0, gauges=WorkerGauges(unacked_batches=1)),
+        beat(2, worker=1, gauges=WorkerGauges(unacked_batches=0)),
+    )
+    assert 'resty_metrics_worker_unacked_batches{worker="0"} 3' in found
+    assert 'resty_metrics_worker_unacked_batches{worker="1"} 0' in found
+    assert 'resty_metrics_worker_rows{worker="0"} 1' in found
+    assert not any(line.startswith('resty_metrics_worker_rows{worker="1"}') for line in found)
+
+
+def counters(requests: int | None) -> NginxCounters:
+    return NginxCounters(accepted=1, handled=1, requests=requests, active=1, reading=0, writing=1, waiting=0)
+
+
+def test_nginx_is_its_newest_master_at_its_newest_beat() -> None:
+    beats = [
+        beat(9, master=OLD, nginx=counters(900), worker=0),
+        beat(3, master=NEW, nginx=counters(10), worker=0),
+        beat(5, master=NEW, nginx=counters(30), worker=1),
+    ]
+    assert workers.stub_status(beats) == StubStatus(1, 1, 30, 1, 0, 1, 0)
+    assert workers.newest_master(beats) == "1-200"
+    assert workers.requests_begun(beats) == {"1-100": 900, "1-200": 30}
+
+
+def test_a_number_that_is_missing_makes_no_stub_status() -> None:
+    assert workers.stub_status([beat(1, master=NEW, nginx=counters(None))]) is None
+    assert workers.stub_status([beat(1, master=NEW)]) is None
+    assert workers.stub_status([beat(1, nginx=counters(1))]) is None
+
+
+def test_workers_expected_and_seen_are_those_of_the_newest_master() -> None:
+    found = lines(
+        beat(1, master=OLD, worker=0, workers=8),
+        beat(1, master=OLD, worker=5, workers=8),
+        beat(2, master=NEW, worker=0, workers=4),
+        beat(3, master=NEW, worker=0, workers=4),
+    )
+    assert "resty_metrics_workers_expected 4" in found
+    assert "resty_metrics_workers_seen 1" in found
+
+
+def test_versions_of_the_module() -> None:
+    found = lines(beat(1, module="0.1.0"), beat(1, module="0.2.0"), beat(1, module="0.1.0"))
+    assert [line for line in found if "lua_info" in line] == [
+        'resty_metrics_lua_info{version="0.1.0"} 1',
+        'resty_metrics_lua_info{version="0.2.0"} 1',
+    ]
