@@ -86,6 +86,25 @@ DATAGRAMS: dict[str, tuple[str, int, int, dict[str, Any]]] = {
     "probe": ("probe", 99, 1, {}),
 }  # fmt: skip
 
+# As the Lua module writes a batch: the numbers of families and of rows stand in two bytes each, filled in at the end.
+WORKER_BATCHES: dict[str, tuple[int, int, dict[str, Any]]] = {
+    "worker_batch_requests": (7, 5, {"families": [
+        requests([5, 10], ["country"], [
+            ["example.com", "GET", "200", "se", 3, 1, 0, 21, 900, 70_000],
+            ["example.com", "POST", "502", "_", 0, 0, 1, 1200, 300, 157],
+        ]),
+        {**requests([10], [], []), "inherited": True, "rows": [["example.com", "GET", "304", 2, 0, 4, 600, 0]]},
+    ]}),
+    "worker_batch_integers": (3, 3, {"families": [
+        counter("integers_total", ["n"], [[str(number), number] for number in INTEGERS]),
+    ]}),
+    "worker_batch_counters": (2**53, 1, {"families": [
+        {"name": "logins_total", "type": "counter", "help": "Logins.", "labels": ["result"], "columns": ["value"],
+         "rows": [["ok", 4], ["\udcff\udcfeA", 0.25], ["k\u00f6ln" * 8, 1e-9]]},
+        counter("no_labels_total", [], [[1]]),
+    ]}),
+}  # fmt: skip
+
 # name: (verdict, reason, kind, sequence, committed)
 ANSWERS = {
     "answer_ack": ("ack", "none", "batch", 7, 7),
@@ -97,6 +116,39 @@ ANSWERS = {
 }
 
 
+def packed(value: object) -> bytes:
+    data: bytes = msgpack.packb(value, unicode_errors="surrogateescape")
+    return data
+
+
+def counted(values: list[bytes]) -> bytes:
+    """An array whose length stands in two bytes."""
+    return struct.pack(">BH", 0xDC, len(values)) + b"".join(values)
+
+
+def packed_as_worker(body: dict[str, Any]) -> bytes:
+    families = []
+    for family in body["families"]:
+        front = b"".join(packed(key) + packed(value) for key, value in family.items() if key != "rows")
+        rows = packed("rows") + counted([packed(row) for row in family["rows"]])
+        families.append(bytes([0x80 + len(family)]) + front + rows)
+    return b"\x81" + packed("families") + counted(families)
+
+
+def header_of(kind: str, sequence: int, base: int) -> tuple[dict[str, Any], bytes]:
+    """A header in words and in bytes."""
+    data = b"RSTM" + struct.pack(">BBH", 1, KINDS[kind], 0) + STREAM + struct.pack(">QQQ", BIRTH_MS, sequence, base)
+    said = {
+        "version": 1,
+        "kind": kind,
+        "stream": STREAM.hex(),
+        "birth_ms": BIRTH_MS,
+        "sequence": sequence,
+        "base": base,
+    }
+    return said, data
+
+
 def write(name: str, description: dict[str, Any], data: bytes) -> None:
     (HERE / f"{name}.json").write_text(json.dumps(description, indent=2) + "\n")
     lines = [data[start : start + 32].hex(" ") for start in range(0, len(data), 32)]
@@ -105,18 +157,11 @@ def write(name: str, description: dict[str, Any], data: bytes) -> None:
 
 def main() -> None:
     for name, (kind, sequence, base, body) in DATAGRAMS.items():
-        header = (
-            b"RSTM" + struct.pack(">BBH", 1, KINDS[kind], 0) + STREAM + struct.pack(">QQQ", BIRTH_MS, sequence, base)
-        )
-        said = {
-            "version": 1,
-            "kind": kind,
-            "stream": STREAM.hex(),
-            "birth_ms": BIRTH_MS,
-            "sequence": sequence,
-            "base": base,
-        }
-        write(name, {"header": said, "body": body}, header + msgpack.packb(body, unicode_errors="surrogateescape"))
+        said, header = header_of(kind, sequence, base)
+        write(name, {"header": said, "body": body}, header + packed(body))
+    for name, (sequence, base, body) in WORKER_BATCHES.items():
+        said, header = header_of("batch", sequence, base)
+        write(name, {"header": said, "body": body}, header + packed_as_worker(body))
     for name, (verdict, reason, kind, sequence, committed) in ANSWERS.items():
         codes = struct.pack(">BBBB", 1, VERDICTS[verdict], REASONS[reason], KINDS[kind])
         answer = b"RSTA" + codes + STREAM + struct.pack(">QQ", sequence, committed)

@@ -1,0 +1,151 @@
+-- Runs the pure Lua modules on what a test asks: a list of {command, argument ...} in msgpack on standard input, the list
+-- of their results on standard output. msgpack is read and written here by Debian's lua-messagepack, not by ours.
+
+local root = arg[1]
+package.path = root .. "/lua/?.lua;" .. package.path
+
+local MessagePack = require "MessagePack"
+local datagram = require "resty.metrics.datagram"
+local decode = require "resty.metrics.decode"
+local encode = require "resty.metrics.encode"
+local ffi = require "ffi"
+local rows = require "resty.metrics.rows"
+local settings = require "resty.metrics.settings"
+local stream = require "resty.metrics.stream"
+
+MessagePack.set_number "double"
+MessagePack.set_string "string_compat"
+
+local function never()
+    return false
+end
+
+local function bytes_of(batch)
+    return ffi.string(batch.bytes, batch.length)
+end
+
+local function split(row, labels)
+    local values, numbers = {}, {}
+    for i = 1, labels do
+        values[i] = row[i]
+    end
+    for i = labels + 1, #row do
+        numbers[i - labels] = row[i]
+    end
+    return values, numbers
+end
+
+local function family_of(described, cap)
+    local family = rows.new(described, cap or 10000, described.inherited)
+    for _, row in ipairs(described.rows or {}) do
+        family:add(split(row, #described.labels))
+    end
+    return family
+end
+
+local commands = {}
+
+-- An ordered list of pairs: what we wrote, what lua-messagepack reads in it, what decode.lua reads in it.
+function commands.pairs(list)
+    local buffer = ffi.new("uint8_t[?]", 1048576)
+    local length = encode.pairs(buffer, 0, list)
+    local written = ffi.string(buffer, length)
+    return { written, MessagePack.pack(MessagePack.unpack(written)), MessagePack.pack(decode.value(written)) }
+end
+
+function commands.batch(id, birth, sequence, base, described)
+    local families = {}
+    for i = 1, #described do
+        families[i] = family_of(described[i])
+    end
+    return bytes_of(datagram.batch(families, { id = id, birth = birth }, sequence, base, datagram.MAX_BYTES, never))
+end
+
+function commands.heartbeat(id, birth, beat, base, list)
+    return bytes_of(datagram.heartbeat({ id = id, birth = birth }, beat, base, list))
+end
+
+function commands.bye(id, birth, last)
+    return bytes_of(datagram.bye({ id = id, birth = birth }, last))
+end
+
+function commands.answer(bytes)
+    local buffer = ffi.new("uint8_t[?]", #bytes + 1)
+    ffi.copy(buffer, bytes, #bytes)
+    return datagram.read_answer(buffer, #bytes) or "none of ours"
+end
+
+-- Adds and cuts in turn. steps: {row} adds it, {} cuts one batch. Returns the batches, everything cut at the end.
+function commands.rows(described, cap, limit, steps)
+    local family = rows.new(described, cap)
+    local batches, sequence = {}, 0
+    local function cut()
+        local batch = datagram.batch({ family }, { id = ("s"):rep(16), birth = 1 }, sequence + 1, 1, limit, never)
+        if batch then
+            sequence = sequence + 1
+            batches[sequence] = bytes_of(batch)
+        end
+        return batch
+    end
+    for i = 1, #steps do
+        if #steps[i] > 0 then
+            family:add(split(steps[i], #described.labels))
+        else
+            cut()
+        end
+    end
+    repeat until not cut()
+    return { batches, family.count, family.overflowed }
+end
+
+-- Rows cut into batches, taken back from their bytes into another family, and cut again.
+function commands.absorb(described)
+    local first = family_of(described)
+    local other = rows.new(described, 10000)
+    local total = 0
+    while first:dirty() > 0 do
+        local batch = datagram.batch({ first }, { id = ("s"):rep(16), birth = 1 }, 1, 1, 4096, never)
+        total = total + datagram.absorb(datagram.body(batch), function() return other end)
+    end
+    local batch = datagram.batch({ other }, { id = ("s"):rep(16), birth = 1 }, 1, 1, datagram.MAX_BYTES, never)
+    return { total, bytes_of(batch) }
+end
+
+-- A stream's life: steps {method, argument ...}; "push" makes its own batch. Returns what each step gave and left.
+function commands.stream(first, steps)
+    local one = stream.new(("s"):rep(16), 1, first)
+    local seen = {}
+    for i = 1, #steps do
+        local name, a, b, c = unpack(steps[i])
+        local result
+        if name == "push" then
+            one:push({ length = a, rows = 1 })
+        elseif name == "due" then
+            local batch, sequence = one:due(a)
+            result = batch and sequence or false
+        elseif name == "take_back" then
+            result = one:take_back() and true or false
+        elseif name == "inherit" then
+            one.inherited = true
+        else
+            result = one[name](one, a, b, c)
+        end
+        if result == nil then
+            result = false
+        end
+        seen[i] = { result, one.state, one.base, one.next, one.sent, one.bytes }
+    end
+    return seen
+end
+
+function commands.bounds(text)
+    local bounds, err = settings.bounds(text)
+    return { bounds or false, err or false }
+end
+
+local asked = MessagePack.unpack(io.read("*a"))
+local results = {}
+for i = 1, #asked do
+    results[i] = commands[asked[i][1]](unpack(asked[i], 2))
+end
+io.write(MessagePack.pack(results))

@@ -1,0 +1,124 @@
+"""Rows and batches of the Lua side: what was added is what is cut, whatever the limits and the label values."""
+
+import random
+from collections import Counter
+from typing import Any
+
+import pytest
+from support.luajit import ask
+
+from collector.ingest.wire import HEADER_BYTES, read_batch
+
+SHAPE = {"name": "sent_total", "type": "counter", "labels": ["a", "b"], "columns": ["value"]}
+REQUESTS = {
+    "name": "http_requests",
+    "type": "requests",
+    "labels": ["server", "method", "status", "tenant"],
+    "bounds": [5, 10],
+    "columns": ["duration_ms", "request_bytes", "response_bytes"],
+}
+MIN_LIMIT, MAX_LIMIT = 4096, 61440
+
+
+def cut(shape: dict[str, Any], steps: list[list[Any]], cap: int = 10_000, limit: int = MAX_LIMIT) -> Any:
+    (result,) = ask(["rows", shape, cap, limit, steps])
+    return result
+
+
+def sums(batches: list[bytes], labels: int) -> Counter[tuple[str, ...]]:
+    """The first number of each row by its labels, over all batches."""
+    found: Counter[tuple[str, ...]] = Counter()
+    for batch in batches:
+        for family in read_batch(batch[HEADER_BYTES:]):
+            for row in family.rows:
+                found[tuple(str(value) for value in row[:labels])] += row[labels]
+    return found
+
+
+@pytest.mark.parametrize("limit", [MIN_LIMIT, 10_000, MAX_LIMIT])
+def test_what_was_added_is_what_is_cut(limit: int) -> None:
+    source = random.Random(limit)
+    steps: list[list[Any]] = []
+    added: Counter[tuple[str, ...]] = Counter()
+    for _ in range(5000):
+        if source.random() < 0.02:
+            steps.append([])
+            continue
+        labels = (str(source.randrange(400)), "x" * source.randrange(1, 200))
+        amount = source.randrange(1, 2**20)
+        added[labels] += amount
+        steps.append([*labels, amount])
+    batches, _, overflowed = cut(SHAPE, steps, limit=limit)
+    assert overflowed == 0
+    assert sums(batches, 2) == added
+    assert max(len(batch) for batch in batches) <= limit
+    assert len(batches) > 50
+
+
+def test_no_two_label_sets_are_taken_for_one() -> None:
+    """Whatever a row's key is made of, values that hold the same bytes differently split stay apart."""
+    parts = [
+        "",
+        "_",
+        "a",
+        "\x01",
+        "\x02",
+        "\x1f",
+        "\0",
+        "\n",
+        '"',
+        "\\",
+        "a\x01",
+        "\x01a",
+        "\xa1",
+        "other",
+        "ab",
+        "a\0b",
+    ]
+    steps = [[first, second, 1] for first in parts for second in parts]
+    batches, count, _ = cut(SHAPE, steps)
+    assert count == (len(parts) - 1) ** 2  # "" is shown as "_"
+    assert sum(sums(batches, 2).values()) == len(steps)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("", "_"),
+        ("x" * 256, "x" * 256),
+        ("x" * 257, "x" * 253 + "…"),
+        ("é" * 200, "é" * 126 + "…"),
+        ("x" + "é" * 200, "x" + "é" * 126 + "…"),
+        ("😀" * 100, "😀" * 63 + "…"),
+        ("x" * 252 + "😀😀", "x" * 252 + "…"),
+    ],
+)
+def test_a_label_value_is_cut_at_a_character(value: str, shown: str) -> None:
+    batches, _, _ = cut(SHAPE, [[value, "b", 1]])
+    assert sums(batches, 2) == {(shown, "b"): 1}
+
+
+def test_at_the_cap_the_users_labels_become_other() -> None:
+    steps = [["s", "GET", "200", str(tenant), 1, 0, 0, 7, 1, 1] for tenant in range(100)]
+    batches, count, overflowed = cut(REQUESTS, steps, cap=10)
+    found = sums(batches, 4)
+    assert found == {("s", "GET", "200", str(tenant)): 1 for tenant in range(10)} | {("s", "GET", "200", "other"): 90}
+    assert (count, overflowed) == (11, 90)
+
+
+def test_far_beyond_the_cap_everything_becomes_other() -> None:
+    """The methods and servers of a configuration are bounded, but nothing here relies on it."""
+    steps = [[f"s{n}", "GET", "200", "t", 1, 0, 0, 7, 1, 1] for n in range(100)]
+    batches, count, _ = cut(REQUESTS, steps, cap=10)
+    assert count == 21
+    assert sums(batches, 4)["other", "other", "other", "other"] == 80
+    assert sum(sums(batches, 4).values()) == 100
+
+
+def test_rows_that_were_never_sent_join_others() -> None:
+    rows = [["s", "GET", str(n), "t", n, 1, 2, 7.5, n, 2**40 + n] for n in range(500)]
+    (result,) = ask(["absorb", {**REQUESTS, "rows": rows}])
+    total, batch = result
+    assert total == 500
+    (family,) = read_batch(batch[HEADER_BYTES:])
+    assert sorted(map(list, family.rows)) == sorted(rows)

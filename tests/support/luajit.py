@@ -1,0 +1,20 @@
+"""The pure Lua modules under plain LuaJIT."""
+
+import shutil
+import subprocess
+from typing import Any
+
+import msgpack  # type: ignore[import-untyped]
+from support.nginx import ROOT
+
+LUAJIT = shutil.which("luajit") or "luajit2"
+
+
+def ask(*commands: list[Any]) -> list[Any]:
+    """The results of commands of tests/lua/run.lua, in one process. Strings come back as bytes."""
+    asked = msgpack.packb(commands, use_bin_type=False, unicode_errors="surrogateescape")
+    words = [LUAJIT, str(ROOT / "tests" / "lua" / "run.lua"), str(ROOT)]
+    done = subprocess.run(words, input=asked, capture_output=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr.decode(errors="replace")
+    results: list[Any] = msgpack.unpackb(done.stdout, raw=True, strict_map_key=False)
+    return results
