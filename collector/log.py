@@ -29,7 +29,7 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 
 def _logfmt_value(value: Any) -> str:
     text = str(value)
-    if text and not any(character in text for character in ' "=\\\n\t'):
+    if text and text.isprintable() and not any(character in text for character in ' "=\\'):
         return text
     return json.dumps(text, ensure_ascii=False)
 

@@ -12,6 +12,7 @@ DEFAULT_TELEMETRY_PATH = "/metrics"
 MAX_SOCKET_PATH = 107
 TEMPORARY_SUFFIX = len(".") + len(".4194304")
 
+_NOT_IN_A_PATH = frozenset("?#{}")  # the end of a path in a URL; a pattern to aiohttp
 _HOST_PORT = re.compile(r"(?P<host>\[[0-9a-fA-F:.%]+\]|[^:\[\]]*):(?P<port>[0-9]{1,5})")
 
 
@@ -37,6 +38,7 @@ def read_listen_address(text: str) -> ListenAddress:
         path = Path(text.removeprefix("unix:"))
         if not path.is_absolute():
             raise ValueError(f"{text!r}: a unix socket needs an absolute path, as in unix:/run/resty-metrics/web.sock")
+        _check_length(text, path, MAX_SOCKET_PATH)
         return UnixAddress(path)
     match = _HOST_PORT.fullmatch(text)
     if match is None or int(match["port"]) > 65535:
@@ -54,16 +56,21 @@ def read_mode(text: str) -> int:
 def read_socket_path(text: str) -> Path:
     """The socket's path, short enough to be bound. Raises ValueError."""
     path = Path(text.removeprefix("unix:"))
-    if not path.is_absolute():
-        raise ValueError(f"{text!r}: give an absolute path")
-    most = MAX_SOCKET_PATH - TEMPORARY_SUFFIX
-    if len(str(path).encode()) > most:
-        raise ValueError(f"{text!r}: the path of a unix socket may have {most} bytes here")
+    if not path.is_absolute() or not path.name:
+        raise ValueError(f"{text!r}: give an absolute path of a file")
+    _check_length(text, path, MAX_SOCKET_PATH - TEMPORARY_SUFFIX)
     return path
+
+
+def _check_length(text: str, path: Path, most: int) -> None:
+    if len(str(path).encode(errors="surrogateescape")) > most:
+        raise ValueError(f"{text!r}: the path of a unix socket may have {most} bytes here")
 
 
 def read_telemetry_path(text: str) -> str:
     """The path of the page. Raises ValueError."""
     if not text.startswith("/") or text == "/" or text.startswith("/-/"):
         raise ValueError(f"{text!r}: give a path such as /metrics; / and /-/ are taken")
+    if not _NOT_IN_A_PATH.isdisjoint(text):
+        raise ValueError(f"{text!r}: give a path without any of {' '.join(sorted(_NOT_IN_A_PATH))}")
     return text

@@ -4,19 +4,27 @@ import os
 import re
 import signal
 import socket
+import stat
 import subprocess
+import sys
 import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
 import pytest
 from support.collector import COMMAND, Collector
-from support.wait import wait_until
+from support.wait import free_port, wait_until
+from support.worker import Worker, counter
 
+from collector import settings
 from collector.cli import serve
-from collector.ingest.wire import Header, Kind, write_datagram
+from collector.ingest.wire import Header, Kind, Reason, Verdict, write_datagram
+from collector.settings import TcpAddress, UnixAddress
 
-Listing = dict[str, tuple[int, int, int, int]]
+Listing = dict[str, tuple[int, int, int, bytes]]
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -31,52 +39,90 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 
 def listing(directory: Path) -> Listing:
-    """Every file below a directory: inode, mode, size, time of change."""
+    """Every file below a directory: inode, mode, time of change, bytes."""
     found = {}
     for path in sorted(directory.rglob("*")):
         status = path.lstat()
-        found[str(path)] = (status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns)
+        content = path.read_bytes() if path.is_file() else b""
+        found[str(path)] = (status.st_ino, status.st_mode, status.st_mtime_ns, content)
     return found
 
 
 HARMLESS = [
-    ("-V",),
-    ("--version",),
-    ("--help",),
-    ("-h",),
-    (),
-    ("serve", "--help"),
-    ("serve", "-V"),
-    ("serve", "--no-such-flag"),
-    ("serve", "--socket.mode=rwx"),
-    ("serve", "--web.listen-address=nowhere"),
-    ("serve", "surplus"),
-    ("no-such-command",),
-    ("-x",),
+    ("-V", 0),
+    ("--version", 0),
+    ("--help", 0),
+    ("-h", 0),
+    ("", 0),
+    ("serve --help", 0),
+    ("serve -V", 2),
+    ("serve --no-such-flag", 2),
+    ("serve --socket.mode=rwx", 2),
+    ("serve --web.listen-address=nowhere", 2),
+    ("serve surplus", 2),
+    ("no-such-command", 2),
+    ("-x", 2),
 ]
 
 
-@pytest.mark.parametrize("arguments", HARMLESS, ids=" ".join)
-def test_touches_nothing_where_nothing_runs(shared: Path, arguments: tuple[str, ...]) -> None:
-    done = run(*arguments, RESTY_METRICS_SOCKET_PATH=str(shared / "run" / "collector.sock"))
-    assert listing(shared) == {}
-    assert done.returncode in (0, 2)
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
+    with Collector(tmp_path_factory.mktemp("run") / "collector.sock") as collector:
+        yield collector
 
 
-@pytest.mark.parametrize("arguments", [*HARMLESS, ("serve",)], ids=" ".join)
-def test_touches_nothing_where_a_collector_runs(running: Collector, arguments: tuple[str, ...]) -> None:
+@pytest.fixture(scope="module")
+def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a collector that was killed leaves: its socket and its lock."""
+    directory = tmp_path_factory.mktemp("left")
+    with Collector(directory / "collector.sock") as collector:
+        collector.kill()
+    assert {"collector.sock", "collector.sock.lock"} <= {path.name for path in directory.iterdir()}
+    return directory
+
+
+@pytest.mark.parametrize(("arguments", "status"), HARMLESS)
+def test_touches_nothing_where_nothing_runs(left: Path, arguments: str, status: int) -> None:
+    before = listing(left)
+    done = run(
+        *arguments.split(),
+        RESTY_METRICS_SOCKET_PATH=str(left / "collector.sock"),
+        RESTY_METRICS_STATE_DIR=str(left / "state"),
+        RESTY_METRICS_WEB_LISTEN_ADDRESS=f"unix:{left}/collector.sock",
+    )
+    assert done.returncode == status
+    assert listing(left) == before
+
+
+@pytest.mark.parametrize(("arguments", "status"), [*HARMLESS, ("serve", 3)])
+def test_touches_nothing_where_a_collector_runs(running: Collector, arguments: str, status: int) -> None:
     directory = running.socket_path.parent
     before = listing(directory)
-    done = run(*arguments, RESTY_METRICS_SOCKET_PATH=str(running.socket_path), RESTY_METRICS_WEB_LISTEN_ADDRESS=":0")
-    assert done.returncode in (0, 2, 3)
+    done = run(
+        *arguments.split(),
+        RESTY_METRICS_SOCKET_PATH=str(running.socket_path),
+        RESTY_METRICS_WEB_LISTEN_ADDRESS="127.0.0.1:0",
+    )
+    assert done.returncode == status
     assert listing(directory) == before
     assert running.value("resty_metrics_socket_up") == 1
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> object:
-    with Collector(tmp_path_factory.mktemp("run") / "collector.sock") as collector:
-        yield collector
+def test_a_directory_that_is_missing_is_not_made(tmp_path: Path) -> None:
+    for arguments in ("-V", "--help", "serve --help", "serve --no-such-flag"):
+        run(*arguments.split(), RESTY_METRICS_SOCKET_PATH=str(tmp_path / "run" / "collector.sock"))
+    assert listing(tmp_path) == {}
+
+
+def test_what_is_heavy_is_not_imported_for_a_line_of_text() -> None:
+    script = "import sys; from collector.cli import main; main(['-V'], standalone_mode=False); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert {"aiohttp", "asyncio", "uvloop", "prometheus_client", "collector.app"}.isdisjoint(done.stdout.split())
+
+
+def test_as_a_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "collector", "-V"], capture_output=True, text=True, check=True)
+    assert done.stdout == run("-V").stdout
 
 
 @pytest.mark.parametrize("flag", ["-V", "--version"])
@@ -100,11 +146,14 @@ WRONG = [
     (("serve", "--socket.mode=rwx"), "--socket.mode"),
     (("serve", "--socket.path=relative"), "--socket.path"),
     (("serve", "--socket.path=/" + "x" * 120), "--socket.path"),
+    (("serve", "--socket.path=/"), "--socket.path"),
     (("serve", "--socket.allow-uid=no-such-user"), "--socket.allow-uid"),
+    (("serve", f"--state.dir={__file__}"), "--state.dir"),
     (("serve", "--source.vts=ftp://h/"), "--source.vts"),
     (("serve", "--source.stub-status=h"), "--source.stub-status"),
     (("serve", "--web.listen-address=:70000"), "--web.listen-address"),
     (("serve", "--web.telemetry-path=metrics"), "--web.telemetry-path"),
+    (("serve", "--web.telemetry-path=/a{b"), "--web.telemetry-path"),
     (("serve", "--log.level=loud"), "--log.level"),
     (("serve", "--log.format=xml"), "--log.format"),
 ]
@@ -115,6 +164,7 @@ def test_a_wrong_flag_is_named(arguments: tuple[str, ...], named: str) -> None:
     done = run(*arguments)
     assert done.returncode == 2
     assert named in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def flags() -> list[str]:
@@ -128,14 +178,99 @@ def test_the_flags_are_those_that_are_documented() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("flag", [flag for flag in flags() if flag not in ("--state.dir",)])
+@pytest.mark.parametrize("flag", flags())
 def test_each_flag_has_its_variable(flag: str) -> None:
     """A wrong value in the variable is refused as it is in the flag, and says where it came from."""
     variable = "RESTY_METRICS_" + flag.removeprefix("--").replace(".", "_").replace("-", "_").upper()
-    done = run("serve", **{variable: "not/good value"})
+    done = run("serve", **{variable: __file__ if flag == "--state.dir" else "not/good value"})
     assert done.returncode == 2
-    assert variable in run("serve", "--help").stdout.replace("\n", "")
     assert flag in done.stderr
+    assert variable in done.stderr
+
+
+def test_help_names_each_variable() -> None:
+    shown = set(re.findall(r"RESTY_METRICS_\w+", re.sub(r"\n\s+", "", run("serve", "--help").stdout)))
+    assert shown == {str(option.envvar) for option in serve.params if isinstance(option, click.Option)}
+
+
+def test_started_by_variables_alone_but_for_one_flag_that_wins(tmp_path: Path) -> None:
+    port = free_port()
+    environment = {
+        "RESTY_METRICS_SOCKET_PATH": str(tmp_path / "c.sock"),
+        "RESTY_METRICS_SOCKET_MODE": "0600",
+        "RESTY_METRICS_SOCKET_ALLOW_UID": "12345 54321",
+        "RESTY_METRICS_SOURCE_STUB_STATUS": f"one=unix:{tmp_path}/none:/ two=unix:{tmp_path}/none:/",
+        "RESTY_METRICS_WEB_LISTEN_ADDRESS": f"127.0.0.1:{port}",
+        "RESTY_METRICS_WEB_TELEMETRY_PATH": "/numbers",
+        "RESTY_METRICS_LOG_LEVEL": "error",
+    }
+    process = subprocess.Popen(
+        [COMMAND, "serve", "--socket.mode=0660"], env=os.environ | environment, stderr=subprocess.PIPE
+    )
+    try:
+        page = wait_until(lambda: fetched(f"http://127.0.0.1:{port}/numbers"), message="the page")
+        assert stat.S_IMODE((tmp_path / "c.sock").stat().st_mode) == 0o660
+    finally:
+        process.terminate()
+        log = process.communicate(timeout=10)[1]
+    assert log == b""
+    for name in ("one", "two"):
+        assert f'resty_metrics_source_up{{source="stub_status",nginx="{name}"}} 0' in page
+
+
+def fetched(url: str) -> str:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return str(response.read().decode())
+    except OSError:
+        return ""
+
+
+LONGEST = "/" + "x" * 97  # of 108 bytes with their end, nine go to the temporary name
+READ = [
+    (settings.read_listen_address, ":19145", TcpAddress(None, 19145)),
+    (settings.read_listen_address, "127.0.0.1:0", TcpAddress("127.0.0.1", 0)),
+    (settings.read_listen_address, "[::1]:80", TcpAddress("::1", 80)),
+    (settings.read_listen_address, "host.example:65535", TcpAddress("host.example", 65535)),
+    (settings.read_listen_address, "unix:/run/web.sock", UnixAddress(Path("/run/web.sock"))),
+    (settings.read_listen_address, f"unix:/{'x' * 106}", UnixAddress(Path("/" + "x" * 106))),
+    (settings.read_listen_address, f"unix:/{'x' * 107}", None),
+    (settings.read_listen_address, "unix:web.sock", None),
+    (settings.read_listen_address, "127.0.0.1", None),
+    (settings.read_listen_address, "::1:80", None),
+    (settings.read_listen_address, ":65536", None),
+    (settings.read_listen_address, ":-1", None),
+    (settings.read_listen_address, "", None),
+    (settings.read_mode, "0666", 0o666),
+    (settings.read_mode, "660", 0o660),
+    (settings.read_mode, "0o660", None),
+    (settings.read_mode, "1777", None),
+    (settings.read_mode, "888", None),
+    (settings.read_socket_path, "/run/c.sock", Path("/run/c.sock")),
+    (settings.read_socket_path, "unix:/run/c.sock", Path("/run/c.sock")),
+    (settings.read_socket_path, LONGEST, Path(LONGEST)),
+    (settings.read_socket_path, LONGEST + "x", None),
+    (settings.read_socket_path, "c.sock", None),
+    (settings.read_socket_path, "/", None),
+    (settings.read_socket_path, "", None),
+    (settings.read_telemetry_path, "/metrics", "/metrics"),
+    (settings.read_telemetry_path, "/", None),
+    (settings.read_telemetry_path, "/-/ready", None),
+    (settings.read_telemetry_path, "metrics", None),
+    (settings.read_telemetry_path, "/a{b}", None),
+    (settings.read_telemetry_path, "/a?b", None),
+    (settings.read_telemetry_path, "/a#b", None),
+]
+
+
+@pytest.mark.parametrize(("read", "text", "expected"), READ)
+def test_settings(read: Callable[[str], object], text: str, expected: object) -> None:
+    """``expected`` None: refused, with words that quote what was given."""
+    if expected is None:
+        with pytest.raises(ValueError, match=re.escape(repr(text))):
+            read(text)
+    else:
+        assert read(text) == expected
 
 
 def test_a_second_start_says_who_runs_and_exits_3(running: Collector) -> None:
@@ -143,6 +278,11 @@ def test_a_second_start_says_who_runs_and_exits_3(running: Collector) -> None:
     assert done.returncode == 3
     assert f"process {running.pid} already collects" in done.stderr
     assert "nothing was touched" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    with Worker(running.socket_path) as worker:
+        worker.send(worker.next_batch(counter("after_total", 1)))
+        assert worker.answer() == (Verdict.ACK, Reason.NONE, 1)
+    assert running.value("after_total") == 1
 
 
 def test_a_taken_port_is_said_and_no_socket_is_made(shared: Path) -> None:
@@ -152,8 +292,28 @@ def test_a_taken_port_is_said_and_no_socket_is_made(shared: Path) -> None:
         port = taken.getsockname()[1]
         done = run("serve", f"--socket.path={shared}/collector.sock", f"--web.listen-address=127.0.0.1:{port}")
     assert done.returncode == 1
-    assert "--web.listen-address" in done.stderr
+    assert "Address already in use" in done.stderr
+    assert f"choose another --web.listen-address: '127.0.0.1:{port}'" in done.stderr
+    assert "Traceback" not in done.stderr
     assert [path.name for path in shared.iterdir()] == ["collector.sock.lock"]
+
+
+def test_a_taken_port_leaves_the_socket_of_another_time(left: Path, running: Collector) -> None:
+    before = listing(left)
+    done = run("serve", f"--socket.path={left}/collector.sock", f"--web.listen-address=127.0.0.1:{running.port}")
+    assert done.returncode == 1
+    after = listing(left)
+    assert after[f"{left}/collector.sock"] == before[f"{left}/collector.sock"]
+    assert after.keys() == before.keys()
+
+
+def test_a_path_that_is_a_directory_is_said(tmp_path: Path) -> None:
+    (tmp_path / "collector.sock").mkdir()
+    done = run("serve", f"--socket.path={tmp_path}/collector.sock", "--web.listen-address=127.0.0.1:0")
+    assert done.returncode == 1
+    assert "Is a directory" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"collector.sock", "collector.sock.lock"}
 
 
 def test_a_directory_that_cannot_be_made_is_said(tmp_path: Path) -> None:
@@ -175,6 +335,7 @@ def test_a_signal_drains_the_socket_and_exits_0(shared: Path, number: signal.Sig
     worker, passed = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     worker.settimeout(5)
     with Collector(shared / "collector.sock") as collector, worker, passed:
+        inode = collector.socket_path.stat().st_ino
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.connect(str(collector.socket_path))
             collector.signal(signal.SIGSTOP)
@@ -188,7 +349,24 @@ def test_a_signal_drains_the_socket_and_exits_0(shared: Path, number: signal.Sig
             assert time.monotonic() - began < 2
         answer = worker.recv(64)
         assert int.from_bytes(answer[32:40], "big") == 5
-        assert collector.socket_path.is_socket()
+        assert collector.socket_path.stat().st_ino == inode
+
+
+def test_a_scrape_that_waits_for_a_source_is_answered_at_the_end(shared: Path) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        silent.settimeout(10)
+        source = f"--source.vts=http://127.0.0.1:{silent.getsockname()[1]}/"
+        with Collector(shared / "collector.sock", source) as collector, ThreadPoolExecutor(1) as pool:
+            page = pool.submit(collector.page)
+            asked, _ = silent.accept()
+            began = time.monotonic()
+            assert collector.terminate() == 0
+            assert time.monotonic() - began < 2
+            assert 'resty_metrics_source_up{source="vts"} 0' in page.result(timeout=10)
+            asked.close()
+        assert "Traceback" not in collector.log()
 
 
 def test_sighup_does_not_end_it(running: Collector) -> None:

@@ -2,10 +2,11 @@
 
 import json
 import logging
+from collections.abc import Iterator
 
 import pytest
 
-from collector.log import Json, Logfmt, Quiet
+from collector.log import MAX_REASONS, Json, Logfmt, Quiet, configure, say
 
 
 def record(message: str, **fields: object) -> logging.LogRecord:
@@ -24,6 +25,9 @@ def record(message: str, **fields: object) -> logging.LogRecord:
         ('a"b', '"a\\"b"'),
         ("a=b", '"a=b"'),
         ("a\nb", '"a\\nb"'),
+        ("a\rb", '"a\\rb"'),
+        ("a\x1b[2Jb", '"a\\u001b[2Jb"'),
+        ("a\\b", '"a\\\\b"'),
         (7, "7"),
         ("ü", "ü"),
     ],
@@ -59,3 +63,61 @@ def test_a_reason_is_said_once_and_then_how_often_it_was_not(monkeypatch: pytest
     last = record("refused", reason="uid")
     assert quiet.filter(last)
     assert last.__dict__["fields"]["left_out"] == 3
+
+
+def test_a_reason_of_another_event_is_another_one() -> None:
+    quiet = Quiet()
+    assert quiet.filter(record("refused", reason="uid"))
+    assert quiet.filter(record("cannot receive", reason="uid"))
+    assert not quiet.filter(record("refused", reason="uid"))
+
+
+def test_reasons_without_end_take_no_room_without_end() -> None:
+    quiet = Quiet()
+    for number in range(10 * MAX_REASONS):
+        assert quiet.filter(record("refused", reason=str(number)))
+    assert len(quiet._last) <= MAX_REASONS
+    assert not quiet.filter(record("refused", reason=str(10 * MAX_REASONS - 1)))
+
+
+@pytest.fixture
+def restored() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.mark.usefixtures("restored")
+@pytest.mark.parametrize("form", ["logfmt", "json"])
+def test_a_traceback_is_one_line(capsys: pytest.CaptureFixture[str], form: str) -> None:
+    configure("info", form)
+    say(logging.DEBUG, "too quiet")
+    say(logging.INFO, "started", socket="/run/c.sock")
+    try:
+        raise ValueError("a\nb")
+    except ValueError:
+        logging.getLogger("another").exception("it broke")
+    out, err = capsys.readouterr()
+    started, broke = err.splitlines()
+    assert out == ""
+    assert "/run/c.sock" in started
+    assert "ValueError: a\\nb" in broke
+    assert "too quiet" not in err
+
+
+@pytest.mark.usefixtures("restored")
+def test_what_is_left_out_is_on_the_next_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("collector.log.time.monotonic", lambda: now)
+    configure("info", "logfmt")
+    for _ in range(3):
+        say(logging.WARNING, "refused", reason="uid")
+    now = 61.0
+    say(logging.WARNING, "refused", reason="uid")
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.endswith("msg=refused reason=uid")
+    assert second.endswith("msg=refused reason=uid left_out=2")

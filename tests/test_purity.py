@@ -12,12 +12,13 @@ SHELL = {
     "__main__.py", "app.py", "cli.py", "log.py",
     "ingest/credentials.py", "ingest/listener.py", "ingest/lock.py",
     "page/process.py",
-    "sources/fetch.py",
+    "sources/fetch.py", "sources/report.py",
     "web/scrape.py", "web/server.py",
 }  # fmt: skip
 OUTSIDE = {
-    "aiohttp", "asyncio", "fcntl", "io", "logging", "multiprocessing", "os", "select", "shutil", "signal", "socket",
-    "sqlite3", "subprocess", "tempfile", "threading", "time", "urllib", "uvloop",
+    "aiohttp", "asyncio", "concurrent", "datetime", "fcntl", "http", "importlib", "io", "logging", "multiprocessing",
+    "os", "random", "secrets", "select", "shutil", "signal", "socket", "sqlite3", "subprocess", "sys", "tempfile",
+    "threading", "time", "urllib", "uvloop",
 }  # fmt: skip
 MODULES = sorted(str(path.relative_to(COLLECTOR)) for path in COLLECTOR.rglob("*.py"))
 LUA = ROOT / "lua" / "resty" / "metrics"
@@ -29,7 +30,8 @@ def imported(path: Path) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield node.module or ""
+            assert node.level == 0, "a relative import"
+            yield from (f"{node.module}.{name.name}" for name in node.names)
 
 
 def pure() -> list[str]:
@@ -44,6 +46,28 @@ def test_the_shell_exists() -> None:
 def test_a_pure_module_imports_nothing_of_the_world(name: str) -> None:
     names = set(imported(COLLECTOR / name))
     assert not {one.partition(".")[0] for one in names} & OUTSIDE
+
+
+@pytest.mark.parametrize("name", pure())
+def test_a_pure_module_imports_nothing_of_the_shell(name: str) -> None:
+    """It would come by the world through the back door."""
+    shell = tuple(f"collector.{name.removesuffix('.py').replace('/', '.')}." for name in SHELL)
+    assert not [one for one in imported(COLLECTOR / name) if f"{one}.".startswith(shell)]
+
+
+WORLDLY = [
+    "import os",
+    "import os.path",
+    "from time import monotonic",
+    "def f():\n    import asyncio",
+    "import io as x",
+]
+
+
+@pytest.mark.parametrize("code", WORLDLY)
+def test_an_import_is_found_wherever_it_stands(tmp_path: Path, code: str) -> None:
+    (tmp_path / "code.py").write_text(code)
+    assert {one.partition(".")[0] for one in imported(tmp_path / "code.py")} & OUTSIDE
 
 
 @pytest.mark.parametrize("name", pure())

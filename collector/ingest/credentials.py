@@ -4,6 +4,7 @@ import os
 import pwd
 from collections.abc import Iterable
 
+MAX_UID = 2**32 - 2  # the one above stands for "none"
 # Users that nginx's workers run as, by distribution and image.
 WORKER_USERS = ("nginx", "www-data", "nobody", "openresty")
 
@@ -11,6 +12,8 @@ WORKER_USERS = ("nginx", "www-data", "nobody", "openresty")
 def read_uid(text: str) -> int:
     """A uid from a number or a user's name. Raises ValueError."""
     if text.isascii() and text.isdigit():
+        if int(text) > MAX_UID:
+            raise ValueError(f"{text!r}: a user's number is at most {MAX_UID}")
         return int(text)
     try:
         return pwd.getpwnam(text).pw_uid

@@ -177,7 +177,13 @@ class Listener:
         self._reply_to.clear()
 
     def _send(self, descriptor: int, answer: bytes) -> None:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM, 0, fileno=descriptor) as reply:
+        try:
+            reply = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM, 0, fileno=descriptor)
+        except OSError:  # a stranger passed something that is no socket
+            os.close(descriptor)
+            self.answers_failed += 1
+            return
+        with reply:
             try:
                 reply.send(answer, _SEND_FLAGS)
             except OSError:

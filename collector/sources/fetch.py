@@ -55,9 +55,11 @@ def parse_source(text: str, kind: Kind) -> Source:
         return Source(kind, name, f"http://localhost{uri}", path)
     try:
         url = URL(address)
+        host = url.host
+        (url.raw_host or "").encode("idna")  # the resolver would raise UnicodeError at every fetch
     except ValueError:
-        url = URL()
-    if url.scheme not in ("http", "https") or not url.host:
+        url, host = URL(), None
+    if url.scheme not in ("http", "https") or not host:
         raise ValueError(f"{text!r}: give [NAME=]URL with http://, https:// or unix:/path/to.sock:/uri")
     return Source(kind, name, address, None)
 

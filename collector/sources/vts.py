@@ -27,6 +27,7 @@ _CONNECTIONS = ("accepted", "active", "handled", "reading", "requests", "waiting
 _SHARED = (("max_size", "maxSize"), ("used_size", "usedSize"), ("used_node", "usedNode"), ("free_size", "freeSize"))
 _BYTES = (("in", "inBytes"), ("out", "outBytes"))
 _UNSHOWABLE = re.compile("[\x00\ud800-\udfff]")
+_MAX_UNSIGNED = 2**64 - 1
 
 # (name without prefix, type, help); %s is the name of the shared memory zone
 _METRICS: tuple[tuple[str, MetricType, str], ...] = (
@@ -100,6 +101,15 @@ def _show(text: str) -> str:
     return _UNSHOWABLE.sub(escape, text)
 
 
+def _unsigned(value: object, metric: str) -> int:
+    """A number of the document: vts writes all of them unsigned, none above 64 bits."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise SourceError("parse", f"a number is expected for {metric}, not {type(value).__name__}")
+    if not 0 <= value <= _MAX_UNSIGNED:
+        raise SourceError("parse", f"a number for {metric} is negative or does not fit 64 bits")
+    return value
+
+
 class _Lines:
     """Sample lines by metric, a series once."""
 
@@ -112,14 +122,15 @@ class _Lines:
         """One sample of ``value / scale``; nothing if the document did not have it, or a series is there already."""
         if value is None:
             return
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise SourceError("parse", f"a number is expected for {metric}, not {type(value).__name__}")
+        number = _unsigned(value, metric)
         name = f"nginx_vts_{metric}{suffix}"
-        key = (name, tuple(labels.values()))
+        shown = {label: _show(text) for label, text in labels.items()}
+        key = (name, tuple(shown.values()))
         if key not in self._seen:
             self._seen.add(key)
-            shown = {label: _show(text) for label, text in labels.items()}
-            self.by_metric[metric].append(sample(name, {**shown, **self._more}, value if scale == 1 else value / scale))
+            self.by_metric[metric].append(
+                sample(name, {**shown, **self._more}, number if scale == 1 else number / scale)
+            )
 
 
 def _table(parent: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -142,16 +153,19 @@ def _main(document: Document, lines: _Lines) -> None:
 
 
 def _histogram(lines: _Lines, metric: str, labels: Labels, node: Mapping[str, Any], prefix: str) -> None:
-    """Buckets are cumulative in the document; what lies above the last one is in the node's counter alone."""
+    """Buckets are cumulative in the document; what lies above the last one is in the node's counter alone.
+
+    A histogram without its count or sum is none, and is left out.
+    """
     buckets = _table(node, f"{prefix}Buckets")
     bounds, counters = buckets.get("msecs", []), buckets.get("counters", [])
-    if not bounds or len(bounds) != len(counters):
+    count, total = node.get("requestCounter"), node.get(f"{prefix}MsecCounter")
+    if not bounds or len(bounds) != len(counters) or count is None or total is None:
         return
     for bound, counter in zip(bounds, counters, strict=True):
-        lines.add(metric, {**labels, "le": f"{bound / 1000:.3f}"}, counter, "_bucket")
-    count = node.get("requestCounter")
+        lines.add(metric, {**labels, "le": f"{_unsigned(bound, metric) / 1000:.3f}"}, counter, "_bucket")
     lines.add(metric, {**labels, "le": "+Inf"}, count, "_bucket")
-    lines.add(metric, labels, node.get(f"{prefix}MsecCounter"), "_sum", 1000)
+    lines.add(metric, labels, total, "_sum", 1000)
     lines.add(metric, labels, count, "_count")
 
 

@@ -11,7 +11,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encode
 
 from collector import __version__
 from collector.log import say
-from collector.settings import ListenAddress, UnixAddress
+from collector.settings import ListenAddress, TcpAddress, UnixAddress
 from collector.web.scrape import SOURCE_TIMEOUT_SECONDS, Request
 
 CONTENT_TYPE_OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -107,35 +107,55 @@ def application(pages: PageSource, degradation: Degradation, telemetry_path: str
 
 
 def bind(address: ListenAddress) -> socket.socket:
-    """A bound socket for the server, which does not listen yet. Raises OSError."""
-    if isinstance(address, UnixAddress):
-        _remove_stale(address.path)
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.bind(str(address.path))
-        return sock
+    """A bound socket for the server, which does not listen yet. Raises OSError, which names the flag to change."""
+    try:
+        return _bind_unix(address.path) if isinstance(address, UnixAddress) else _bind_tcp(address)
+    except OSError as error:
+        name = str(address.path) if isinstance(address, UnixAddress) else f"{address.host or ''}:{address.port}"
+        raise OSError(error.errno, f"{error.strerror}: choose another --web.listen-address", name) from None
+
+
+def _bind_unix(path: Path) -> socket.socket:
+    _remove_stale(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(str(path))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _bind_tcp(address: TcpAddress) -> socket.socket:
     if address.host is None and socket.has_dualstack_ipv6():
-        return _bind_tcp(("::", address.port, 0, 0), socket.AF_INET6, dualstack=True)
+        return _bind_name(("::", address.port, 0, 0), socket.AF_INET6, dualstack=True)
     found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, _, _, _, name = found[0]
-    return _bind_tcp(name, family)
+    return _bind_name(name, family)
 
 
-def _bind_tcp(name: tuple[object, ...], family: int, dualstack: bool = False) -> socket.socket:
+def _bind_name(name: tuple[object, ...], family: int, dualstack: bool = False) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(not dualstack))
         sock.bind(name)
-    except OSError as error:
+    except OSError:
         sock.close()
-        raise OSError(error.errno, f"{error.strerror}: choose another --web.listen-address", str(name)) from None
+        raise
     return sock
 
 
 def _remove_stale(path: Path) -> None:
-    """A unix socket that nobody listens on is a leftover. One that somebody does is not touched: bind will say so."""
+    """A unix socket that nobody listens on is a leftover. Anything else at the path is not touched: bind will say so.
+
+    A file that is no socket refuses a connection too; one that is full of them must not keep us waiting.
+    """
+    if not path.is_socket():
+        return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
         try:
             probe.connect(str(path))
         except ConnectionRefusedError:

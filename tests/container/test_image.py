@@ -25,6 +25,8 @@ BASE = "docker.io/library/python:3.13-slim-bookworm"
 BASE_PACKAGES = "python3,python3-venv,ca-certificates"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 IMAGE_UID = 10001
+# Where packages come from; all else in pip's configuration may name files that are not in the container.
+OF_INDEX = ("index-url", "extra-index-url", "trusted-host", "proxy", "default-timeout", "timeout")
 
 
 def run(*words: str | Path, timeout: float = 600) -> str:
@@ -50,12 +52,11 @@ class Buildah:
 
 
 def write_pip_configuration(path: Path) -> None:
-    """What this machine's pip is told, for the pip inside."""
+    """What this machine's pip is told of its index, for the pip inside."""
     listed = run(sys.executable, "-m", "pip", "config", "list")
     settings = dict(line.split("=", 1) for line in listed.splitlines())
-    wanted = {key.rpartition(".")[2]: value.strip("'") for key, value in settings.items()}
-    wanted.pop("cert", None)
-    path.write_text("[global]\n" + "".join(f"{key} = {value}\n" for key, value in wanted.items()))
+    named = {key.rpartition(".")[2]: value.strip("'") for key, value in settings.items()}
+    path.write_text("[global]\n" + "".join(f"{key} = {value}\n" for key, value in named.items() if key in OF_INDEX))
 
 
 def make_base(buildah: Buildah) -> None:

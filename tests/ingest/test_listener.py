@@ -1,31 +1,47 @@
 """The socket of a real collector: bad datagrams are counted by reason, good ones before and after count."""
 
+import fcntl
 import math
 import os
+import pwd
 import random
+import re
 import resource
+import shutil
+import signal
 import socket
-import subprocess
-from collections.abc import Iterator
+import stat
+import struct
+import termios
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
-from support.collector import Collector
+from support.collector import Collector, Samples
 from support.nginx import ROOT, shared_directory
 from support.wait import wait_until
 from support.worker import Worker, counter
 
-from collector.ingest.wire import MAX_DATAGRAM, Kind, Reason, Verdict, write_datagram
+from collector.ingest.credentials import MAX_UID, allowed_uids, read_uid
+from collector.ingest.intake import Intake
+from collector.ingest.listener import Listener
+from collector.ingest.streams import Streams
+from collector.ingest.wire import HEADER_BYTES, MAX_DATAGRAM, Kind, Reason, Verdict, write_datagram
+from collector.table.table import Table
 
 GOLDEN = bytes.fromhex((ROOT / "tests" / "wire" / "golden" / "batch_integers.hex").read_text())
 
 
 @pytest.fixture(scope="module")
 def collector() -> Iterator[Collector]:
-    with Collector(shared_directory() / "collector.sock") as collector:
+    directory = shared_directory()
+    with Collector(directory / "collector.sock") as collector:
         yield collector
+    shutil.rmtree(directory)
 
 
 @pytest.fixture
@@ -49,7 +65,16 @@ def good(worker: Worker, collector: Collector) -> None:
     verdict, _, committed = worker.answer()
     assert (verdict, committed) == (Verdict.ACK, worker.sequence)
     assert collector.value("good_total") == before + 1
-    list(parse_openmetrics(collector.page(Accept="application/openmetrics-text")))  # type: ignore[no-untyped-call]
+    assert openmetrics(collector)["good_total", frozenset()] == before + 1
+
+
+def openmetrics(collector: Collector) -> Samples:
+    page = collector.page(Accept="application/openmetrics-text")
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in parse_openmetrics(page)  # type: ignore[no-untyped-call]
+        for sample in family.samples
+    }
 
 
 def body(**changes: object) -> dict[str, object]:
@@ -122,29 +147,61 @@ def test_an_unknown_version_is_held_and_its_number_stays_free(collector: Collect
     assert refusals(collector)["version"] == before["version"] + 1
 
 
-def test_every_beginning_of_a_datagram(collector: Collector, worker: Worker) -> None:
-    before = refusals(collector)
-    for length in range(len(GOLDEN)):
-        worker.send(GOLDEN[:length])
-        if length % 8 == 0:
+def send_all(worker: Worker, datagrams: Iterable[bytes]) -> None:
+    """Send them, and return when all are read. The kernel's queue of datagrams holds ten."""
+    for number, datagram in enumerate(datagrams):
+        worker.send(datagram)
+        if number % 8 == 7:
             worker.probe()
     worker.probe()
-    after = refusals(collector)
-    assert after["truncated"] - before["truncated"] == 48
-    assert sum(after.values()) - sum(before.values()) >= 48
+
+
+def changed(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
+    return {reason: after[reason] - before[reason] for reason in after if after[reason] != before[reason]}
+
+
+def test_every_beginning_of_a_datagram(collector: Collector, worker: Worker) -> None:
+    """Each as the stream's next batch, or all but the first would be duplicates that nobody decodes."""
+    before = refusals(collector)
+    send_all(worker, (GOLDEN[:length] for length in range(HEADER_BYTES)))
+    lengths = range(HEADER_BYTES, len(GOLDEN))
+    send_all(worker, (worker.next_batch({})[:HEADER_BYTES] + GOLDEN[HEADER_BYTES:length] for length in lengths))
+    assert changed(before, refusals(collector)) == {"truncated": HEADER_BYTES, "undecodable": len(lengths)}
     good(worker, collector)
 
 
 def test_random_bytes(collector: Collector, worker: Worker) -> None:
     source = random.Random(7)
     before = refusals(collector)
-    for number in range(200):
-        worker.send(b"x" + source.randbytes(source.randrange(48, 2000)))
-        if number % 8 == 0:
-            worker.probe()
-    worker.probe()
-    assert refusals(collector)["magic"] - before["magic"] == 200
+    send_all(worker, (b"x" + source.randbytes(source.randrange(48, 2000)) for _ in range(100)))
+    send_all(worker, (worker.next_batch({})[:HEADER_BYTES] + source.randbytes(200) for _ in range(100)))
+    found = changed(before, refusals(collector))
+    assert found.pop("magic") == 100
+    assert set(found) <= {"undecodable", "invalid"}
+    assert sum(found.values()) == 100
     good(worker, collector)
+
+
+def test_a_heartbeat_that_is_out_of_range_is_dropped_and_its_worker_lives(collector: Collector, worker: Worker) -> None:
+    before = refusals(collector)
+    bodies: list[dict[str, Any]] = [{"worker": -1}, {"gauges": {"rows": "7"}}, {"master": {"pid": True}}]
+    for number, body in enumerate(bodies, start=1):
+        worker.send(write_datagram(worker.header(Kind.HEARTBEAT, number), body))
+        assert worker.answer() == (Verdict.ACK, Reason.NONE, 0)
+    assert changed(before, refusals(collector)) == {"invalid": 3}
+    good(worker, collector)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -1.5, 5e-324, 2**63])
+def test_a_gauge_may_be_any_double(collector: Collector, worker: Worker, value: float) -> None:
+    name, labels = "resty_metrics_worker_rows", frozenset({("worker", "4711")})
+    worker.send(write_datagram(worker.header(Kind.HEARTBEAT, 1), {"worker": 4711, "gauges": {"rows": value}}))
+    worker.probe()
+    for samples in (collector.samples(), openmetrics(collector)):
+        assert samples[name, labels] == pytest.approx(value, rel=0, abs=0, nan_ok=True)
+    worker.send(write_datagram(worker.header(Kind.BYE, 1), {}))
+    worker.probe()
+    assert collector.value(name, worker="4711") is None
 
 
 def test_damaged_datagrams_never_stop_the_good_ones(collector: Collector, worker: Worker) -> None:
@@ -170,6 +227,17 @@ def test_an_oversized_datagram(collector: Collector, worker: Worker) -> None:
     assert refusals(collector)["oversized"] == before["oversized"] + 1
 
 
+def test_the_largest_datagram(collector: Collector, worker: Worker) -> None:
+    body = counter("largest_total", 1)
+    room = MAX_DATAGRAM - len(worker.next_batch(body | {"pad": "x" * 60_000})) + 60_000
+    worker.sequence = 0
+    datagram = worker.next_batch(body | {"pad": "x" * room})
+    assert len(datagram) == MAX_DATAGRAM
+    worker.send(datagram)
+    assert worker.answer() == (Verdict.ACK, Reason.NONE, 1)
+    assert collector.value("largest_total") == 1
+
+
 LABELS = [
     ("quotes", 'a"b', 'a"b'),
     ("a newline", "a\nb", "a\nb"),
@@ -191,32 +259,76 @@ def test_odd_label_values(collector: Collector, worker: Worker, sent: str, shown
     worker.send(worker.next_batch({})[:48] + packed)
     assert worker.answer()[0] == Verdict.ACK
     assert collector.value(name, a=shown) == before + 1
+    assert openmetrics(collector)[name, frozenset({("a", shown)})] == before + 1
     good(worker, collector)
 
 
-def send_as(uid: int, path: Path, datagram: bytes) -> None:
-    """One datagram from a process of another user."""
+def send_as(uid: int, worker: Worker, datagram: bytes) -> None:
+    """One datagram from a process of another user; its answer comes to ``worker``. The child must never return."""
     child = os.fork()
     if child == 0:
-        os.setgroups([])
-        os.setgid(uid)
-        os.setuid(uid)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.sendto(datagram, str(path))
-        os._exit(0)
+        failed = 1
+        try:
+            os.setgroups([])
+            os.setgid(uid)
+            os.setuid(uid)
+            worker.send(datagram)
+            failed = 0
+        finally:
+            os._exit(failed)
     assert os.waitpid(child, 0)[1] == 0
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+
+
+@only_root
 def test_a_foreign_uid_is_held_and_named_with_its_flag(collector: Collector, worker: Worker) -> None:
+    """Held, not dropped: a flag that is missing costs no data."""
     before = refusals(collector)
     good(worker, collector)
+    datagram = worker.next_batch(counter("held_total", 1))
     for _ in range(3):
-        send_as(12345, collector.socket_path, GOLDEN)
-    worker.probe()
-    assert refusals(collector)["uid"] == before["uid"] + 3
+        send_as(12345, worker, datagram)
+        assert worker.answer() == (Verdict.HOLD, Reason.UID, worker.sequence - 1)
+    assert changed(before, refusals(collector)) == {"uid": 3}
+    assert collector.value("held_total") is None
     assert collector.log().count("--socket.allow-uid=12345") == 1
+    worker.send(datagram)
+    assert worker.answer() == (Verdict.ACK, Reason.NONE, worker.sequence)
+    assert collector.value("held_total") == 1
     good(worker, collector)
+
+
+@only_root
+def test_a_uid_that_the_flag_names_may_send(shared: Path) -> None:
+    allowed = Collector(shared / "collector.sock", "--socket.allow-uid=12345", "--socket.allow-uid=12346")
+    with allowed as collector, Worker(collector.socket_path) as worker:
+        for uid in (12345, 12346):
+            send_as(uid, worker, worker.next_batch(counter("allowed_total", 1)))
+            assert worker.answer() == (Verdict.ACK, Reason.NONE, worker.sequence)
+        send_as(12347, worker, worker.next_batch(counter("allowed_total", 1)))
+        assert worker.answer() == (Verdict.HOLD, Reason.UID, 2)
+        assert collector.value("allowed_total") == 2
+
+
+def test_who_may_send() -> None:
+    uids = allowed_uids([4242])
+    known = {user.pw_uid for user in pwd.getpwall() if user.pw_name in ("nginx", "www-data", "nobody", "openresty")}
+    assert uids == {0, os.geteuid(), 4242} | known
+
+
+@pytest.mark.parametrize(
+    ("text", "uid"),
+    [("0", 0), ("12345", 12345), ("root", 0), (str(MAX_UID), MAX_UID), (str(MAX_UID + 1), None), ("-1", None),
+     ("", None), ("no-such-user", None), ("\u0661", None), ("1_0", None)],
+)  # fmt: skip
+def test_read_uid(text: str, uid: int | None) -> None:
+    if uid is None:
+        with pytest.raises(ValueError, match=re.escape(repr(text))):
+            read_uid(text)
+    else:
+        assert read_uid(text) == uid
 
 
 def open_descriptors(collector: Collector) -> int:
@@ -229,6 +341,7 @@ def test_no_descriptor_is_kept(collector: Collector, worker: Worker) -> None:
     before = open_descriptors(collector)
     for number in range(300):
         worker.send(b"not ours")
+        worker.send(b"x" * (MAX_DATAGRAM + 1))
         worker.send(worker.next_batch(counter("leak_total", 1)), descriptors=1 + number % 3)
         worker.send(write_datagram(worker.header(Kind.HEARTBEAT, number + 1, base=worker.sequence + 1), {}))
         worker.probe()
@@ -236,22 +349,175 @@ def test_no_descriptor_is_kept(collector: Collector, worker: Worker) -> None:
     assert collector.value("leak_total") == 300
 
 
+def a_file() -> tuple[int, ...]:
+    return (os.open(__file__, os.O_RDONLY),)
+
+
+def a_pipe() -> tuple[int, ...]:
+    other, ours = os.pipe()
+    return ours, other
+
+
+def a_tcp_socket() -> tuple[int, ...]:
+    return (socket.socket().detach(),)
+
+
+def a_socket_whose_other_end_is_closed() -> tuple[int, ...]:
+    ours, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    other.close()
+    return (ours.detach(),)
+
+
+def a_full_socket_that_blocks() -> tuple[int, ...]:
+    ours, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    while True:
+        try:
+            ours.send(b"x", socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return ours.detach(), other.detach()
+
+
+STRANGE = [a_file, a_pipe, a_tcp_socket, a_socket_whose_other_end_is_closed, a_full_socket_that_blocks]
+
+
+@pytest.mark.parametrize("make", STRANGE, ids=lambda make: make.__name__)
+def test_a_strange_descriptor_harms_nobody_else(
+    collector: Collector, worker: Worker, make: Callable[[], tuple[int, ...]]
+) -> None:
+    """It comes in one drain with a good batch: that one is answered all the same, and nothing stays open."""
+    good(worker, collector)
+    before, failed = open_descriptors(collector), collector.value("resty_metrics_answers_failed_total")
+    assert failed is not None
+    descriptors = make()
+    with Worker(collector.socket_path) as stranger, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.connect(str(collector.socket_path))
+        with stopped(collector):
+            socket.send_fds(sender, [stranger.next_batch(counter("strange_total", 1))], [descriptors[0]])
+            worker.send(worker.next_batch(counter("good_total", 1)))
+    assert worker.answer() == (Verdict.ACK, Reason.NONE, worker.sequence)
+    assert collector.value("resty_metrics_answers_failed_total") == failed + 1
+    wait_until(lambda: open_descriptors(collector) <= before, message="as few descriptors as before")
+    assert "Traceback" not in collector.log()
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+@contextmanager
+def stopped(collector: Collector) -> Iterator[None]:
+    """What is sent meanwhile comes in one drain."""
+    collector.signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        collector.signal(signal.SIGCONT)
+
+
+def unread(sender: socket.socket) -> int:
+    """Bytes that were sent and that the receiver has not taken yet."""
+    size: int = struct.unpack("i", fcntl.ioctl(sender, termios.TIOCOUTQ, bytes(4)))[0]
+    return size
+
+
 def test_without_a_descriptor_left_a_batch_counts_and_its_resend_is_answered(shared: Path) -> None:
+    sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    answers, passed = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     with Collector(shared / "collector.sock") as collector, Worker(collector.socket_path) as worker:
-        good(worker, collector)
-        soft, hard = resource.prlimit(collector.pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(collector.pid, resource.RLIMIT_NOFILE, (3, hard))
-        datagram = worker.next_batch(counter("full_total", 1))
-        worker.send(datagram)
-        wait_until(lambda: open_queue(collector) == 0, message="the datagram's reading")
-        resource.prlimit(collector.pid, resource.RLIMIT_NOFILE, (soft, hard))
-        worker.send(datagram)
-        assert worker.answer() == (Verdict.ACK, Reason.NONE, worker.sequence)
+        with sender, answers, passed:
+            sender.connect(str(collector.socket_path))
+            good(worker, collector)
+            soft, hard = resource.prlimit(collector.pid, resource.RLIMIT_NOFILE)
+            resource.prlimit(collector.pid, resource.RLIMIT_NOFILE, (3, hard))
+            datagram = worker.next_batch(counter("full_total", 1))
+            socket.send_fds(sender, [datagram], [passed.fileno()])
+            wait_until(lambda: unread(sender) == 0, message="the datagram's reading")
+            resource.prlimit(collector.pid, resource.RLIMIT_NOFILE, (soft, hard))
+            worker.send(datagram)
+            assert worker.answer() == (Verdict.ACK, Reason.NONE, worker.sequence)
+            with pytest.raises(BlockingIOError):
+                answers.recv(64)
         assert collector.value("full_total") == 1
+        assert collector.value("resty_metrics_datagrams_total", result="duplicate") == 1
         assert collector.value("resty_metrics_datagrams_without_descriptor_total") == 1
 
 
-def open_queue(collector: Collector) -> int:
-    """Datagrams that wait at the collector's socket: 0 once a sender would see an empty queue."""
-    found = subprocess.run(["ss", "-xl"], capture_output=True, text=True, check=True).stdout
-    return sum(int(line.split()[2]) for line in found.splitlines() if f".{collector.socket_path.name}." in line)
+def listening(path: Path, mode: int = 0o666) -> Listener:
+    return Listener(path, mode, Intake(Table(), Streams(), lambda _: True), lambda: 0.0)
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o660, 0o600])
+def test_the_socket_has_its_mode_whatever_the_umask_is(tmp_path: Path, mode: int) -> None:
+    before = os.umask(0o077)
+    try:
+        listener = listening(tmp_path / "c.sock", mode)
+    finally:
+        os.umask(before)
+    status = (tmp_path / "c.sock").lstat()
+    assert stat.S_ISSOCK(status.st_mode)
+    assert stat.S_IMODE(status.st_mode) == mode
+    assert listener.up()
+    listener.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["c.sock"]
+
+
+def test_what_is_queued_is_answered_before_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In as many drains as it takes."""
+    monkeypatch.setattr("collector.ingest.listener.DRAIN_DATAGRAMS", 2)
+    listener = listening(tmp_path / "c.sock")
+    with Worker(tmp_path / "c.sock") as worker:
+        for _ in range(5):
+            worker.send(worker.next_batch(counter("queued_total", 1)))
+        listener.close()
+        assert [worker.answer()[2] for _ in range(3)] == [2, 4, 5]
+
+
+def test_what_dead_collectors_left_goes_and_nothing_else(tmp_path: Path) -> None:
+    for name in (".c.sock.1", ".c.sock.99999", ".c.sock.x", ".d.sock.1", ".c_sock.1", "c.sock"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as left:
+            left.bind(str(tmp_path / name))
+    (tmp_path / ".c.sock.2").write_text("no socket")
+    listener = listening(tmp_path / "c.sock")
+    assert {path.name for path in tmp_path.iterdir()} == {"c.sock", ".c.sock.x", ".d.sock.1", ".c_sock.1", ".c.sock.2"}
+    assert listener.up()
+    listener.close()
+
+
+def test_a_path_that_cannot_be_taken_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "c.sock").mkdir()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(IsADirectoryError):
+        listening(tmp_path / "c.sock")
+    assert [path.name for path in tmp_path.iterdir()] == ["c.sock"]
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def removed(path: Path) -> None:
+    path.unlink()
+
+
+def replaced(path: Path) -> None:
+    path.unlink()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.bind(str(path))
+
+
+def of_another_mode(path: Path) -> None:
+    path.chmod(0)
+
+
+def of_another_owner(path: Path) -> None:
+    os.chown(path, 12345, -1)
+
+
+def a_link_to_it(path: Path) -> None:
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to(path.with_name("elsewhere"))
+
+
+@pytest.mark.parametrize("change", [removed, replaced, of_another_mode, pytest.param(of_another_owner, marks=only_root),
+                                    a_link_to_it], ids=lambda change: change.__name__)  # fmt: skip
+def test_up_is_our_socket_with_our_mode_and_owner(tmp_path: Path, change: Callable[[Path], None]) -> None:
+    listener = listening(tmp_path / "c.sock")
+    assert listener.up()
+    change(tmp_path / "c.sock")
+    assert not listener.up()
+    listener.close()

@@ -1,9 +1,11 @@
 """The lock beside the socket."""
 
+import fcntl
 import os
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,77 @@ def test_a_symbolic_link_is_not_followed(tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.write_text("precious")
     (tmp_path / "lock").symlink_to(target)
-    with pytest.raises(OSError, match="lock"):
+    with pytest.raises(OSError, match="symbolic links"):
         acquire(tmp_path / "lock")
     assert target.read_text() == "precious"
+    target.unlink()
+    with pytest.raises(OSError, match="symbolic links"):
+        acquire(tmp_path / "lock")
+    assert not target.exists()
+
+
+def open_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def locking_after(change: Callable[[], None], times: int) -> Callable[[int, int], None]:
+    """flock, before which ``change`` happens so many times: what another process may do between open and flock."""
+    flock, left = fcntl.flock, times
+
+    def changed(descriptor: int, operation: int) -> None:
+        nonlocal left
+        if left:
+            left -= 1
+            change()
+        flock(descriptor, operation)
+
+    return changed
+
+
+def test_a_file_that_is_made_anew_while_it_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "lock"
+
+    def make_anew() -> None:
+        path.unlink()
+        path.write_text("1\n")
+
+    before = open_descriptors()
+    monkeypatch.setattr("collector.ingest.lock.fcntl.flock", locking_after(make_anew, 3))
+    lock = acquire(path)
+    assert lock.held()
+    assert path.read_text() == f"{os.getpid()}\n"
+    lock.release()
+    assert open_descriptors() == before
+
+
+def test_a_file_that_is_removed_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = open_descriptors()
+    monkeypatch.setattr("collector.ingest.lock.fcntl.flock", locking_after((tmp_path / "lock").unlink, 1000))
+    with pytest.raises(OSError, match="again and again"):
+        acquire(tmp_path / "lock")
+    assert open_descriptors() == before
+
+
+def test_a_lock_that_is_not_had_leaves_no_descriptor(tmp_path: Path) -> None:
+    lock = acquire(tmp_path / "lock")
+    before = open_descriptors()
+    with pytest.raises(LockedError):
+        acquire(tmp_path / "lock")
+    assert open_descriptors() == before
+    lock.release()
+
+
+def test_a_child_process_does_not_keep_the_lock(tmp_path: Path) -> None:
+    """Or a helper that outlives us would keep the next collector out."""
+    lock = acquire(tmp_path / "lock")
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False) as child:
+        lock.release()
+        acquire(tmp_path / "lock").release()
+        child.communicate(b"\n", timeout=10)
+
+
+def test_the_pid_of_an_earlier_holder_is_written_over_whole(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_text("4294967295\nand more\n")
+    lock = acquire(tmp_path / "lock")
+    assert lock.path.read_text() == f"{os.getpid()}\n"
+    lock.release()

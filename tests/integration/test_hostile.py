@@ -171,3 +171,28 @@ def test_a_mismatch_between_init_worker_and_nginx_is_reported(socket_path: Path)
         said = [line for line in nginx.errors() if "init_worker states" in line]
         assert len(said) == 1
         assert "make them equal" in said[0]
+
+
+TURNED_OFF = [
+    ("lua_code_cache off", "lua_code_cache off;", "remove that line"),
+    # Neither is in Debian: the module is told of an older one.
+    ("an old ngx_lua", "init_by_lua_block { ngx.config.ngx_lua_version = 10020 }", "OpenResty 1.21.4.1"),
+    ("an old LuaJIT", "init_by_lua_block { jit.version_num = 20004 }", "OpenResty 1.21.4.1"),
+]
+
+
+@pytest.mark.parametrize(("line", "remedy"), [case[1:] for case in TURNED_OFF], ids=[case[0] for case in TURNED_OFF])
+def test_what_it_cannot_work_with_is_said_once_and_harms_no_request(socket_path: Path, line: str, remedy: str) -> None:
+    port = free_port()
+    site = f"{line} server {{ listen 127.0.0.1:{port}; server_name a.example; location / {{ return 200 ok; }} }}"
+    with Collector(socket_path) as collector, Nginx(socket_path, site, workers=1) as nginx:
+        for _ in range(30):
+            assert get(port, "a.example", "/") == "ok"
+        wait_until(lambda: len(nginx.access_lines()) == 30, message="the access_log")
+        said = [error for error in nginx.errors() if "[alert]" not in error]  # nginx's own, of the code cache
+        assert len(said) == 1
+        assert "resty-metrics is off" in said[0]
+        assert remedy in said[0]
+        assert collector.request_counts().total() <= 1  # the first of all, before it could be known
+        wait_until(lambda: collector.value("resty_metrics_source_up", source="lua") == 0, message="its bye")
+        assert len(list(Path(f"/proc/{nginx.worker_pids()[0]}/fd").iterdir())) < 40

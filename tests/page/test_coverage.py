@@ -37,12 +37,25 @@ def test_the_youngest_window_counts() -> None:
     ended = requests = 0.0
     for step in range(int(4 * WINDOW_SECONDS / SAMPLE_SECONDS)):
         requests += 100
-        ended += 100 if step < 2 * WINDOW_SECONDS / SAMPLE_SECONDS else 25
+        ended += 100 if step < 3 * WINDOW_SECONDS / SAMPLE_SECONDS else 25
         coverage.observe("1-1", Sample(step * SAMPLE_SECONDS, ended, requests, 0))
     assert coverage.ratio() == 0.25
 
 
 def test_another_master_begins_anew() -> None:
     coverage = observed((0, 0, 0, 0), (WINDOW_SECONDS, 500, 500, 0))
-    coverage.observe("2-2", Sample(WINDOW_SECONDS + 10, 5, 5, 0))
+    coverage.observe("2-2", Sample(WINDOW_SECONDS + 10, 5000, 5000, 0))
     assert coverage.ratio() is None
+
+
+def test_samples_are_apart() -> None:
+    """One a second comes in, one in ten is kept: the window ends at the last one kept, whose numbers it uses."""
+    coverage = Coverage()
+    for second in range(int(WINDOW_SECONDS + SAMPLE_SECONDS)):
+        ended = 1000.0 if second % SAMPLE_SECONDS == 0 else -1.0
+        coverage.observe("1-1", Sample(float(second), ended + second, 10.0 * second, 0))
+    assert coverage.ratio() == 0.1
+
+
+def test_just_enough_requests() -> None:
+    assert observed((0, 0, 0, 0), (WINDOW_SECONDS, LEAST_REQUESTS / 4, LEAST_REQUESTS, 0)).ratio() == 0.25

@@ -1,6 +1,8 @@
 """The exposition formats, as literal text."""
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families
 
 from collector.page.exposition import MetricFamily, MetricType, label_block, number, render, sample
 
@@ -38,6 +40,30 @@ def test_a_counter_whose_openmetrics_name_is_taken_keeps_its_own() -> None:
     assert page == (
         "# HELP s_total Help.\n# TYPE s_total unknown\ns_total 1\n# HELP s Help.\n# TYPE s gauge\ns 2\n# EOF\n"
     )
+
+
+def test_a_family_that_is_not_shown_takes_no_name() -> None:
+    page = render([family("s_total", "counter", b"s_total 1\n"), family("s", "gauge")], openmetrics=True)
+    assert page == b"# HELP s Help.\n# TYPE s counter\ns_total 1\n# EOF\n"
+
+
+def test_a_histogram_is_the_same_in_both() -> None:
+    lines = b'h_bucket{le="1.0"} 1\nh_bucket{le="+Inf"} 2\nh_sum 3.5\nh_count 2\n'
+    page = b"# HELP h Help.\n# TYPE h histogram\n" + lines
+    assert render([family("h", "histogram", lines)], openmetrics=False) == page
+    assert render([family("h", "histogram", lines)], openmetrics=True) == page + b"# EOF\n"
+
+
+ODD = 'a"b\\c\nd\\n\t,}=#ü'
+
+
+def test_odd_text_is_read_back_as_it_was() -> None:
+    one = family("g", "gauge", sample("g", {"a": ODD, "b": ""}, 0.1), text=ODD)
+    plain = render([one], openmetrics=False).decode()
+    openmetrics = render([one], openmetrics=True).decode()
+    for (found,) in (text_string_to_metric_families(plain), parse_openmetrics(openmetrics)):  # type: ignore[no-untyped-call]
+        assert [(s.labels, s.value) for s in found.samples] == [({"a": ODD, "b": ""}, 0.1)]
+        assert found.documentation == ODD
 
 
 def test_help_is_escaped_as_each_format_wants_it() -> None:

@@ -1,5 +1,8 @@
 """The pipeline's own metrics."""
 
+import pytest
+
+from collector import __version__
 from collector.ingest.intake import Intake
 from collector.ingest.streams import Streams
 from collector.ingest.wire import Header, Kind, write_datagram
@@ -60,7 +63,65 @@ def test_what_came_and_what_became_of_it() -> None:
         'resty_metrics_refusals_total{reason="uid"} 1',
         'resty_metrics_rows{family="x_total"} 2',
         "resty_metrics_rows_received_total 2",
+        'resty_metrics_lost_rows_total{reason="dropped"} 1',
+        'resty_metrics_lost_rows_total{reason="family_cap"} 0',
+        "resty_metrics_lost_state_total 0",
         'resty_metrics_streams{state="open"} 1',
         f"resty_metrics_datagram_bytes_total {size}",
     ):
         assert line in found
+
+
+def test_each_result_is_there_from_the_start() -> None:
+    found = lines(Intake(Table(), Streams(), lambda _: True))
+    for result in ("applied", "duplicate", "out_of_order", "heartbeat", "bye", "probe", "held", "dropped"):
+        assert f'resty_metrics_datagrams_total{{result="{result}"}} 0' in found
+    assert 'resty_metrics_datagrams_total{result="unanswerable"} 0' in found
+    assert sum(line.startswith("resty_metrics_datagrams_total") for line in found) == 10
+
+
+def test_what_is_a_refusal() -> None:
+    """A heartbeat that cannot be read is dropped; bytes that are no datagram cannot be answered. Both are refusals."""
+    intake = Intake(Table(), Streams(), lambda _: True)
+    intake.receive(b"short", 0, 1.0)
+    intake.receive(b"x" * 48, 0, 1.0)
+    intake.receive(write_datagram(Header(1, Kind.HEARTBEAT, b"s" * 16, 1, 1, 1), {"worker": -1}), 0, 1.0)
+    intake.receive(write_datagram(Header(1, Kind.HEARTBEAT, b"s" * 16, 1, 2, 1), {}), 0, 1.0)
+    found = [line for line in lines(intake) if "refusals_total" in line and not line.endswith(" 0")]
+    assert found == [
+        'resty_metrics_refusals_total{reason="invalid"} 1',
+        'resty_metrics_refusals_total{reason="truncated"} 1',
+        'resty_metrics_refusals_total{reason="magic"} 1',
+        'resty_metrics_refusals_total{reason="oversized"} 2',
+    ]
+
+
+def test_a_worker_that_was_told_more_than_is_remembered() -> None:
+    intake = Intake(Table(), Streams(), lambda _: True)
+    for sequence, base in ((1, 1), (9, 9)):
+        family = {"name": "x_total", "type": "counter", "labels": [], "columns": ["value"], "rows": [[1]]}
+        intake.receive(
+            write_datagram(Header(1, Kind.BATCH, b"s" * 16, 1, sequence, base), {"families": [family]}), 0, 1
+        )
+        intake.commit()
+    assert "resty_metrics_lost_state_total 1" in lines(intake)
+
+
+def test_streams_by_state() -> None:
+    intake = Intake(Table(), Streams(), lambda _: True)
+    for stream in (b"a", b"b", b"c"):
+        intake.receive(write_datagram(Header(1, Kind.HEARTBEAT, stream * 16, 1, 1, 1), {}), 0, 1.0)
+    intake.receive(write_datagram(Header(1, Kind.BYE, b"b" * 16, 1, 1, 1), {}), 0, 1.0)
+    found = lines(intake)
+    assert 'resty_metrics_streams{state="open"} 2' in found
+    assert 'resty_metrics_streams{state="ended"} 1' in found
+
+
+@pytest.mark.parametrize(("up", "line"), [(True, "resty_metrics_socket_up 1"), (False, "resty_metrics_socket_up 0")])
+def test_the_socket(up: bool, line: str) -> None:
+    assert line in lines(Intake(Table(), Streams(), lambda _: True), socket=Socket(up, 0, 0, 0))
+
+
+def test_the_version() -> None:
+    found = lines(Intake(Table(), Streams(), lambda _: True))
+    assert f'resty_metrics_build_info{{version="{__version__}"}} 1' in found

@@ -75,3 +75,44 @@ def test_versions_of_the_module() -> None:
         'resty_metrics_lua_info{version="0.1.0"} 1',
         'resty_metrics_lua_info{version="0.2.0"} 1',
     ]
+
+
+def test_gauges_as_they_stand_on_the_page() -> None:
+    gauges = WorkerGauges(
+        lua_memory_bytes=1024.5, unacked_batches=1, unacked_bytes=200, timers_pending=3, timers_running=0, rows=7
+    )
+    assert lines(beat(1, worker=2, gauges=gauges)) == [
+        'resty_metrics_worker_lua_memory_bytes{worker="2"} 1024.5',
+        'resty_metrics_worker_unacked_batches{worker="2"} 1',
+        'resty_metrics_worker_unacked_bytes{worker="2"} 200',
+        'resty_metrics_worker_timers{worker="2",state="pending"} 3',
+        'resty_metrics_worker_timers{worker="2",state="running"} 0',
+        'resty_metrics_worker_rows{worker="2"} 7',
+    ]
+
+
+def test_a_worker_without_an_id_has_no_gauges() -> None:
+    assert lines(beat(1, gauges=WorkerGauges(rows=7))) == []
+
+
+def test_requests_begun_are_of_each_master() -> None:
+    found = lines(beat(9, master=OLD, nginx=counters(900)), beat(3, master=NEW, nginx=counters(10)))
+    assert found == [
+        'resty_metrics_requests_begun_total{master="1-200"} 10',
+        'resty_metrics_requests_begun_total{master="1-100"} 900',
+    ]
+
+
+def test_a_master_whose_birth_is_not_known_is_never_the_newest() -> None:
+    beats = [beat(9, master=Master(pid=7), nginx=counters(7), worker=0, workers=9)]
+    assert workers.newest_master(beats) is None
+    assert workers.stub_status(beats) is None
+    assert not any("workers_" in line for line in lines(*beats))
+    assert workers.newest_master([*beats, beat(1, master=OLD)]) == "1-100"
+
+
+def test_stub_status_is_the_newest_beat_that_says_it_whole() -> None:
+    beats = [beat(5, master=NEW, nginx=counters(None)), beat(4, master=NEW), beat(3, master=NEW, nginx=counters(30))]
+    status = workers.stub_status(beats)
+    assert status is not None
+    assert status.requests == 30

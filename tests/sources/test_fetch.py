@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,8 +14,8 @@ from support.wait import free_port
 
 from collector.page.exposition import render
 from collector.sources import report
-from collector.sources.errors import SourceReason
-from collector.sources.fetch import Fetcher, Scrape, Source, gather, parse_source
+from collector.sources.errors import REASONS, SourceReason
+from collector.sources.fetch import Fetcher, Kind, Scrape, Source, gather, parse_source
 
 PAGE = b"Active connections: 1 \nserver accepts handled requests\n 1 1 1 \nReading: 0 Writing: 1 Waiting: 0 \n"
 
@@ -51,6 +52,18 @@ async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
         await writer.drain()
 
 
+async def stall(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Half an answer, and nothing more."""
+    writer.write(answer(PAGE[:30], length=len(PAGE)))
+    await reader.read()
+
+
+async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """What nginx says to a client hello at a port without ``ssl``."""
+    await reader.read(1)
+    writer.write(answer(b"", "400 Bad Request"))
+
+
 async def reset(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
@@ -85,12 +98,12 @@ async def serving(
         await asyncio.gather(*connections)
 
 
-def fetcher_of(text: str, body_cap: int = 1_000_000) -> Fetcher:
-    return Fetcher(parse_source(text, "stub_status"), body_cap)
+def fetcher_of(text: str, body_cap: int = 1_000_000, kind: Kind = "stub_status") -> Fetcher:
+    return Fetcher(parse_source(text, kind), body_cap)
 
 
-async def fetch(text: str, seconds: float = 5.0, body_cap: int = 1_000_000) -> Scrape:
-    fetcher = fetcher_of(text, body_cap)
+async def fetch(text: str, seconds: float = 5.0, body_cap: int = 1_000_000, kind: Kind = "stub_status") -> Scrape:
+    fetcher = fetcher_of(text, body_cap, kind)
     scrape = await fetcher.fetch(seconds)
     await fetcher.close()
     assert fetcher.errors == ({scrape.reason: 1} if scrape.reason else {})
@@ -102,10 +115,15 @@ FAULTS: list[tuple[str, Handler, float, SourceReason]] = [
     ("500", saying(answer(b"oops", "500 Internal Server Error")), 5, "status"),
     ("a redirect", saying(b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n"), 5, "status"),
     ("HTML", saying(answer(b"<html></html>")), 5, "parse"),
+    ("no UTF-8", saying(answer(b"\xff\xfe\x00")), 5, "parse"),
+    ("nothing", saying(answer(b"")), 5, "parse"),
+    ("gzip that is none", saying(answer(PAGE).replace(b"\r\n", b"\r\nContent-Encoding: gzip\r\n", 1)), 5, "connection"),
+    ("a header without end", saying(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000), 5, "connection"),
     ("not HTTP", saying(b"SSH-2.0-OpenSSH\r\n", close=True), 5, "connection"),
     ("half an answer", saying(answer(PAGE[:30], length=len(PAGE)), close=True), 5, "connection"),
     ("a reset", reset, 5, "connection"),
     ("silence", hang, 0.2, "timeout"),
+    ("silence in the middle", stall, 0.2, "timeout"),
     ("no end", endless, 5, "too_large"),
 ]
 
@@ -119,6 +137,32 @@ def test_each_fault_has_its_reason(handler: Handler, seconds: float, reason: Sou
     scrape = asyncio.run(run())
     assert scrape.reason == reason
     assert render(scrape.families, openmetrics=False).decode().splitlines()[-1] == "nginx_up 0"
+
+
+@pytest.mark.parametrize(("cap", "reason"), [(len(PAGE), None), (len(PAGE) - 1, "too_large")])
+def test_the_cap_is_the_last_byte_that_is_taken(cap: int, reason: SourceReason | None) -> None:
+    async def run() -> Scrape:
+        async with serving(saying(answer(PAGE))) as address:
+            return await fetch(address, body_cap=cap)
+
+    assert asyncio.run(run()).reason == reason
+
+
+LARGE = json.dumps({"connections": {"active": 3}, "serverZones": {f"zone-{n}": {} for n in range(20_000)}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "reason", "samples"), [(LARGE, None, 2), (LARGE[:-1], "parse", 0)], ids=["whole", "cut"]
+)
+def test_a_large_document_is_read_beside_the_loop(body: bytes, reason: SourceReason | None, samples: int) -> None:
+    async def run() -> Scrape:
+        async with serving(saying(answer(body))) as address:
+            return await fetch(address, kind="vts")
+
+    scrape = asyncio.run(run())
+    assert len(body) > 256 * 1024
+    assert scrape.reason == reason
+    assert b"".join(line for family in scrape.families for line in family.lines).count(b"\n") == samples
 
 
 def test_nobody_listens() -> None:
@@ -147,6 +191,14 @@ def test_a_certificate_that_nobody_signed(tmp_path: Path) -> None:
     assert asyncio.run(run()).reason == "tls"
 
 
+def test_a_server_without_tls() -> None:
+    async def run() -> Scrape:
+        async with serving(plain) as address:
+            return await fetch(address.replace("http", "https", 1))
+
+    assert asyncio.run(run()).reason == "tls"
+
+
 def test_a_unix_socket(tmp_path: Path) -> None:
     async def run() -> Scrape:
         async with serving(saying(answer(PAGE)), path=tmp_path / "web.sock") as address:
@@ -162,13 +214,20 @@ def test_a_failing_source_hides_no_other() -> None:
         async with serving(saying(answer(PAGE))) as well, serving(hang) as silent:
             fetchers = [fetcher_of(f"one={silent}"), fetcher_of(f"two={well}")]
             scrapes = await gather(fetchers, 0.3)
-            page = render(report.families(scrapes, fetchers), openmetrics=False)
+            found = [family for scrape in scrapes for family in scrape.families]
+            page = render([*found, *report.families(scrapes, fetchers)], openmetrics=False)
             await asyncio.gather(*(fetcher.close() for fetcher in fetchers))
             return scrapes, page
 
     scrapes, page = asyncio.run(run())
     assert [scrape.reason for scrape in scrapes] == ["timeout", None]
     lines = page.decode().splitlines()
+    assert [line for line in lines if line.startswith("nginx_up")] == [
+        'nginx_up{nginx="one"} 0',
+        'nginx_up{nginx="two"} 1',
+    ]
+    assert [line for line in lines if line.startswith("nginx_http")] == ['nginx_http_requests_total{nginx="two"} 1']
+    assert sum("resty_metrics_source_duration_seconds{" in line for line in lines) == 2
     assert 'resty_metrics_source_up{source="stub_status",nginx="one"} 0' in lines
     assert 'resty_metrics_source_up{source="stub_status",nginx="two"} 1' in lines
     assert 'resty_metrics_source_errors_total{source="stub_status",nginx="one",reason="timeout"} 1' in lines
@@ -190,6 +249,44 @@ def test_it_is_over_when_the_server_is_back() -> None:
     assert asyncio.run(run()) == ["refused", None, "refused", None]
 
 
+def test_a_kept_connection_is_used_again_and_its_end_is_no_fault() -> None:
+    """nginx closes a kept connection at its keepalive_timeout, or by a reload, and says nothing."""
+    connections: list[asyncio.StreamWriter] = []
+
+    async def keep(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+        await saying(answer(PAGE))(reader, writer)
+
+    async def run() -> tuple[list[SourceReason | None], int]:
+        async with serving(keep) as address:
+            fetcher = fetcher_of(address)
+            reasons = [(await fetcher.fetch(5)).reason, (await fetcher.fetch(5)).reason]
+            kept = len(connections)
+            connections[0].transport.abort()
+            reasons.append((await fetcher.fetch(5)).reason)
+            await fetcher.close()
+            return reasons, kept
+
+    assert asyncio.run(run()) == ([None, None, None], 1)
+    assert len(connections) == 2
+
+
+def test_errors_add_up_and_every_reason_is_there_from_the_start() -> None:
+    async def run() -> list[list[bytes]]:
+        fetcher = fetcher_of(f"http://127.0.0.1:{free_port()}/stub_status")
+        pages = [list(report.families([], [fetcher])[2].lines)]
+        for _ in range(2):
+            scrape = await fetcher.fetch(5)
+            pages.append(list(report.families([scrape], [fetcher])[2].lines))
+        await fetcher.close()
+        return pages
+
+    name = 'resty_metrics_source_errors_total{source="stub_status",reason='
+    for refused, page in enumerate(asyncio.run(run())):
+        expected = [f'{name}"{reason}"}} {refused if reason == "refused" else 0}\n' for reason in REASONS]
+        assert [line.decode() for line in page] == expected
+
+
 ADDRESSES = [
     ("http://h/s", Source("vts", None, "http://h/s", None)),
     ("edge=https://h:1/s?a=b", Source("vts", "edge", "https://h:1/s?a=b", None)),
@@ -205,7 +302,21 @@ def test_an_address_is_read(text: str, source: Source) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "h/s", "ftp://h/", "http:///s", "unix:x:/y", "unix:/x", "unix:/x:y", "=http://h/"]
+    "text",
+    [
+        "",
+        "h/s",
+        "ftp://h/",
+        "http:///s",
+        "http://h:99999/",
+        "http://a..b/",
+        "http://xn--a/",
+        f"http://{'a' * 64}.example/",
+        "unix:x:/y",
+        "unix:/x",
+        "unix:/x:y",
+        "=http://h/",
+    ],
 )
 def test_an_address_is_refused_with_what_to_do(text: str) -> None:
     with pytest.raises(ValueError, match="give"):

@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families
 
 from collector.page.exposition import render
 from collector.sources import vts
@@ -13,6 +15,7 @@ CONNECTIONS = {
     "active": 1, "reading": 0, "writing": 1, "waiting": 0, "accepted": 2, "handled": 2, "requests": 7,
 }  # fmt: skip
 UNLIMITED = 9223372036854771712
+LARGEST = 2**64 - 1
 ZONE = {
     "requestCounter": 3,
     "inBytes": 300,
@@ -25,9 +28,18 @@ def document(**parts: Any) -> bytes:
     return json.dumps({"connections": CONNECTIONS, **parts}).encode()
 
 
+def timed(**buckets: Any) -> dict[str, Any]:
+    """A zone with a histogram."""
+    return ZONE | {"requestMsecCounter": 21, "requestBuckets": {"msecs": [5, 10], "counters": [1, 2], **buckets}}
+
+
 def lines(body: bytes) -> list[str]:
-    text = render(vts.families(vts.parse(body), {}), openmetrics=False).decode()
-    return [line for line in text.splitlines() if not line.startswith("#")]
+    """The sample lines, on a page that both parsers can read."""
+    families = vts.families(vts.parse(body), {})
+    assert list(parse_openmetrics(render(families, openmetrics=True).decode()))  # type: ignore[no-untyped-call]
+    text = render(families, openmetrics=False).decode()
+    assert list(text_string_to_metric_families(text))
+    return [line for line in text.split("\n") if not line.startswith("#")]
 
 
 READ = [
@@ -48,9 +60,24 @@ READ = [
         'nginx_vts_server_bytes_total{host="a\x01\\\\xFF",direction="in"} 300',
     ),
     (
-        "a counter beyond 2^53",
-        document(serverZones={"a": ZONE | {"inBytes": 2**63 + 1}}),
-        f'nginx_vts_server_bytes_total{{host="a",direction="in"}} {2**63 + 1}',
+        "64 bits",
+        document(serverZones={"a": ZONE | {"inBytes": LARGEST}}),
+        f'nginx_vts_server_bytes_total{{host="a",direction="in"}} {LARGEST}',
+    ),
+    (
+        "a lone surrogate",
+        document(serverZones={"a\ud800": ZONE}),
+        'nginx_vts_server_bytes_total{host="a\\\\uD800",direction="in"} 300',
+    ),
+    (
+        "line ends of other systems",
+        document(serverZones={"a\r\x85\u2028": ZONE}),
+        'nginx_vts_server_bytes_total{host="a\r\x85\u2028",direction="in"} 300',
+    ),
+    (
+        "a histogram",
+        document(serverZones={"a": timed()}),
+        'nginx_vts_server_request_duration_seconds_bucket{host="a",le="+Inf"} 3',
     ),
     (
         "keys of a later version",
@@ -77,9 +104,32 @@ def test_a_peer_that_is_listed_twice_is_one_series() -> None:
     assert found.count(line) == 1
 
 
+def test_names_that_are_shown_alike_are_one_series() -> None:
+    """A client that picks the names must not make a page that Prometheus refuses."""
+    found = lines(document(serverZones={"SPOT": ZONE, "\\xFF": ZONE}).replace(b"SPOT", b"\xff"))
+    assert found.count('nginx_vts_server_bytes_total{host="\\\\xFF",direction="in"} 300') == 1
+
+
+@pytest.mark.parametrize("missing", ["requestCounter", "requestMsecCounter", "requestBuckets"])
+def test_half_a_histogram_is_none(missing: str) -> None:
+    zone = {key: value for key, value in timed().items() if key != missing}
+    found = lines(document(serverZones={"a": zone}))
+    assert 'nginx_vts_server_bytes_total{host="a",direction="in"} 300' in found
+    assert not [line for line in found if "duration" in line]
+
+
+def test_buckets_without_their_counters_are_no_histogram() -> None:
+    found = lines(document(serverZones={"a": timed(counters=[1])}))
+    assert not [line for line in found if "duration" in line]
+
+
 REFUSED = [
     ("nothing", b""),
     ("HTML", b"<html><body>404</body></html>"),
+    ("an empty object", b"{}"),
+    ("UTF-16", document().decode().encode("utf-16")),
+    ("an unescaped quote", document(serverZones={"SPOT": ZONE}).replace(b"SPOT", b'a"b')),
+    ("v0.2.4's escape of a quote", document(serverZones={"SPOT": ZONE}).replace(b"SPOT", rb"a\x22b")),
     ("half a document", document(serverZones={"a": ZONE})[:-40]),
     ("a list", b"[]"),
     ("JSON of something else", b'{"connections": 3}'),
@@ -88,6 +138,18 @@ REFUSED = [
     ("a counter that is a string", document(serverZones={"a": ZONE | {"inBytes": "300"}})),
     ("a counter that is a fraction", document(serverZones={"a": ZONE | {"inBytes": 1.5}})),
     ("a counter that is true", document(serverZones={"a": ZONE | {"inBytes": True}})),
+    ("a counter that is negative", document(serverZones={"a": ZONE | {"inBytes": -1}})),
+    ("a counter that is no number", document(serverZones={"a": ZONE | {"inBytes": float("nan")}})),
+    ("a counter of 65 bits", document(serverZones={"a": ZONE | {"inBytes": LARGEST + 1}})),
+    ("a time that no double holds", document(loadMsec=10**400)),
+    ("a bound that no double holds", document(serverZones={"a": timed(msecs=[5, 10**400])})),
+    ("a bound that is a string", document(serverZones={"a": timed(msecs=[5, "10"])})),
+    ("a bound that is infinite", document(serverZones={"a": timed(msecs=[5, float("inf")])})),
+    ("buckets that are null", document(serverZones={"a": ZONE | {"requestBuckets": None}})),
+    ("zones that are null", document(serverZones=None)),
+    ("a peer that is null", document(upstreamZones={"u": [None]})),
+    ("peers that are an object", document(upstreamZones={"u": {"a": 1}})),
+    ("a cache that is null", document(cacheZones={"c": None})),
     ("peers that are a number", document(upstreamZones={"u": 1})),
     ("a filter that is a list", document(filterZones={"g": []})),
     ("too deep", b'{"connections": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"),

@@ -81,6 +81,8 @@ def test_the_page_has_what_vts_has(name: str) -> None:
     assert reasons == {ONE_REQUEST_LATER: 1} | DIFFERENCES.get(name, {})
     requests = ("nginx_vts_main_connections", frozenset({("status", "requests")}))
     assert found[requests] == expected[requests] - 1
+    renamed = reasons[SEPARATOR] + reasons[SURROGATE]
+    assert len(found.keys() - expected.keys()) == renamed, "what vts has not is not on the page"
 
 
 @pytest.mark.parametrize("name", CAPTURES)

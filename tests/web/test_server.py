@@ -1,17 +1,23 @@
 """HTTP as a client sees it."""
 
+import asyncio
 import gzip
 import http.client
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
+from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 from support.collector import Collector
-from support.nginx import shared_directory
 from support.worker import Worker, counter
+
+from collector.settings import TcpAddress, UnixAddress
+from collector.web import server
+from collector.web.scrape import SOURCE_TIMEOUT_SECONDS, Request
 
 PLAIN = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -28,8 +34,8 @@ PROMETHEUS_3 = (
 
 
 @pytest.fixture(scope="module")
-def collector() -> Iterator[Collector]:
-    with Collector(shared_directory() / "collector.sock") as collector:
+def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
+    with Collector(tmp_path_factory.mktemp("run") / "collector.sock") as collector:
         yield collector
 
 
@@ -86,13 +92,18 @@ def test_health_and_readiness(collector: Collector) -> None:
     assert ask(collector, "/-/ready")[::2] == (200, b"resty-metrics is ready\n")
 
 
-def test_readiness_says_what_is_degraded_and_stays_200() -> None:
-    with Collector(shared_directory() / "collector.sock") as collector:
+def test_readiness_says_what_is_degraded_and_stays_200(tmp_path: Path) -> None:
+    with Collector(tmp_path / "collector.sock") as collector:
+        (tmp_path / "collector.sock.lock").unlink()
+        status, _, body = ask(collector, "/-/ready")
+        assert (status, body.splitlines()[0]) == (200, b"resty-metrics is ready")
+        assert f"degraded: the lock file {tmp_path}/collector.sock.lock was replaced" in body.decode()
         collector.socket_path.unlink()
         status, _, body = ask(collector, "/-/ready")
         assert status == 200
-        assert b"degraded: the socket at" in body
+        assert f"degraded: the socket at {collector.socket_path} is not ours" in body.decode()
         assert collector.value("resty_metrics_socket_up") == 0
+        assert ask(collector, "/-/healthy")[0] == 200
 
 
 def test_the_landing_page_leads_to_the_others(collector: Collector) -> None:
@@ -103,8 +114,8 @@ def test_the_landing_page_leads_to_the_others(collector: Collector) -> None:
         assert ask(collector, path)[0] == 200
 
 
-def test_a_telemetry_path_is_escaped_and_served() -> None:
-    with Collector(shared_directory() / "collector.sock", '--web.telemetry-path=/m"<') as collector:
+def test_a_telemetry_path_is_escaped_and_served(tmp_path: Path) -> None:
+    with Collector(tmp_path / "collector.sock", '--web.telemetry-path=/m"<') as collector:
         assert b'<a href="/m&quot;&lt;">' in ask(collector, "/")[2]
         assert ask(collector, "/m%22%3C")[0] == 200
         assert ask(collector, "/metrics")[0] == 404
@@ -116,6 +127,12 @@ def test_a_telemetry_path_is_escaped_and_served() -> None:
 )
 def test_other_requests(collector: Collector, method: str, path: str, status: int) -> None:
     assert ask(collector, path, method)[0] == status
+
+
+def test_head_is_the_page_without_its_body(collector: Collector) -> None:
+    _, headers, body = ask(collector, "/metrics", "HEAD", Accept="application/openmetrics-text")
+    assert (headers["Content-Type"], body) == (OPENMETRICS, b"")
+    assert int(headers["Content-Length"]) > 0
 
 
 def test_scrapes_that_overlap_show_the_same(collector: Collector) -> None:
@@ -130,14 +147,16 @@ def test_scrapes_that_overlap_show_the_same(collector: Collector) -> None:
     }
 
 
-def test_a_slow_source_leaves_the_scrape_its_time() -> None:
+def test_a_slow_source_leaves_the_scrape_its_time(tmp_path: Path) -> None:
     """The source hangs; the page comes before the scrape's own timeout, and says which source was slow."""
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         source = f"--source.stub-status=http://127.0.0.1:{silent.getsockname()[1]}/"
-        with Collector(shared_directory() / "collector.sock", source) as collector:
+        with Collector(tmp_path / "collector.sock", source) as collector:
             page = ask(collector, "/metrics", X_Prometheus_Scrape_Timeout_Seconds="1")[2].decode()
+    (took,) = [line.split()[1] for line in page.splitlines() if line.startswith("resty_metrics_source_duration_seco")]
+    assert 0.5 <= float(took) < SOURCE_TIMEOUT_SECONDS
     assert 'resty_metrics_source_up{source="stub_status"} 0' in page
     assert 'resty_metrics_source_errors_total{source="stub_status",reason="timeout"} 1' in page
     assert "nginx_up 0" in page
@@ -153,3 +172,190 @@ def test_a_new_row_is_at_0_for_each_scraper_once(collector: Collector) -> None:
     assert b"\nfresh_total 5\n" in ask(collector, "/metrics")[2]
     assert b"\nfresh_total 0\n" in ask(collector, "/metrics", User_Agent="one", **headers)[2]
     assert b"\nfresh_total 5\n" in ask(collector, "/metrics", User_Agent="one", **headers)[2]
+
+
+TIMEOUTS = [
+    (None, 5.0),
+    ("10", 5.0),
+    ("5.5", 5.0),
+    ("3", 2.5),
+    ("0.7", pytest.approx(0.2)),
+    ("0.55", 0.1),
+    ("0.01", 0.1),
+    ("0", 5.0),
+    ("-1", 5.0),
+    ("nan", 5.0),
+    ("inf", 5.0),
+    ("soon", 5.0),
+    ("", 5.0),
+]
+
+
+@pytest.mark.parametrize(("announced", "timeout"), TIMEOUTS)
+def test_sources_get_less_time_than_the_scrape(announced: str | None, timeout: float) -> None:
+    headers = {"User-Agent": "Prometheus/3"} | ({} if announced is None else {server.TIMEOUT_HEADER: announced})
+    wanted = server.read_request(make_mocked_request("GET", "/metrics", headers=headers))
+    assert wanted.timeout == timeout
+    assert (wanted.scraper is None) == (announced is None)
+
+
+class Source:
+    """A stub_status that answers when it is told to."""
+
+    PAGE = b"Active connections: 1 \nserver accepts handled requests\n 7 7 9 \nReading: 0 Writing: 1 Waiting: 0 \n"
+
+    def __init__(self) -> None:
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._listening.settimeout(10)
+        self.flag = f"--source.stub-status=http://127.0.0.1:{self._listening.getsockname()[1]}/"
+
+    def asked(self) -> socket.socket:
+        connection, _ = self._listening.accept()
+        assert connection.recv(65536).startswith(b"GET / HTTP/1.1\r\n")
+        return connection
+
+    def answer(self, connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(self.PAGE), self.PAGE))
+
+    def asked_again(self, connection: socket.socket) -> bool:
+        """Whether another request came, on this connection or on a new one."""
+        for waiting, look in ((connection, lambda: connection.recv(1)), (self._listening, self._listening.accept)):
+            waiting.setblocking(False)
+            try:
+                look()
+            except BlockingIOError:
+                continue
+            return True
+        return False
+
+    def close(self) -> None:
+        self._listening.close()
+
+
+def connections(collector: Collector, count: int) -> list[http.client.HTTPConnection]:
+    """Scrapes under way, in two formats: what was sent before an answer to a later request has been read."""
+    opened = []
+    for number in range(count):
+        connection = http.client.HTTPConnection("127.0.0.1", collector.port, timeout=20)
+        connection.request("GET", "/metrics", headers={"Accept": ("text/plain", OPENMETRICS)[number % 2]})
+        opened.append(connection)
+    for _ in range(3):
+        assert ask(collector, "/-/healthy")[0] == 200
+    return opened
+
+
+def test_scrapes_that_overlap_ask_a_source_once_and_outlive_each_other(tmp_path: Path) -> None:
+    """The first to ask goes away; the others get their pages of the one fetch all the same."""
+    source = Source()
+    with Collector(tmp_path / "collector.sock", source.flag) as collector:
+        first, *others = connections(collector, 7)
+        connection = source.asked()
+        first.close()
+        assert ask(collector, "/-/healthy")[0] == 200
+        source.answer(connection)
+        for other in others:
+            response = other.getresponse()
+            assert (response.status, b"\nnginx_http_requests_total 9\n" in response.read()) == (200, True)
+            other.close()
+        assert not source.asked_again(connection)
+        connection.close()
+    source.close()
+
+
+class Broken:
+    async def page(self, request: Request) -> bytes:
+        raise RuntimeError("secret")
+
+
+def test_a_page_that_cannot_be_made_is_a_500_that_gives_nothing_away() -> None:
+    async def answers() -> list[tuple[int, str]]:
+        app = server.application(Broken(), list, "/metrics")
+        async with TestClient(TestServer(app)) as client:
+            found = []
+            for path in ("/metrics", "/-/healthy"):
+                async with client.get(path) as response:
+                    found.append((response.status, await response.text()))
+            return found
+
+    failed, healthy = asyncio.run(answers())
+    assert failed == (500, "the page could not be rendered; see the collector's log\n")
+    assert healthy[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "reached"), [(None, ["127.0.0.1", "::1"]), ("127.0.0.1", ["127.0.0.1"]), ("::1", ["::1"])]
+)
+def test_a_tcp_address(host: str | None, reached: list[str]) -> None:
+    with server.bind(TcpAddress(host, 0)) as bound:
+        bound.listen()
+        for address in ("127.0.0.1", "::1"):
+            try:
+                socket.create_connection((address, bound.getsockname()[1]), timeout=5).close()
+            except ConnectionRefusedError:
+                assert address not in reached
+            else:
+                assert address in reached
+
+
+def test_a_stale_unix_socket_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "web.sock"
+    for _ in range(2):
+        with server.bind(UnixAddress(path)) as bound, socket.socket(socket.AF_UNIX) as client:
+            bound.listen()
+            client.connect(str(path))
+
+
+def made(path: Path) -> tuple[int, int, int]:
+    """What tells a file from another one made in its place; a look at it does not change it."""
+    status = path.lstat()
+    return status.st_ino, status.st_mode, status.st_mtime_ns
+
+
+def a_file(path: Path) -> None:
+    path.write_text("precious")
+
+
+def a_directory(path: Path) -> None:
+    path.mkdir()
+
+
+def a_link_to_a_file(path: Path) -> None:
+    path.with_name("file").write_text("precious")
+    path.symlink_to(path.with_name("file"))
+
+
+@pytest.mark.parametrize("make", [a_file, a_directory, a_link_to_a_file], ids=lambda make: make.__name__)
+def test_what_is_no_socket_is_not_removed_for_the_page(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "web.sock")
+    before = made(tmp_path / "web.sock")
+    with pytest.raises(OSError, match=r"choose another --web\.listen-address: '.*/web\.sock'"):
+        server.bind(UnixAddress(tmp_path / "web.sock"))
+    assert made(tmp_path / "web.sock") == before
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET])
+def test_a_unix_socket_in_use_is_not_taken(tmp_path: Path, kind: socket.SocketKind) -> None:
+    path = tmp_path / "web.sock"
+    with socket.socket(socket.AF_UNIX, kind) as used:
+        used.bind(str(path))
+        if kind != socket.SOCK_DGRAM:
+            used.listen()
+        before = made(path)
+        with pytest.raises(OSError, match="Address already in use"):
+            server.bind(UnixAddress(path))
+        assert made(path) == before
+
+
+def test_a_unix_socket_whose_queue_is_full_does_not_keep_us_waiting(tmp_path: Path) -> None:
+    path = tmp_path / "web.sock"
+    with socket.socket(socket.AF_UNIX) as used, socket.socket(socket.AF_UNIX) as waiting:
+        used.bind(str(path))
+        used.listen(0)
+        waiting.connect(str(path))
+        with pytest.raises(OSError, match="Address already in use"):
+            server.bind(UnixAddress(path))
+
+
+def test_a_directory_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"--web\.listen-address: '.*/none/web\.sock'"):
+        server.bind(UnixAddress(tmp_path / "none" / "web.sock"))
