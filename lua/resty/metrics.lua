@@ -43,9 +43,9 @@ local function load()
 end
 
 local function start(socket, buckets)
-    if not process.first_time("RESTY_METRICS_WORKER") then
+    if not process.first_time(process.WORKER_MARK) then
         disabled = true
-        if process.first_time("RESTY_METRICS_CODE_CACHE") then
+        if process.first_time(process.CODE_CACHE_MARK) then
             log(ERR, "resty-metrics is off: it cannot work with lua_code_cache off, where nothing lasts longer ",
                 "than a request; remove that line")
         end

@@ -27,7 +27,10 @@ local STATS = { "accepted", "handled", "requests", "active", "reading", "writing
 
 local time = ffi.new("struct rm_timespec")
 
-local _M = {}
+local _M = {
+    WORKER_MARK = "RESTY_METRICS_WORKER",          -- a Lua machine of this process counts
+    CODE_CACHE_MARK = "RESTY_METRICS_CODE_CACHE",  -- and there is another one: lua_code_cache is off
+}
 
 local function clock(which)
     C.rm_clock_gettime(which, time)
@@ -86,15 +89,19 @@ function _M.master()
     return { pid = pid, birth = tonumber(fields[20]) }
 end
 
--- Whether this is the first call with this mark in this process, by whichever Lua machine: with lua_code_cache off
--- each request has its own, and the environment is the one memory that they share without a directive of nginx.
-function _M.first_time(mark)
-    local pid = tostring(_M.pid())
+-- Whether this mark was set in this process, by whichever Lua machine: with lua_code_cache off each request has its
+-- own, and the environment is the one memory that they share without a directive of nginx.
+function _M.marked(mark)
     local value = C.rm_getenv(mark)
-    if value ~= nil and ffi.string(value) == pid then
+    return value ~= nil and ffi.string(value) == tostring(_M.pid())
+end
+
+-- Sets a mark. Returns whether it is the first time.
+function _M.first_time(mark)
+    if _M.marked(mark) then
         return false
     end
-    C.rm_setenv(mark, pid, 1)
+    C.rm_setenv(mark, tostring(_M.pid()), 1)
     return true
 end
 

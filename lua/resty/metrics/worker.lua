@@ -481,7 +481,19 @@ end
 
 -- starting -----------------------------------------------------------------------------------------------------------
 
+-- With lua_code_cache off the first request's machine began to count before anybody could know, and its timer keeps it.
+local function retired()
+    if not _M.retired and process.marked(process.CODE_CACHE_MARK) then
+        _M.retired = true
+        pcall(finish)
+    end
+    return _M.retired
+end
+
 local function on_tick(premature)
+    if retired() then
+        return
+    end
     if premature then
         _M.exiting, _M.draining = true, true
         return drain()
@@ -517,7 +529,7 @@ end
 local function arm_finalizer()
     local sentinel = newproxy(true)
     getmetatable(sentinel).__gc = function()
-        if process.pid() == _M.pid then
+        if process.pid() == _M.pid and not _M.retired then
             pcall(finish)
         end
     end
