@@ -78,9 +78,9 @@ def main(context: click.Context) -> None:
 )
 @option(
     "--state.dir",
-    type=click.Path(file_okay=False),
+    type=Checked("path", settings.read_state_dir),
     default=settings.DEFAULT_STATE_DIR,
-    help="Directory for what must outlive a restart. Nothing is kept there yet: counters begin at 0 at each start.",
+    help="Directory of the journal, from which counters go on after a restart. Empty: none, they begin at 0.",
 )
 @option(
     "--source.stub-status",

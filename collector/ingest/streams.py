@@ -49,6 +49,17 @@ class Stream:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamMark:
+    """What a journal keeps of a stream."""
+
+    name: bytes
+    birth_ms: int
+    committed: int
+    seen: float
+    ended: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class LiveHeartbeat:
     """The newest heartbeat of a stream whose gauges have not expired."""
 
@@ -110,15 +121,33 @@ class Streams:
             stream.beat, stream.beat_seen, stream.heartbeat = header.sequence, now, heartbeat
         return True
 
-    def bye(self, header: Header, now: float) -> None:
-        """The stream ends. An unknown one is not made."""
+    def bye(self, header: Header, now: float) -> bool:
+        """The stream ends; whether it had not before. An unknown one is not made."""
         stream = self._streams.get(header.stream)
         if stream is None:
-            return
+            return False
         self._meet(header, now)
         stream.heartbeat = None
-        if stream.ended is None:
-            stream.ended = now
+        if stream.ended is not None:
+            return False
+        stream.ended = now
+        return True
+
+    def capture(self) -> list[StreamMark]:
+        """What is safe of every stream, to be kept beyond this process."""
+        return [
+            StreamMark(name, stream.birth_ms, stream.committed, stream.seen, stream.ended)
+            for name, stream in self._streams.items()
+        ]
+
+    def restore(self, mark: StreamMark) -> None:
+        """A stream as it was; what was known of it before is replaced."""
+        self._streams[mark.name] = Stream(mark.committed, mark.committed, mark.birth_ms, mark.seen, mark.ended)
+
+    def end(self, name: bytes, now: float) -> None:
+        """A stream said bye at ``now``, in an earlier life of the collector."""
+        if name in self._streams:
+            self._streams[name].ended = now
 
     def heartbeats(self, now: float) -> list[LiveHeartbeat]:
         """What is known of the workers now."""
