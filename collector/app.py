@@ -11,7 +11,6 @@ import logging
 import resource
 import signal
 import socket
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,7 +135,9 @@ class Collector:
         found = self.guard.faults()
         reason = self.journal.tally.reason
         if reason is not None:
-            found.append(f"the journal in {self.settings.state_dir} cannot be written ({reason}): counts are in memory only")
+            found.append(
+                f"the journal in {self.settings.state_dir} cannot be written ({reason}): counts are in memory only"
+            )
         return [f"degraded: {text}" for text in found]
 
     async def start_journal(self) -> None:
@@ -147,9 +148,7 @@ class Collector:
             self.journal.fail(self.kept.error)
             return
         self._use_journal(self.settings.state_dir)
-        ends = time.monotonic() + START_SECONDS
-        while not self.journal.settled and time.monotonic() < ends:
-            await asyncio.sleep(0.005)
+        await self.journal.settle(START_SECONDS)
 
     async def watch(self) -> None:
         """Each second: the journal, who is too old, what do the counters say."""

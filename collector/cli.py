@@ -46,6 +46,13 @@ def _uid(text: str) -> int:
     return read_uid(text)
 
 
+def _state_dir(text: str) -> object:
+    path = settings.read_state_dir(text)
+    if path is not None and path.exists() and not path.is_dir():
+        raise ValueError(f"{text!r} is not a directory")
+    return path
+
+
 def option(flag: str, **attributes: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """An option with the environment variable that belongs to it."""
     variable = _PREFIX + flag.removeprefix("--").replace(".", "_").replace("-", "_").upper()
@@ -78,7 +85,7 @@ def main(context: click.Context) -> None:
 )
 @option(
     "--state.dir",
-    type=Checked("path", settings.read_state_dir),
+    type=Checked("path", _state_dir),
     default=settings.DEFAULT_STATE_DIR,
     help="Directory of the journal, from which counters go on after a restart. Empty: none, they begin at 0.",
 )

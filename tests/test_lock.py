@@ -133,10 +133,27 @@ def test_a_lock_that_is_not_had_leaves_no_descriptor(tmp_path: Path) -> None:
 def test_a_child_process_does_not_keep_the_lock(tmp_path: Path) -> None:
     """Or a helper that outlives us would keep the next collector out."""
     lock = acquire(tmp_path / "lock")
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False) as child:
+    words = [sys.executable, "-c", "print(); input()"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, close_fds=False, bufsize=0) as child:
+        assert child.stdout is not None
+        child.stdout.read(1)  # it is not a copy of us any more
         lock.release()
         acquire(tmp_path / "lock").release()
         child.communicate(b"\n", timeout=10)
+
+
+def test_a_stale_journal_is_remembered_by_the_next_holder(tmp_path: Path) -> None:
+    lock = acquire(tmp_path / "lock")
+    assert lock.stale is None
+    lock.note("0a" * 16)
+    lock.release()
+    assert (tmp_path / "lock").read_text() == f"{os.getpid()}\nstale-journal {'0a' * 16}\n"
+    again = acquire(tmp_path / "lock")
+    assert again.stale == "0a" * 16
+    again.note(None)
+    assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
+    again.release()
 
 
 def test_the_pid_of_an_earlier_holder_is_written_over_whole(tmp_path: Path) -> None:

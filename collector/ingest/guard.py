@@ -12,7 +12,6 @@ Rules:
 import asyncio
 import logging
 import os
-import socket
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -25,7 +24,7 @@ from collector.ingest.endpoint import look
 from collector.ingest.healing import Contention, Fault, Identity, find_fault
 from collector.ingest.listener import Listener
 from collector.ingest.probe import Finding, probe
-from collector.kernel.processes import holders_of_file
+from collector.kernel.attribution import attribute_file
 from collector.lock import Lock, LockedError, acquire
 from collector.log import say
 
@@ -192,7 +191,7 @@ async def _wake(inotify: Inotify, changed: asyncio.Event) -> None:
 
 async def _say_who(path: Path, there: Identity) -> None:
     try:
-        found = await asyncio.to_thread(holders_of_file, path, there.device, there.inode)
+        found = await asyncio.to_thread(attribute_file, path, there.device, there.inode)
     except OSError as error:
         say(logging.WARNING, "who replaced the socket could not be found out", error=error)
         return
@@ -205,7 +204,7 @@ async def _say_who(path: Path, there: Identity) -> None:
             executable=process.exe,
             arguments=" ".join(process.command),
             uid=process.uid,
-            parents=" < ".join(f"{name}({pid})" for pid, name in process.parents),
+            parents=" < ".join(f"{parent.name}({parent.pid})" for parent in process.parents),
             cgroup=process.cgroup,
         )
     if not strangers:
@@ -213,4 +212,3 @@ async def _say_who(path: Path, there: Identity) -> None:
             logging.ERROR,
             "who replaced the socket has gone already; resty-metrics doctor --watch shows who comes next",
         )
-

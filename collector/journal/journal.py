@@ -13,6 +13,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 from collector.ingest.intake import Drain
 from collector.journal.errors import JournalError
@@ -46,10 +47,12 @@ class Journal:
         self._under_way = 0
         self._waiting: deque[tuple[bytes, Then]] = deque()
         self._bytes = 0
-        self._records = 0
         self._snapshot_due = False
         self._was_full = False
         self._checking = False
+        self._settled = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._closed = asyncio.Event()
 
     def use(self, writer: Writer) -> None:
@@ -65,6 +68,12 @@ class Journal:
             say(logging.ERROR, "the journal cannot be written: counting goes on in memory only", error=error)
         self.tally.up, self.tally.reason = False, error.reason
         self.tally.errors[error.reason] += 1
+        self._settled.set()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is a journal, or should be one."""
+        return self.used or self.tally.reason is not None
 
     @property
     def used(self) -> bool:
@@ -72,20 +81,10 @@ class Journal:
         return self._writer is not None
 
     @property
-    def settled(self) -> bool:
-        """Whether it is known if the journal can be written."""
-        return self.tally.up or self.tally.reason is not None
-
-    @property
     def full(self) -> bool:
         """Whether so much is under way that no more should be taken in."""
-        self._was_full = self._bytes >= FULL_BYTES or self._records >= FULL_RECORDS
+        self._was_full = self._bytes >= FULL_BYTES or self.tally.pending >= FULL_RECORDS
         return self._was_full
-
-    @property
-    def idle(self) -> bool:
-        """Whether everything that was given is done."""
-        return self._under_way == 0 and not self._waiting
 
     def keep(self, drain: Drain, then: Then) -> None:
         """``commit`` a drain of the socket."""
@@ -97,7 +96,7 @@ class Journal:
             then()
             return
         self._bytes += len(record)
-        self._records += 1
+        self.tally.pending += 1
         self._waiting.append((record, then))
         self._go_on()
 
@@ -107,14 +106,19 @@ class Journal:
             self._checking = True
             self._give(Check())
 
+    async def settle(self, seconds: float) -> None:
+        """Wait until it is known whether the journal can be written, but only so long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._settled.wait()
+
     async def close(self, seconds: float) -> bool:
         """Finish what is under way and close the file. False if that took too long: then it is not safe."""
         if self._writer is None:
             return True
         try:
             async with asyncio.timeout(seconds):
-                while not self.idle:
-                    await asyncio.sleep(0.005)
+                await self._idle.wait()
                 self._give(Close())
                 await self._closed.wait()
         except TimeoutError:
@@ -127,7 +131,7 @@ class Journal:
         for job in report.jobs:
             if isinstance(job, Append):
                 self._bytes -= len(job.record)
-                self._records -= 1
+                self.tally.pending -= 1
                 _run(job.token)
         self._under_way -= len(report.jobs)  # only now: a snapshot is of a state that these callbacks have made
         if isinstance(report.jobs[0], Close):
@@ -135,6 +139,8 @@ class Journal:
         if report.usable:
             self._snapshot_due = True
         self._go_on()
+        if self._under_way == 0 and not self._waiting:
+            self._idle.set()
         if self._was_full and not self.full:
             self._relieved()
 
@@ -160,6 +166,7 @@ class Journal:
             say(logging.INFO, "the journal is written again, with everything that was counted meanwhile")
         self.tally.up, self.tally.reason = True, None
         self._stale(None)
+        self._settled.set()
 
     def _go_on(self) -> None:
         """Give the writer what waits; but when a snapshot is due, that first, as soon as nothing is under way."""
@@ -175,6 +182,7 @@ class Journal:
     def _give(self, job: Job) -> None:
         assert self._writer is not None
         self._under_way += 1
+        self._idle.clear()
         self._writer.give(job)
 
 

@@ -2,7 +2,7 @@
 
     ["state", now, max_rows, max_families, next_creation, lost_rows]      the first one
     ["family", name, type, labels, bounds, columns, help, birth_ms, overflow]
-    ["rows", [creation, labels, numbers], ...]                            rows of the family before it, ROWS_PER_PART each
+    ["rows", [creation, labels, numbers], ...]                            of the family before it, ROWS_PER_PART each
     ["streams", [name, birth_ms, committed, seen, ended], ...]
     ["scrapers", [host, agent, creation], ...]
     ["end"]                                                               the last one
@@ -64,7 +64,7 @@ def _as_text(numbers: Numbers) -> list[float | str]:
 
 
 def read(parts: Iterable[bytes]) -> State:
-    """The state of a snapshot. Raises JournalError (``corrupt``) where a part is missing or is not what it should be."""
+    """The state of a snapshot. Raises JournalError (``corrupt``) where a part is missing or not what it should be."""
     values = [unpack(part) for part in parts]
     try:
         kinds = [value[0] for value in values]

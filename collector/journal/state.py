@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from collector.ingest.streams import Streams, StreamMark
+from collector.ingest.streams import StreamMark, Streams
 from collector.page.rows import Scraper, Scrapers
 from collector.table.table import Table, TableState
 

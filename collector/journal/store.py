@@ -9,7 +9,6 @@ Rules:
 
 import contextlib
 import errno
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -73,7 +72,9 @@ def _identify(database: sqlite3.Connection) -> None:
     (application,) = database.execute("PRAGMA application_id").fetchone()
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if (application, version) != (APPLICATION_ID, VERSION):
-        raise JournalError("foreign", f"application id {application:#x}, version {version}; this program knows {VERSION}")
+        raise JournalError(
+            "foreign", f"application id {application:#x}, version {version}; this program knows {VERSION}"
+        )
 
 
 def create(path: Path, parts: Iterable[bytes]) -> None:
@@ -135,7 +136,7 @@ class Store:
     def check(self) -> None:
         """Raises JournalError (``removed``) if the file at the path is no longer this one: SQLite would not notice."""
         with failures():
-            there = os.stat(self.path).st_ino
+            there = self.path.stat().st_ino
         if there != self._inode:
             raise JournalError("removed", f"{self.path} was replaced")
 

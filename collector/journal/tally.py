@@ -10,10 +10,12 @@ COMMIT_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 
 @dataclass(slots=True)
 class Tally:
-    """What the page says of the journal. ``reason`` says why it is not up; ``commits`` counts by COMMIT_BOUNDS."""
+    """What the page says of the journal. ``reason`` says why it is not up; ``commits`` counts by COMMIT_BOUNDS;
+    ``pending`` records have been given and are not safe yet."""
 
     up: bool = False
     reason: JournalReason | None = None
+    pending: int = 0
     errors: Counter[JournalReason] = field(default_factory=Counter)
     snapshots: int = 0
     snapshot_bytes: int = 0

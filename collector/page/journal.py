@@ -34,6 +34,7 @@ def families(tally: Tally) -> list[MetricFamily]:
             "resty_metrics_journal_snapshot_bytes", "gauge", "Size of the journal's snapshot.", tally.snapshot_bytes
         ),
         _family("resty_metrics_journal_log_bytes", "gauge", "Log records since the snapshot.", tally.log_bytes),
+        _family("resty_metrics_journal_pending_records", "gauge", "Records that are not written yet.", tally.pending),
         _commits(tally),
     ]
 

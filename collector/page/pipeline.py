@@ -120,7 +120,7 @@ def _socket(state: Socket) -> list[MetricFamily]:
         _family(
             "resty_metrics_socket_up",
             "gauge",
-            "1 if the file at the socket's path is the collector's own, with its mode and owner, and leads to it; else 0.",
+            "1 if the file at the socket's path is the collector's, with its mode and owner, and leads to it; else 0.",
             {None: int(state.up)},
         ),
         _family(

@@ -88,11 +88,6 @@ class Pages:
             self._fetching = asyncio.create_task(gather(self._parts.fetchers, timeout))
         return asyncio.shield(self._fetching)
 
-    @property
-    def _keeps(self) -> bool:
-        """Whether there is, or should be, a journal."""
-        return self._parts.journal.used or self._parts.journal.settled
-
     def _shown_before(self, scraper: Scraper, now: float) -> int:
         """Where this page's new rows begin. That it was shown is noted once that is safe."""
         scrapers, creation = self._parts.scrapers, self._parts.intake.table.next_creation
@@ -123,7 +118,7 @@ class Pages:
             report.lua(bool(beats)),
             *report.families(scrapes, parts.fetchers),
             *pipeline.families(parts.intake, self._socket(), now),
-            *([] if not self._keeps else journal.families(parts.journal.tally)),
+            *(journal.families(parts.journal.tally) if parts.journal.wanted else []),
             *self._process.families(),
         ]
         scraped = [family for scrape in scrapes for family in scrape.families]

@@ -1,5 +1,6 @@
 """What a worker is to the collector: a stream of datagrams, and answers on a socketpair."""
 
+import contextlib
 import os
 import socket
 from collections.abc import Mapping
@@ -40,6 +41,9 @@ class Worker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
         for one in (self._socket, self._answers, self._passed):
             one.close()
 
@@ -53,6 +57,11 @@ class Worker:
 
     def send(self, datagram: bytes, descriptors: int = 1) -> None:
         socket.send_fds(self._socket, [datagram], [self._passed.fileno()] * descriptors)
+
+    def send_if_there_is_room(self, datagram: bytes) -> None:
+        """Without a descriptor for answers."""
+        with contextlib.suppress(BlockingIOError):
+            self._socket.send(datagram, socket.MSG_DONTWAIT)
 
     def answer(self) -> tuple[Verdict, Reason, int]:
         """The next answer: verdict, reason and the number that is committed."""
