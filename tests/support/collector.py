@@ -28,6 +28,16 @@ def samples_of(page: str) -> Samples:
     }
 
 
+def counts_of(samples: Samples) -> Counts:
+    """Requests by (server, method, status)."""
+    counts: Counts = Counter()
+    for (name, labels), value in samples.items():
+        if name == "nginx_http_responses_total":
+            by = dict(labels)
+            counts[by["server"], by["method"], by["status"]] += int(value)
+    return counts
+
+
 class Collector:
     """``resty-metrics serve`` on a socket and a free port. A new ``start`` keeps both."""
 
@@ -114,9 +124,4 @@ class Collector:
 
     def request_counts(self) -> Counts:
         """Requests by (server, method, status), from the page."""
-        counts: Counts = Counter()
-        for (name, labels), value in self.samples().items():
-            if name == "nginx_http_responses_total":
-                by = dict(labels)
-                counts[by["server"], by["method"], by["status"]] += int(value)
-        return counts
+        return counts_of(self.samples())

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import tempfile
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
@@ -20,7 +21,7 @@ INSTALLED_SOCKET = "/run/resty-metrics/collector.sock"
 INSTALLED_STUB_STATUS = "127.0.0.1:19146"
 SEPARATOR = "\t"
 TRUTH = SEPARATOR.join(
-    ["$server_name", "$request_method", "$status", "$request_length", "$bytes_sent", "$request_time", "$msec"]
+    ["$server_name", "$request_method", "$status", "$request_length", "$bytes_sent", "$request_time", "$msec", "$pid"]
 )
 KNOWN_METHODS = frozenset(
     "GET HEAD POST PUT DELETE PATCH OPTIONS CONNECT TRACE MKCOL COPY MOVE PROPFIND PROPPATCH LOCK UNLOCK".split()  # noqa: SIM905
@@ -178,10 +179,19 @@ class Nginx:
 
     def access_counts(self) -> Counts:
         """Requests by (server, method, status), as the page labels them."""
-        return Counter((server or "_", _method(method), status) for server, method, status, *_ in self.access_lines())
+        return Counter(
+            (server or "_", method_label(method), status) for server, method, status, *_ in self.access_lines()
+        )
 
 
-def _method(method: str) -> str:
+def count_lines(lines: Iterable[list[str]]) -> Counts:
+    """Lines of an access_log by (server, method, status)."""
+    labels = (line[:3] for line in lines)
+    return Counter((server or "_", method_label(method), status) for server, method, status in labels)
+
+
+def method_label(method: str) -> str:
+    """A method of the log as the page labels it."""
     if method in ("", "-"):
         return "_"
     return method if method in KNOWN_METHODS else "other"
