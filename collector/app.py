@@ -12,6 +12,7 @@ import resource
 import signal
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,6 @@ from collector.ingest.credentials import allowed_uids
 from collector.ingest.guard import Guard
 from collector.ingest.intake import Intake
 from collector.ingest.listener import Listener
-from collector.journal.errors import JournalError
 from collector.journal.files import Directory
 from collector.journal.journal import Journal
 from collector.journal.state import Capture, capture
@@ -161,15 +161,18 @@ class Collector:
 
     def _check_journal(self) -> None:
         directory = self.settings.state_dir
-        if directory is None or self.journal.used:
-            self.journal.check()
+        if directory is None:
             return
-        try:  # it could not be locked at the start: perhaps by now
-            self.kept.state_lock, error = lock_state(directory)
-        except LockedError:
-            error = JournalError("locked", f"another collector uses {directory}")
-        if error is None:
+        if not self._holds_directory():  # not at the start, or it was made anew: perhaps now
+            with suppress(LockedError):
+                self.kept.state_lock = lock_state(directory)[0] or self.kept.state_lock
+        if self.journal.used:
+            self.journal.check()
+        elif self._holds_directory():
             self._use_journal(directory)
+
+    def _holds_directory(self) -> bool:
+        return self.kept.state_lock is not None and self.kept.state_lock.held()
 
     def _use_journal(self, directory: Path) -> None:
         loop = asyncio.get_running_loop()
@@ -177,7 +180,7 @@ class Collector:
         def report(done: Report) -> None:
             loop.call_soon_threadsafe(self.journal.on_report, done)
 
-        self.journal.use(Writer(Directory(directory), report))
+        self.journal.use(Writer(Directory(directory), self._holds_directory, report))
 
     def _capture(self) -> Capture:
         return capture(self.kept.state, self.clock())

@@ -53,6 +53,14 @@ def _state_dir(text: str) -> object:
     return path
 
 
+def _told_apart(_: click.Context, parameter: click.Parameter, sources: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Two sources of one kind and name would be the same series twice on the page."""
+    if len({source.name for source in sources}) < len(sources):
+        flag = parameter.opts[0]
+        raise click.BadParameter(f"several sources need names of their own, as in {flag}=a=URL {flag}=b=URL")
+    return sources
+
+
 def option(flag: str, **attributes: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """An option with the environment variable that belongs to it."""
     variable = _PREFIX + flag.removeprefix("--").replace(".", "_").replace("-", "_").upper()
@@ -93,12 +101,14 @@ def main(context: click.Context) -> None:
     "--source.stub-status",
     type=Checked("[name=]url", _source("stub_status")),
     multiple=True,
+    callback=_told_apart,
     help="stub_status to fetch at each scrape: http, https or unix:/path.sock:/uri. Repeatable.",
 )
 @option(
     "--source.vts",
     type=Checked("[name=]url", _source("vts")),
     multiple=True,
+    callback=_told_apart,
     help="JSON of the vts module to fetch at each scrape. Repeatable.",
 )
 @option(

@@ -141,13 +141,16 @@ class Streams:
         ]
 
     def restore(self, mark: StreamMark) -> None:
-        """A stream as it was; what was known of it before is replaced."""
-        self._streams[mark.name] = Stream(mark.committed, mark.committed, mark.birth_ms, mark.seen, mark.ended)
+        """A stream as it was; its birth stays what it was said to be first."""
+        known = self._streams.get(mark.name)
+        birth_ms = mark.birth_ms if known is None else known.birth_ms
+        self._streams[mark.name] = Stream(mark.committed, mark.committed, birth_ms, mark.seen, mark.ended)
 
     def end(self, name: bytes, now: float) -> None:
         """A stream said bye at ``now``, in an earlier life of the collector."""
-        if name in self._streams:
-            self._streams[name].ended = now
+        stream = self._streams.get(name)
+        if stream is not None:
+            stream.seen = stream.ended = now
 
     def heartbeats(self, now: float) -> list[LiveHeartbeat]:
         """What is known of the workers now."""

@@ -45,10 +45,6 @@ class Directory:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def make(self) -> None:
-        with failures():
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-
     def current(self) -> Name | None:
         """The file that is current; None if there is none."""
         try:

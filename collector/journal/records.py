@@ -66,12 +66,11 @@ def of_scrape(scraper: Scraper, creation: int) -> bytes:
 
 def replay(state: State, record: bytes) -> None:
     """Apply a record to the state it was written for. Raises JournalError (``corrupt``)."""
-    for entry in unpack(record):
-        try:
-            kind, *fields = entry
+    try:
+        for kind, *fields in unpack(record):
             _APPLY[kind](state, *fields)
-        except (WireError, ValueError, TypeError, KeyError) as error:
-            raise JournalError("corrupt", f"an entry cannot be applied: {error}") from None
+    except (WireError, ValueError, TypeError, KeyError) as error:
+        raise JournalError("corrupt", f"an entry cannot be applied: {error}") from None
 
 
 def _apply_batch(state: State, stream: bytes, birth_ms: int, sequence: int, now: float, body: bytes) -> None:

@@ -92,6 +92,8 @@ def create(path: Path, parts: Iterable[bytes]) -> None:
 
 def read(path: Path) -> Content:
     """What a file holds, in one transaction. Raises JournalError."""
+    with failures():
+        path.stat()  # SQLite says of a file that is missing what it says of one that may not be read
     with failures(), closing(_connect(path, "rw")) as database:
         _identify(database)
         database.execute("BEGIN")

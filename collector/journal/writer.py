@@ -5,6 +5,7 @@ Rules:
 - After a failure the journal is first made invalid, then every job is reported as not written, until a snapshot of
   the whole state could be written again.
 - A job is always reported, once, through ``report``, which is called on this thread.
+- A directory whose lock is not ours any more (it was made anew, another collector began there) is not touched.
 """
 
 import contextlib
@@ -71,11 +72,12 @@ class Report:
 
 
 class Writer(threading.Thread):
-    """Writes to a directory that is ours alone. ``report`` gets every Report."""
+    """Writes to a directory as long as it ``is_ours``. ``report`` gets every Report."""
 
-    def __init__(self, directory: Directory, report: Callable[[Report], None]) -> None:
+    def __init__(self, directory: Directory, is_ours: Callable[[], bool], report: Callable[[Report], None]) -> None:
         super().__init__(name="journal", daemon=True)
         self._directory = directory
+        self._is_ours = is_ours
         self._report = report
         self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._store: Store | None = None
@@ -138,7 +140,7 @@ class Writer(threading.Thread):
 
     def _replace(self, capture: Capture) -> None:
         """The new file complete, on the disk and closed; then it is current; then the old one goes."""
-        self._directory.make()
+        self._require_ours()
         name = self._directory.next()
         store.create(self._directory.file(name), snapshot.write(capture))
         self._directory.name_current(name)
@@ -148,10 +150,11 @@ class Writer(threading.Thread):
 
     def _check(self) -> bool:
         if self._store is not None:
+            self._require_ours()
             self._store.check()
             return False
         try:
-            self._directory.make()
+            self._require_ours()
             self._directory.invalidate()
             store.create(self._directory.file(self._directory.next()), [b""])
             self._directory.remove_others(None)
@@ -166,6 +169,8 @@ class Writer(threading.Thread):
         """
         self._close()
         name, self._name = self._name, None
+        if not self._is_ours():
+            return None if name is None else name.identity
         try:
             if name is None:
                 name = self._directory.current()
@@ -175,6 +180,10 @@ class Writer(threading.Thread):
         with contextlib.suppress(JournalError):  # room on a full disk
             self._directory.remove_others(None)
         return None
+
+    def _require_ours(self) -> None:
+        if not self._is_ours():
+            raise JournalError("locked", f"the lock in {self._directory.path} is not ours any more")
 
     def _close(self) -> None:
         if self._store is not None:

@@ -1,7 +1,8 @@
 """A scrape: fetch the sources, put the page together, once for all who ask at the same time.
 
 Rules:
-- Scrapes that overlap share the sources' answers, and the page where they may see the same.
+- Scrapes that overlap share the sources' answers, and the page where they may see the same; but none waits for a fetch
+  that was given more time than it has itself.
 - A client that goes away does not take the page from the others: it waits on a shielded task.
 """
 
@@ -60,17 +61,17 @@ class Pages:
         self._parts = parts
         self._clock = clock
         self._process = ProcessMetrics()
-        self._under_way: dict[object, asyncio.Task[bytes]] = {}
+        self._under_way: dict[Request, asyncio.Task[bytes]] = {}
         self._fetching: asyncio.Task[list[Scrape]] | None = None
+        self._fetch_ends = 0.0
 
     async def page(self, request: Request) -> bytes:
         """The bytes of a page as the client asked for it."""
-        key = (request.scraper, request.openmetrics, request.compressed)
-        task = self._under_way.get(key)
+        task = self._under_way.get(request)
         if task is None:
             task = asyncio.create_task(self._make(request))
-            self._under_way[key] = task
-            task.add_done_callback(lambda _: self._under_way.pop(key, None))
+            self._under_way[request] = task
+            task.add_done_callback(lambda _: self._under_way.pop(request, None))
         return await asyncio.shield(task)
 
     async def _make(self, request: Request) -> bytes:
@@ -84,7 +85,9 @@ class Pages:
         return pack() if len(body) < _OFF_LOOP_BYTES else await asyncio.to_thread(pack)
 
     def _fetch(self, timeout: float) -> Awaitable[list[Scrape]]:
-        if self._fetching is None or self._fetching.done():
+        ends = self._clock() + timeout
+        if self._fetching is None or self._fetching.done() or self._fetch_ends > ends:
+            self._fetch_ends = ends
             self._fetching = asyncio.create_task(gather(self._parts.fetchers, timeout))
         return asyncio.shield(self._fetching)
 

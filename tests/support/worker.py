@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -67,6 +68,9 @@ class Worker:
         """The next answer: verdict, reason and the number that is committed."""
         answer = self._receive()
         return Verdict(answer[5]), Reason(answer[6]), int.from_bytes(answer[32:40], "big")
+
+    def has_answer(self) -> bool:
+        return bool(select.select([self._answers], [], [], 0)[0])
 
     def probe(self) -> None:
         """Return when everything that was sent before has been read. A drop goes before the answer to a probe."""

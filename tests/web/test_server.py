@@ -61,6 +61,9 @@ ACCEPTS = [
     (PROMETHEUS_3, OPENMETRICS),
     ("application/json", PLAIN),
     (";;,,q=", PLAIN),
+    ("text/plain;version=x", PLAIN),
+    ("application/openmetrics-text;version=1.a", PLAIN),
+    (f"application/openmetrics-text;version={'1' * 5000}", PLAIN),
 ]
 
 
@@ -259,6 +262,22 @@ def test_scrapes_that_overlap_ask_a_source_once_and_outlive_each_other(tmp_path:
             other.close()
         assert not source.asked_again(connection)
         connection.close()
+    source.close()
+
+
+def test_a_scrape_does_not_wait_for_another_that_has_more_time(tmp_path: Path) -> None:
+    """A person looks while a source hangs, and Prometheus, with a second in all, comes meanwhile."""
+    source = Source()
+    with Collector(tmp_path / "collector.sock", source.flag) as collector:
+        (patient,) = connections(collector, 1)
+        first = source.asked()
+        page = ask(collector, "/metrics", X_Prometheus_Scrape_Timeout_Seconds="1")[2].decode()
+        (took,) = [line.split()[1] for line in page.splitlines() if line.startswith("resty_metrics_source_duration_s")]
+        assert float(took) < 2
+        source.answer(first)
+        assert b"\nnginx_http_requests_total 9\n" in patient.getresponse().read()
+        patient.close()
+        first.close()
     source.close()
 
 
