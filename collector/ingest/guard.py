@@ -71,12 +71,12 @@ class Guard:
         return self._lock
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Until cancelled, or one of its parts fails: that is a bug, and raised."""
         changed = asyncio.Event()
         with Inotify() as inotify:
-            watching = asyncio.create_task(_wake(inotify, changed))
-            probing = asyncio.create_task(self._probe())
-            try:
+            async with asyncio.TaskGroup() as parts:
+                parts.create_task(_wake(inotify, changed))
+                parts.create_task(self._probe())
                 while True:
                     self._watch_directory(inotify)
                     self.check()
@@ -84,9 +84,6 @@ class Guard:
                         await asyncio.wait_for(changed.wait(), CHECK_SECONDS)
                     changed.clear()
                     await asyncio.sleep(CALM_SECONDS)
-            finally:
-                watching.cancel()
-                probing.cancel()
 
     def check(self) -> None:
         """Look once, and put right what can be."""
