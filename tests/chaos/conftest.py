@@ -5,10 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.collector import Collector
-from support.nginx import Nginx
-from support.stage import RESULTS, Stage, play, site
-from support.wait import free_port
+from support.stage import RESULTS, Stage, opened
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -38,13 +35,6 @@ def long(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture
 def stage(request: pytest.FixtureRequest, shared: Path, long: bool) -> Iterator[Stage]:
-    """The usual stage: one host, everything in one directory that may be removed and made again."""
-    run = shared / "run"
-    run.mkdir(mode=0o755)
-    port = free_port()
-    with (
-        Collector(run / "collector.sock", f"--state.dir={shared}/state") as collector,
-        Nginx(collector.socket_path, site(port)) as nginx,
-        play(Stage(request.node.name, shared, collector, nginx, port, long)) as stage,
-    ):
+    """The usual stage: one host, the socket in a directory that may be removed and made again."""
+    with opened(request.node.name, shared, long) as stage:
         yield stage

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -57,7 +57,13 @@ class Nginx:
     """
 
     def __init__(
-        self, socket_path: Path, http: str, workers: int = 2, main: str = "", include: str = "resty-metrics.conf"
+        self,
+        socket_path: Path,
+        http: str,
+        workers: int = 2,
+        main: str = "",
+        include: str = "resty-metrics.conf",
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.prefix = shared_directory()
         self.stub_status = f"127.0.0.1:{free_port()}"
@@ -69,6 +75,7 @@ class Nginx:
         self._workers = workers
         self._main = main
         self._include = include
+        self._environment = {**os.environ, **(environment or {})}
         self.configure(http)
 
     def __enter__(self) -> "Nginx":
@@ -98,7 +105,7 @@ class Nginx:
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         words = [NGINX, "-p", str(self.prefix), "-e", str(self.error_log), "-c", str(self.conf), *arguments]
-        return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False, env=self._environment)
 
     def start(self) -> None:
         started = self.command()

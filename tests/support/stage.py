@@ -5,7 +5,7 @@ A scenario is short: it inflicts a fault while ``stage.load()`` runs, takes the 
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ from support.nginx import Counts, Nginx
 from support.reach import answers
 from support.sampler import Sampler
 from support.truth import Truth
-from support.wait import wait_until
+from support.wait import free_port, wait_until
 
 CONNECTIONS, DELAY_MS = 96, 10  # wrk asks for about 9,000 requests/s
 RATE = 5_000  # requests/s that the long form must have reached on average
@@ -80,21 +80,28 @@ RESULTS: list[Result] = []
 
 
 class Stage:
-    """One nginx of two workers, one collector, one sampler. ``long``: the full counts of a scenario."""
+    """One nginx of two workers, one collector, one sampler. ``long``: the full counts of a scenario;
+    ``path``: where we see the socket."""
 
-    def __init__(self, name: str, directory: Path, collector: Collector, nginx: Nginx, port: int, long: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        directory: Path,
+        collector: Collector,
+        nginx: Nginx,
+        port: int,
+        long: bool,
+        path: Path | None = None,
+    ) -> None:
         self.directory, self.collector, self.nginx, self.long = directory, collector, nginx, long
         self.port = port
+        self.path = path or collector.socket_path
         self.truth = Truth(nginx.access_log)
         self.sampler = Sampler(collector, self.truth)
         self.result = Result(name)
         self.load_under: tuple[str, ...] = ()
         self._script = directory / "load.lua"
         self._script.write_text(SCRIPT.format(delay=DELAY_MS))
-
-    @property
-    def path(self) -> Path:
-        return self.collector.socket_path
 
     def times(self, bounded: int, full: int) -> int:
         """How often: fewer in the bounded form."""
@@ -219,6 +226,18 @@ def play(stage: Stage) -> Iterator[Stage]:
         stage.sampler.stop()
 
 
-def site(port: int, lifecycle: bool = True) -> str:
-    line = "include {share}/nginx.conf.d/lifecycle.conf;" if lifecycle else ""
-    return SITE.format(port=port, lifecycle=line)
+@contextmanager
+def opened(name: str, directory: Path, long: bool, environment: Mapping[str, str] | None = None) -> Iterator[Stage]:
+    """A stage on this host: the socket in ``directory``/run, the journal in ``directory``/state."""
+    run, port = directory / "run", free_port()
+    run.mkdir(mode=0o755)
+    with (
+        Collector(run / "collector.sock", f"--state.dir={directory}/state", environment=environment) as collector,
+        Nginx(collector.socket_path, site(port), environment=environment) as nginx,
+        play(Stage(name, directory, collector, nginx, port, long)) as stage,
+    ):
+        yield stage
+
+
+def site(port: int) -> str:
+    return SITE.format(port=port, lifecycle="include {share}/nginx.conf.d/lifecycle.conf;")
