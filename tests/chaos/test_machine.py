@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from support import disks
 from support.collector import Collector
-from support.stage import HEALS_SECONDS, SLOW_HEALS_SECONDS, Stage, opened
+from support.stage import HEALS_SECONDS, OVERDUE_SECONDS, SLOW_HEALS_SECONDS, Stage, opened
 from support.wait import wait_until
 
 STALL_SECONDS = 2.0
@@ -37,6 +37,7 @@ def degrades(stage: Stage, reason: str) -> None:
     stage.handles(stage.times(10_000, 100_000))
     stage.flows(0)
     stage.heals()
+    assert stage.sampler.saw("resty_metrics_journal_up", 0)
 
 
 def is_written_again(stage: Stage) -> None:
@@ -112,6 +113,20 @@ def test_writes_stall(stage: Stage) -> None:
     stage.conserved()
     stage.result.waits.append(("slowest scrape", stage.sampler.slowest))
     assert stage.sampler.slowest < STALL_SECONDS
+
+
+def test_nginx_ends_while_writes_stall(stage: Stage) -> None:
+    """What its workers sent is taken in, though nobody can tell them so in time."""
+    with stage.load():
+        for end in [stage.nginx.terminate, stage.nginx.quit] * stage.times(1, 5):
+            stage.flows(HEALS_SECONDS)
+            with stalled(stage.directory / "state"):
+                stage.handles(5000)
+                end()
+                stage.nginx.start()
+                time.sleep(STALL_SECONDS)
+            stage.flows(OVERDUE_SECONDS)
+    stage.conserved()
 
 
 @contextlib.contextmanager
