@@ -28,7 +28,7 @@ from collector.journal.journal import Journal
 from collector.journal.state import Capture, capture
 from collector.journal.writer import Report, Writer
 from collector.kept import Kept, lock_state, read_state, running_time
-from collector.lock import LockedError, acquire
+from collector.lock import Lock, LockedError, acquire
 from collector.log import LOGGER, say
 from collector.page import workers
 from collector.page.coverage import Coverage, Sample
@@ -165,11 +165,19 @@ class Collector:
             return
         if not self._holds_directory():  # not at the start, or it was made anew: perhaps now
             with suppress(LockedError):
-                self.kept.state_lock = lock_state(directory)[0] or self.kept.state_lock
+                self._take_lock(lock_state(directory)[0])
         if self.journal.used:
             self.journal.check()
         elif self._holds_directory():
             self._use_journal(directory)
+
+    def _take_lock(self, lock: Lock | None) -> None:
+        """The lock of the directory as it is now. The one before would keep a disk that was replaced from going."""
+        if lock is None:
+            return
+        if self.kept.state_lock is not None:
+            self.kept.state_lock.release()
+        self.kept.state_lock = lock
 
     def _holds_directory(self) -> bool:
         return self.kept.state_lock is not None and self.kept.state_lock.held()

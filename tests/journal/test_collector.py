@@ -195,6 +195,8 @@ def test_a_disk_that_fails_and_is_replaced(shared: Path, disk: Disk) -> None:
         sent = until_degraded(collector, worker, "ro_total", "read_only")
         disk.replace()
         wait_until(lambda: healthy(collector), timeout=HEALS_WITHIN, message="the journal")
+        opened = [str(link.readlink()) for link in Path(f"/proc/{collector.pid}/fd").iterdir()]
+        assert [path for path in opened if path.endswith("/lock")] == [f"{disk.path}/state/lock"]
         collector.kill()
         collector.start()
         assert collector.value("ro_total") == sent + 1
