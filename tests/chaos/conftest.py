@@ -8,8 +8,10 @@ import pytest
 from support.stage import RESULTS, Stage, opened
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
+    if not config.getoption("--long"):
+        items[:] = [item for item in items if item.get_closest_marker("long") is None]
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.slow)

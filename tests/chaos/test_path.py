@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support import impostors
 from support.stage import OVERDUE_SECONDS, Stage
 
 
@@ -32,21 +33,14 @@ def with_another_directory(path: Path) -> None:
 
 
 def by_a_stream_socket(path: Path) -> None:
-    path.unlink()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
-        other.bind(str(path))
+        other.bind(str(path.with_name("other")))
+    path.with_name("other").rename(path)  # who unlinks first may find the collector faster
 
 
 def by_a_regular_file(path: Path) -> None:
-    path.unlink()
-    path.write_text("no socket")
-
-
-def by_a_program_that_exits(path: Path) -> None:
-    """The incident."""
-    path.unlink()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
-        other.bind(str(path))
+    path.with_name("other").write_text("no socket")
+    path.with_name("other").rename(path)
 
 
 FAULTS = [
@@ -57,7 +51,7 @@ FAULTS = [
     (with_another_directory, "missing"),
     (by_a_stream_socket, "replaced"),
     (by_a_regular_file, "replaced"),
-    (by_a_program_that_exits, "replaced"),
+    (impostors.exits, "replaced"),
 ]
 
 

@@ -10,17 +10,22 @@ _TAKE = """
 import os, socket, sys, time
 path = sys.argv[1]
 def take():
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass
-    other = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    try:
-        other.bind(path)
-    except OSError:
-        return None
-    os.chmod(path, 0o666)
-    return other
+    while True:  # the collector may be the faster one
+        other = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
+        try:
+            other.bind(path)
+        except OSError:
+            other.close()
+            continue
+        try:
+            os.chmod(path, 0o666)
+        except FileNotFoundError:
+            pass
+        return other
 """
 _SWALLOW = """
 other = take()
@@ -33,8 +38,7 @@ print(flush=True)
 while True:
     other = take()
     time.sleep(1)
-    if other is not None:
-        other.close()
+    other.close()
 """
 
 
