@@ -95,7 +95,7 @@ def main(context: click.Context) -> None:
     "--state.dir",
     type=Checked("path", _state_dir),
     default=settings.DEFAULT_STATE_DIR,
-    help="Directory of the journal, from which counters go on after a restart. Empty: none, they begin at 0.",
+    help="Directory of the journal, from which counters go on after a restart; none: they begin at 0.",
 )
 @option(
     "--source.stub-status",
