@@ -1,6 +1,7 @@
 """A worker's end, where the requests that ngx_lua remembers are long gone."""
 
 import http.client
+import signal
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,21 @@ def test_nothing_is_logged_through_a_request_that_is_gone(
         else:
             nginx.terminate()
         assert "exited on signal" not in nginx.log()
+
+
+def test_no_stream_stays_open_after_its_worker(socket_path: Path) -> None:
+    """Also where the collector's queue was full when the worker said bye, or its heir did."""
+    port = free_port()
+    with Collector(socket_path) as collector, Nginx(socket_path, SITE.format(port=port), workers=8) as nginx:
+        get(port, 100)
+        wait_until(lambda: collector.request_counts() == nginx.access_counts(), message="page == access_log")
+        collector.signal(signal.SIGSTOP)
+        for _ in range(2):
+            get(port, 100)
+            nginx.reload()
+            wait_until(lambda: len(nginx.worker_pids()) == 8, message="the end of the old workers")
+        get(port, 100)
+        collector.signal(signal.SIGCONT)
+        wait_until(lambda: collector.request_counts() == nginx.access_counts(), message="page == access_log")
+        streams = "resty_metrics_streams"
+        wait_until(lambda: (collector.value(streams, state="open") or 99) <= 8, 30, "the end of the old streams")

@@ -137,9 +137,10 @@ function _M.heard(self, answer)
         say(self, "ok")
     elseif answer.verdict == "hold" then
         say(self, answer.reason, "it holds our batches, reason " .. answer.reason)
-    else
+    elseif self.said_drop ~= answer.reason then
+        self.said_drop = answer.reason
         log(ERR, "resty-metrics: the collector dropped a batch as ", answer.reason, ": its rows are lost; ",
-            "do the versions of the Lua module and the collector agree?")
+            "do the versions of the Lua module and the collector agree? This is said once")
     end
 end
 
