@@ -11,6 +11,7 @@ COLLECTOR = ROOT / "collector"
 SHELL = {
     "__main__.py", "app.py", "cli.py", "log.py",
     "ingest/credentials.py", "ingest/listener.py", "ingest/lock.py",
+    "kernel/attribution.py", "kernel/processes.py", "kernel/sock_diag.py",
     "page/process.py",
     "sources/fetch.py", "sources/report.py",
     "web/scrape.py", "web/server.py",

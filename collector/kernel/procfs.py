@@ -1,0 +1,142 @@
+"""What stands in the files of /proc, as text and bytes. Pure; who reads them is elsewhere.
+
+Rules:
+- The bytes are partly what a stranger chose (its name, its arguments, the name of its socket): a line that does not fit
+  is left out, nothing raises but ProcfsError.
+- Of arguments only the beginning is kept: they may hold secrets, and what we report ends up in logs.
+
+Source: ``Documentation/filesystems/proc.rst`` and ``net/unix/af_unix.c`` (``unix_seq_show``) of Linux.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+MAX_ARGUMENTS = 8
+MAX_ARGUMENT_CHARACTERS = 64
+CUT = "…"
+
+_CONTAINER = re.compile(r"(?:^|[/:-])([0-9a-f]{64})(?:\.scope)?(?:/|$)")
+_NAMED_CONTAINER = re.compile(r"/(?:lxc(?:\.payload)?[./]|machine\.slice/systemd-nspawn@)([^/]+?)(?:\.service)?(?:/|$)")
+_NAMESPACE = re.compile(r"[a-z_]+:\[(\d+)\]")
+_SOCKET = re.compile(r"socket:\[(\d+)\]")
+_INTERPRETER = re.compile(r"(?:python|pypy)[\d.]*|(?:ba|da|z)?sh")
+_MODULE_OPTION = re.compile(r"-[A-Za-z]*?m(.*)")
+_OPTIONS_WITH_VALUE = ("-W", "-X")
+_DELETED = " (deleted)"
+
+
+class ProcfsError(Exception):
+    """A file of /proc that is not as it should be: the process went away while it was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """Of ``/proc/PID/stat``: the kernel's name for the process, and its parent, 0 where none is visible."""
+
+    name: str
+    parent: int
+
+
+@dataclass(frozen=True, slots=True)
+class NamedSocket:
+    """Of ``/proc/PID/net/unix``: a socket's inode, and its name at bind."""
+
+    inode: int
+    name: str
+
+
+def text(data: bytes) -> str:
+    """Bytes of the kernel as a string that keeps them."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def parse_stat(data: bytes) -> Stat:
+    """Raises ProcfsError. The name may hold parentheses itself."""
+    head, closing, tail = data.rpartition(b")")
+    fields = tail.split()
+    if not closing or len(fields) < 2 or not fields[1].isdigit():
+        raise ProcfsError("stat")
+    return Stat(text(head.partition(b"(")[2]), int(fields[1]))
+
+
+def parse_uid(status: bytes) -> int:
+    """The effective user, of ``/proc/PID/status``. Raises ProcfsError."""
+    found = re.search(rb"^Uid:\t\d+\t(\d+)", status, re.MULTILINE)
+    if found is None:
+        raise ProcfsError("status")
+    return int(found[1])
+
+
+def parse_arguments(data: bytes) -> tuple[str, ...]:
+    """All of ``/proc/PID/cmdline``; empty for a kernel thread and a process that has ended."""
+    return tuple(text(one) for one in data.removesuffix(b"\0").split(b"\0")) if data else ()
+
+
+def shortened(arguments: tuple[str, ...]) -> tuple[str, ...]:
+    """What may be reported: MAX_ARGUMENTS of them, MAX_ARGUMENT_CHARACTERS of each; a cut is marked."""
+    kept = tuple(
+        one if len(one) <= MAX_ARGUMENT_CHARACTERS else one[:MAX_ARGUMENT_CHARACTERS] + CUT
+        for one in arguments[:MAX_ARGUMENTS]
+    )
+    return kept if len(arguments) <= MAX_ARGUMENTS else (*kept, CUT)
+
+
+def parse_cgroup(data: bytes) -> str | None:
+    """The path in the unified hierarchy, else in the first of the old ones; None if there is none."""
+    lines = [line.split(":", 2) for line in text(data).splitlines()]
+    paths = {fields[0]: fields[2] for fields in lines if len(fields) == 3}
+    return paths.get("0") or next((path for path in paths.values() if path != "/"), None)
+
+
+def container_of(cgroup: str) -> str | None:
+    """The container in a cgroup's path: 12 digits of an id as Docker, Podman and Kubernetes have it, or LXC's name."""
+    if found := _CONTAINER.findall(cgroup):
+        return str(found[-1][:12])
+    named = _NAMED_CONTAINER.search(cgroup)
+    return named[1] if named else None
+
+
+def parse_namespace(link: str) -> int | None:
+    """The inode in ``net:[4026531840]``."""
+    found = _NAMESPACE.fullmatch(link)
+    return int(found[1]) if found else None
+
+
+def parse_socket(link: str) -> int | None:
+    """The inode in ``socket:[12345]``; None for any other descriptor."""
+    found = _SOCKET.fullmatch(link)
+    return int(found[1]) if found else None
+
+
+def parse_unix(lines: Iterable[bytes]) -> Iterator[NamedSocket]:
+    """The sockets with a path in ``/proc/PID/net/unix``. A name with a line break yields what its lines look like."""
+    for line in lines:
+        fields = line.rstrip(b"\n").split(maxsplit=7)
+        if len(fields) == 8 and fields[6].isdigit() and not fields[7].startswith(b"@"):
+            yield NamedSocket(int(fields[6]), text(fields[7]))
+
+
+def runs(program: str, module: str, exe: str | None, arguments: tuple[str, ...]) -> bool:
+    """Whether a command line runs ``program``, by itself or through an interpreter, or ``python -m module``."""
+    first = _base(arguments[0]) if arguments else ""
+    if program in (first, _base((exe or "").removesuffix(_DELETED))):
+        return True
+    return bool(_INTERPRETER.fullmatch(first)) and _interprets(program, module, arguments[1:])
+
+
+def _interprets(program: str, module: str, words: tuple[str, ...]) -> bool:
+    """The same for the words after an interpreter's name: its options, then what it runs."""
+    left = iter(words)
+    for word in left:
+        if word in _OPTIONS_WITH_VALUE:
+            next(left, None)
+        elif option := _MODULE_OPTION.fullmatch(word):
+            return (option[1] or next(left, "")) == module
+        elif not word.startswith("-"):
+            return _base(word) == program
+    return False
+
+
+def _base(path: str) -> str:
+    return path.rpartition("/")[2]
