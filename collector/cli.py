@@ -115,5 +115,46 @@ def serve(**options: Any) -> None:
     sys.exit(run(Settings(**options)))
 
 
+def _of_serve(flag: str) -> click.Parameter:
+    """The same option as ``serve`` has, for a command that means the same by it."""
+    return next(option for option in serve.params if flag in option.opts)
+
+
+@main.command(
+    params=[
+        _of_serve("--socket.path"),
+        _of_serve("--socket.allow-uid"),
+        _of_serve("--state.dir"),
+        _of_serve("--source.stub-status"),
+        _of_serve("--source.vts"),
+        _of_serve("--web.listen-address"),
+        _of_serve("--web.telemetry-path"),
+    ]
+)
+@option(
+    "--nginx.command",
+    type=Checked("command", settings.read_command),
+    help='How nginx is run, as in "nginx -c /path". By default each running master, else what is installed.',
+)
+@click.option("--json", "as_json", is_flag=True, help="Findings as JSON.")
+@click.option("--watch", is_flag=True, help="Go on, and name whoever touches the socket.")
+def doctor(as_json: bool, watch: bool, **options: Any) -> None:
+    """Explain what works and what does not, from nginx to the page. Changes nothing.
+
+    What is not given is taken from the collector that runs. Exit status: 0 all is well, 1 warnings, 2 failures.
+    """
+    if watch:
+        from collector.doctor.watch import run as run_watch  # type: ignore[import-not-found,unused-ignore]
+
+        sys.exit(run_watch(options["socket_path"], as_json))
+    from collector.doctor.examination import run
+    from collector.doctor.settings import Settings
+
+    default = click.core.ParameterSource.DEFAULT
+    source = click.get_current_context().get_parameter_source
+    given = frozenset(name for name in options if source(name) is not default)
+    sys.exit(run(Settings(**options, given=given), as_json))
+
+
 if __name__ == "__main__":
     main()

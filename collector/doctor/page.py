@@ -57,18 +57,16 @@ def read(text: str) -> Page:
     return Page(samples)
 
 
-def answers(answer: Answer, page: Page | None) -> Finding:
-    """``page.answers``: it comes, and can be read."""
+def answers(answer: Answer, page: Page | None, foreign: int | None) -> Finding:
+    """``page.answers``: it comes, and can be read. ``foreign``: a collector in another network namespace."""
+    check = "page.answers"
+    if answer.error is not None and foreign is not None:
+        seen = f"{answer.url}: {answer.error}; process {foreign} lives in another network namespace"
+        return not_known(check, seen, f"nsenter --target {foreign} --net resty-metrics doctor")
     if answer.error is not None:
-        return fail(
-            "page.answers",
-            f"{answer.url}: {answer.error}",
-            "see that the collector runs and --web.listen-address is right",
-        )
+        return fail(check, f"{answer.url}: {answer.error}", "see that the collector runs, and --web.listen-address")
     if page is None:
-        return fail(
-            "page.answers", f"{answer.url} is no Prometheus page", "see what else listens at --web.listen-address"
-        )
+        return fail(check, f"{answer.url} is no page of ours", "see what else listens at --web.listen-address")
     return ok("page.answers", f"{answer.url}: {sum(map(len, page.samples.values()))} samples")
 
 
@@ -82,10 +80,11 @@ def ready(answer: Answer) -> list[Finding]:
     return [warn("page.ready", line, "see the other findings, and the collector's log") for line in degraded]
 
 
-def check(page: Page) -> list[Finding]:
-    """All that a page tells."""
-    checks = (_socket, _rebinds, _workers, _coverage, _overflow, _lost, _refusals, _worker_errors, _journal)
-    return [finding for check in checks for finding in check(page)]
+def check(page: Page, state_dir: str, running: int) -> list[Finding]:
+    """All that a page tells. ``running``: workers that were seen to run; 0: none can be seen."""
+    checks = (_socket, _rebinds, _coverage, _overflow, _lost, _refusals, _worker_errors)
+    found = [finding for check in checks for finding in check(page)]
+    return [*_workers(page, running), *found, *_journal(page, state_dir)]
 
 
 def _shown(counts: Mapping[str, float]) -> str:
@@ -119,16 +118,18 @@ def _rebinds(page: Page) -> list[Finding]:
     return [warn("page.rebinds", seen, "resty-metrics doctor --watch names who touches it; its log named who did")]
 
 
-def _workers(page: Page) -> list[Finding]:
-    expected, seen = page.value("workers_expected"), page.value("workers_seen")
-    if expected is None or seen is None:
-        return [
-            skip("workers.seen", "no worker was heard of; without lifecycle.conf one speaks with its first request")
-        ]
+def _workers(page: Page, running: int) -> list[Finding]:
+    check, seen = "workers.seen", page.value("workers_seen")
+    expected = running or page.value("workers_expected")
+    if seen is None or expected is None:
+        return [skip(check, "no worker was heard of; without lifecycle.conf one speaks with its first request")]
+    words = f"{seen:g} workers were heard of lately, {expected:g} run"
     if seen >= expected:
-        return [ok("workers.seen", f"{seen:g} of {expected:g} workers were heard of lately")]
-    remedy = "without lifecycle.conf a worker speaks only after its first request; else see nginx's error log"
-    return [warn("workers.seen", f"{seen:g} of {expected:g} workers were heard of lately", remedy)]
+        return [ok(check, words)]
+    remedy = (
+        "include lifecycle.conf (without it a worker speaks only after its first request), or see nginx's error log"
+    )
+    return [warn(check, words, remedy)]
 
 
 def _coverage(page: Page) -> list[Finding]:
@@ -176,15 +177,15 @@ def _refusals(page: Page) -> list[Finding]:
 
 
 def _worker_errors(page: Page) -> list[Finding]:
-    names = ("worker_lost_rows_total", "worker_errors_total", "worker_overflow_total")
-    found = {reason: value for name in names for reason, value in page.by(name, "reason").items()}
+    found = page.by("worker_errors_total", "reason")
+    found |= {f"lost rows, {reason}": value for reason, value in page.by("worker_lost_rows_total", "reason").items()}
     found |= {f"overflow of {family}": value for family, value in page.by("worker_overflow_total", "family").items()}
     if not found:
         return [ok("workers.errors", "the workers report none")]
     return [warn("workers.errors", f"the workers report: {_shown(found)}", "nginx's error log says more of each")]
 
 
-def _journal(page: Page) -> list[Finding]:
+def _journal(page: Page, state_dir: str) -> list[Finding]:
     up = page.value("journal_up")
     if up is None:
         return []
@@ -192,7 +193,11 @@ def _journal(page: Page) -> list[Finding]:
     if up:
         return [ok("journal", "it is written; a restart loses nothing")]
     seen = f"the collector keeps its numbers in memory only{f': {_shown(errors)}' if errors else ''}"
-    return [warn("journal", seen, "see that --state.dir is writable and the disk not full")]
+    return [
+        warn(
+            "journal", seen, f"see that {state_dir} can be written and its disk is not full, then restart the collector"
+        )
+    ]
 
 
 def sources(page: Page) -> list[Finding]:

@@ -8,23 +8,15 @@ Rules:
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 
 from collector import __version__
+from collector.doctor.facts import Subject
 from collector.doctor.finding import EXIT_STATUS, Finding, Verdict, worst
 
 SCHEMA = 1
 _COLOURS = {Verdict.OK: "32", Verdict.SKIP: "90", Verdict.WARN: "33", Verdict.FAIL: "31;1"}
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What was examined. ``collector_pid`` None: none is known to run; ``taken``: flags taken from it, by name."""
-
-    socket_path: str
-    collector_pid: int | None
-    taken: Mapping[str, Sequence[str]]
 
 
 def printable(text: str) -> str:
@@ -64,7 +56,7 @@ def as_json(findings: Sequence[Finding], subject: Subject) -> str:
         "schema": SCHEMA,
         "version": __version__,
         "socket": subject.socket_path,
-        "collector": {"pid": subject.collector_pid, "settings": {k: list(v) for k, v in subject.taken.items()}},
+        "collector": {"pid": subject.pid, "settings": {k: list(v) for k, v in subject.taken.items()}},
         "verdict": verdict,
         "status": EXIT_STATUS[verdict],
         "findings": [asdict(finding) for finding in findings],

@@ -42,11 +42,12 @@ class LockFile:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A collector that was found. ``state``: its letter in /proc (proc_pid_stat(5)); ``command``: its command line."""
+    """Who holds the lock. ``state``: its letter in /proc (proc_pid_stat(5)); ``ours``: it runs our program."""
 
     pid: int
     command: str
     state: str
+    ours: bool
 
 
 Outcome = Literal[
@@ -75,30 +76,39 @@ def path(path: str, found: SocketFile | None, error: str | None) -> Finding:
         return fail(check, f"{path} is {kind}, not a socket", "restart the collector: it renames its socket over that")
     if found.datagram is False:
         return fail(check, f"{path} is a socket, but of another type than datagram", "restart the collector")
-    if found.datagram is None:
-        return not_known(check, f"{path} is a socket of a type that cannot be seen from here", "run doctor as root")
-    shown = f"mode {stat.S_IMODE(found.mode):04o}, owner {found.uid}:{found.gid}"
-    return ok(check, f"{path} is a datagram socket, {shown}")
+    kind = "a datagram socket" if found.datagram else "a socket"  # of one that nobody holds the kernel knows no type
+    return ok(check, f"{path} is {kind}, mode {stat.S_IMODE(found.mode):04o}, owner {found.uid}:{found.gid}")
 
 
-def lock(found: LockFile, running: Running | None) -> Finding:
+_INVISIBLE = "the probe is answered, so a collector runs, but its process cannot be seen from here"
+_ENTER = "run doctor in its pid namespace, or on the host"
+
+
+def lock(found: LockFile, running: Running | None, answered: bool) -> Finding:
     """``socket.lock``: held by a living collector."""
     check = "socket.lock"
     if not found.exists:
         return fail(check, f"{found.path} does not exist: no collector was ever started on this path", _START)
     if found.holder is not None:
         return ok(check, f"process {found.holder} holds {found.path}")
+    if running is None and answered:
+        return not_known(check, f"who holds {found.path}: {_INVISIBLE}", _ENTER)
     if running is not None:
         seen = f"{found.path} names process {running.pid}, which runs but holds another lock file"
         return warn(check, seen, "the directory was made anew under it: restart the collector")
     return fail(check, f"nobody holds {found.path}: no collector runs", _START)
 
 
-def collector(running: Running | None) -> Finding:
+def collector(running: Running | None, answered: bool) -> Finding:
     """``collector.process``: it runs, and is not stopped."""
     check = "collector.process"
+    if running is None and answered:
+        return not_known(check, _INVISIBLE, _ENTER)
     if running is None:
         return fail(check, "no collector is found for this socket", _START)
+    if not running.ours:
+        seen = f"process {running.pid} ({running.command}) holds the lock, and is no collector"
+        return fail(check, seen, f"end process {running.pid}, then {_START}")
     if running.state in "TtZX":
         words = {"Z": "has ended, and its parent has not noticed", "X": "has ended"}.get(running.state, "is stopped")
         return fail(
@@ -133,15 +143,15 @@ def probe(found: Probe) -> Finding:
 LEAST_QUEUE = 10  # the kernel's default
 
 
-def queue(length: int | None, workers: int) -> Finding:
-    """``socket.queue``: net.unix.max_dgram_qlen, shared by all workers. None: it is another network namespace's."""
+def queue(length: int | None, foreign: int | None, workers: int) -> Finding:
+    """``socket.queue``: net.unix.max_dgram_qlen, shared by all workers. ``foreign``: a collector in another network
+    namespace, which has its own."""
     check = "socket.queue"
+    if foreign is not None:
+        seen = f"process {foreign} lives in another network namespace, with its own net.unix.max_dgram_qlen"
+        return not_known(check, seen, f"nsenter --target {foreign} --net resty-metrics doctor")
     if length is None:
-        return not_known(
-            check,
-            "net.unix.max_dgram_qlen is that of the collector's network namespace, which is not this one",
-            "run doctor in it: nsenter --net --target PID resty-metrics doctor",
-        )
+        return not_known(check, "net.unix.max_dgram_qlen cannot be read", "sysctl net.unix.max_dgram_qlen")
     wanted = max(LEAST_QUEUE, workers // 4)
     if length < wanted:
         seen = f"net.unix.max_dgram_qlen is {length}, for {workers} workers: they wait for room in the queue"

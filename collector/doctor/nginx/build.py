@@ -23,3 +23,9 @@ def setting(build: str, name: str) -> str:
         words = arguments.split()
     given = [word.partition("=")[2] for word in words if word.startswith(f"--{name}=")]
     return given[-1] if given else _FALLBACKS[name]
+
+
+def module_version(code: str) -> str | None:
+    """``_VERSION`` of lua/resty/metrics.lua; None where it is not there."""
+    match = re.search(r'\b_VERSION\s*=\s*"([^"]*)"', code)
+    return None if match is None else match[1]

@@ -14,7 +14,7 @@ from collector.doctor.nginx.build import OLDEST_NGX_LUA, ngx_lua_version
 from collector.doctor.nginx.dump import Configuration
 from collector.doctor.nginx.hooks import Hook, Hooks, find, line_for, scope, share_of
 
-_RELOAD = "then: nginx -t && nginx -s reload"
+_RELOAD = "; then: nginx -t && nginx -s reload"
 _HINTS = (
     ("log_by_lua", "is duplicate", "include resty-metrics-own-hook.conf instead, and put its line into your own hook"),
     ("init_worker_by_lua", "is duplicate", "leave lifecycle.conf out, and put its call into your own hook"),
@@ -46,8 +46,11 @@ def check(nginx: Configured, socket_path: str, lua_versions: frozenset[str]) -> 
     configuration = nginx.configuration
     hooks = find(configuration, nginx.prefix, nginx.texts)
     share = share_of(configuration)
+    shown = ok("nginx.configuration", f"{configuration.main_file} was read as nginx -T shows it")
+    if not statements.mentions_us(configuration):
+        return [shown, _include(hooks, share)]
     return [
-        ok("nginx.configuration", f"{configuration.main_file} was read as nginx -T shows it"),
+        shown,
         _include(hooks, share),
         *_shadowed(hooks, share),
         *_code_cache(configuration),
@@ -59,7 +62,7 @@ def check(nginx: Configured, socket_path: str, lua_versions: frozenset[str]) -> 
 
 
 def _include(hooks: Hooks, share: str) -> Finding:
-    add = f"write into http{{}}: include {share}/nginx.conf.d/resty-metrics.conf; {_RELOAD}"
+    add = f"write into http{{}}: include {share}/nginx.conf.d/resty-metrics.conf{_RELOAD}"
     counting = [hook for hook in hooks.all if hook.counts]
     if hooks.outer is not None and hooks.outer.counts:
         return ok("nginx.include", f"{hooks.outer.directive.place}: {hooks.outer.directive.name} in http{{}} counts")
@@ -83,7 +86,7 @@ def _lacking(check: str, hook: Hook, share: str) -> Finding:
     file = f" of {directive.args[0]}" if directive.name == "log_by_lua_file" else ""
     seen = f"{place} replaces ours and does not call it: its requests are not counted"
     report = fail if hook.scope == "http" else warn
-    return report(check, seen, f"add as the first line{file}: {line} {_RELOAD}")
+    return report(check, seen, f"add as the first line{file}: {line}{_RELOAD}")
 
 
 def _shadowed(hooks: Hooks, share: str) -> list[Finding]:
@@ -99,7 +102,7 @@ def _code_cache(configuration: Configuration) -> list[Finding]:
         fail(
             "nginx.code-cache",
             f"{one.place}: lua_code_cache off: nothing lasts longer than a request, so nothing is counted",
-            f"remove that line, {_RELOAD}",
+            f"remove that line{_RELOAD}",
         )
         for one in statements.code_cache_off(configuration)
     ]
@@ -111,7 +114,7 @@ def _spool(configuration: Configuration, share: str) -> Finding:
     return warn(
         "nginx.spool",
         f"lua_shared_dict {statements.SPOOL} is not declared: what waits for an answer when a worker ends is lost",
-        f"write into http{{}}: lua_shared_dict {statements.SPOOL} 8m; (the include has it) {_RELOAD}",
+        f"write into http{{}}: lua_shared_dict {statements.SPOOL} 8m; (the include has it){_RELOAD}",
     )
 
 

@@ -72,8 +72,7 @@ LUA = [
 @pytest.mark.parametrize(("name", "text", "code"), LUA, ids=[name for name, _, _ in LUA])
 def test_lua_blocks(name: str, text: str, code: str) -> None:
     tree = read(dump(nginx=f"http {{ {text} server {{ }} }}\n"))
-    assert tree.blocks("http")[0].block is not None
-    hook, server = tree.blocks("http")[0].block
+    hook, server = tree.blocks("http")[0].block or ()
     assert (hook.args, hook.block, server.name) == ((code,), None, "server")
 
 
