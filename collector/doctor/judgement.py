@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from collector.doctor import page, processes, reach, socket_file
-from collector.doctor.facts import Instance, Looked, Subject
-from collector.doctor.finding import Finding, not_known, ok, warn
+from collector.doctor.facts import Fetched, Instance, Looked, Subject
+from collector.doctor.finding import Finding, Verdict, not_known, ok, warn
 from collector.doctor.nginx import checks, statements
 from collector.doctor.page import Installed, Page
 
@@ -45,7 +45,7 @@ def _socket(subject: Subject, looked: Looked) -> list[Check]:
         found += [
             ("socket.holder", lambda: processes.holder(path, holders.bound, sight)),
             ("socket.open", lambda: processes.opened(holders.bound, subject.own)),
-            ("socket.senders", lambda: processes.senders(holders.connected)),
+            ("socket.senders", lambda: processes.senders(holders.connected, subject.pid)),
         ]
     if probe is not None:
         found.append(("socket.probe", lambda: socket_file.probe(probe)))
@@ -90,16 +90,23 @@ def _nginx(subject: Subject, looked: Looked) -> list[Check]:
         targets = _targets(one, path)
         if one.configured is not None and known and one not in known:
             part = [_word("nginx.include", "it does not use resty-metrics, and another nginx does")]
+        elif one.trouble is not None and one.trouble.verdict is Verdict.WARN and known:
+            part = [_aside(one.trouble)]
         elif served and targets and targets <= elsewhere:
             part = [_word("nginx.socket", f"its workers send to another collector, at {', '.join(sorted(targets))}")]
         else:
-            part = _instance(subject, one, looked.page)
+            part = _instance(subject, one, looked)
         found += [_labelled(check, one.label) for check in part] if len(looked.instances) > 1 else part
     return found
 
 
 def _word(check: str, seen: str) -> Check:
     return (check, lambda: ok(check, seen))
+
+
+def _aside(trouble: Finding) -> Check:
+    """Of an nginx that may not concern us, where another one does."""
+    return (trouble.check, lambda: replace(trouble, verdict=Verdict.SKIP))
 
 
 def _labelled(check: Check, label: str) -> Check:
@@ -122,8 +129,8 @@ def _no_nginx() -> Finding:
     )
 
 
-def _instance(subject: Subject, one: Instance, shown: Page | None) -> list[Check]:
-    versions = frozenset() if shown is None else frozenset(shown.by("lua_info", "version"))
+def _instance(subject: Subject, one: Instance, looked: Looked) -> list[Check]:
+    versions = frozenset() if looked.page is None else frozenset(looked.page.by("lua_info", "version"))
     found: list[Check] = []
     trouble, configured, way, confined = one.trouble, one.configured, one.socket_way, one.confinement
     if trouble is not None:
@@ -133,6 +140,8 @@ def _instance(subject: Subject, one: Instance, shown: Page | None) -> list[Check
     found.append(("nginx.workers", lambda: _workers(one)))
     if way is not None:
         found.append(("reach.socket", lambda: reach.socket(one.users, way)))
+    elif configured is not None and looked.holders is not None and (looked.holders.file or looked.holders.error):
+        found.append(("reach.socket", lambda: reach.unseen(subject.socket_path)))
     found.append(("reach.uid", lambda: reach.uid_filter(one.users, subject.filter)))
     if one.lua_ways:
         found.append(("reach.lua", lambda: reach.lua_files(one.users, one.lua_ways)))
@@ -162,16 +171,17 @@ def _page(subject: Subject, looked: Looked) -> list[Check]:
     if ready is not None and answer is not None and answer.error is None:
         found.append(("page.ready", lambda: page.ready(ready)))
     if shown is not None:
-        running = sum(len(one.workers) for one in looked.instances if _knows_us(one))
+        known = [one for one in looked.instances if _knows_us(one)]
+        running = len(known[0].workers) if len(known) == 1 else 0  # the page counts those of one master
         found.append(("page", lambda: page.check(shown, subject.state_dir, running)))
         found.append(("source", lambda: page.sources(shown)))
-    found += [_fetched(one.name, one.url, one.error, one.families) for one in looked.sources]
+    found += [_fetched(one, foreign) for one in looked.sources]
     found.append(("versions", lambda: page.versions(_installed(looked.instances, shown))))
     return found
 
 
-def _fetched(name: str, url: str, error: str | None, families: int) -> Check:
-    return (f"source.{name}", lambda: page.fetched(name, url, error, families))
+def _fetched(one: Fetched, foreign: int | None) -> Check:
+    return (f"source.{one.name}", lambda: page.fetched(one.name, one.url, one.error, one.families, foreign))
 
 
 def _installed(instances: Sequence[Instance], shown: Page | None) -> Installed:

@@ -222,13 +222,16 @@ def _lua(check: str, alive: bool) -> Finding:
     return warn(check, seen, remedy)
 
 
-def fetched(name: str, url: str, error: str | None, series: int) -> Finding:
-    """``source.stub_status``, ``source.vts``: one source as doctor itself fetched it."""
+def fetched(name: str, url: str, error: str | None, families: int, foreign: int | None) -> Finding:
+    """``source.stub_status``, ``source.vts``: one source as doctor itself fetched it. ``foreign``: as above."""
+    if error is not None and foreign is not None:
+        seen = f"{url}: {error} from here; process {foreign} lives in another network namespace"
+        return not_known(f"source.{name}", seen, f"nsenter --target {foreign} --net resty-metrics doctor")
     if error is not None:
         return fail(
             f"source.{name}", f"{url}: {error}", "see that nginx has that location and lets this machine read it"
         )
-    return ok(f"source.{name}", f"{url} answers and can be read ({series} families)")
+    return ok(f"source.{name}", f"{url} answers and can be read ({families} families)")
 
 
 @dataclass(frozen=True, slots=True)

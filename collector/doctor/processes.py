@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from collector.doctor.finding import Finding, fail, not_known, ok, warn
 
+MAX_NAMED = 8
 _NAMES = {"pid": "pid", "net": "network", "mnt": "mount"}
 
 
@@ -83,13 +84,14 @@ def _namespaces(found: Mapping[str, int], own: Mapping[str, int]) -> str:
     return f"namespaces {', '.join(words)}"
 
 
-def senders(connected: Sequence[Seen]) -> list[Finding]:
-    """``socket.senders``: who is connected to the socket."""
-    if not connected:
+def senders(connected: Sequence[Seen], collector_pid: int | None) -> list[Finding]:
+    """``socket.senders``: who is connected to the socket, but for the collector's own probe."""
+    found = [one for one in connected if one.pid != collector_pid]
+    if not found:
         return []
-    named = ", ".join(f"{one.pid} ({one.command})" for one in connected[:8])
-    more = "" if len(connected) <= 8 else f" and {len(connected) - 8} more"
-    return [ok("socket.senders", f"{len(connected)} processes are connected to it: {named}{more}")]
+    named = ", ".join(f"{one.pid} ({one.command})" for one in found[:MAX_NAMED])
+    more = "" if len(found) <= MAX_NAMED else f" and {len(found) - MAX_NAMED} more"
+    return [ok("socket.senders", f"{len(found)} processes are connected to it: {named}{more}")]
 
 
 def others(found: Sequence[Seen], collector_pid: int | None, socket_path: str) -> list[Finding]:

@@ -40,6 +40,11 @@ def socket(users: Iterable[User], way: Way) -> list[Finding]:
     return [_socket(user, way) for user in users]
 
 
+def unseen(path: str) -> Finding:
+    """``reach.socket``, where the directories above the socket cannot be looked at."""
+    return not_known("reach.socket", f"the way to {path} cannot be looked at", "run doctor as root")
+
+
 def _socket(user: User, way: Way) -> Finding:
     stopped = obstacle(user, way, WRITE)
     path = way[-1].path

@@ -146,7 +146,8 @@ def test_versions(installed: Installed, verdict: Verdict, words: str | None) -> 
 
 
 def test_a_fetched_source() -> None:
-    assert page.fetched("vts", "u", None, 30).verdict is Verdict.OK
-    assert page.fetched("vts", "u", "timeout", 0) == Finding(
+    assert page.fetched("vts", "u", None, 30, None).verdict is Verdict.OK
+    assert page.fetched("vts", "u", "timeout", 0, None) == Finding(
         "source.vts", Verdict.FAIL, "u: timeout", "see that nginx has that location and lets this machine read it"
     )
+    assert page.fetched("vts", "u", "refused", 0, 77).seen.startswith("not known: u: refused from here; process 77")

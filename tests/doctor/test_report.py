@@ -1,6 +1,7 @@
 """The findings as text and as JSON."""
 
 import json
+from dataclasses import replace
 
 from collector import __version__
 from collector.doctor.facts import Subject
@@ -83,3 +84,11 @@ def test_the_worst_and_the_exit_status() -> None:
     assert status(FINDINGS[0], not_known("a", "b", "c")) == 1
     assert status(*FINDINGS) == 2
     assert worst(FINDINGS) is Verdict.FAIL
+
+
+def test_a_password_is_left_out() -> None:
+    findings = [fail("a", "http://user:secret@host/x: refused", "see https://user:secret@host/")]
+    assert "secret" not in as_text(findings, colour=False)
+    assert "http://***@host/x: refused" in as_text(findings, colour=False)
+    subject = replace(SUBJECT, taken={"--source.vts": ("http://u:secret@h/",)})
+    assert "secret" not in as_json(findings, subject)

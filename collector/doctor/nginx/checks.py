@@ -15,9 +15,13 @@ from collector.doctor.nginx.dump import Configuration
 from collector.doctor.nginx.hooks import Hook, Hooks, find, line_for, scope, share_of
 
 _RELOAD = "; then: nginx -t && nginx -s reload"
+_OWN_HOOK = "include resty-metrics-own-hook.conf instead, and put its line into your own hook"
+_OWN_INIT_WORKER = "leave lifecycle.conf out, and put its call into your own hook"
 _HINTS = (
-    ("log_by_lua", "is duplicate", "include resty-metrics-own-hook.conf instead, and put its line into your own hook"),
-    ("init_worker_by_lua", "is duplicate", "leave lifecycle.conf out, and put its call into your own hook"),
+    ("log_by_lua", "is duplicate", _OWN_HOOK),
+    ("init_worker_by_lua", "is duplicate", _OWN_INIT_WORKER),
+    # of a *_by_lua_block ngx_lua does not say the name
+    ("[emerg] is duplicate", "", f"for a log_by_lua: {_OWN_HOOK}; for an init_worker_by_lua: {_OWN_INIT_WORKER}"),
     ("unknown directive", "lua", "nginx has no Lua: install lua-nginx-module (Debian: libnginx-mod-http-lua)"),
     ("could not open error log", "Permission denied", "run doctor as root"),
 )

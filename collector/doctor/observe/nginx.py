@@ -72,19 +72,19 @@ def examine(one: Command, socket_path: str) -> Instance:
     """All that is to be known of one nginx."""
     hindrance = _hindrance(one)
     if hindrance is not None:
-        return _unknown(one, hindrance)
+        return _unknown(one, socket_path, hindrance)
     try:
         shown, built = _run(one, "-T"), _run(one, "-V").stderr
     except (OSError, subprocess.SubprocessError) as error:
-        return _unknown(one, not_known("nginx.configuration", f"{one.label}: {error}", "give --nginx.command"))
+        trouble = not_known("nginx.configuration", f"{one.label}: {error}", "give --nginx.command")
+        return _unknown(one, socket_path, trouble)
     if shown.returncode != 0:
-        return _unknown(one, _failed(shown.stderr))
+        return _unknown(one, socket_path, _failed(shown.stderr))
     try:
         configuration = read(shown.stdout)
     except ConfigurationError as error:
-        return _unknown(
-            one, not_known("nginx.configuration", f"its text cannot be parsed: {error}", "please report it")
-        )
+        trouble = not_known("nginx.configuration", f"its text cannot be parsed: {error}", "please report it")
+        return _unknown(one, socket_path, trouble)
     return _examined(one, configuration, built, socket_path)
 
 
@@ -111,11 +111,12 @@ def _failed(stderr: str) -> Finding:
     return refused(message)
 
 
-def _unknown(one: Command, trouble: Finding) -> Instance:
+def _unknown(one: Command, socket_path: str, trouble: Finding) -> Instance:
     workers = _workers(one.master)
     root = files.root_of(one.master)
     found = _users_of(workers, root)
-    return Instance(one.label, trouble, None, workers, found, None, None, (), {}, None)
+    way = None if root == files.ROOT else _way(socket_path, root)
+    return Instance(one.label, trouble, None, workers, found, None, way, (), {}, None)
 
 
 def _run(one: Command, option: str) -> subprocess.CompletedProcess[str]:
