@@ -1,14 +1,18 @@
 """The wiring: settings in, a running collector out.
 
-Order of start: the lock, then the web port, then the socket. So a second start touches nothing, and where the port is
-taken no socket is made that nobody reads. Order of end: the socket is drained and answered, then HTTP closes.
+Order of start: the locks, then the web port, then the journal is read, then the socket. So a second start touches
+nothing, and where the port is taken no socket is made that nobody reads. Order of end: the socket is drained, what was
+taken is written and answered, then HTTP closes.
 """
 
 import asyncio
 import gc
 import logging
+import resource
 import signal
-import time
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,34 +20,39 @@ import uvloop
 
 from collector import __version__, log
 from collector.ingest.credentials import allowed_uids
+from collector.ingest.guard import Guard
 from collector.ingest.intake import Intake
 from collector.ingest.listener import Listener
-from collector.ingest.lock import Lock, LockedError, acquire
-from collector.ingest.streams import Streams
-from collector.log import say
+from collector.journal.files import Directory
+from collector.journal.journal import Journal
+from collector.journal.state import Capture, capture
+from collector.journal.writer import Report, Writer
+from collector.kept import Kept, lock_state, read_state, running_time
+from collector.lock import LockedError, acquire
+from collector.log import LOGGER, say
 from collector.page import workers
 from collector.page.coverage import Coverage, Sample
 from collector.settings import ListenAddress
 from collector.sources.fetch import Fetcher, Source
-from collector.table.shapes import REQUESTS
-from collector.table.table import Table
 from collector.web import server
 from collector.web.scrape import Pages, Parts
 
 EXIT_FAILED, EXIT_LOCKED = 1, 3
 CHECK_SECONDS = 1.0
+START_SECONDS = 2.0  # for the first snapshot, before the socket is there
+END_SECONDS = 1.0  # for what is still to be written
 GC_THRESHOLD = 100_000  # objects made until the youngest are looked at; Python's default is 700
 _ENDED = "resty_metrics_requests_ended_total"
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that ``serve`` was told, checked."""
+    """Everything that ``serve`` was told, checked. ``state_dir`` None: nothing is kept."""
 
     socket_path: Path
     socket_mode: int
     socket_allow_uid: tuple[int, ...]
-    state_dir: str
+    state_dir: Path | None
     source_stub_status: tuple[Source, ...]
     source_vts: tuple[Source, ...]
     web_listen_address: ListenAddress
@@ -56,26 +65,32 @@ def run(settings: Settings) -> int:
     """Collect until a signal says to end. Returns the exit status."""
     log.configure(settings.log_level, settings.log_format)
     try:
-        lock = acquire(settings.socket_path.with_name(settings.socket_path.name + ".lock"))
-    except LockedError as error:
-        say(logging.ERROR, str(error))
+        socket_lock = acquire(settings.socket_path.with_name(settings.socket_path.name + ".lock"))
+        state_lock, error = lock_state(settings.state_dir)
+    except LockedError as locked:
+        say(logging.ERROR, str(locked))
         return EXIT_LOCKED
-    except OSError as error:
-        say(logging.ERROR, "the lock beside the socket cannot be taken", error=error)
+    except OSError as failure:
+        say(logging.ERROR, "the lock beside the socket cannot be taken", error=failure)
         return EXIT_FAILED
-    _tune_collector()
     try:
-        return uvloop.run(_collect(settings, lock))
-    except OSError as error:
-        say(logging.ERROR, "cannot start", error=error)
+        web_socket = server.bind(settings.web_listen_address)
+        kept = read_state(settings.state_dir, socket_lock, state_lock, error)
+        _tune_process()
+        return uvloop.run(_collect(settings, kept, web_socket))
+    except OSError as failure:
+        say(logging.ERROR, "cannot start", error=failure)
         return EXIT_FAILED
 
 
-def _tune_collector() -> None:
+def _tune_process() -> None:
     """Decoding a batch makes thousands of tuples that live for milliseconds: Python's cyclic collector would walk
-    over them, and over the whole table, at each of them. There are no cycles in either."""
+    over them, and over the whole table, at each of them. There are no cycles in either. And each stream may have a
+    descriptor with us."""
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _observe(coverage: Coverage, intake: Intake, now: float) -> None:
@@ -89,40 +104,6 @@ def _observe(coverage: Coverage, intake: Intake, now: float) -> None:
     coverage.observe(master, Sample(now, ended, status.requests, status.reading + status.writing))
 
 
-def _faults(listener: Listener, lock: Lock) -> list[str]:
-    faults = []
-    if not listener.up():
-        faults.append(f"degraded: the socket at {listener.path} is not ours, or not with our mode and owner")
-    if not lock.held():
-        faults.append(f"degraded: the lock file {lock.path} was replaced")
-    return faults
-
-
-async def _watch(listener: Listener, lock: Lock, intake: Intake, coverage: Coverage) -> None:
-    """Each second: is the socket ours, who is too old, what do the counters say."""
-    told: list[str] = []
-    while True:
-        await asyncio.sleep(CHECK_SECONDS)
-        now = time.monotonic()
-        intake.streams.prune(now)
-        _observe(coverage, intake, now)
-        faults = _faults(listener, lock)
-        for fault in faults:
-            if fault not in told:
-                say(logging.ERROR, fault)
-        if told and not faults:
-            say(logging.INFO, "the socket and its lock are ours again")
-        told = faults
-
-
-def _requests(table: Table) -> int:
-    """All requests that this process has counted."""
-    family = table.families.get(REQUESTS)
-    if family is None:
-        return 0
-    return int(sum(sum(row.numbers[: family.shape.buckets]) for row in family.rows))
-
-
 def _signals(loop: asyncio.AbstractEventLoop) -> asyncio.Event:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -131,26 +112,114 @@ def _signals(loop: asyncio.AbstractEventLoop) -> asyncio.Event:
     return stop
 
 
-async def _collect(settings: Settings, lock: Lock) -> int:
+class Collector:
+    """The parts of a running collector, wired."""
+
+    def __init__(self, settings: Settings, kept: Kept) -> None:
+        self.settings = settings
+        self.kept = kept
+        self.clock = running_time(kept.state)
+        self.intake = Intake(kept.state.table, kept.state.streams, allowed_uids(settings.socket_allow_uid).__contains__)
+        self.journal = Journal(self._capture, self._note_stale, lambda: self.listener.resume())
+        self.listener = Listener(settings.socket_path, settings.socket_mode, self.intake, self.journal, self.clock)
+        self.guard = Guard(self.listener, kept.socket_lock)
+        self.coverage = Coverage()
+        self.fetchers = [Fetcher(source) for source in (*settings.source_stub_status, *settings.source_vts)]
+        parts = Parts(
+            self.intake, kept.state.scrapers, self.listener, self.guard, self.journal, self.fetchers, self.coverage
+        )
+        self.pages = Pages(parts, self.clock)
+
+    def faults(self) -> list[str]:
+        """What is degraded, in words."""
+        found = self.guard.faults()
+        reason = self.journal.tally.reason
+        if reason is not None:
+            found.append(
+                f"the journal in {self.settings.state_dir} cannot be written ({reason}): counts are in memory only"
+            )
+        return [f"degraded: {text}" for text in found]
+
+    async def start_journal(self) -> None:
+        """Have the state written, if there is a directory for it; wait a little for that, not for ever."""
+        if self.settings.state_dir is None:
+            return
+        if self.kept.error is not None:
+            self.journal.fail(self.kept.error)
+            return
+        self._use_journal(self.settings.state_dir)
+        await self.journal.settle(START_SECONDS)
+
+    async def watch(self) -> None:
+        """Each second: the journal, who is too old, what do the counters say."""
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            now = self.clock()
+            self._check_journal()
+            self.intake.streams.prune(now)
+            _observe(self.coverage, self.intake, now)
+
+    def _check_journal(self) -> None:
+        directory = self.settings.state_dir
+        if directory is None:
+            return
+        if not self._holds_directory():  # not at the start, or it was made anew: perhaps now
+            with suppress(LockedError):
+                self.kept.state_lock = lock_state(directory)[0] or self.kept.state_lock
+        if self.journal.used:
+            self.journal.check()
+        elif self._holds_directory():
+            self._use_journal(directory)
+
+    def _holds_directory(self) -> bool:
+        return self.kept.state_lock is not None and self.kept.state_lock.held()
+
+    def _use_journal(self, directory: Path) -> None:
+        loop = asyncio.get_running_loop()
+
+        def report(done: Report) -> None:
+            loop.call_soon_threadsafe(self.journal.on_report, done)
+
+        self.journal.use(Writer(Directory(directory), self._holds_directory, report))
+
+    def _capture(self) -> Capture:
+        return capture(self.kept.state, self.clock())
+
+    def _note_stale(self, identity: str | None) -> None:
+        try:
+            self.guard.lock.note(identity)
+        except OSError as error:
+            say(logging.ERROR, "remove the journal before the next start: it is older than what is shown", error=error)
+
+
+async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
+    """Work that ends in an error is a bug: it is said, and the work goes on."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            LOGGER.exception("a background task failed and is begun anew, please report this")
+        await asyncio.sleep(CHECK_SECONDS)
+
+
+async def _collect(settings: Settings, kept: Kept, web_socket: socket.socket) -> int:
     loop = asyncio.get_running_loop()
     stop = _signals(loop)
-    uids = allowed_uids(settings.socket_allow_uid)
-    intake = Intake(Table(), Streams(), uids.__contains__)
-    fetchers = [Fetcher(source) for source in (*settings.source_stub_status, *settings.source_vts)]
-    coverage = Coverage()
-    web_socket = server.bind(settings.web_listen_address)
-    listener = Listener(settings.socket_path, settings.socket_mode, intake, time.monotonic)
+    collector = Collector(settings, kept)
+    await collector.start_journal()
+    collector.listener.bind()
     say(logging.INFO, "collecting", version=__version__, socket=settings.socket_path)
-    pages = Pages(Parts(intake, listener, fetchers, coverage), time.monotonic)
-    app = server.application(pages, lambda: _faults(listener, lock), settings.web_telemetry_path)
-    loop.add_reader(listener.fileno(), listener.drain)
+    app = server.application(collector.pages, collector.faults, settings.web_telemetry_path)
+    collector.listener.attach(loop)
     runner = await server.start(app, web_socket)
-    watch = asyncio.create_task(_watch(listener, lock, intake, coverage))
+    tasks = [asyncio.create_task(_for_ever(work)) for work in (collector.watch, collector.guard.run)]
     await stop.wait()
-    watch.cancel()
-    loop.remove_reader(listener.fileno())
-    listener.close()
-    await asyncio.gather(*(fetcher.close() for fetcher in fetchers))
+    for task in tasks:
+        task.cancel()
+    collector.listener.close()
+    if not await collector.journal.close(END_SECONDS):
+        say(logging.WARNING, "not everything could be written in time; what was not is still with the workers")
+    await asyncio.gather(*(fetcher.close() for fetcher in collector.fetchers))
     await runner.cleanup()
-    say(logging.INFO, "ended", requests=_requests(intake.table))
+    say(logging.INFO, "ended", requests=kept.state.table.requests)
     return 0

@@ -46,6 +46,21 @@ def _uid(text: str) -> int:
     return read_uid(text)
 
 
+def _state_dir(text: str) -> object:
+    path = settings.read_state_dir(text)
+    if path is not None and path.exists() and not path.is_dir():
+        raise ValueError(f"{text!r} is not a directory")
+    return path
+
+
+def _told_apart(_: click.Context, parameter: click.Parameter, sources: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Two sources of one kind and name would be the same series twice on the page."""
+    if len({source.name for source in sources}) < len(sources):
+        flag = parameter.opts[0]
+        raise click.BadParameter(f"several sources need names of their own, as in {flag}=a=URL {flag}=b=URL")
+    return sources
+
+
 def option(flag: str, **attributes: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """An option with the environment variable that belongs to it."""
     variable = _PREFIX + flag.removeprefix("--").replace(".", "_").replace("-", "_").upper()
@@ -78,20 +93,22 @@ def main(context: click.Context) -> None:
 )
 @option(
     "--state.dir",
-    type=click.Path(file_okay=False),
+    type=Checked("path", _state_dir),
     default=settings.DEFAULT_STATE_DIR,
-    help="Directory for what must outlive a restart. Nothing is kept there yet: counters begin at 0 at each start.",
+    help="Directory of the journal, from which counters go on after a restart. Empty: none, they begin at 0.",
 )
 @option(
     "--source.stub-status",
     type=Checked("[name=]url", _source("stub_status")),
     multiple=True,
+    callback=_told_apart,
     help="stub_status to fetch at each scrape: http, https or unix:/path.sock:/uri. Repeatable.",
 )
 @option(
     "--source.vts",
     type=Checked("[name=]url", _source("vts")),
     multiple=True,
+    callback=_told_apart,
     help="JSON of the vts module to fetch at each scrape. Repeatable.",
 )
 @option(

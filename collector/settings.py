@@ -63,6 +63,13 @@ def read_socket_path(text: str) -> Path:
     return path
 
 
+def read_state_dir(text: str) -> Path | None:
+    """The directory of the journal; None (an empty text): none. Raises ValueError."""
+    if text and not Path(text).is_absolute():
+        raise ValueError(f"{text!r}: give an absolute path, or nothing for no journal")
+    return Path(text) if text else None
+
+
 def _check_length(text: str, path: Path, most: int) -> None:
     if len(str(path).encode(errors="surrogateescape")) > most:
         raise ValueError(f"{text!r}: the path of a unix socket may have {most} bytes here")

@@ -151,6 +151,8 @@ WRONG = [
     (("serve", f"--state.dir={__file__}"), "--state.dir"),
     (("serve", "--source.vts=ftp://h/"), "--source.vts"),
     (("serve", "--source.stub-status=h"), "--source.stub-status"),
+    (("serve", "--source.vts=http://h/", "--source.vts=http://g/"), "--source.vts=a=URL"),
+    (("serve", "--source.stub-status=a=http://h/", "--source.stub-status=a=http://g/"), "--source.stub-status=a=URL"),
     (("serve", "--web.listen-address=:70000"), "--web.listen-address"),
     (("serve", "--web.telemetry-path=metrics"), "--web.telemetry-path"),
     (("serve", "--web.telemetry-path=/a{b"), "--web.telemetry-path"),

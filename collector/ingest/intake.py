@@ -1,18 +1,20 @@
 """The way of a datagram from bytes to the table and to an answer, without a socket.
 
-The shell hands in every datagram of a drain (``receive``), then ends the drain (``commit``) and sends the answers.
-Accepted batches wait between the two, so the table holds committed batches only. A journal goes in between: ``take``
-what was accepted, write it, then ``settle``; several drains may be under way if they are settled in order.
+The shell hands in every datagram of a drain (``receive``), then ends the drain (``take``), has it made safe, and
+``settle``s it. Accepted batches wait between the two, so the table holds committed batches only; several drains may be
+under way if they are settled in order.
 
 Rules:
 - Marks come before decoding: a duplicate costs no msgpack.
 - One answer per stream and drain, for its last datagram; a drop comes before anything else, since the worker has to
   hear of its loss.
+- A stream with a batch in the drain is answered when that is safe, every other one at once: a journal that is slow
+  must not make a worker, or a probe, believe that nobody is there.
 - Every refusal is counted by result and reason. A uid that is refused is remembered, so that it is logged once.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -55,12 +57,24 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A batch that both marks will pass. ``families`` is empty if it was dropped; ``now`` is when it came."""
+    """A batch that both marks will pass. ``body`` and ``families`` are empty if it was dropped.
+
+    ``body`` is the msgpack that ``families`` was read from: what a journal keeps. ``now`` is when it came.
+    """
 
     stream: bytes
     birth_ms: int
     sequence: int
+    body: bytes
     families: tuple[FamilyBatch, ...]
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A stream that said bye, at ``now``."""
+
+    stream: bytes
     now: float
 
 
@@ -73,10 +87,19 @@ class _Reply:
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """All that one drain of the socket brought: batches to make safe, then answers to give."""
+    """All that one drain of the socket brought: what is to be made safe, and the answers.
+
+    ``prompt``: (stream, answer) to be given at once; ``waiting``: the streams whose answer ``settle`` gives.
+    """
 
     accepted: tuple[Accepted, ...]
+    ended: tuple[Ended, ...]
+    prompt: tuple[tuple[bytes, bytes], ...]
     replies: tuple[_Reply, ...]
+
+    @property
+    def waiting(self) -> list[bytes]:
+        return [reply.header.stream for reply in self.replies]
 
 
 class Intake:
@@ -98,6 +121,7 @@ class Intake:
         self.lost_states = 0
         self._allow_uid = allow_uid
         self._accepted: list[Accepted] = []
+        self._ended: list[Ended] = []
         self._replies: dict[bytes, _Reply] = {}
 
     def receive(self, datagram: bytes, uid: int, now: float) -> Outcome:
@@ -114,20 +138,27 @@ class Intake:
 
     def take(self) -> Drain:
         """What came since the last drain; it is to be settled when it is safe."""
-        drain = Drain(tuple(self._accepted), tuple(self._replies.values()))
-        self._accepted, self._replies = [], {}
+        unsafe = {batch.stream for batch in self._accepted}
+        prompt = [reply for stream, reply in self._replies.items() if stream not in unsafe]
+        later = [reply for stream, reply in self._replies.items() if stream in unsafe]
+        drain = Drain(tuple(self._accepted), tuple(self._ended), self._answers(prompt), tuple(later))
+        self._accepted, self._ended, self._replies = [], [], {}
         return drain
 
-    def settle(self, drain: Drain) -> list[tuple[bytes, bytes]]:
-        """The drain's batches are safe: show them, and say so. One (stream, answer) per stream."""
+    def settle(self, drain: Drain) -> tuple[tuple[bytes, bytes], ...]:
+        """The drain's batches are safe: show them, and say so. One (stream, answer) for each stream that waits."""
         for batch in drain.accepted:
             self.table.merge(batch.families, batch.birth_ms)
             self.streams.commit(batch.stream, batch.sequence)
-        return [(reply.header.stream, self._answer(reply)) for reply in drain.replies]
+        return self._answers(drain.replies)
 
     def commit(self) -> list[tuple[bytes, bytes]]:
-        """End a drain without a journal: what was accepted is safe at once."""
-        return self.settle(self.take())
+        """End a drain that is safe as it is. All of its answers."""
+        drain = self.take()
+        return [*drain.prompt, *self.settle(drain)]
+
+    def _answers(self, replies: Iterable[_Reply]) -> tuple[tuple[bytes, bytes], ...]:
+        return tuple([(reply.header.stream, self._answer(reply)) for reply in replies])
 
     def _receive(self, datagram: bytes, uid: int, now: float) -> Outcome:
         try:
@@ -141,7 +172,8 @@ class Intake:
             case Kind.PROBE:
                 return self._ack(header, "probe")
             case Kind.BYE:
-                self.streams.bye(header, now)
+                if self.streams.bye(header, now):
+                    self._ended.append(Ended(header.stream, now))
                 return self._ack(header, "bye")
             case Kind.HEARTBEAT:
                 return self._heartbeat(header, datagram, now)
@@ -186,16 +218,17 @@ class Intake:
         lost_state = place is Placement.NEXT_LOST_STATE
         self.streams.advance(header.stream, header.sequence)
         try:
-            families = read_batch(datagram[HEADER_BYTES:])
+            body = datagram[HEADER_BYTES:]
+            families = read_batch(body)
         except WireError as error:
-            self._accept(header, (), now)
+            self._accept(header, b"", (), now)
             return self._drop(header, error, lost_state)
-        self._accept(header, families, now)
+        self._accept(header, body, families, now)
         self._reply(Verdict.ACK, Reason.NONE, header)
         return Outcome("applied", None, header.stream, sum(len(family.rows) for family in families), lost_state)
 
-    def _accept(self, header: Header, families: tuple[FamilyBatch, ...], now: float) -> None:
-        self._accepted.append(Accepted(header.stream, header.birth_ms, header.sequence, families, now))
+    def _accept(self, header: Header, body: bytes, families: tuple[FamilyBatch, ...], now: float) -> None:
+        self._accepted.append(Accepted(header.stream, header.birth_ms, header.sequence, body, families, now))
 
     def _ack(self, header: Header, result: Result, reason: str | None = None) -> Outcome:
         self._reply(Verdict.ACK, Reason.NONE, header)

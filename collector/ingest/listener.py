@@ -1,32 +1,32 @@
-"""The socket: datagrams from the kernel to the intake, answers back over the descriptors that came with them.
+"""From the kernel to the intake, and answers back over the descriptors that came with the datagrams.
 
 Rules:
-- Bound under a temporary name with mode and owner set, then renamed over the path: there is always a socket there.
-- SO_PASSCRED before bind: a datagram that was queued earlier would have no credentials.
-- Every received descriptor is closed on every path; the newest of a stream is kept until its answer has gone.
+- Every received descriptor is closed on every path. The newest of a stream is kept as long as an answer is owed.
 - Nothing blocks: a stranger may pass any descriptor, so answers go by send() with MSG_DONTWAIT, never by write().
-- A wake-up is bounded, so that scrapes get their turn.
-- The path is never unlinked at exit: who starts next renames over it.
+- A wake-up is bounded, so that scrapes get their turn; while the journal has too much under way nothing is read.
+- A batch is answered when it is safe; whatever else is in the drain at once.
 """
 
 import array
+import asyncio
 import logging
 import os
-import re
 import socket
-import stat
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
-from collector.ingest.intake import Intake, Outcome
+from collector.ingest.endpoint import Endpoint, bind
+from collector.ingest.intake import Drain, Intake, Outcome
 from collector.ingest.wire import MAX_DATAGRAM
 from collector.log import say
 
 DRAIN_DATAGRAMS = 256
 DRAIN_SECONDS = 0.02
-RECEIVE_BUFFER = 4 * 1024 * 1024
+LAST_DRAIN_SECONDS = 1.0
 
 _CREDENTIALS = struct.Struct("3i")
 _INT = struct.Struct("i")
@@ -34,48 +34,16 @@ _ANCILLARY = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(_INT.size)
 _RECEIVE_FLAGS = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
 _SEND_FLAGS = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
 _NO_UID = 65534
+_MAX_REFUSED = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What our socket's file looked like when we made it."""
+class Keeper(Protocol):
+    """Makes drains safe: calls ``then`` when the drain, and every one before it, is. ``full``: it has enough to do."""
 
-    device: int
-    inode: int
-    mode: int
-    owner: int
+    @property
+    def full(self) -> bool: ...
 
-
-def _identity(path: Path) -> Identity:
-    found = path.stat(follow_symlinks=False)
-    return Identity(found.st_dev, found.st_ino, found.st_mode, found.st_uid)
-
-
-def bind(path: Path, mode: int) -> tuple[socket.socket, Identity]:
-    """A bound socket at ``path``, whatever was there before. Call it under the lock. Raises OSError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    _remove_leftovers(path)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        sock.bind(str(temporary))
-        temporary.chmod(mode)
-        identity = _identity(temporary)
-        temporary.rename(path)
-    except OSError:
-        sock.close()
-        temporary.unlink(missing_ok=True)
-        raise
-    return sock, identity
-
-
-def _remove_leftovers(path: Path) -> None:
-    """Temporary names of collectors that died between bind and rename."""
-    pattern = re.compile(re.escape(f".{path.name}.") + r"\d+")
-    for entry in path.parent.iterdir():
-        if pattern.fullmatch(entry.name) and stat.S_ISSOCK(entry.lstat().st_mode):
-            entry.unlink(missing_ok=True)
+    def keep(self, drain: Drain, then: Callable[[], None]) -> None: ...
 
 
 def _read_ancillary(ancillary: list[tuple[int, int, bytes]]) -> tuple[int, list[int]]:
@@ -92,52 +60,103 @@ def _read_ancillary(ancillary: list[tuple[int, int, bytes]]) -> tuple[int, list[
 
 
 class Listener:
-    """The bound socket. Counters for the page: ``oversized``, ``without_descriptor``, ``answers_failed``."""
+    """Reads the bound socket. Counters for the page: ``oversized``, ``without_descriptor``, ``answers_failed``.
 
-    def __init__(self, path: Path, mode: int, intake: Intake, clock: Callable[[], float]) -> None:
+    ``endpoint`` None: standing by, nothing is read. ``attach`` has the loop call ``drain``.
+    """
+
+    def __init__(self, path: Path, mode: int, intake: Intake, keeper: Keeper, clock: Callable[[], float]) -> None:
         self.path = path
+        self.endpoint: Endpoint | None = None
         self.oversized = 0
         self.without_descriptor = 0
         self.answers_failed = 0
+        self._mode = mode
         self._intake = intake
+        self._keeper = keeper
         self._clock = clock
-        self._socket, self._identity = bind(path, mode)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._reading = False
         self._reply_to: dict[bytes, int] = {}
+        self._owed: Counter[bytes] = Counter()
         self._refused: set[int] = set()
 
-    def fileno(self) -> int:
-        return self._socket.fileno()
+    def bind(self) -> None:
+        """Put a new socket at the path; what is queued at the old one is read to its end. Raises OSError."""
+        new, old = bind(self.path, self._mode), self.endpoint
+        self._stop_reading()
+        self.endpoint = new
+        self.resume()
+        if old is not None:
+            self._finish(old)
 
-    def up(self) -> bool:
-        """Whether the file at the path is our socket, with the mode and owner that we gave it."""
-        try:
-            return _identity(self.path) == self._identity
-        except OSError:
-            return False
+    def stand_by(self) -> None:
+        """Somebody else collects here: let go of the socket, acknowledge nothing of what is queued."""
+        self._stop_reading()
+        if self.endpoint is not None:
+            _shut(self.endpoint)
+            self.endpoint.socket.close()
+            self.endpoint = None
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Read whenever there is something."""
+        self._loop = loop
+        self.resume()
+
+    def resume(self) -> None:
+        """Read again, unless the keeper still has too much to do."""
+        if self._loop is not None and self.endpoint is not None and not self._reading and not self._keeper.full:
+            self._loop.add_reader(self.endpoint.socket.fileno(), self._readable)
+            self._reading = True
+
+    def close(self) -> None:
+        """Take the last of the queue and close."""
+        self._stop_reading()
+        if self.endpoint is not None:
+            ends = self._clock() + LAST_DRAIN_SECONDS
+            while not self.drain() and self._clock() < ends:
+                pass
+            self.endpoint.socket.close()
+            self.endpoint = None
 
     def drain(self) -> bool:
-        """Take what is queued, bounded, and answer it. True if the queue is empty now."""
+        """Take what is queued, bounded. True if the queue is empty now."""
+        assert self.endpoint is not None
+        return self._drain(self.endpoint.socket)
+
+    def _readable(self) -> None:
+        self.drain()
+        if self._keeper.full:
+            self._stop_reading()
+
+    def _stop_reading(self) -> None:
+        if self._reading and self._loop is not None and self.endpoint is not None:
+            self._loop.remove_reader(self.endpoint.socket.fileno())
+        self._reading = False
+
+    def _finish(self, old: Endpoint) -> None:
+        """The senders of a socket that was replaced get EPIPE and open the path again; what they had sent counts."""
+        _shut(old)
+        ends = self._clock() + LAST_DRAIN_SECONDS
+        while not self._drain(old.socket) and self._clock() < ends:
+            pass
+        old.socket.close()
+
+    def _drain(self, sock: socket.socket) -> bool:
         ends = self._clock() + DRAIN_SECONDS
         empty = False
         for _ in range(DRAIN_DATAGRAMS):
-            if not self._receive():
+            if not self._receive(sock):
                 empty = True
                 break
             if self._clock() > ends:
                 break
-        self._answer()
+        self._end_drain()
         return empty
 
-    def close(self) -> None:
-        """Take the last of the queue, answer it, close."""
-        ends = self._clock() + 1.0
-        while not self.drain() and self._clock() < ends:
-            pass
-        self._socket.close()
-
-    def _receive(self) -> bool:
+    def _receive(self, sock: socket.socket) -> bool:
         try:
-            datagram, ancillary, flags, _ = self._socket.recvmsg(MAX_DATAGRAM + 1, _ANCILLARY, _RECEIVE_FLAGS)
+            datagram, ancillary, flags, _ = sock.recvmsg(MAX_DATAGRAM + 1, _ANCILLARY, _RECEIVE_FLAGS)
         except BlockingIOError:
             return False
         except OSError as error:
@@ -168,29 +187,47 @@ class Listener:
         self._reply_to[outcome.stream] = newest
         _close(surplus)
 
-    def _answer(self) -> None:
-        for stream, answer in self._intake.commit():
-            descriptor = self._reply_to.pop(stream, None)
-            if descriptor is not None:
-                self._send(descriptor, answer)
-        _close(list(self._reply_to.values()))
-        self._reply_to.clear()
+    def _end_drain(self) -> None:
+        drain = self._intake.take()
+        self._answer(drain.prompt)
+        self._owed.update(drain.waiting)
+        self._keeper.keep(drain, partial(self._settle, drain))
+
+    def _settle(self, drain: Drain) -> None:
+        answers = self._intake.settle(drain)
+        self._owed.subtract(drain.waiting)
+        self._answer(answers)
+        for stream in drain.waiting:
+            if self._owed[stream] <= 0:
+                del self._owed[stream]
+
+    def _answer(self, answers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Send answers; a stream's descriptor stays as long as another answer is owed to it."""
+        for stream, answer in answers:
+            descriptor = self._reply_to.get(stream)
+            if descriptor is None:
+                continue
+            self._send(descriptor, answer)
+            if self._owed[stream] <= 0:
+                del self._reply_to[stream]
+                os.close(descriptor)
 
     def _send(self, descriptor: int, answer: bytes) -> None:
+        """A stranger may have passed what is no socket, or one that takes nothing."""
         try:
             reply = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM, 0, fileno=descriptor)
-        except OSError:  # a stranger passed something that is no socket
-            os.close(descriptor)
+        except OSError:
             self.answers_failed += 1
             return
-        with reply:
-            try:
-                reply.send(answer, _SEND_FLAGS)
-            except OSError:
-                self.answers_failed += 1
+        try:
+            reply.send(answer, _SEND_FLAGS)
+        except OSError:
+            self.answers_failed += 1
+        finally:
+            reply.detach()
 
     def _mention(self, outcome: Outcome, uid: int) -> None:
-        if outcome.reason == "uid" and uid not in self._refused and len(self._refused) < 64:
+        if outcome.reason == "uid" and uid not in self._refused and len(self._refused) < _MAX_REFUSED:
             self._refused.add(uid)
             say(
                 logging.WARNING,
@@ -200,6 +237,13 @@ class Listener:
             )
         elif outcome.result in ("dropped", "held", "unanswerable") and outcome.reason != "uid":
             say(logging.WARNING, "a datagram was refused", result=outcome.result, reason=outcome.reason)
+
+
+def _shut(endpoint: Endpoint) -> None:
+    try:
+        endpoint.socket.shutdown(socket.SHUT_RD)
+    except OSError as error:
+        say(logging.WARNING, "the old socket could not be shut down", reason=error.strerror)
 
 
 def _close(descriptors: list[int]) -> None:

@@ -49,6 +49,17 @@ class Stream:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamMark:
+    """What a journal keeps of a stream."""
+
+    name: bytes
+    birth_ms: int
+    committed: int
+    seen: float
+    ended: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class LiveHeartbeat:
     """The newest heartbeat of a stream whose gauges have not expired."""
 
@@ -110,15 +121,36 @@ class Streams:
             stream.beat, stream.beat_seen, stream.heartbeat = header.sequence, now, heartbeat
         return True
 
-    def bye(self, header: Header, now: float) -> None:
-        """The stream ends. An unknown one is not made."""
+    def bye(self, header: Header, now: float) -> bool:
+        """The stream ends; whether it had not before. An unknown one is not made."""
         stream = self._streams.get(header.stream)
         if stream is None:
-            return
+            return False
         self._meet(header, now)
         stream.heartbeat = None
-        if stream.ended is None:
-            stream.ended = now
+        if stream.ended is not None:
+            return False
+        stream.ended = now
+        return True
+
+    def capture(self) -> list[StreamMark]:
+        """What is safe of every stream, to be kept beyond this process."""
+        return [
+            StreamMark(name, stream.birth_ms, stream.committed, stream.seen, stream.ended)
+            for name, stream in self._streams.items()
+        ]
+
+    def restore(self, mark: StreamMark) -> None:
+        """A stream as it was; its birth stays what it was said to be first."""
+        known = self._streams.get(mark.name)
+        birth_ms = mark.birth_ms if known is None else known.birth_ms
+        self._streams[mark.name] = Stream(mark.committed, mark.committed, birth_ms, mark.seen, mark.ended)
+
+    def end(self, name: bytes, now: float) -> None:
+        """A stream said bye at ``now``, in an earlier life of the collector."""
+        stream = self._streams.get(name)
+        if stream is not None:
+            stream.seen = stream.ended = now
 
     def heartbeats(self, now: float) -> list[LiveHeartbeat]:
         """What is known of the workers now."""

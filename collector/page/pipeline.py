@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from collector import __version__
+from collector.ingest.healing import FAULTS, Fault
 from collector.ingest.intake import Intake, Result
 from collector.ingest.streams import Streams
 from collector.ingest.wire import Reason
@@ -26,6 +27,10 @@ class Socket:
     """What the listener knows of its socket, at one moment."""
 
     up: bool
+    contended: bool
+    standing_by: bool
+    rebinds: Mapping[Fault, int]
+    failed_rebinds: int
     oversized: int
     without_descriptor: int
     answers_failed: int
@@ -115,8 +120,32 @@ def _socket(state: Socket) -> list[MetricFamily]:
         _family(
             "resty_metrics_socket_up",
             "gauge",
-            "1 if the file at the socket's path is the collector's own, with its mode and owner; else 0.",
+            "1 if the file at the socket's path is the collector's, with its mode and owner, and leads to it; else 0.",
             {None: int(state.up)},
+        ),
+        _family(
+            "resty_metrics_socket_contended",
+            "gauge",
+            "1 while somebody keeps replacing or removing the socket as fast as it is put back; else 0.",
+            {None: int(state.contended)},
+        ),
+        _family(
+            "resty_metrics_socket_standby",
+            "gauge",
+            "1 while another collector holds the lock at the socket's path and this one stands by; else 0.",
+            {None: int(state.standing_by)},
+        ),
+        _family(
+            "resty_metrics_socket_rebinds_total",
+            "counter",
+            "Times the socket was put back, by what had happened to it.",
+            _by("reason", {fault: state.rebinds.get(fault, 0) for fault in FAULTS}),
+        ),
+        _family(
+            "resty_metrics_socket_failed_rebinds_total",
+            "counter",
+            "Times the socket could not be put back.",
+            {None: state.failed_rebinds},
         ),
         _family(
             "resty_metrics_answers_failed_total",
@@ -133,12 +162,12 @@ def _socket(state: Socket) -> list[MetricFamily]:
     ]
 
 
-def families(intake: Intake, table: Table, streams: Streams, socket: Socket, now: float) -> list[MetricFamily]:
-    """All of them, at ``now`` (monotonic seconds)."""
+def families(intake: Intake, socket: Socket, now: float) -> list[MetricFamily]:
+    """All of them, at ``now`` (seconds of running time)."""
     return [
         _family("resty_metrics_build_info", "gauge", "Version of the collector.", {("version", __version__): 1}),
         *_socket(socket),
         *_datagrams(intake, socket.oversized),
-        *_rows(intake, table),
-        *_streams(streams, now),
+        *_rows(intake, intake.table),
+        *_streams(intake.streams, now),
     ]

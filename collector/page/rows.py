@@ -6,9 +6,11 @@ scraper sees each row created since its last scrape at 0, once (docs/decisions/0
 Rules:
 - A scraper is a client that says how long it waits (``X-Prometheus-Scrape-Timeout-Seconds``), known by host and user
   agent. Everybody else sees true values at once.
-- A scraper that is unknown to a collector that started just now has seen the rows of an earlier life: it begins at 0,
-  which its ``increase()`` reads as a reset. One that is unknown to an older collector sees what exists as it is.
-- ``now`` is seconds of a monotonic clock.
+- What a scraper was shown is kept with the table, and moves on only when that is safe: a row that was shown with its
+  value is never shown at 0 again, also not by the collector after a kill -9.
+- A scraper that is unknown to a collector that began without a table has seen the rows of an earlier life: for a while
+  it begins at 0, which its ``increase()`` reads as a reset. Any other unknown one sees what exists as it is.
+- ``now`` is seconds of running time.
 """
 
 from collections import OrderedDict
@@ -20,10 +22,13 @@ Scraper = tuple[str, str]
 
 
 class Scrapers:
-    """The scrapers seen of late, each with the creation number its last page ended at. Bounded, least recent first."""
+    """The scrapers seen of late, each with the creation number its last page ended at. Bounded, least recent first.
 
-    def __init__(self, started: float, capacity: int = MAX_SCRAPERS) -> None:
-        self._started = started
+    ``forgetful_until``: until then an unknown scraper begins at 0.
+    """
+
+    def __init__(self, capacity: int = MAX_SCRAPERS) -> None:
+        self.forgetful_until = 0.0
         self._capacity = capacity
         self._shown: OrderedDict[Scraper, int] = OrderedDict()
 
@@ -31,13 +36,24 @@ class Scrapers:
         return len(self._shown)
 
     def shown_before(self, scraper: Scraper, next_creation: int, now: float) -> int:
-        """The first creation number that this scrape has to show at 0; the scrape is noted.
+        """The first creation number that a page for this scraper has to show at 0.
 
-        ``scraper`` is (host, user agent), ``next_creation`` the table's at this scrape.
+        ``scraper`` is (host, user agent), ``next_creation`` the table's at this page.
         """
-        unknown = 0 if now - self._started < YOUNG_SECONDS else next_creation
-        boundary = self._shown.pop(scraper, unknown)
-        self._shown[scraper] = next_creation
+        shown = self._shown.get(scraper)
+        if shown is not None:
+            return shown
+        return 0 if now < self.forgetful_until else next_creation
+
+    def is_news(self, scraper: Scraper, creation: int) -> bool:
+        """Whether ``note`` would change more than who was here last."""
+        return self._shown.get(scraper) != creation
+
+    def note(self, scraper: Scraper, creation: int) -> None:
+        """The scraper was shown every row before this creation number."""
+        self._shown[scraper] = max(creation, self._shown.pop(scraper, 0))
         if len(self._shown) > self._capacity:
             self._shown.popitem(last=False)
-        return boundary
+
+    def capture(self) -> list[tuple[Scraper, int]]:
+        return list(self._shown.items())

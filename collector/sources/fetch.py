@@ -3,10 +3,12 @@
 Rules:
 - A failing source never raises and never hides another: it becomes a ``Scrape`` that says why.
 - Redirects are not followed; only 200 is an answer.
+- What is wrong with a source is said in the log when it changes, not at each scrape, and without what the source sent.
 - The document is read in pieces and given up at the cap; a large one is parsed off the loop.
 """
 
 import asyncio
+import logging
 import re
 import socket
 import time
@@ -18,6 +20,7 @@ from typing import Literal
 import aiohttp
 from yarl import URL
 
+from collector.log import say
 from collector.page.exposition import MetricFamily
 from collector.sources import stub_status, vts
 from collector.sources.errors import SourceError, SourceReason
@@ -109,6 +112,18 @@ def reason_of(error: BaseException) -> SourceReason | None:
     return None
 
 
+def _in_words(error: Exception, seconds: float) -> str:
+    """What the log says of an error: our own words, the system's, or the error's name."""
+    match error:
+        case SourceError():
+            return str(error)
+        case TimeoutError():
+            return f"no answer within {seconds:g} s"
+        case aiohttp.ClientConnectorError():
+            return str(error.os_error)
+    return type(error).__name__
+
+
 class Fetcher:
     """The client of one source. ``errors`` counts failures by reason."""
 
@@ -117,12 +132,14 @@ class Fetcher:
         self.errors: Counter[SourceReason] = Counter()
         self._body_cap = body_cap
         self._session: aiohttp.ClientSession | None = None
+        self._said: SourceReason | None = None
 
     async def fetch(self, seconds: float) -> Scrape:
         """Fetch and read the document within ``seconds``."""
         began = time.monotonic()
         labels, kind = self.source.labels, self.source.kind
         reason: SourceReason | None = None
+        words = ""
         try:
             async with asyncio.timeout(seconds):
                 body = await self._get()
@@ -135,12 +152,24 @@ class Fetcher:
             if reason is None:
                 raise
             self.errors[reason] += 1
-            families = _without(kind, labels)
+            families, words = _without(kind, labels), _in_words(error, seconds)
+        self._mention(reason, words)
         return Scrape(self.source, families, reason, time.monotonic() - began)
 
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
+
+    def _mention(self, reason: SourceReason | None, words: str) -> None:
+        """One line for each change."""
+        if reason == self._said:
+            return
+        self._said = reason
+        who = {"source": self.source.kind, **self.source.labels}
+        if reason is None:
+            say(logging.INFO, "a source can be read again", **who)
+        else:
+            say(logging.WARNING, "a source cannot be read", **who, why=reason, error=words)
 
     async def _get(self) -> bytes:
         async with self._client().get(self.source.url, allow_redirects=False) as response:

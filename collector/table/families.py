@@ -11,7 +11,7 @@ Rules:
 - Rows that went to an overflow row are counted, each time: they are not remembered.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import add
 
@@ -42,6 +42,20 @@ class Row:
         self.text: tuple[bytes, ...] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class FamilyState:
+    """All that a family is, to be kept beyond this process: its rows as (creation number, labels, numbers).
+
+    Numbers are never changed in place, so a captured state stays as it was while the family goes on.
+    """
+
+    shape: Shape
+    help: str
+    birth_ms: int
+    overflow: int
+    rows: Sequence[tuple[int, Labels, Numbers]]
+
+
 class Family:
     """All rows of one family name. ``overflow`` counts the rows that were added to an overflow row."""
 
@@ -68,6 +82,17 @@ class Family:
             return
         conversion, old = self._conversion(batch.shape), len(batch.shape.labels)
         self._add([conversion.labels(raw[:old]) + conversion.numbers(raw[old:]) for raw in batch.rows])
+
+    def capture(self) -> FamilyState:
+        rows = [(row.created, row.labels, row.numbers) for row in self.rows]
+        return FamilyState(self.shape, self.help, self.birth_ms, self.overflow, rows)
+
+    def restore(self, state: FamilyState) -> None:
+        """Become what was captured; meant for a family that has no rows yet."""
+        self.shape, self.help = state.shape, state.help
+        self.birth_ms, self.overflow = state.birth_ms, state.overflow
+        self.rows = [Row(labels, numbers, created) for created, labels, numbers in state.rows]
+        self._index = {row.labels: row for row in self.rows}
 
     def _add(self, rows: Iterable[RawRow]) -> None:
         known, labels = self._aliases.get, len(self.shape.labels)

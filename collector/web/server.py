@@ -58,13 +58,20 @@ def _source_timeout(request: web.Request) -> float:
     return min(SOURCE_TIMEOUT_SECONDS, max(_LEAST_TIMEOUT_SECONDS, announced - TIMEOUT_RESERVE_SECONDS))
 
 
+def _takes_openmetrics(accept: str) -> bool:
+    """An Accept header that cannot be read asks for nothing."""
+    try:
+        return "openmetrics" in choose_encoder(accept)[1]
+    except (TypeError, ValueError):  # a version that is no number
+        return False
+
+
 def read_request(request: web.Request) -> Request:
     """What a client wants, from its headers."""
     scraper = None
     if TIMEOUT_HEADER in request.headers:
         scraper = (request.remote or "", request.headers.get("User-Agent", ""))
-    accept = ",".join(request.headers.getall("Accept", []))
-    openmetrics = "openmetrics" in choose_encoder(accept)[1]
+    openmetrics = _takes_openmetrics(",".join(request.headers.getall("Accept", [])))
     compressed = gzip_accepted(",".join(request.headers.getall("Accept-Encoding", [])))
     return Request(scraper, openmetrics, compressed, _source_timeout(request))
 

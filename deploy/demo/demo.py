@@ -204,6 +204,7 @@ async def pipeline(prefix: Path, ports: Ports) -> AsyncIterator[list[subprocess.
         str(Path(sys.executable).with_name("resty-metrics")),
         "serve",
         f"--socket.path={prefix}/run/collector.sock",
+        f"--state.dir={prefix}/state",
         f"--web.listen-address=127.0.0.1:{ports.page}",
         f"--source.stub-status=http://127.0.0.1:{ports.stub_status}/stub_status",
         "--log.level=warning",

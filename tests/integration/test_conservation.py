@@ -1,11 +1,11 @@
 """Counted exactly once: the page against the same nginx's access_log, per (server, method, status), no tolerance."""
 
-import re
 import signal
 import socket
 import time
 from bisect import bisect_left
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -156,29 +156,31 @@ def test_collector_stopped_ten_seconds_while_workers_are_born(socket_path: Path,
         assert sum(logged.values()) > 1000
 
 
-def test_collector_ended_and_started_five_times(socket_path: Path, port: int, script: str) -> None:
-    """What it had counted before is gone without a journal; nothing that was sent after is missing or double."""
+def test_collector_ended_killed_and_started_under_load(socket_path: Path, port: int, script: str) -> None:
+    """What was counted before is there again, what was sent meanwhile is neither missing nor double."""
     with Collector(socket_path) as collector, Nginx(socket_path, MIXED.format(port=port)) as nginx:
-        counted = 0
-        with Load(f"http://127.0.0.1:{port}/", 14, script=script):
-            for _ in range(5):
-                wait_until(lambda: sum(collector.request_counts().values()) > 100, message="requests on the page")
-                assert collector.terminate() == 0
-                counted += counted_at_end(collector)
+        with Load(f"http://127.0.0.1:{port}/", 16, script=script):
+            counted = 0
+            for life in range(6):
+                wait_until(partial(has_more_than, collector, counted + 100), message="requests on the page")
+                if life % 2:
+                    collector.kill()
+                else:
+                    assert collector.terminate() == 0
                 collector.start()
-
-        def agree() -> bool:
-            return counted + sum(collector.request_counts().values()) == len(nginx.access_lines())
-
-        wait_until(agree, 30, "page == access_log")
+                counted = total(collector)
+        logged = assert_conserved(nginx, collector, timeout=30)
+        assert sum(logged.values()) > 1000
         time.sleep(2)  # long enough for a batch that would come a second time
-        assert agree()
+        assert collector.request_counts() == logged
 
 
-def counted_at_end(collector: Collector) -> int:
-    """How many requests a collector had on its page when it ended, by its last line of log."""
-    found = re.findall(r"msg=ended requests=(\d+)", collector.log())
-    return int(found[-1])
+def total(collector: Collector) -> int:
+    return sum(collector.request_counts().values())
+
+
+def has_more_than(collector: Collector, count: int) -> bool:
+    return total(collector) > count
 
 
 def test_freshness(socket_path: Path, port: int) -> None:

@@ -1,16 +1,59 @@
--- Runs the pure Lua modules on what a test asks: a list of {command, argument ...} in msgpack on standard input, the list
--- of their results on standard output. msgpack is read and written here by Debian's lua-messagepack, not by ours.
+-- Runs the Lua modules that need no nginx, or little of it, on what a test asks: a list of {command, argument ...} in
+-- msgpack on standard input, the list of their results on standard output. msgpack is read and written here by Debian's
+-- lua-messagepack, not by ours.
 
 local root = arg[1]
 package.path = root .. "/lua/?.lua;" .. package.path
 
 local MessagePack = require "MessagePack"
+
+-- What requests.lua and spool.lua use of nginx. A list of the dictionary takes as many values as `room` says.
+local request = { method = "GET" }
+local dictionary = { room = math.huge, lists = {}, lost = 0 }
+
+function dictionary.rpush(self, key, value)
+    if self.room < 1 then
+        return nil, "no memory"
+    end
+    self.room = self.room - 1
+    self.lists[key] = self.lists[key] or {}
+    table.insert(self.lists[key], value)
+    return #self.lists[key]
+end
+
+function dictionary.lpop(self, key)
+    return self.lists[key] and table.remove(self.lists[key], 1)
+end
+
+function dictionary.get(self, key)
+    local found = self[key]
+    if self.meanwhile then
+        self.meanwhile()
+    end
+    return found
+end
+
+function dictionary.incr(self, key, by)
+    self[key] = self[key] + by
+    return self[key]
+end
+
+_G.ngx = {
+    var = { server_name = "a.example", request_length = "1", bytes_sent = "1" },
+    now = function() return 0 end,
+    req = { start_time = function() return 0 end, get_method = function() return request.method end },
+    status = 200,
+    shared = { resty_metrics_spool = dictionary },
+}
+
 local datagram = require "resty.metrics.datagram"
 local decode = require "resty.metrics.decode"
 local encode = require "resty.metrics.encode"
 local ffi = require "ffi"
+local requests = require "resty.metrics.requests"
 local rows = require "resty.metrics.rows"
 local settings = require "resty.metrics.settings"
+local spool = require "resty.metrics.spool"
 local stream = require "resty.metrics.stream"
 
 MessagePack.set_number "double"
@@ -141,6 +184,70 @@ end
 function commands.bounds(text)
     local bounds, err = settings.bounds(text)
     return { bounds or false, err or false }
+end
+
+-- Requests with as many different methods of a length. Returns the kilobytes that stay, and the rows and requests.
+function commands.methods(count, length)
+    local family = rows.new(requests.shape({ 5 }), 10000)
+    requests.use(family)
+    collectgarbage()
+    local before = collectgarbage("count")
+    for i = 1, count do
+        request.method = ("%05d"):format(i):gsub("%d", function(digit) return string.char(65 + digit) end)
+            .. ("X"):rep(length - 5)
+        requests.count()
+    end
+    collectgarbage()
+    local kept = collectgarbage("count") - before
+    local total = 0
+    for number = 1, family.count do
+        total = total + family.numbers[number][rows.FIRST]
+    end
+    return { kept, family.count, total }
+end
+
+-- Puts streams {name, rows of each batch} into a spool with room for so many values. Returns what can be taken, and lost.
+function commands.spool(room, streams)
+    dictionary.room, dictionary.lists, dictionary.lost = room, {}, 0
+    for i = 1, #streams do
+        local batches = {}
+        for j, count in ipairs(streams[i][2]) do
+            batches[j] = { "batch " .. j, count }
+        end
+        spool.put_stream(streams[i][1], batches)
+    end
+    local taken, count = {}, 0
+    for id, batches in spool.take_stream do
+        taken[#taken + 1] = { id, #batches }
+        for i = 1, #batches do
+            count = count + batches[i][2]
+        end
+    end
+    return { taken, count, spool.take_lost() }
+end
+
+-- Two workers read that rows were lost before either has taken them. Returns what each says, and what is left.
+function commands.lost_twice(count)
+    dictionary.lost = count
+    local first
+    dictionary.meanwhile = function()
+        dictionary.meanwhile = nil
+        first = spool.take_lost()
+    end
+    local second = spool.take_lost()
+    return { first, second, dictionary.lost }
+end
+
+-- The shape that a new family keeps of a batch that was taken back: its rows are not in it.
+function commands.shape_kept(described)
+    local first = family_of(described)
+    local batch = datagram.batch({ first }, { id = ("s"):rep(16), birth = 1 }, 1, 1, datagram.MAX_BYTES, never)
+    local kept
+    datagram.absorb(datagram.body(batch), function(shape)
+        kept = rows.new(shape, 10000, true)
+        return kept
+    end)
+    return { kept.shape.name, kept.shape.rows and #kept.shape.rows or 0, kept:dirty() }
 end
 
 local asked = MessagePack.unpack(io.read("*a"))

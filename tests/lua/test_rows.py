@@ -122,3 +122,9 @@ def test_rows_that_were_never_sent_join_others() -> None:
     assert total == 500
     (family,) = read_batch(batch[HEADER_BYTES:])
     assert sorted(map(list, family.rows)) == sorted(rows)
+
+
+def test_a_shape_that_is_inherited_keeps_no_rows() -> None:
+    rows = [["s", "GET", str(n), "t", n, 1, 2, 7, n, n] for n in range(500)]
+    (result,) = ask(["shape_kept", {**REQUESTS, "rows": rows}])
+    assert result == [b"http_requests", 0, 500]

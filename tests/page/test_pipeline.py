@@ -1,5 +1,7 @@
 """The pipeline's own metrics."""
 
+from dataclasses import replace
+
 import pytest
 
 from collector import __version__
@@ -11,11 +13,20 @@ from collector.page.exposition import render
 from collector.page.pipeline import Socket
 from collector.table.table import Table
 
-SOCKET = Socket(up=True, oversized=2, without_descriptor=3, answers_failed=4)
+SOCKET = Socket(
+    up=True,
+    contended=False,
+    standing_by=False,
+    rebinds={"missing": 5},
+    failed_rebinds=6,
+    oversized=2,
+    without_descriptor=3,
+    answers_failed=4,
+)
 
 
 def lines(intake: Intake, now: float = 100.0, socket: Socket = SOCKET) -> list[str]:
-    page = render(pipeline.families(intake, intake.table, intake.streams, socket, now), openmetrics=False).decode()
+    page = render(pipeline.families(intake, socket, now), openmetrics=False).decode()
     return [line for line in page.splitlines() if not line.startswith("#")]
 
 
@@ -117,9 +128,20 @@ def test_streams_by_state() -> None:
     assert 'resty_metrics_streams{state="ended"} 1' in found
 
 
-@pytest.mark.parametrize(("up", "line"), [(True, "resty_metrics_socket_up 1"), (False, "resty_metrics_socket_up 0")])
-def test_the_socket(up: bool, line: str) -> None:
-    assert line in lines(Intake(Table(), Streams(), lambda _: True), socket=Socket(up, 0, 0, 0))
+SAID = [
+    (replace(SOCKET, up=True), "resty_metrics_socket_up 1"),
+    (replace(SOCKET, up=False), "resty_metrics_socket_up 0"),
+    (replace(SOCKET, contended=True), "resty_metrics_socket_contended 1"),
+    (replace(SOCKET, standing_by=True), "resty_metrics_socket_standby 1"),
+    (SOCKET, 'resty_metrics_socket_rebinds_total{reason="missing"} 5'),
+    (SOCKET, 'resty_metrics_socket_rebinds_total{reason="replaced"} 0'),
+    (SOCKET, "resty_metrics_socket_failed_rebinds_total 6"),
+]
+
+
+@pytest.mark.parametrize(("socket", "line"), SAID)
+def test_the_socket(socket: Socket, line: str) -> None:
+    assert line in lines(Intake(Table(), Streams(), lambda _: True), socket=socket)
 
 
 def test_the_version() -> None:

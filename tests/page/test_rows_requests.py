@@ -148,12 +148,13 @@ def test_new_rows_are_at_zero_in_all_samples_and_then_as_they_are() -> None:
 
 def test_increase_sees_the_first_requests() -> None:
     """Values of one series as a scraper gets them: its differences add up to every request since the row began."""
-    table, scrapers, history = Table(), Scrapers(started=0.0), []
+    table, scrapers, history = Table(), Scrapers(), []
     name = 'logins_total{result="ok"}'
     merge(table, LOGINS, ("bad", 1))
     for scrape, logins in enumerate([0, 3, 0, 2]):
         if logins:
             merge(table, LOGINS, ("ok", logins))
         boundary = scrapers.shown_before(("prometheus", "2"), table.next_creation, 1000.0 + scrape)
+        scrapers.note(("prometheus", "2"), table.next_creation)
         history.append(samples(table, boundary).get(name))
     assert history == [None, 0, 3, 5]

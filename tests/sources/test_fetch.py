@@ -234,6 +234,33 @@ def test_a_failing_source_hides_no_other() -> None:
     assert 'resty_metrics_source_errors_total{source="stub_status",nginx="two",reason="timeout"} 0' in lines
 
 
+def test_a_change_is_said_once_and_without_what_the_source_sent(caplog: pytest.LogCaptureFixture) -> None:
+    async def run() -> None:
+        port = free_port()
+        fetcher = fetcher_of(f"edge=http://user:secret@127.0.0.1:{port}/stub_status")
+        for data in (answer(b"<html>payload"), answer(PAGE)):
+            async with serving(saying(data, close=True), port):
+                for _ in range(3):
+                    await fetcher.fetch(5)
+        for _ in range(3):
+            await fetcher.fetch(5)
+        await fetcher.close()
+
+    with caplog.at_level("INFO", "resty-metrics"):
+        asyncio.run(run())
+    assert [record.getMessage() for record in caplog.records] == [
+        "a source cannot be read",
+        "a source can be read again",
+        "a source cannot be read",
+    ]
+    first, _, last = (vars(record)["fields"] for record in caplog.records)
+    assert {"source": "stub_status", "nginx": "edge", "why": "parse"}.items() <= first.items()
+    assert "does the URL lead to a location with stub_status?" in first["error"]
+    assert last["why"] == "refused"
+    assert "secret" not in str([first, last])
+    assert "payload" not in str([first, last])
+
+
 def test_it_is_over_when_the_server_is_back() -> None:
     async def run() -> list[SourceReason | None]:
         port = free_port()

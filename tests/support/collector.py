@@ -33,11 +33,15 @@ class Collector:
 
     def __init__(self, socket_path: Path, *arguments: str) -> None:
         self.socket_path = socket_path
+        self.state_dir = socket_path.with_suffix(".state")
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._arguments: Sequence[str] = arguments
-        self._log = socket_path.with_suffix(f".{self.port}.log")
+        self._log = os.memfd_create("log")  # in no directory that a test may remove
         self.process: subprocess.Popen[bytes] | None = None
+
+    def __del__(self) -> None:
+        os.close(self._log)
 
     def __enter__(self) -> "Collector":
         self.start()
@@ -55,11 +59,11 @@ class Collector:
             COMMAND,
             "serve",
             f"--socket.path={self.socket_path}",
+            f"--state.dir={self.state_dir}",
             f"--web.listen-address=127.0.0.1:{self.port}",
             *self._arguments,
         ]
-        with self._log.open("ab") as log:
-            self.process = subprocess.Popen(words, stderr=log, stdin=subprocess.DEVNULL)
+        self.process = subprocess.Popen(words, stderr=self._log, stdin=subprocess.DEVNULL)
         wait_until(self.ready, message="the collector's readiness")
 
     def ready(self) -> bool:
@@ -91,7 +95,8 @@ class Collector:
         self.process.wait(timeout=10)
 
     def log(self) -> str:
-        return self._log.read_text(errors="replace")
+        size = os.fstat(self._log).st_size
+        return os.pread(self._log, size, 0).decode(errors="replace")
 
     def page(self, path: str = "/metrics", **headers: str) -> str:
         request = urllib.request.Request(

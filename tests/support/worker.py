@@ -1,6 +1,8 @@
 """What a worker is to the collector: a stream of datagrams, and answers on a socketpair."""
 
+import contextlib
 import os
+import select
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,6 +42,9 @@ class Worker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
         for one in (self._socket, self._answers, self._passed):
             one.close()
 
@@ -54,10 +59,18 @@ class Worker:
     def send(self, datagram: bytes, descriptors: int = 1) -> None:
         socket.send_fds(self._socket, [datagram], [self._passed.fileno()] * descriptors)
 
+    def send_if_there_is_room(self, datagram: bytes) -> None:
+        """Without a descriptor for answers."""
+        with contextlib.suppress(BlockingIOError):
+            self._socket.send(datagram, socket.MSG_DONTWAIT)
+
     def answer(self) -> tuple[Verdict, Reason, int]:
         """The next answer: verdict, reason and the number that is committed."""
         answer = self._receive()
         return Verdict(answer[5]), Reason(answer[6]), int.from_bytes(answer[32:40], "big")
+
+    def has_answer(self) -> bool:
+        return bool(select.select([self._answers], [], [], 0)[0])
 
     def probe(self) -> None:
         """Return when everything that was sent before has been read. A drop goes before the answer to a probe."""

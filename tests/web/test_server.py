@@ -13,6 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 from support.collector import Collector
+from support.wait import wait_until
 from support.worker import Worker, counter
 
 from collector.settings import TcpAddress, UnixAddress
@@ -60,6 +61,9 @@ ACCEPTS = [
     (PROMETHEUS_3, OPENMETRICS),
     ("application/json", PLAIN),
     (";;,,q=", PLAIN),
+    ("text/plain;version=x", PLAIN),
+    ("application/openmetrics-text;version=1.a", PLAIN),
+    (f"application/openmetrics-text;version={'1' * 5000}", PLAIN),
 ]
 
 
@@ -94,14 +98,13 @@ def test_health_and_readiness(collector: Collector) -> None:
 
 def test_readiness_says_what_is_degraded_and_stays_200(tmp_path: Path) -> None:
     with Collector(tmp_path / "collector.sock") as collector:
-        (tmp_path / "collector.sock.lock").unlink()
+        collector.socket_path.unlink()
+        collector.socket_path.mkdir()  # nothing can be renamed over it
+        (collector.socket_path / "in the way").touch()
+        text = f"degraded: the socket at {collector.socket_path} cannot be put right"
+        wait_until(lambda: text in ask(collector, "/-/ready")[2].decode(), message="the degradation")
         status, _, body = ask(collector, "/-/ready")
         assert (status, body.splitlines()[0]) == (200, b"resty-metrics is ready")
-        assert f"degraded: the lock file {tmp_path}/collector.sock.lock was replaced" in body.decode()
-        collector.socket_path.unlink()
-        status, _, body = ask(collector, "/-/ready")
-        assert status == 200
-        assert f"degraded: the socket at {collector.socket_path} is not ours" in body.decode()
         assert collector.value("resty_metrics_socket_up") == 0
         assert ask(collector, "/-/healthy")[0] == 200
 
@@ -259,6 +262,22 @@ def test_scrapes_that_overlap_ask_a_source_once_and_outlive_each_other(tmp_path:
             other.close()
         assert not source.asked_again(connection)
         connection.close()
+    source.close()
+
+
+def test_a_scrape_does_not_wait_for_another_that_has_more_time(tmp_path: Path) -> None:
+    """A person looks while a source hangs, and Prometheus, with a second in all, comes meanwhile."""
+    source = Source()
+    with Collector(tmp_path / "collector.sock", source.flag) as collector:
+        (patient,) = connections(collector, 1)
+        first = source.asked()
+        page = ask(collector, "/metrics", X_Prometheus_Scrape_Timeout_Seconds="1")[2].decode()
+        (took,) = [line.split()[1] for line in page.splitlines() if line.startswith("resty_metrics_source_duration_s")]
+        assert float(took) < 2
+        source.answer(first)
+        assert b"\nnginx_http_requests_total 9\n" in patient.getresponse().read()
+        patient.close()
+        first.close()
     source.close()
 
 

@@ -1,12 +1,12 @@
 """docs/wire.md as a model: workers and a spool in a few lines each, against the real streams, intake and table.
 
 Every request is a label value of its own, so the table says for each whether it was counted, and how often. The line
-between the two sides loses, doubles and reorders datagrams and answers; commits stall; the collector forgets all; a
-worker ends into the spool, an heir takes over, a worker is killed.
+between the two sides loses, doubles and reorders datagrams and answers; commits stall; the collector is killed and
+reads its journal, or forgets all; a worker ends into the spool, an heir takes over, a worker is killed.
 
-- Never, within one life of the collector, is a request counted twice.
+- Never, within one life of the journal, is a request counted twice, or a counter lower than it was.
 - When all is quiet again, every request is counted once, but for those that may be lost: what a killed worker had, what
-  did not fit the spool, what an earlier life of the collector had counted. What was in a batch that the collector
+  did not fit the spool, what a collector that forgot all had counted. What was in a batch that the collector
   could not read is not counted.
 - All does become quiet: no stream is ever stuck.
 """
@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from collector.ingest.intake import Drain, Intake
-from collector.ingest.streams import Streams
 from collector.ingest.wire import Header, Kind, Verdict, read_answer, write_datagram
-from collector.table.table import Table
+from collector.journal.records import of_drain, replay
+from collector.journal.snapshot import read, write
+from collector.journal.state import State, capture
 
 WINDOW_BATCHES = 4
 QUEUE_DATAGRAMS = 3
@@ -123,6 +124,7 @@ RARE_EVENTS = [
     "the_collector_is_ready_or_not",
     "time_passes",
     "all_is_quiet",
+    "a_snapshot_is_taken",
 ]
 Message = TypeVar("Message")
 
@@ -148,8 +150,12 @@ class WireModel(RuleBasedStateMachine):
         self.answers: list[tuple[bytes, Worker]] = []
         self.begin_collector()
 
-    def begin_collector(self) -> None:
-        self.intake = Intake(Table(), Streams(), lambda uid: True)
+    def begin_collector(self, state: State | None = None) -> None:
+        """With what the journal held, or with nothing and a new journal."""
+        self.state = State() if state is None else state
+        self.snapshot = list(write(capture(self.state, self.now)))
+        self.records: list[bytes] = []
+        self.intake = Intake(self.state.table, self.state.streams, lambda uid: True)
         self.drains: list[tuple[Drain, dict[bytes, Worker]]] = []
         self.descriptors: dict[bytes, Worker] = {}
 
@@ -228,11 +234,19 @@ class WireModel(RuleBasedStateMachine):
             self.descriptors[outcome.stream] = worker
 
     def end_drain(self) -> None:
-        self.drains.append((self.intake.take(), self.descriptors))
+        drain = self.intake.take()
+        self.answers += [(answer, self.descriptors[stream]) for stream, answer in drain.prompt]
+        self.drains.append((drain, self.descriptors))
         self.descriptors = {}
+
+    def write(self, drain: Drain) -> None:
+        record = of_drain(drain)
+        if record is not None:
+            self.records.append(record)
 
     def commit_one(self) -> None:
         drain, descriptors = self.drains.pop(0)
+        self.write(drain)
         self.answers += [(answer, descriptors[stream]) for stream, answer in self.intake.settle(drain)]
 
     def counted(self) -> dict[int, float]:
@@ -349,6 +363,25 @@ class WireModel(RuleBasedStateMachine):
         self.begin_collector()
         if data.draw(st.booleans()):
             self.queue.clear()
+
+    @rule(data=st.data())
+    def the_collector_is_killed(self, data: st.DataObject) -> None:
+        """Its journal is read; of the drains under way some were written, and none of those was answered."""
+        before = self.counted()
+        written = data.draw(st.integers(0, len(self.drains)))
+        for drain, _ in self.drains[:written]:
+            self.write(drain)
+        state = read(self.snapshot)
+        for record in self.records:
+            replay(state, record)
+        self.begin_collector(state)
+        assert self.counted().items() >= before.items(), "a counter went backward"
+        if data.draw(st.booleans()):
+            self.queue.clear()
+
+    def a_snapshot_is_taken(self, data: st.DataObject) -> None:
+        if not self.drains:
+            self.snapshot, self.records = list(write(capture(self.state, self.now))), []
 
     def the_collector_is_ready_or_not(self, data: st.DataObject) -> None:
         self.intake.ready = not self.intake.ready

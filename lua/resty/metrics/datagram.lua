@@ -156,10 +156,12 @@ function _M.absorb(body, family_of)
     local deltas = decode.value(body).families
     for f = 1, #deltas do
         local delta = deltas[f]
+        local delta_rows = delta.rows
+        delta.rows = nil  -- what is left is the shape, which a new family keeps
         local family = family_of(delta)
         local labels = #delta.labels
-        for r = 1, #delta.rows do
-            local wire_row, values, numbers = delta.rows[r], {}, {}
+        for r = 1, #delta_rows do
+            local wire_row, values, numbers = delta_rows[r], {}, {}
             for i = 1, labels do
                 values[i] = wire_row[i]
             end

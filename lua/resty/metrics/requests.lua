@@ -22,6 +22,7 @@ local NAME = "http_requests"
 local FIRST = rows.FIRST
 local ROWS_MOST = 10000
 local LEAVES_MOST = 2 * ROWS_MOST   -- known (server, method, status) as nginx has them, before they are normalised
+local LONGEST_METHOD = 32           -- bytes; longer ones are of no standard, and clients would fill the memory with them
 local TABLE_MS = 65535              -- up to here a duration's bucket is looked up, above it is searched
 
 -- RFC 9110, RFC 5789, RFC 4918 and friends: what nginx itself knows by name. All else is "other".
@@ -86,13 +87,16 @@ end
 
 -- The row of a label set that the tree does not know yet.
 local function cold(server, method, status)
+    local known = method == "" and "" or METHODS[method] and method or "other"
+    local row = family:row({ server, known, format("%03d", status) })
+    if #method > LONGEST_METHOD then
+        return row
+    end
     if leaves >= LEAVES_MOST then  -- somebody invents methods: begin again, the rows themselves stay
         clear(tree)
         leaves = 0
     end
     leaves = leaves + 1
-    local known = method == "" and "" or METHODS[method] and method or "other"
-    local row = family:row({ server, known, format("%03d", status) })
     branch(branch(tree, server), method)[status] = row
     return row
 end

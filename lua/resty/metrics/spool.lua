@@ -49,8 +49,10 @@ function _M.put_stream(id, batches)
         end
     end
     if dict and not dict:rpush("streams", id) then
-        for _ = 1, #batches do
-            dict:lpop(batches_key(id))
+        for i = 1, #batches do
+            if dict:lpop(batches_key(id)) then
+                lose(batches[i][2])
+            end
         end
     end
 end
@@ -84,8 +86,12 @@ end
 -- Rows that were lost since the last call, by any worker of this nginx.
 function _M.take_lost()
     local count = dict and dict:get("lost") or 0
-    if count > 0 then
-        dict:incr("lost", -count)
+    if count == 0 then
+        return 0
+    end
+    if dict:incr("lost", -count) < 0 then  -- another worker took them in between
+        dict:incr("lost", count)
+        return 0
     end
     return count
 end

@@ -3,6 +3,7 @@
 -- Rules:
 -- - Everything here begins on first use *in the worker*: a module loaded by the master is inherited by all workers.
 -- - A slice (cut one batch, send it) holds the event loop for at most SLICE_SECONDS, then requests get their turn.
+-- - A tick sends what is dirty, once: what gets dirty meanwhile waits for the next, or under load no tick would end.
 -- - Nothing throws into nginx: a tick is a pcall, and an error is said once and counted.
 -- - Going away: on premature, flush and wait for acks; requests that end later start a drainer; a finalizer sends what
 --   is left when the Lua machine is closed, and what is not acked even then goes into the spool.
@@ -40,6 +41,8 @@ local families, family_by_shape = {}, {}
 local streams, stream_by_id = {}, {}
 local own, link, settings
 local tick_number, busy = 0, false
+local drained = false  -- in this tick all that was dirty has been cut
+local first_tick_due = 0
 local cut_limit = datagram.MAX_BYTES
 local worker_label = "0"
 local said_error
@@ -157,6 +160,7 @@ local function too_large(stream, sequence)
         return
     end
     datagram.absorb(datagram.body(batch), family_of)
+    drained = false
     cut_limit = math.max(datagram.MIN_BYTES, math.floor(cut_limit / 2))
 end
 
@@ -234,6 +238,7 @@ local function cut(slice_ends)
     local batch = datagram.batch(families, own, own.next, own.base, cut_limit, out_of_time)
     if batch then
         own:push(batch)
+        drained = not any_dirty()
     end
     return batch
 end
@@ -246,9 +251,11 @@ local function slice(limited)
     read_answers(now)
     local result = pump_all(now)
     if result == "done" then
-        if own:may_cut() and cut(limited and now + SLICE_SECONDS) then
+        if not drained and own:may_cut() and cut(limited and now + SLICE_SECONDS) then
             result = pump(own, now)
-            result = result == "done" and "more" or result
+            if result == "done" then
+                result = drained and "idle" or "more"
+            end
         else
             result = "idle"
         end
@@ -305,6 +312,7 @@ local function inherit_rows()
             return
         end
         datagram.absorb(body, family_of)
+        ngx.sleep(YIELD_SECONDS)  -- a full body is as long as a slice
     end
 end
 
@@ -372,6 +380,7 @@ local function work()
     if own.state == "flowing" and link:is_open() then
         inherit_stream()
     end
+    drained = false
     settle_accounts()
     send_heartbeat(now)
     flush(ends)
@@ -398,6 +407,7 @@ end
 local function last_flush()
     local ends = monotonic() + PREMATURE_SECONDS
     repeat
+        drained = false
         settle_accounts()
         if flush(ends) == "broken" then
             return
@@ -462,6 +472,7 @@ end
 -- Runs when the Lua machine is closed: nothing else of nginx happens meanwhile, so it may block, but only so long.
 local function finish()
     local ends = monotonic() + FINALIZER_SECONDS
+    drained = false
     settle_accounts()
     if unacked() == 0 and not any_dirty() then
         return say_goodbye()
@@ -503,11 +514,14 @@ local function on_tick(premature)
 end
 
 local function on_first_tick(premature)
+    if _M.timer_running then
+        return  -- this one came so late that another took its place
+    end
     if not premature then
         local ok, err = ngx.timer.every(TICK_SECONDS, on_tick)
+        _M.timer_running = ok and true or false
         if not ok then
             _M.exiting = ngx.worker.exiting()
-            _M.timer_running = false
             if not _M.exiting then
                 fault("timer", "no timer could be had (" .. tostring(err) .. "), the next request tries again; "
                     .. "see lua_max_pending_timers and lua_max_running_timers")
@@ -518,10 +532,17 @@ local function on_first_tick(premature)
 end
 
 -- Starts the timer, later in the second for each worker: the collector's queue holds ten datagrams.
+-- A request may ask again until the first tick has come: ngx_lua drops a timer that expires while as many run as
+-- lua_max_running_timers allows.
 function _M.start_timer()
+    local now = monotonic()
+    if now < first_tick_due then
+        return
+    end
     local share = TICK_SECONDS * (ngx.worker.id() or 0) / (ngx.worker.count() or 1)
-    _M.timer_running = ngx.timer.at(share, on_first_tick) and true or false
-    if not _M.timer_running then
+    if ngx.timer.at(share, on_first_tick) then
+        first_tick_due = now + share + TICK_SECONDS
+    else
         _M.exiting = ngx.worker.exiting()
     end
 end

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.ingest.lock import LockedError, acquire
+from collector.lock import LockedError, acquire
 
 
 def test_it_names_its_holder_and_is_private(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_a_second_one_is_told_who_has_it(tmp_path: Path) -> None:
 
 
 def test_a_holder_that_was_killed_holds_nothing(tmp_path: Path) -> None:
-    script = "import os, sys; from collector.ingest.lock import acquire; from pathlib import Path; "
+    script = "import os, sys; from collector.lock import acquire; from pathlib import Path; "
     script += "acquire(Path(sys.argv[1])); os.kill(os.getpid(), 9)"
     subprocess.run([sys.executable, "-c", script, str(tmp_path / "lock")], check=False)
     assert (tmp_path / "lock").exists()
@@ -105,7 +105,7 @@ def test_a_file_that_is_made_anew_while_it_is_taken(tmp_path: Path, monkeypatch:
         path.write_text("1\n")
 
     before = open_descriptors()
-    monkeypatch.setattr("collector.ingest.lock.fcntl.flock", locking_after(make_anew, 3))
+    monkeypatch.setattr("collector.lock.fcntl.flock", locking_after(make_anew, 3))
     lock = acquire(path)
     assert lock.held()
     assert path.read_text() == f"{os.getpid()}\n"
@@ -115,7 +115,7 @@ def test_a_file_that_is_made_anew_while_it_is_taken(tmp_path: Path, monkeypatch:
 
 def test_a_file_that_is_removed_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = open_descriptors()
-    monkeypatch.setattr("collector.ingest.lock.fcntl.flock", locking_after((tmp_path / "lock").unlink, 1000))
+    monkeypatch.setattr("collector.lock.fcntl.flock", locking_after((tmp_path / "lock").unlink, 1000))
     with pytest.raises(OSError, match="again and again"):
         acquire(tmp_path / "lock")
     assert open_descriptors() == before
@@ -133,10 +133,27 @@ def test_a_lock_that_is_not_had_leaves_no_descriptor(tmp_path: Path) -> None:
 def test_a_child_process_does_not_keep_the_lock(tmp_path: Path) -> None:
     """Or a helper that outlives us would keep the next collector out."""
     lock = acquire(tmp_path / "lock")
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False) as child:
+    words = [sys.executable, "-c", "print(); input()"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, close_fds=False, bufsize=0) as child:
+        assert child.stdout is not None
+        child.stdout.read(1)  # it is not a copy of us any more
         lock.release()
         acquire(tmp_path / "lock").release()
         child.communicate(b"\n", timeout=10)
+
+
+def test_a_stale_journal_is_remembered_by_the_next_holder(tmp_path: Path) -> None:
+    lock = acquire(tmp_path / "lock")
+    assert lock.stale is None
+    lock.note("0a" * 16)
+    lock.release()
+    assert (tmp_path / "lock").read_text() == f"{os.getpid()}\nstale-journal {'0a' * 16}\n"
+    again = acquire(tmp_path / "lock")
+    assert again.stale == "0a" * 16
+    again.note(None)
+    assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
+    again.release()
 
 
 def test_the_pid_of_an_earlier_holder_is_written_over_whole(tmp_path: Path) -> None:

@@ -1,0 +1,214 @@
+"""Keeps the socket ours: looks at the lock and the path, heals, probes, and says who did it.
+
+Rules:
+- Look whenever inotify says that something happened in the directory, and each second all the same.
+- The lock first: where another holds the lock at our path (the directory was made anew), stand by and never rename
+  over; once it is ours again, take the path back.
+- Heal by a new socket, bound beside and renamed over. Who did it is found out afterwards, in a thread.
+- A probe that gets no answer says nothing: the queue may be full, the reader behind. Then the kernel tells whether who
+  connects to the path is connected to us.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from asyncinotify import Inotify, Mask
+
+from collector.ingest.endpoint import look
+from collector.ingest.healing import Contention, Fault, Identity, find_fault
+from collector.ingest.listener import Listener
+from collector.ingest.probe import Finding, probe
+from collector.kernel.attribution import attribute_file
+from collector.lock import Lock, LockedError, acquire
+from collector.log import say
+
+CHECK_SECONDS = 1.0
+CALM_SECONDS = 0.01  # between two looks, however much happens in the directory
+UNREACHABLE_AFTER = 3  # probes in a row that reached somebody else, though the file is ours
+_WATCHED = Mask.CREATE | Mask.DELETE | Mask.MOVE | Mask.ATTRIB | Mask.DELETE_SELF | Mask.MOVE_SELF | Mask.ONLYDIR
+
+
+class Guard:
+    """Watches one listener's socket. Counters for the page: ``rebinds`` by fault, ``failed_rebinds``."""
+
+    def __init__(self, listener: Listener, lock: Lock, clock: Callable[[], float] = time.monotonic) -> None:
+        self.rebinds: Counter[Fault] = Counter()
+        self.failed_rebinds = 0
+        self.standing_by = False
+        self._listener = listener
+        self._lock = lock
+        self._clock = clock
+        self._contention = Contention()
+        self._fault: str | None = None
+        self._strays = 0
+        self._watched: tuple[int, int] | None = None
+        self._attributions: set[asyncio.Task[None]] = set()
+
+    @property
+    def contended(self) -> bool:
+        return self._contention.contended(self._clock())
+
+    def up(self) -> bool:
+        """Whether workers reach us: the file is ours as we made it, and a probe has not found somebody else."""
+        return not self.standing_by and self._strays == 0 and self._find() is None
+
+    def faults(self) -> list[str]:
+        """What is degraded, in words."""
+        found = [] if self._fault is None else [self._fault]
+        if self.contended:
+            found.append(f"somebody keeps replacing the socket at {self._listener.path}; see resty-metrics doctor")
+        return found
+
+    @property
+    def lock(self) -> Lock:
+        """The lock that is held now; it may have been taken anew since the start."""
+        return self._lock
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        changed = asyncio.Event()
+        with Inotify() as inotify:
+            watching = asyncio.create_task(_wake(inotify, changed))
+            probing = asyncio.create_task(self._probe())
+            try:
+                while True:
+                    self._watch_directory(inotify)
+                    self.check()
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(changed.wait(), CHECK_SECONDS)
+                    changed.clear()
+                    await asyncio.sleep(CALM_SECONDS)
+            finally:
+                watching.cancel()
+                probing.cancel()
+
+    def check(self) -> None:
+        """Look once, and put right what can be."""
+        fault = None
+        try:
+            if self._has_lock():
+                fault = self._heal()
+        except OSError as error:
+            fault = f"the socket at {self._listener.path} cannot be put right: {error}"
+        if self.standing_by:
+            fault = f"standing by: another process holds {self._lock.path}"
+        self._tell(fault)
+
+    def _tell(self, fault: str | None) -> None:
+        if fault is not None and fault != self._fault:
+            say(logging.ERROR, fault)
+        elif fault is None and self._fault is not None:
+            say(logging.INFO, "the socket is ours again", socket=self._listener.path)
+        self._fault = fault
+
+    def _has_lock(self) -> bool:
+        """Hold the lock at the path, taken anew where its file has gone. False: another has it."""
+        if self._lock.held():
+            return True
+        try:
+            lock = acquire(self._lock.path)
+        except LockedError as error:
+            if not self.standing_by:
+                self.standing_by = True
+                self._listener.stand_by()
+                say(logging.ERROR, "standing by: the lock was made anew and another holds it", holder=error.pid)
+            return False
+        if self._lock.stale is not None:
+            lock.note(self._lock.stale)
+        self._lock.release()
+        self._lock = lock
+        self.standing_by = False
+        return True
+
+    def _find(self) -> Fault | None:
+        endpoint = self._listener.endpoint
+        return "missing" if endpoint is None else find_fault(endpoint.identity, look(self._listener.path))
+
+    def _heal(self) -> str | None:
+        """A new socket where ours is not as it was; what is left wrong."""
+        fault = self._find()
+        if fault is None and self._strays >= UNREACHABLE_AFTER:
+            fault = "unreachable"
+        if fault is None:
+            return None
+        now = self._clock()
+        if not self._contention.due(now):
+            return f"the socket at {self._listener.path} is {fault}; it will be put back in a moment"
+        self._contention.healed(now)
+        there = look(self._listener.path)
+        try:
+            self._listener.bind()
+        except OSError:
+            self.failed_rebinds += 1
+            raise
+        self._strays = 0
+        self.rebinds[fault] += 1
+        say(logging.ERROR, "the socket was not as we made it and is ours again", fault=fault, path=self._listener.path)
+        if fault == "replaced" and there is not None:
+            self._attribute(there)
+        return None
+
+    def _attribute(self, there: Identity) -> None:
+        """Say who made the file that stood in our place. Its socket can be found as long as somebody has it open."""
+        task = asyncio.create_task(_say_who(self._listener.path, there))
+        self._attributions.add(task)
+        task.add_done_callback(self._attributions.discard)
+
+    def _watch_directory(self, inotify: Inotify) -> None:
+        """inotify follows the inode: a directory that was made anew has to be watched anew."""
+        directory = self._listener.path.parent
+        try:
+            found = directory.stat()
+            if (found.st_dev, found.st_ino) != self._watched:
+                inotify.add_watch(directory, _WATCHED)
+                self._watched = (found.st_dev, found.st_ino)
+        except OSError:
+            self._watched = None
+
+    async def _probe(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            endpoint = self._listener.endpoint
+            if endpoint is None:
+                continue
+            finding = await probe(self._listener.path, endpoint.inode)
+            if finding is Finding.STRANGER and self._listener.endpoint is endpoint:
+                self._strays += 1
+            elif finding is Finding.OURS:
+                self._strays = 0
+
+
+async def _wake(inotify: Inotify, changed: asyncio.Event) -> None:
+    async for _ in inotify:
+        changed.set()
+
+
+async def _say_who(path: Path, there: Identity) -> None:
+    try:
+        found = await asyncio.to_thread(attribute_file, path, there.device, there.inode)
+    except OSError as error:
+        say(logging.WARNING, "who replaced the socket could not be found out", error=error)
+        return
+    strangers = [process for process in found if process.pid != os.getpid()]
+    for process in strangers:
+        say(
+            logging.ERROR,
+            "the socket had been replaced by this process",
+            pid=process.pid,
+            executable=process.exe,
+            arguments=" ".join(process.command),
+            uid=process.uid,
+            parents=" < ".join(f"{parent.name}({parent.pid})" for parent in process.parents),
+            cgroup=process.cgroup,
+        )
+    if not strangers:
+        say(
+            logging.ERROR,
+            "who replaced the socket has gone already; resty-metrics doctor --watch shows who comes next",
+        )

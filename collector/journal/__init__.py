@@ -1,0 +1,1 @@
+"""What outlives the process: every accepted batch is written before it is acknowledged and shown."""

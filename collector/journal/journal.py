@@ -1,0 +1,194 @@
+"""The journal as the event loop sees it: give it a record and what is to happen when that is safe.
+
+Rules:
+- What was given first is safe first: callbacks run in the order of ``commit``.
+- Nothing here waits for the disk. A writer that is slow leaves records under way; at FULL_BYTES of them the socket is
+  not read any more, so that workers keep what they have.
+- When nothing can be written, ``commit`` means memory only: the callback runs all the same, after the writer has made
+  the journal invalid. From then on each second is an attempt to write a whole snapshot and go on.
+- A snapshot is taken when nothing is under way, so it is exactly what the log before it adds up to.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+
+from collector.ingest.intake import Drain
+from collector.journal.errors import JournalError
+from collector.journal.records import of_drain
+from collector.journal.state import Capture
+from collector.journal.tally import Tally
+from collector.journal.writer import Append, Check, Close, Job, Replace, Report, Writer
+from collector.log import LOGGER, say
+
+SNAPSHOT_BYTES = 8 * 1024 * 1024
+SNAPSHOT_FACTOR = 4  # times the size of the last snapshot
+FULL_BYTES = 16 * 1024 * 1024
+FULL_RECORDS = 1_024
+
+Then = Callable[[], None]
+
+
+class Journal:
+    """Writes through a Writer whose ``report`` is ``on_report``, called on the loop.
+
+    ``capture`` gives the whole state; ``stale`` is told the identity of a journal that could not be made invalid, and
+    None once a new one is written. ``relieved`` is called when there is room again after ``full``.
+    """
+
+    def __init__(self, capture: Callable[[], Capture], stale: Callable[[str | None], None], relieved: Then) -> None:
+        self.tally = Tally()
+        self._capture = capture
+        self._stale = stale
+        self._relieved = relieved
+        self._writer: Writer | None = None
+        self._under_way = 0
+        self._waiting: deque[tuple[bytes, Then]] = deque()
+        self._bytes = 0
+        self._snapshot_due = False
+        self._was_full = False
+        self._checking = False
+        self._settled = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closed = asyncio.Event()
+
+    def use(self, writer: Writer) -> None:
+        """Begin: with a snapshot of the state as it is."""
+        self._writer = writer
+        writer.start()
+        self._snapshot_due = True
+        self._go_on()
+
+    def fail(self, error: JournalError) -> None:
+        """The journal cannot be used from the start, or for now."""
+        if self.tally.reason is None:
+            say(logging.ERROR, "the journal cannot be written: counting goes on in memory only", error=error)
+        self.tally.up, self.tally.reason = False, error.reason
+        self.tally.errors[error.reason] += 1
+        self._settled.set()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is a journal, or should be one."""
+        return self.used or self.tally.reason is not None
+
+    @property
+    def used(self) -> bool:
+        """Whether there is a writer, be it that nothing can be written now."""
+        return self._writer is not None
+
+    @property
+    def full(self) -> bool:
+        """Whether so much is under way that no more should be taken in."""
+        self._was_full = self._bytes >= FULL_BYTES or self.tally.pending >= FULL_RECORDS
+        return self._was_full
+
+    def keep(self, drain: Drain, then: Then) -> None:
+        """``commit`` a drain of the socket."""
+        self.commit(of_drain(drain) if self._writer is not None else None, then)
+
+    def commit(self, record: bytes | None, then: Then) -> None:
+        """Call ``then`` when the record, and all that was given before it, is safe. None: nothing to write."""
+        if record is None or self._writer is None:
+            then()
+            return
+        self._bytes += len(record)
+        self.tally.pending += 1
+        self._waiting.append((record, then))
+        self._go_on()
+
+    def check(self) -> None:
+        """To be called each second."""
+        if self._writer is not None and not self._checking:
+            self._checking = True
+            self._give(Check())
+
+    async def settle(self, seconds: float) -> None:
+        """Wait until it is known whether the journal can be written, but only so long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._settled.wait()
+
+    async def close(self, seconds: float) -> bool:
+        """Finish what is under way and close the file. False if that took too long: then it is not safe."""
+        if self._writer is None:
+            return True
+        try:
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+                self._give(Close())
+                await self._closed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def on_report(self, report: Report) -> None:
+        """The writer has done some jobs."""
+        self._account(report)
+        for job in report.jobs:
+            if isinstance(job, Append):
+                self._bytes -= len(job.record)
+                self.tally.pending -= 1
+                _run(job.token)
+        self._under_way -= len(report.jobs)  # only now: a snapshot is of a state that these callbacks have made
+        if isinstance(report.jobs[0], Close):
+            self._closed.set()
+        if report.usable:
+            self._snapshot_due = True
+        self._go_on()
+        if self._under_way == 0 and not self._waiting:
+            self._idle.set()
+        if self._was_full and not self.full:
+            self._relieved()
+
+    def _account(self, report: Report) -> None:
+        first, tally = report.jobs[0], self.tally
+        tally.snapshot_bytes, tally.log_bytes = report.snapshot_bytes, report.log_bytes
+        if isinstance(first, Check):
+            self._checking = False
+        if report.stale is not None:
+            self._stale(report.stale)
+        if report.error is not None:
+            self.fail(report.error)
+        elif isinstance(first, Replace):
+            self._replaced()
+        elif isinstance(first, Append) and report.up:
+            tally.commit(report.seconds)
+        if report.up and report.log_bytes > max(SNAPSHOT_BYTES, SNAPSHOT_FACTOR * report.snapshot_bytes):
+            self._snapshot_due = True
+
+    def _replaced(self) -> None:
+        self.tally.snapshots += 1
+        if self.tally.reason is not None:
+            say(logging.INFO, "the journal is written again, with everything that was counted meanwhile")
+        self.tally.up, self.tally.reason = True, None
+        self._stale(None)
+        self._settled.set()
+
+    def _go_on(self) -> None:
+        """Give the writer what waits; but when a snapshot is due, that first, as soon as nothing is under way."""
+        if self._snapshot_due:
+            if self._under_way:
+                return
+            self._snapshot_due = False
+            self._give(Replace(self._capture()))
+        while self._waiting:
+            record, then = self._waiting.popleft()
+            self._give(Append(record, then))
+
+    def _give(self, job: Job) -> None:
+        assert self._writer is not None
+        self._under_way += 1
+        self._idle.clear()
+        self._writer.give(job)
+
+
+def _run(then: Then) -> None:
+    """A callback that fails is a bug, and not the next one's."""
+    try:
+        then()
+    except Exception:
+        LOGGER.exception("what was written could not be applied, please report this")

@@ -1,0 +1,60 @@
+"""Reading the journal at the start: the state that was, or nothing and why.
+
+Rules:
+- It never ends in a crash: a torn, corrupt or foreign file is set aside, said, and counting begins at 0.
+- A file that cannot be read now but is none of these (no permission, an I/O error) stays where it is, made invalid by
+  whoever goes on without it.
+"""
+
+import logging
+from dataclasses import dataclass
+
+from collector.journal import records, snapshot, store
+from collector.journal.errors import JournalError
+from collector.journal.files import Directory, Name
+from collector.journal.state import State
+from collector.log import say
+
+ANY = "0" * 32  # stale: whatever is there, for where not even its identity could be read
+_UNUSABLE = ("corrupt", "foreign", "removed")
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """``state`` None: counting begins at 0. ``records`` is how many were replayed."""
+
+    state: State | None
+    records: int = 0
+
+
+def recover(directory: Directory, stale: str | None) -> Recovered:
+    """Read the current file. ``stale``: identity of one that must not be read, or ANY. Raises JournalError."""
+    name = None
+    try:
+        name = directory.current()
+        if name is None:
+            return Recovered(None)
+        if stale in (name.identity, ANY):
+            say(logging.WARNING, "the journal is older than what was counted; counting begins at 0", file=name.file)
+            directory.invalidate()
+            return Recovered(None)
+        return _read(directory, name)
+    except JournalError as error:
+        if error.reason not in _UNUSABLE:
+            raise
+        aside = directory.set_aside(name or directory.newest(), error.reason)
+        say(
+            logging.ERROR,
+            "the journal cannot be used and is set aside; counting begins at 0",
+            error=error,
+            kept_as=aside,
+        )
+        return Recovered(None)
+
+
+def _read(directory: Directory, name: Name) -> Recovered:
+    content = store.read(directory.file(name))
+    state = snapshot.read(content.parts)
+    for record in content.records:
+        records.replay(state, record)
+    return Recovered(state, len(content.records))

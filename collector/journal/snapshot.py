@@ -1,0 +1,107 @@
+"""A snapshot: a whole state as a sequence of blobs, each a sealed msgpack array that begins with its kind.
+
+    ["state", now, max_rows, max_families, next_creation, lost_rows]      the first one
+    ["family", name, type, labels, bounds, columns, help, birth_ms, overflow]
+    ["rows", [creation, labels, numbers], ...]                            of the family before it, ROWS_PER_PART each
+    ["streams", [name, birth_ms, committed, seen, ended], ...]
+    ["scrapers", [host, agent, creation], ...]
+    ["end"]                                                               the last one
+
+Rule: a sum may outgrow 64 bits, which msgpack cannot write: such a number is written as its decimal text.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import msgpack  # type: ignore[import-untyped]
+
+from collector.ingest.streams import StreamMark, Streams
+from collector.journal.errors import JournalError
+from collector.journal.records import seal, unpack
+from collector.journal.state import Capture, State
+from collector.page.rows import Scrapers
+from collector.table.families import FamilyState
+from collector.table.shapes import Numbers, Shape
+from collector.table.table import Table, TableState
+
+ROWS_PER_PART = 500
+_MAX_UNSIGNED = 2**64 - 1
+
+
+def _pack(kind: str, *values: Any) -> bytes:
+    return seal(msgpack.packb([kind, *values], unicode_errors="surrogateescape"))
+
+
+def write(capture: Capture) -> Iterator[bytes]:
+    """The parts of a snapshot, in order."""
+    table = capture.table
+    yield _pack("state", capture.now, table.max_rows, table.max_families, table.next_creation, table.lost_rows)
+    for family in table.families:
+        yield from _write_family(family)
+    marks = [(one.name, one.birth_ms, one.committed, one.seen, one.ended) for one in capture.streams]
+    yield _pack("streams", *marks)
+    yield _pack("scrapers", *[(host, agent, creation) for (host, agent), creation in capture.scrapers])
+    yield _pack("end")
+
+
+def _write_family(family: FamilyState) -> Iterator[bytes]:
+    shape = family.shape
+    yield _pack(
+        "family",
+        *(shape.name, shape.type, shape.labels, shape.bounds, shape.columns),
+        *(family.help, family.birth_ms, family.overflow),
+    )
+    for start in range(0, len(family.rows), ROWS_PER_PART):
+        rows = family.rows[start : start + ROWS_PER_PART]
+        try:
+            yield _pack("rows", *rows)
+        except OverflowError:
+            yield _pack("rows", *[(created, labels, _as_text(numbers)) for created, labels, numbers in rows])
+
+
+def _as_text(numbers: Numbers) -> list[float | str]:
+    return [str(number) if isinstance(number, int) and number > _MAX_UNSIGNED else number for number in numbers]
+
+
+def read(parts: Iterable[bytes]) -> State:
+    """The state of a snapshot. Raises JournalError (``corrupt``) where a part is missing or not what it should be."""
+    values = [unpack(part) for part in parts]
+    try:
+        kinds = [value[0] for value in values]
+        if not kinds or kinds[0] != "state" or kinds[-1] != "end":
+            raise JournalError("corrupt", "the snapshot is not whole")
+        return _read(values)
+    except (ValueError, TypeError, KeyError, IndexError) as error:
+        raise JournalError("corrupt", f"the snapshot cannot be read: {error}") from None
+
+
+def _read(values: Sequence[Any]) -> State:
+    _, now, max_rows, max_families, next_creation, lost_rows = values[0]
+    families: list[FamilyState] = []
+    streams, scrapers = Streams(), Scrapers()
+    for kind, *fields in values[1:-1]:
+        if kind == "family":
+            families.append(_read_family(*fields))
+        elif kind == "rows":
+            families[-1].rows.extend(_read_row(*row) for row in fields)  # type: ignore[attr-defined]
+        elif kind == "streams":
+            for mark in fields:
+                streams.restore(StreamMark(*mark))
+        elif kind == "scrapers":
+            for host, agent, creation in fields:
+                scrapers.note((host, agent), creation)
+        else:
+            raise ValueError(f"part {kind!r}")
+    table = Table.restore(TableState(max_rows, max_families, next_creation, lost_rows, families))
+    return State(table, streams, scrapers, now)
+
+
+def _read_family(name: str, kind: Any, labels: Any, bounds: Any, columns: Any, *more: Any) -> FamilyState:
+    text, birth_ms, overflow = more
+    return FamilyState(Shape(name, kind, labels, bounds, columns), text, birth_ms, overflow, [])
+
+
+def _read_row(created: int, labels: Any, numbers: Any) -> tuple[int, Any, Any]:
+    if str in map(type, numbers):
+        numbers = [int(number) if type(number) is str else number for number in numbers]
+    return created, labels, numbers

@@ -1,0 +1,257 @@
+"""The socket of a real collector heals, says why, and gives way to who holds the lock."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from support.collector import Collector
+from support.wait import wait_until
+from support.worker import Worker, counter
+
+from collector.ingest.wire import Verdict
+
+only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+HEALS_WITHIN = 1.0
+
+
+def removed(path: Path) -> None:
+    path.unlink()
+
+
+def replaced(path: Path) -> None:
+    """By a program that binds and exits."""
+    path.unlink()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.bind(str(path))
+
+
+def by_a_stream_socket(path: Path) -> None:
+    path.unlink()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+        other.bind(str(path))
+
+
+def by_a_regular_file(path: Path) -> None:
+    path.unlink()
+    path.write_text("no socket")
+
+
+def by_a_link_to_it(path: Path) -> None:
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to(path.with_name("elsewhere"))
+
+
+def without_mode(path: Path) -> None:
+    path.chmod(0)
+
+
+def of_another(path: Path) -> None:
+    os.chown(path, 12345, -1)
+
+
+def without_directory(path: Path) -> None:
+    shutil.rmtree(path.parent)
+
+
+def with_another_directory(path: Path) -> None:
+    shutil.rmtree(path.parent)
+    path.parent.mkdir(mode=0o755)
+
+
+FAULTS = [
+    (removed, "missing"),
+    (replaced, "replaced"),
+    (by_a_stream_socket, "replaced"),
+    (by_a_regular_file, "replaced"),
+    (by_a_link_to_it, "replaced"),
+    (without_mode, "mode"),
+    pytest.param(of_another, "owner", marks=only_root),
+    (without_directory, "missing"),
+    (with_another_directory, "missing"),
+]
+
+
+@pytest.fixture
+def collector(shared: Path) -> Iterator[Collector]:
+    directory = shared / "run"
+    directory.mkdir(mode=0o755)
+    with Collector(directory / "collector.sock", f"--state.dir={shared}/state") as collector:
+        yield collector
+
+
+def rebinds(collector: Collector, reason: str) -> float:
+    return collector.value("resty_metrics_socket_rebinds_total", reason=reason) or 0
+
+
+def send(collector: Collector, name: str) -> None:
+    with Worker(collector.socket_path) as worker:
+        worker.send(worker.next_batch(counter(name, 1)))
+        assert worker.answer()[0] == Verdict.ACK
+
+
+@pytest.mark.parametrize(("fault", "reason"), FAULTS)
+def test_it_heals_within_a_second_and_says_why(
+    collector: Collector, fault: Callable[[Path], None], reason: str
+) -> None:
+    connected = Worker(collector.socket_path)
+    connected.send(connected.next_batch(counter("before_total", 1)))
+    assert connected.answer()[0] == Verdict.ACK
+    made = collector.socket_path.stat()
+    began = time.monotonic()
+    fault(collector.socket_path)
+    wait_until(lambda: rebinds(collector, reason) == 1, message="the rebind")
+    assert time.monotonic() - began < HEALS_WITHIN + 1
+    there = collector.socket_path.lstat()
+    assert (there.st_mode, there.st_uid) == (made.st_mode, made.st_uid)
+    assert collector.value("resty_metrics_socket_up") == 1
+    assert collector.value("resty_metrics_socket_contended") == 0
+    send(collector, "after_total")
+    with pytest.raises(OSError, match=r"Broken pipe|Connection refused|not connected"):
+        connected.send(connected.next_batch(counter("before_total", 1)))  # so that its worker opens the path anew
+    connected.close()
+    assert (collector.value("before_total"), collector.value("after_total")) == (1, 1)
+    assert "degraded" not in collector.page("/-/ready")
+    assert f"fault={reason}" in collector.log()
+
+
+IMPOSTOR = """
+import os, socket, sys, time
+path = sys.argv[1]
+os.unlink(path)
+other = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+other.bind(path)
+os.chmod(path, 0o666)
+print(flush=True)
+time.sleep(60)
+"""
+
+
+@contextmanager
+def impostor(path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A program that takes the path and stays."""
+    with subprocess.Popen([sys.executable, "-c", IMPOSTOR, str(path)], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.read(1)
+            yield process
+        finally:
+            process.kill()
+
+
+def test_who_took_the_path_is_named(collector: Collector) -> None:
+    with impostor(collector.socket_path) as process:
+        wait_until(lambda: f"pid={process.pid}" in collector.log(), message="the culprit's name")
+        line = next(line for line in collector.log().splitlines() if f"pid={process.pid}" in line)
+        for word in (sys.executable.rpartition("/")[2], "arguments=", f"({os.getpid()})"):
+            assert word in line
+    send(collector, "after_total")
+
+
+def test_who_has_gone_is_not_invented(collector: Collector) -> None:
+    replaced(collector.socket_path)
+    wait_until(lambda: "has gone already" in collector.log(), message="what is known of the culprit")
+    assert "had been replaced by this process" not in collector.log()
+
+
+def test_against_one_who_keeps_coming_back_it_backs_off_and_says_so(collector: Collector) -> None:
+    ends = time.monotonic() + 5
+    while time.monotonic() < ends:
+        with contextlib.suppress(FileNotFoundError):
+            replaced(collector.socket_path)
+        time.sleep(0.05)
+    assert collector.value("resty_metrics_socket_contended") == 1
+    assert "somebody keeps replacing the socket" in collector.page("/-/ready")
+    assert 3 <= rebinds(collector, "replaced") + rebinds(collector, "missing") <= 5
+    wait_until(lambda: collector.value("resty_metrics_socket_up") == 1, timeout=6, message="the healing")
+    send(collector, "after_total")
+    wait_until(lambda: collector.value("resty_metrics_socket_contended") == 0, timeout=30, message="peace")
+
+
+def other_collector(collector: Collector) -> Collector:
+    return Collector(collector.socket_path, f"--state.dir={collector.socket_path.parents[1]}/other")
+
+
+def test_it_stands_by_while_another_holds_the_lock_of_a_new_directory(collector: Collector) -> None:
+    send(collector, "first_total")
+    collector.signal(signal.SIGSTOP)
+    shutil.rmtree(collector.socket_path.parent)
+    collector.socket_path.parent.mkdir(mode=0o755)
+    with other_collector(collector) as other:
+        inode = other.socket_path.stat().st_ino
+        collector.signal(signal.SIGCONT)
+        wait_until(lambda: collector.value("resty_metrics_socket_standby") == 1, message="the stand-by")
+        assert collector.value("resty_metrics_socket_up") == 0
+        assert "standing by" in collector.page("/-/ready")
+        send(other, "second_total")
+        assert other.socket_path.stat().st_ino == inode
+        assert collector.value("first_total") == 1
+        assert collector.value("second_total") is None
+        other.kill()
+        wait_until(lambda: collector.value("resty_metrics_socket_up") == 1, timeout=5, message="its turn")
+        assert collector.value("resty_metrics_socket_standby") == 0
+        send(collector, "third_total")
+
+
+def flood(path: Path, stop: threading.Event) -> None:
+    """Keep the queue full, as an allowed sender that sends too much."""
+    with Worker(path) as worker:
+        while not stop.is_set():
+            worker.send_if_there_is_room(worker.next_batch(counter("flood_total", 1)))
+
+
+@contextmanager
+def flooded(collector: Collector) -> Iterator[None]:
+    stop = threading.Event()
+    senders = [threading.Thread(target=flood, args=(collector.socket_path, stop)) for _ in range(4)]
+    for sender in senders:
+        sender.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for sender in senders:
+            sender.join()
+
+
+def journal_of(collector: Collector) -> Path:
+    directory = collector.socket_path.parents[1] / "state"
+    number = (directory / "current").read_text().split()[0]
+    return directory / f"journal-{number}.sqlite"
+
+
+@contextmanager
+def stalled(collector: Collector) -> Iterator[None]:
+    """A disk that takes its time: no commit gets through."""
+    with contextlib.closing(sqlite3.connect(journal_of(collector), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+def test_up_does_not_flap_while_the_queue_is_full(collector: Collector) -> None:
+    with flooded(collector):
+        ends = time.monotonic() + 5
+        while time.monotonic() < ends:
+            assert collector.value("resty_metrics_socket_up") == 1
+    send(collector, "after_total")
+
+
+def test_up_does_not_flap_while_the_reader_waits_for_a_slow_disk(collector: Collector) -> None:
+    with flooded(collector), stalled(collector):
+        wait_until(lambda: (collector.value("resty_metrics_journal_pending_records") or 0) >= 1024, message="a stall")
+        ends = time.monotonic() + 4
+        while time.monotonic() < ends:
+            assert collector.value("resty_metrics_socket_up") == 1
+    send(collector, "after_total")
+    assert rebinds(collector, "unreachable") == 0

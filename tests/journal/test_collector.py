@@ -1,0 +1,317 @@
+"""A real collector and its journal: killed, stalled, without room, without permission, with somebody else's files."""
+
+import contextlib
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from support.collector import COMMAND, Collector
+from support.wait import wait_until
+from support.worker import Worker, counter
+
+from collector.ingest.wire import Verdict
+
+only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts file systems")
+HEALS_WITHIN = 5.0
+
+
+def send(worker: Worker, name: str, value: float = 1) -> None:
+    worker.send(worker.next_batch(counter(name, value)))
+    assert worker.answer()[::2] == (Verdict.ACK, worker.sequence)
+
+
+def journal_of(collector: Collector) -> Path:
+    number = (collector.state_dir / "current").read_text().split()[0]
+    return collector.state_dir / f"journal-{number}.sqlite"
+
+
+def scraped(collector: Collector, name: str) -> float | None:
+    """As a Prometheus sees it, which gets a new row at 0 first."""
+    page = collector.page(X_Prometheus_Scrape_Timeout_Seconds="10", User_Agent="Prometheus/2.42")
+    return next((float(line.split()[1]) for line in page.splitlines() if line.startswith(f"{name} ")), None)
+
+
+def test_what_was_acknowledged_outlives_kill_9(socket_path: Path) -> None:
+    with Collector(socket_path) as collector:
+        for life in range(1, 4):
+            with Worker(socket_path) as worker:
+                send(worker, "kept_total", 5)
+                collector.kill()
+                collector.start()
+                assert collector.value("kept_total") == 10 * life - 5
+                again = Worker(socket_path)
+                again.stream, again.sequence = worker.stream, worker.sequence - 1
+                again.send(again.next_batch(counter("kept_total", 5)))  # as if its ack had been lost
+                assert again.answer()[::2] == (Verdict.ACK, 1)
+                send(again, "kept_total", 5)
+                again.close()
+            assert collector.value("kept_total") == 10 * life
+            assert collector.value("resty_metrics_datagrams_total", result="duplicate") == 1
+            assert collector.value("resty_metrics_lost_state_total") == 0
+            assert collector.value("resty_metrics_journal_up") == 1
+
+
+def test_no_counter_goes_backward_for_a_prometheus(socket_path: Path) -> None:
+    """Not even to the 0 that a new row begins with, also when it was shown that just before the end."""
+    with Collector(socket_path) as collector, Worker(socket_path) as worker:
+        send(worker, "old_total")
+        assert scraped(collector, "old_total") == 0  # a collector that began with nothing
+        assert scraped(collector, "old_total") == 1
+        send(worker, "new_total")
+        assert scraped(collector, "new_total") == 0
+        wait_until(lambda: collector.value("resty_metrics_journal_pending_records") == 0, message="the note of it")
+        collector.kill()
+        collector.start()
+        assert (scraped(collector, "old_total"), scraped(collector, "new_total")) == (1, 1)
+
+
+@contextmanager
+def stalled(collector: Collector) -> Iterator[None]:
+    with contextlib.closing(sqlite3.connect(journal_of(collector), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+def test_a_write_that_stalls_stops_no_scrape_and_acknowledges_nothing(socket_path: Path) -> None:
+    with Collector(socket_path) as collector, Worker(socket_path) as worker, Worker(socket_path) as idle:
+        send(worker, "stalled_total")
+        with stalled(collector):
+            worker.send(worker.next_batch(counter("stalled_total", 1)))
+            ends = time.monotonic() + 2
+            while time.monotonic() < ends:
+                assert collector.value("stalled_total") == 1  # committed state only
+                idle.probe()
+            assert not worker.has_answer()
+        assert worker.answer()[::2] == (Verdict.ACK, 2)
+        assert collector.value("stalled_total") == 2
+        assert collector.value("resty_metrics_journal_up") == 1
+
+
+@contextmanager
+def small_disk(path: Path) -> Iterator[None]:
+    path.mkdir(mode=0o755)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=0755", "tmpfs", path], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", path], check=True)
+
+
+def fill(path: Path) -> None:
+    with contextlib.suppress(OSError), (path / "ballast").open("wb") as ballast:
+        while True:
+            ballast.write(bytes(4096))
+            ballast.flush()
+
+
+def degraded(collector: Collector, *reasons: str) -> bool:
+    ready = collector.page("/-/ready")
+    return collector.value("resty_metrics_journal_up") == 0 and any(f"({reason})" in ready for reason in reasons)
+
+
+def healthy(collector: Collector) -> bool:
+    return collector.value("resty_metrics_journal_up") == 1 and "degraded" not in collector.page("/-/ready")
+
+
+# What SQLite hears of a file system that stopped: newer kernels of ext4 do not call it read-only any more.
+STOPPED = ("read_only", "io")
+
+
+def until_degraded(collector: Collector, worker: Worker, name: str, *reasons: str) -> int:
+    """Send until the disk says no; how many were acknowledged."""
+    sent = 0
+    while not degraded(collector, *reasons):
+        send(worker, name)
+        sent += 1
+        assert sent < 5000
+    return sent
+
+
+@only_root
+def test_a_full_disk_and_back(shared: Path) -> None:
+    with small_disk(shared / "disk"):
+        collector = Collector(shared / "collector.sock", f"--state.dir={shared}/disk/state")
+        collector.state_dir = shared / "disk" / "state"
+        with collector, Worker(collector.socket_path) as worker:
+            fill(shared / "disk")
+            sent = until_degraded(collector, worker, "full_total", "full")
+            assert not (collector.state_dir / "current").exists()
+            send(worker, "full_total")
+            assert collector.value("full_total") == sent + 1
+            (shared / "disk" / "ballast").unlink()
+            wait_until(lambda: healthy(collector), timeout=HEALS_WITHIN, message="the journal")
+            assert (collector.value("resty_metrics_journal_errors_total", reason="full") or 0) >= 1
+            collector.kill()
+            collector.start()
+            assert collector.value("full_total") == sent + 1
+            assert collector.log().count("memory only") == 1
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A file system of its own, in a file."""
+
+    image: Path
+    path: Path
+
+    def mount(self) -> None:
+        subprocess.run(["mount", "-o", "loop", self.image, self.path], check=True)
+
+    def fail(self) -> None:
+        """As ext4 does it when it meets an error: read-only at once, whoever writes."""
+        subprocess.run(["mount", "-o", "remount,abort", self.path], check=True)
+
+    def replace(self) -> None:
+        """Another, empty disk: while somebody has a file of the failed one open, the kernel keeps it as it is."""
+        self.unmount()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m,mode=0755", "tmpfs", self.path], check=True)
+
+    def unmount(self) -> None:
+        subprocess.run(["umount", "--lazy", self.path], check=True)
+
+
+@pytest.fixture
+def disk(shared: Path) -> Iterator[Disk]:
+    disk = Disk(shared / "image", shared / "disk")
+    disk.image.write_bytes(bytes(8 * 1024 * 1024))
+    subprocess.run(["mkfs.ext4", "-q", disk.image], check=True)
+    disk.path.mkdir()
+    disk.mount()
+    yield disk
+    disk.unmount()
+
+
+@only_root
+def test_a_disk_that_fails_and_is_replaced(shared: Path, disk: Disk) -> None:
+    collector = Collector(shared / "collector.sock", f"--state.dir={disk.path}/state")
+    with collector, Worker(collector.socket_path) as worker:
+        send(worker, "ro_total")
+        disk.fail()
+        sent = until_degraded(collector, worker, "ro_total", *STOPPED)
+        disk.replace()
+        wait_until(lambda: healthy(collector), timeout=HEALS_WITHIN, message="the journal")
+        collector.kill()
+        collector.start()
+        assert collector.value("ro_total") == sent + 1
+
+
+@only_root
+def test_a_stale_journal_is_never_read_again(shared: Path, disk: Disk) -> None:
+    """It could not even be removed: the note in the lock beside the socket tells."""
+    collector = Collector(shared / "collector.sock", f"--state.dir={disk.path}/state")
+    with collector, Worker(collector.socket_path) as worker:
+        send(worker, "stale_total", 7)
+        disk.fail()
+        until_degraded(collector, worker, "stale_total", *STOPPED)
+        collector.kill()
+        disk.unmount()
+        disk.mount()
+        assert (disk.path / "state" / "current").exists()
+        collector.start()
+        assert collector.value("stale_total") is None
+        assert collector.value("resty_metrics_journal_up") == 1
+        assert "older than what was counted" in collector.log()
+
+
+@only_root
+def test_a_directory_that_became_anothers_is_left_alone(shared: Path) -> None:
+    """The directory was removed, and another collector began in a new one."""
+    with Collector(shared / "collector.sock", f"--state.dir={shared}/state") as collector:
+        with Worker(collector.socket_path) as worker:
+            send(worker, "mine_total")
+        collector.signal(signal.SIGSTOP)
+        shutil.rmtree(shared / "state")
+        with Collector(shared / "other.sock", f"--state.dir={shared}/state") as other:
+            with Worker(other.socket_path) as worker:
+                send(worker, "theirs_total")
+            collector.signal(signal.SIGCONT)
+            wait_until(lambda: degraded(collector, "locked"), message="the degradation")
+            assert healthy(other)
+            other.kill()
+            other.start()
+            assert other.value("theirs_total") == 1
+        wait_until(lambda: healthy(collector), timeout=HEALS_WITHIN, message="its turn")
+        collector.kill()
+        collector.start()
+        assert (collector.value("mine_total"), collector.value("theirs_total")) == (1, None)
+
+
+def test_a_directory_that_cannot_be_used_is_no_reason_to_stop(shared: Path) -> None:
+    (shared / "in-the-way").write_text("a file")
+    with Collector(shared / "collector.sock", f"--state.dir={shared}/in-the-way/state") as collector:
+        with Worker(collector.socket_path) as worker:
+            send(worker, "memory_total")
+        wait_until(lambda: degraded(collector, "io"), message="the degradation")
+        (shared / "in-the-way").unlink()
+        wait_until(lambda: healthy(collector), timeout=HEALS_WITHIN, message="the journal")
+        collector.kill()
+        collector.start()
+        assert collector.value("memory_total") == 1
+
+
+def test_a_directory_that_is_removed_while_it_runs(socket_path: Path) -> None:
+    with Collector(socket_path) as collector, Worker(socket_path) as worker:
+        send(worker, "removed_total")
+        for path in collector.state_dir.iterdir():
+            path.unlink()
+        errors = "resty_metrics_journal_errors_total"
+        wait_until(lambda: collector.value(errors, reason="removed") == 1, message="its being missed")
+        wait_until(lambda: healthy(collector), timeout=HEALS_WITHIN, message="the journal")
+        collector.kill()
+        collector.start()
+        assert collector.value("removed_total") == 1
+
+
+def test_a_journal_of_garbage_is_set_aside(socket_path: Path) -> None:
+    with Collector(socket_path) as collector:
+        with Worker(socket_path) as worker:
+            send(worker, "garbage_total")
+        collector.kill()
+        journal_of(collector).write_bytes(os.urandom(20_000))
+        collector.start()
+        assert collector.value("garbage_total") is None
+        assert healthy(collector)
+        assert "set aside" in collector.log()
+        assert len(list(collector.state_dir.glob("set-aside-*.sqlite"))) == 1
+
+
+def test_one_directory_is_one_collectors(shared: Path) -> None:
+    with Collector(shared / "collector.sock", f"--state.dir={shared}/state") as collector:
+        words = [COMMAND, "serve", f"--socket.path={shared}/other.sock", f"--state.dir={shared}/state"]
+        done = subprocess.run([*words, "--web.listen-address=127.0.0.1:0"], capture_output=True, text=True, timeout=30)
+        assert done.returncode == 3
+        assert f"process {collector.pid} already collects here and holds {shared}/state/lock" in done.stderr
+        assert not (shared / "other.sock").exists()
+
+
+def test_without_a_directory_nothing_is_kept_and_nothing_is_said_of_a_journal(shared: Path) -> None:
+    with Collector(shared / "collector.sock", "--state.dir=") as collector:
+        with Worker(collector.socket_path) as worker:
+            send(worker, "memory_total")
+        assert "resty_metrics_journal" not in collector.page()
+        assert "degraded" not in collector.page("/-/ready")
+        collector.kill()
+        collector.start()
+        assert collector.value("memory_total") is None
+
+
+def test_it_ends_in_time_though_the_disk_does_not_answer(socket_path: Path) -> None:
+    with Collector(socket_path) as collector, Worker(socket_path) as worker:
+        send(worker, "end_total")
+        with stalled(collector):
+            worker.send(worker.next_batch(counter("end_total", 1)))
+            began = time.monotonic()
+            assert collector.terminate() == 0
+            assert time.monotonic() - began < 3
+        assert "not everything could be written in time" in collector.log()
+        collector.start()
+        assert collector.value("end_total") == 1  # the rest was not acknowledged: it is still with its worker

@@ -1,0 +1,299 @@
+"""The files of the journal: real SQLite, and a kill -9 at every line that is run while a snapshot is written."""
+
+import contextlib
+import os
+import signal
+import sqlite3
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+from support.wait import wait_until
+
+from collector.journal import snapshot, store
+from collector.journal.files import SET_ASIDE_MOST, Directory, Name
+from collector.journal.records import of_scrape
+from collector.journal.recovery import ANY, recover
+from collector.journal.state import State, capture
+from collector.journal.store import Store
+from collector.journal.writer import Append, Check, Close, Job, Replace, Report, Writer
+
+SCRAPER = ("10.0.0.1", "Prometheus")
+
+
+def state_of(number: int) -> State:
+    """A state that can be told from others by one number."""
+    state = State()
+    state.scrapers.note(SCRAPER, number)
+    return state
+
+
+def number_of(state: State | None) -> int | None:
+    return None if state is None else dict(state.scrapers.capture())[SCRAPER]
+
+
+def write(directory: Directory, number: int) -> Name:
+    """A current file with this state."""
+    name = directory.next()
+    store.create(directory.file(name), snapshot.write(capture(state_of(number), 0.0)))
+    directory.name_current(name)
+    return name
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Directory:
+    return Directory(tmp_path)
+
+
+def listing(directory: Directory) -> set[str]:
+    return {path.name for path in directory.path.iterdir()}
+
+
+def test_nothing_is_nothing(directory: Directory) -> None:
+    assert recover(directory, None).state is None
+    assert listing(directory) == set()
+
+
+def test_a_file_is_read_with_its_log(directory: Directory) -> None:
+    name = write(directory, 1)
+    log = Store(directory.file(name))
+    log.append([of_scrape(SCRAPER, 2), of_scrape(SCRAPER, 3)])
+    assert log.log_bytes > 0
+    log.close()
+    recovered = recover(directory, None)
+    assert (number_of(recovered.state), recovered.records) == (3, 2)
+
+
+def test_a_log_that_was_not_checkpointed_is_read_too(directory: Directory) -> None:
+    name = write(directory, 1)
+    log = Store(directory.file(name))
+    log.append([of_scrape(SCRAPER, 5)])
+    assert number_of(recover(directory, None).state) == 5  # from the write-ahead log of a file that is open
+    log.close()
+
+
+def truncated(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def emptied(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def garbled(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[4096:] = os.urandom(len(data) - 4096)
+    path.write_bytes(data)
+
+
+def no_database(path: Path) -> None:
+    path.write_bytes(b"#!/bin/sh\necho\n" * 1000)
+
+
+def of_another_program(path: Path) -> None:
+    path.unlink()
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE theirs (x)")
+
+
+def of_a_later_version(path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as ours:
+        ours.execute("PRAGMA user_version=2")
+
+
+def with_a_flipped_bit(path: Path) -> None:
+    """In a blob, where SQLite does not look."""
+    data = path.read_bytes()
+    at = data.index(b"scrapers")
+    path.write_bytes(data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :])
+
+
+def gone(path: Path) -> None:
+    path.unlink()
+
+
+DAMAGE: list[tuple[Callable[[Path], None], str]] = [
+    (truncated, "corrupt"),
+    (emptied, "foreign"),
+    (garbled, "corrupt"),
+    (no_database, "corrupt"),
+    (of_another_program, "foreign"),
+    (of_a_later_version, "foreign"),
+    (with_a_flipped_bit, "corrupt"),
+]
+
+
+@pytest.mark.parametrize(("damage", "reason"), DAMAGE, ids=[damage.__name__ for damage, _ in DAMAGE])
+def test_what_cannot_be_read_is_set_aside_and_said(
+    directory: Directory, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None], reason: str
+) -> None:
+    name = write(directory, 1)
+    damage(directory.file(name))
+    damaged = directory.file(name).read_bytes()
+    assert recover(directory, None).state is None
+    aside = directory.path / f"set-aside-1-{reason}.sqlite"
+    assert aside.read_bytes() == damaged
+    assert directory.current() is None
+    assert "set aside" in caplog.text
+    write(directory, 2)
+    assert number_of(recover(directory, None).state) == 2
+
+
+def test_a_current_that_has_gone_is_said_and_no_crash(directory: Directory, caplog: pytest.LogCaptureFixture) -> None:
+    gone(directory.file(write(directory, 1)))
+    assert recover(directory, None).state is None
+    assert "counting begins at 0" in caplog.text
+    assert directory.current() is None
+
+
+@pytest.mark.parametrize("text", ["", "garbage", "1", "-1 00", "1 " + "0" * 31 + "\n", "\xff"])
+def test_a_current_that_names_nothing(directory: Directory, text: str) -> None:
+    name = write(directory, 1)
+    (directory.path / "current").write_text(text)
+    assert recover(directory, None).state is None
+    assert not directory.file(name).exists()
+    assert len([one for one in listing(directory) if one.startswith("set-aside-")]) == 1
+
+
+def test_only_a_few_are_kept_aside(directory: Directory) -> None:
+    for number in range(SET_ASIDE_MOST + 3):
+        emptied(directory.file(write(directory, number)))
+        recover(directory, None)
+        (directory.path / f"journal-{number + 1}.sqlite").touch()  # so that each has a number of its own
+    assert len([one for one in listing(directory) if one.startswith("set-aside-")]) == SET_ASIDE_MOST
+
+
+@pytest.mark.parametrize("any_one", [False, True])
+def test_a_stale_file_is_not_read(directory: Directory, any_one: bool) -> None:
+    stale = write(directory, 1)
+    assert recover(directory, ANY if any_one else stale.identity).state is None
+    assert directory.current() is None
+    fresh = write(directory, 2)
+    assert fresh.identity != stale.identity
+    assert number_of(recover(directory, stale.identity).state) == 2
+
+
+class Thread:
+    """A writer of the test's own, and what it reports."""
+
+    def __init__(self, directory: Directory) -> None:
+        self.reports: list[Report] = []
+        self.writer = Writer(directory, lambda: True, self.reports.append)
+        self.writer.start()
+
+    def do(self, job: Job) -> Report:
+        done = len(self.reports)
+        self.writer.give(job)
+        wait_until(lambda: len(self.reports) > done, message="the report")
+        return self.reports[-1]
+
+    def close(self) -> None:
+        self.do(Close())
+        self.writer.join(10)
+
+
+def replace(number: int) -> Replace:
+    return Replace(capture(state_of(number), 0.0))
+
+
+def test_a_writer_writes_and_a_new_snapshot_ends_the_log(directory: Directory) -> None:
+    thread = Thread(directory)
+    assert thread.do(replace(1)).up
+    report = thread.do(Append(of_scrape(SCRAPER, 2), None))
+    assert (report.up, report.error) == (True, None)
+    assert report.log_bytes == len(of_scrape(SCRAPER, 2))
+    assert number_of(recover(directory, None).state) == 2
+    report = thread.do(replace(3))
+    assert (report.log_bytes, report.snapshot_bytes > 0) == (0, True)
+    thread.close()
+    assert listing(directory) == {"current", "journal-2.sqlite"}
+    assert number_of(recover(directory, None).state) == 3
+
+
+def test_what_waits_together_is_written_together(directory: Directory) -> None:
+    thread = Thread(directory)
+    thread.do(replace(1))
+    with contextlib.closing(sqlite3.connect(directory.path / "journal-1.sqlite", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for number in range(2, 12):
+            thread.writer.give(Append(of_scrape(SCRAPER, number), number))
+        other.execute("ROLLBACK")
+    wait_until(lambda: sum(len(report.jobs) for report in thread.reports) == 11, message="the reports")
+    assert len(thread.reports) <= 3
+    tokens = [job.token for report in thread.reports for job in report.jobs if isinstance(job, Append)]
+    assert tokens == list(range(2, 12))
+    thread.close()
+
+
+def test_a_file_that_is_removed_is_missed_and_begun_anew(directory: Directory) -> None:
+    thread = Thread(directory)
+    thread.do(replace(1))
+    (directory.path / "journal-1.sqlite").unlink()
+    report = thread.do(Check())
+    assert report.error is not None
+    assert (report.error.reason, report.up) == ("removed", False)
+    assert directory.current() is None
+    report = thread.do(Append(of_scrape(SCRAPER, 2), None))
+    assert (report.up, report.error) == (False, None)  # told as it is: nothing was written
+    assert thread.do(Check()).usable
+    assert thread.do(replace(3)).up
+    thread.close()
+    assert number_of(recover(directory, None).state) == 3
+
+
+MODULES = ("journal/writer.py", "journal/files.py", "journal/store.py")
+
+
+def killing_at(line: int) -> Any:
+    """A trace function that kills the process when it is about to run the n-th line of these modules."""
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal line
+        if not frame.f_code.co_filename.endswith(MODULES):
+            return None
+        if event == "line":
+            line -= 1
+            if line == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return trace
+
+    return trace
+
+
+def snapshot_in_a_child(directory: Directory, line: int) -> bool:
+    """A writer that has written 2 begins a snapshot of 3, and is killed at a line of that. Was it?"""
+    child = os.fork()
+    if child == 0:
+        try:
+            writer = Writer(directory, lambda: True, lambda _: None)
+            writer._do([replace(1)])
+            writer._do([Append(of_scrape(SCRAPER, 2), None)])
+            sys.settrace(killing_at(line))
+            writer._do([replace(3)])
+        finally:
+            os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+def test_a_kill_at_each_line_of_a_snapshot_loses_nothing(tmp_path: Path) -> None:
+    """What was written before is there: from the old file or, as soon as that is current, from the new one."""
+    found, line, killed = set(), 0, True
+    while killed:
+        line += 1
+        directory = Directory(tmp_path / str(line))
+        directory.path.mkdir()
+        killed = snapshot_in_a_child(directory, line)
+        number = number_of(recover(directory, None).state)
+        assert number in (2, 3), f"killed at line {line}"
+        found.add(number)
+        begun = Writer(directory, lambda: True, lambda _: None)
+        begun._do([replace(4)])  # whatever was left half made is not in the way
+        assert number_of(recover(directory, None).state) == 4
+        assert len([name for name in listing(directory) if name.endswith(".sqlite")]) == 1
+        begun._close()
+    assert number == 3
+    assert line > 40
+    assert found == {2, 3}

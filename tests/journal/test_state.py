@@ -1,0 +1,216 @@
+"""A state and its records: what is written is what is read, and what is not whole is refused."""
+
+import math
+from typing import Any
+
+import msgpack  # type: ignore[import-untyped]
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collector.ingest.intake import Intake
+from collector.ingest.streams import Streams
+from collector.ingest.wire import Header, Kind, write_datagram
+from collector.journal.errors import JournalError
+from collector.journal.records import of_drain, of_scrape, replay, seal, unseal
+from collector.journal.snapshot import ROWS_PER_PART, read, write
+from collector.journal.state import State, capture
+from collector.page.requests import render
+from collector.page.rows import Scrapers
+from collector.table.shapes import REQUEST_COLUMNS, REQUEST_LABELS
+from collector.table.table import Table
+
+STREAM = b"s" * 16
+
+
+def requests(bounds: list[int], *rows: list[Any]) -> dict[str, Any]:
+    return {
+        "name": "http_requests",
+        "type": "requests",
+        "labels": [*REQUEST_LABELS],
+        "bounds": bounds,
+        "columns": [*REQUEST_COLUMNS],
+        "rows": rows,
+    }
+
+
+def counter(name: str, *rows: list[Any]) -> dict[str, Any]:
+    return {"name": name, "type": "counter", "help": "Ü", "labels": ["l"], "columns": ["value"], "rows": rows}
+
+
+class Life:
+    """A collector's core with a journal in memory: what it was sent, and what it wrote."""
+
+    def __init__(self, state: State | None = None) -> None:
+        self.state = state or State()
+        self.intake = Intake(self.state.table, self.state.streams, lambda _: True)
+        self.records: list[bytes] = []
+        self.sequence = 0
+
+    def send(self, *families: dict[str, Any], birth: int = 1, stream: bytes = STREAM) -> None:
+        self.sequence += 1
+        header = Header(1, Kind.BATCH, stream, birth, self.sequence, self.sequence)
+        self.receive(write_datagram(header, {"families": families}))
+
+    def receive(self, datagram: bytes) -> None:
+        self.intake.receive(datagram, 0, float(self.sequence))
+        drain = self.intake.take()
+        record = of_drain(drain)
+        self.intake.settle(drain)
+        if record is not None:
+            self.records.append(record)
+
+    def snapshot(self) -> list[bytes]:
+        return list(write(capture(self.state, self.state.now)))
+
+
+def same(one: State, two: State) -> bool:
+    """To the byte, on the page too."""
+    return list(write(capture(one, 0.0))) == list(write(capture(two, 0.0))) and render(one.table) == render(two.table)
+
+
+def busy_life() -> Life:
+    life = Life()
+    row = ["a", "GET", "200"]
+    life.send(requests([5, 10], [*row, 1, 2, 3, 40, 500, 6000]), counter("c_total", ["x", 1.5], ["ü\x00", 2]))
+    life.send(counter("c_total", ["x", 2**53], ["x", 2**53]), birth=2, stream=b"t" * 16)
+    life.send(requests([5, 20], [*row, 1, 0, 0, 1, 1, 1]), birth=3)
+    life.state.scrapers.note(("10.0.0.1", "Prometheus/3\udcff"), 7)
+    life.receive(write_datagram(Header(1, Kind.BYE, b"t" * 16, 2, 2, 3), {}))
+    return life
+
+
+def test_a_snapshot_is_the_state() -> None:
+    life = busy_life()
+    assert same(read(life.snapshot()), life.state)
+
+
+def test_the_records_lead_to_the_same_state() -> None:
+    life = busy_life()
+    state = State()
+    for record in life.records:
+        replay(state, record)
+    replay(state, of_scrape(("10.0.0.1", "Prometheus/3\udcff"), 7))
+    assert same(state, life.state)
+    assert state.now == life.sequence
+
+
+def test_a_dropped_batch_moves_its_marks_and_nothing_else() -> None:
+    life = Life()
+    life.send(counter("c_total", ["x", -1]))
+    state = State()
+    for record in life.records:
+        replay(state, record)
+    assert state.table.families == {}
+    assert state.streams.committed(STREAM) == 1
+
+
+def test_a_capture_stays_as_it_was() -> None:
+    life = busy_life()
+    taken = capture(life.state, 0.0)
+    before = list(write(taken))
+    life.send(requests([5, 20], ["a", "GET", "200", 9, 9, 9, 9, 9, 9]), birth=4)
+    life.send(requests([7], ["b", "GET", "200", 1, 1, 9, 9, 9]), birth=5)
+    assert list(write(taken)) == before
+
+
+@pytest.mark.parametrize("value", [2**53, 2**64 - 1, 2**64, 2**80, 1e300])
+def test_a_sum_of_any_size_is_kept_to_the_last_digit(value: float) -> None:
+    life = Life()
+    life.send(counter("c_total", ["x", 1], ["y", 2]))
+    life.state.table.families["c_total"].rows[0].numbers = (value,)
+    kept = read(life.snapshot()).table.families["c_total"].rows[0].numbers[0]
+    assert (kept, type(kept)) == (value, type(value))
+
+
+def test_overflow_is_decided_again_as_it_was() -> None:
+    """Also where the caps have changed in between: those of the journal hold for what it holds."""
+    life = Life(State(Table(max_rows=3)))
+    start = life.snapshot()
+    for number in range(6):
+        life.send(counter("c_total", [str(number), 1]))
+    state = read(start)
+    for record in life.records:
+        replay(state, record)
+    assert same(state, life.state)
+    assert state.table.families["c_total"].overflow == 3
+
+
+@given(st.lists(st.tuples(st.text(max_size=4), st.integers(0, 2**53)), max_size=30), st.integers(0, 30))
+def test_any_rows_in_a_snapshot_and_records(rows: list[tuple[str, int]], cut: int) -> None:
+    life = Life()
+    parts = life.snapshot()
+    for number, (label, value) in enumerate(rows):
+        if number == cut:
+            parts, life.records = life.snapshot(), []
+        life.send(counter("c_total", [label, value]))
+    state = read(parts)
+    for record in life.records:
+        replay(state, record)
+    assert same(state, life.state)
+
+
+def test_more_rows_than_a_part_holds() -> None:
+    life = Life()
+    for start in range(0, 2 * ROWS_PER_PART + 1, 400):
+        life.send(counter("c_total", *[[str(start + number), 1] for number in range(400)]))
+    parts = life.snapshot()
+    assert len(parts) == 5 + math.ceil(len(life.state.table.families["c_total"].rows) / ROWS_PER_PART)
+    assert same(read(parts), life.state)
+
+
+def test_what_scrapers_were_shown_is_bounded() -> None:
+    state = State(Table(), Streams(), Scrapers(capacity=2))
+    for number in range(5):
+        replay(state, of_scrape((str(number), ""), number))
+    assert len(state.scrapers) == 2
+
+
+BROKEN = [
+    ("nothing", lambda parts: []),
+    ("no beginning", lambda parts: parts[1:]),
+    ("no end", lambda parts: parts[:-1]),
+    ("a flipped bit", lambda parts: [parts[0], bytes([parts[1][0] ^ 1]) + parts[1][1:], *parts[2:]]),
+    ("a cut part", lambda parts: [parts[0][:-1], *parts[1:]]),
+    ("an empty part", lambda parts: [b"", *parts[1:]]),
+    ("no msgpack", lambda parts: [parts[0], seal(b"\xc1"), *parts[1:]]),
+    ("an unknown part", lambda parts: [parts[0], seal(msgpack.packb(["what"])), *parts[1:]]),
+    ("a number", lambda parts: [parts[0], seal(msgpack.packb(7)), *parts[1:]]),
+    ("rows without a family", lambda parts: [parts[0], seal(msgpack.packb(["rows", [1, ["a"], [1]]])), parts[-1]]),
+    ("an odd row", lambda parts: [*parts[:2], seal(msgpack.packb(["rows", 5])), *parts[2:]]),
+    ("an odd mark", lambda parts: [parts[0], seal(msgpack.packb(["streams", [1]])), parts[-1]]),
+]
+
+
+@pytest.mark.parametrize("damage", [damage for _, damage in BROKEN], ids=[name for name, _ in BROKEN])
+def test_a_snapshot_that_is_not_whole_is_refused(damage: Any) -> None:
+    with pytest.raises(JournalError) as refused:
+        read(damage(busy_life().snapshot()))
+    assert refused.value.reason == "corrupt"
+
+
+ENTRIES: list[Any] = [
+    5,
+    [[]],
+    [[9]],
+    [[0, b"s"]],
+    [[0, b"s" * 16, 1, 1, 1.0, b"\xc1"]],
+    [[1, 2, "x"]],
+    [[2, "h"]],
+    [["0"]],
+]
+
+
+@pytest.mark.parametrize("entries", ENTRIES)
+def test_a_record_that_cannot_be_applied_is_refused(entries: Any) -> None:
+    with pytest.raises(JournalError) as refused:
+        replay(State(), seal(msgpack.packb(entries)))
+    assert refused.value.reason == "corrupt"
+
+
+@given(st.binary(max_size=40))
+def test_only_what_was_sealed_is_unsealed(payload: bytes) -> None:
+    assert unseal(seal(payload)) == payload
+    for damaged in (payload, seal(payload)[:-1], b"x" + seal(payload), seal(payload + b"x")[:-1]):
+        with pytest.raises(JournalError, match="checksum"):
+            unseal(damaged)
