@@ -6,6 +6,7 @@ Rules:
 """
 
 import asyncio
+import logging
 import os
 import sys
 import threading
@@ -22,6 +23,7 @@ from collector.doctor.reach import Filter
 from collector.doctor.settings import Settings, merged
 from collector.doctor.socket_file import LockFile
 from collector.kernel.processes import describe, namespaces_of
+from collector.log import LOGGER
 from collector.sources.fetch import Scrape
 
 FIND_SECONDS = 2.0
@@ -83,7 +85,7 @@ def find(settings: Settings) -> tuple[Settings, Subject]:
     process = None if pid is None else describe(pid)
     return settings, Subject(
         socket_path=str(settings.socket_path),
-        state_dir=settings.state_dir,
+        state_dir="" if settings.state_dir is None else str(settings.state_dir),
         taken=taken,
         lock=collector.lock_of(settings.socket_path),
         running=collector.running(pid),
@@ -99,9 +101,7 @@ def _unfound(settings: Settings) -> tuple[Settings, Subject]:
     """Where even looking for it failed."""
     lock = LockFile(f"{settings.socket_path}.lock", exists=False, holder=None, written=None)
     nobody = Filter(None, frozenset())
-    return settings, Subject(
-        str(settings.socket_path), settings.state_dir, {}, lock, None, nobody, False, None, {}, os.geteuid() == 0
-    )
+    return settings, Subject(str(settings.socket_path), "", {}, lock, None, nobody, False, None, {}, os.geteuid() == 0)
 
 
 async def _look(settings: Settings, looking: _Looking) -> Looked:
@@ -152,12 +152,13 @@ def _read(answer: Answer | None) -> Page | None:
 
 def _fetched(scrape: Scrape) -> Fetched:
     source = scrape.source
+    error = None if scrape.reason is None else f"{scrape.reason}: {scrape.words}"
     url = (
         source.url
         if source.unix_path is None
         else f"unix:{source.unix_path}:{source.url.removeprefix('http://localhost')}"
     )
-    return Fetched(source.kind, url, scrape.reason, len(scrape.families))
+    return Fetched(source.kind, url, error, len(scrape.families))
 
 
 async def examine(settings: Settings) -> tuple[Subject, list[Finding]]:
@@ -172,6 +173,7 @@ async def examine(settings: Settings) -> tuple[Subject, list[Finding]]:
 
 def run(settings: Settings, json: bool) -> int:
     """Examine, print, and return the exit status: 0, 1 (warnings), 2 (failures)."""
+    LOGGER.addHandler(logging.NullHandler())  # what the fetchers of sources say is in the findings
     subject, findings = asyncio.run(examine(settings))
     if json:
         sys.stdout.write(report.as_json(findings, subject))

@@ -17,9 +17,12 @@ from collector.doctor.socket_file import LockFile, Probe, Running, SocketFile
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is examined. ``taken``: flags taken from the running collector, by flag; ``in_another_network``: it lives in
-    another network namespace than we; ``queue``: max_dgram_qlen of ours; ``own``: our namespaces; ``root``: we may see
-    all processes."""
+    """What is examined.
+
+    ``state_dir``: empty: none. ``taken``: flags taken from the running collector. ``in_another_network``: it lives in
+    another network namespace than we. ``queue``: max_dgram_qlen of ours. ``own``: our namespaces. ``root``: we may see
+    all processes.
+    """
 
     socket_path: str
     state_dir: str

@@ -112,6 +112,8 @@ def _rebinds(page: Page) -> list[Finding]:
     if not page.series("socket_rebinds_total"):
         return []
     found = page.by("socket_rebinds_total", "reason")
+    failed = page.value("socket_failed_rebinds_total")
+    found |= {"failed": failed} if failed else {}
     if not found:
         return [ok("page.rebinds", "the socket never had to be put back since the collector's start")]
     seen = f"the collector put its socket back since its start: {_shown(found)}"

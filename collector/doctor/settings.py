@@ -7,7 +7,7 @@ from typing import Any
 
 from collector.doctor import flags
 from collector.ingest.credentials import read_uid
-from collector.settings import ListenAddress, read_listen_address, read_socket_path, read_telemetry_path
+from collector.settings import ListenAddress, read_listen_address, read_socket_path, read_state_dir, read_telemetry_path
 from collector.sources.fetch import Source, parse_source
 
 
@@ -17,7 +17,7 @@ class Settings:
 
     socket_path: Path
     socket_allow_uid: tuple[int, ...]
-    state_dir: str
+    state_dir: Path | None
     source_stub_status: tuple[Source, ...]
     source_vts: tuple[Source, ...]
     web_listen_address: ListenAddress
@@ -44,7 +44,9 @@ def _value(flag: str, values: tuple[str, ...]) -> Any:
             return read_listen_address(values[-1])
         case "--web.telemetry-path":
             return read_telemetry_path(values[-1])
-    return values[-1]
+        case "--state.dir":
+            return read_state_dir(values[-1])
+    raise ValueError(flag)
 
 
 def merged(settings: Settings, found: Mapping[str, tuple[str, ...]]) -> tuple[Settings, dict[str, tuple[str, ...]]]:

@@ -77,11 +77,14 @@ def test_healthy(collector: Collector, nginx: Nginx) -> None:
         "socket.senders", "socket.probe", "socket.queue", "processes", "nginx.configuration", "nginx.include",
         "nginx.shadowed", "nginx.spool", "nginx.socket", "nginx.lua", "nginx.workers", "reach.socket", "reach.uid",
         "reach.lua", "page.answers", "page.ready", "page.socket", "page.overflow", "page.lost", "page.refusals",
-        "workers.seen", "workers.errors", "source.lua", "versions",
+        "workers.seen", "workers.errors", "page.rebinds", "journal", "source.lua", "versions",
     }  # fmt: skip
     assert found.report["collector"] == {
         "pid": collector.pid,
-        "settings": {"--web.listen-address": [f"127.0.0.1:{collector.port}"]},
+        "settings": {
+            "--state.dir": [str(collector.state_dir)],
+            "--web.listen-address": [f"127.0.0.1:{collector.port}"],
+        },
     }
     assert f"{nginx.share}/nginx.conf.d/resty-metrics.conf:" in found.seen("nginx.include", "OK")
     assert "2 workers run as www-data" in found.seen("nginx.workers", "OK")
@@ -151,6 +154,18 @@ def test_without_any_flag_it_finds_collector_and_nginx(socket_path: Path) -> Non
 # one fault at a time --------------------------------------------------------------------------------------------------
 
 
+def diagnose_socket(collector: Collector) -> Diagnosis:
+    """Of the socket alone: neither nginx nor the page, for which a stopped collector would keep us waiting."""
+    return diagnose(collector.socket_path, None, f"--web.listen-address=127.0.0.1:{free_port()}")
+
+
+@pytest.fixture
+def helpless(collector: Collector) -> Collector:
+    """A collector that cannot put its socket back."""
+    collector.signal(signal.SIGSTOP)
+    return collector
+
+
 def no_socket(path: Path) -> None:
     path.unlink()
 
@@ -165,58 +180,71 @@ def directory(path: Path) -> None:
     path.mkdir()
 
 
+def link(path: Path) -> None:
+    path.rename(path.with_name("elsewhere.sock"))
+    path.symlink_to("elsewhere.sock")
+
+
 AT_THE_PATH = [
-    (no_socket, "does not exist", {"socket.path", "socket.probe", "page.socket", "page.ready"}),
-    (regular_file, "a regular file", {"socket.path", "socket.probe", "page.socket", "page.ready"}),
-    (directory, "a directory", {"socket.path", "socket.probe", "page.socket", "page.ready"}),
+    (no_socket, "does not exist", "no socket at the path"),
+    (regular_file, "a regular file", "nobody receives"),
+    (directory, "a directory", "nobody receives"),
+    (link, "a symbolic link", "no answer"),
 ]
 
 
-@pytest.mark.parametrize(("harm", "words", "checks"), AT_THE_PATH, ids=[one[0].__name__ for one in AT_THE_PATH])
-def test_something_else_at_the_path(
-    collector: Collector, harm: Callable[[Path], None], words: str, checks: set[str]
-) -> None:
-    harm(collector.socket_path)
-    wait_until(lambda: "degraded" in collector.page("/-/ready"), message="the collector's notice")
-    found = diagnose(collector.socket_path, None)
-    assert words in found.seen("socket.path", "FAIL")
+@pytest.mark.parametrize(("harm", "there", "probed"), AT_THE_PATH, ids=[one[0].__name__ for one in AT_THE_PATH])
+def test_something_else_at_the_path(helpless: Collector, harm: Callable[[Path], None], there: str, probed: str) -> None:
+    harm(helpless.socket_path)
+    found = diagnose_socket(helpless)
     assert found.status == 2
-    assert checks <= bad(found)
-    assert bad(found) <= checks | {"nginx.configuration", "nginx.workers", "source.lua"}
+    assert there in found.seen("socket.path", "FAIL")
+    assert probed in found.seen("socket.probe", "FAIL")
 
 
-def test_a_stream_socket(collector: Collector) -> None:
-    collector.socket_path.unlink()
+def test_a_stream_socket(helpless: Collector) -> None:
+    helpless.socket_path.unlink()
     with socket.socket(socket.AF_UNIX) as other:
-        other.bind(str(collector.socket_path))
+        other.bind(str(helpless.socket_path))
         other.listen()
-        found = diagnose(collector.socket_path, None)
+        found = diagnose_socket(helpless)
     assert found.status == 2
     assert "another type than datagram" in found.seen("socket.path", "FAIL")
     assert "not a datagram socket" in found.seen("socket.probe", "FAIL")
 
 
 @needs_root
-def test_an_impostor(collector: Collector) -> None:
-    with Child(TAKES, str(collector.socket_path)) as impostor:
-        found = diagnose(collector.socket_path, None)
+def test_an_impostor(helpless: Collector) -> None:
+    with Child(TAKES, str(helpless.socket_path)) as impostor:
+        found = diagnose_socket(helpless)
         assert found.status == 2
         assert f"process {impostor.pid} (" in found.seen("socket.holder", "FAIL")
         assert "no answer" in found.seen("socket.probe", "FAIL")
-    gone = diagnose(collector.socket_path, None)
+    gone = diagnose_socket(helpless)
     assert gone.status == 2
     assert "no process holds the socket" in gone.seen("socket.holder", "FAIL")
     assert "nobody receives" in gone.seen("socket.probe", "FAIL")
 
 
+def test_a_socket_that_is_taken_away_again_and_again(collector: Collector) -> None:
+    def take() -> bool:
+        collector.socket_path.unlink(missing_ok=True)
+        return collector.value("resty_metrics_socket_contended") == 1
+
+    wait_until(take, message="contention")
+    found = diagnose(collector.socket_path, None)
+    assert found.status == 2
+    assert "again and again" in found.seen("page.socket", "FAIL")
+    assert "missing " in found.seen("page.rebinds", "WARN")
+
+
 @needs_root
-def test_a_full_queue(collector: Collector) -> None:
-    collector.signal(signal.SIGSTOP)
+def test_a_full_queue(helpless: Collector) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender, contextlib.suppress(BlockingIOError):
         sender.setblocking(False)
         while True:
-            sender.sendto(b"full", str(collector.socket_path))
-    found = diagnose(collector.socket_path, None)
+            sender.sendto(b"full", str(helpless.socket_path))
+    found = diagnose_socket(helpless)
     assert "stays full" in found.seen("socket.probe", "FAIL")
     assert "is stopped" in found.seen("collector.process", "FAIL")
 
@@ -224,16 +252,19 @@ def test_a_full_queue(collector: Collector) -> None:
 @needs_root
 def test_modes(collector: Collector, nginx: Nginx) -> None:
     path = collector.socket_path
+    collector.signal(signal.SIGSTOP)
+    aside = f"--web.listen-address=127.0.0.1:{free_port()}"
     path.chmod(0o000)
-    found = diagnose(path, nginx)
-    assert f"www-data (uid 33) may not write {path} (mode 0000" in found.seen("reach.socket", "FAIL")
-    assert found.status == 2
+    socket = diagnose(path, nginx, aside)
     path.chmod(0o666)
     path.parent.chmod(0o700)
-    found = diagnose(path, nginx)
-    assert f"may not search {path.parent} (mode 0700" in found.seen("reach.socket", "FAIL")
-    assert f"chmod o+x {path.parent}" in found.seen("reach.socket", "FAIL")
+    above = diagnose(path, nginx, aside)
     path.parent.chmod(0o755)
+    collector.signal(signal.SIGCONT)
+    assert f"www-data (uid 33) may not write {path} (mode 0000" in socket.seen("reach.socket", "FAIL")
+    assert f"may not search {path.parent} (mode 0700" in above.seen("reach.socket", "FAIL")
+    assert f"chmod o+x {path.parent}" in above.seen("reach.socket", "FAIL")
+    assert (socket.status, above.status) == (2, 2)
     wait_until(lambda: diagnose(path, nginx).status == 0, message="health after the faults")
 
 
@@ -342,8 +373,15 @@ def test_a_source_that_is_down(socket_path: Path) -> None:
         heard_of(collector)
         found = diagnose(socket_path, server)
     assert found.status == 2
-    assert f"{url}: refused" in found.seen("source.stub_status", "FAIL")
+    assert f"{url}: refused: [Errno 111]" in found.seen("source.stub_status", "FAIL")
+    assert "the collector could not read stub_status" in found.seen("source.stub_status", "WARN")
     assert bad(found) == {"source.stub_status"}
+
+
+def test_a_source_that_is_something_else(collector: Collector, nginx: Nginx) -> None:
+    port = next(line for line in nginx.conf.read_text().splitlines() if "listen" in line).split(":")[1].strip(" ;")
+    found = diagnose(collector.socket_path, nginx, f"--source.vts=http://127.0.0.1:{port}/")
+    assert "/: parse: " in found.seen("source.vts", "FAIL")
 
 
 def test_versions_that_differ(collector: Collector) -> None:
@@ -372,13 +410,27 @@ def test_lua_files_that_the_workers_may_not_read(collector: Collector, nginx: Ng
 
 
 def test_a_second_collector(collector: Collector, nginx: Nginx) -> None:
-    """The lock file was removed, so nothing kept it from starting."""
+    """The lock file was removed while the first one could not see to it, so nothing kept the second from starting."""
+    collector.signal(signal.SIGSTOP)
     collector.socket_path.with_name(f"{collector.socket_path.name}.lock").unlink()
-    with Collector(collector.socket_path) as second:
-        found = diagnose(collector.socket_path, nginx)
+    with Collector(collector.socket_path, f"--state.dir={collector.state_dir}.second") as second:
+        collector.signal(signal.SIGCONT)
+        wait_until(lambda: collector.value("resty_metrics_socket_standby") == 1, message="the first one standing by")
+        heard_of(second)
+        found = diagnose(second.socket_path, nginx)
+        first = diagnose(second.socket_path, nginx, f"--web.listen-address=127.0.0.1:{collector.port}")
         assert found.report["collector"]["pid"] == second.pid
-    assert found.status == 1
-    assert f"process {collector.pid} (" in found.seen("processes", "WARN")
+        assert found.status == 1
+        assert f"process {collector.pid} (" in found.seen("processes", "WARN")
+        assert "stands by" in first.seen("page.socket", "WARN")
+
+
+def test_a_journal_that_cannot_be_written(socket_path: Path) -> None:
+    with Collector(socket_path, "--state.dir=/proc/self/state") as collector:
+        found = diagnose(socket_path, None)
+        assert "degraded" in collector.page("/-/ready")
+    assert "memory only" in found.seen("journal", "WARN")
+    assert "/proc/self/state" in found.seen("journal", "WARN")
 
 
 def test_a_collector_on_another_socket_is_no_fault(collector: Collector, nginx: Nginx) -> None:

@@ -51,6 +51,7 @@ FAULTS = [
     ("resty_metrics_socket_contended 1", "page.socket", "FAIL", "again and again"),
     ("resty_metrics_socket_standby 1", "page.socket", "WARN", "stands by"),
     ('resty_metrics_socket_rebinds_total{reason="replaced"} 3', "page.rebinds", "WARN", "replaced 3"),
+    ("resty_metrics_socket_failed_rebinds_total 2", "page.rebinds", "WARN", "failed 2"),
     ("resty_metrics_workers_seen 1", "workers.seen", "WARN", "1 workers"),
     ("resty_metrics_coverage_ratio 0.75", "page.coverage", "WARN", "75.0%"),
     ('resty_metrics_overflow_rows_total{family="http_requests"} 7', "page.overflow", "WARN", "http_requests 7"),

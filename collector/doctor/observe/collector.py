@@ -13,37 +13,19 @@ from collector.doctor.socket_file import LockFile, Running, SocketFile
 from collector.ingest.credentials import WORKER_USERS
 from collector.kernel import attribution, processes, sock_diag
 from collector.kernel.processes import Process
+from collector.lock import read_holder
 from collector.settings import DEFAULT_SOCKET
 
 _SOCK_DGRAM = 2
-_LOCK = re.compile(
-    r"^\d+: FLOCK +\S+ +WRITE +(?P<pid>\d+) (?P<major>[0-9a-f]+):(?P<minor>[0-9a-f]+):(?P<inode>\d+) ", re.MULTILINE
-)
 _QUEUE = Path("/proc/sys/net/unix/max_dgram_qlen")
 
 
 def lock_of(socket_path: Path) -> LockFile:
     """The lock beside a socket, looked at and not tried."""
     path = socket_path.with_name(socket_path.name + ".lock")
-    try:
-        found = path.stat(follow_symlinks=False)
-    except OSError:
+    if not path.exists():
         return LockFile(str(path), exists=False, holder=None, written=None)
-    text = (files.read(path) or "").strip()
-    written = int(text) if text.isdigit() else None
-    return LockFile(str(path), True, _holder(found.st_dev, found.st_ino, written), written)
-
-
-def _holder(device: int, inode: int, written: int | None) -> int | None:
-    """By /proc/locks; on a file system that shows another device there (btrfs), the pid in the file decides."""
-    locks = [match for match in _LOCK.finditer(files.read(Path("/proc/locks")) or "") if int(match["inode"]) == inode]
-    exact = [one for one in locks if (int(one["major"], 16), int(one["minor"], 16)) == _numbers(device)]
-    by_name = [one for one in locks if int(one["pid"]) == written]
-    return next((int(one["pid"]) for one in exact or by_name), None)
-
-
-def _numbers(device: int) -> tuple[int, int]:
-    return os.major(device), os.minor(device)
+    return LockFile(str(path), True, processes.lock_holder(path), read_holder(files.read(path) or ""))
 
 
 def pid_of(lock: LockFile) -> int | None:
@@ -59,7 +41,7 @@ def running(pid: int | None) -> Running | None:
         return None
     status = files.read(Path(f"/proc/{process.pid}/status")) or ""
     state = re.search(r"^State:\t(\S)", status, re.MULTILINE)
-    return Running(process.pid, _command(process), state[1] if state else "?", processes.is_ours(process.pid))
+    return Running(process.pid, _command(process), state[1] if state else "?", process.ours)
 
 
 def flags_of(pid: int) -> dict[str, tuple[str, ...]]:
@@ -102,8 +84,8 @@ def seen(process: Process) -> Seen:
         tuple(f"{parent.name} ({parent.pid})" for parent in process.parents),
         process.container,
         process.namespaces,
-        processes.is_ours(process.pid),
-        socket_of(process.pid) if processes.is_ours(process.pid) else None,
+        process.ours,
+        socket_of(process.pid) if process.ours else None,
     )
 
 
