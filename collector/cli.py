@@ -160,17 +160,16 @@ def doctor(as_json: bool, watch: bool, **options: Any) -> None:
 
     What is not given is taken from the collector that runs. Exit status: 0 all is well, 1 warnings, 2 failures.
     """
+    from collector.doctor.examination import find, run
+    from collector.doctor.settings import Settings
+
+    source, default = click.get_current_context().get_parameter_source, click.core.ParameterSource.DEFAULT
+    told = Settings(**options, given=frozenset(name for name in options if source(name) is not default))
     if watch:
         from collector.doctor.watch import run as run_watch  # type: ignore[import-not-found,unused-ignore]
 
-        sys.exit(run_watch(options["socket_path"], as_json))
-    from collector.doctor.examination import run
-    from collector.doctor.settings import Settings
-
-    default = click.core.ParameterSource.DEFAULT
-    source = click.get_current_context().get_parameter_source
-    given = frozenset(name for name in options if source(name) is not default)
-    sys.exit(run(Settings(**options, given=given), as_json))
+        sys.exit(run_watch(find(told)[0].socket_path, as_json))
+    sys.exit(run(told, as_json))
 
 
 if __name__ == "__main__":

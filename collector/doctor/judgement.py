@@ -54,7 +54,7 @@ def _socket(subject: Subject, looked: Looked) -> list[Check]:
     found.append(("socket.queue", lambda: socket_file.queue(subject.queue, foreign, workers)))
     if looked.others is not None:
         others = looked.others
-        found.append(("processes", lambda: processes.others(others, subject.pid, path)))
+        found.append(("processes", lambda: processes.others(others, subject.pid, path, subject.own)))
     return found
 
 

@@ -212,7 +212,13 @@ def sources(page: Page) -> list[Finding]:
         if names.get("source") == "lua":
             findings.append(_lua(check, bool(value)))
         elif not value:
-            findings.append(warn(check, f"the collector could not read {label} for its page", "see what it says below"))
+            findings.append(
+                warn(
+                    check,
+                    f"the collector could not read {label} for its page",
+                    "the collector's log says why; doctor's own attempt is beside this",
+                )
+            )
     return findings
 
 

@@ -94,18 +94,21 @@ def senders(connected: Sequence[Seen], collector_pid: int | None) -> list[Findin
     return [ok("socket.senders", f"{len(found)} processes are connected to it: {named}{more}")]
 
 
-def others(found: Sequence[Seen], collector_pid: int | None, socket_path: str) -> list[Finding]:
-    """``processes``: what else of ours runs."""
+def others(found: Sequence[Seen], collector_pid: int | None, socket_path: str, own: Mapping[str, int]) -> list[Finding]:
+    """``processes``: what else of ours runs. ``own``: our namespaces, in which a path is a path."""
     rest = [one for one in found if one.pid != collector_pid]
     if not rest:
         return [ok("processes", "no other process of ours runs")]
-    return [_other(one, socket_path) for one in rest]
+    return [_other(one, socket_path, own) for one in rest]
 
 
-def _other(one: Seen, socket_path: str) -> Finding:
+def _other(one: Seen, socket_path: str, own: Mapping[str, int]) -> Finding:
+    if one.socket_path is None:
+        return ok("processes", f"{one.label} runs beside the collector")
+    if one.namespaces.get("mnt", own.get("mnt")) != own.get("mnt"):
+        there = f"nsenter --target {one.pid} --all resty-metrics doctor"
+        return ok("processes", f"{one.label} collects in another mount namespace; examine it there: {there}")
     if one.socket_path == socket_path:
         seen = f"a second collector on the same socket: {one.origin}"
         return warn("processes", seen, f"one is enough: end process {one.pid}, or the other, and see what starts it")
-    if one.socket_path is not None:
-        return ok("processes", f"{one.label} collects on another socket, {one.socket_path}")
-    return ok("processes", f"{one.label} runs beside the collector")
+    return ok("processes", f"{one.label} collects on another socket, {one.socket_path}")

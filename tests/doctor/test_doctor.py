@@ -138,6 +138,7 @@ with Collector(path) as collector, Nginx(path, {site!r}):
 """
 
 
+@pytest.mark.slow
 @needs_root
 def test_without_any_flag_it_finds_collector_and_nginx(socket_path: Path) -> None:
     """In a pid namespace of its own, where only this collector and this nginx run."""
@@ -193,6 +194,7 @@ AT_THE_PATH = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("harm", "there", "probed"), AT_THE_PATH, ids=[one[0].__name__ for one in AT_THE_PATH])
 def test_something_else_at_the_path(helpless: Collector, harm: Callable[[Path], None], there: str, probed: str) -> None:
     harm(helpless.socket_path)
@@ -226,6 +228,7 @@ def test_an_impostor(helpless: Collector) -> None:
     assert "nobody receives" in gone.seen("socket.probe", "FAIL")
 
 
+@pytest.mark.slow
 def test_a_socket_that_is_taken_away_again_and_again(collector: Collector) -> None:
     def take() -> bool:
         collector.socket_path.unlink(missing_ok=True)
@@ -238,6 +241,7 @@ def test_a_socket_that_is_taken_away_again_and_again(collector: Collector) -> No
     assert "missing " in found.seen("page.rebinds", "WARN")
 
 
+@pytest.mark.slow
 @needs_root
 def test_a_full_queue(helpless: Collector) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender, contextlib.suppress(BlockingIOError):
@@ -249,6 +253,7 @@ def test_a_full_queue(helpless: Collector) -> None:
     assert "is stopped" in found.seen("collector.process", "FAIL")
 
 
+@pytest.mark.slow
 @needs_root
 def test_modes(collector: Collector, nginx: Nginx) -> None:
     path = collector.socket_path
@@ -268,6 +273,7 @@ def test_modes(collector: Collector, nginx: Nginx) -> None:
     wait_until(lambda: diagnose(path, nginx).status == 0, message="health after the faults")
 
 
+@pytest.mark.slow
 def test_a_stopped_collector_and_a_bounded_examination(collector: Collector, nginx: Nginx) -> None:
     collector.signal(signal.SIGSTOP)
     began = time.monotonic()
@@ -298,6 +304,7 @@ def test_a_collector_that_was_never_started(socket_path: Path) -> None:
     assert list(socket_path.parent.iterdir()) == []
 
 
+@pytest.mark.slow
 @needs_root
 def test_a_user_who_may_not_send(collector: Collector) -> None:
     server = Nginx(collector.socket_path, site())
@@ -311,6 +318,7 @@ def test_a_user_who_may_not_send(collector: Collector) -> None:
     assert found.seen("reach.socket", "OK")
 
 
+@pytest.mark.slow
 @needs_root
 def test_a_user_who_may_send_by_a_flag(socket_path: Path) -> None:
     server = Nginx(socket_path, site())
@@ -324,6 +332,7 @@ def line_of(nginx: Nginx, words: str) -> int:
     return next(at for at, line in enumerate(nginx.conf.read_text().splitlines(), 1) if words in line)
 
 
+@pytest.mark.slow
 def test_a_hook_that_shadows_ours(collector: Collector) -> None:
     more = 'location /x { log_by_lua_block { local brace = "}" } return 200 x; }'
     with Nginx(collector.socket_path, site(more)) as server:
@@ -357,6 +366,7 @@ def test_another_socket_in_nginx(collector: Collector) -> None:
     assert f"write {collector.socket_path} there" in found.seen("nginx.socket", "FAIL")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hook", ["log_by_lua_block { }", "log_by_lua_file x.lua;"])
 def test_a_configuration_that_nginx_refuses(collector: Collector, nginx: Nginx, hook: str) -> None:
     nginx.configure(f"{site()} {hook}")
@@ -384,6 +394,7 @@ def test_a_source_that_is_something_else(collector: Collector, nginx: Nginx) -> 
     assert "/: parse: " in found.seen("source.vts", "FAIL")
 
 
+@pytest.mark.slow
 def test_versions_that_differ(collector: Collector) -> None:
     server = Nginx(collector.socket_path, site())
     module = server.share / "lua" / "resty" / "metrics.lua"
@@ -409,6 +420,7 @@ def test_lua_files_that_the_workers_may_not_read(collector: Collector, nginx: Ng
     assert f"may not search {nginx.share}/lua/resty " in found.seen("reach.lua", "FAIL")
 
 
+@pytest.mark.slow
 def test_a_second_collector(collector: Collector, nginx: Nginx) -> None:
     """The lock file was removed while the first one could not see to it, so nothing kept the second from starting."""
     collector.signal(signal.SIGSTOP)
@@ -454,6 +466,7 @@ def in_network(of: int, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
         process.wait(timeout=10)
 
 
+@pytest.mark.slow
 @needs_root
 def test_another_network_namespace_and_a_short_queue(socket_path: Path) -> None:
     short = 'open("/proc/sys/net/unix/max_dgram_qlen", "w").write("3")'
@@ -586,6 +599,7 @@ def _read(descriptor: int) -> bytes:
         return b""
 
 
+@pytest.mark.slow
 def test_colour_on_a_terminal_unless_told_not_to(collector: Collector) -> None:
     assert "\x1b[32mOK" in on_terminal(collector.socket_path, NO_COLOR="")
     assert "\x1b" not in on_terminal(collector.socket_path, NO_COLOR="1")

@@ -48,10 +48,11 @@ OTHERS = [
     ("the collector itself", [seen(7, ours=True, path=PATH)], ["OK"]),
     ("a second one", [seen(7, ours=True, path=PATH), seen(8, ours=True, path=PATH)], ["WARN"]),
     ("one on another socket", [seen(8, ours=True, path="/x.sock")], ["OK"]),
+    ("one on a path of another mount namespace", [seen(8, ours=True, path=PATH, namespaces={"mnt": 9})], ["OK"]),
     ("another command", [seen(8, ours=True), seen(9, ours=True)], ["OK", "OK"]),
 ]
 
 
 @pytest.mark.parametrize(("name", "found", "verdicts"), OTHERS, ids=[one[0] for one in OTHERS])
 def test_others(name: str, found: list[Seen], verdicts: list[str]) -> None:
-    assert [one.verdict for one in processes.others(found, 7, PATH)] == verdicts
+    assert [one.verdict for one in processes.others(found, 7, PATH, {"mnt": 3})] == verdicts

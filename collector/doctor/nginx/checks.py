@@ -52,10 +52,10 @@ def check(nginx: Configured, socket_path: str, lua_versions: frozenset[str]) -> 
     share = share_of(configuration)
     shown = ok("nginx.configuration", f"{configuration.main_file} was read as nginx -T shows it")
     if not statements.mentions_us(configuration):
-        return [shown, _include(hooks, share)]
+        return [shown, _include(hooks, share, own_hook=False)]
     return [
         shown,
-        _include(hooks, share),
+        _include(hooks, share, statements.has_spool(configuration)),
         *_shadowed(hooks, share),
         *_code_cache(configuration),
         _spool(configuration, share),
@@ -65,8 +65,12 @@ def check(nginx: Configured, socket_path: str, lua_versions: frozenset[str]) -> 
     ]
 
 
-def _include(hooks: Hooks, share: str) -> Finding:
+def _include(hooks: Hooks, share: str, own_hook: bool) -> Finding:
+    """``own_hook``: the include without a hook is there, beside which the other one is refused."""
     add = f"write into http{{}}: include {share}/nginx.conf.d/resty-metrics.conf{_RELOAD}"
+    if own_hook:
+        line = line_for("log_by_lua_block", share)
+        add = f"add to a log_by_lua_block of http{{}} or of those servers: {line}{_RELOAD}"
     counting = [hook for hook in hooks.all if hook.counts]
     if hooks.outer is not None and hooks.outer.counts:
         return ok("nginx.include", f"{hooks.outer.directive.place}: {hooks.outer.directive.name} in http{{}} counts")
@@ -84,7 +88,7 @@ def _lacking(check: str, hook: Hook, share: str) -> Finding:
     """A hook that replaces ours, or may."""
     directive = hook.directive
     place = f"{directive.place}: {directive.name} in {hook.scope}"
-    line = line_for(directive, share)
+    line = line_for(directive.name, share)
     if hook.counts is None:
         return not_known(check, f"{place}: its file cannot be read from here", f"see that it has the line: {line}")
     file = f" of {directive.args[0]}" if directive.name == "log_by_lua_file" else ""

@@ -19,8 +19,12 @@ from collector.doctor.nginx.lua_block import without_comments
 
 INSTALLED = "/usr/share/resty-metrics"
 _HOOKS = frozenset({"log_by_lua", "log_by_lua_block", "log_by_lua_file"})
+_READ = frozenset({"log_by_lua_file", "init_worker_by_lua_file"})
 _CONTEXTS = frozenset({"server", "location", "if", "limit_except"})
 _OUR_FILE = re.compile(r"resty/metrics/(hook|status_page)\.lua\Z")
+_LINE = '(package.loaded["resty.metrics"] or dofile("{}/lua/resty/metrics/load.lua")).log()'
+# log_by_lua has its code in a string of nginx, where a quote might end it
+_LINE_IN_A_STRING = "(package.loaded[ [[resty.metrics]] ] or dofile([[{}/lua/resty/metrics/load.lua]])).log()"
 _MENTION = re.compile(r"resty[./]metrics")
 _CALL = re.compile(r"\.\s*log(_status_page)?\s*\(|resty/metrics/(hook|status_page)\.lua")
 
@@ -63,7 +67,8 @@ def directives(block: tuple[Directive, ...]) -> Iterator[Directive]:
 
 def lua_files(configuration: Configuration, prefix: str) -> frozenset[str]:
     """The files that are to be read before hooks can be judged."""
-    found = (lua_file(one, prefix) for http in configuration.blocks("http") for one in directives(http.block or ()))
+    of_http = (one for http in configuration.blocks("http") for one in directives(http.block or ()))
+    found = (lua_file(one, prefix) for one in of_http if one.name in _READ)
     return frozenset(path for path in found if path is not None)
 
 
@@ -83,11 +88,9 @@ def _counts(directive: Directive, prefix: str, texts: Mapping[str, str | None]) 
     return None if text is None else _MENTION.search(text) is not None and _CALL.search(text) is not None
 
 
-def line_for(hook: Directive, share: str) -> str:
-    """What to add to a hook, so that it counts. ``log_by_lua`` has its code in a string: there no quote may stand."""
-    before, after = ("[[", "]]") if hook.name == "log_by_lua" else ('"', '"')
-    loaded = f"package.loaded[ {before}resty.metrics{after} ]" if before == "[[" else 'package.loaded["resty.metrics"]'
-    return f"({loaded} or dofile({before}{share}/lua/resty/metrics/load.lua{after})).log()"
+def line_for(hook: str, share: str) -> str:
+    """What to add to a hook of this name, so that it counts."""
+    return (_LINE_IN_A_STRING if hook == "log_by_lua" else _LINE).format(share)
 
 
 def share_of(configuration: Configuration) -> str:

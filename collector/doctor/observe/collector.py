@@ -66,8 +66,9 @@ def socket_of(pid: int) -> str | None:
 
 
 def the_only_one() -> int | None:
-    """The collector, if exactly one runs on this machine."""
-    found = [one.pid for one in processes.namesakes() if socket_of(one.pid) is not None]
+    """The collector, if exactly one runs in our mount namespace, where its paths are ours."""
+    here = [one.pid for one in processes.namesakes() if files.root_of(one.pid) == files.ROOT]
+    found = [pid for pid in here if socket_of(pid) is not None]
     return found[0] if len(found) == 1 else None
 
 

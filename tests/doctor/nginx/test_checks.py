@@ -173,3 +173,11 @@ def test_a_configuration_that_nginx_refuses(message: str, remedy: str) -> None:
     finding = refused(message)
     assert (finding.check, finding.verdict, finding.seen) == ("nginx.configuration", Verdict.FAIL, message)
     assert remedy in str(finding.remedy)
+
+
+@pytest.mark.parametrize("servers", ["server { }", f"server {{ {block(OUR_LINE)} }} server {{ }}"])
+def test_beside_the_include_without_a_hook_the_other_one_is_not_advised(servers: str) -> None:
+    """nginx would refuse both together."""
+    (finding,) = found(judged(f"OWN {servers}"), "nginx.include")
+    assert OUR_LINE in str(finding.remedy)
+    assert "include /" not in str(finding.remedy)
