@@ -6,6 +6,7 @@ that runs this with ``-V`` gets a line of text.
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -48,9 +49,17 @@ def _uid(text: str) -> int:
 
 def _state_dir(text: str) -> object:
     path = settings.read_state_dir(text)
-    if path is not None and path.exists() and not path.is_dir():
+    if path is not None and _is_no_directory(path):
         raise ValueError(f"{text!r} is not a directory")
     return path
+
+
+def _is_no_directory(path: Path) -> bool:
+    """Whether something else is there; what this user may not look at may be one."""
+    try:
+        return path.exists() and not path.is_dir()
+    except OSError:
+        return False
 
 
 def _told_apart(_: click.Context, parameter: click.Parameter, sources: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -95,7 +104,7 @@ def main(context: click.Context) -> None:
     "--state.dir",
     type=Checked("path", _state_dir),
     default=settings.DEFAULT_STATE_DIR,
-    help="Directory of the journal, from which counters go on after a restart. Empty: none, they begin at 0.",
+    help="Directory of the journal, from which counters go on after a restart; none: they begin at 0.",
 )
 @option(
     "--source.stub-status",

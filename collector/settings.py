@@ -7,6 +7,7 @@ from pathlib import Path
 
 DEFAULT_SOCKET = "/run/resty-metrics/collector.sock"
 DEFAULT_STATE_DIR = "/var/lib/resty-metrics"
+NO_STATE_DIR = "none"
 DEFAULT_LISTEN = ":19145"
 DEFAULT_TELEMETRY_PATH = "/metrics"
 # sun_path has 108 bytes with its end; the socket is bound under a temporary name that is this much longer.
@@ -64,10 +65,12 @@ def read_socket_path(text: str) -> Path:
 
 
 def read_state_dir(text: str) -> Path | None:
-    """The directory of the journal; None (an empty text): none. Raises ValueError."""
-    if text and not Path(text).is_absolute():
-        raise ValueError(f"{text!r}: give an absolute path, or nothing for no journal")
-    return Path(text) if text else None
+    """The directory of the journal; None where the text is ``none``. Raises ValueError."""
+    if text == NO_STATE_DIR:
+        return None
+    if not Path(text).is_absolute():
+        raise ValueError(f"{text!r}: give an absolute path, or {NO_STATE_DIR} to keep nothing")
+    return Path(text)
 
 
 def _check_length(text: str, path: Path, most: int) -> None:

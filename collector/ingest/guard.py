@@ -15,7 +15,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from asyncinotify import Inotify, Mask
@@ -73,20 +73,21 @@ class Guard:
     async def run(self) -> None:
         """Until cancelled."""
         changed = asyncio.Event()
-        with Inotify() as inotify:
-            watching = asyncio.create_task(_wake(inotify, changed))
-            probing = asyncio.create_task(self._probe())
-            try:
-                while True:
+        with ExitStack() as stack:
+            inotify = _open_inotify(stack)
+            tasks = [asyncio.create_task(self._probe())]
+            if inotify is not None:
+                tasks.append(asyncio.create_task(_wake(inotify, changed)))
+            for task in tasks:
+                stack.callback(task.cancel)
+            while True:
+                if inotify is not None:
                     self._watch_directory(inotify)
-                    self.check()
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(changed.wait(), CHECK_SECONDS)
-                    changed.clear()
-                    await asyncio.sleep(CALM_SECONDS)
-            finally:
-                watching.cancel()
-                probing.cancel()
+                self.check()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(changed.wait(), CHECK_SECONDS)
+                changed.clear()
+                await asyncio.sleep(CALM_SECONDS)
 
     def check(self) -> None:
         """Look once, and put right what can be."""
@@ -177,11 +178,27 @@ class Guard:
             endpoint = self._listener.endpoint
             if endpoint is None:
                 continue
-            finding = await probe(self._listener.path, endpoint.inode)
+            try:
+                finding = await probe(self._listener.path, endpoint.inode)
+            except OSError:  # no descriptor left for a probe: nothing is known
+                continue
             if finding is Finding.STRANGER and self._listener.endpoint is endpoint:
                 self._strays += 1
             elif finding is Finding.OURS:
                 self._strays = 0
+
+
+def _open_inotify(stack: ExitStack) -> Inotify | None:
+    """None where the kernel has none left for us: then a look each second has to do."""
+    try:
+        return stack.enter_context(Inotify())
+    except OSError as error:
+        say(
+            logging.WARNING,
+            "no inotify, the socket is looked at each second; see fs.inotify.max_user_instances",
+            error=error,
+        )
+        return None
 
 
 async def _wake(inotify: Inotify, changed: asyncio.Event) -> None:

@@ -7,9 +7,10 @@
 local transport = require "resty.metrics.transport"
 local process = require "resty.metrics.process"
 local counters = require "resty.metrics.counters"
+local error_log = require "resty.metrics.error_log"
 
 local ngx = ngx
-local log, ERR, WARN = ngx.log, ngx.ERR, ngx.WARN
+local log, ERR, WARN = error_log.write, ngx.ERR, ngx.WARN
 local max, min = math.max, math.min
 local setmetatable = setmetatable
 

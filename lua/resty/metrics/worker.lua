@@ -11,6 +11,7 @@
 local ffi = require "ffi"
 local counters = require "resty.metrics.counters"
 local datagram = require "resty.metrics.datagram"
+local error_log = require "resty.metrics.error_log"
 local heartbeat = require "resty.metrics.heartbeat"
 local link_of = require "resty.metrics.link"
 local process = require "resty.metrics.process"
@@ -20,7 +21,7 @@ local spool = require "resty.metrics.spool"
 local stream_of = require "resty.metrics.stream"
 
 local ngx = ngx
-local log, ERR = ngx.log, ngx.ERR
+local log, ERR = error_log.write, ngx.ERR
 local concat = table.concat
 local monotonic = process.monotonic
 
@@ -550,6 +551,7 @@ end
 local function arm_finalizer()
     local sentinel = newproxy(true)
     getmetatable(sentinel).__gc = function()
+        error_log.close()
         if process.pid() == _M.pid and not _M.retired then
             pcall(finish)
         end
