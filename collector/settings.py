@@ -1,6 +1,7 @@
 """What the operator may set, checked as a whole before anything is touched."""
 
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,4 +84,15 @@ def read_telemetry_path(text: str) -> str:
         raise ValueError(f"{text!r}: give a path such as /metrics; / and /-/ are taken")
     if not _NOT_IN_A_PATH.isdisjoint(text):
         raise ValueError(f"{text!r}: give a path without any of {' '.join(sorted(_NOT_IN_A_PATH))}")
+    return text
+
+
+def read_command(text: str) -> str:
+    """A command with its arguments, as a shell would split it. Raises ValueError."""
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r}: {error}") from None
+    if not words:
+        raise ValueError(f"{text!r}: give a program and its arguments, as in 'nginx -c /etc/nginx/nginx.conf'")
     return text

@@ -10,6 +10,9 @@ from support.nginx import ROOT
 COLLECTOR = ROOT / "collector"
 SHELL = {
     "__main__.py", "app.py", "cli.py", "kept.py", "lock.py", "log.py",
+    "doctor/examination.py", "doctor/settings.py", "doctor/observe/collector.py", "doctor/observe/files.py",
+    "doctor/observe/nginx.py", "doctor/observe/probe.py", "doctor/observe/security.py", "doctor/observe/users.py",
+    "doctor/observe/web.py",
     "ingest/credentials.py", "ingest/endpoint.py", "ingest/guard.py", "ingest/listener.py", "ingest/probe.py",
     "journal/files.py", "journal/journal.py", "journal/recovery.py", "journal/store.py", "journal/writer.py",
     "kernel/attribution.py", "kernel/processes.py", "kernel/sock_diag.py",
