@@ -10,6 +10,8 @@ from support.nginx import ROOT
 COLLECTOR = ROOT / "collector"
 SHELL = {
     "__main__.py", "app.py", "cli.py", "log.py",
+    "doctor/watch/__init__.py", "doctor/watch/connector.py", "doctor/watch/fanotify.py", "doctor/watch/holder.py",
+    "doctor/watch/levels.py", "doctor/watch/observer.py", "doctor/watch/output.py", "doctor/watch/session.py",
     "ingest/credentials.py", "ingest/listener.py", "ingest/lock.py",
     "kernel/attribution.py", "kernel/processes.py", "kernel/sock_diag.py",
     "page/process.py",
