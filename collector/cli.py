@@ -175,7 +175,7 @@ def doctor(as_json: bool, watch: bool, **options: Any) -> None:
     source, default = click.get_current_context().get_parameter_source, click.core.ParameterSource.DEFAULT
     told = Settings(**options, given=frozenset(name for name in options if source(name) is not default))
     if watch:
-        from collector.doctor.watch import run as run_watch  # type: ignore[import-not-found,unused-ignore]
+        from collector.doctor.watch import run as run_watch
 
         sys.exit(run_watch(find(told)[0].socket_path, as_json))
     sys.exit(run(told, as_json))

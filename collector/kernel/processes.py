@@ -13,41 +13,42 @@ from dataclasses import replace
 from pathlib import Path
 
 from collector.kernel import procfs
-from collector.kernel.procfs import Parent, Process
+from collector.kernel.procfs import MAX_PARENTS, Parent, Process
 
 __all__ = ["Parent", "Process", "describe", "holders", "is_ours", "lock_holder", "namesakes", "namespaces_of", "pids"]
 
 PROGRAM = "resty-metrics"
 MODULE = "collector"
-MAX_PARENTS = 16
 NAMESPACES = ("pid", "net", "mnt")
 
 _PROC = Path("/proc")
-_READ_BYTES = 64 * 1024
+_READ_BYTES = 8 * 1024
 
 
 def describe(pid: int, known: Process | None = None) -> Process | None:
     """What is to be known of a process; None if it is gone or hidden from us.
 
     ``known`` is what was known of it before it executed another program: its parents are kept (the kernel forgets
-    those that ended), and if the process goes away meanwhile, what could be read is put over the rest.
+    those that ended), and if the process goes away meanwhile, what could be read is put over the rest. That is quick:
+    what goes first is read first, in some ten microseconds.
     """
-    exe, arguments, namespaces = link_of(pid, "exe"), arguments_of(pid), namespaces_of(pid)
-    cgroup = cgroup_of(pid)
+    exe, arguments = link_of(pid, "exe"), arguments_of(pid)
     try:
         uid = procfs.parse_uid(_read(pid, "status"))
-        stat = procfs.parse_stat(_read(pid, "stat"))
+        command = procfs.shortened(arguments) or (f"[{_stat(pid).name}]",)
+        parents = known.parents if known is not None else tuple(_parents(_stat(pid).parent))
     except (OSError, procfs.ProcfsError):
         return _in_part(known, exe, arguments)
+    cgroup = cgroup_of(pid)
     return Process(
         pid=pid,
         uid=uid,
         exe=exe,
-        command=procfs.shortened(arguments) or (f"[{stat.name}]",),
-        parents=known.parents if known is not None else tuple(_parents(stat.parent)),
+        command=command,
+        parents=parents,
         cgroup=cgroup,
         container=procfs.container_of(cgroup) if cgroup else None,
-        namespaces=namespaces,
+        namespaces=namespaces_of(pid),
         ours=procfs.runs(PROGRAM, MODULE, exe, arguments),
     )
 
@@ -152,13 +153,20 @@ def _parents(pid: int) -> Iterator[Parent]:
         if pid == 0:
             return
         try:
-            stat = procfs.parse_stat(_read(pid, "stat"))
+            stat = _stat(pid)
         except (OSError, procfs.ProcfsError):
             return
         yield Parent(pid, stat.name)
         pid = stat.parent
 
 
+def _stat(pid: int) -> procfs.Stat:
+    return procfs.parse_stat(_read(pid, "stat"))
+
+
 def _read(pid: int, name: str) -> bytes:
-    with (_PROC / str(pid) / name).open("rb", buffering=0) as file:
-        return file.read(_READ_BYTES) or b""
+    descriptor = os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, _READ_BYTES)
+    finally:
+        os.close(descriptor)

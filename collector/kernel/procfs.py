@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 MAX_ARGUMENTS = 8
 MAX_ARGUMENT_CHARACTERS = 64
+MAX_PARENTS = 16
 CUT = "…"
 
 _CONTAINER = re.compile(r"(?:^|[/:-])([0-9a-f]{64})(?:\.scope)?(?:/|$)")

@@ -14,7 +14,6 @@ from support.wait import wait_until
 
 from collector.kernel import procfs
 from collector.kernel.processes import (
-    MAX_PARENTS,
     Parent,
     describe,
     holders,
@@ -24,7 +23,7 @@ from collector.kernel.processes import (
     namespaces_of,
     pids,
 )
-from collector.kernel.procfs import CUT, ProcfsError
+from collector.kernel.procfs import CUT, MAX_PARENTS, ProcfsError
 
 
 def inode(sock: socket.socket) -> int:
