@@ -8,6 +8,10 @@ import pytest
 from support.nginx import shared_directory
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="the full counts of the chaos suite, at 5,000 requests/s")
+
+
 @pytest.fixture
 def shared() -> Iterator[Path]:
     """A directory that nginx's workers and the collector share, removed afterwards."""

@@ -71,23 +71,22 @@ class Guard:
         return self._lock
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Until cancelled, or one of its parts fails: that is a bug, and raised."""
         changed = asyncio.Event()
         with ExitStack() as stack:
             inotify = _open_inotify(stack)
-            tasks = [asyncio.create_task(self._probe())]
-            if inotify is not None:
-                tasks.append(asyncio.create_task(_wake(inotify, changed)))
-            for task in tasks:
-                stack.callback(task.cancel)
-            while True:
+            async with asyncio.TaskGroup() as parts:
+                parts.create_task(self._probe())
                 if inotify is not None:
-                    self._watch_directory(inotify)
-                self.check()
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), CHECK_SECONDS)
-                changed.clear()
-                await asyncio.sleep(CALM_SECONDS)
+                    parts.create_task(_wake(inotify, changed))
+                while True:
+                    if inotify is not None:
+                        self._watch_directory(inotify)
+                    self.check()
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(changed.wait(), CHECK_SECONDS)
+                    changed.clear()
+                    await asyncio.sleep(CALM_SECONDS)
 
     def check(self) -> None:
         """Look once, and put right what can be."""
@@ -178,10 +177,7 @@ class Guard:
             endpoint = self._listener.endpoint
             if endpoint is None:
                 continue
-            try:
-                finding = await probe(self._listener.path, endpoint.inode)
-            except OSError:  # no descriptor left for a probe: nothing is known
-                continue
+            finding = await probe(self._listener.path, endpoint.inode)
             if finding is Finding.STRANGER and self._listener.endpoint is endpoint:
                 self._strays += 1
             elif finding is Finding.OURS:

@@ -94,10 +94,10 @@ class Writer(threading.Thread):
             try:
                 usable = self._do(jobs)
             except JournalError as failure:
-                error, stale = failure, self._give_up()
+                error, stale = self._give_up(failure)
             except Exception as bug:
                 LOGGER.exception("the journal's thread failed, please report this")
-                error, stale = JournalError("internal", repr(bug)), self._give_up()
+                error, stale = self._give_up(JournalError("internal", repr(bug)))
             self._tell(jobs, time.monotonic() - began, error, usable, stale)
             if isinstance(jobs[0], Close):
                 return
@@ -166,24 +166,25 @@ class Writer(threading.Thread):
             return False
         return True
 
-    def _give_up(self) -> str | None:
-        """Nothing is written any more: the journal must not be read at the next start.
-
-        None: it is invalid, or there was none. Else its identity, to be noted elsewhere.
+    def _give_up(self, failure: JournalError) -> tuple[JournalError, str | None]:
+        """Nothing is written any more: the journal must not be read at the next start. The failure as it is to be told,
+        and None if the journal is invalid, or there was none; else its identity, to be noted elsewhere.
         """
         self._close()
         name, self._name = self._name, None
         if not self._is_ours():
-            return None if name is None else name.identity
+            return failure, None if name is None else name.identity
         try:
             if name is None:
                 name = self._directory.current()
             self._directory.invalidate()
-        except JournalError:
-            return None if name is None else name.identity
+        except JournalError as hindrance:
+            if failure.reason == "io":  # all that SQLite says of a file system that the kernel made read-only
+                failure = hindrance
+            return failure, None if name is None else name.identity
         with contextlib.suppress(JournalError):  # room on a full disk
             self._directory.remove_others(None)
-        return None
+        return failure, None
 
     def _require_ours(self) -> None:
         if not self._is_ours():

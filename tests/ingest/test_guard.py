@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -255,3 +256,17 @@ def test_up_does_not_flap_while_the_reader_waits_for_a_slow_disk(collector: Coll
             assert collector.value("resty_metrics_socket_up") == 1
     send(collector, "after_total")
     assert rebinds(collector, "unreachable") == 0
+
+
+def probes(collector: Collector) -> float:
+    return collector.value("resty_metrics_datagrams_total", result="probe") or 0
+
+
+def test_the_probe_goes_on_after_there_was_no_descriptor_for_it(collector: Collector) -> None:
+    soft, hard = resource.prlimit(collector.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(collector.pid, resource.RLIMIT_NOFILE, (3, hard))
+    time.sleep(2.5)  # two probes want one
+    resource.prlimit(collector.pid, resource.RLIMIT_NOFILE, (soft, hard))
+    before = probes(collector)
+    wait_until(lambda: probes(collector) > before + 1, message="a probe after another")
+    assert "failed" not in collector.log()

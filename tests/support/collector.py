@@ -6,7 +6,7 @@ import subprocess
 import sys
 import urllib.request
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -28,15 +28,36 @@ def samples_of(page: str) -> Samples:
     }
 
 
-class Collector:
-    """``resty-metrics serve`` on a socket and a free port. A new ``start`` keeps both."""
+def counts_of(samples: Samples) -> Counts:
+    """Requests by (server, method, status)."""
+    counts: Counts = Counter()
+    for (name, labels), value in samples.items():
+        if name == "nginx_http_responses_total":
+            by = dict(labels)
+            counts[by["server"], by["method"], by["status"]] += int(value)
+    return counts
 
-    def __init__(self, socket_path: Path, *arguments: str) -> None:
+
+class Collector:
+    """``resty-metrics serve`` on a socket and a free port. A new ``start`` keeps both.
+
+    ``under``: what its command line begins with, such as unshare.
+    """
+
+    def __init__(
+        self,
+        socket_path: Path,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        under: Sequence[str] = (),
+    ) -> None:
         self.socket_path = socket_path
         self.state_dir = socket_path.with_suffix(".state")
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._arguments: Sequence[str] = arguments
+        self._under = under
+        self._environment = {**os.environ, **(environment or {})}
         self._log = os.memfd_create("log")  # in no directory that a test may remove
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -56,6 +77,7 @@ class Collector:
 
     def start(self) -> None:
         words = [
+            *self._under,
             COMMAND,
             "serve",
             f"--socket.path={self.socket_path}",
@@ -63,7 +85,7 @@ class Collector:
             f"--web.listen-address=127.0.0.1:{self.port}",
             *self._arguments,
         ]
-        self.process = subprocess.Popen(words, stderr=self._log, stdin=subprocess.DEVNULL)
+        self.process = subprocess.Popen(words, stderr=self._log, stdin=subprocess.DEVNULL, env=self._environment)
         wait_until(self.ready, message="the collector's readiness")
 
     def ready(self) -> bool:
@@ -114,9 +136,4 @@ class Collector:
 
     def request_counts(self) -> Counts:
         """Requests by (server, method, status), from the page."""
-        counts: Counts = Counter()
-        for (name, labels), value in self.samples().items():
-            if name == "nginx_http_responses_total":
-                by = dict(labels)
-                counts[by["server"], by["method"], by["status"]] += int(value)
-        return counts
+        return counts_of(self.samples())

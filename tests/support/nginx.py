@@ -6,6 +6,7 @@ import signal
 import subprocess
 import tempfile
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -20,7 +21,7 @@ INSTALLED_SOCKET = "/run/resty-metrics/collector.sock"
 INSTALLED_STUB_STATUS = "127.0.0.1:19146"
 SEPARATOR = "\t"
 TRUTH = SEPARATOR.join(
-    ["$server_name", "$request_method", "$status", "$request_length", "$bytes_sent", "$request_time", "$msec"]
+    ["$server_name", "$request_method", "$status", "$request_length", "$bytes_sent", "$request_time", "$msec", "$pid"]
 )
 KNOWN_METHODS = frozenset(
     "GET HEAD POST PUT DELETE PATCH OPTIONS CONNECT TRACE MKCOL COPY MOVE PROPFIND PROPPATCH LOCK UNLOCK".split()  # noqa: SIM905
@@ -56,7 +57,13 @@ class Nginx:
     """
 
     def __init__(
-        self, socket_path: Path, http: str, workers: int = 2, main: str = "", include: str = "resty-metrics.conf"
+        self,
+        socket_path: Path,
+        http: str,
+        workers: int = 2,
+        main: str = "",
+        include: str = "resty-metrics.conf",
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.prefix = shared_directory()
         self.stub_status = f"127.0.0.1:{free_port()}"
@@ -68,6 +75,7 @@ class Nginx:
         self._workers = workers
         self._main = main
         self._include = include
+        self._environment = {**os.environ, **(environment or {})}
         self.configure(http)
 
     def __enter__(self) -> "Nginx":
@@ -97,7 +105,7 @@ class Nginx:
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         words = [NGINX, "-p", str(self.prefix), "-e", str(self.error_log), "-c", str(self.conf), *arguments]
-        return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False, env=self._environment)
 
     def start(self) -> None:
         started = self.command()
@@ -178,10 +186,19 @@ class Nginx:
 
     def access_counts(self) -> Counts:
         """Requests by (server, method, status), as the page labels them."""
-        return Counter((server or "_", _method(method), status) for server, method, status, *_ in self.access_lines())
+        return Counter(
+            (server or "_", method_label(method), status) for server, method, status, *_ in self.access_lines()
+        )
 
 
-def _method(method: str) -> str:
+def count_lines(lines: Iterable[list[str]]) -> Counts:
+    """Lines of an access_log by (server, method, status)."""
+    labels = (line[:3] for line in lines)
+    return Counter((server or "_", method_label(method), status) for server, method, status in labels)
+
+
+def method_label(method: str) -> str:
+    """A method of the log as the page labels it."""
     if method in ("", "-"):
         return "_"
     return method if method in KNOWN_METHODS else "other"

@@ -59,10 +59,21 @@ class Prometheus:
 
     def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
         """An instant query: labels and value of each series. Raises urllib.error.HTTPError for a wrong expression."""
+        return [(found["metric"], float(found["value"][1])) for found in self._ask(expression)]
+
+    def _ask(self, expression: str) -> list[dict[str, Any]]:
         words = urllib.parse.urlencode({"query": expression})
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/query?{words}", timeout=20) as response:
             answer: dict[str, Any] = json.load(response)
-        return [(found["metric"], float(found["value"][1])) for found in answer["data"]["result"]]
+        result: list[dict[str, Any]] = answer["data"]["result"]
+        return result
+
+    def history(self, selector: str) -> list[tuple[dict[str, str], list[tuple[float, float]]]]:
+        """The raw samples behind a range selector: labels, and (time, value) of each."""
+        return [
+            (found["metric"], [(float(when), float(value)) for when, value in found["values"]])
+            for found in self._ask(selector)
+        ]
 
     def value(self, expression: str) -> float | None:
         """The one value that an expression gives; None if it gives none."""

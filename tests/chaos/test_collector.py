@@ -1,0 +1,111 @@
+"""The collector dies, hangs, ends, and a real Prometheus looks on: its counters never go backward."""
+
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from support.nginx import Counts
+from support.prometheus import Prometheus
+from support.stage import SLOW_HEALS_SECONDS, Stage
+from support.wait import wait_until
+
+RESPONSES = "nginx_http_responses_total"
+Key = tuple[str, str, str]
+
+
+def shown(prometheus: Prometheus) -> Counts:
+    found = prometheus.query(RESPONSES)
+    return Counter({(m["server"], m["method"], m["status"]): int(value) for m, value in found})
+
+
+def histories(prometheus: Prometheus, since: float) -> dict[Key, list[float]]:
+    seconds = int(time.time() - since) + 1
+    found = prometheus.history(f"{RESPONSES}[{seconds}s]")
+    return {(m["server"], m["method"], m["status"]): [v for t, v in values if t >= since] for m, values in found}
+
+
+@contextmanager
+def watched(stage: Stage, shared: Path) -> Iterator[Prometheus]:
+    """Every row is there before; at the end last - first raw sample is what nginx logged meanwhile, row by row."""
+    with stage.load():
+        stage.handles(3000)
+    before = stage.conserved()
+    with Prometheus(shared, stage.collector.port) as prometheus:
+        wait_until(lambda: shown(prometheus) == before, 30, "all rows in Prometheus")
+        since = time.time() - 0.5
+        yield prometheus
+        after = stage.conserved()
+        wait_until(lambda: shown(prometheus) == after, 30, "the last values in Prometheus")
+        rows = histories(prometheus, since)
+        for key, values in rows.items():
+            assert values == sorted(values), f"{key} went backward: {values}"
+        assert {key: values[-1] - values[0] for key, values in rows.items()} == {
+            key: after[key] - before[key] for key in after
+        }
+
+
+def killed_and_started(stage: Stage) -> None:
+    stage.collector.kill()
+    stage.collector.start()
+
+
+def ended_and_started(stage: Stage) -> None:
+    assert stage.collector.terminate() == 0
+    stage.collector.start()
+
+
+def again_and_again(stage: Stage, shared: Path, restart: Callable[[Stage], None], times: int) -> None:
+    with watched(stage, shared), stage.load():
+        for _ in range(times):
+            with stage.sampler.away():
+                restart(stage)
+            stage.heals(SLOW_HEALS_SECONDS)
+            stage.flows()
+
+
+def test_kill_9(stage: Stage, shared: Path) -> None:
+    again_and_again(stage, shared, killed_and_started, stage.times(5, 20))
+    assert stage.collector.value("resty_metrics_lost_state_total") == 0
+
+
+def test_kill_9_at_any_moment(stage: Stage, shared: Path) -> None:
+    """Not waiting for it to be well: killed as soon as it is ready, or has answered one page."""
+    with watched(stage, shared), stage.load():
+        with stage.sampler.away():
+            for number in range(stage.times(5, 20)):
+                killed_and_started(stage)
+                if number % 2:
+                    stage.handles(500 * number)
+        stage.heals(SLOW_HEALS_SECONDS)
+        stage.flows()
+
+
+def test_sigterm(stage: Stage, shared: Path) -> None:
+    again_and_again(stage, shared, ended_and_started, stage.times(3, 10))
+
+
+def test_it_hangs_for_fifteen_seconds_and_is_killed(stage: Stage, shared: Path) -> None:
+    with watched(stage, shared), stage.load():
+        with stage.sampler.away():
+            stage.collector.signal(signal.SIGSTOP)
+            stage.doctor("stopped")
+            time.sleep(15)  # the scenario is a length of time
+            killed_and_started(stage)
+        stage.heals(SLOW_HEALS_SECONDS)
+        stage.flows()
+
+
+def test_it_is_away_for_long(stage: Stage) -> None:
+    """Long enough for every worker to have backed off as far as it does."""
+    with stage.load():
+        with stage.sampler.away():
+            stage.collector.kill()
+            stage.doctor("nobody listens")
+            time.sleep(stage.times(20, 60))
+            stage.collector.start()
+        stage.heals(SLOW_HEALS_SECONDS)
+        stage.flows()
+    stage.conserved()

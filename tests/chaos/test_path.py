@@ -1,0 +1,82 @@
+"""Everything that can happen to the socket's file, under load: healed within a second, nothing missing or double."""
+
+import os
+import shutil
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.stage import OVERDUE_SECONDS, Stage
+
+
+def removed(path: Path) -> None:
+    path.unlink()
+
+
+def without_mode(path: Path) -> None:
+    path.chmod(0)
+
+
+def given_away(path: Path) -> None:
+    os.chown(path, 12345, 12345)
+
+
+def without_directory(path: Path) -> None:
+    shutil.rmtree(path.parent)
+
+
+def with_another_directory(path: Path) -> None:
+    shutil.rmtree(path.parent)
+    path.parent.mkdir(mode=0o755)
+
+
+def by_a_stream_socket(path: Path) -> None:
+    path.unlink()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+        other.bind(str(path))
+
+
+def by_a_regular_file(path: Path) -> None:
+    path.unlink()
+    path.write_text("no socket")
+
+
+def by_a_program_that_exits(path: Path) -> None:
+    """The incident."""
+    path.unlink()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.bind(str(path))
+
+
+FAULTS = [
+    (removed, "missing"),
+    (without_mode, "mode"),
+    (given_away, "owner"),
+    (without_directory, "missing"),
+    (with_another_directory, "missing"),
+    (by_a_stream_socket, "replaced"),
+    (by_a_regular_file, "replaced"),
+    (by_a_program_that_exits, "replaced"),
+]
+
+
+@pytest.mark.parametrize(("fault", "reason"), FAULTS)
+def test_it_heals(stage: Stage, fault: Callable[[Path], None], reason: str) -> None:
+    with stage.load():
+        fault(stage.path)
+        stage.heals()
+        assert stage.rebinds(reason) == 1
+        stage.flows()
+    stage.conserved()
+
+
+def test_all_of_it_while_workers_are_born(stage: Stage) -> None:
+    """A worker that comes up during a fault meets whatever is at the path then."""
+    with stage.load():
+        for fault, _ in FAULTS * stage.times(1, 5):
+            fault(stage.path)
+            stage.nginx.reload()
+            stage.heals(within=6)  # one after the other: the path is contended
+            stage.flows(within=6 + OVERDUE_SECONDS)
+    stage.conserved()
