@@ -1,5 +1,5 @@
 # The collector. nginx shares the *directory* of the socket with it, never the socket file:
-#   docker run -v resty-metrics:/run/resty-metrics -p 19145:19145 resty-metrics
+#   docker run -v /run/resty-metrics:/run/resty-metrics -v resty-metrics:/var/lib/resty-metrics -p 19145:19145 resty-metrics
 FROM docker.io/library/python:3.13-slim-bookworm AS build
 
 WORKDIR /src

@@ -5,15 +5,19 @@ Run ``python benchmarks/merge.py``. It prints, it never asserts; times are CPU t
 
 import gc
 import random
+import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
 
 import msgpack  # type: ignore[import-untyped]
 
 from collector.ingest.intake import Intake
 from collector.ingest.streams import Streams
 from collector.ingest.wire import HEADER_BYTES, Header, Kind, read_batch, write_datagram
+from collector.journal.records import of_drain
+from collector.journal.store import Store, create
 from collector.page.requests import render
 from collector.table.table import Table
 
@@ -84,6 +88,29 @@ def time_intake(rows: list[list[str | int]]) -> float:
     return best / ROWS
 
 
+def time_journal(rows: list[list[str | int]], per_drain: int) -> float:
+    """The same with a journal: record, commit by SQLite, then merge. ``per_drain`` datagrams are one record."""
+    intake = Intake(Table(), Streams(), lambda uid: True)
+    best, sequence = float("inf"), 1
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "journal"
+        create(path, [])
+        journal = Store(path)
+        for _ in range(ROUNDS):
+            datagrams = make_datagrams(rows, sequence)
+            sequence += len(datagrams)
+            start = time.process_time()
+            for first in range(0, len(datagrams), per_drain):
+                for datagram in datagrams[first : first + per_drain]:
+                    intake.receive(datagram, 0, 0.0)
+                drain = intake.take()
+                journal.append([of_drain(drain) or b""])
+                intake.settle(drain)
+            best = min(best, time.process_time() - start)
+        journal.close()
+    return best / ROWS
+
+
 def memory_per_row(datagrams: list[bytes]) -> float:
     intake = Intake(Table(), Streams(), lambda uid: True)
     tracemalloc.start()
@@ -110,6 +137,11 @@ def main() -> None:
     print(f"datagram to table              {whole * 1e6:8.3f} us per row   {whole / decode:5.2f} x decode")
     print(f"rows merged per CPU second     {1 / whole:8,.0f}")
     print(f"  gc threshold {FEWER_COLLECTIONS:7,}         {1 / relaxed:8,.0f}")
+    for per_drain in (1, 4):
+        kept = time_journal(rows, per_drain)
+        print(
+            f"  with a journal, {per_drain} to a commit  {1 / kept:8,.0f}             {kept / relaxed:5.2f} x without"
+        )
     print(f"memory per row, text included  {memory_per_row(datagrams):8,.0f} bytes")
 
 

@@ -30,8 +30,7 @@ from collector.journal.writer import Report, Writer
 from collector.kept import Kept, lock_state, read_state, running_time
 from collector.lock import Lock, LockedError, acquire
 from collector.log import LOGGER, say
-from collector.page import workers
-from collector.page.coverage import Coverage, Sample
+from collector.page.coverage import Coverage
 from collector.settings import ListenAddress
 from collector.sources.fetch import Fetcher, Source
 from collector.web import server
@@ -42,7 +41,6 @@ CHECK_SECONDS = 1.0
 START_SECONDS = 2.0  # for the first snapshot, before the socket is there
 END_SECONDS = 1.0  # for what is still to be written
 GC_THRESHOLD = 100_000  # objects made until the youngest are looked at; Python's default is 700
-_ENDED = "resty_metrics_requests_ended_total"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +89,6 @@ def _tune_process() -> None:
     gc.set_threshold(GC_THRESHOLD)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-def _observe(coverage: Coverage, intake: Intake, now: float) -> None:
-    """One sample of the newest master's two counters."""
-    beats = intake.streams.heartbeats(now)
-    master, status = workers.newest_master(beats), workers.stub_status(beats)
-    family = intake.table.families.get(_ENDED)
-    if master is None or status is None or family is None:
-        return
-    ended = sum(row.numbers[0] for row in family.rows if row.labels == (master,))
-    coverage.observe(master, Sample(now, ended, status.requests, status.reading + status.writing))
 
 
 def _signals(loop: asyncio.AbstractEventLoop) -> asyncio.Event:
@@ -157,7 +144,7 @@ class Collector:
             now = self.clock()
             self._check_journal()
             self.intake.streams.prune(now)
-            _observe(self.coverage, self.intake, now)
+            self.coverage.observe(self.intake.streams.heartbeats(now), self.intake.table, now)
 
     def _check_journal(self) -> None:
         directory = self.settings.state_dir

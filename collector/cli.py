@@ -6,6 +6,7 @@ that runs this with ``-V`` gets a line of text.
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -48,9 +49,17 @@ def _uid(text: str) -> int:
 
 def _state_dir(text: str) -> object:
     path = settings.read_state_dir(text)
-    if path is not None and path.exists() and not path.is_dir():
+    if path is not None and _is_no_directory(path):
         raise ValueError(f"{text!r} is not a directory")
     return path
+
+
+def _is_no_directory(path: Path) -> bool:
+    """Whether something else is there; what this user may not look at may be one."""
+    try:
+        return path.exists() and not path.is_dir()
+    except OSError:
+        return False
 
 
 def _told_apart(_: click.Context, parameter: click.Parameter, sources: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -95,7 +104,7 @@ def main(context: click.Context) -> None:
     "--state.dir",
     type=Checked("path", _state_dir),
     default=settings.DEFAULT_STATE_DIR,
-    help="Directory of the journal, from which counters go on after a restart. Empty: none, they begin at 0.",
+    help="Directory of the journal, from which counters go on after a restart; none: they begin at 0.",
 )
 @option(
     "--source.stub-status",
@@ -130,6 +139,46 @@ def serve(**options: Any) -> None:
     from collector.app import Settings, run
 
     sys.exit(run(Settings(**options)))
+
+
+def _of_serve(flag: str) -> click.Parameter:
+    """The same option as ``serve`` has, for a command that means the same by it."""
+    return next(option for option in serve.params if flag in option.opts)
+
+
+@main.command(
+    params=[
+        _of_serve("--socket.path"),
+        _of_serve("--socket.allow-uid"),
+        _of_serve("--state.dir"),
+        _of_serve("--source.stub-status"),
+        _of_serve("--source.vts"),
+        _of_serve("--web.listen-address"),
+        _of_serve("--web.telemetry-path"),
+    ]
+)
+@option(
+    "--nginx.command",
+    type=Checked("command", settings.read_command),
+    help='How nginx is run, as in "nginx -c /path". By default each running master, else what is installed.',
+)
+@click.option("--json", "as_json", is_flag=True, help="Findings as JSON.")
+@click.option("--watch", is_flag=True, help="Go on, and name whoever touches the socket.")
+def doctor(as_json: bool, watch: bool, **options: Any) -> None:
+    """Explain what works and what does not, from nginx to the page. Changes nothing.
+
+    What is not given is taken from the collector that runs. Exit status: 0 all is well, 1 warnings, 2 failures.
+    """
+    from collector.doctor.examination import find, run
+    from collector.doctor.settings import Settings
+
+    source, default = click.get_current_context().get_parameter_source, click.core.ParameterSource.DEFAULT
+    told = Settings(**options, given=frozenset(name for name in options if source(name) is not default))
+    if watch:
+        from collector.doctor.watch import run as run_watch
+
+        sys.exit(run_watch(find(told)[0].socket_path, as_json))
+    sys.exit(run(told, as_json))
 
 
 if __name__ == "__main__":

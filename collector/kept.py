@@ -13,7 +13,7 @@ from collector.journal.state import State
 from collector.journal.store import failures
 from collector.lock import Lock, acquire
 from collector.log import say
-from collector.page.rows import YOUNG_SECONDS
+from collector.table.scrapers import YOUNG_SECONDS
 
 
 @dataclass(slots=True)

@@ -1,11 +1,13 @@
 """What the operator may set, checked as a whole before anything is touched."""
 
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 DEFAULT_SOCKET = "/run/resty-metrics/collector.sock"
 DEFAULT_STATE_DIR = "/var/lib/resty-metrics"
+NO_STATE_DIR = "none"
 DEFAULT_LISTEN = ":19145"
 DEFAULT_TELEMETRY_PATH = "/metrics"
 # sun_path has 108 bytes with its end; the socket is bound under a temporary name that is this much longer.
@@ -63,10 +65,12 @@ def read_socket_path(text: str) -> Path:
 
 
 def read_state_dir(text: str) -> Path | None:
-    """The directory of the journal; None (an empty text): none. Raises ValueError."""
-    if text and not Path(text).is_absolute():
-        raise ValueError(f"{text!r}: give an absolute path, or nothing for no journal")
-    return Path(text) if text else None
+    """The directory of the journal; None where the text is ``none``. Raises ValueError."""
+    if text == NO_STATE_DIR:
+        return None
+    if not Path(text).is_absolute():
+        raise ValueError(f"{text!r}: give an absolute path, or {NO_STATE_DIR} to keep nothing")
+    return Path(text)
 
 
 def _check_length(text: str, path: Path, most: int) -> None:
@@ -80,4 +84,15 @@ def read_telemetry_path(text: str) -> str:
         raise ValueError(f"{text!r}: give a path such as /metrics; / and /-/ are taken")
     if not _NOT_IN_A_PATH.isdisjoint(text):
         raise ValueError(f"{text!r}: give a path without any of {' '.join(sorted(_NOT_IN_A_PATH))}")
+    return text
+
+
+def read_command(text: str) -> str:
+    """A command with its arguments, as a shell would split it. Raises ValueError."""
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r}: {error}") from None
+    if not words:
+        raise ValueError(f"{text!r}: give a program and its arguments, as in 'nginx -c /etc/nginx/nginx.conf'")
     return text

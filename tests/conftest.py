@@ -24,3 +24,9 @@ def shared() -> Iterator[Path]:
 def socket_path(shared: Path) -> Path:
     """Where the collector's socket goes."""
     return shared / "collector.sock"
+
+
+@pytest.fixture(autouse=True)
+def _state_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a test starts without a state directory must not use the machine's."""
+    monkeypatch.setenv("RESTY_METRICS_STATE_DIR", str(tmp_path_factory.mktemp("state")))

@@ -149,6 +149,7 @@ WRONG = [
     (("serve", "--socket.path=/"), "--socket.path"),
     (("serve", "--socket.allow-uid=no-such-user"), "--socket.allow-uid"),
     (("serve", f"--state.dir={__file__}"), "--state.dir"),
+    (("serve", "--state.dir=relative"), "--state.dir"),
     (("serve", "--source.vts=ftp://h/"), "--source.vts"),
     (("serve", "--source.stub-status=h"), "--source.stub-status"),
     (("serve", "--source.vts=http://h/", "--source.vts=http://g/"), "--source.vts=a=URL"),

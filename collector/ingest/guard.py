@@ -15,7 +15,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from asyncinotify import Inotify, Mask
@@ -73,12 +73,15 @@ class Guard:
     async def run(self) -> None:
         """Until cancelled, or one of its parts fails: that is a bug, and raised."""
         changed = asyncio.Event()
-        with Inotify() as inotify:
+        with ExitStack() as stack:
+            inotify = _open_inotify(stack)
             async with asyncio.TaskGroup() as parts:
-                parts.create_task(_wake(inotify, changed))
                 parts.create_task(self._probe())
+                if inotify is not None:
+                    parts.create_task(_wake(inotify, changed))
                 while True:
-                    self._watch_directory(inotify)
+                    if inotify is not None:
+                        self._watch_directory(inotify)
                     self.check()
                     with suppress(TimeoutError):
                         await asyncio.wait_for(changed.wait(), CHECK_SECONDS)
@@ -179,6 +182,19 @@ class Guard:
                 self._strays += 1
             elif finding is Finding.OURS:
                 self._strays = 0
+
+
+def _open_inotify(stack: ExitStack) -> Inotify | None:
+    """None where the kernel has none left for us: then a look each second has to do."""
+    try:
+        return stack.enter_context(Inotify())
+    except OSError as error:
+        say(
+            logging.WARNING,
+            "no inotify, the socket is looked at each second; see fs.inotify.max_user_instances",
+            error=error,
+        )
+        return None
 
 
 async def _wake(inotify: Inotify, changed: asyncio.Event) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Literal, get_args
 
-JournalReason = Literal["full", "read_only", "io", "busy", "corrupt", "foreign", "locked", "removed"]
+JournalReason = Literal["full", "read_only", "io", "busy", "corrupt", "foreign", "locked", "removed", "internal"]
 REASONS: tuple[JournalReason, ...] = get_args(JournalReason)
 
 

@@ -25,7 +25,7 @@ from collector.ingest.streams import StreamMark
 from collector.ingest.wire import WireError, read_batch
 from collector.journal.errors import JournalError
 from collector.journal.state import State
-from collector.page.rows import Scraper
+from collector.table.scrapers import Scraper
 
 BATCH, BYE, SCRAPE = 0, 1, 2
 _CHECKSUM = struct.Struct(">I")

@@ -19,8 +19,8 @@ from collector.ingest.streams import StreamMark, Streams
 from collector.journal.errors import JournalError
 from collector.journal.records import seal, unpack
 from collector.journal.state import Capture, State
-from collector.page.rows import Scrapers
 from collector.table.families import FamilyState
+from collector.table.scrapers import Scrapers
 from collector.table.shapes import Numbers, Shape
 from collector.table.table import Table, TableState
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from collector.ingest.streams import StreamMark, Streams
-from collector.page.rows import Scraper, Scrapers
+from collector.table.scrapers import Scraper, Scrapers
 from collector.table.table import Table, TableState
 
 

@@ -21,6 +21,7 @@ from collector.journal.errors import JournalError
 from collector.journal.files import Directory, Name
 from collector.journal.state import Capture
 from collector.journal.store import Store
+from collector.log import LOGGER
 
 GROUP_BYTES = 8 * 1024 * 1024
 
@@ -94,6 +95,9 @@ class Writer(threading.Thread):
                 usable = self._do(jobs)
             except JournalError as failure:
                 error, stale = self._give_up(failure)
+            except Exception as bug:
+                LOGGER.exception("the journal's thread failed, please report this")
+                error, stale = self._give_up(JournalError("internal", repr(bug)))
             self._tell(jobs, time.monotonic() - began, error, usable, stale)
             if isinstance(jobs[0], Close):
                 return

@@ -8,67 +8,57 @@ Rules:
 """
 
 import os
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from collector.kernel import procfs
+from collector.kernel.procfs import MAX_PARENTS, Parent, Process
+
+__all__ = ["Parent", "Process", "describe", "holders", "is_ours", "lock_holder", "namesakes", "namespaces_of", "pids"]
 
 PROGRAM = "resty-metrics"
 MODULE = "collector"
-MAX_PARENTS = 16
 NAMESPACES = ("pid", "net", "mnt")
 
 _PROC = Path("/proc")
-_READ_BYTES = 64 * 1024
+_READ_BYTES = 8 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Parent:
-    """One of those that a process descends from; ``name`` is the kernel's, at most 15 bytes."""
+def describe(pid: int, known: Process | None = None) -> Process | None:
+    """What is to be known of a process; None if it is gone or hidden from us.
 
-    pid: int
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """A process at the moment it was looked at.
-
-    ``uid`` is the effective user; ``command`` the shortened arguments, ``[name]`` where there are none; ``parents``
-    begin with the nearest; ``container`` comes from the cgroup's path; ``namespaces`` are inodes by kind, only
-    those that we may read.
+    ``known`` is what was known of it before it executed another program: its parents are kept (the kernel forgets
+    those that ended), and if the process goes away meanwhile, what could be read is put over the rest. That is quick:
+    what goes first is read first, in some ten microseconds.
     """
-
-    pid: int
-    uid: int
-    exe: str | None
-    command: tuple[str, ...]
-    parents: tuple[Parent, ...]
-    cgroup: str | None
-    container: str | None
-    namespaces: Mapping[str, int]
-
-
-def describe(pid: int) -> Process | None:
-    """What is to be known of a process; None if it is gone or hidden from us."""
+    exe, arguments = link_of(pid, "exe"), arguments_of(pid)
     try:
-        stat = procfs.parse_stat(_read(pid, "stat"))
         uid = procfs.parse_uid(_read(pid, "status"))
-        arguments = procfs.parse_arguments(_read(pid, "cmdline"))
+        command = procfs.shortened(arguments) or (f"[{_stat(pid).name}]",)
+        parents = known.parents if known is not None else tuple(_parents(_stat(pid).parent))
     except (OSError, procfs.ProcfsError):
-        return None
+        return _in_part(known, exe, arguments)
     cgroup = cgroup_of(pid)
     return Process(
         pid=pid,
         uid=uid,
-        exe=link_of(pid, "exe"),
-        command=procfs.shortened(arguments) or (f"[{stat.name}]",),
-        parents=tuple(_parents(stat.parent)),
+        exe=exe,
+        command=command,
+        parents=parents,
         cgroup=cgroup,
         container=procfs.container_of(cgroup) if cgroup else None,
         namespaces=namespaces_of(pid),
+        ours=procfs.runs(PROGRAM, MODULE, exe, arguments),
     )
+
+
+def _in_part(known: Process | None, exe: str | None, arguments: tuple[str, ...]) -> Process | None:
+    """Of a process that ended while it was read."""
+    if known is None or (exe is None and not arguments):
+        return None
+    ours = procfs.runs(PROGRAM, MODULE, exe, arguments)
+    return replace(known, exe=exe, command=procfs.shortened(arguments), ours=ours)
 
 
 def pids() -> list[int]:
@@ -100,6 +90,22 @@ def namesakes(program: str = PROGRAM, module: str = MODULE) -> list[Process]:
 def is_ours(pid: int, program: str = PROGRAM, module: str = MODULE) -> bool:
     """Whether the process runs our program now."""
     return procfs.runs(program, module, link_of(pid, "exe"), arguments_of(pid))
+
+
+def lock_holder(path: Path) -> int | None:
+    """Who holds a flock on the file; None if nobody does, or nobody of our pid namespace.
+
+    Unlike the number that its holder wrote into the file, this one is right across pid namespaces.
+    """
+    try:
+        found = path.stat(follow_symlinks=False)
+        locks = procfs.parse_locks((_PROC / "locks").read_bytes())
+    except OSError:
+        return None
+    same = [lock for lock in locks if lock.inode == found.st_ino]
+    exact = [lock for lock in same if (lock.major, lock.minor) == (os.major(found.st_dev), os.minor(found.st_dev))]
+    # btrfs: stat has another device than the kernel
+    return next((lock.pid for lock in exact or same), None)
 
 
 def arguments_of(pid: int) -> tuple[str, ...]:
@@ -147,13 +153,20 @@ def _parents(pid: int) -> Iterator[Parent]:
         if pid == 0:
             return
         try:
-            stat = procfs.parse_stat(_read(pid, "stat"))
+            stat = _stat(pid)
         except (OSError, procfs.ProcfsError):
             return
         yield Parent(pid, stat.name)
         pid = stat.parent
 
 
+def _stat(pid: int) -> procfs.Stat:
+    return procfs.parse_stat(_read(pid, "stat"))
+
+
 def _read(pid: int, name: str) -> bytes:
-    with (_PROC / str(pid) / name).open("rb", buffering=0) as file:
-        return file.read(_READ_BYTES) or b""
+    descriptor = os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, _READ_BYTES)
+    finally:
+        os.close(descriptor)

@@ -9,11 +9,12 @@ Source: ``Documentation/filesystems/proc.rst`` and ``net/unix/af_unix.c`` (``uni
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 MAX_ARGUMENTS = 8
 MAX_ARGUMENT_CHARACTERS = 64
+MAX_PARENTS = 16
 CUT = "…"
 
 _CONTAINER = re.compile(r"(?:^|[/:-])([0-9a-f]{64})(?:\.scope)?(?:/|$)")
@@ -23,11 +24,50 @@ _SOCKET = re.compile(r"socket:\[(\d+)\]")
 _INTERPRETER = re.compile(r"(?:python|pypy)[\d.]*|(?:ba|da|z)?sh")
 _MODULE_OPTION = re.compile(r"-[A-Za-z]*?m(.*)")
 _OPTIONS_WITH_VALUE = ("-W", "-X")
+_LOCK = re.compile(rb"^\d+: FLOCK +\w+ +\w+ +([1-9]\d*) ([0-9a-f]+):([0-9a-f]+):(\d+) ", re.MULTILINE)
 _DELETED = " (deleted)"
 
 
 class ProcfsError(Exception):
     """A file of /proc that is not as it should be: the process went away while it was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """One of those that a process descends from; ``name`` is the kernel's, at most 15 bytes."""
+
+    pid: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process at the moment it was looked at.
+
+    ``uid`` is the effective user; ``command`` the shortened arguments, ``[name]`` where there are none; ``parents``
+    begin with the nearest; ``container`` comes from the cgroup's path; ``namespaces`` are inodes by kind, only
+    those that we may read; ``ours``: whether it runs our program.
+    """
+
+    pid: int
+    uid: int
+    exe: str | None
+    command: tuple[str, ...]
+    parents: tuple[Parent, ...]
+    cgroup: str | None
+    container: str | None
+    namespaces: Mapping[str, int]
+    ours: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """Of ``/proc/locks``: a flock that is held, and on which file."""
+
+    pid: int
+    major: int
+    minor: int
+    inode: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +155,12 @@ def parse_unix(lines: Iterable[bytes]) -> Iterator[NamedSocket]:
         fields = line.rstrip(b"\n").split(maxsplit=7)
         if len(fields) == 8 and fields[6].isdigit() and not fields[7].startswith(b"@"):
             yield NamedSocket(int(fields[6]), text(fields[7]))
+
+
+def parse_locks(data: bytes) -> list[Lock]:
+    """The flocks that are held (not those that are waited for) by processes that have a pid here."""
+    found = _LOCK.finditer(data)
+    return [Lock(int(one[1]), int(one[2], 16), int(one[3], 16), int(one[4])) for one in found]
 
 
 def runs(program: str, module: str, exe: str | None, arguments: tuple[str, ...]) -> bool:

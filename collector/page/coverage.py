@@ -5,13 +5,22 @@ compared over a window: main requests whose hook ran, and nginx's own requests l
 
 Rules:
 - Of one master only: another master's counters begin anew.
+- Both counters of a sample are of the same second: nginx's comes with a heartbeat, which may be seconds old, the hook's
+  with the rows of each second. An old heartbeat makes no sample.
 - Absent while the window is shorter than WINDOW_SECONDS or has fewer than LEAST_REQUESTS.
 - ``now`` is seconds of a monotonic clock.
 """
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from collector.ingest.streams import LiveHeartbeat
+from collector.page import workers
+from collector.table.table import Table
+
+ENDED = "resty_metrics_requests_ended_total"
+FRESH_SECONDS = 1.1  # a little more than a tick
 WINDOW_SECONDS = 300.0
 SAMPLE_SECONDS = 10.0
 LEAST_REQUESTS = 100
@@ -35,8 +44,18 @@ class Coverage:
         self._master: str | None = None
         self._samples: deque[Sample] = deque(maxlen=_SAMPLES)
 
-    def observe(self, master: str, sample: Sample) -> None:
-        """Keep a sample if it is time for one."""
+    def observe(self, beats: Iterable[LiveHeartbeat], table: Table, now: float) -> None:
+        """Keep a sample of the newest master, if it is time for one and the workers say what it takes."""
+        fresh = [beat for beat in beats if now - beat.seen <= FRESH_SECONDS]
+        master, status = workers.newest_master(fresh), workers.stub_status(fresh)
+        family = table.families.get(ENDED)
+        if master is None or status is None or family is None:
+            return
+        ended = sum(row.numbers[0] for row in family.rows if row.labels == (master,))
+        self.keep(master, Sample(now, ended, status.requests, status.reading + status.writing))
+
+    def keep(self, master: str, sample: Sample) -> None:
+        """Keep a sample of a master if it is time for one."""
         if master != self._master:
             self._master = master
             self._samples.clear()

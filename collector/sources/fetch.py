@@ -69,11 +69,12 @@ def parse_source(text: str, kind: Kind) -> Source:
 
 @dataclass(frozen=True, slots=True)
 class Scrape:
-    """What came of one fetch. ``reason`` None: it worked. ``seconds``: how long it took."""
+    """What came of one fetch. ``reason`` None: it worked; ``words`` say more of it. ``seconds``: how long it took."""
 
     source: Source
     families: Sequence[MetricFamily]
     reason: SourceReason | None
+    words: str
     seconds: float
 
     @property
@@ -154,7 +155,7 @@ class Fetcher:
             self.errors[reason] += 1
             families, words = _without(kind, labels), _in_words(error, seconds)
         self._mention(reason, words)
-        return Scrape(self.source, families, reason, time.monotonic() - began)
+        return Scrape(self.source, families, reason, words, time.monotonic() - began)
 
     async def close(self) -> None:
         if self._session is not None:

@@ -22,9 +22,9 @@ from collector.page import assemble, journal, pipeline
 from collector.page.coverage import Coverage
 from collector.page.exposition import MetricFamily, render
 from collector.page.process import ProcessMetrics
-from collector.page.rows import Scraper, Scrapers
 from collector.sources import report
 from collector.sources.fetch import Fetcher, Scrape, gather
+from collector.table.scrapers import Scraper, Scrapers
 
 SOURCE_TIMEOUT_SECONDS = 5.0
 GZIP_LEVEL = 1

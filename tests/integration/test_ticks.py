@@ -4,10 +4,13 @@ import http.client
 import time
 from pathlib import Path
 
+import pytest
 from support.collector import Collector
 from support.load import Load
 from support.nginx import Nginx
 from support.wait import free_port, wait_until
+
+pytestmark = pytest.mark.slow
 
 SITE = """
     server {{

@@ -292,7 +292,7 @@ def test_one_directory_is_one_collectors(shared: Path) -> None:
 
 
 def test_without_a_directory_nothing_is_kept_and_nothing_is_said_of_a_journal(shared: Path) -> None:
-    with Collector(shared / "collector.sock", "--state.dir=") as collector:
+    with Collector(shared / "collector.sock", "--state.dir=none") as collector:
         with Worker(collector.socket_path) as worker:
             send(worker, "memory_total")
         assert "resty_metrics_journal" not in collector.page()

@@ -297,3 +297,23 @@ def test_a_kill_at_each_line_of_a_snapshot_loses_nothing(tmp_path: Path) -> None
     assert number == 3
     assert line > 40
     assert found == {2, 3}
+
+
+def test_a_bug_in_the_thread_is_a_fault_of_the_journal_and_not_its_end(
+    directory: Directory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    thread = Thread(directory)
+    thread.do(replace(1))
+    monkeypatch.setattr(Store, "append", broken)
+    report = thread.do(Append(of_scrape(SCRAPER, 2), None))
+    assert report.error is not None
+    assert (report.error.reason, report.up) == ("internal", False)
+    assert "please report this" in caplog.text
+    assert directory.current() is None
+    monkeypatch.undo()
+    assert thread.do(Check()).usable
+    assert thread.do(replace(3)).up
+    thread.close()

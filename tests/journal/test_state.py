@@ -16,7 +16,7 @@ from collector.journal.records import of_drain, of_scrape, replay, seal, unseal
 from collector.journal.snapshot import ROWS_PER_PART, read, write
 from collector.journal.state import State, capture
 from collector.page.requests import render
-from collector.page.rows import Scrapers
+from collector.table.scrapers import Scrapers
 from collector.table.shapes import REQUEST_COLUMNS, REQUEST_LABELS
 from collector.table.table import Table
 

@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,17 +12,18 @@ from support.child import Child
 from support.collector import Collector
 from support.wait import wait_until
 
+from collector.kernel import procfs
 from collector.kernel.processes import (
-    MAX_PARENTS,
     Parent,
     describe,
     holders,
     is_ours,
+    lock_holder,
     namesakes,
     namespaces_of,
     pids,
 )
-from collector.kernel.procfs import CUT
+from collector.kernel.procfs import CUT, MAX_PARENTS, ProcfsError
 
 
 def inode(sock: socket.socket) -> int:
@@ -60,6 +62,47 @@ def test_a_process_that_is_gone() -> None:
     assert describe(child.pid) is None
     assert not is_ours(child.pid)
     assert namespaces_of(child.pid) == {}
+
+
+def test_what_was_known_of_a_process_stays(tmp_path: Path) -> None:
+    """Its parents as they were before they ended; and all of it when it ends itself while it is read."""
+    with Child("", "one") as child:
+        known = describe(child.pid)
+        assert known is not None
+        orphan = replace(known, parents=(Parent(7, "gone"),))
+        assert describe(child.pid, orphan) == orphan
+    assert describe(child.pid, known) is None
+
+
+def test_a_process_that_ends_while_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Child("", "one") as child:
+        known = describe(child.pid)
+        assert known is not None
+
+        def gone(status: bytes) -> int:
+            raise ProcfsError("status")
+
+        monkeypatch.setattr(procfs, "parse_uid", gone)
+        assert describe(child.pid) is None
+        assert describe(child.pid, replace(known, exe="/bin/sh", command=("sh",))) == known
+
+
+def test_who_holds_a_lock(tmp_path: Path) -> None:
+    script = "import fcntl; file = open(sys.argv[1], 'w'); fcntl.flock(file, fcntl.LOCK_EX)"
+    path = tmp_path / "lock"
+    assert lock_holder(path) is None
+    with Child(script, str(path)) as child:
+        assert lock_holder(path) == child.pid
+    assert lock_holder(path) is None
+
+
+def test_who_holds_a_lock_in_another_pid_namespace(tmp_path: Path) -> None:
+    script = "import fcntl; file = open(sys.argv[1], 'w'); fcntl.flock(file, fcntl.LOCK_EX)"
+    with Child(script, str(tmp_path / "lock"), under=("unshare", "--pid", "--fork", "--mount-proc")) as child:
+        holder = lock_holder(tmp_path / "lock")
+        assert child.said == "1"
+        assert holder is not None
+        assert parents(holder)[0].pid == child.pid
 
 
 def test_a_process_that_ended_and_was_not_waited_for() -> None:
@@ -153,6 +196,7 @@ if not os.fork():
 
 def test_without_rights_others_are_seen_in_part() -> None:
     script = f"""
+from collector.kernel import procfs
 from collector.kernel.processes import describe, holders
 os.setuid(65534)
 seen = describe({os.getpid()})
@@ -178,4 +222,7 @@ def test_a_module_that_python_runs_is_ours(socket_path: Path) -> None:
     assert not is_ours(os.getpid())
     with subprocess.Popen(words, stderr=subprocess.DEVNULL) as process:
         wait_until(lambda: is_ours(process.pid))
+        described = describe(process.pid)
+        assert described is not None
+        assert described.ours
         process.kill()

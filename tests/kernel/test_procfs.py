@@ -6,12 +6,14 @@ from collector.kernel.procfs import (
     CUT,
     MAX_ARGUMENT_CHARACTERS,
     MAX_ARGUMENTS,
+    Lock,
     NamedSocket,
     ProcfsError,
     Stat,
     container_of,
     parse_arguments,
     parse_cgroup,
+    parse_locks,
     parse_namespace,
     parse_socket,
     parse_stat,
@@ -125,6 +127,17 @@ def test_named_sockets() -> None:
         b"a line break in a name\n",
     ]
     assert list(parse_unix(lines)) == [NamedSocket(17, "/run/a b/.c.sock.7"), NamedSocket(21, "/run/\udcff")]
+
+
+def test_locks() -> None:
+    data = b"""\
+1: FLOCK  ADVISORY  WRITE 1911 fe:00:2228322 0 EOF
+1: -> FLOCK  ADVISORY  WRITE 1912 fe:00:2228322 0 EOF
+2: POSIX  ADVISORY  READ 1622 fe:00:2228512 128 128
+3: FLOCK  ADVISORY  WRITE -1 fe:00:2228323 0 EOF
+10: FLOCK  ADVISORY  READ  7 103:0a:1 0 EOF
+"""
+    assert parse_locks(data) == [Lock(1911, 254, 0, 2228322), Lock(7, 259, 10, 1)]
 
 
 OURS = [

@@ -2,13 +2,17 @@
 
 import pytest
 
-from collector.page.coverage import LEAST_REQUESTS, SAMPLE_SECONDS, WINDOW_SECONDS, Coverage, Sample
+from collector.ingest.heartbeat import Heartbeat, Master, NginxCounters
+from collector.ingest.streams import LiveHeartbeat
+from collector.page.coverage import ENDED, LEAST_REQUESTS, SAMPLE_SECONDS, WINDOW_SECONDS, Coverage, Sample
+from collector.table.shapes import FamilyBatch, Shape
+from collector.table.table import Table
 
 
 def observed(*samples: tuple[float, float, float, float], master: str = "1-1") -> Coverage:
     coverage = Coverage()
     for sample in samples:
-        coverage.observe(master, Sample(*sample))
+        coverage.keep(master, Sample(*sample))
     return coverage
 
 
@@ -38,13 +42,13 @@ def test_the_youngest_window_counts() -> None:
     for step in range(int(4 * WINDOW_SECONDS / SAMPLE_SECONDS)):
         requests += 100
         ended += 100 if step < 3 * WINDOW_SECONDS / SAMPLE_SECONDS else 25
-        coverage.observe("1-1", Sample(step * SAMPLE_SECONDS, ended, requests, 0))
+        coverage.keep("1-1", Sample(step * SAMPLE_SECONDS, ended, requests, 0))
     assert coverage.ratio() == 0.25
 
 
 def test_another_master_begins_anew() -> None:
     coverage = observed((0, 0, 0, 0), (WINDOW_SECONDS, 500, 500, 0))
-    coverage.observe("2-2", Sample(WINDOW_SECONDS + 10, 5000, 5000, 0))
+    coverage.keep("2-2", Sample(WINDOW_SECONDS + 10, 5000, 5000, 0))
     assert coverage.ratio() is None
 
 
@@ -53,9 +57,31 @@ def test_samples_are_apart() -> None:
     coverage = Coverage()
     for second in range(int(WINDOW_SECONDS + SAMPLE_SECONDS)):
         ended = 1000.0 if second % SAMPLE_SECONDS == 0 else -1.0
-        coverage.observe("1-1", Sample(float(second), ended + second, 10.0 * second, 0))
+        coverage.keep("1-1", Sample(float(second), ended + second, 10.0 * second, 0))
     assert coverage.ratio() == 0.1
 
 
 def test_just_enough_requests() -> None:
     assert observed((0, 0, 0, 0), (WINDOW_SECONDS, LEAST_REQUESTS / 4, LEAST_REQUESTS, 0)).ratio() == 0.25
+
+
+def beat(seen: float, requests: int) -> LiveHeartbeat:
+    nginx = NginxCounters(1, 1, requests, 1, 0, 1, 0)
+    return LiveHeartbeat(b"s" * 16, 1, seen, Heartbeat(master=Master(7, 8), nginx=nginx))
+
+
+def ended(count: int) -> Table:
+    table = Table()
+    shape = Shape(ENDED, "counter", ("master",), None, ("value",))
+    table.merge([FamilyBatch(shape, "", False, [("7-8", count)])], 1)
+    return table
+
+
+def test_a_heartbeat_of_before_a_burst_makes_no_sample() -> None:
+    """nginx's counter in it is older than the hook's: their ratio would be the burst's, not the hook's."""
+    coverage = Coverage()
+    coverage.observe([beat(0.0, 100)], ended(100), 0.5)
+    coverage.observe([beat(WINDOW_SECONDS + 1, 1000)], ended(4000), WINDOW_SECONDS + 5)
+    assert coverage.ratio() is None
+    coverage.observe([beat(WINDOW_SECONDS + 6, 4000)], ended(4000), WINDOW_SECONDS + 6)
+    assert coverage.ratio() == 1.0

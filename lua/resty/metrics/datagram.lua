@@ -128,9 +128,10 @@ local function u64_of(s, at)
     return value
 end
 
--- What a stream and its numbers were, from the bytes of a frozen batch: stream, birth, sequence, base, kept by the spool.
+-- Kind, stream, birth, sequence and base of a datagram that the spool kept.
 function _M.read_header(s)
     return {
+        kind = s:byte(6),
         stream = s:sub(STREAM_AT + 1, STREAM_AT + 16),
         birth = u64_of(s, BIRTH_AT + 1),
         sequence = u64_of(s, SEQUENCE_AT + 1),

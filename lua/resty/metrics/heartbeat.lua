@@ -16,10 +16,8 @@ local master
 -- "<pid>-<start>": one master process, told apart from an earlier one with its pid (in a container always 1).
 -- It is read once: a worker that outlives its master would find another parent.
 function _M.master_label()
-    if not master then
-        master = process.master() or {}
-    end
-    return master.pid and (master.pid .. "-" .. master.birth) or "unknown"
+    master = master or process.master()
+    return master.pid .. "-" .. master.birth
 end
 
 -- hurry: something is unacked or unanswered, so each tick has a beat.
@@ -43,7 +41,7 @@ function _M.make(stream, unacked_batches, unacked_bytes, row_count, tick)
     add(list, "workers", ngx.worker.count())
     add(list, "pid", process.pid())
     add(list, "exiting", ngx.worker.exiting())
-    add(list, "master", master.pid and { "pid", master.pid, "birth", master.birth })
+    add(list, "master", { "pid", master.pid, "birth", master.birth })
     add(list, "nginx", process.stub_status())
     add(list, "gauges", {
         "lua_memory_bytes", collectgarbage("count") * 1024,

@@ -7,9 +7,10 @@
 local transport = require "resty.metrics.transport"
 local process = require "resty.metrics.process"
 local counters = require "resty.metrics.counters"
+local error_log = require "resty.metrics.error_log"
 
 local ngx = ngx
-local log, ERR, WARN = ngx.log, ngx.ERR, ngx.WARN
+local log, ERR, WARN = error_log.write, ngx.ERR, ngx.WARN
 local max, min = math.max, math.min
 local setmetatable = setmetatable
 
@@ -136,9 +137,10 @@ function _M.heard(self, answer)
         say(self, "ok")
     elseif answer.verdict == "hold" then
         say(self, answer.reason, "it holds our batches, reason " .. answer.reason)
-    else
+    elseif self.said_drop ~= answer.reason then
+        self.said_drop = answer.reason
         log(ERR, "resty-metrics: the collector dropped a batch as ", answer.reason, ": its rows are lost; ",
-            "do the versions of the Lua module and the collector agree?")
+            "do the versions of the Lua module and the collector agree? This is said once")
     end
 end
 

@@ -25,6 +25,8 @@ extern unsigned long *rm_stat_waiting __asm__("ngx_stat_waiting");
 local CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_THREAD_CPUTIME = 0, 1, 3
 local STATS = { "accepted", "handled", "requests", "active", "reading", "writing", "waiting" }
 
+local MAX_EXACT = 2 ^ 53
+
 local time = ffi.new("struct rm_timespec")
 
 local _M = {
@@ -73,12 +75,13 @@ function _M.random(count)
     return bytes
 end
 
--- The master: its pid and its start in clock ticks since boot (proc_pid_stat(5), field 22); nil where it is gone.
+-- The master: its pid and its start in clock ticks since boot (proc_pid_stat(5), field 22). The start is 0 where /proc
+-- hides it (hidepid, ProtectProc=): then a later master with the same pid cannot be told from this one.
 function _M.master()
     local pid = tonumber(C.rm_getppid())
     local file = open("/proc/" .. pid .. "/stat", "r")
     if not file then
-        return nil
+        return { pid = pid, birth = 0 }
     end
     local line = file:read("*l")
     file:close()
@@ -109,7 +112,8 @@ local function stat(name)
     return tonumber(C["rm_stat_" .. name][0])
 end
 
--- The numbers behind stub_status as ordered pairs for the wire; nil where nginx was built without them.
+-- The numbers behind stub_status as ordered pairs for the wire; nil where nginx was built without them. One that has
+-- gone below 0 (a worker that was killed with connections open) is left out.
 function _M.stub_status()
     local pairs_list = {}
     for i = 1, #STATS do
@@ -117,7 +121,10 @@ function _M.stub_status()
         if not ok then
             return nil
         end
-        pairs_list[2 * i - 1], pairs_list[2 * i] = STATS[i], value
+        if value <= MAX_EXACT then
+            pairs_list[#pairs_list + 1] = STATS[i]
+            pairs_list[#pairs_list + 1] = value
+        end
     end
     return pairs_list
 end

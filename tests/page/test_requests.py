@@ -6,7 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from collector.page import exposition
 from collector.page.requests import render
-from collector.page.rows import Scrapers
+from collector.table.scrapers import Scrapers
 from collector.table.shapes import REQUEST_COLUMNS, FamilyBatch, Shape
 from collector.table.table import Table
 

@@ -1,6 +1,6 @@
 """Which rows a scraper sees at 0."""
 
-from collector.page.rows import MAX_SCRAPERS, YOUNG_SECONDS, Scraper, Scrapers
+from collector.table.scrapers import MAX_SCRAPERS, YOUNG_SECONDS, Scraper, Scrapers
 
 PROMETHEUS, REPLICA = ("10.0.0.1", "Prometheus/2.42.0"), ("10.0.0.2", "Prometheus/2.42.0")
 

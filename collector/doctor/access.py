@@ -1,0 +1,78 @@
+"""Whether a user may reach a file: POSIX modes, from the root directory down.
+
+Source of the rules: path_resolution(7). One class of bits counts (owner's, else the group's, else all others'), so
+an owner may be refused what all others may. The superuser passes.
+
+Rules:
+- A node with an access control list is not judged by its bits: then the answer is that it is not known.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+READ, WRITE, SEARCH = 4, 2, 1
+_WORDS = {READ: "read", WRITE: "write", SEARCH: "search"}
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who asks. ``name`` None: the number has no name here."""
+
+    uid: int
+    gid: int
+    groups: frozenset[int]
+    name: str | None
+
+    @property
+    def label(self) -> str:
+        return f"uid {self.uid}" if self.name is None else f"{self.name} (uid {self.uid})"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A file or directory on the way. ``mode``: with its type; ``acl``: it has an access control list."""
+
+    path: str
+    uid: int
+    gid: int
+    mode: int
+    acl: bool = False
+
+    @property
+    def label(self) -> str:
+        return f"{self.path} (mode {self.mode & 0o7777:04o}, owner {self.uid}:{self.gid})"
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """The first node that stops a user. ``known`` False: its list may allow what its bits refuse, or the reverse."""
+
+    node: Node
+    need: int
+    known: bool
+
+    @property
+    def need_word(self) -> str:
+        return _WORDS[self.need]
+
+
+def may(user: User, node: Node, need: int) -> bool:
+    """Whether the bits of ``node`` let ``user`` do ``need``."""
+    if user.uid == 0:
+        return True
+    if user.uid == node.uid:
+        return bool(node.mode >> 6 & need)
+    if node.gid == user.gid or node.gid in user.groups:
+        return bool(node.mode >> 3 & need)
+    return bool(node.mode & need)
+
+
+def obstacle(user: User, way: Sequence[Node], need: int) -> Obstacle | None:
+    """What keeps ``user`` from the last node of ``way``, whose others are the directories above it; None: nothing."""
+    for node in way:
+        wanted = need if node is way[-1] else SEARCH
+        if node.acl and user.uid != 0:
+            return Obstacle(node, wanted, known=False)
+        if not may(user, node, wanted):
+            return Obstacle(node, wanted, known=True)
+    return None

@@ -1,0 +1,183 @@
+"""The whole examination: look at everything at once, then judge.
+
+Rules:
+- Bounded: finding the collector takes at most 2 s, everything else together 8 s.
+- What cannot be looked at becomes a finding and hides nothing else.
+"""
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from typing import ParamSpec, TypeVar
+
+from collector.doctor import page, report
+from collector.doctor.facts import Fetched, Instance, Looked, Subject
+from collector.doctor.finding import EXIT_STATUS, Finding, not_known, worst
+from collector.doctor.judgement import failed, judge
+from collector.doctor.observe import collector, nginx, probe, web
+from collector.doctor.page import Answer, Page
+from collector.doctor.reach import Filter
+from collector.doctor.settings import Settings, merged
+from collector.doctor.socket_file import LockFile
+from collector.kernel.processes import describe, namespaces_of
+from collector.log import LOGGER
+from collector.sources.fetch import Scrape
+
+FIND_SECONDS = 2.0
+LOOK_SECONDS = 8.0
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call it in a thread that nobody waits for at the end: a dead file system must not keep doctor from ending."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: Exception | None) -> None:
+        if not future.done():
+            if error is None:
+                future.set_result(result)  # type: ignore[arg-type]
+            else:
+                future.set_exception(error)
+
+    def work() -> None:
+        result, fault = None, None
+        try:
+            result = function(*args, **kwargs)
+        except Exception as error:
+            fault = error
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(settle, result, fault)
+
+    threading.Thread(target=work, daemon=True).start()
+    return await future
+
+
+class _Looking:
+    """``findings``: of what could not be looked at."""
+
+    def __init__(self) -> None:
+        self.findings: list[Finding] = []
+
+    async def at(self, check: str, seconds: float, looking: Awaitable[T], otherwise: T) -> T:
+        """What was seen, or ``otherwise``."""
+        try:
+            return await asyncio.wait_for(looking, seconds)
+        except TimeoutError:
+            self.findings.append(not_known(check, f"looking took more than {seconds:g} s", "see what hangs there"))
+        except Exception as error:
+            self.findings.append(failed(check, error))
+        return otherwise
+
+
+def find(settings: Settings) -> tuple[Settings, Subject]:
+    """The collector by the lock beside the socket; else, where no path was given, the only one that runs."""
+    lock = collector.lock_of(settings.socket_path)
+    pid = collector.pid_of(lock)
+    if pid is None and "socket_path" not in settings.given:
+        pid = collector.the_only_one()
+    settings, taken = merged(settings, {} if pid is None else collector.flags_of(pid))
+    process = None if pid is None else describe(pid)
+    return settings, Subject(
+        socket_path=str(settings.socket_path),
+        state_dir="" if settings.state_dir is None else str(settings.state_dir),
+        taken=taken,
+        lock=collector.lock_of(settings.socket_path),
+        running=collector.running(pid),
+        filter=Filter(None if process is None else process.uid, collector.allowed_uids(pid, settings.socket_allow_uid)),
+        in_another_network=collector.in_another_network(pid),
+        queue=collector.queue_length(),
+        own=namespaces_of(os.getpid()),
+        root=os.geteuid() == 0,
+    )
+
+
+def _unfound(settings: Settings) -> tuple[Settings, Subject]:
+    """Where even looking for it failed."""
+    lock = LockFile(f"{settings.socket_path}.lock", exists=False, holder=None, written=None)
+    nobody = Filter(None, frozenset())
+    return settings, Subject(str(settings.socket_path), "", {}, lock, None, nobody, False, None, {}, os.geteuid() == 0)
+
+
+async def _look(settings: Settings, looking: _Looking) -> Looked:
+    path, address = settings.socket_path, settings.web_listen_address
+    async with asyncio.TaskGroup() as group:
+
+        def begin(check: str, work: Awaitable[T], otherwise: T) -> asyncio.Task[T]:
+            return group.create_task(looking.at(check, LOOK_SECONDS, work, otherwise))
+
+        holders = begin("socket.holder", in_thread(collector.holders, path), None)
+        probed = begin("socket.probe", in_thread(probe.send, path), None)
+        answer = begin("page.answers", web.get(address, settings.web_telemetry_path), None)
+        ready = begin("page.ready", web.get(address, "/-/ready"), None)
+        sources = begin("source", _sources(settings), ())
+        instances = begin("nginx.configuration", _instances(settings), ())
+        others = begin("processes", in_thread(collector.others), None)
+    return Looked(
+        holders.result(),
+        probed.result(),
+        answer.result(),
+        _read(answer.result()),
+        ready.result(),
+        sources.result(),
+        instances.result(),
+        others.result(),
+    )
+
+
+async def _sources(settings: Settings) -> tuple[Fetched, ...]:
+    return tuple(_fetched(scrape) for scrape in await web.fetch_all(settings.sources))
+
+
+async def _instances(settings: Settings) -> tuple[Instance, ...]:
+    commands = await in_thread(nginx.commands, settings.nginx_command)
+    path = str(settings.socket_path)
+    return tuple(await asyncio.gather(*(in_thread(nginx.examine, command, path) for command in commands)))
+
+
+def _read(answer: Answer | None) -> Page | None:
+    if answer is None or answer.error is not None:
+        return None
+    try:
+        found = page.read(answer.text)
+    except ValueError:
+        return None
+    return found if found.series("build_info") else None
+
+
+def _fetched(scrape: Scrape) -> Fetched:
+    source = scrape.source
+    error = None if scrape.reason is None else f"{scrape.reason}: {scrape.words}"
+    url = (
+        source.url
+        if source.unix_path is None
+        else f"unix:{source.unix_path}:{source.url.removeprefix('http://localhost')}"
+    )
+    return Fetched(source.kind, url, error, len(scrape.families))
+
+
+async def examine(settings: Settings) -> tuple[Subject, list[Finding]]:
+    """What is examined, and all findings."""
+    looking = _Looking()
+    settings, subject = await looking.at(
+        "collector.process", FIND_SECONDS, in_thread(find, settings), _unfound(settings)
+    )
+    looked = await _look(settings, looking)
+    return subject, [*judge(subject, looked), *looking.findings]
+
+
+def run(settings: Settings, json: bool) -> int:
+    """Examine, print, and return the exit status: 0, 1 (warnings), 2 (failures)."""
+    LOGGER.addHandler(logging.NullHandler())  # what the fetchers of sources say is in the findings
+    subject, findings = asyncio.run(examine(settings))
+    if json:
+        sys.stdout.write(report.as_json(findings, subject))
+    else:
+        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        sys.stdout.write(report.as_text(findings, colour=colour))
+    return EXIT_STATUS[worst(findings)]

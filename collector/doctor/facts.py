@@ -1,0 +1,92 @@
+"""Everything that was seen, as values: what ``observe`` hands to the judges.
+
+Rule: None is "could not be looked at"; an empty tuple is "looked, and nothing is there".
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from collector.doctor.access import Node, User
+from collector.doctor.finding import Finding
+from collector.doctor.nginx.checks import Configured
+from collector.doctor.page import Answer, Page
+from collector.doctor.processes import Seen
+from collector.doctor.reach import Confinement, Filter
+from collector.doctor.socket_file import LockFile, Probe, Running, SocketFile
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is examined.
+
+    ``state_dir``: empty: none. ``taken``: flags taken from the running collector. ``in_another_network``: it lives in
+    another network namespace than we. ``queue``: max_dgram_qlen of ours. ``own``: our namespaces. ``root``: we may see
+    all processes.
+    """
+
+    socket_path: str
+    state_dir: str
+    taken: Mapping[str, Sequence[str]]
+    lock: LockFile
+    running: Running | None
+    filter: Filter
+    in_another_network: bool
+    queue: int | None
+    own: Mapping[str, int]
+    root: bool
+
+    @property
+    def pid(self) -> int | None:
+        return None if self.running is None else self.running.pid
+
+
+@dataclass(frozen=True, slots=True)
+class Holders:
+    """Of the socket's file: ``file``: what stands there; ``bound``: who holds it; ``connected``: who sends to it."""
+
+    file: SocketFile | None
+    error: str | None
+    bound: tuple[Seen, ...]
+    connected: tuple[Seen, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A source as doctor fetched it. ``error`` None: it was read."""
+
+    name: str
+    url: str
+    error: str | None
+    families: int
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One nginx. ``trouble``: why its configuration is not known; ``users``: of its running workers, else of its
+    ``user`` directive; ``stated``: the user of that directive where workers run; ``socket_way``: to the socket, as its
+    workers see it."""
+
+    label: str
+    trouble: Finding | None
+    configured: Configured | None
+    workers: tuple[int, ...]
+    users: tuple[User, ...]
+    stated: User | None
+    socket_way: tuple[Node, ...] | None
+    lua_ways: tuple[tuple[Node, ...], ...]
+    module_versions: Mapping[str, str]
+    confinement: Confinement | None
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """All the rest."""
+
+    holders: Holders | None
+    probe: Probe | None
+    answer: Answer | None
+    page: Page | None
+    ready: Answer | None
+    sources: Sequence[Fetched]
+    instances: Sequence[Instance]
+    others: Sequence[Seen] | None

@@ -1,0 +1,58 @@
+"""What a check has to say: one line with a verdict, what was seen, and what to do.
+
+Rules:
+- The name of a check is an interface: scripts match on it, ``docs/doctor.md`` lists it.
+- A thing that is not known is never OK. SKIP: it cannot be known yet, and nothing is wrong with that (coverage in the
+  first minutes). WARN, beginning with "not known": it should be known, and the remedy says how.
+- What does not apply on this machine (SELinux where there is none) makes no finding.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    OK = "OK"
+    SKIP = "SKIP"
+    WARN = "WARN"
+    FAIL = "FAIL"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report. ``remedy`` is there where something is to be done."""
+
+    check: str
+    verdict: Verdict
+    seen: str
+    remedy: str | None = None
+
+
+def ok(check: str, seen: str) -> Finding:
+    return Finding(check, Verdict.OK, seen)
+
+
+def skip(check: str, why: str) -> Finding:
+    return Finding(check, Verdict.SKIP, f"not known: {why}")
+
+
+def warn(check: str, seen: str, remedy: str) -> Finding:
+    return Finding(check, Verdict.WARN, seen, remedy)
+
+
+def fail(check: str, seen: str, remedy: str) -> Finding:
+    return Finding(check, Verdict.FAIL, seen, remedy)
+
+
+def not_known(check: str, why: str, remedy: str) -> Finding:
+    return Finding(check, Verdict.WARN, f"not known: {why}", remedy)
+
+
+def worst(findings: Iterable[Finding]) -> Verdict:
+    """FAIL, WARN or OK: the report as a whole. SKIP does not count."""
+    verdicts = {finding.verdict for finding in findings}
+    return next((verdict for verdict in (Verdict.FAIL, Verdict.WARN) if verdict in verdicts), Verdict.OK)
+
+
+EXIT_STATUS = {Verdict.OK: 0, Verdict.WARN: 1, Verdict.FAIL: 2}

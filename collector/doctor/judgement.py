@@ -1,0 +1,191 @@
+"""All checks over all facts, in the order of the pipeline: collector, socket, nginx, page. Pure."""
+
+import stat
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from collector.doctor import page, processes, reach, socket_file
+from collector.doctor.facts import Fetched, Instance, Looked, Subject
+from collector.doctor.finding import Finding, Verdict, not_known, ok, warn
+from collector.doctor.nginx import checks, statements
+from collector.doctor.page import Installed, Page
+
+Check = tuple[str, Callable[[], Finding | Iterable[Finding]]]
+
+
+def judge(subject: Subject, looked: Looked) -> list[Finding]:
+    """Every finding. A check that fails itself becomes one, and hides no other."""
+    findings: list[Finding] = []
+    for name, check in (*_socket(subject, looked), *_nginx(subject, looked), *_page(subject, looked)):
+        try:
+            found = check()
+            findings += [found] if isinstance(found, Finding) else found
+        except Exception as error:
+            findings.append(failed(name, error))
+    return list(dict.fromkeys(findings))
+
+
+def failed(check: str, error: Exception) -> Finding:
+    """A check, or what it looks at, that failed in a way nobody thought of."""
+    return not_known(check, f"the check itself failed: {type(error).__name__}: {error}", "please report this")
+
+
+def _socket(subject: Subject, looked: Looked) -> list[Check]:
+    path, holders, probe = subject.socket_path, looked.holders, looked.probe
+    answered = probe is not None and probe.outcome == "answered"
+    found: list[Check] = [
+        ("collector.process", lambda: socket_file.collector(subject.running, answered)),
+        ("collector.settings", lambda: _settings(subject)),
+    ]
+    if holders is not None:
+        found.append(("socket.path", lambda: socket_file.path(path, holders.file, holders.error)))
+    found.append(("socket.lock", lambda: socket_file.lock(subject.lock, subject.running, answered)))
+    if holders is not None and holders.file is not None and stat.S_ISSOCK(holders.file.mode):
+        sight = processes.Sight(subject.pid, subject.root, answered)
+        found += [
+            ("socket.holder", lambda: processes.holder(path, holders.bound, sight)),
+            ("socket.open", lambda: processes.opened(holders.bound, subject.own)),
+            ("socket.senders", lambda: processes.senders(holders.connected, subject.pid)),
+        ]
+    if probe is not None:
+        found.append(("socket.probe", lambda: socket_file.probe(probe)))
+    workers = sum(len(one.workers) for one in looked.instances)
+    foreign = subject.pid if subject.in_another_network else None
+    found.append(("socket.queue", lambda: socket_file.queue(subject.queue, foreign, workers)))
+    if looked.others is not None:
+        others = looked.others
+        found.append(("processes", lambda: processes.others(others, subject.pid, path, subject.own)))
+    return found
+
+
+def _settings(subject: Subject) -> list[Finding]:
+    if not subject.taken:
+        return []
+    words = " ".join(f"{flag}={value}" for flag, values in subject.taken.items() for value in values)
+    return [ok("collector.settings", f"taken from process {subject.pid}: {words}")]
+
+
+def _targets(instance: Instance, path: str) -> set[str]:
+    """Where its workers send; our path where they do under another name."""
+    if instance.configured is None:
+        return set()
+    nginx = instance.configured
+    stated = statements.sockets(nginx.configuration, nginx.prefix, nginx.texts)
+    return {path if one.value in nginx.aliases else one.value for one in stated}
+
+
+def _knows_us(instance: Instance) -> bool:
+    return instance.configured is not None and statements.mentions_us(instance.configured.configuration)
+
+
+def _nginx(subject: Subject, looked: Looked) -> list[Check]:
+    if not looked.instances:
+        return [("nginx.configuration", _no_nginx)]
+    path = subject.socket_path
+    known = [one for one in looked.instances if _knows_us(one)]
+    elsewhere = {one.socket_path for one in looked.others or () if one.socket_path not in (None, path)}
+    served = any(path in _targets(one, path) for one in known)
+    found: list[Check] = []
+    for one in looked.instances:
+        targets = _targets(one, path)
+        if one.configured is not None and known and one not in known:
+            part = [_word("nginx.include", "it does not use resty-metrics, and another nginx does")]
+        elif one.trouble is not None and one.trouble.verdict is Verdict.WARN and known:
+            part = [_aside(one.trouble)]
+        elif served and targets and targets <= elsewhere:
+            part = [_word("nginx.socket", f"its workers send to another collector, at {', '.join(sorted(targets))}")]
+        else:
+            part = _instance(subject, one, looked)
+        found += [_labelled(check, one.label) for check in part] if len(looked.instances) > 1 else part
+    return found
+
+
+def _word(check: str, seen: str) -> Check:
+    return (check, lambda: ok(check, seen))
+
+
+def _aside(trouble: Finding) -> Check:
+    """Of an nginx that may not concern us, where another one does."""
+    return (trouble.check, lambda: replace(trouble, verdict=Verdict.SKIP))
+
+
+def _labelled(check: Check, label: str) -> Check:
+    """The same check, saying of which nginx it speaks."""
+    name, run = check
+
+    def named() -> list[Finding]:
+        found = run()
+        findings = [found] if isinstance(found, Finding) else found
+        return [replace(one, seen=f"{label}: {one.seen}") for one in findings]
+
+    return name, named
+
+
+def _no_nginx() -> Finding:
+    return not_known(
+        "nginx.configuration",
+        "no nginx runs here and none is installed",
+        "run doctor where nginx runs, or give --nginx.command",
+    )
+
+
+def _instance(subject: Subject, one: Instance, looked: Looked) -> list[Check]:
+    versions = frozenset() if looked.page is None else frozenset(looked.page.by("lua_info", "version"))
+    found: list[Check] = []
+    trouble, configured, way, confined = one.trouble, one.configured, one.socket_way, one.confinement
+    if trouble is not None:
+        found.append(("nginx.configuration", lambda: trouble))
+    if configured is not None:
+        found.append(("nginx.configuration", lambda: checks.check(configured, subject.socket_path, versions)))
+    found.append(("nginx.workers", lambda: _workers(one)))
+    if way is not None:
+        found.append(("reach.socket", lambda: reach.socket(one.users, way)))
+    elif configured is not None and looked.holders is not None and (looked.holders.file or looked.holders.error):
+        found.append(("reach.socket", lambda: reach.unseen(subject.socket_path)))
+    found.append(("reach.uid", lambda: reach.uid_filter(one.users, subject.filter)))
+    if one.lua_ways:
+        found.append(("reach.lua", lambda: reach.lua_files(one.users, one.lua_ways)))
+    if confined is not None:
+        found.append(("reach.confinement", lambda: reach.confinement(confined)))
+    return found
+
+
+def _workers(one: Instance) -> Finding:
+    if not one.workers:
+        return not_known(
+            "nginx.workers", f"no worker of {one.label} is seen running", "start nginx, or run doctor as root"
+        )
+    named = ", ".join(user.label for user in one.users)
+    if one.stated is not None and one.stated.uid not in {user.uid for user in one.users}:
+        seen = f"the configuration says {one.stated.label}, but {len(one.workers)} workers run as {named}"
+        return warn("nginx.workers", seen, "reload or restart nginx, so that both agree")
+    return ok("nginx.workers", f"{len(one.workers)} workers run as {named}")
+
+
+def _page(subject: Subject, looked: Looked) -> list[Check]:
+    found: list[Check] = []
+    answer, shown, ready = looked.answer, looked.page, looked.ready
+    foreign = subject.pid if subject.in_another_network else None
+    if answer is not None:
+        found.append(("page.answers", lambda: page.answers(answer, shown, foreign)))
+    if ready is not None and answer is not None and answer.error is None:
+        found.append(("page.ready", lambda: page.ready(ready)))
+    if shown is not None:
+        known = [one for one in looked.instances if _knows_us(one)]
+        running = len(known[0].workers) if len(known) == 1 else 0  # the page counts those of one master
+        found.append(("page", lambda: page.check(shown, subject.state_dir, running)))
+        found.append(("source", lambda: page.sources(shown)))
+    found += [_fetched(one, foreign) for one in looked.sources]
+    found.append(("versions", lambda: page.versions(_installed(looked.instances, shown))))
+    return found
+
+
+def _fetched(one: Fetched, foreign: int | None) -> Check:
+    return (f"source.{one.name}", lambda: page.fetched(one.name, one.url, one.error, one.families, foreign))
+
+
+def _installed(instances: Sequence[Instance], shown: Page | None) -> Installed:
+    files = {path: version for one in instances for path, version in one.module_versions.items()}
+    if shown is None:
+        return Installed((), (), files)
+    return Installed(sorted(shown.by("build_info", "version")), sorted(shown.by("lua_info", "version")), files)

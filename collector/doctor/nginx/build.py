@@ -1,0 +1,31 @@
+"""What ``nginx -V`` tells: prefix, pid file, default user, and the version of lua-nginx-module where it is built in."""
+
+import re
+import shlex
+
+OLDEST_NGX_LUA = (0, 10, 21)
+_NGX_LUA = re.compile(r"(?:ngx_lua|lua-nginx-module)-v?(\d+)\.(\d+)\.(\d+)")
+_FALLBACKS = {"prefix": "/usr/local/nginx", "pid-path": "logs/nginx.pid", "user": "nobody"}
+
+
+def ngx_lua_version(build: str) -> tuple[int, ...] | None:
+    """None where the output does not show it, as with a dynamic module."""
+    match = _NGX_LUA.search(build)
+    return None if match is None else tuple(map(int, match.groups()))
+
+
+def setting(build: str, name: str) -> str:
+    """The value of ``--name=`` among the configure arguments, or nginx's own default."""
+    _, _, arguments = build.partition("configure arguments:")
+    try:
+        words = shlex.split(arguments)
+    except ValueError:
+        words = arguments.split()
+    given = [word.partition("=")[2] for word in words if word.startswith(f"--{name}=")]
+    return given[-1] if given else _FALLBACKS[name]
+
+
+def module_version(code: str) -> str | None:
+    """``_VERSION`` of lua/resty/metrics.lua; None where it is not there."""
+    match = re.search(r'\b_VERSION\s*=\s*"([^"]*)"', code)
+    return None if match is None else match[1]

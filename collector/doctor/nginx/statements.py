@@ -1,0 +1,100 @@
+"""What a configuration states that concerns us: socket, buckets, spool, code cache, user, pid file.
+
+Source: nginx.conf.d/*.conf of this project, and lua/resty/metrics/settings.lua for the defaults.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from collector.doctor.nginx.dump import Configuration, Directive
+from collector.doctor.nginx.hooks import code, directives
+from collector.settings import DEFAULT_SOCKET
+
+SPOOL = "resty_metrics_spool"
+_SOCKET, _BUCKETS = "$resty_metrics_socket", "$resty_metrics_buckets"
+_INIT_WORKER = frozenset({"init_worker_by_lua", "init_worker_by_lua_block", "init_worker_by_lua_file"})
+_CALL = re.compile(r"resty[./]metrics.*?\.\s*init_worker\b(?P<arguments>.*)", re.DOTALL)
+_ARGUMENT = r"""\b{}\s*=\s*(?P<quote>["'])(?P<value>.*?)(?P=quote)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """A value and the directive that states it; ``directive`` None: nothing does, it is the Lua module's default."""
+
+    value: str
+    directive: Directive | None
+
+    @property
+    def place(self) -> str:
+        return "the default of the Lua module" if self.directive is None else self.directive.place
+
+
+def _http(configuration: Configuration) -> list[Directive]:
+    return [one for http in configuration.blocks("http") for one in directives(http.block or ())]
+
+
+def _of_variable(configuration: Configuration, variable: str) -> list[Stated]:
+    """By ``map "" $variable { default X; }`` or ``set $variable X``."""
+    found = []
+    for one in _http(configuration):
+        if one.name == "set" and len(one.args) == 2 and one.args[0] == variable:
+            found.append(Stated(one.args[1], one))
+        elif one.name == "map" and one.args[-1:] == (variable,):
+            found += [Stated(line.args[0], line) for line in one.block or () if len(line.args) == 1]
+    return found
+
+
+def lifecycle(configuration: Configuration, prefix: str, texts: Mapping[str, str | None]) -> dict[str, Stated]:
+    """What ``init_worker`` is called with: ``socket``, ``buckets``; empty where it is not called."""
+    for one in _http(configuration):
+        text = code(one, prefix, texts) if one.name in _INIT_WORKER else None
+        call = None if text is None else _CALL.search(text)
+        if call is not None:
+            found = ((name, re.search(_ARGUMENT.format(name), call["arguments"])) for name in ("socket", "buckets"))
+            return {name: Stated(match["value"], one) for name, match in found if match is not None}
+    return {}
+
+
+def sockets(configuration: Configuration, prefix: str, texts: Mapping[str, str | None]) -> list[Stated]:
+    """Every path that workers may be told to send to."""
+    stated = _of_variable(configuration, _SOCKET)
+    begun = lifecycle(configuration, prefix, texts)
+    stated += [begun["socket"]] if "socket" in begun else []
+    found = [Stated(one.value.removeprefix("unix:"), one.directive) for one in stated]
+    return found or [Stated(DEFAULT_SOCKET, None)]
+
+
+def differences(
+    configuration: Configuration, prefix: str, texts: Mapping[str, str | None]
+) -> list[tuple[str, Stated, Stated]]:
+    """Where lifecycle and the include do not say the same: what, lifecycle's, the include's."""
+    begun, found = lifecycle(configuration, prefix, texts), []
+    for name, variable in (("socket", _SOCKET), ("buckets", _BUCKETS)):
+        for stated in _of_variable(configuration, variable):
+            if name in begun and begun[name].value.split() != stated.value.split():
+                found.append((name, begun[name], stated))
+    return found
+
+
+def code_cache_off(configuration: Configuration) -> list[Directive]:
+    return [one for one in _http(configuration) if one.name == "lua_code_cache" and one.args == ("off",)]
+
+
+def has_spool(configuration: Configuration) -> bool:
+    return any(one.name == "lua_shared_dict" and one.args[:1] == (SPOOL,) for one in _http(configuration))
+
+
+def user(configuration: Configuration) -> tuple[str, ...]:
+    """The words of the ``user`` directive; none where there is none."""
+    return next((one.args for one in configuration.directives if one.name == "user"), ())
+
+
+def pid_file(configuration: Configuration) -> str | None:
+    return next((one.args[0] for one in configuration.directives if one.name == "pid" and one.args), None)
+
+
+def mentions_us(configuration: Configuration) -> bool:
+    """Whether anything in it is of this project."""
+    words = ("resty_metrics", "resty.metrics", "resty/metrics")
+    return any(word in argument for one in _http(configuration) for argument in one.args for word in words)

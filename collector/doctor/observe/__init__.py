@@ -1,0 +1,1 @@
+"""What doctor looks at: files, processes, sockets, HTTP, ``nginx -T``. Nothing here writes, or waits for long."""

@@ -1,0 +1,142 @@
+"""The collector: found by its lock, described by /proc, its flags taken from how it was started."""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from collector.doctor import flags
+from collector.doctor.facts import Holders
+from collector.doctor.observe import files, users
+from collector.doctor.processes import Seen
+from collector.doctor.socket_file import LockFile, Running, SocketFile
+from collector.ingest.credentials import WORKER_USERS
+from collector.kernel import attribution, processes, sock_diag
+from collector.kernel.processes import Process
+from collector.lock import read_holder
+from collector.settings import DEFAULT_SOCKET
+
+_SOCK_DGRAM = 2
+_QUEUE = Path("/proc/sys/net/unix/max_dgram_qlen")
+
+
+def lock_of(socket_path: Path) -> LockFile:
+    """The lock beside a socket, looked at and not tried."""
+    path = socket_path.with_name(socket_path.name + ".lock")
+    if not path.exists():
+        return LockFile(str(path), exists=False, holder=None, written=None)
+    return LockFile(str(path), True, processes.lock_holder(path), read_holder(files.read(path) or ""))
+
+
+def pid_of(lock: LockFile) -> int | None:
+    """The collector's pid: who holds the lock, else who stands in it, if that runs our program."""
+    if lock.holder is not None:
+        return lock.holder
+    return lock.written if lock.written is not None and processes.is_ours(lock.written) else None
+
+
+def running(pid: int | None) -> Running | None:
+    process = None if pid is None else processes.describe(pid)
+    if process is None:
+        return None
+    status = files.read(Path(f"/proc/{process.pid}/status")) or ""
+    state = re.search(r"^State:\t(\S)", status, re.MULTILINE)
+    return Running(process.pid, _command(process), state[1] if state else "?", process.ours)
+
+
+def flags_of(pid: int) -> dict[str, tuple[str, ...]]:
+    """The flags that a running collector was given, by command line or environment."""
+    return flags.of(processes.arguments_of(pid), _environment(pid))
+
+
+def _environment(pid: int) -> Mapping[str, str]:
+    try:
+        raw = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return {}
+    pairs = (os.fsdecode(one).partition("=") for one in raw.split(b"\0"))
+    return {name: value for name, _, value in pairs if name.startswith("RESTY_METRICS_")}
+
+
+def socket_of(pid: int) -> str | None:
+    """The socket path of a process of ours that serves; None for any other."""
+    if not flags.serves(processes.arguments_of(pid)):
+        return None
+    return flags_of(pid).get("--socket.path", (DEFAULT_SOCKET,))[-1].removeprefix("unix:")
+
+
+def the_only_one() -> int | None:
+    """The collector, if exactly one runs in our mount namespace, where its paths are ours."""
+    here = [one.pid for one in processes.namesakes() if files.root_of(one.pid) == files.ROOT]
+    found = [pid for pid in here if socket_of(pid) is not None]
+    return found[0] if len(found) == 1 else None
+
+
+def _command(process: Process) -> str:
+    """On one line; nginx pads its title with blanks."""
+    return " ".join(" ".join(process.command).split())
+
+
+def seen(process: Process) -> Seen:
+    return Seen(
+        process.pid,
+        process.uid,
+        _command(process),
+        tuple(f"{parent.name} ({parent.pid})" for parent in process.parents),
+        process.container,
+        process.namespaces,
+        process.ours,
+        socket_of(process.pid) if process.ours else None,
+    )
+
+
+def others() -> list[Seen]:
+    """The other processes of ours, but those that this one descends from (a wrapper)."""
+    own = processes.describe(os.getpid())
+    above = set() if own is None else {parent.pid for parent in own.parents}
+    return [seen(process) for process in processes.namesakes() if process.pid not in above]
+
+
+def holders(path: Path) -> Holders:
+    """What stands at the path, and who is behind it."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return Holders(None, None, (), ())
+    except OSError as error:
+        return Holders(None, error.strerror, (), ())
+    bound = attribution.attribute_file(path, found.st_dev, found.st_ino)
+    kinds, connected = _by_kernel(found.st_dev, found.st_ino)
+    datagram = None if not kinds else kinds == {_SOCK_DGRAM}
+    file = SocketFile(str(path), found.st_mode, found.st_uid, found.st_gid, datagram)
+    return Holders(file, None, tuple(map(seen, bound)), connected)
+
+
+def _by_kernel(device: int, inode: int) -> tuple[set[int], tuple[Seen, ...]]:
+    """The types of the sockets bound to the file, and who is connected to them."""
+    try:
+        ours = sock_diag.bound_to(device, inode)
+        targets = {one.inode for one in ours}
+        connected = [one.inode for one in sock_diag.sockets() if one.peer in targets]
+    except OSError:
+        return set(), ()
+    found = {process.pid: process for one in processes.holders(connected).values() for process in one}
+    return {one.type for one in ours}, tuple(seen(found[pid]) for pid in sorted(found) if pid != os.getpid())
+
+
+def queue_length() -> int | None:
+    """max_dgram_qlen of our network namespace."""
+    text = (files.read(_QUEUE) or "").strip()
+    return int(text) if text.isdigit() else None
+
+
+def in_another_network(pid: int | None) -> bool:
+    there = None if pid is None else processes.namespaces_of(pid).get("net")
+    return there is not None and there != processes.namespaces_of(os.getpid()).get("net")
+
+
+def allowed_uids(pid: int | None, more: tuple[int, ...]) -> frozenset[int]:
+    """Whom the collector allows: root, ``more``, and the workers' users as it knows them."""
+    root = files.root_of(pid)
+    named = (users.uid_of(name, root) for name in WORKER_USERS)
+    return frozenset({0, *more, *(uid for uid in named if uid is not None)})

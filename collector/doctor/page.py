@@ -1,0 +1,267 @@
+"""What the collector's own page and readiness say: ``page.*``, ``source.*``, ``workers``, ``versions``, ``journal``.
+
+Rules:
+- A metric that is absent is not known: SKIP where it may be absent for now, nothing where this collector has none.
+- Counters count from the collector's start, and are said to.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from collector import __version__
+from collector.doctor.finding import Finding, Verdict, fail, not_known, ok, skip, warn
+
+LEAST_COVERAGE = 0.99
+_PREFIX = "resty_metrics_"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a request over HTTP. ``error`` None: it is status 200 and ``text``."""
+
+    url: str
+    text: str
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The samples of a page by name, then by labels."""
+
+    samples: Mapping[str, Mapping[frozenset[tuple[str, str]], float]]
+
+    def series(self, name: str) -> Mapping[frozenset[tuple[str, str]], float]:
+        return self.samples.get(_PREFIX + name, {})
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.series(name).get(frozenset(labels.items()))
+
+    def by(self, name: str, label: str) -> dict[str, float]:
+        """The positive samples of a family by one of its labels, summed over the others."""
+        found: dict[str, float] = {}
+        for labels, value in self.series(name).items():
+            key = dict(labels).get(label)
+            if key is not None and value > 0:
+                found[key] = found.get(key, 0) + value
+        return found
+
+
+def read(text: str) -> Page:
+    """Raises ValueError where it is no page."""
+    samples: dict[str, dict[frozenset[tuple[str, str]], float]] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            samples.setdefault(sample.name, {})[frozenset(sample.labels.items())] = sample.value
+    return Page(samples)
+
+
+def answers(answer: Answer, page: Page | None, foreign: int | None) -> Finding:
+    """``page.answers``: it comes, and can be read. ``foreign``: a collector in another network namespace."""
+    check = "page.answers"
+    if answer.error is not None and foreign is not None:
+        seen = f"{answer.url}: {answer.error}; process {foreign} lives in another network namespace"
+        return not_known(check, seen, f"nsenter --target {foreign} --net resty-metrics doctor")
+    if answer.error is not None:
+        return fail(check, f"{answer.url}: {answer.error}", "see that the collector runs, and --web.listen-address")
+    if page is None:
+        return fail(check, f"{answer.url} is no page of ours", "see what else listens at --web.listen-address")
+    return ok("page.answers", f"{answer.url}: {sum(map(len, page.samples.values()))} samples")
+
+
+def ready(answer: Answer) -> list[Finding]:
+    """``page.ready``: each degradation that the collector knows of."""
+    if answer.error is not None:
+        return [fail("page.ready", f"{answer.url}: {answer.error}", "see the collector's log")]
+    degraded = [line for line in answer.text.splitlines() if line.startswith("degraded: ")]
+    if not degraded:
+        return [ok("page.ready", f"{answer.url}: ready, nothing degraded")]
+    return [warn("page.ready", line, "see the other findings, and the collector's log") for line in degraded]
+
+
+def check(page: Page, state_dir: str, running: int) -> list[Finding]:
+    """All that a page tells. ``running``: workers that were seen to run; 0: none can be seen."""
+    checks = (_socket, _rebinds, _coverage, _overflow, _lost, _refusals, _worker_errors)
+    found = [finding for check in checks for finding in check(page)]
+    return [*_workers(page, running), *found, *_journal(page, state_dir)]
+
+
+def _shown(counts: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in sorted(counts.items()))
+
+
+def _socket(page: Page) -> list[Finding]:
+    findings = []
+    up = page.value("socket_up")
+    if up == 0:
+        seen = "the collector says: the file at the path is not its socket, or not with its mode and owner"
+        findings.append(fail("page.socket", seen, "see socket.holder; resty-metrics doctor --watch names who does it"))
+    elif up is not None:
+        findings.append(ok("page.socket", "the collector says that the socket is its own"))
+    if page.value("socket_contended"):
+        seen = "somebody takes the socket away again and again"
+        findings.append(fail("page.socket", seen, "resty-metrics doctor --watch names who does it; end that"))
+    if page.value("socket_standby"):
+        seen = "the collector stands by: another holds the lock in the directory that was made anew"
+        findings.append(warn("page.socket", seen, "end one of the two"))
+    return findings
+
+
+def _rebinds(page: Page) -> list[Finding]:
+    if not page.series("socket_rebinds_total"):
+        return []
+    found = page.by("socket_rebinds_total", "reason")
+    failed = page.value("socket_failed_rebinds_total")
+    found |= {"failed": failed} if failed else {}
+    if not found:
+        return [ok("page.rebinds", "the socket never had to be put back since the collector's start")]
+    seen = f"the collector put its socket back since its start: {_shown(found)}"
+    return [warn("page.rebinds", seen, "resty-metrics doctor --watch names who touches it; its log named who did")]
+
+
+def _workers(page: Page, running: int) -> list[Finding]:
+    check, seen = "workers.seen", page.value("workers_seen")
+    expected = running or page.value("workers_expected")
+    if seen is None or expected is None:
+        return [skip(check, "no worker was heard of; without lifecycle.conf one speaks with its first request")]
+    words = f"{seen:g} workers were heard of lately, {expected:g} run"
+    if seen >= expected:
+        return [ok(check, words)]
+    remedy = (
+        "include lifecycle.conf (without it a worker speaks only after its first request), or see nginx's error log"
+    )
+    return [warn(check, words, remedy)]
+
+
+def _coverage(page: Page) -> list[Finding]:
+    ratio = page.value("coverage_ratio")
+    if ratio is None:
+        return [skip("page.coverage", "it takes five minutes and 100 requests")]
+    if ratio < LEAST_COVERAGE:
+        seen = f"of nginx's requests of the last minutes {ratio:.1%} ran the hook"
+        return [warn("page.coverage", seen, "see nginx.shadowed: a log_by_lua lacks our line")]
+    return [ok("page.coverage", f"{ratio:.1%} of nginx's requests ran the hook")]
+
+
+def _counted(page: Page, check: str, name: str, label: str, words: str, remedy: str) -> list[Finding]:
+    """A counter that should stay at 0."""
+    if not page.series(name):
+        return [ok(check, f"{words}: none")] if name.endswith("overflow_rows_total") else []
+    found = page.by(name, label)
+    if not found:
+        return [ok(check, f"{words}: none since the collector's start")]
+    return [warn(check, f"{words} since the collector's start: {_shown(found)}", remedy)]
+
+
+def _overflow(page: Page) -> list[Finding]:
+    remedy = 'a family has more label sets than its cap: what is above stands under "other"; see what makes so many'
+    return _counted(page, "page.overflow", "overflow_rows_total", "family", "rows counted as other", remedy)
+
+
+def _lost(page: Page) -> list[Finding]:
+    remedy = "the collector's log says which datagrams; another version of the Lua module may be the cause"
+    return _counted(page, "page.lost", "lost_rows_total", "reason", "rows that could not be counted", remedy)
+
+
+_REFUSALS = {
+    "uid": "a user may not send: see reach.uid, and --socket.allow-uid",
+    "version": "the Lua module and the collector differ in version: install the same of both",
+    "stream_cap": "too many streams: are there many nginx, or workers that end at once?",
+    "not_ready": "it was not ready at its start; the workers kept what they had",
+}
+
+
+def _refusals(page: Page) -> list[Finding]:
+    found = page.by("refusals_total", "reason")
+    remedy = next((words for reason, words in _REFUSALS.items() if reason in found), "see the collector's log")
+    return _counted(page, "page.refusals", "refusals_total", "reason", "datagrams refused", remedy)
+
+
+def _worker_errors(page: Page) -> list[Finding]:
+    found = page.by("worker_errors_total", "reason")
+    found |= {f"lost rows, {reason}": value for reason, value in page.by("worker_lost_rows_total", "reason").items()}
+    found |= {f"overflow of {family}": value for family, value in page.by("worker_overflow_total", "family").items()}
+    if not found:
+        return [ok("workers.errors", "the workers report none")]
+    return [warn("workers.errors", f"the workers report: {_shown(found)}", "nginx's error log says more of each")]
+
+
+def _journal(page: Page, state_dir: str) -> list[Finding]:
+    up = page.value("journal_up")
+    if up is None:
+        return []
+    errors = page.by("journal_errors_total", "reason")
+    if up:
+        return [ok("journal", "it is written; a restart loses nothing")]
+    seen = f"the collector keeps its numbers in memory only{f': {_shown(errors)}' if errors else ''}"
+    return [
+        warn(
+            "journal", seen, f"see that {state_dir} can be written and its disk is not full, then restart the collector"
+        )
+    ]
+
+
+def sources(page: Page) -> list[Finding]:
+    """``source.lua`` from the page; the fetched ones are fetched by doctor itself too."""
+    findings = []
+    for labels, value in sorted(page.series("source_up").items(), key=lambda item: sorted(item[0])):
+        names = dict(labels)
+        label = "/".join(filter(None, (names.get("source"), names.get("nginx"))))
+        check = f"source.{names.get('source')}"
+        if names.get("source") == "lua":
+            findings.append(_lua(check, bool(value)))
+        elif not value:
+            findings.append(
+                warn(
+                    check,
+                    f"the collector could not read {label} for its page",
+                    "the collector's log says why; doctor's own attempt is beside this",
+                )
+            )
+    return findings
+
+
+def _lua(check: str, alive: bool) -> Finding:
+    if alive:
+        return ok(check, "a worker's heartbeat is alive")
+    seen = "no worker's heartbeat is alive"
+    remedy = "send nginx a request; if that changes nothing, see reach.* and nginx.*, and nginx's error log"
+    return warn(check, seen, remedy)
+
+
+def fetched(name: str, url: str, error: str | None, families: int, foreign: int | None) -> Finding:
+    """``source.stub_status``, ``source.vts``: one source as doctor itself fetched it. ``foreign``: as above."""
+    if error is not None and foreign is not None:
+        seen = f"{url}: {error} from here; process {foreign} lives in another network namespace"
+        return not_known(f"source.{name}", seen, f"nsenter --target {foreign} --net resty-metrics doctor")
+    if error is not None:
+        return fail(
+            f"source.{name}", f"{url}: {error}", "see that nginx has that location and lets this machine read it"
+        )
+    return ok(f"source.{name}", f"{url} answers and can be read ({families} families)")
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """Versions that are there: of the running collector, of what workers run, of the Lua files on disk."""
+
+    collector: Sequence[str]
+    workers: Sequence[str]
+    files: Mapping[str, str]
+
+
+def versions(installed: Installed) -> Finding:
+    """``versions``: doctor, collector, Lua module agree; the wire's version is that of the probe that was answered."""
+    named = [("doctor", __version__)]
+    named += [("collector", version) for version in installed.collector]
+    named += [("Lua module in the workers", version) for version in installed.workers]
+    named += [(f"Lua module at {path}", version) for path, version in sorted(installed.files.items())]
+    shown = ", ".join(f"{name} {version}" for name, version in named)
+    if len({version for _, version in named}) > 1:
+        return warn(
+            "versions", f"they differ: {shown}", "install the same version of all, reload nginx, restart the collector"
+        )
+    if not installed.collector:
+        return not_known("versions", f"no collector could be asked ({shown})", "see page.answers")
+    return Finding("versions", Verdict.OK, shown)

@@ -1,0 +1,53 @@
+"""The collector, as the watch must know it: to call its own acts its own, and to compare what others see with it.
+
+Rule: to ask who holds a lock makes the kernel wait for all processors, ten milliseconds sometimes, in which a culprit
+may end unseen. So it is asked only where the answer may have changed, and at most once in QUIET_SECONDS.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from collector.kernel.processes import is_ours, lock_holder, namespaces_of
+from collector.kernel.procfs import Process
+
+QUIET_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Collector:
+    """Who holds the lock; ``mounts`` is the inode of its mount namespace."""
+
+    pid: int
+    mounts: int | None
+
+
+class Holder:
+    """Who holds ``<socket path>.lock``. Where the file was removed, it is the last one as long as that runs."""
+
+    def __init__(self, socket_path: Path) -> None:
+        self.lock = socket_path.with_name(socket_path.name + ".lock")
+        self._known: Collector | None = None
+        self._asked = float("-inf")
+
+    @property
+    def known(self) -> Collector | None:
+        """The collector as far as it is known, if it still runs."""
+        return self._known if self._known is not None and is_ours(self._known.pid) else None
+
+    def at(self, actor: Process | None) -> Collector | None:
+        """The collector when ``actor`` has done something to its files: a process of ours may be the next collector."""
+        known = self.known
+        if actor is not None and actor.ours and (known is None or actor.pid != known.pid):
+            self.ask()
+        return self.known
+
+    def ask(self) -> None:
+        """It may be another now."""
+        now = time.monotonic()
+        if now - self._asked < QUIET_SECONDS:
+            return
+        self._asked = now
+        pid = lock_holder(self.lock)
+        if pid is not None:
+            self._known = Collector(pid, namespaces_of(pid).get("mnt"))

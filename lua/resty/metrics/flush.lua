@@ -1,0 +1,241 @@
+-- Sending: answers are read, what is due goes out, dirty rows are cut into batches, in slices.
+--
+-- Rules:
+-- - A slice (cut one batch, send it) holds the event loop for at most SLICE_SECONDS, then requests get their turn.
+-- - A tick sends what is dirty, once: what gets dirty meanwhile waits for the next, or under load no tick would end.
+
+local counters = require "resty.metrics.counters"
+local datagram = require "resty.metrics.datagram"
+local error_log = require "resty.metrics.error_log"
+local heartbeat = require "resty.metrics.heartbeat"
+local holdings = require "resty.metrics.holdings"
+local process = require "resty.metrics.process"
+
+local ngx = ngx
+local monotonic = process.monotonic
+
+local SLICE_SECONDS = 0.0005       -- when a cut ends early; what follows (a copy, a send) fits in the rest of 1 ms
+local YIELD_SECONDS = 0.001        -- sleep(0) does not let requests in
+local AGAIN_SECONDS = 0.005
+local ACK_WAITS = 4                -- times 5 ms that a tick waits for the acks of what it sent
+local ANSWERS_MOST = 512           -- that are read in one go
+
+local _M = { YIELD_SECONDS = YIELD_SECONDS, AGAIN_SECONDS = AGAIN_SECONDS, link = nil, tick = 0 }
+
+local said_fault
+
+-- Counts an error of this module; the error log has each kind once.
+function _M.fault(reason, text)
+    counters.add("faults", reason)
+    if said_fault ~= reason then
+        said_fault = reason
+        error_log.write(ngx.ERR, "resty-metrics: ", text)
+    end
+end
+
+local function on_answer(answer, now)
+    local stream = holdings.stream(answer.stream)
+    if not stream then
+        return
+    end
+    _M.link:heard(answer)
+    if answer.verdict ~= "ack" then
+        counters.add("answers", answer.reason)
+    end
+    if answer.verdict == "drop" and answer.kind == datagram.KIND.batch then
+        local batch = stream.batches[answer.sequence]
+        counters.add("lost", answer.reason, batch and batch.rows or 0)
+    end
+    stream:acked(answer.committed, _M.tick)
+    if answer.verdict == "hold" then
+        stream:hold(now)
+    end
+end
+
+local function read_answers(now)
+    local transport = _M.link.transport
+    if not transport then
+        return
+    end
+    for _ = 1, ANSWERS_MOST do
+        local bytes, length = transport:receive()
+        if not bytes then
+            return
+        end
+        local answer = datagram.read_answer(bytes, length)
+        if answer then
+            on_answer(answer, now)
+        end
+    end
+end
+
+_M.read_answers = read_answers
+
+local function stall_all(now)
+    local streams = holdings.streams
+    for i = 1, #streams do
+        if streams[i]:unacked() > 0 then
+            streams[i]:stall(now)
+        end
+    end
+end
+
+-- The oldest of each stream may go at once.
+local function retry_all()
+    local streams = holdings.streams
+    for i = 1, #streams do
+        streams[i]:retry_now()
+    end
+end
+
+_M.retry_all = retry_all
+
+local function opened(now)
+    if _M.link:is_open() then
+        return true
+    elseif not _M.link:open(now) then
+        return false
+    end
+    retry_all()
+    return true
+end
+
+local function too_large(stream, sequence)
+    local batch = sequence > stream.sent and stream:take_back()
+    if not batch then
+        _M.fault("too_large",
+            "a batch that was sent before is too large for the socket now: is net.core.wmem_default smaller?")
+        stream:stall(monotonic())
+        return
+    end
+    holdings.put_back(batch)
+    holdings.cut_limit = math.max(datagram.MIN_BYTES, math.floor(holdings.cut_limit / 2))
+end
+
+-- Sends what is due of one stream. Returns "done", "again" or "broken".
+local function pump(stream, now)
+    while true do
+        local batch, sequence = stream:due(now)
+        if not batch then
+            return "done"
+        end
+        datagram.set_base(batch, stream.base)
+        local result = _M.link:send(batch, _M.tick)
+        if result == "sent" then
+            stream:was_sent(sequence, now, _M.tick)
+        elseif result == "too_large" then
+            too_large(stream, sequence)
+        else
+            if result == "broken" then
+                stall_all(now)
+            end
+            return result
+        end
+    end
+end
+
+local function pump_all(now)
+    if not opened(now) then
+        return "broken"
+    end
+    local streams = holdings.streams
+    for i = 1, #streams do
+        local result = pump(streams[i], now)
+        if result ~= "done" then
+            return result
+        end
+    end
+    return "done"
+end
+
+-- One slice: answers are read, what is due is sent, then at most one batch is cut and sent.
+-- Returns "idle" (nothing left to do), "more", "again" or "broken".
+local function slice(limited)
+    local began = process.thread_cpu()
+    local now, own = monotonic(), holdings.own
+    read_answers(now)
+    local result = pump_all(now)
+    if result == "done" then
+        if not holdings.drained and own:may_cut() and holdings.cut(limited and now + SLICE_SECONDS) then
+            result = pump(own, now)
+            if result == "done" then
+                result = holdings.drained and "idle" or "more"
+            end
+        else
+            result = "idle"
+        end
+    end
+    counters.add("flush", holdings.worker, process.thread_cpu() - began)
+    return result
+end
+
+_M.slice = slice
+
+-- Slices until nothing is left to do, the line is broken, or time is over.
+local function run(until_time)
+    local result
+    repeat
+        result = slice(true)
+        if result == "more" then
+            ngx.sleep(YIELD_SECONDS)
+        elseif result == "again" then
+            ngx.sleep(AGAIN_SECONDS)
+        end
+    until result == "idle" or result == "broken" or monotonic() > until_time
+    return result
+end
+
+_M.run = run
+
+-- After a flush: most acks are here within milliseconds, and with them what waits behind a stalled batch may go.
+function _M.await_acks(until_time)
+    local waits = 0
+    while holdings.unacked() > 0 and waits < ACK_WAITS and monotonic() < until_time do
+        ngx.sleep(AGAIN_SECONDS)
+        waits = waits + 1
+        local before = holdings.unacked()
+        read_answers(monotonic())
+        if holdings.unacked() < before and run(until_time) == "broken" then
+            return
+        end
+    end
+end
+
+-- Opens the line anew, or sends the oldest again, where an answer is overdue.
+function _M.check_overdue(now)
+    if _M.link:close_if_overdue(_M.tick) then
+        stall_all(now)
+        return
+    end
+    local streams = holdings.streams
+    for i = 1, #streams do
+        if streams[i]:overdue(_M.tick) then
+            streams[i]:stall(now)
+            streams[i]:retry_now()
+        end
+    end
+end
+
+function _M.send_heartbeat(now)
+    local batches, bytes = holdings.unacked()
+    local hurry = batches > 0 or _M.link.unanswered_tick ~= nil
+    if heartbeat.due(_M.tick, hurry) and opened(now) then
+        local rows = holdings.families[1].count
+        local beat = heartbeat.make(holdings.own, batches, bytes, rows, _M.tick)
+        if _M.link:send(beat, _M.tick) == "broken" then
+            stall_all(now)
+        end
+    end
+end
+
+-- Says that a stream has ended of which nothing is unacked. Returns "sent", "again" or "broken".
+function _M.bye(stream)
+    if not _M.link:is_open() then
+        return "broken"
+    end
+    local result = _M.link:send(datagram.bye(stream, stream.next - 1), _M.tick)
+    stream.said_bye = result == "sent"
+    return result
+end
+
+return _M

@@ -1,0 +1,150 @@
+-- What this worker holds: the families with their rows, its own stream, and those it took over from the dead.
+
+local counters = require "resty.metrics.counters"
+local datagram = require "resty.metrics.datagram"
+local heartbeat = require "resty.metrics.heartbeat"
+local monotonic = require("resty.metrics.process").monotonic
+local requests = require "resty.metrics.requests"
+local rows = require "resty.metrics.rows"
+local spool = require "resty.metrics.spool"
+
+local concat = table.concat
+
+local FAMILY_ROWS = 10000
+
+local _M = {
+    families = {},
+    streams = {},
+    own = nil,          -- the stream of this worker; the first of `streams`
+    worker = "0",       -- the value of the label of that name
+    drained = false,    -- all that was dirty when the tick began has been cut
+    cut_limit = datagram.MAX_BYTES,
+}
+
+local family_by_shape, stream_by_id = {}, {}
+local inheriting = false
+
+local function shape_key(shape)
+    return concat({ shape.name, concat(shape.labels, "\1"), concat(shape.bounds or {}, "\1"),
+        concat(shape.columns, "\1") }, "\2")
+end
+
+local function hold_family(family)
+    _M.families[#_M.families + 1] = family
+    family_by_shape[shape_key(family.shape)] = family
+    return family
+end
+
+-- The family of a shape, made where there is none: an inherited row may have buckets of before the reload.
+local function family_of(shape)
+    return family_by_shape[shape_key(shape)] or hold_family(rows.new(shape, FAMILY_ROWS, inheriting))
+end
+
+_M.family_of = family_of
+
+function _M.hold(stream)
+    _M.streams[#_M.streams + 1] = stream
+    stream_by_id[stream.id] = stream
+end
+
+function _M.forget(stream)
+    stream_by_id[stream.id] = nil
+    for i = 1, #_M.streams do
+        if _M.streams[i] == stream then
+            table.remove(_M.streams, i)
+            return
+        end
+    end
+end
+
+function _M.stream(id)
+    return stream_by_id[id]
+end
+
+-- Begin: own is this worker's stream, bounds those of its latency buckets in milliseconds.
+function _M.start(own, bounds, worker)
+    _M.own, _M.worker = own, worker
+    _M.hold(own)
+    requests.use(family_of(requests.shape(bounds)))
+    for i = 1, #counters.list do
+        hold_family(counters.list[i])
+    end
+    inheriting = true
+end
+
+-- Batches and bytes that wait for an answer.
+function _M.unacked()
+    local batches, bytes = 0, 0
+    for i = 1, #_M.streams do
+        batches = batches + _M.streams[i]:unacked()
+        bytes = bytes + _M.streams[i].bytes
+    end
+    return batches, bytes
+end
+
+local function any_dirty()
+    for i = 1, #_M.families do
+        if _M.families[i]:dirty() > 0 then
+            return true
+        end
+    end
+    return false
+end
+
+_M.any_dirty = any_dirty
+
+function _M.nothing_left()
+    return _M.unacked() == 0 and not any_dirty()
+end
+
+-- The accounts of this worker become rows, where there is reason to send anything.
+function _M.settle_accounts()
+    if requests.ended[0] > 0 then
+        counters.add("ended", heartbeat.master_label(), requests.ended[0])
+        requests.ended[0] = 0
+    end
+    local lost = spool.take_lost()
+    if lost > 0 then
+        counters.add("lost", "spool_full", lost)
+    end
+    for i = 1, #_M.families do
+        local family = _M.families[i]
+        if family.overflowed > 0 then
+            counters.add("overflow", family.shape.name, family.overflowed)
+            family.overflowed = 0
+        end
+    end
+    if any_dirty() or counters.waiting() then
+        counters.flush(_M.worker)
+    end
+end
+
+local function never()
+    return false
+end
+
+-- Freezes dirty rows into the next batch of our stream; ends early at slice_ends (nil: not). nil: nothing is dirty.
+function _M.cut(slice_ends)
+    local own = _M.own
+    local out_of_time = slice_ends and function() return monotonic() > slice_ends end or never
+    local batch = datagram.batch(_M.families, own, own.next, own.base, _M.cut_limit, out_of_time)
+    if batch then
+        own:push(batch)
+        _M.drained = not any_dirty()
+    end
+    return batch
+end
+
+-- The bodies of what is still dirty, one after another, each at most `limit` bytes with its header; then nil.
+function _M.body(limit)
+    local batch = datagram.batch(_M.families, _M.own, 1, 1, limit, never)
+    return batch and datagram.body(batch), batch and batch.rows
+end
+
+-- Puts the rows of a batch that was never sent back where they came from.
+function _M.put_back(batch)
+    datagram.absorb(datagram.body(batch), family_of)
+    _M.drained = false
+end
+
+return _M

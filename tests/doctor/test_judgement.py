@@ -1,0 +1,98 @@
+"""All checks over all facts: which of several nginx concern us, and what becomes of a check that fails itself."""
+
+from dataclasses import replace
+
+import pytest
+
+from collector.doctor import judgement, socket_file
+from collector.doctor.access import User
+from collector.doctor.facts import Instance, Looked, Subject
+from collector.doctor.finding import Finding, Verdict, not_known
+from collector.doctor.nginx.checks import Configured
+from collector.doctor.nginx.dump import read
+from collector.doctor.processes import Seen
+from collector.doctor.reach import Filter
+from collector.doctor.socket_file import LockFile, Probe, Running
+
+PATH = "/run/c.sock"
+SUBJECT = Subject(
+    PATH,
+    "/state",
+    {},
+    LockFile(f"{PATH}.lock", exists=True, holder=7, written=7),
+    Running(7, "resty-metrics serve", "S", ours=True),
+    Filter(0, frozenset({0, 33})),
+    False,
+    10,
+    {},
+    True,
+)
+LOOKED = Looked(None, Probe("answered", "", 0.001), None, None, None, (), (), ())
+HOOK = "log_by_lua_file /lua/resty/metrics/hook.lua; lua_shared_dict resty_metrics_spool 8m;"
+SOCKET = 'map "" $resty_metrics_socket {{ default {}; }}'
+
+
+def nginx(label: str, http: str | None, trouble: Finding | None = None) -> Instance:
+    """``http`` None: its configuration is not known."""
+    configured = None
+    if http is not None:
+        configured = Configured(read(f"# configuration file /{label}:\nhttp {{ {http} }}\n"), "/", "", {}, frozenset())
+    return Instance(label, trouble, configured, (8,), (User(33, 33, frozenset(), None),), None, None, (), {}, None)
+
+
+def bad(*instances: Instance, others: tuple[Seen, ...] = ()) -> list[tuple[str, str]]:
+    findings = judgement.judge(SUBJECT, replace(LOOKED, instances=instances, others=others))
+    found = [(one.check, str(one.verdict)) for one in findings if one.verdict in (Verdict.WARN, Verdict.FAIL)]
+    return [one for one in found if one[0] != "versions"]
+
+
+OURS = nginx("ours", HOOK + SOCKET.format(PATH))
+UNRELATED = nginx("unrelated", "server { }")
+ELSEWHERE = nginx("elsewhere", HOOK + SOCKET.format("/other.sock"))
+HIDDEN = nginx("hidden", None, not_known("nginx.configuration", "another mount namespace", "nsenter"))
+OTHER = Seen(9, 0, "resty-metrics serve", (), None, {}, ours=True, socket_path="/other.sock")
+
+
+def test_an_nginx_that_does_not_know_us() -> None:
+    assert bad(OURS) == []
+    assert bad(UNRELATED) == [("nginx.include", Verdict.FAIL)]
+    assert bad(OURS, UNRELATED) == []
+
+
+def test_an_nginx_of_another_collector() -> None:
+    assert bad(ELSEWHERE) == [("nginx.socket", Verdict.FAIL)]
+    assert bad(OURS, ELSEWHERE) == [("nginx.socket", Verdict.FAIL)]
+    assert bad(OURS, ELSEWHERE, others=(OTHER,)) == []
+    assert bad(ELSEWHERE, others=(OTHER,)) == [("nginx.socket", Verdict.FAIL)]
+
+
+def test_an_nginx_that_cannot_be_examined() -> None:
+    assert bad(HIDDEN) == [("nginx.configuration", Verdict.WARN)]
+    assert bad(OURS, HIDDEN) == []
+    findings = judgement.judge(SUBJECT, replace(LOOKED, instances=(OURS, HIDDEN)))
+    assert [one.seen for one in findings if one.verdict is Verdict.SKIP and one.check == "nginx.configuration"] == [
+        "hidden: not known: another mount namespace"
+    ]
+
+
+def test_no_nginx() -> None:
+    assert bad() == [("nginx.configuration", Verdict.WARN)]
+
+
+def test_a_check_that_fails_becomes_a_finding_and_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    healthy = judgement.judge(SUBJECT, replace(LOOKED, instances=(OURS,)))
+
+    def broken(*_: object) -> Finding:
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr(socket_file, "queue", broken)
+    findings = judgement.judge(SUBJECT, replace(LOOKED, instances=(OURS,)))
+    assert [one for one in findings if one not in healthy] == [
+        Finding(
+            "socket.queue",
+            Verdict.WARN,
+            "not known: the check itself failed: ZeroDivisionError: by zero",
+            "please report this",
+        )
+    ]
+    assert len(findings) == len(healthy)

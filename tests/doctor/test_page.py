@@ -1,0 +1,154 @@
+"""What the collector's page says, judged."""
+
+import pytest
+
+from collector import __version__
+from collector.doctor import page
+from collector.doctor.finding import Finding, Verdict
+from collector.doctor.page import Answer, Installed
+
+HEALTHY = """
+resty_metrics_build_info{version="0.1.0"} 1
+resty_metrics_lua_info{version="0.1.0"} 1
+resty_metrics_socket_up 1
+resty_metrics_socket_contended 0
+resty_metrics_socket_rebinds_total{reason="replaced"} 0
+resty_metrics_workers_expected 2
+resty_metrics_workers_seen 2
+resty_metrics_coverage_ratio 1
+resty_metrics_overflow_rows_total{family="http_requests"} 0
+resty_metrics_lost_rows_total{reason="dropped"} 0
+resty_metrics_refusals_total{reason="uid"} 0
+resty_metrics_journal_up 1
+resty_metrics_source_up{source="lua"} 1
+"""
+
+
+def judged(text: str, running: int = 2) -> list[Finding]:
+    shown = page.read(text)
+    return [*page.check(shown, "/state", running), *page.sources(shown)]
+
+
+def without_ok(text: str, running: int = 2) -> list[tuple[str, str]]:
+    return [(one.check, one.verdict) for one in judged(text, running) if one.verdict is not Verdict.OK]
+
+
+def changed(line: str, name: str | None = None) -> str:
+    """The healthy page with one sample as it is here."""
+    key = line.rpartition(" ")[0]
+    return "\n".join([one for one in HEALTHY.splitlines() if one.rpartition(" ")[0] != key] + [line, ""])
+
+
+def test_a_healthy_page() -> None:
+    assert without_ok(HEALTHY) == []
+    assert {"journal", "page.coverage", "page.rebinds", "workers.seen", "source.lua"} <= {
+        one.check for one in judged(HEALTHY)
+    }
+
+
+FAULTS = [
+    ("resty_metrics_socket_up 0", "page.socket", "FAIL", "not its socket"),
+    ("resty_metrics_socket_contended 1", "page.socket", "FAIL", "again and again"),
+    ("resty_metrics_socket_standby 1", "page.socket", "WARN", "stands by"),
+    ('resty_metrics_socket_rebinds_total{reason="replaced"} 3', "page.rebinds", "WARN", "replaced 3"),
+    ("resty_metrics_socket_failed_rebinds_total 2", "page.rebinds", "WARN", "failed 2"),
+    ("resty_metrics_workers_seen 1", "workers.seen", "WARN", "1 workers"),
+    ("resty_metrics_coverage_ratio 0.75", "page.coverage", "WARN", "75.0%"),
+    ('resty_metrics_overflow_rows_total{family="http_requests"} 7', "page.overflow", "WARN", "http_requests 7"),
+    ('resty_metrics_lost_rows_total{reason="dropped"} 2', "page.lost", "WARN", "dropped 2"),
+    ('resty_metrics_refusals_total{reason="uid"} 9', "page.refusals", "WARN", "uid 9"),
+    ('resty_metrics_worker_errors_total{worker="0",reason="internal"} 1', "workers.errors", "WARN", "internal 1"),
+    (
+        'resty_metrics_worker_lost_rows_total{worker="0",reason="spool_full"} 1',
+        "workers.errors",
+        "WARN",
+        "spool_full 1",
+    ),
+    ("resty_metrics_journal_up 0", "journal", "WARN", "memory only"),
+    ('resty_metrics_source_up{source="lua"} 0', "source.lua", "WARN", "no worker"),
+    ('resty_metrics_source_up{source="vts",nginx="a"} 0', "source.vts", "WARN", "vts/a"),
+]
+
+
+@pytest.mark.parametrize(("line", "check", "verdict", "words"), FAULTS, ids=[one[0] for one in FAULTS])
+def test_one_fault_at_a_time(line: str, check: str, verdict: str, words: str) -> None:
+    text = changed(line)
+    assert without_ok(text) == [(check, verdict)]
+    (finding,) = [one for one in judged(text) if one.verdict not in (Verdict.OK, Verdict.SKIP)]
+    assert words in finding.seen
+    assert finding.remedy
+
+
+ABSENT = [
+    ("resty_metrics_coverage_ratio 1", [("page.coverage", "SKIP")]),
+    ("resty_metrics_workers_seen 2", [("workers.seen", "SKIP")]),
+    ("resty_metrics_journal_up 1", []),
+    ('resty_metrics_socket_rebinds_total{reason="replaced"} 0', []),
+]
+
+
+@pytest.mark.parametrize(("line", "expected"), ABSENT)
+def test_what_is_absent_is_not_called_ok(line: str, expected: list[tuple[str, str]]) -> None:
+    text = HEALTHY.replace(f"{line}\n", "")
+    assert without_ok(text) == expected
+    assert not {one.check for one in judged(text) if one.verdict is Verdict.OK} & {
+        {"resty_metrics_coverage_ratio 1": "page.coverage", "resty_metrics_workers_seen 2": "workers.seen"}.get(line),
+        "journal" if "journal" in line else None,
+        "page.rebinds" if "rebinds" in line else None,
+    }
+
+
+def test_workers_are_compared_with_those_that_run() -> None:
+    assert without_ok(HEALTHY, running=3) == [("workers.seen", "WARN")]
+    assert without_ok(HEALTHY, running=0) == []
+
+
+def test_several_findings_stand_side_by_side() -> None:
+    text = changed("resty_metrics_socket_up 0") + "resty_metrics_socket_standby 1\n"
+    assert without_ok(text) == [("page.socket", "FAIL"), ("page.socket", "WARN")]
+
+
+def test_readiness() -> None:
+    url = "http://x/-/ready"
+    assert [one.verdict for one in page.ready(Answer(url, "resty-metrics is ready\n", None))] == [Verdict.OK]
+    degraded = page.ready(Answer(url, "resty-metrics is ready\ndegraded: a\ndegraded: b\n", None))
+    assert [(one.verdict, one.seen) for one in degraded] == [
+        (Verdict.WARN, "degraded: a"),
+        (Verdict.WARN, "degraded: b"),
+    ]
+    assert page.ready(Answer(url, "", "HTTP status 500"))[0].verdict is Verdict.FAIL
+
+
+def test_the_page_answers() -> None:
+    shown = page.read(HEALTHY)
+    assert page.answers(Answer("u", HEALTHY, None), shown, None).verdict is Verdict.OK
+    assert page.answers(Answer("u", "", "refused"), None, None).verdict is Verdict.FAIL
+    assert page.answers(Answer("u", "<html>", None), None, None).verdict is Verdict.FAIL
+    foreign = page.answers(Answer("u", "", "refused"), None, 77)
+    assert foreign.verdict is Verdict.WARN
+    assert "nsenter --target 77 --net" in str(foreign.remedy)
+
+
+VERSIONS = [
+    (Installed([__version__], [__version__], {"/m.lua": __version__}), Verdict.OK, None),
+    (Installed([__version__], [], {}), Verdict.OK, None),
+    (Installed(["9.9.9"], [__version__], {}), Verdict.WARN, "collector 9.9.9"),
+    (Installed([__version__], [__version__, "9.9.9"], {}), Verdict.WARN, "workers 9.9.9"),
+    (Installed([__version__], [], {"/m.lua": "9.9.9"}), Verdict.WARN, "/m.lua 9.9.9"),
+    (Installed([], [], {}), Verdict.WARN, "not known"),
+]
+
+
+@pytest.mark.parametrize(("installed", "verdict", "words"), VERSIONS)
+def test_versions(installed: Installed, verdict: Verdict, words: str | None) -> None:
+    finding = page.versions(installed)
+    assert finding.verdict is verdict
+    assert (words or "") in finding.seen
+
+
+def test_a_fetched_source() -> None:
+    assert page.fetched("vts", "u", None, 30, None).verdict is Verdict.OK
+    assert page.fetched("vts", "u", "timeout", 0, None) == Finding(
+        "source.vts", Verdict.FAIL, "u: timeout", "see that nginx has that location and lets this machine read it"
+    )
+    assert page.fetched("vts", "u", "refused", 0, 77).seen.startswith("not known: u: refused from here; process 77")
