@@ -197,7 +197,10 @@ def _journal(page: Page, state_dir: str) -> list[Finding]:
     seen = f"the collector keeps its numbers in memory only{f': {_shown(errors)}' if errors else ''}"
     return [
         warn(
-            "journal", seen, f"see that {state_dir} can be written and its disk is not full, then restart the collector"
+            "journal",
+            seen,
+            f"see that {state_dir} can be written and its disk is not full; what is in memory is then written without a "
+            "restart, which before that would lose it",
         )
     ]
 
