@@ -91,7 +91,7 @@ def test_it_hangs_for_fifteen_seconds_and_is_killed(stage: Stage, shared: Path) 
     with watched(stage, shared), stage.load():
         with stage.sampler.away():
             stage.collector.signal(signal.SIGSTOP)
-            stage.doctor("stopped")
+            stage.doctor("collector.process", "FAIL", "is stopped")
             time.sleep(15)  # the scenario is a length of time
             killed_and_started(stage)
         stage.heals(SLOW_HEALS_SECONDS)
@@ -103,7 +103,8 @@ def test_it_is_away_for_long(stage: Stage) -> None:
     with stage.load():
         with stage.sampler.away():
             stage.collector.kill()
-            stage.doctor("nobody listens")
+            stage.doctor("collector.process", "FAIL", "no collector")
+            stage.doctor("socket.probe", "FAIL", "nobody receives")
             time.sleep(stage.times(20, 60))
             stage.collector.start()
         stage.heals(SLOW_HEALS_SECONDS)

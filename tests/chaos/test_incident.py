@@ -55,9 +55,9 @@ def test_a_second_serve_on_the_same_path(stage: Stage) -> None:
 def test_a_program_takes_the_path_and_exits(stage: Stage) -> None:
     with stage.load():
         impostors.exits(stage.path)
-        stage.doctor("has gone")
         stage.heals()
         assert stage.rebinds("replaced") == 1
+        stage.doctor("page.rebinds", "WARN", "replaced")
         stage.flows()
     stage.conserved()
 
@@ -66,10 +66,10 @@ def test_a_program_takes_the_path_and_swallows_what_comes(stage: Stage) -> None:
     """The collector takes the path back at once; workers born meanwhile may talk to the impostor for a while."""
     with stage.load(), impostors.swallows(stage.path) as impostor:
         stage.nginx.reload()
-        stage.doctor(str(impostor.pid))
         stage.heals()  # though the cause is still there
         stage.flows(OVERDUE_SECONDS)
         wait_until(lambda: f"pid={impostor.pid}" in stage.collector.log(), message="the impostor's name")
+        stage.doctor("page.rebinds", "WARN", "replaced")
         stage.handles(5000)
         stage.flows()
     stage.conserved()
@@ -82,7 +82,7 @@ def test_workers_are_born_while_an_impostor_has_the_path(stage: Stage) -> None:
         with impostors.swallows(stage.path) as impostor:
             stage.nginx.reload()
             stage.handles(stage.times(20_000, 100_000))
-            stage.doctor(str(impostor.pid))
+            stage.doctor("socket.holder", "FAIL", str(impostor.pid))
             stage.collector.signal(signal.SIGCONT)
             stage.heals(SLOW_HEALS_SECONDS)
             stage.flows(SLOW_HEALS_SECONDS + OVERDUE_SECONDS)
@@ -94,7 +94,7 @@ def test_a_program_comes_back_each_second(stage: Stage) -> None:
         with impostors.returns(stage.path):
             stage.measure("contended", lambda: contended(stage.collector) == 1, SLOW_HEALS_SECONDS)
             assert stage.degraded("keeps replacing")
-            stage.doctor("keeps")
+            stage.doctor("page.socket", "FAIL", "again and again")
             stage.nginx.reload()
             stage.handles(stage.times(40_000, 200_000))
         stage.heals(SLOW_HEALS_SECONDS)
@@ -124,7 +124,7 @@ def test_another_collector_has_the_lock_of_a_new_directory(stage: Stage, shared:
                 wait_until(lambda: stage.collector.value("resty_metrics_socket_standby") == 1, message="the stand-by")
                 assert stage.degraded("standing by")
                 assert stage.collector.value("resty_metrics_socket_up") == 0
-                stage.doctor("standing by")
+                stage.doctor("page.socket", "WARN", "stands by")
                 stage.handles(10_000)
                 other.terminate()
                 theirs = other_total(other)

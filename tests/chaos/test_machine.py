@@ -33,7 +33,7 @@ def restarted(stage: Stage) -> None:
 def degrades(stage: Stage, reason: str) -> None:
     stage.measure("degrades", lambda: bool(stage.degraded(f"({reason})")), HEALS_SECONDS)
     assert journal_up(stage.collector) == 0
-    stage.doctor("journal")
+    stage.doctor("journal", "WARN", reason)
     stage.handles(stage.times(10_000, 100_000))
     stage.flows(0)
     stage.heals()
@@ -142,7 +142,7 @@ def test_no_descriptor_is_left(stage: Stage) -> None:
     """Nothing can be answered and nobody can scrape; what comes counts all the same, and is acknowledged later."""
     with stage.load():
         with stage.sampler.away(), without_descriptors(stage.collector):
-            stage.doctor("descriptor")
+            stage.doctor("page.answers", "FAIL", "http")
             stage.handles(stage.times(30_000, 200_000))
         stage.heals()
         stage.flows()

@@ -62,6 +62,7 @@ def test_it_heals(stage: Stage, fault: Callable[[Path], None], reason: str) -> N
         stage.heals()
         assert stage.rebinds(reason) == 1
         stage.flows()
+        stage.doctor("page.rebinds", "WARN", reason)
     stage.conserved()
 
 

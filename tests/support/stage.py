@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from support.collector import Collector
+from support.doctor import diagnose
 from support.load import Load
 from support.nginx import Counts, Nginx
 from support.reach import answers
@@ -168,8 +169,10 @@ class Stage:
     def rebinds(self, reason: str) -> float:
         return self.collector.value("resty_metrics_socket_rebinds_total", reason=reason) or 0
 
-    def doctor(self, names: str) -> None:
-        """While the fault is there: what ``resty-metrics doctor --json`` has to name. There is no doctor yet."""
+    def doctor(self, check: str, verdict: str, names: str) -> None:
+        """``resty-metrics doctor`` has a finding of this check with this verdict that names the cause."""
+        seen = diagnose(self.path, self.nginx).seen(check, verdict)
+        assert names in seen, f"doctor's {check} does not name {names!r}: {seen}"
 
     # conservation ----------------------------------------------------------------------------------------------------
 
