@@ -13,7 +13,7 @@ SHELL = {
     "doctor/watch/__init__.py", "doctor/watch/connector.py", "doctor/watch/fanotify.py", "doctor/watch/holder.py",
     "doctor/watch/levels.py", "doctor/watch/observer.py", "doctor/watch/output.py", "doctor/watch/session.py",
     "ingest/credentials.py", "ingest/listener.py", "ingest/lock.py",
-    "kernel/attribution.py", "kernel/processes.py", "kernel/sock_diag.py",
+    "kernel/attribution.py", "kernel/namespaces.py", "kernel/processes.py", "kernel/sock_diag.py",
     "page/process.py",
     "sources/fetch.py", "sources/report.py",
     "web/scrape.py", "web/server.py",
