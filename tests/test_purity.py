@@ -17,7 +17,7 @@ SHELL = {
     "doctor/watch/levels.py", "doctor/watch/observer.py", "doctor/watch/output.py", "doctor/watch/session.py",
     "ingest/credentials.py", "ingest/endpoint.py", "ingest/guard.py", "ingest/listener.py", "ingest/probe.py",
     "journal/files.py", "journal/journal.py", "journal/recovery.py", "journal/store.py", "journal/writer.py",
-    "kernel/attribution.py", "kernel/processes.py", "kernel/sock_diag.py",
+    "kernel/attribution.py", "kernel/namespaces.py", "kernel/processes.py", "kernel/sock_diag.py",
     "page/process.py",
     "sources/fetch.py", "sources/report.py",
     "web/scrape.py", "web/server.py",

@@ -123,10 +123,14 @@ def shortened(arguments: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def parse_cgroup(data: bytes) -> str | None:
-    """The path in the unified hierarchy, else in the first of the old ones; None if there is none."""
+    """The path that tells most: one that names a container, else the unified hierarchy's, else any but the root.
+
+    Where old hierarchies and the unified one are mixed, a container may be in some of them only.
+    """
     lines = [line.split(":", 2) for line in text(data).splitlines()]
-    paths = {fields[0]: fields[2] for fields in lines if len(fields) == 3}
-    return paths.get("0") or next((path for path in paths.values() if path != "/"), None)
+    paths = [fields[2] for fields in sorted(lines) if len(fields) == 3]
+    telling = [path for path in paths if container_of(path)] or [path for path in paths if path != "/"] or paths
+    return telling[0] if telling else None
 
 
 def container_of(cgroup: str) -> str | None:
@@ -155,6 +159,20 @@ def parse_unix(lines: Iterable[bytes]) -> Iterator[NamedSocket]:
         fields = line.rstrip(b"\n").split(maxsplit=7)
         if len(fields) == 8 and fields[6].isdigit() and not fields[7].startswith(b"@"):
             yield NamedSocket(int(fields[6]), text(fields[7]))
+
+
+def parse_mount(fdinfo: bytes) -> int:
+    """The mount that a descriptor is on, of ``/proc/PID/fdinfo/N``. Raises ProcfsError."""
+    found = re.search(rb"^mnt_id:\s*(\d+)$", fdinfo, re.MULTILINE)
+    if found is None:
+        raise ProcfsError("fdinfo")
+    return int(found[1])
+
+
+def parse_mounts(mountinfo: bytes) -> dict[int, tuple[int, int]]:
+    """The device (major, minor) of each mount by its number, of ``/proc/PID/mountinfo``."""
+    found = re.finditer(rb"^(\d+) \d+ (\d+):(\d+) ", mountinfo, re.MULTILINE)
+    return {int(one[1]): (int(one[2]), int(one[3])) for one in found}
 
 
 def parse_locks(data: bytes) -> list[Lock]:

@@ -67,11 +67,6 @@ def same_file(one: UnixSocket, device: int, inode: int) -> bool:
     return one.file == (device, inode & _INODE_MASK)
 
 
-def same_inode(one: UnixSocket, inode: int) -> bool:
-    """The same where the device is not to be relied on; the caller knows the file by something else too."""
-    return one.file is not None and one.file[1] == inode & _INODE_MASK
-
-
 def _name(data: bytes | None) -> str | None:
     if not data:
         return None

@@ -1,5 +1,6 @@
 """Real processes: described as they are, found by what they hold."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -24,6 +25,8 @@ from collector.kernel.processes import (
     pids,
 )
 from collector.kernel.procfs import CUT, MAX_PARENTS, ProcfsError
+
+CGROUPS = Path("/sys/fs/cgroup")
 
 
 def inode(sock: socket.socket) -> int:
@@ -157,6 +160,32 @@ def test_a_process_of_another_pid_namespace() -> None:
 def parents(pid: int) -> tuple[Parent, ...]:
     process = describe(pid)
     return process.parents if process is not None else ()
+
+
+def test_a_process_in_a_container() -> None:
+    """A control group as Docker names it; there is no Docker here."""
+    name = "3f1c0a9b" * 8
+    group = next((one for one in (CGROUPS / "unified", CGROUPS) if (one / "cgroup.procs").exists()), CGROUPS / "pids")
+    group = group / f"docker-{name}.scope"
+    try:
+        group.mkdir()
+    except OSError as error:
+        pytest.skip(f"no control groups are to be had: {error}")
+    try:
+        with Child("") as child:
+            (group / "cgroup.procs").write_text(str(child.pid))
+            process = describe(child.pid)
+            assert process is not None
+            assert (process.container, process.cgroup) == (name[:12], f"/docker-{name}.scope")
+    finally:
+        wait_until(lambda: removed(group))
+
+
+def removed(group: Path) -> bool:
+    """It takes the kernel a moment to see a control group empty."""
+    with contextlib.suppress(OSError):
+        group.rmdir()
+    return not group.exists()
 
 
 def test_who_holds_a_socket() -> None:

@@ -14,6 +14,8 @@ from collector.kernel.procfs import (
     parse_arguments,
     parse_cgroup,
     parse_locks,
+    parse_mount,
+    parse_mounts,
     parse_namespace,
     parse_socket,
     parse_stat,
@@ -77,6 +79,8 @@ CGROUPS = [
     ("both", b"4:memory:/old\n0::/new:with\n", "/new:with"),
     ("old ones", b"2:cpu:/\n1:name=systemd:/user.slice\n", "/user.slice"),
     ("the root", b"0::/\n", "/"),
+    ("mixed", b"2:memory:/user/71\n0::/\n", "/user/71"),
+    ("a container in the old ones only", f"10:pids:/docker/{ID}\n0::/system.slice\n".encode(), f"/docker/{ID}"),
     ("none", b"", None),
     ("no lines of such", b"what\n\n", None),
 ]
@@ -127,6 +131,14 @@ def test_named_sockets() -> None:
         b"a line break in a name\n",
     ]
     assert list(parse_unix(lines)) == [NamedSocket(17, "/run/a b/.c.sock.7"), NamedSocket(21, "/run/\udcff")]
+
+
+def test_mounts() -> None:
+    assert parse_mount(b"pos:\t0\nflags:\t012000000\nmnt_id:\t29\nino:\t2\n") == 29
+    with pytest.raises(ProcfsError):
+        parse_mount(b"pos:\t0\n")
+    data = b"21 1 254:0 / / rw - ext4 /dev/vda rw\n29 21 0:25 / /a\\040b rw shared:1 - tmpfs t rw\nwhat\n"
+    assert parse_mounts(data) == {21: (254, 0), 29: (0, 25)}
 
 
 def test_locks() -> None:

@@ -19,7 +19,7 @@ from collector.doctor.watch.errors import FormatError, RefusedError
 from collector.doctor.watch.process_events import Answer, Lost, ProcessEvent
 
 ANSWER_SECONDS = 1.0
-MAX_DATAGRAMS = 1024
+MAX_DATAGRAMS = 256
 
 _NETLINK_CONNECTOR = 11
 _SO_RCVBUFFORCE = 33

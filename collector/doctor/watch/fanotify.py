@@ -20,7 +20,7 @@ _REPORT_DIRECTORY, _REPORT_NAME = 0x400, 0x800
 _FLAGS = _CLOEXEC | _NONBLOCK | _UNLIMITED_MARKS | _REPORT_DIRECTORY | _REPORT_NAME
 _ADD, _ONLY_DIRECTORY, _FLUSH = 0x1, 0x8, 0x80
 _FROM_HERE = -100
-_READ_BYTES = 64 * 1024
+_READ_BYTES = 16 * 1024
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _LIBC.fanotify_mark.argtypes = [ctypes.c_int, ctypes.c_uint, ctypes.c_uint64, ctypes.c_int, ctypes.c_char_p]
