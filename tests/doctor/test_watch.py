@@ -154,7 +154,8 @@ def test_the_collector_itself_is_called_so(path: Path) -> None:
     with Watch(path) as watch, Collector(path) as collector:
         assert watch.act(path, "moved_here", pid=collector.pid)["by"]["collector"] is True
         temporary = path.with_name(f".collector.sock.{collector.pid}")
-        assert watch.act(temporary, "created", "moved_away")["by"]["collector"] is True
+        for action in ("created", "moved_away"):  # the kernel makes one event of both, if nobody reads in between
+            assert watch.act(temporary, action)["by"]["collector"] is True
         intruder = run(sys.executable, "-c", IMPOSTOR, str(path))
         who = watch.act(path, "created", pid=intruder)["by"]
         assert (who["collector"], who["same_mount_namespace"]) == (False, True)
