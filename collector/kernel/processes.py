@@ -15,7 +15,18 @@ from pathlib import Path
 from collector.kernel import procfs
 from collector.kernel.procfs import MAX_PARENTS, Parent, Process
 
-__all__ = ["Parent", "Process", "describe", "holders", "is_ours", "lock_holder", "namesakes", "namespaces_of", "pids"]
+__all__ = [
+    "Parent",
+    "Process",
+    "describe",
+    "holders",
+    "holds_lock",
+    "is_ours",
+    "lock_holder",
+    "namesakes",
+    "namespaces_of",
+    "pids",
+]
 
 PROGRAM = "resty-metrics"
 MODULE = "collector"
@@ -95,17 +106,31 @@ def is_ours(pid: int, program: str = PROGRAM, module: str = MODULE) -> bool:
 def lock_holder(path: Path) -> int | None:
     """Who holds a flock on the file; None if nobody does, or nobody of our pid namespace.
 
-    Unlike the number that its holder wrote into the file, this one is right across pid namespaces.
+    Unlike the number that its holder wrote into the file, this one is right across pid namespaces. Not for each second:
+    the kernel waits for all processors before it answers, ten milliseconds sometimes.
     """
     try:
-        found = path.stat(follow_symlinks=False)
-        locks = procfs.parse_locks((_PROC / "locks").read_bytes())
+        return next((lock.pid for lock in _locks_on(path, (_PROC / "locks").read_bytes())), None)
     except OSError:
         return None
-    same = [lock for lock in locks if lock.inode == found.st_ino]
-    exact = [lock for lock in same if (lock.major, lock.minor) == (os.major(found.st_dev), os.minor(found.st_dev))]
+
+
+def holds_lock(pid: int, path: Path) -> bool:
+    """Whether this process holds a flock on the file. Quick, where it has few descriptors."""
+    try:
+        names = [entry.name for entry in os.scandir(f"/proc/{pid}/fdinfo")]
+        return any(_locks_on(path, _read(pid, f"fdinfo/{name}")) for name in names)
+    except OSError:
+        return False
+
+
+def _locks_on(path: Path, text: bytes) -> list[procfs.Lock]:
+    """Those on the file. Raises OSError."""
+    found = path.stat(follow_symlinks=False)
+    same = [lock for lock in procfs.parse_locks(text) if lock.inode == found.st_ino]
+    device = os.major(found.st_dev), os.minor(found.st_dev)
     # btrfs: stat has another device than the kernel
-    return next((lock.pid for lock in exact or same), None)
+    return [lock for lock in same if (lock.major, lock.minor) == device] or same
 
 
 def arguments_of(pid: int) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ _SOCKET = re.compile(r"socket:\[(\d+)\]")
 _INTERPRETER = re.compile(r"(?:python|pypy)[\d.]*|(?:ba|da|z)?sh")
 _MODULE_OPTION = re.compile(r"-[A-Za-z]*?m(.*)")
 _OPTIONS_WITH_VALUE = ("-W", "-X")
-_LOCK = re.compile(rb"^\d+: FLOCK +\w+ +\w+ +([1-9]\d*) ([0-9a-f]+):([0-9a-f]+):(\d+) ", re.MULTILINE)
+_LOCK = re.compile(rb"^(?:lock:\t)?\d+: FLOCK +\w+ +\w+ +([1-9]\d*) ([0-9a-f]+):([0-9a-f]+):(\d+) ", re.MULTILINE)
 _DELETED = " (deleted)"
 
 
@@ -62,7 +62,7 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """Of ``/proc/locks``: a flock that is held, and on which file."""
+    """A flock that is held, and on which file."""
 
     pid: int
     major: int
@@ -176,7 +176,10 @@ def parse_mounts(mountinfo: bytes) -> dict[int, tuple[int, int]]:
 
 
 def parse_locks(data: bytes) -> list[Lock]:
-    """The flocks that are held (not those that are waited for) by processes that have a pid here."""
+    """The flocks that are held (not those that are waited for) by processes that have a pid here.
+
+    Of ``/proc/locks``, or of ``/proc/PID/fdinfo/N``: those that this descriptor holds.
+    """
     found = _LOCK.finditer(data)
     return [Lock(int(one[1]), int(one[2], 16), int(one[3], 16), int(one[4])) for one in found]
 

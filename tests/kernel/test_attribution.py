@@ -57,7 +57,7 @@ def test_the_collector_itself(socket_path: Path) -> None:
 @pytest.mark.parametrize("under", [(), OTHER_NETWORK])
 @pytest.mark.usefixtures("manner")
 def test_an_impostor(socket_path: Path, script: str, under: tuple[str, ...]) -> None:
-    with Collector(socket_path), Child(script, str(socket_path), under=under) as impostor:
+    with Child(TAKES, str(socket_path)), Child(script, str(socket_path), under=under) as impostor:
         assert pids_at(socket_path) == [impostor.pid]
 
 

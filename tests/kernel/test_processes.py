@@ -18,6 +18,7 @@ from collector.kernel.processes import (
     Parent,
     describe,
     holders,
+    holds_lock,
     is_ours,
     lock_holder,
     namesakes,
@@ -96,6 +97,10 @@ def test_who_holds_a_lock(tmp_path: Path) -> None:
     assert lock_holder(path) is None
     with Child(script, str(path)) as child:
         assert lock_holder(path) == child.pid
+        assert holds_lock(child.pid, path)
+        assert not holds_lock(os.getpid(), path)
+        assert not holds_lock(child.pid, tmp_path)
+    assert not holds_lock(child.pid, path)
     assert lock_holder(path) is None
 
 

@@ -150,6 +150,8 @@ def test_locks() -> None:
 10: FLOCK  ADVISORY  READ  7 103:0a:1 0 EOF
 """
     assert parse_locks(data) == [Lock(1911, 254, 0, 2228322), Lock(7, 259, 10, 1)]
+    info = b"pos:\t0\nmnt_id:\t29\nlock:\t1: FLOCK  ADVISORY  WRITE 1911 fe:00:2228322 0 EOF\n"
+    assert parse_locks(info) == [Lock(1911, 254, 0, 2228322)]
 
 
 OURS = [

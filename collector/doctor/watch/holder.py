@@ -1,17 +1,18 @@
 """The collector, as the watch must know it: to call its own acts its own, and to compare what others see with it.
 
-Rule: to ask who holds a lock makes the kernel wait for all processors, ten milliseconds sometimes, in which a culprit
-may end unseen. So it is asked only where the answer may have changed, and at most once in QUIET_SECONDS.
+Rule: to ask who of all holds a lock makes the kernel wait, ten milliseconds sometimes, in which a culprit may end
+unseen. So that is asked when the watch begins and when something happens to the lock's file, at most once in
+QUIET_SECONDS; of a process of ours that touches the files it is asked alone.
 """
 
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from collector.kernel.processes import is_ours, lock_holder, namespaces_of
+from collector.kernel.processes import holds_lock, is_ours, lock_holder, namespaces_of
 from collector.kernel.procfs import Process
 
-QUIET_SECONDS = 0.1
+QUIET_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,10 @@ class Holder:
     def at(self, actor: Process | None) -> Collector | None:
         """The collector when ``actor`` has done something to its files: a process of ours may be the next collector."""
         known = self.known
-        if actor is not None and actor.ours and (known is None or actor.pid != known.pid):
-            self.ask()
+        if actor is None or not actor.ours or (known is not None and actor.pid == known.pid):
+            return known
+        if holds_lock(actor.pid, self.lock):
+            self._know(actor.pid)
         return self.known
 
     def ask(self) -> None:
@@ -50,4 +53,7 @@ class Holder:
         self._asked = now
         pid = lock_holder(self.lock)
         if pid is not None:
-            self._known = Collector(pid, namespaces_of(pid).get("mnt"))
+            self._know(pid)
+
+    def _know(self, pid: int) -> None:
+        self._known = Collector(pid, namespaces_of(pid).get("mnt"))
