@@ -434,7 +434,11 @@ def test_without_a_descriptor_left_a_batch_counts_and_its_resend_is_answered(sha
             wait_until(lambda: unread(sender) == 0, message="the datagram's reading")
             resource.prlimit(collector.pid, resource.RLIMIT_NOFILE, (soft, hard))
             worker.send(datagram)
-            assert worker.answer() == (Verdict.ACK, Reason.NONE, worker.sequence)
+            before = (Verdict.ACK, Reason.NONE, worker.sequence - 1)
+            answer = worker.answer()
+            if answer == before:  # the resend was read before the batch was written: the next answer says that it is
+                answer = worker.answer()
+            assert answer == (Verdict.ACK, Reason.NONE, worker.sequence)
             with pytest.raises(BlockingIOError):
                 answers.recv(64)
         assert collector.value("full_total") == 1
