@@ -199,8 +199,8 @@ def _journal(page: Page, state_dir: str) -> list[Finding]:
         warn(
             "journal",
             seen,
-            f"see that {state_dir} can be written and its disk is not full; what is in memory is then written without a "
-            "restart, which before that would lose it",
+            f"see that {state_dir} can be written and its disk is not full; what is in memory is then written by "
+            "itself, and a restart before that loses it",
         )
     ]
 
