@@ -105,7 +105,7 @@ def test_it_is_away_for_long(stage: Stage) -> None:
             stage.collector.kill()
             stage.doctor("collector.process", "FAIL", "no collector")
             stage.doctor("socket.probe", "FAIL", "nobody receives")
-            time.sleep(stage.times(20, 60))
+            time.sleep(stage.times(12, 60))
             stage.collector.start()
         stage.heals(SLOW_HEALS_SECONDS)
         stage.flows()

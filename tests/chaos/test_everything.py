@@ -9,7 +9,7 @@ import pytest
 from support import impostors
 from support.stage import OVERDUE_SECONDS, SLOW_HEALS_SECONDS, Stage
 
-SEEDS = [0, 1, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 22))]
+SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1, 21))]
 STEPS = 12
 
 

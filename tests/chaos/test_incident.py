@@ -124,7 +124,7 @@ def test_another_collector_has_the_lock_of_a_new_directory(stage: Stage, shared:
                 wait_until(lambda: stage.collector.value("resty_metrics_socket_standby") == 1, message="the stand-by")
                 assert stage.degraded("standing by")
                 assert stage.collector.value("resty_metrics_socket_up") == 0
-                stage.doctor("page.socket", "WARN", "stands by")
+                stage.doctor("processes", "WARN", str(stage.collector.pid))
                 stage.handles(10_000)
                 other.terminate()
                 theirs = other_total(other)
