@@ -3,6 +3,7 @@
 --     log_by_lua_file .../resty/metrics/hook.lua;               the drop-in include does this
 --     log_by_lua_block { require("resty.metrics").log() }       in a hook of your own
 --     init_worker_by_lua_block { require("resty.metrics").init_worker() }    heartbeats before the first request
+--     local logins = require("resty.metrics").counter("logins_total", "Logins.", {"result"})    and metrics of your own
 --
 -- Nothing here throws: in a request an error of ours is ours alone.
 
@@ -18,9 +19,17 @@ local _M = { _VERSION = "0.1.0" }
 local OLDEST_NGX_LUA = 10021
 local OLDEST_LUAJIT = 20100
 
-local settings, worker, requests, count
+-- Phases in which nginx's variables are those of a request that has its configuration.
+local REQUEST_PHASES = {
+    set = true, rewrite = true, server_rewrite = true, access = true, precontent = true, content = true,
+    header_filter = true, body_filter = true, log = true, balancer = true,
+}
+local OFF = "resty-metrics is off in this worker; nginx's error log says why"
+
+local settings, worker, requests, api, count
 local disabled = false
 local checked_variables = false
+local provisional = false   -- nobody has stated the settings yet
 
 local function refuse(text)
     disabled = true
@@ -38,8 +47,24 @@ local function load()
     requests = require "resty.metrics.requests"
     worker = require "resty.metrics.worker"
     require("resty.metrics.heartbeat").version = _M._VERSION
+    require("resty.metrics.metric").wake = _M.wake
+    api = require "resty.metrics.api"
     count = requests.count
     return true
+end
+
+-- Loads the rest once, which may be in the master already. Returns true, or nil and why.
+local function prepare()
+    if disabled then
+        return nil, OFF
+    elseif settings then
+        return true
+    end
+    local ok, loaded, why = pcall(load)
+    if not ok then
+        return refuse(tostring(loaded))
+    end
+    return loaded, why
 end
 
 local function start(socket, buckets)
@@ -51,10 +76,8 @@ local function start(socket, buckets)
         end
         return nil
     end
-    local ok, loaded, why = pcall(load)
-    if not ok then
-        return refuse(tostring(loaded))
-    elseif not loaded then
+    local loaded, why = prepare()
+    if not loaded then
         return nil, why
     end
     local chosen, err = settings.read(socket, buckets)
@@ -66,6 +89,7 @@ local function start(socket, buckets)
     if not started then
         return refuse(reason)
     end
+    api.begin_worker()
     if err then
         worker.fault("buckets", err)
     end
@@ -87,6 +111,17 @@ local function check_variables()
     end
 end
 
+-- The settings of a worker that began before anybody could state them.
+local function adopt(socket, buckets)
+    provisional = false
+    local chosen, err = settings.read(socket, buckets)
+    if err then
+        worker.fault("buckets", err)
+    end
+    _M.settings = chosen
+    worker.adopt(chosen)
+end
+
 -- What a request does only at first, or only while the worker goes away.
 local function rare()
     if disabled then
@@ -96,6 +131,9 @@ local function rare()
         if not start(ngx.var.resty_metrics_socket, ngx.var.resty_metrics_buckets) then
             return false
         end
+        checked_variables = true
+    elseif provisional then
+        adopt(ngx.var.resty_metrics_socket, ngx.var.resty_metrics_buckets)
         checked_variables = true
     elseif not checked_variables then
         check_variables()
@@ -130,6 +168,62 @@ local function failed(err)
     end
 end
 
+local function begin()
+    local phase = ngx.get_phase()
+    if phase == "init" then
+        api.begin_master()
+        return true
+    elseif ngx.worker.id() == nil then
+        return nil, "this process serves no requests: nothing is sent from here"
+    elseif REQUEST_PHASES[phase] then
+        checked_variables = true
+        return start(ngx.var.resty_metrics_socket, ngx.var.resty_metrics_buckets)
+    elseif not start() then
+        return nil, OFF
+    end
+    provisional = true
+    worker.wait_for_settings()
+    return true
+end
+
+-- Whether what the user's own metrics count now has a chance to be sent: starts the worker where it can. Returns true, or
+-- nil and why not.
+function _M.wake()
+    if worker and worker.started then
+        if worker.exiting or not worker.timer_running then
+            after()
+        end
+        return true
+    end
+    local ok, why = prepare()
+    if not ok then
+        return nil, why
+    end
+    return begin()
+end
+
+local function define(kind, name, help, labels, options)
+    local ok, why = prepare()
+    if not ok then
+        return nil, why
+    end
+    return api.define(kind, name, help, labels, options)
+end
+
+-- A counter, a gauge, a histogram of your own: docs/lua-api.md. Each returns the metric, or nil and why.
+-- labels: a list of label names; options: {combine = ...} of a gauge, {buckets = ...} of a histogram; both may be nil
+function _M.counter(name, help, labels, options)
+    return define("counter", name, help, labels, options)
+end
+
+function _M.gauge(name, help, labels, options)
+    return define("gauge", name, help, labels, options)
+end
+
+function _M.histogram(name, help, labels, options)
+    return define("histogram", name, help, labels, options)
+end
+
 -- Counts the request that ends. For log_by_lua*.
 function _M.log()
     local ok, err = pcall(log_request)
@@ -153,7 +247,7 @@ function _M.init_worker(options)
     if ngx.worker.id() == nil then
         return  -- a cache manager or privileged agent: it serves no requests
     end
-    local ok, err = pcall(start, options.socket, options.buckets)
+    local ok, err = pcall(provisional and adopt or start, options.socket, options.buckets)
     if not ok then
         failed(err)
     end

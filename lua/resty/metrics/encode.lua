@@ -118,9 +118,9 @@ function _M.boolean(p, at, value)
 end
 
 -- A map of ordered pairs {key, value, key, value, ...}; a value is a number, a string, a boolean or again such a list.
--- For heartbeats: nothing hot comes this way.
-local function put_pairs(p, at, pairs_list)
-    at = _M.map(p, at, #pairs_list / 2)
+-- more (or nil): how many pairs the caller writes himself behind these. For heartbeats: nothing hot comes this way.
+local function put_pairs(p, at, pairs_list, more)
+    at = _M.map(p, at, #pairs_list / 2 + (more or 0))
     for i = 1, #pairs_list, 2 do
         at = _M.string(p, at, pairs_list[i])
         local value = pairs_list[i + 1]

@@ -2,6 +2,7 @@
 
 local counters = require "resty.metrics.counters"
 local datagram = require "resty.metrics.datagram"
+local deletion = require "resty.metrics.deletion"
 local heartbeat = require "resty.metrics.heartbeat"
 local monotonic = require("resty.metrics.process").monotonic
 local requests = require "resty.metrics.requests"
@@ -42,6 +43,17 @@ end
 
 _M.family_of = family_of
 
+-- The family of a shape that is this worker's own; `made` (or nil) is taken where there is none yet. An heir may have
+-- made it before, for rows of the dead.
+function _M.own_family(shape, made)
+    local family = family_by_shape[shape_key(shape)]
+    if family then
+        family:own(shape)
+        return family
+    end
+    return hold_family(made or rows.new(shape, FAMILY_ROWS))
+end
+
 function _M.hold(stream)
     _M.streams[#_M.streams + 1] = stream
     stream_by_id[stream.id] = stream
@@ -72,6 +84,17 @@ function _M.start(own, bounds, worker)
     inheriting = true
 end
 
+-- Other bounds of the latency buckets, before the first request was counted.
+function _M.use_bounds(bounds)
+    local family = _M.own_family(requests.shape(bounds))
+    requests.use(family)
+    for i = 1, #_M.families do
+        if _M.families[i] == family then
+            _M.families[i], _M.families[1] = _M.families[1], family
+        end
+    end
+end
+
 -- Batches and bytes that wait for an answer.
 function _M.unacked()
     local batches, bytes = 0, 0
@@ -84,7 +107,7 @@ end
 
 local function any_dirty()
     for i = 1, #_M.families do
-        if _M.families[i]:dirty() > 0 then
+        if _M.families[i]:dirty() > 0 or deletion.pending(_M.families[i]) then
             return true
         end
     end

@@ -10,6 +10,7 @@ local bit = require "bit"
 local encode = require "resty.metrics.encode"
 
 local band = bit.band
+local remove = table.remove
 local setmetatable = setmetatable
 
 local FIRST = 2
@@ -18,6 +19,7 @@ local MAX_LABEL = 256       -- bytes of a label's value; longer ones are cut
 local CUT_MARK = "\226\128\166"  -- U+2026, the sign of a value that was cut
 local OTHER = "other"
 local BUILTIN_LABELS = 3    -- server, method, status: labels behind them are the user's
+local MAX_EXACT = 2 ^ 53    -- the largest number of a counter on the wire
 local MAX_LABEL_BYTES = 32 * (MAX_LABEL + 5)
 
 local double_array = ffi.typeof("double[?]")
@@ -94,11 +96,18 @@ function _M.new(shape, cap, inherited)
         by_prefix = {},
         prefix = {},      -- number of a row -> the bytes of a row on the wire, up to its numbers
         numbers = {},     -- number of a row -> the row
+        free = {},        -- numbers of rows that were deleted: the next new ones take them
         ring = int_array(RING_START),
         mask = RING_START - 1,
         head = 0,
         tail = 0,
     }, mt)
+end
+
+-- A family that was made for inherited rows is this worker's own from now on, and its shape speaks for it.
+function _M.own(self, shape)
+    self.shape = shape
+    self.head_bytes = shape_bytes(shape, false)
 end
 
 -- A label's value as it may stand on the wire: never empty, at most 256 bytes, cut at a character.
@@ -119,15 +128,23 @@ local function clean(value)
     return value:sub(1, last) .. CUT_MARK
 end
 
-local function prefix_of(self, values)
+-- The bytes of a row on the wire up to its numbers: an array of label values and `width` numbers.
+local function prefix_bytes(values, labels, width)
     local p = scratch
-    local labels = #self.shape.labels
-    local at = encode.array(p, 0, labels + self.width)
+    local at = encode.array(p, 0, labels + width)
     for i = 1, labels do
         at = encode.string(p, at, clean(values[i] or ""))
     end
     return ffi.string(p, at)
 end
+
+_M.prefix_bytes = prefix_bytes
+
+local function prefix_of(self, values)
+    return prefix_bytes(values, #self.shape.labels, self.width)
+end
+
+_M.prefix_of = prefix_of
 
 local function grow_ring(self)
     local size = (self.mask + 1) * 2
@@ -140,10 +157,14 @@ local function grow_ring(self)
 end
 
 local function create(self, prefix)
-    local number = self.count + 1
-    local row = double_array(FIRST + self.width)
-    row[1] = number
-    self.count = number
+    local number = remove(self.free)
+    local row = number and self.numbers[number]
+    if not row then
+        number = self.count + 1
+        row = double_array(FIRST + self.width)
+        row[1] = number
+        self.count = number
+    end
     self.prefix[number] = prefix
     self.numbers[number] = row
     self.by_prefix[prefix] = row
@@ -153,11 +174,12 @@ local function create(self, prefix)
     return row
 end
 
--- At the cap the user's labels become "other", server where there are none; at twice the cap everything does.
+-- At the cap the user's labels become "other", server where there are none; at twice the cap everything does. In a family
+-- of the user's own all labels are the user's.
 local function overflow_values(self, values)
     local labels = #self.shape.labels
     local from, to = BUILTIN_LABELS + 1, labels
-    if self.count >= 2 * self.cap then
+    if self.shape.custom or self.count >= 2 * self.cap then
         from = 1
     elseif labels <= BUILTIN_LABELS then
         from, to = 1, 1
@@ -176,7 +198,7 @@ function _M.row(self, values)
     if row then
         return row
     end
-    if self.count >= self.cap then
+    if self.count - #self.free >= self.cap then
         self.overflowed = self.overflowed + 1
         prefix = prefix_of(self, overflow_values(self, values))
         row = self.by_prefix[prefix]
@@ -201,11 +223,19 @@ function _M.dirty(self)
     return self.tail - self.head
 end
 
--- Adds numbers (a list from 1, in the order of the wire) to the row of these label values.
+-- Adds numbers (a list from 1, in the order of the wire) to the row of these label values. What the wire could not hold is
+-- left out: one such row would make a whole batch invalid.
 function _M.add(self, values, numbers)
     local row = _M.row(self, values)
+    local least = self.shape.type == "histogram" and self.width or self.width + 1  -- its sum may be any finite number
     for i = 1, self.width do
-        row[FIRST + i - 1] = row[FIRST + i - 1] + numbers[i]
+        local sum = row[FIRST + i - 1] + numbers[i]
+        if i < least and sum > MAX_EXACT then
+            sum = MAX_EXACT
+        elseif sum - sum ~= 0 then  -- not finite
+            sum = row[FIRST + i - 1]
+        end
+        row[FIRST + i - 1] = sum
     end
     _M.mark(self, row)
 end
