@@ -202,13 +202,16 @@ function _M.wake()
     return begin()
 end
 
-local function define(kind, name, help, labels, options)
+-- kind: "counter", "gauge" or "histogram"; the rest as below; store: for prometheus.lua, see metric.lua
+local function define(kind, name, help, labels, options, store)
     local ok, why = prepare()
     if not ok then
         return nil, why
     end
-    return api.define(kind, name, help, labels, options)
+    return api.define(kind, name, help, labels, options, store)
 end
+
+_M.define = define
 
 -- A counter, a gauge, a histogram of your own: docs/lua-api.md. Each returns the metric, or nil and why.
 -- labels: a list of label names; options: {combine = ...} of a gauge, {buckets = ...} of a histogram; both may be nil

@@ -19,6 +19,8 @@ local ARRAY_BYTES = 3
 local PART_BYTES = 32768                            -- so much is encoded in well under a slice
 local FRAME_BYTES = 64                              -- of a part: keys "part", "parts" and "families" with their array
 
+local scratch = ffi.new("uint8_t[?]", 8192)
+
 local _M = { changed = false }
 local mt = { __index = _M }
 
@@ -30,7 +32,7 @@ end
 
 -- The map of a gauge up to and with the key "rows".
 local function head_bytes(shape)
-    local p = ffi.new("uint8_t[?]", 8192)
+    local p = scratch
     local at = encode.map(p, 0, shape.help and 5 or 4)
     at = put_text(p, at, "name", shape.name)
     if shape.help then
@@ -78,6 +80,12 @@ end
 -- The row of these label values {prefix, value, set}.
 function _M.row(self, values)
     return _M.row_of_prefix(self, prefix_of(self, values))
+end
+
+-- Whether a prefix is one of a row with these labels.
+function _M.fits(self, prefix)
+    local head = encode.array(scratch, 0, #self.shape.labels + 2)
+    return ffi.string(scratch, head) == prefix:sub(1, head)
 end
 
 -- now: milliseconds since the epoch
