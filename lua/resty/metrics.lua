@@ -111,9 +111,13 @@ local function check_variables()
     end
 end
 
--- The settings of a worker that began before anybody could state them.
+-- The settings of a worker that began before anybody could state them: those of a request, or of init_worker.
 local function adopt(socket, buckets)
     provisional = false
+    if not socket and not buckets then
+        socket, buckets = ngx.var.resty_metrics_socket, ngx.var.resty_metrics_buckets
+        checked_variables = true
+    end
     local chosen, err = settings.read(socket, buckets)
     if err then
         worker.fault("buckets", err)
@@ -133,8 +137,7 @@ local function rare()
         end
         checked_variables = true
     elseif provisional then
-        adopt(ngx.var.resty_metrics_socket, ngx.var.resty_metrics_buckets)
-        checked_variables = true
+        adopt()
     elseif not checked_variables then
         check_variables()
     end
@@ -190,6 +193,9 @@ end
 -- nil and why not.
 function _M.wake()
     if worker and worker.started then
+        if provisional and REQUEST_PHASES[ngx.get_phase()] then
+            adopt()
+        end
         if worker.exiting or not worker.timer_running then
             after()
         end
@@ -250,7 +256,10 @@ function _M.init_worker(options)
     if ngx.worker.id() == nil then
         return  -- a cache manager or privileged agent: it serves no requests
     end
-    local ok, err = pcall(provisional and adopt or start, options.socket, options.buckets)
+    if worker and worker.started and not provisional then
+        return  -- it was told before
+    end
+    local ok, err = pcall(provisional and adopt or start, options.socket or "", options.buckets or "")
     if not ok then
         failed(err)
     end
