@@ -8,10 +8,14 @@ from support.examples import Example, examples_of
 from support.nginx import Nginx
 from support.wait import free_port, wait_until
 
-EXAMPLES = [(name, n, example) for name in ("lua-api.md", "migration.md") for n, example in enumerate(examples_of(name))]
+EXAMPLES = [
+    (name, n, example) for name in ("lua-api.md", "migration.md") for n, example in enumerate(examples_of(name))
+]
 
 
-@pytest.mark.parametrize("example", [example for *_, example in EXAMPLES], ids=[f"{name} {n}" for name, n, _ in EXAMPLES])
+@pytest.mark.parametrize(
+    "example", [example for *_, example in EXAMPLES], ids=[f"{name} {n}" for name, n, _ in EXAMPLES]
+)
 def test_an_example(example: Example, socket_path: Path) -> None:
     port, collector = free_port(), Collector(socket_path)
     site = example.site(port, collector.url)
