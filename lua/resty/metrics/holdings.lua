@@ -25,8 +25,8 @@ local family_by_shape, stream_by_id = {}, {}
 local inheriting = false
 
 local function shape_key(shape)
-    return concat({ shape.name, concat(shape.labels, "\1"), concat(shape.bounds or {}, "\1"),
-        concat(shape.columns, "\1") }, "\2")
+    return concat({ shape.name, shape.type, shape.scope or "", shape.custom and "custom" or "", shape.scale or 1,
+        concat(shape.labels, "\1"), concat(shape.bounds or {}, "\1"), concat(shape.columns, "\1") }, "\2")
 end
 
 local function hold_family(family)

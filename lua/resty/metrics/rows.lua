@@ -36,31 +36,51 @@ local function put_strings(p, at, list)
     return at
 end
 
--- The map of a family up to and with the key "rows", as it stands in every batch.
+local function put_text(p, at, key, value)
+    return encode.string(p, encode.string(p, at, key), value)
+end
+
+-- A key of the head, where the shape has it.
+local WRITERS = {
+    { "name", put_text },
+    { "type", put_text },
+    { "help", put_text },
+    { "scope", put_text },
+    { "custom", function(p, at, key, value) return encode.boolean(p, encode.string(p, at, key), value) end },
+    { "labels", function(p, at, key, value) return put_strings(p, encode.string(p, at, key), value) end },
+    { "bounds", function(p, at, key, value)
+        at = encode.array(p, encode.string(p, at, key), #value)
+        for i = 1, #value do
+            at = encode.number(p, at, value[i])
+        end
+        return at
+    end },
+    { "scale", function(p, at, key, value) return encode.number(p, encode.string(p, at, key), value) end },
+    { "columns", function(p, at, key, value) return put_strings(p, encode.string(p, at, key), value) end },
+}
+
+-- The map of a family up to and with the key "rows", as it stands in every batch: its first byte holds the number of keys.
 local function shape_bytes(shape, inherited)
     local p = header_scratch
-    local at = encode.map(p, 0, 5 + (shape.help and 1 or 0) + (shape.bounds and 1 or 0) + (inherited and 1 or 0))
-    at = encode.string(p, encode.string(p, at, "name"), shape.name)
-    at = encode.string(p, encode.string(p, at, "type"), shape.type)
-    if shape.help then
-        at = encode.string(p, encode.string(p, at, "help"), shape.help)
-    end
-    at = put_strings(p, encode.string(p, at, "labels"), shape.labels)
-    if shape.bounds then
-        at = encode.array(p, encode.string(p, at, "bounds"), #shape.bounds)
-        for i = 1, #shape.bounds do
-            at = encode.number(p, at, shape.bounds[i])
+    local keys, at = 0, 1
+    for i = 1, #WRITERS do
+        local key, put = WRITERS[i][1], WRITERS[i][2]
+        if shape[key] ~= nil then
+            at = put(p, at, key, shape[key])
+            keys = keys + 1
         end
     end
-    at = put_strings(p, encode.string(p, at, "columns"), shape.columns)
     if inherited then
         at = encode.boolean(p, encode.string(p, at, "inherited"), true)
+        keys = keys + 1
     end
     at = encode.string(p, at, "rows")
+    encode.map(p, 0, keys + 1)
     return ffi.string(p, at)
 end
 
--- shape: {name, type, help or nil, labels, bounds or nil, columns}, as docs/wire.md has it; cap: most rows;
+-- shape: {name, type, labels, columns} and, where it has them, {help, scope, custom, bounds, scale}, as docs/wire.md has it;
+-- cap: most rows;
 -- inherited: the shape is that of a worker that has gone, and does not speak for this one
 function _M.new(shape, cap, inherited)
     local width = #shape.columns + (shape.bounds and #shape.bounds + 1 or 0)
