@@ -24,13 +24,14 @@ class MetricFamily:
     """One metric family, its sample lines already rendered.
 
     ``name`` is the name in the text format (a counter's with ``_total``). Each chunk of ``lines`` holds whole sample
-    lines, UTF-8, each ended by a newline.
+    lines, UTF-8, each ended by a newline; or nothing. ``custom``: made by the user's Lua code.
     """
 
     name: str
     type: MetricType
     help: str
     lines: Sequence[bytes]
+    custom: bool = False
 
 
 def escape_label(value: str) -> str:
@@ -95,7 +96,7 @@ def _header(family: MetricFamily, openmetrics: bool, names: Container[str]) -> b
 def render(families: Iterable[MetricFamily], *, openmetrics: bool) -> bytes:
     """The page: every family that has lines, with its header; OpenMetrics ends with ``# EOF``."""
     chunks: list[bytes] = []
-    shown = [family for family in join(families) if family.lines]
+    shown = [family for family in join(families) if any(family.lines)]
     names = {family.name for family in shown}
     for family in shown:
         chunks.append(_header(family, openmetrics, names))

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.ingest.heartbeat import Heartbeat, NginxCounters
+from collector.ingest.batch import read_batch
+from collector.ingest.heartbeat import Heartbeat, NginxCounters, read_heartbeat
 from collector.ingest.wire import (
     HEADER_BYTES,
     MAX_DATAGRAM,
@@ -18,9 +19,7 @@ from collector.ingest.wire import (
     Kind,
     WireError,
     read_answer,
-    read_batch,
     read_header,
-    read_heartbeat,
     write_datagram,
 )
 

@@ -17,7 +17,7 @@ from collector.journal.snapshot import ROWS_PER_PART, read, write
 from collector.journal.state import State, capture
 from collector.page.requests import render
 from collector.table.scrapers import Scrapers
-from collector.table.shapes import REQUEST_COLUMNS, REQUEST_LABELS
+from collector.table.shapes import REQUEST_COLUMNS, REQUEST_LABELS, FamilyKey
 from collector.table.table import Table
 
 STREAM = b"s" * 16
@@ -118,8 +118,8 @@ def test_a_capture_stays_as_it_was() -> None:
 def test_a_sum_of_any_size_is_kept_to_the_last_digit(value: float) -> None:
     life = Life()
     life.send(counter("c_total", ["x", 1], ["y", 2]))
-    life.state.table.families["c_total"].rows[0].numbers = (value,)
-    kept = read(life.snapshot()).table.families["c_total"].rows[0].numbers[0]
+    life.state.table.families[FamilyKey("c_total")].rows[0].numbers = (value,)
+    kept = read(life.snapshot()).table.families[FamilyKey("c_total")].rows[0].numbers[0]
     assert (kept, type(kept)) == (value, type(value))
 
 
@@ -133,7 +133,7 @@ def test_overflow_is_decided_again_as_it_was() -> None:
     for record in life.records:
         replay(state, record)
     assert same(state, life.state)
-    assert state.table.families["c_total"].overflow == 3
+    assert state.table.families[FamilyKey("c_total")].overflow == 3
 
 
 @given(st.lists(st.tuples(st.text(max_size=4), st.integers(0, 2**53)), max_size=30), st.integers(0, 30))
@@ -155,7 +155,7 @@ def test_more_rows_than_a_part_holds() -> None:
     for start in range(0, 2 * ROWS_PER_PART + 1, 400):
         life.send(counter("c_total", *[[str(start + number), 1] for number in range(400)]))
     parts = life.snapshot()
-    assert len(parts) == 5 + math.ceil(len(life.state.table.families["c_total"].rows) / ROWS_PER_PART)
+    assert len(parts) == 5 + math.ceil(len(life.state.table.families[FamilyKey("c_total")].rows) / ROWS_PER_PART)
     assert same(read(parts), life.state)
 
 

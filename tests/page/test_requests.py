@@ -7,15 +7,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from collector.page import exposition
 from collector.page.requests import render
 from collector.table.scrapers import Scrapers
-from collector.table.shapes import REQUEST_COLUMNS, FamilyBatch, Shape
+from collector.table.shapes import REQUEST_COLUMNS, REQUEST_SCALE, FamilyBatch, FamilyKey, Shape
 from collector.table.table import Table
 
-REQUESTS = Shape("http_requests", "requests", ("server", "method", "status"), (5, 1000), REQUEST_COLUMNS)
+REQUESTS = Shape("http_requests", "requests", ("server", "method", "status"), (5, 1000), REQUEST_COLUMNS, REQUEST_SCALE)
 LOGINS = Shape("logins_total", "counter", ("result",), None, ("value",))
 
 
 def merge(table: Table, shape: Shape, *rows: tuple[object, ...], birth_ms: int = 1, help_text: str = "") -> None:
-    table.merge([FamilyBatch(shape, help_text, False, rows)], birth_ms)
+    table.merge([FamilyBatch(shape, help_text, False, rows)], birth_ms, 0.0)
 
 
 def page(table: Table, shown_before: int | None = None) -> str:
@@ -89,7 +89,7 @@ def test_a_changed_shape_is_rendered_anew() -> None:
 def test_labels_survive(value: str) -> None:
     table = Table()
     merge(table, REQUESTS, (value, "GET", "200", 1, 2, 3, 4, 5, 6))
-    row = table.families["http_requests"].rows[0]
+    row = table.families[FamilyKey("http_requests")].rows[0]
     for family in text_string_to_metric_families(page(table)):
         for found in family.samples:
             assert found.labels["server"] == row.labels[0]
@@ -116,7 +116,7 @@ def test_a_family_without_rows_is_not_on_the_page() -> None:
 def test_bounds_are_written_as_prometheus_client_writes_them() -> None:
     bounds = (1, 5, 25, 75, 100, 1000, 2500, 60_000, 3_600_000, 2_000_000_000)
     table = Table()
-    shape = Shape("http_requests", "requests", ("server", "method", "status"), bounds, REQUEST_COLUMNS)
+    shape = Shape("http_requests", "requests", ("server", "method", "status"), bounds, REQUEST_COLUMNS, REQUEST_SCALE)
     merge(table, shape, ("a", "b", "c", *[0] * 11, 0, 0, 0))
     registry = CollectorRegistry()
     Histogram("h", "h", buckets=[bound / 1000 for bound in bounds], registry=registry)

@@ -2,15 +2,16 @@
 
 import pytest
 
-from collector.table.families import Creation, Family
-from collector.table.shapes import REQUEST_COLUMNS, Conversion, FamilyBatch, Shape
+from collector.table.families import Family
+from collector.table.rows import Creation
+from collector.table.shapes import REQUEST_COLUMNS, REQUEST_SCALE, Conversion, FamilyBatch, FamilyKey, Shape
 from collector.table.table import Table
 
 BUILT_IN = ("server", "method", "status")
 
 
 def requests(bounds: tuple[int, ...] = (), *labels: str) -> Shape:
-    return Shape("http_requests", "requests", (*BUILT_IN, *labels), bounds, REQUEST_COLUMNS)
+    return Shape("http_requests", "requests", (*BUILT_IN, *labels), bounds, REQUEST_COLUMNS, REQUEST_SCALE)
 
 
 def counter(*labels: str, name: str = "c_total") -> Shape:
@@ -70,7 +71,7 @@ def test_rows_add_up_under_their_clean_labels() -> None:
     family = family_of(counter("l"))
     for _ in range(2):
         family.merge(
-            batch(counter("l"), ("", 1), ("_", 2), ("a\0", 3), ("a\\x00", 0.5), ("x" * 300, 1), ("x" * 400, 1)), 1
+            batch(counter("l"), ("", 1), ("_", 2), ("a\0", 3), ("a\\x00", 0.5), ("x" * 300, 1), ("x" * 400, 1)), 1, 0.0
         )
     assert values(family) == {("_",): [6], (r"a\x00",): [7], ("x" * 253 + "…",): [4]}
     assert [row.created for row in family.rows] == [0, 1, 2]
@@ -78,20 +79,20 @@ def test_rows_add_up_under_their_clean_labels() -> None:
 
 def test_a_change_forgets_the_rendered_text() -> None:
     family = family_of(counter("l"))
-    family.merge(batch(counter("l"), ("a", 1), ("b", 1)), 1)
+    family.merge(batch(counter("l"), ("a", 1), ("b", 1)), 1, 0.0)
     for row in family.rows:
         row.text = (b"text",)
-    family.merge(batch(counter("l"), ("b", 1)), 1)
+    family.merge(batch(counter("l"), ("b", 1)), 1, 0.0)
     assert [row.text for row in family.rows] == [(b"text",), None]
 
 
 def test_the_shape_of_the_stream_born_last_wins() -> None:
     old, new = requests((5, 10)), requests((10,), "zone")
     family = family_of(old)
-    family.merge(batch(old, ("s", "GET", "200", 1, 2, 3, 10, 20, 30)), 100)
-    family.merge(batch(new, ("s", "GET", "200", "z", 1, 0, 1, 1, 1)), 200)
+    family.merge(batch(old, ("s", "GET", "200", 1, 2, 3, 10, 20, 30)), 100, 0.0)
+    family.merge(batch(new, ("s", "GET", "200", "z", 1, 0, 1, 1, 1)), 200, 0.0)
     assert family.shape == new
-    family.merge(batch(old, ("s", "GET", "200", 1, 1, 1, 0, 0, 0)), 100)
+    family.merge(batch(old, ("s", "GET", "200", 1, 1, 1, 0, 0, 0)), 100, 0.0)
     assert family.shape == new
     assert values(family) == {
         ("s", "GET", "200", "_"): [5, 4, 10, 20, 30],
@@ -101,9 +102,9 @@ def test_the_shape_of_the_stream_born_last_wins() -> None:
 
 def test_a_shape_that_lasts_is_as_young_as_its_last_stream() -> None:
     family = family_of(counter("a"))
-    family.merge(batch(counter("a"), ("1", 1)), 100)
-    family.merge(batch(counter("a"), ("1", 1)), 300)
-    family.merge(batch(counter("b"), ("2", 1)), 200)
+    family.merge(batch(counter("a"), ("1", 1)), 100, 0.0)
+    family.merge(batch(counter("a"), ("1", 1)), 300, 0.0)
+    family.merge(batch(counter("b"), ("2", 1)), 200, 0.0)
     assert family.shape == counter("a")
     assert values(family) == {("1",): [2], ("_",): [1]}
 
@@ -113,27 +114,27 @@ def test_of_two_shapes_from_one_stream(inherited: bool) -> None:
     """An heir sends rows of its predecessor's shape: marked, they never bring that shape back."""
     old, new = counter("a"), counter("b")
     family = family_of(new)
-    family.merge(batch(new, ("2", 1)), 100)
-    family.merge(batch(old, ("1", 1), inherited=inherited), 200)
+    family.merge(batch(new, ("2", 1)), 100, 0.0)
+    family.merge(batch(old, ("1", 1), inherited=inherited), 200, 0.0)
     assert family.shape == (new if inherited else old)
-    family.merge(batch(new, ("2", 1)), 200)
+    family.merge(batch(new, ("2", 1)), 200, 0.0)
     assert family.shape == (new if inherited else old)
     assert sum(row.numbers[0] for row in family.rows) == 3
 
 
 def test_an_inherited_family_that_is_not_known_yet_gives_way_to_any_other() -> None:
     family = family_of(counter("a"))
-    family.merge(batch(counter("a"), ("1", 1), inherited=True), 500)
-    family.merge(batch(counter("b"), ("2", 1)), 100)
+    family.merge(batch(counter("a"), ("1", 1), inherited=True), 500, 0.0)
+    family.merge(batch(counter("b"), ("2", 1)), 100, 0.0)
     assert family.shape == counter("b")
 
 
 def test_a_change_of_shape_keeps_creation_numbers_and_joins_rows() -> None:
     family = family_of(counter("a", "b"))
-    family.merge(batch(counter("a", "b"), ("1", "x", 1), ("2", "x", 2), ("1", "y", 4)), 1)
+    family.merge(batch(counter("a", "b"), ("1", "x", 1), ("2", "x", 2), ("1", "y", 4)), 1, 0.0)
     for row in family.rows:
         row.text = (b"text",)
-    family.merge(batch(counter("a"), ("3", 8)), 2)
+    family.merge(batch(counter("a"), ("3", 8)), 2, 0.0)
     assert values(family) == {("1",): [5], ("2",): [2], ("3",): [8]}
     assert [row.created for row in family.rows] == [0, 1, 3]
     assert all(row.text is None for row in family.rows)
@@ -141,9 +142,9 @@ def test_a_change_of_shape_keeps_creation_numbers_and_joins_rows() -> None:
 
 def test_help_follows_the_shape() -> None:
     family = family_of(counter("a"))
-    family.merge(batch(counter("a"), help_text="First."), 1)
-    family.merge(batch(counter("b"), help_text="Second."), 2)
-    family.merge(batch(counter("a"), help_text="First again."), 1)
+    family.merge(batch(counter("a"), help_text="First."), 1, 0.0)
+    family.merge(batch(counter("b"), help_text="Second."), 2, 0.0)
+    family.merge(batch(counter("a"), help_text="First again."), 1, 0.0)
     assert family.help == "Second."
 
 
@@ -152,9 +153,9 @@ def test_overflow_gives_up_user_labels_first() -> None:
     family = family_of(shape, max_rows=20)
     paths = [f"/{number}" for number in range(30)]
     for path in [*paths, "/0"]:
-        family.merge(batch(shape, ("s", "GET", "200", path, 1, 1, 1, 1)), 1)
+        family.merge(batch(shape, ("s", "GET", "200", path, 1, 1, 1, 1)), 1, 0.0)
     for status in ("404", "500"):
-        family.merge(batch(shape, ("s", "GET", status, "/0", 1, 1, 1, 1)), 1)
+        family.merge(batch(shape, ("s", "GET", status, "/0", 1, 1, 1, 1)), 1, 0.0)
     found = {labels: numbers[0] for labels, numbers in values(family).items()}
     assert found == {("s", "GET", "200", path): 1 for path in paths[:20]} | {
         ("s", "GET", "200", "/0"): 2,
@@ -168,7 +169,7 @@ def test_overflow_gives_up_user_labels_first() -> None:
 def test_overflow_gives_up_the_server_where_there_are_no_user_labels() -> None:
     family = family_of(requests(), max_rows=20)
     for number in range(40):
-        family.merge(batch(requests(), (f"s{number}", "GET", "200", 1, 1, 1, 1)), 1)
+        family.merge(batch(requests(), (f"s{number}", "GET", "200", 1, 1, 1, 1)), 1, 0.0)
     assert values(family)["other", "GET", "200"][0] == 20
     assert len(family.rows) == 21
 
@@ -180,7 +181,7 @@ def test_a_family_is_bounded_whatever_is_sent(shape: Shape) -> None:
     for number in range(1000):
         for repeat in range(2):
             labels = [f"{name}{number}-{repeat}" for name in shape.labels]
-            family.merge(batch(shape, (*labels, 1, *zeros)), 1)
+            family.merge(batch(shape, (*labels, 1, *zeros)), 1, 0.0)
     assert len(family.rows) <= 50 + 5 + 1
     assert sum(row.numbers[0] for row in family.rows) == 2000
     assert family.overflow == 1950
@@ -189,7 +190,7 @@ def test_a_family_is_bounded_whatever_is_sent(shape: Shape) -> None:
 def test_raw_labels_that_come_out_the_same_are_bounded() -> None:
     family = family_of(counter("a"), max_rows=10)
     for number in range(1000):
-        family.merge(batch(counter("a"), ("x" * (253 + number % 4) + "y" * number, 1)), 1)
+        family.merge(batch(counter("a"), ("x" * (253 + number % 4) + "y" * number, 1)), 1, 0.0)
     assert len(family._aliases) <= 20
     assert sum(row.numbers[0] for row in family.rows) == 1000
 
@@ -197,8 +198,8 @@ def test_raw_labels_that_come_out_the_same_are_bounded() -> None:
 def test_families_are_bounded() -> None:
     table = Table(max_families=2)
     for name in ("a_total", "b_total", "c_total", "a_total"):
-        table.merge([batch(counter("l", name=name), ("x", 1), ("y", 1))], 1)
-    assert set(table.families) == {"a_total", "b_total"}
+        table.merge([batch(counter("l", name=name), ("x", 1), ("y", 1))], 1, 0.0)
+    assert set(table.families) == {FamilyKey("a_total"), FamilyKey("b_total")}
     assert table.lost_rows == 2
     assert table.next_creation == 4
 
@@ -206,8 +207,8 @@ def test_families_are_bounded() -> None:
 def test_creation_numbers_run_over_all_families() -> None:
     table = Table()
     table.merge(
-        [batch(counter("l", name="a_total"), ("x", 1)), batch(counter("l", name="b_total"), ("x", 1), ("y", 1))], 1
+        [batch(counter("l", name="a_total"), ("x", 1)), batch(counter("l", name="b_total"), ("x", 1), ("y", 1))], 1, 0.0
     )
-    table.merge([batch(counter("l", name="a_total"), ("y", 1))], 1)
-    created = {name: [row.created for row in family.rows] for name, family in table.families.items()}
+    table.merge([batch(counter("l", name="a_total"), ("y", 1))], 1, 0.0)
+    created = {key.name: [row.created for row in family.rows] for key, family in table.families.items()}
     assert created == {"a_total": [0, 3], "b_total": [1, 2]}
