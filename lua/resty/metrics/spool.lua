@@ -96,4 +96,29 @@ function _M.take_lost()
     return count
 end
 
+-- Small notes that outlive a reload. Nothing is driven out to make room for one: then it is not kept.
+
+function _M.recall(key)
+    return dict and dict:get(key)
+end
+
+-- Returns whether it is kept, and was not there before.
+function _M.remember(key, value)
+    return dict ~= nil and dict:safe_add(key, value) == true
+end
+
+function _M.forget(key)
+    dict:delete(key)
+end
+
+-- Raises a number, never lowers it.
+function _M.recount(key, value)
+    local before = dict:get(key)
+    if not before then
+        dict:safe_add(key, value)
+    elseif before < value then
+        dict:safe_set(key, value)
+    end
+end
+
 return _M
