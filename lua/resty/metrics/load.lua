@@ -17,6 +17,6 @@ end
 
 ngx.log(ngx.ERR, "resty-metrics is off in this worker: its module cannot be loaded: ", loaded)
 local nothing = function() end
-loaded = { log = nothing, log_status_page = nothing, init_worker = nothing }
+loaded = { log = nothing, log_scope = nothing, log_nothing = nothing, init_worker = nothing }
 package.loaded["resty.metrics"] = loaded
 return loaded

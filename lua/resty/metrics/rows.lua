@@ -1,7 +1,8 @@
 -- The rows of one family, and which of them are dirty.
 --
 -- A row is an array of doubles: [0] says whether it is dirty, [1] is its number in the family, then come the numbers
--- of the wire in their order, from FIRST. It is never freed, so who holds one may keep it.
+-- of the wire in their order, from FIRST. Who keeps one must let go of it in `on_eviction`: at the cap, rows that were
+-- idle for an hour are given to other label sets. That loses nothing, since what they counted has been sent.
 -- The dirty rows stand in a ring, each at most once; the ring is as large as the family, so it is never full.
 -- Adding to a row costs additions, and one store in the ring per flush: bounded whatever the traffic is.
 
@@ -10,6 +11,7 @@ local bit = require "bit"
 local encode = require "resty.metrics.encode"
 
 local band = bit.band
+local remove = table.remove
 local setmetatable = setmetatable
 
 local FIRST = 2
@@ -17,7 +19,9 @@ local RING_START = 64       -- entries, a power of two
 local MAX_LABEL = 256       -- bytes of a label's value; longer ones are cut
 local CUT_MARK = "\226\128\166"  -- U+2026, the sign of a value that was cut
 local OTHER = "other"
-local BUILTIN_LABELS = 3    -- server, method, status: labels behind them are the user's
+local REQUEST_LABELS = 3    -- server, method, status, and the scope if there is one: those behind are the user's
+local IDLE_TICKS = 3600     -- a row that sent nothing for so long may go at the cap
+local SCAN_TICKS = 60       -- from one search for such rows to the next
 local MAX_LABEL_BYTES = 32 * (MAX_LABEL + 5)
 
 local double_array = ffi.typeof("double[?]")
@@ -25,7 +29,8 @@ local int_array = ffi.typeof("int32_t[?]")
 local scratch = ffi.new("uint8_t[?]", MAX_LABEL_BYTES + 64)
 local header_scratch = ffi.new("uint8_t[?]", 32768)
 
-local _M = { FIRST = FIRST }
+-- tick: seconds of the worker's life, set by its timer
+local _M = { FIRST = FIRST, MAX_LABEL = MAX_LABEL, tick = 0 }
 local mt = { __index = _M }
 
 local function put_strings(p, at, list)
@@ -94,11 +99,21 @@ function _M.new(shape, cap, inherited)
         by_prefix = {},
         prefix = {},      -- number of a row -> the bytes of a row on the wire, up to its numbers
         numbers = {},     -- number of a row -> the row
+        used = {},        -- number of a row -> tick of its creation, or when it was last looked up or sent
+        free = {},        -- numbers of rows that belong to no label set
+        scan_tick = 0,    -- no search for idle rows before
+        on_eviction = nil,
         ring = int_array(RING_START),
         mask = RING_START - 1,
         head = 0,
         tail = 0,
     }, mt)
+end
+
+-- A family that was made for inherited rows is this worker's own from now on, and its shape speaks for it.
+function _M.own(self, shape)
+    self.shape = shape
+    self.head_bytes = shape_bytes(shape, false)
 end
 
 -- A label's value as it may stand on the wire: never empty, at most 256 bytes, cut at a character.
@@ -139,27 +154,61 @@ local function grow_ring(self)
     self.ring, self.mask, self.head, self.tail = ring, size - 1, 0, n
 end
 
-local function create(self, prefix)
-    local number = self.count + 1
+local function new_row(self)
+    local number = remove(self.free)
+    if number then
+        return self.numbers[number], number
+    end
+    number = self.count + 1
     local row = double_array(FIRST + self.width)
     row[1] = number
     self.count = number
-    self.prefix[number] = prefix
     self.numbers[number] = row
-    self.by_prefix[prefix] = row
     if number > self.mask then
         grow_ring(self)
     end
+    return row, number
+end
+
+local function create(self, prefix)
+    local row, number = new_row(self)
+    self.prefix[number] = prefix
+    self.by_prefix[prefix] = row
+    self.used[number] = _M.tick
     return row
+end
+
+-- Rows that have a label set.
+function _M.live(self)
+    return self.count - #self.free
+end
+
+-- Frees the rows that were idle for an hour and have nothing to send.
+local function evict(self)
+    self.scan_tick = _M.tick + SCAN_TICKS
+    local free, before = self.free, #self.free
+    for number = 1, self.count do
+        local prefix = self.prefix[number]
+        if prefix and self.numbers[number][0] == 0 and _M.tick - self.used[number] >= IDLE_TICKS then
+            self.by_prefix[prefix], self.prefix[number] = nil, nil
+            free[#free + 1] = number
+        end
+    end
+    if #free > before and self.on_eviction then
+        self.on_eviction()
+    end
 end
 
 -- At the cap the user's labels become "other", server where there are none; at twice the cap everything does.
 local function overflow_values(self, values)
-    local labels = #self.shape.labels
-    local from, to = BUILTIN_LABELS + 1, labels
-    if self.count >= 2 * self.cap then
+    local labels, ours = #self.shape.labels, 0
+    if self.shape.type == "requests" then
+        ours = REQUEST_LABELS + (self.shape.scope and 1 or 0)
+    end
+    local from, to = ours + 1, labels
+    if _M.live(self) >= 2 * self.cap then
         from = 1
-    elseif labels <= BUILTIN_LABELS then
+    elseif labels == ours then
         from, to = 1, 1
     end
     local changed = {}
@@ -169,22 +218,31 @@ local function overflow_values(self, values)
     return changed
 end
 
--- The row of these label values (strings, as many as the shape has labels), made where there is none.
-function _M.row(self, values)
-    local prefix = prefix_of(self, values)
+local function found(self, prefix)
     local row = self.by_prefix[prefix]
     if row then
-        return row
+        self.used[row[1]] = _M.tick
     end
-    if self.count >= self.cap then
-        self.overflowed = self.overflowed + 1
-        prefix = prefix_of(self, overflow_values(self, values))
-        row = self.by_prefix[prefix]
-        if row then
-            return row
-        end
+    return row
+end
+
+-- The row of these label values (strings, as many as the shape has labels), made where there is none; and whether it is
+-- one that they share with others, since the family is full.
+function _M.row(self, values)
+    local prefix = prefix_of(self, values)
+    local row = found(self, prefix)
+    if row then
+        return row, false
     end
-    return create(self, prefix)
+    if _M.live(self) >= self.cap and _M.tick >= self.scan_tick then
+        evict(self)
+    end
+    if _M.live(self) < self.cap then
+        return create(self, prefix), false
+    end
+    self.overflowed = self.overflowed + 1
+    prefix = prefix_of(self, overflow_values(self, values))
+    return found(self, prefix) or create(self, prefix), true
 end
 
 -- Says that a row has numbers to send.
@@ -220,6 +278,7 @@ end
 function _M.take(self, p, at)
     local number = self.ring[band(self.head, self.mask)]
     self.head = self.head + 1
+    self.used[number] = _M.tick
     local prefix, row = self.prefix[number], self.numbers[number]
     ffi.copy(p + at, prefix, #prefix)
     at = at + #prefix

@@ -11,7 +11,9 @@ local flush = require "resty.metrics.flush"
 local holdings = require "resty.metrics.holdings"
 local inheritance = require "resty.metrics.inheritance"
 local link_of = require "resty.metrics.link"
+local lag = require "resty.metrics.lag"
 local process = require "resty.metrics.process"
+local rows = require "resty.metrics.rows"
 local spool = require "resty.metrics.spool"
 local stream_of = require "resty.metrics.stream"
 
@@ -146,6 +148,8 @@ local function on_tick(premature)
         return drain()
     end
     flush.tick = flush.tick + 1
+    rows.tick = flush.tick
+    lag.observe(monotonic())
     guarded(work)
 end
 
@@ -194,14 +198,14 @@ local function arm_finalizer()
     _M.sentinel = sentinel
 end
 
--- chosen: as settings.read gives it. Returns true, or nil and why.
-function _M.start(chosen)
+-- socket: the path of the collector's. Returns true, or nil and why.
+function _M.start(socket)
     local id, err = process.random(16)
     if not id then
         return nil, err
     end
-    flush.link = link_of.new(chosen.socket)
-    holdings.start(stream_of.new(id, process.wall_ms(), 1), chosen.bounds, tostring(ngx.worker.id() or 0))
+    flush.link = link_of.new(socket)
+    holdings.start(stream_of.new(id, process.wall_ms(), 1), tostring(ngx.worker.id() or 0))
     spool.open()
     _M.pid = process.pid()
     arm_finalizer()
