@@ -1,6 +1,8 @@
 -- resty-metrics: counts nginx's requests in the worker and sends the sums to the collector.
 --
 --     log_by_lua_file .../resty/metrics/hook.lua;               the drop-in include does this
+--     log_by_lua_file .../resty/metrics/scope.lua;              other labels or buckets, for a server or location
+--     log_by_lua_file .../resty/metrics/off.lua;                not counted
 --     log_by_lua_block { require("resty.metrics").log() }       in a hook of your own
 --     init_worker_by_lua_block { require("resty.metrics").init_worker() }    heartbeats before the first request
 --     local logins = require("resty.metrics").counter("logins_total", "Logins.", {"result"})    and metrics of your own
@@ -19,17 +21,13 @@ local _M = { _VERSION = "0.1.0" }
 local OLDEST_NGX_LUA = 10021
 local OLDEST_LUAJIT = 20100
 
--- Phases in which nginx's variables are those of a request that has its configuration.
-local REQUEST_PHASES = {
-    set = true, rewrite = true, server_rewrite = true, access = true, precontent = true, content = true,
-    header_filter = true, body_filter = true, log = true, balancer = true,
-}
 local OFF = "resty-metrics is off in this worker; nginx's error log says why"
 
-local settings, worker, requests, api, count
+local settings, worker, requests, scopes, api, count
 local disabled = false
-local checked_variables = false
-local provisional = false   -- nobody has stated the settings yet
+local ready = false         -- the first request has been here
+local provisional = false   -- nobody has stated the socket yet
+local stated_buckets        -- by init_worker
 
 local function refuse(text)
     disabled = true
@@ -45,11 +43,11 @@ local function load()
     require "resty.core"
     settings = require "resty.metrics.settings"
     requests = require "resty.metrics.requests"
+    scopes = require "resty.metrics.scopes"
     worker = require "resty.metrics.worker"
     require("resty.metrics.heartbeat").version = _M._VERSION
     require("resty.metrics.metric").wake = _M.wake
     api = require "resty.metrics.api"
-    count = requests.count
     return true
 end
 
@@ -67,7 +65,7 @@ local function prepare()
     return loaded, why
 end
 
-local function start(socket, buckets)
+local function start(socket)
     if not process.first_time(process.WORKER_MARK) then
         disabled = true
         if process.first_time(process.CODE_CACHE_MARK) then
@@ -80,19 +78,12 @@ local function start(socket, buckets)
     if not loaded then
         return nil, why
     end
-    local chosen, err = settings.read(socket, buckets)
-    if err then
-        log(ERR, "resty-metrics: ", err, "; the default buckets are used")
-    end
-    _M.settings = chosen
-    local started, reason = worker.start(chosen)
+    _M.socket = settings.socket(socket)
+    local started, reason = worker.start(_M.socket)
     if not started then
         return refuse(reason)
     end
     api.begin_worker()
-    if err then
-        worker.fault("buckets", err)
-    end
     if not require("resty.metrics.spool").present() then
         log(WARN, "resty-metrics: lua_shared_dict resty_metrics_spool is not declared: ",
             "what is not acknowledged when a worker ends will be lost; the include declares it")
@@ -100,47 +91,41 @@ local function start(socket, buckets)
     return true
 end
 
-local function check_variables()
-    checked_variables = true
-    local socket, buckets = ngx.var.resty_metrics_socket, ngx.var.resty_metrics_buckets
-    local stated = settings.read(socket, buckets)
-    if stated.socket ~= _M.settings.socket or stated.buckets ~= _M.settings.buckets then
-        worker.fault("settings", "init_worker states socket " .. _M.settings.socket .. " and buckets " ..
-            _M.settings.buckets .. ", but nginx's configuration socket " .. stated.socket .. " and buckets " ..
-            stated.buckets .. "; those of init_worker hold: make them equal")
+-- Where init_worker stated what nginx's configuration states too.
+local function compare_with_variables()
+    local socket = settings.socket(ngx.var.resty_metrics_socket)
+    local buckets = ngx.var.resty_metrics_buckets or settings.DEFAULT_BUCKETS
+    local used = stated_buckets or buckets
+    if socket ~= _M.socket or buckets ~= used then
+        worker.fault("settings", "init_worker states socket " .. _M.socket .. " and buckets " .. used ..
+            ", but nginx's configuration socket " .. socket .. " and buckets " .. buckets ..
+            "; those of init_worker hold: make them equal")
     end
 end
 
--- The settings of a worker that began before anybody could state them: those of a request, or of init_worker.
-local function adopt(socket, buckets)
+-- The socket of a worker that began before anybody could state it: that of a request, or of init_worker.
+local function adopt(socket)
     provisional = false
-    if not socket and not buckets then
-        socket, buckets = ngx.var.resty_metrics_socket, ngx.var.resty_metrics_buckets
-        checked_variables = true
-    end
-    local chosen, err = settings.read(socket, buckets)
-    if err then
-        worker.fault("buckets", err)
-    end
-    _M.settings = chosen
-    worker.adopt(chosen)
+    _M.socket = settings.socket(socket)
+    worker.adopt(_M.socket)
 end
 
--- What a request does only at first, or only while the worker goes away.
+-- What a request does only at first. Returns whether requests can be counted.
 local function rare()
     if disabled then
         return false
-    end
-    if not worker or not worker.started then
-        if not start(ngx.var.resty_metrics_socket, ngx.var.resty_metrics_buckets) then
+    elseif not worker or not worker.started then
+        if not start(ngx.var.resty_metrics_socket) then
             return false
         end
-        checked_variables = true
     elseif provisional then
-        adopt()
-    elseif not checked_variables then
-        check_variables()
+        adopt(ngx.var.resty_metrics_socket)
+    else
+        compare_with_variables()
     end
+    scopes.start(ngx.var, stated_buckets, worker.fault)
+    count = scopes.default
+    ready = true
     return true
 end
 
@@ -154,13 +139,45 @@ local function after()
 end
 
 local function log_request()
-    if ngx.is_subrequest or not (checked_variables or rare()) then
+    if ngx.is_subrequest or not (ready or rare()) then
         return
     end
     count()
     if worker.exiting or not worker.timer_running then
         after()
     end
+end
+
+-- options: {scope = name, labels, buckets}
+local function log_in_scope(options)
+    if ngx.is_subrequest or not (ready or rare()) then
+        return
+    end
+    local name = options.scope
+    local count_there = scopes.counters[name] or scopes.make(name, options.labels, options.buckets, worker.fault)
+    count_there()
+    if worker.exiting or not worker.timer_running then
+        after()
+    end
+end
+
+-- The same, with what is read of nginx's variables.
+local function log_in_named_scope()
+    if ngx.is_subrequest or not (ready or rare()) then
+        return
+    end
+    local name = ngx.var.resty_metrics_scope
+    if name == nil or name == "" then
+        return log_request()
+    elseif scopes.counters[name] then
+        return log_in_scope({ scope = name })
+    end
+    local buckets = ngx.var.resty_metrics_scope_buckets
+    return log_in_scope {
+        scope = name,
+        labels = ngx.var.resty_metrics_scope_labels,
+        buckets = buckets ~= "" and buckets or nil,
+    }
 end
 
 local function failed(err)
@@ -178,9 +195,8 @@ local function begin()
         return true
     elseif ngx.worker.id() == nil then
         return nil, "this process serves no requests: nothing is sent from here"
-    elseif REQUEST_PHASES[phase] then
-        checked_variables = true
-        return start(ngx.var.resty_metrics_socket, ngx.var.resty_metrics_buckets)
+    elseif settings.REQUEST_PHASES[phase] then
+        return start(ngx.var.resty_metrics_socket)
     elseif not start() then
         return nil, OFF
     end
@@ -193,8 +209,8 @@ end
 -- nil and why not.
 function _M.wake()
     if worker and worker.started then
-        if provisional and REQUEST_PHASES[ngx.get_phase()] then
-            adopt()
+        if provisional and settings.REQUEST_PHASES[ngx.get_phase()] then
+            adopt(ngx.var.resty_metrics_socket)
         end
         if worker.exiting or not worker.timer_running then
             after()
@@ -209,7 +225,7 @@ function _M.wake()
 end
 
 -- kind: "counter", "gauge" or "histogram"; the rest as below; store: for prometheus.lua, see metric.lua
-local function define(kind, name, help, labels, options, store)
+function _M.define(kind, name, help, labels, options, store)
     local ok, why = prepare()
     if not ok then
         return nil, why
@@ -217,35 +233,56 @@ local function define(kind, name, help, labels, options, store)
     return api.define(kind, name, help, labels, options, store)
 end
 
-_M.define = define
-
 -- A counter, a gauge, a histogram of your own: docs/lua-api.md. Each returns the metric, or nil and why.
 -- labels: a list of label names; options: {combine = ...} of a gauge, {buckets = ...} of a histogram; both may be nil
 function _M.counter(name, help, labels, options)
-    return define("counter", name, help, labels, options)
+    return _M.define("counter", name, help, labels, options)
 end
 
 function _M.gauge(name, help, labels, options)
-    return define("gauge", name, help, labels, options)
+    return _M.define("gauge", name, help, labels, options)
 end
 
 function _M.histogram(name, help, labels, options)
-    return define("histogram", name, help, labels, options)
+    return _M.define("histogram", name, help, labels, options)
 end
 
 -- Counts the request that ends. For log_by_lua*.
-function _M.log()
-    local ok, err = pcall(log_request)
+-- options: nil, or {scope = name, labels = ..., buckets = "0.1 1 10"}, where labels is a text as in the include
+-- ("tenant=http_x_tenant"), a list of such words, or {tenant = "http_x_tenant"}: what a scope is at its first use, it
+-- stays.
+function _M.log(options)
+    local ok, err
+    if options == nil then
+        ok, err = pcall(log_request)
+    else
+        ok, err = pcall(log_in_scope, options)
+    end
     if not ok then
         failed(err)
     end
 end
 
--- Counts a request to one of our own status locations as ended, and makes no row of it. For log_by_lua*.
-function _M.log_status_page()
-    local ok, usable = pcall(rare)
-    if ok and usable then
+-- Counts the request that ends in the scope that nginx's variables name. For log_by_lua*.
+function _M.log_scope()
+    local ok, err = pcall(log_in_named_scope)
+    if not ok then
+        failed(err)
+    end
+end
+
+local function end_request()
+    if not ngx.is_subrequest and (ready or rare()) then
         requests.ended[0] = requests.ended[0] + 1
+    end
+end
+
+-- Counts the request that ends as ended, and makes no row of it: our own status locations, and what the user leaves
+-- out. For log_by_lua*.
+function _M.log_nothing()
+    local ok, err = pcall(end_request)
+    if not ok then
+        failed(err)
     end
 end
 
@@ -259,7 +296,8 @@ function _M.init_worker(options)
     if worker and worker.started and not provisional then
         return  -- it was told before
     end
-    local ok, err = pcall(provisional and adopt or start, options.socket or "", options.buckets or "")
+    stated_buckets = options.buckets
+    local ok, err = pcall(provisional and adopt or start, options.socket)
     if not ok then
         failed(err)
     end

@@ -82,7 +82,7 @@ function _M.row(family, values)
             undirty(family, row)
         end
         clear_row(family, row)
-        family.by_prefix[prefix] = nil
+        family.by_prefix[prefix], family.prefix[row[1]] = nil, nil
         family.free[#family.free + 1] = row[1]
     end
     return true
@@ -90,7 +90,7 @@ end
 
 -- Deletes all rows.
 function _M.all(family)
-    family.by_prefix, family.prefix, family.numbers, family.free = {}, {}, {}, {}
+    family.by_prefix, family.prefix, family.numbers, family.used, family.free = {}, {}, {}, {}, {}
     family.count, family.head, family.tail = 0, 0, 0
     family.deleted, family.deleted_set = nil, nil
     family.reset_waits = "ours"

@@ -23,13 +23,13 @@ local ANSWERS_MOST = 512           -- that are read in one go
 
 local _M = { YIELD_SECONDS = YIELD_SECONDS, AGAIN_SECONDS = AGAIN_SECONDS, link = nil, tick = 0 }
 
-local said_fault
+local said_faults = {}
 
 -- Counts an error of this module; the error log has each kind once.
 function _M.fault(reason, text)
     counters.add("faults", reason)
-    if said_fault ~= reason then
-        said_fault = reason
+    if not said_faults[reason] then
+        said_faults[reason] = true
         error_log.write(ngx.ERR, "resty-metrics: ", text)
     end
 end
@@ -247,8 +247,7 @@ function _M.send_heartbeat(now, until_time)
     local hurry = batches > 0 or _M.link.unanswered_tick ~= nil or gauges.changed
     if heartbeat.due(_M.tick, hurry) and opened(now) then
         gauges.changed = false
-        local rows = holdings.families[1].count
-        local beat = heartbeat.make(holdings.own, batches, bytes, rows, _M.tick)
+        local beat = heartbeat.make(holdings.own, batches, bytes, holdings.request_rows(), _M.tick)
         local result = send_beat(beat, until_time)
         if result ~= "sent" then
             gauges.changed = true

@@ -4,10 +4,12 @@ local counters = require "resty.metrics.counters"
 local datagram = require "resty.metrics.datagram"
 local deletion = require "resty.metrics.deletion"
 local heartbeat = require "resty.metrics.heartbeat"
+local lag = require "resty.metrics.lag"
 local monotonic = require("resty.metrics.process").monotonic
 local requests = require "resty.metrics.requests"
 local rows = require "resty.metrics.rows"
 local spool = require "resty.metrics.spool"
+local upgraded = require "resty.metrics.upgraded"
 
 local concat = table.concat
 
@@ -73,26 +75,28 @@ function _M.stream(id)
     return stream_by_id[id]
 end
 
--- Begin: own is this worker's stream, bounds those of its latency buckets in milliseconds.
-function _M.start(own, bounds, worker)
+-- Begin: own is this worker's stream.
+function _M.start(own, worker)
     _M.own, _M.worker = own, worker
     _M.hold(own)
-    requests.use(family_of(requests.shape(bounds)))
+    hold_family(lag.family)
+    hold_family(upgraded.family)
     for i = 1, #counters.list do
         hold_family(counters.list[i])
     end
     inheriting = true
 end
 
--- Other bounds of the latency buckets, before the first request was counted.
-function _M.use_bounds(bounds)
-    local family = _M.own_family(requests.shape(bounds))
-    requests.use(family)
+-- Rows of requests that this worker holds.
+function _M.request_rows()
+    local count = 0
     for i = 1, #_M.families do
-        if _M.families[i] == family then
-            _M.families[i], _M.families[1] = _M.families[1], family
+        local family = _M.families[i]
+        if family.shape.name == requests.NAME then
+            count = count + family:live()
         end
     end
+    return count
 end
 
 -- Batches and bytes that wait for an answer.
@@ -137,8 +141,9 @@ function _M.settle_accounts()
             family.overflowed = 0
         end
     end
-    if any_dirty() or counters.waiting() then
+    if any_dirty() or counters.waiting() or lag.waiting() then
         counters.flush(_M.worker)
+        lag.flush(_M.worker)
     end
 end
 

@@ -99,11 +99,32 @@ function _M.take_lost()
     return count
 end
 
--- The path of the collector's socket as a worker of this nginx had it stated; nil if none had.
-function _M.socket()
-    return dict and dict:get("socket")
+-- Small notes that outlive a reload. Nothing is driven out to make room for one: then it is not kept.
+
+function _M.recall(key)
+    return dict and dict:get(key)
 end
 
+-- Returns whether it is kept, and was not there before.
+function _M.remember(key, value)
+    return dict ~= nil and dict:safe_add(key, value) == true
+end
+
+function _M.forget(key)
+    dict:delete(key)
+end
+
+-- Raises a number, never lowers it.
+function _M.recount(key, value)
+    local before = dict:get(key)
+    if not before then
+        dict:safe_add(key, value)
+    elseif before < value then
+        dict:safe_set(key, value)
+    end
+end
+
+-- Keeps the path of the collector's socket for workers whom no request has told it yet: recall("socket").
 function _M.keep_socket(path)
     if dict and dict:get("socket") ~= path then
         dict:safe_set("socket", path)

@@ -11,7 +11,9 @@ local flush = require "resty.metrics.flush"
 local holdings = require "resty.metrics.holdings"
 local inheritance = require "resty.metrics.inheritance"
 local link_of = require "resty.metrics.link"
+local lag = require "resty.metrics.lag"
 local process = require "resty.metrics.process"
+local rows = require "resty.metrics.rows"
 local spool = require "resty.metrics.spool"
 local stream_of = require "resty.metrics.stream"
 
@@ -36,7 +38,7 @@ local first_tick_due = 0
 -- A worker that nobody has told where the collector is learns it from one that a request has told.
 local function share_socket()
     if _M.waiting then
-        local path = spool.socket()
+        local path = spool.recall("socket")
         if path then
             _M.waiting = false
             flush.link:redirect(path)
@@ -181,6 +183,8 @@ local function on_tick(premature)
         return drain()
     end
     flush.tick = flush.tick + 1
+    rows.tick = flush.tick
+    lag.observe(monotonic())
     guarded(work)
 end
 
@@ -237,21 +241,20 @@ function _M.wait_for_settings()
     flush.link:wait_until(monotonic() + SETTINGS_SECONDS)
 end
 
--- A request has read the settings. chosen: as settings.read gives it
-function _M.adopt(chosen)
+-- A request has read where the collector's socket is.
+function _M.adopt(socket)
     _M.waiting, _M.shared = false, false
-    flush.link:redirect(chosen.socket)
-    holdings.use_bounds(chosen.bounds)
+    flush.link:redirect(socket)
 end
 
--- chosen: as settings.read gives it. Returns true, or nil and why.
-function _M.start(chosen)
+-- socket: the path of the collector's. Returns true, or nil and why.
+function _M.start(socket)
     local id, err = process.random(16)
     if not id then
         return nil, err
     end
-    flush.link = link_of.new(chosen.socket)
-    holdings.start(stream_of.new(id, process.wall_ms(), 1), chosen.bounds, tostring(ngx.worker.id() or 0))
+    flush.link = link_of.new(socket)
+    holdings.start(stream_of.new(id, process.wall_ms(), 1), tostring(ngx.worker.id() or 0))
     spool.open()
     _M.pid = process.pid()
     arm_finalizer()
