@@ -48,6 +48,8 @@ _G.ngx = {
 
 local datagram = require "resty.metrics.datagram"
 local decode = require "resty.metrics.decode"
+local definition = require "resty.metrics.definition"
+local deletion = require "resty.metrics.deletion"
 local encode = require "resty.metrics.encode"
 local ffi = require "ffi"
 local requests = require "resty.metrics.requests"
@@ -139,6 +141,73 @@ function commands.rows(described, cap, limit, steps)
     end
     repeat until not cut()
     return { batches, family.count, family.overflowed }
+end
+
+-- Adds, deletes, cuts and takes back in turn. "cut_and_hold" cuts a batch that is never sent, "release" puts it back.
+-- Returns the batches that were sent.
+function commands.deletions(described, limit, steps)
+    local family = rows.new(described, 10000)
+    local batches, held = {}, nil
+    local function cut()
+        return datagram.batch({ family }, { id = ("s"):rep(16), birth = 1 }, #batches + 1, 1, limit, never)
+    end
+    local function put_back(batch)
+        if batch then
+            datagram.absorb(datagram.body(batch), function() return family end)
+        end
+    end
+    local act = {
+        add = function(label, value) family:add({ label }, { value }) end,
+        del = function(label) deletion.row(family, { label }) end,
+        reset = function() deletion.all(family) end,
+        cut = function()
+            for batch in cut do
+                batches[#batches + 1] = bytes_of(batch)
+            end
+        end,
+        cut_put_back = function() put_back(cut()) end,
+        put_back = function() put_back(cut()) end,
+        cut_and_hold = function() held = cut() end,
+        release = function() put_back(held) end,
+    }
+    for i = 1, #steps do
+        act[steps[i][1]](steps[i][2], steps[i][3])
+    end
+    act.cut()
+    return batches
+end
+
+-- So many rows are added and deleted, over and over, and cut. Returns the rows that were ever made, and the overflow.
+function commands.churn(described, cap, times)
+    local family = rows.new(described, cap)
+    for i = 1, times do
+        family:add({ tostring(i) }, { 1 })
+        if i > cap - 1 then
+            deletion.row(family, { tostring(i - cap + 1) })
+        end
+        datagram.batch({ family }, { id = ("s"):rep(16), birth = 1 }, 1, 1, datagram.MAX_BYTES, never)
+    end
+    return { family.count, family.overflowed }
+end
+
+-- Deletes so many label sets while nothing is sent. Returns how many were accepted and refused.
+function commands.deletions_wait(described, cap, times)
+    local family = rows.new(described, cap)
+    local accepted, refused = 0, 0
+    for i = 1, times do
+        if deletion.row(family, { tostring(i) }) then
+            accepted = accepted + 1
+        else
+            refused = refused + 1
+        end
+    end
+    return { accepted, refused }
+end
+
+-- Whether a metric may be made so: its shape, or why not.
+function commands.define(kind, name, help, labels, options)
+    local shape, err = definition.read(kind, name ~= false and name or nil, help or nil, labels or nil, options or nil)
+    return { shape or false, err or false }
 end
 
 -- Rows cut into batches, taken back from their bytes into another family, and cut again.
