@@ -127,8 +127,9 @@ function Prometheus.init(dict_name, options_or_prefix)
     return self
 end
 
--- Nothing is left to do here: the worker begins when something is counted.
+-- The worker begins: what stands in the gauges of the dictionary is sent by it too.
 function Prometheus:init_worker()
+    pcall(metrics.wake)
     return self
 end
 
@@ -138,6 +139,7 @@ local function fetch(self)
     if not has_page then
         return nil, "resty-metrics is off in this worker"
     end
+    pcall(metrics.wake)
     return collector_page.get(type(self) == "table" and self.page or nil)
 end
 

@@ -127,6 +127,8 @@ def _bind_unix(path: Path) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.bind(str(path))
+        # As open as the TCP address is: nginx's workers, another user, serve the page from here. The directory can guard it.
+        path.chmod(0o666)
     except OSError:
         sock.close()
         raise

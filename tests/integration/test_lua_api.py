@@ -219,7 +219,8 @@ FUZZ = """
         local throws = setmetatable({}, {__index = function() error("no") end, __tostring = function() error("no") end,
                                          __len = function() error("no") end})
         local odd = {
-            1, 0, -1, 2^53, 2^53 + 2, 1e308, -1e308, 1/0, -1/0, 0/0, "", "1", "x", "\\0", ("x"):rep(5000), "\\255\\254", "é",
+            1, 0, -1, 2^53, 2^53 + 2, 1e308, -1e308, 1/0, -1/0, 0/0, "", "1", "x", "\\0",
+            ("x"):rep(5000), "\\255\\254", "é",
             true, false, {}, {"a"}, {"a", "b"}, {{}}, {1, nil, 3}, function() end, coroutine.create(function() end),
             5ULL, ngx.null, throws, {throws}, {[-1] = "a"}, {a = "b"}, {combine = "sum"}, {combine = 3},
             {buckets = {1, 2}}, {buckets = {2, 1}}, {buckets = {}}, {buckets = {0/0}}, {buckets = throws},

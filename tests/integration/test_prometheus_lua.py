@@ -120,6 +120,13 @@ def get(port: int, path: str) -> str:
         return text
 
 
+class OnUnix(Collector):
+    """A collector whose page is on a unix socket beside its own."""
+
+    def ready(self) -> bool:
+        return self.socket_path.with_name("web.sock").exists()
+
+
 class Application:
     """One of the two, with four workers and a collector. ``page`` is what nginx serves of it."""
 
@@ -252,7 +259,5 @@ def test_a_unix_socket_and_a_collector_that_is_away(socket_path: Path) -> None:
         away.value.close()
         assert get(app.port, "/data") == ""
         app.collector.terminate()
-        app.collector = Collector(socket_path, f"--web.listen-address=unix:{web}")
-        with app.collector:
-            wait_until(lambda: web.exists(), message="the collector's web socket")
+        with OnUnix(socket_path, f"--web.listen-address=unix:{web}"):
             wait_until(lambda: "app_my_errors_total 0" in get(app.port, "/data"), message="the page")

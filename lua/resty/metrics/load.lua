@@ -18,6 +18,6 @@ end
 ngx.log(ngx.ERR, "resty-metrics is off in this worker: its module cannot be loaded: ", loaded)
 local nothing = function() return nil, "resty-metrics is off in this worker" end
 loaded = { log = nothing, log_scope = nothing, log_nothing = nothing, init_worker = nothing,
-    counter = nothing, gauge = nothing, histogram = nothing, define = nothing }
+    counter = nothing, gauge = nothing, histogram = nothing, define = nothing, wake = nothing }
 package.loaded["resty.metrics"] = loaded
 return loaded
