@@ -94,6 +94,8 @@ _Part = TypeVar("_Part", Master, NginxCounters, WorkerGauges)
 
 def join(parts: Sequence[Heartbeat]) -> Heartbeat:
     """One beat of all its parts: the gauges of all; everything else as the first says it."""
+    if len(parts) == 1:
+        return parts[0]
     return replace(parts[0], families=tuple(chain.from_iterable(part.families for part in parts)), part=1, parts=1)
 
 

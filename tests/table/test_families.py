@@ -1,7 +1,10 @@
 """Rows, overflow and changes of shape."""
 
+from dataclasses import replace
+
 import pytest
 
+from collector.table import overflow
 from collector.table.families import Family
 from collector.table.rows import Creation
 from collector.table.shapes import REQUEST_COLUMNS, REQUEST_SCALE, Conversion, FamilyBatch, FamilyKey, Shape
@@ -193,6 +196,192 @@ def test_raw_labels_that_come_out_the_same_are_bounded() -> None:
         family.merge(batch(counter("a"), ("x" * (253 + number % 4) + "y" * number, 1)), 1, 0.0)
     assert len(family._aliases) <= 20
     assert sum(row.numbers[0] for row in family.rows) == 1000
+
+
+HOUR = overflow.IDLE_SECONDS
+LEFT = ("s", "GET", "200")
+
+
+def hit(family: Family, path: str, now: float, count: int = 1) -> None:
+    family.merge(batch(family.shape, (*LEFT, path, count, 0, 0, 0)), 1, now)
+
+
+def counts(family: Family) -> dict[str, float]:
+    return {labels[-1]: numbers[0] for labels, numbers in values(family).items()}
+
+
+def test_idle_rows_make_room_at_the_cap() -> None:
+    family = family_of(requests((), "path"), max_rows=10)
+    for path in "abcdefghijk":
+        hit(family, path, 100.0)
+    assert counts(family) == dict.fromkeys("abcdefghij", 1) | {"other": 1}
+    hit(family, "a", 100.0 + HOUR)
+    hit(family, "z", 100.0 + HOUR, 5)
+    assert counts(family) == {"a": 2, "other": 10, "z": 5}
+    assert (family.overflow, family.evicted) == (1, 9)
+    assert [row.created for row in family.rows] == [0, 10, 11]
+    hit(family, "b", 100.0 + HOUR)
+    assert counts(family)["b"] == 1  # begins anew
+
+
+def test_a_row_that_is_not_idle_for_an_hour_stays() -> None:
+    family = family_of(counter("l"), max_rows=2)
+    for number, now in enumerate((0.0, 0.1, HOUR)):
+        family.merge(batch(counter("l"), (str(number), 1)), 1, now)
+    assert values(family) == {("1",): [1], ("other",): [2]}  # which takes the room that "0" made
+    assert (family.evicted, family.overflow) == (1, 1)
+
+
+def test_below_the_cap_nobody_is_evicted() -> None:
+    family = family_of(counter("l"), max_rows=3)
+    for number, now in enumerate((0.0, 2 * HOUR, 4 * HOUR)):
+        family.merge(batch(counter("l"), (str(number), 1)), 1, now)
+    family.merge(batch(counter("l"), ("2", 1)), 1, 9 * HOUR)
+    assert len(family.rows) == 3
+    assert family.evicted == 0
+
+
+def test_idle_rows_are_looked_for_once_a_minute() -> None:
+    family = family_of(counter("l"), max_rows=2)
+    start = overflow.SCAN_SECONDS
+    family.merge(batch(counter("l"), ("a", 1), ("b", 1)), 1, start)
+    family.merge(batch(counter("l"), ("c", 1)), 1, start + HOUR - 1.0)
+    family.merge(batch(counter("l"), ("c", 1)), 1, start + HOUR + 1.0)  # too soon after the last look
+    assert (family.evicted, family.overflow) == (0, 2)
+    family.merge(batch(counter("l"), ("c", 1)), 1, start + HOUR + overflow.SCAN_SECONDS)
+    assert (family.evicted, family.overflow) == (2, 2)
+    assert values(family) == {("other",): [4], ("c",): [1]}
+
+
+def test_what_is_remembered_of_an_evicted_row_goes_too() -> None:
+    family = family_of(counter("l"), max_rows=2)
+    family.merge(batch(counter("l"), ("a", 1), ("b", 1)), 1, 0.0)
+    family.merge(batch(counter("l"), ("c", 1)), 1, HOUR)
+    family.merge(batch(counter("l"), ("a", 1), ("a", 1)), 1, HOUR)
+    assert values(family) == {("other",): [4], ("c",): [1]}
+    assert sum(row.numbers[0] for row in family.rows) == 5
+
+
+def test_a_flood_does_not_fill_a_family_for_ever_and_the_known_rows_stay_exact() -> None:
+    family = family_of(requests((), "path"), max_rows=100)
+    sent = 0
+    for hour in range(3):
+        for second in range(0, 3600, 60):
+            now = hour * HOUR + second
+            for path in ("known", *(f"/{now}-{number}" for number in range(20))):
+                hit(family, path, now)
+                sent += 1
+    hit(family, "after", 3 * HOUR)
+    found = counts(family)
+    assert found["known"] == 180
+    assert found["after"] == 1
+    assert sum(found.values()) == sent + 1
+    assert len(family.rows) <= 110
+    assert family.evicted > 100
+
+
+def test_the_label_scope_is_never_given_up() -> None:
+    """Or the last row of all would be one series in two families."""
+    shape = Shape("http_requests", "requests", (*BUILT_IN, "scope", "path"), (), REQUEST_COLUMNS, REQUEST_SCALE, "api")
+    family = family_of(shape, max_rows=10)
+    for number in range(40):
+        family.merge(batch(shape, (f"s{number}", "GET", "200", "api", "/", 1, 0, 0, 0)), 1, 0.0)
+    assert {row.labels[3] for row in family.rows} == {"api"}
+    assert values(family)["other", "other", "other", "api", "other"][0] == 29
+    assert values(family)["s10", "GET", "200", "api", "other"][0] == 1
+
+
+def test_values_by_label() -> None:
+    family = family_of(counter("a", "b"))
+    assert family.values_by_label == {}
+    family.merge(batch(counter("a", "b"), ("1", "x", 1), ("2", "x", 1)), 1, 0.0)
+    assert family.values_by_label == {"a": 2, "b": 1}
+    family.merge(batch(counter("a", "b"), ("2", "y", 1)), 1, 0.0)
+    assert family.values_by_label == {"a": 2, "b": 2}
+    family.merge(replace(batch(counter("a", "b")), deleted=[("1", "x")]), 1, 0.0)
+    assert family.values_by_label == {"a": 1, "b": 2}
+    family.merge(batch(counter("b")), 2, 0.0)
+    assert family.values_by_label == {"b": 2}
+
+
+def test_deleted_rows_begin_anew() -> None:
+    family = family_of(counter("l"))
+    family.merge(batch(counter("l"), ("a", 1), ("", 2), ("c", 4)), 1, 0.0)
+    family.merge(replace(batch(counter("l"), ("a", 8)), deleted=[("a",), ("",), ("unknown",)]), 1, 0.0)
+    assert values(family) == {("c",): [4], ("a",): [8]}
+    assert [row.created for row in family.rows] == [2, 3]
+    family.merge(batch(counter("l"), ("", 1), ("a", 1)), 1, 0.0)
+    assert values(family) == {("c",): [4], ("a",): [9], ("_",): [1]}
+
+
+def test_a_label_set_of_an_older_shape_is_deleted_too() -> None:
+    family = family_of(counter("a", "b"))
+    family.merge(batch(counter("a", "b"), ("1", "_", 1), ("2", "_", 1)), 2, 0.0)
+    family.merge(replace(batch(counter("a"), ("2", 3)), deleted=[("1",)]), 1, 0.0)
+    assert values(family) == {("2", "_"): [4]}
+
+
+def test_reset_empties_a_family_before_its_rows_are_added() -> None:
+    family = family_of(counter("l"), max_rows=2)
+    family.merge(batch(counter("l"), ("a", 1), ("b", 1), ("c", 1)), 1, 0.0)
+    family.merge(replace(batch(counter("l"), ("a", 8)), reset=True), 1, 0.0)
+    assert values(family) == {("a",): [8]}
+    family.merge(batch(counter("l"), ("b", 2), ("a", 1)), 1, 0.0)
+    assert values(family) == {("a",): [9], ("b",): [2]}
+
+
+def histogram(bounds: tuple[float, ...], scale: int = 1) -> Shape:
+    return Shape("h", "histogram", (), bounds, ("sum",), scale)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "numbers", "expected"),
+    [
+        (histogram((0.5, 1)), histogram((1,)), (1, 2, 3, -0.5), (3, 3, -0.5)),
+        (histogram((5, 10), 1000), histogram((0.005, 0.02)), (1, 2, 4, 40), (1, 2, 4, 0.04)),
+        (histogram((0.005, 0.02)), histogram((5, 10), 1000), (1, 2, 4, 0.04), (1, 0, 6, 40)),
+        (histogram((5, 10), 1000), histogram((5, 10), 1), (1, 2, 4, 3000), (3, 0, 4, 3)),
+        (histogram((1,), 1), histogram((1000,), 1000), (1, 2, 3), (1, 2, 3000)),
+    ],
+)
+def test_another_scale(old: Shape, new: Shape, numbers: tuple[float, ...], expected: tuple[float, ...]) -> None:
+    assert Conversion(old, new).numbers(numbers) == expected
+
+
+def test_families_of_one_name() -> None:
+    """The user's and ours are two, and so are two scopes of requests."""
+    table = Table()
+    scoped = Shape("http_requests", "requests", (*BUILT_IN, "scope"), (), REQUEST_COLUMNS, REQUEST_SCALE, "api")
+    table.merge(
+        [
+            batch(counter("l"), ("a", 1)),
+            batch(replace(counter("l"), custom=True), ("a", 2)),
+            batch(requests(), (*LEFT, 1, 0, 0, 0)),
+            batch(scoped, (*LEFT, "api", 4, 0, 0, 0)),
+        ],
+        1,
+        0.0,
+    )
+    assert [family.rows[0].numbers[0] for family in table.families.values()] == [1, 2, 1, 4]
+    assert FamilyKey("http_requests", scope="api") in table.families
+    assert table.requests == 5
+
+
+def test_a_type_that_changes_begins_anew() -> None:
+    table = Table()
+    custom = Shape("x", "counter", (), None, ("value",), custom=True)
+    became = Shape("x", "histogram", (), (1,), ("sum",), custom=True)
+    table.merge([batch(custom, (5,))], 100, 0.0)
+    table.merge([batch(became, (9, 9, 9))], 100, 0.0)  # of one stream: the first stays
+    table.merge([batch(became, (9, 9, 9), inherited=True)], 300, 0.0)
+    family = table.families[custom.key]
+    assert (family.shape.type, table.mistyped_rows) == ("counter", 2)
+    table.merge([batch(became, (1, 2, 3))], 200, 0.0)
+    table.merge([batch(custom, (5,))], 100, 0.0)
+    family = table.families[custom.key]
+    assert (family.shape.type, values(family), table.mistyped_rows) == ("histogram", {(): [1, 2, 3]}, 3)
+    assert [row.created for row in family.rows] == [1]
+    assert table.lost_rows == 0
 
 
 def test_families_are_bounded() -> None:
