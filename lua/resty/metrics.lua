@@ -5,6 +5,7 @@
 --     log_by_lua_file .../resty/metrics/off.lua;                not counted
 --     log_by_lua_block { require("resty.metrics").log() }       in a hook of your own
 --     init_worker_by_lua_block { require("resty.metrics").init_worker() }    heartbeats before the first request
+--     local logins = require("resty.metrics").counter("logins_total", "Logins.", {"result"})    and metrics of your own
 --
 -- Nothing here throws: in a request an error of ours is ours alone.
 
@@ -20,9 +21,12 @@ local _M = { _VERSION = "0.1.0" }
 local OLDEST_NGX_LUA = 10021
 local OLDEST_LUAJIT = 20100
 
-local settings, worker, requests, scopes, count
+local OFF = "resty-metrics is off in this worker; nginx's error log says why"
+
+local settings, worker, requests, scopes, api, count
 local disabled = false
 local ready = false         -- the first request has been here
+local provisional = false   -- nobody has stated the socket yet
 local stated_buckets        -- by init_worker
 
 local function refuse(text)
@@ -42,7 +46,23 @@ local function load()
     scopes = require "resty.metrics.scopes"
     worker = require "resty.metrics.worker"
     require("resty.metrics.heartbeat").version = _M._VERSION
+    require("resty.metrics.metric").wake = _M.wake
+    api = require "resty.metrics.api"
     return true
+end
+
+-- Loads the rest once, which may be in the master already. Returns true, or nil and why.
+local function prepare()
+    if disabled then
+        return nil, OFF
+    elseif settings then
+        return true
+    end
+    local ok, loaded, why = pcall(load)
+    if not ok then
+        return refuse(tostring(loaded))
+    end
+    return loaded, why
 end
 
 local function start(socket)
@@ -54,10 +74,8 @@ local function start(socket)
         end
         return nil
     end
-    local ok, loaded, why = pcall(load)
-    if not ok then
-        return refuse(tostring(loaded))
-    elseif not loaded then
+    local loaded, why = prepare()
+    if not loaded then
         return nil, why
     end
     _M.socket = settings.socket(socket)
@@ -65,6 +83,7 @@ local function start(socket)
     if not started then
         return refuse(reason)
     end
+    api.begin_worker()
     if not require("resty.metrics.spool").present() then
         log(WARN, "resty-metrics: lua_shared_dict resty_metrics_spool is not declared: ",
             "what is not acknowledged when a worker ends will be lost; the include declares it")
@@ -84,6 +103,13 @@ local function compare_with_variables()
     end
 end
 
+-- The socket of a worker that began before anybody could state it: that of a request, or of init_worker.
+local function adopt(socket)
+    provisional = false
+    _M.socket = settings.socket(socket)
+    worker.adopt(_M.socket)
+end
+
 -- What a request does only at first. Returns whether requests can be counted.
 local function rare()
     if disabled then
@@ -92,6 +118,8 @@ local function rare()
         if not start(ngx.var.resty_metrics_socket) then
             return false
         end
+    elseif provisional then
+        adopt(ngx.var.resty_metrics_socket)
     else
         compare_with_variables()
     end
@@ -160,6 +188,65 @@ local function failed(err)
     end
 end
 
+local function begin()
+    local phase = ngx.get_phase()
+    if phase == "init" then
+        api.begin_master()
+        return true
+    elseif ngx.worker.id() == nil then
+        return nil, "this process serves no requests: nothing is sent from here"
+    elseif settings.REQUEST_PHASES[phase] then
+        return start(ngx.var.resty_metrics_socket)
+    elseif not start() then
+        return nil, OFF
+    end
+    provisional = true
+    worker.wait_for_settings()
+    return true
+end
+
+-- Whether what the user's own metrics count now has a chance to be sent: starts the worker where it can. Returns true, or
+-- nil and why not.
+function _M.wake()
+    if worker and worker.started then
+        if provisional and settings.REQUEST_PHASES[ngx.get_phase()] then
+            adopt(ngx.var.resty_metrics_socket)
+        end
+        if worker.exiting or not worker.timer_running then
+            after()
+        end
+        return true
+    end
+    local ok, why = prepare()
+    if not ok then
+        return nil, why
+    end
+    return begin()
+end
+
+-- kind: "counter", "gauge" or "histogram"; the rest as below; store: for prometheus.lua, see metric.lua
+function _M.define(kind, name, help, labels, options, store)
+    local ok, why = prepare()
+    if not ok then
+        return nil, why
+    end
+    return api.define(kind, name, help, labels, options, store)
+end
+
+-- A counter, a gauge, a histogram of your own: docs/lua-api.md. Each returns the metric, or nil and why.
+-- labels: a list of label names; options: {combine = ...} of a gauge, {buckets = ...} of a histogram; both may be nil
+function _M.counter(name, help, labels, options)
+    return _M.define("counter", name, help, labels, options)
+end
+
+function _M.gauge(name, help, labels, options)
+    return _M.define("gauge", name, help, labels, options)
+end
+
+function _M.histogram(name, help, labels, options)
+    return _M.define("histogram", name, help, labels, options)
+end
+
 -- Counts the request that ends. For log_by_lua*.
 -- options: nil, or {scope = name, labels = ..., buckets = "0.1 1 10"}, where labels is a text as in the include
 -- ("tenant=http_x_tenant"), a list of such words, or {tenant = "http_x_tenant"}: what a scope is at its first use, it
@@ -206,8 +293,11 @@ function _M.init_worker(options)
     if ngx.worker.id() == nil then
         return  -- a cache manager or privileged agent: it serves no requests
     end
+    if worker and worker.started and not provisional then
+        return  -- it was told before
+    end
     stated_buckets = options.buckets
-    local ok, err = pcall(start, options.socket)
+    local ok, err = pcall(provisional and adopt or start, options.socket)
     if not ok then
         failed(err)
     end

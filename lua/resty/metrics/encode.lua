@@ -128,8 +128,9 @@ local function put_numbers(p, at, list)
     return at
 end
 
-local function put_pairs(p, at, pairs_list)
-    at = _M.map(p, at, #pairs_list / 2)
+-- more (or nil): how many pairs the caller writes himself behind these
+local function put_pairs(p, at, pairs_list, more)
+    at = _M.map(p, at, #pairs_list / 2 + (more or 0))
     for i = 1, #pairs_list, 2 do
         at = _M.string(p, at, pairs_list[i])
         local value = pairs_list[i + 1]

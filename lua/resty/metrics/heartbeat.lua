@@ -2,6 +2,7 @@
 
 local cycle = require "resty.metrics.cycle"
 local datagram = require "resty.metrics.datagram"
+local gauges = require "resty.metrics.gauges"
 local process = require "resty.metrics.process"
 
 local ngx = ngx
@@ -62,6 +63,25 @@ local function uptime()
     return math.max(0, process.monotonic() - born)
 end
 
+-- Part number i of a beat, as a datagram.
+local function part(self, i)
+    local list = i == 1 and self.list or {}
+    if #self.parts > 1 then
+        add(list, "part", i)
+        add(list, "parts", #self.parts)
+    end
+    local planned = self.parts[i]
+    local more = #planned > 0 and function(p, at) return gauges.put(planned, p, at, process.wall_ms()) end or nil
+    return datagram.heartbeat(self.stream, self.beat, self.stream.base, list, more)
+end
+
+-- The beat with the user's gauges: {parts, part(self, i)}.
+local function with_gauges(stream, list)
+    local alone = datagram.heartbeat(stream, beat, stream.base, list)
+    return { stream = stream, beat = beat, list = list, parts = gauges.plan(alone.length), part = part }
+end
+
+-- A beat: its parts are made one by one, as they are sent.
 function _M.make(stream, unacked_batches, unacked_bytes, row_count, tick)
     beat, last_tick = beat + 1, tick
     _M.master_label()
@@ -86,7 +106,7 @@ function _M.make(stream, unacked_batches, unacked_bytes, row_count, tick)
     add(list, "generation", generation)
     add(list, "configured", configured)
     add(list, "dicts", dicts())
-    return datagram.heartbeat(stream, beat, stream.base, list)
+    return with_gauges(stream, list)
 end
 
 return _M

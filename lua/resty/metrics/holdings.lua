@@ -2,6 +2,7 @@
 
 local counters = require "resty.metrics.counters"
 local datagram = require "resty.metrics.datagram"
+local deletion = require "resty.metrics.deletion"
 local heartbeat = require "resty.metrics.heartbeat"
 local lag = require "resty.metrics.lag"
 local monotonic = require("resty.metrics.process").monotonic
@@ -110,7 +111,7 @@ end
 
 local function any_dirty()
     for i = 1, #_M.families do
-        if _M.families[i]:dirty() > 0 then
+        if _M.families[i]:dirty() > 0 or deletion.pending(_M.families[i]) then
             return true
         end
     end

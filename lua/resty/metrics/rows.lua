@@ -9,6 +9,7 @@
 local ffi = require "ffi"
 local bit = require "bit"
 local encode = require "resty.metrics.encode"
+local head = require "resty.metrics.head"
 
 local band = bit.band
 local remove = table.remove
@@ -22,67 +23,16 @@ local OTHER = "other"
 local REQUEST_LABELS = 3    -- server, method, status, and the scope if there is one: those behind are the user's
 local IDLE_TICKS = 3600     -- a row that sent nothing for so long may go at the cap
 local SCAN_TICKS = 60       -- from one search for such rows to the next
+local MAX_EXACT = 2 ^ 53    -- the largest number of a counter on the wire
 local MAX_LABEL_BYTES = 32 * (MAX_LABEL + 5)
 
 local double_array = ffi.typeof("double[?]")
 local int_array = ffi.typeof("int32_t[?]")
 local scratch = ffi.new("uint8_t[?]", MAX_LABEL_BYTES + 64)
-local header_scratch = ffi.new("uint8_t[?]", 32768)
 
 -- tick: seconds of the worker's life, set by its timer
 local _M = { FIRST = FIRST, MAX_LABEL = MAX_LABEL, tick = 0 }
 local mt = { __index = _M }
-
-local function put_strings(p, at, list)
-    at = encode.array(p, at, #list)
-    for i = 1, #list do
-        at = encode.string(p, at, list[i])
-    end
-    return at
-end
-
-local function put_text(p, at, key, value)
-    return encode.string(p, encode.string(p, at, key), value)
-end
-
--- A key of the head, where the shape has it.
-local WRITERS = {
-    { "name", put_text },
-    { "type", put_text },
-    { "help", put_text },
-    { "scope", put_text },
-    { "custom", function(p, at, key, value) return encode.boolean(p, encode.string(p, at, key), value) end },
-    { "labels", function(p, at, key, value) return put_strings(p, encode.string(p, at, key), value) end },
-    { "bounds", function(p, at, key, value)
-        at = encode.array(p, encode.string(p, at, key), #value)
-        for i = 1, #value do
-            at = encode.number(p, at, value[i])
-        end
-        return at
-    end },
-    { "scale", function(p, at, key, value) return encode.number(p, encode.string(p, at, key), value) end },
-    { "columns", function(p, at, key, value) return put_strings(p, encode.string(p, at, key), value) end },
-}
-
--- The map of a family up to and with the key "rows", as it stands in every batch: its first byte holds the number of keys.
-local function shape_bytes(shape, inherited)
-    local p = header_scratch
-    local keys, at = 0, 1
-    for i = 1, #WRITERS do
-        local key, put = WRITERS[i][1], WRITERS[i][2]
-        if shape[key] ~= nil then
-            at = put(p, at, key, shape[key])
-            keys = keys + 1
-        end
-    end
-    if inherited then
-        at = encode.boolean(p, encode.string(p, at, "inherited"), true)
-        keys = keys + 1
-    end
-    at = encode.string(p, at, "rows")
-    encode.map(p, 0, keys + 1)
-    return ffi.string(p, at)
-end
 
 -- shape: {name, type, labels, columns} and, where it has them, {help, scope, custom, bounds, scale}, as docs/wire.md has it;
 -- cap: most rows;
@@ -91,7 +41,7 @@ function _M.new(shape, cap, inherited)
     local width = #shape.columns + (shape.bounds and #shape.bounds + 1 or 0)
     return setmetatable({
         shape = shape,
-        head_bytes = shape_bytes(shape, inherited),
+        head_bytes = head.bytes(shape, inherited),
         width = width,
         cap = cap,
         count = 0,
@@ -113,7 +63,7 @@ end
 -- A family that was made for inherited rows is this worker's own from now on, and its shape speaks for it.
 function _M.own(self, shape)
     self.shape = shape
-    self.head_bytes = shape_bytes(shape, false)
+    self.head_bytes = head.bytes(shape, false)
 end
 
 -- A label's value as it may stand on the wire: never empty, at most 256 bytes, cut at a character.
@@ -134,15 +84,23 @@ local function clean(value)
     return value:sub(1, last) .. CUT_MARK
 end
 
-local function prefix_of(self, values)
+-- The bytes of a row on the wire up to its numbers: an array of label values and `width` numbers.
+local function prefix_bytes(values, labels, width)
     local p = scratch
-    local labels = #self.shape.labels
-    local at = encode.array(p, 0, labels + self.width)
+    local at = encode.array(p, 0, labels + width)
     for i = 1, labels do
         at = encode.string(p, at, clean(values[i] or ""))
     end
     return ffi.string(p, at)
 end
+
+_M.prefix_bytes = prefix_bytes
+
+local function prefix_of(self, values)
+    return prefix_bytes(values, #self.shape.labels, self.width)
+end
+
+_M.prefix_of = prefix_of
 
 local function grow_ring(self)
     local size = (self.mask + 1) * 2
@@ -259,11 +217,19 @@ function _M.dirty(self)
     return self.tail - self.head
 end
 
--- Adds numbers (a list from 1, in the order of the wire) to the row of these label values.
+-- Adds numbers (a list from 1, in the order of the wire) to the row of these label values. What the wire could not hold is
+-- left out: one such row would make a whole batch invalid.
 function _M.add(self, values, numbers)
     local row = _M.row(self, values)
+    local least = self.shape.type == "histogram" and self.width or self.width + 1  -- its sum may be any finite number
     for i = 1, self.width do
-        row[FIRST + i - 1] = row[FIRST + i - 1] + numbers[i]
+        local sum = row[FIRST + i - 1] + numbers[i]
+        if i < least and sum > MAX_EXACT then
+            sum = MAX_EXACT
+        elseif sum - sum ~= 0 then  -- not finite
+            sum = row[FIRST + i - 1]
+        end
+        row[FIRST + i - 1] = sum
     end
     _M.mark(self, row)
 end

@@ -18,6 +18,12 @@ local RESERVED = { server = true, method = true, status = true, scope = true, le
 
 local _M = { DEFAULT_SOCKET = DEFAULT_SOCKET, DEFAULT_BUCKETS = DEFAULT_BUCKETS }
 
+-- In these nginx's variables are those of a request that has its configuration.
+_M.REQUEST_PHASES = {
+    set = true, rewrite = true, server_rewrite = true, access = true, precontent = true, content = true,
+    header_filter = true, body_filter = true, log = true, balancer = true,
+}
+
 -- Bounds in milliseconds from seconds separated by blanks; nil and what to do where they cannot be used.
 function _M.bounds(text)
     local bounds = {}
