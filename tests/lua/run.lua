@@ -46,6 +46,7 @@ _G.ngx = {
     shared = { resty_metrics_spool = dictionary },
 }
 
+local attempts = require "resty.metrics.attempts"
 local datagram = require "resty.metrics.datagram"
 local decode = require "resty.metrics.decode"
 local definition = require "resty.metrics.definition"
@@ -253,6 +254,79 @@ end
 function commands.bounds(text)
     local bounds, err = settings.bounds(text)
     return { bounds or false, err or false }
+end
+
+function commands.labels(stated)
+    local labels, err = settings.labels(stated)
+    return { labels and labels.names or false, labels and labels.variables or false, err or false }
+end
+
+-- What is read in $upstream_status and $upstream_addr: {{item, peer, status, last_group}, ...}, and the retries.
+function commands.attempts(statuses, addresses)
+    local list, retries = attempts.read(statuses, addresses)
+    for i = 1, #list do
+        list[i] = { list[i].item, list[i].peer, list[i].status, list[i].last_group }
+    end
+    return { list, retries[true], retries[false] }
+end
+
+-- The times of each item, and by the short way, which must agree or decline.
+function commands.times(text)
+    local found = attempts.times(text)
+    return { found.connect, found.header, found.response, { attempts.three(text) } }
+end
+
+function commands.fields(text)
+    return { attempts.fields(text) }
+end
+
+-- A flood of label values over `hours`, and 100 known tenants once in each thousand. Returns by how many kilobytes the
+-- memory differs between the first and the second half, the rows, and what each of the known has counted.
+function commands.flood(count, hours)
+    local family = rows.new(requests.shape({ 5 }, nil, { "tenant" }), 10000)
+    local count_request = requests.counter(family, { "http_x_tenant" })
+    local function known()
+        for tenant = 1, 100 do
+            ngx.var.http_x_tenant = "known-" .. tenant
+            count_request()
+        end
+    end
+    local sums, half, freed = {}, nil, 0
+    local buffer = ffi.new("uint8_t[?]", 4096)
+    local function flush()
+        while family:dirty() > 0 do
+            local row = MessagePack.unpack(ffi.string(buffer, family:take(buffer, 0)))
+            sums[row[4]] = (sums[row[4]] or 0) + row[5]
+        end
+    end
+    known()
+    for i = 1, count do
+        ngx.var.http_x_tenant = "flood-" .. i
+        count_request()
+        if i % 1000 == 0 then
+            known()
+            flush()
+            rows.tick = rows.tick + hours * 3600 * 1000 / count
+            for label in pairs(sums) do  -- what was sent is no longer ours
+                if label:find("^flood") then
+                    sums[label] = nil
+                    freed = freed + 1
+                end
+            end
+        end
+        if i == count / 2 then
+            collectgarbage()
+            half = collectgarbage("count")
+        end
+    end
+    collectgarbage()
+    local grown = collectgarbage("count") - half
+    rows.tick = 0
+    local exact = 0
+    for tenant = 1, 100 do
+        exact = exact + (sums["known-" .. tenant] == 1 + count / 1000 and 1 or 0)
+    end
+    return { grown, family:live(), exact, freed, sums.other or 0 }
 end
 
 -- Requests with as many different methods of a length. Returns the kilobytes that stay, and the rows and requests.
