@@ -17,10 +17,6 @@ local pcall, tostring = pcall, tostring
 
 local _M = { _VERSION = "0.1.0" }
 
--- The oldest that the module is written for: OpenResty 1.21.4.1.
-local OLDEST_NGX_LUA = 10021
-local OLDEST_LUAJIT = 20100
-
 local OFF = "resty-metrics is off in this worker; nginx's error log says why"
 
 local settings, worker, requests, scopes, api, count
@@ -37,7 +33,7 @@ end
 
 -- Loads the rest, once it is known that it can work. Returns true, or nil and why.
 local function load()
-    if jit == nil or jit.version_num < OLDEST_LUAJIT or ngx.config.ngx_lua_version < OLDEST_NGX_LUA then
+    if not process.is_supported(ngx.config.ngx_lua_version) then
         return refuse("it needs OpenResty 1.21.4.1, or lua-nginx-module 0.10.21 with LuaJIT 2.1, or later")
     end
     require "resty.core"
@@ -290,11 +286,9 @@ end
 -- options: {socket = path, buckets = "0.005 0.01 ..."}, the same as in the include; nil for the defaults.
 function _M.init_worker(options)
     options = options or {}
-    if ngx.worker.id() == nil then
-        return  -- a cache manager or privileged agent: it serves no requests
-    end
-    if worker and worker.started and not provisional then
-        return  -- it was told before
+    local told = worker and worker.started and not provisional
+    if told or ngx.worker.id() == nil then
+        return  -- it was told before; or a cache manager or privileged agent, which serves no requests
     end
     stated_buckets = options.buckets
     local ok, err = pcall(provisional and adopt or start, options.socket)

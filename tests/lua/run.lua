@@ -53,6 +53,7 @@ local definition = require "resty.metrics.definition"
 local deletion = require "resty.metrics.deletion"
 local encode = require "resty.metrics.encode"
 local ffi = require "ffi"
+local gauges = require "resty.metrics.gauges"
 local requests = require "resty.metrics.requests"
 local rows = require "resty.metrics.rows"
 local settings = require "resty.metrics.settings"
@@ -86,6 +87,7 @@ local function family_of(described, cap)
     for _, row in ipairs(described.rows or {}) do
         family:add(split(row, #described.labels))
     end
+    deletion.precede(family, described.reset, described.del)
     return family
 end
 
@@ -209,6 +211,31 @@ end
 function commands.define(kind, name, help, labels, options)
     local shape, err = definition.read(kind, name ~= false and name or nil, help or nil, labels or nil, options or nil)
     return { shape or false, err or false }
+end
+
+-- Gauges in the parts of one beat. described: {shape, rows: {label values, value, set}}; taken: bytes of the first part that
+-- others have; deleted: label values of the first gauge. Returns the datagrams.
+function commands.gauges(described, taken, deleted)
+    for i = 1, #described do
+        local gauge = gauges.new(described[i])
+        gauge:hold()
+        for _, row in ipairs(described[i].rows) do
+            local values, numbers = split(row, #described[i].labels)
+            gauges.set(gauge:row(values), numbers[1], numbers[2])
+        end
+        for _, values in ipairs(i == 1 and deleted or {}) do
+            gauge:delete(values)
+        end
+    end
+    local parts = gauges.plan(taken)
+    local found = {}
+    for i = 1, #parts do
+        local list = #parts > 1 and { "part", i, "parts", #parts } or {}
+        found[i] = bytes_of(datagram.heartbeat({ id = ("s"):rep(16), birth = 1 }, 1, 1, list, function(p, at)
+            return gauges.put(parts[i], p, at, 0)
+        end))
+    end
+    return found
 end
 
 -- Rows cut into batches, taken back from their bytes into another family, and cut again.

@@ -28,6 +28,10 @@ local CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_THREAD_CPUTIME, CLOCK_BOOTTIME = 0,
 local SC_CLK_TCK = 2
 local STATS = { "accepted", "handled", "requests", "active", "reading", "writing", "waiting" }
 
+-- The oldest that the modules are written for: OpenResty 1.21.4.1.
+local OLDEST_NGX_LUA = 10021
+local OLDEST_LUAJIT = 20100
+
 local MAX_EXACT = 2 ^ 53
 
 local time = ffi.new("struct rm_timespec")
@@ -36,6 +40,10 @@ local _M = {
     WORKER_MARK = "RESTY_METRICS_WORKER",          -- a Lua machine of this process counts
     CODE_CACHE_MARK = "RESTY_METRICS_CODE_CACHE",  -- and there is another one: lua_code_cache is off
 }
+
+function _M.is_supported(ngx_lua_version)
+    return jit ~= nil and jit.version_num >= OLDEST_LUAJIT and ngx_lua_version >= OLDEST_NGX_LUA
+end
 
 local function clock(which)
     C.rm_clock_gettime(which, time)

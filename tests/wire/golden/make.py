@@ -122,7 +122,7 @@ DATAGRAMS: dict[str, tuple[str, int, int, dict[str, Any]]] = {
     "probe": ("probe", 99, 1, {}),
 }  # fmt: skip
 
-# As the Lua module writes a batch: the numbers of families and of rows stand in two bytes each, filled in at the end.
+# As the Lua module writes a batch: how many families, rows and deletions, in two bytes each that are filled in later.
 WORKER_BATCHES: dict[str, tuple[int, int, dict[str, Any]]] = {
     "worker_batch_requests": (7, 5, {"families": [
         requests([5, 10], ["country"], [
@@ -138,6 +138,20 @@ WORKER_BATCHES: dict[str, tuple[int, int, dict[str, Any]]] = {
         {"name": "logins_total", "type": "counter", "help": "Logins.", "labels": ["result"], "columns": ["value"],
          "rows": [["ok", 4], ["\udcff\udcfeA", 0.25], ["k\u00f6ln" * 8, 1e-9]]},
         counter("no_labels_total", [], [[1]]),
+    ]}),
+    "worker_batch_own": (12, 9, {"families": [
+        {"name": "http_requests", "type": "requests", "scope": "api",
+         "labels": ["server", "method", "status", "scope"], "bounds": [50], "scale": 1000,
+         "columns": ["duration_ms", "request_bytes", "response_bytes"],
+         "rows": [["a", "GET", "200", "api", 1, 2, 210, 90, 7_000]]},
+        {"name": "sizes", "type": "histogram", "help": "Sizes.", "custom": True, "labels": ["l"],
+         "bounds": [-1.5, 0, 0.25], "columns": ["sum"], "rows": [["x", 1, 0, 2, 4, -0.125]]},
+        {"name": "tenants_total", "type": "counter", "custom": True, "labels": ["tenant"], "columns": ["value"],
+         "del": [["a"], ["k\u00f6ln" * 8]], "rows": [["b", 1]]},
+        {"name": "emptied_total", "type": "counter", "custom": True, "labels": [], "columns": ["value"],
+         "reset": True, "rows": []},
+        {"name": "both_total", "type": "counter", "custom": True, "labels": ["x", "y"], "columns": ["value"],
+         "reset": True, "del": [["1", "2"]], "rows": []},
     ]}),
 }  # fmt: skip
 
@@ -162,12 +176,16 @@ def counted(values: list[bytes]) -> bytes:
     return struct.pack(">BH", 0xDC, len(values)) + b"".join(values)
 
 
+def _packed_value(key: str, value: Any) -> bytes:
+    return counted([packed(row) for row in value]) if key in ("rows", "del") else packed(value)
+
+
 def packed_as_worker(body: dict[str, Any]) -> bytes:
     families = []
     for family in body["families"]:
-        front = b"".join(packed(key) + packed(value) for key, value in family.items() if key != "rows")
-        rows = packed("rows") + counted([packed(row) for row in family["rows"]])
-        families.append(bytes([0x80 + len(family)]) + front + rows)
+        keys = [*(key for key in family if key != "rows"), "rows"]
+        body_of = [packed(key) + _packed_value(key, family[key]) for key in keys]
+        families.append(bytes([0x80 + len(family)]) + b"".join(body_of))
     return b"\x81" + packed("families") + counted(families)
 
 
