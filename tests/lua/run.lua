@@ -193,6 +193,27 @@ function commands.churn(described, cap, times)
     return { family.count, family.overflowed }
 end
 
+-- Fills a family, deletes so many dirty rows, adds as many new ones, nothing of it cut before the end. Returns the overflow
+-- and the rows that are sent.
+function commands.exchange(described, cap, count)
+    local family = rows.new(described, cap)
+    for i = 1, cap do
+        family:add({ "old " .. i }, { 1 })
+    end
+    for i = 1, count do
+        deletion.row(family, { "old " .. i })
+    end
+    for i = 1, count do
+        family:add({ "new " .. i }, { 1 })
+    end
+    local sent, batch = 0, nil
+    repeat
+        batch = datagram.batch({ family }, { id = ("s"):rep(16), birth = 1 }, 1, 1, datagram.MAX_BYTES, never)
+        sent = sent + (batch and batch.rows or 0)
+    until not batch
+    return { family.overflowed, sent }
+end
+
 -- Deletes so many label sets while nothing is sent. Returns how many were accepted and refused.
 function commands.deletions_wait(described, cap, times)
     local family = rows.new(described, cap)

@@ -93,6 +93,11 @@ def test_rows_that_were_deleted_make_room() -> None:
     assert (rows, overflowed) == (100, 0)
 
 
+@pytest.mark.parametrize("count", [1, 63, 64, 500, 1000])
+def test_dirty_rows_that_were_deleted_make_room_at_the_cap(count: int) -> None:
+    assert ask(["exchange", SHAPE, 1000, count]) == [[0, 1000]]
+
+
 def test_as_many_deletions_wait_as_the_family_may_have_rows() -> None:
     (result,) = ask(["deletions_wait", {**SHAPE}, 100, 150])
     assert result == [100, 50]

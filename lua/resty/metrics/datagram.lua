@@ -88,6 +88,7 @@ end
 -- What is to be deleted goes first: rows wait until all of that is out. Returns the offset and the number of rows.
 local function put_family(family, at, limit, written, out_of_time)
     local orders = deletion.pending(family)
+    deletion.bury(family)
     if (family:dirty() == 0 and not orders) or (written and at + least_size(family) > limit) then
         return at, 0
     end

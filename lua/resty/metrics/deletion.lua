@@ -17,6 +17,7 @@ local copy, fill = ffi.copy, ffi.fill
 
 local DEL_KEY_BYTES = 4 + 3    -- "del" and the head of its array
 local ARRAY_BYTES = 3
+local BURIED_AT_LEAST, BURIED_SHARE = 64, 8
 local MAX_ROWS = 65535         -- what the patched array16 can hold
 
 local _M = {}
@@ -50,23 +51,48 @@ local function order(family, bytes)
     end
 end
 
--- Takes a row out of the ring of those that are dirty.
-local function undirty(family, row)
-    local kept = family.head
+local function clear_row(family, row)
+    local number = row[1]
+    fill(row, ffi.sizeof("double") * (rows.FIRST + family.width))
+    row[1] = number
+end
+
+-- Takes the rows that were deleted while they were dirty out of the ring; then their numbers are free.
+local function bury(family)
+    local dying, free, kept = family.dying, family.free, family.head
+    if #dying == 0 then
+        return
+    end
     for at = family.head, family.tail - 1 do
         local number = family.ring[band(at, family.mask)]
-        if number ~= row[1] then
+        if family.prefix[number] then
             family.ring[band(kept, family.mask)] = number
             kept = kept + 1
         end
     end
     family.tail = kept
+    for i = 1, #dying do
+        family.numbers[dying[i]][0] = 0
+        free[#free + 1] = dying[i]
+    end
+    family.dying = {}
 end
 
-local function clear_row(family, row)
-    local number = row[1]
-    fill(row, ffi.sizeof("double") * (rows.FIRST + family.width))
-    row[1] = number
+_M.bury = bury
+
+-- A dirty row stays in the ring until many can be taken out of it at once, or a batch is cut.
+local function release(family, row)
+    local number, dirty = row[1], row[0]
+    clear_row(family, row)
+    if dirty == 0 then
+        family.free[#family.free + 1] = number
+        return
+    end
+    row[0] = dirty
+    family.dying[#family.dying + 1] = number
+    if #family.dying >= BURIED_AT_LEAST and #family.dying >= family:dirty() / BURIED_SHARE then
+        bury(family)
+    end
 end
 
 -- Deletes the row of these label values here and, with the next batch, in the collector. Returns true, or nil and why.
@@ -78,19 +104,16 @@ function _M.row(family, values)
     order(family, bytes)
     local row = family.by_prefix[prefix]
     if row then
-        if row[0] ~= 0 then
-            undirty(family, row)
-        end
-        clear_row(family, row)
         family.by_prefix[prefix], family.prefix[row[1]] = nil, nil
-        family.free[#family.free + 1] = row[1]
+        release(family, row)
     end
     return true
 end
 
 -- Deletes all rows.
 function _M.all(family)
-    family.by_prefix, family.prefix, family.numbers, family.used, family.free = {}, {}, {}, {}, {}
+    family.by_prefix, family.prefix, family.numbers, family.used = {}, {}, {}, {}
+    family.free, family.dying = {}, {}
     family.count, family.head, family.tail = 0, 0, 0
     family.deleted, family.deleted_set = nil, nil
     family.reset_waits = "ours"
@@ -98,6 +121,7 @@ end
 
 -- Forgets what is not sent, numbers and orders; the rows stay known.
 function _M.discard(family)
+    bury(family)
     for at = family.head, family.tail - 1 do
         clear_row(family, family.numbers[family.ring[band(at, family.mask)]])
     end

@@ -51,6 +51,7 @@ function _M.new(shape, cap, inherited)
         numbers = {},     -- number of a row -> the row
         used = {},        -- number of a row -> tick of its creation, or when it was last looked up or sent
         free = {},        -- numbers of rows that belong to no label set
+        dying = {},       -- the same, but still in the ring: see deletion.lua
         scan_tick = 0,    -- no search for idle rows before
         on_eviction = nil,
         ring = int_array(RING_START),
@@ -138,7 +139,7 @@ end
 
 -- Rows that have a label set.
 function _M.live(self)
-    return self.count - #self.free
+    return self.count - #self.free - #self.dying
 end
 
 -- Frees the rows that were idle for an hour and have nothing to send.
