@@ -206,9 +206,9 @@ function commands.exchange(described, cap, count)
     for i = 1, count do
         family:add({ "new " .. i }, { 1 })
     end
-    local sent, batch = 0, nil
+    local sent = 0
     repeat
-        batch = datagram.batch({ family }, { id = ("s"):rep(16), birth = 1 }, 1, 1, datagram.MAX_BYTES, never)
+        local batch = datagram.batch({ family }, { id = ("s"):rep(16), birth = 1 }, 1, 1, datagram.MAX_BYTES, never)
         sent = sent + (batch and batch.rows or 0)
     until not batch
     return { family.overflowed, sent }
