@@ -161,8 +161,11 @@ def _gauge(family: Any) -> GaugeFamily:
     require(type(combine) is str and combine in _COMBINE, "heartbeat: combine")
     require(type(rows) is tuple and {tuple}.issuperset(map(type, rows)), "heartbeat: rows of a gauge")
     require({len(labels) + 2}.issuperset(map(len, rows)), "heartbeat: length of a gauge's row")
-    for row in rows:
-        check_strings(row[:-2], "heartbeat: a label value is not a string")
-        require(_NUMBERS.issuperset(map(type, row[-2:])), "heartbeat: value of a gauge")
-        require(0 <= row[-1] <= MAX_NUMBER, "heartbeat: when a gauge was set")
+    columns = list(zip(*rows, strict=True))
+    for column in columns[:-2]:
+        check_strings(column, "heartbeat: a label value is not a string")
+    for column in columns[-2:]:
+        require(_NUMBERS.issuperset(map(type, column)), "heartbeat: value of a gauge")
+    for column in columns[-1:]:
+        require(all(0 <= when <= MAX_NUMBER for when in column), "heartbeat: when a gauge was set")
     return GaugeFamily(name, check_help(family.get("help", "")), labels, _COMBINE[combine], rows)

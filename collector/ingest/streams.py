@@ -176,7 +176,10 @@ class Streams:
         ]
 
     def prune(self, now: float) -> int:
-        """Forget the streams that are over; how many."""
+        """Forget the streams that are over; how many. And what those said of themselves that have fallen silent."""
+        for stream in self._streams.values():
+            if now - stream.seen > GAUGES_SECONDS:
+                stream.heartbeat, stream.parts = None, {}
         over = [name for name, stream in self._streams.items() if _is_over(stream, now)]
         for name in over:
             del self._streams[name]

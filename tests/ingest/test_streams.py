@@ -150,6 +150,19 @@ def test_parts_that_never_become_whole_keep_no_gauges_alive() -> None:
     assert streams.heartbeats(18.0) == []
 
 
+def test_a_stream_that_fell_silent_holds_no_gauges() -> None:
+    """Those of a worker that was killed would be kept for a day."""
+    streams = Streams()
+    streams.beat(beat(1), part(1, 1, "a"), 0.0)
+    streams.beat(beat(2), part(1, 2, "a"), 0.0)
+    streams.prune(GAUGES_SECONDS)
+    assert names(streams, GAUGES_SECONDS) == ["a"]
+    streams.prune(GAUGES_SECONDS + 0.1)
+    streams.beat(beat(2), part(2, 2, "b"), 20.0)
+    assert streams.heartbeats(0.0) == []
+    assert len(streams) == 1
+
+
 def test_gauges_expire_after_three_missed_beats() -> None:
     streams = Streams()
     streams.beat(beat(1), Heartbeat(), 10.0)
