@@ -144,36 +144,16 @@ local function log_request()
     end
 end
 
--- options: {scope = name, labels, buckets}
+-- options: {scope = name, labels, buckets}; nil: nginx's variables state them
 local function log_in_scope(options)
     if ngx.is_subrequest or not (ready or rare()) then
         return
     end
-    local name = options.scope
-    local count_there = scopes.counters[name] or scopes.make(name, options.labels, options.buckets, worker.fault)
+    local count_there = options and scopes.of(options, worker.fault) or scopes.stated(ngx.var, worker.fault)
     count_there()
     if worker.exiting or not worker.timer_running then
         after()
     end
-end
-
--- The same, with what is read of nginx's variables.
-local function log_in_named_scope()
-    if ngx.is_subrequest or not (ready or rare()) then
-        return
-    end
-    local name = ngx.var.resty_metrics_scope
-    if name == nil or name == "" then
-        return log_request()
-    elseif scopes.counters[name] then
-        return log_in_scope({ scope = name })
-    end
-    local buckets = ngx.var.resty_metrics_scope_buckets
-    return log_in_scope {
-        scope = name,
-        labels = ngx.var.resty_metrics_scope_labels,
-        buckets = buckets ~= "" and buckets or nil,
-    }
 end
 
 local function failed(err)
@@ -261,7 +241,7 @@ end
 
 -- Counts the request that ends in the scope that nginx's variables name. For log_by_lua*.
 function _M.log_scope()
-    local ok, err = pcall(log_in_named_scope)
+    local ok, err = pcall(log_in_scope)
     if not ok then
         failed(err)
     end

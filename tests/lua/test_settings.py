@@ -49,6 +49,7 @@ BAD_LABELS = [
     "a=x,b=y",
     "a=${x}",
     "a=b=c",
+    "a" * 129 + "=x",
     " ".join(f"l{n}=v" for n in range(29)),
     7,
 ]

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from support.nginx import INSTALLED, ROOT
+from support.wait import free_port
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_PEER = re.compile(r"127\.0\.0\.1:80\d\d")
 PORT = "127.0.0.1:8080"
 PAGE = "127.0.0.1:19145"
 
@@ -19,6 +21,15 @@ class Example:
     http: str
     commands: tuple[str, ...]
     shown: tuple[str, ...]
+
+    def with_free_peers(self) -> "Example":
+        """The same, its other addresses on free ports."""
+        peers = {peer: f"127.0.0.1:{free_port()}" for peer in set(_PEER.findall(self.http)) - {PORT}}
+
+        def moved(text: str) -> str:
+            return _PEER.sub(lambda match: peers.get(match[0], match[0]), text)
+
+        return Example(moved(self.http), tuple(map(moved, self.commands)), tuple(map(moved, self.shown)))
 
     def site(self, port: int, page: str = PAGE) -> str:
         """The configuration for Nginx, on a free port."""

@@ -12,7 +12,7 @@ local SCOPES_MOST = 64  -- a worker's: a name may come from a variable, and each
 
 local _M = {
     default = nil,   -- function: counts the request that ends in no scope
-    counters = {},   -- name -> the same for a scope
+    counters = {},   -- name of a scope -> the same for it
     chosen = nil,    -- what settings.read made of the include
 }
 
@@ -72,7 +72,7 @@ function _M.start(variables, buckets, fault)
 end
 
 -- The function that counts in this scope, made with these labels and buckets; that of no scope where it cannot be.
-function _M.make(name, labels, buckets, fault)
+local function make(name, labels, buckets, fault)
     local ok, err = settings.scope(name)
     if ok and made >= SCOPES_MOST then
         err = "there are " .. SCOPES_MOST .. " scopes in this worker already"
@@ -88,6 +88,26 @@ function _M.make(name, labels, buckets, fault)
     made = made + 1
     _M.counters[name] = counter(chosen, name)
     return _M.counters[name]
+end
+
+-- The function that counts in the scope of {scope = name, labels, buckets}.
+function _M.of(options, fault)
+    if type(options) ~= "table" then
+        options = {}
+    end
+    return _M.counters[options.scope] or make(options.scope, options.labels, options.buckets, fault)
+end
+
+-- The same for what nginx's variables state.
+function _M.stated(variables, fault)
+    local name = variables.resty_metrics_scope
+    if name == nil or name == "" then
+        return _M.default
+    elseif _M.counters[name] then
+        return _M.counters[name]
+    end
+    local buckets = variables.resty_metrics_scope_buckets
+    return make(name, variables.resty_metrics_scope_labels, buckets ~= "" and buckets or nil, fault)
 end
 
 return _M

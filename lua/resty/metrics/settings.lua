@@ -12,6 +12,7 @@ local DEFAULT_SOCKET = "/run/resty-metrics/collector.sock"
 local DEFAULT_BUCKETS = "0.005 0.01 0.025 0.05 0.075 0.1 0.25 0.5 0.75 1 2.5 5 7.5 10 30 60"
 local MAX_BOUNDS = 64
 local MAX_LABELS = 28    -- of the user: a family has at most 32
+local MAX_LABEL = 128    -- bytes of a label's name
 local MAX_NAME = 64      -- bytes of a scope's name
 
 local RESERVED = { server = true, method = true, status = true, scope = true, le = true }
@@ -74,8 +75,8 @@ local function pairs_of(stated)
 end
 
 local function refused(label, variable, seen)
-    if not label:find("^[%a_][%w_]*$") or label:find("^__") then
-        return "\"" .. label .. "\" cannot be the name of a label: letters, digits and _ can"
+    if #label > MAX_LABEL or not label:find("^[%a_][%w_]*$") or label:find("^__") then
+        return "\"" .. label:sub(1, MAX_LABEL) .. "\" cannot be the name of a label: letters, digits and _ can"
     elseif RESERVED[label] then
         return "the label \"" .. label .. "\" is ours: take another name"
     elseif seen[label] then
