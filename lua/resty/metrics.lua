@@ -36,6 +36,9 @@ local function load()
     if not process.is_supported(ngx.config.ngx_lua_version) then
         return refuse("it needs OpenResty 1.21.4.1, or lua-nginx-module 0.10.21 with LuaJIT 2.1, or later")
     end
+    if ngx.config.subsystem ~= "http" then
+        return refuse("it is for http{}, and stream{} has a Lua machine of its own")
+    end
     require "resty.core"
     settings = require "resty.metrics.settings"
     requests = require "resty.metrics.requests"

@@ -299,3 +299,27 @@ def test_wrong_use_hurts_nobody(socket_path: Path) -> None:
         assert all("this is said once" in line for line in errors), errors
         assert len(errors) <= 3 * 100, "at most 100 lines a process"
         assert max(Counter(line.split("metric ", 1)[1] for line in errors).values()) <= 3, "each once a process"
+
+
+def test_a_deletion_outlives_its_worker_while_the_collector_is_away(socket_path: Path) -> None:
+    port = free_port()
+    site = DELETIONS.replace("PORT", str(port))
+    with Collector(socket_path) as collector, Nginx(socket_path, site, workers=2) as nginx:
+
+        def shows(wanted: dict[str, float]) -> None:
+            wait_until(lambda: by_label(collector, "visits_total", "tenant") == wanted, message=f"visits {wanted}")
+            wait_until(lambda: by_label(collector, "sizes_count", "tenant") == wanted, message=f"sizes {wanted}")
+
+        for tenant in "ab":
+            get(port, f"/visit?tenant={tenant}", 10)
+        shows({"a": 10, "b": 10})
+        collector.kill()
+        old = nginx.worker_pids()
+        get(port, "/del?tenant=b")
+        get(port, "/visit?tenant=c", 10)
+        nginx.reload()
+        for pid in old:
+            nginx.wait_gone(pid)
+        get(port, "/visit?tenant=c", 10)
+        collector.start()
+        shows({"a": 10, "c": 20})
