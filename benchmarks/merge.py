@@ -13,9 +13,10 @@ from pathlib import Path
 
 import msgpack  # type: ignore[import-untyped]
 
+from collector.ingest.batch import read_batch
 from collector.ingest.intake import Intake
 from collector.ingest.streams import Streams
-from collector.ingest.wire import HEADER_BYTES, Header, Kind, read_batch, write_datagram
+from collector.ingest.wire import HEADER_BYTES, Header, Kind, write_datagram
 from collector.journal.records import of_drain
 from collector.journal.store import Store, create
 from collector.page.requests import render

@@ -13,12 +13,12 @@ from prometheus_client.registry import Collector
 
 from collector.page import exposition
 from collector.page.requests import render
-from collector.table.families import Row
-from collector.table.shapes import REQUEST_COLUMNS, REQUEST_LABELS, REQUESTS, FamilyBatch, Shape
+from collector.table.rows import Row
+from collector.table.shapes import REQUEST_COLUMNS, REQUEST_LABELS, REQUEST_SCALE, REQUESTS, FamilyBatch, Shape
 from collector.table.table import Table
 
 BOUNDS = (5, 10, 25, 50, 75, 100, 250, 500, 750, 1000, 2500, 5000, 7500, 10000, 30000, 60000)
-SHAPE = Shape(REQUESTS, "requests", REQUEST_LABELS, BOUNDS, REQUEST_COLUMNS)
+SHAPE = Shape(REQUESTS, "requests", REQUEST_LABELS, BOUNDS, REQUEST_COLUMNS, REQUEST_SCALE)
 ROWS = 10_000
 REFERENCE_ROWS = 500
 SAMPLES_PER_ROW = 22
@@ -31,7 +31,7 @@ def make_table() -> Table:
     numbers = [
         (*[row % 97 * 3**column % 1000 for column in range(17)], row * 7, row * 500, row * 9999) for row in range(ROWS)
     ]
-    table.merge([FamilyBatch(SHAPE, "", False, [(*key, *row) for key, row in zip(keys, numbers, strict=True)])], 1)
+    table.merge([FamilyBatch(SHAPE, "", False, [(*key, *row) for key, row in zip(keys, numbers, strict=True)])], 1, 0.0)
     return table
 
 
@@ -72,7 +72,7 @@ def cpu_per_sample(rows: int, work: Callable[[], object], prepare: Callable[[], 
 
 def main() -> None:
     table = make_table()
-    rows = table.families[REQUESTS].rows
+    rows = table.families[SHAPE.key].rows
 
     def change() -> None:
         for row in rows:

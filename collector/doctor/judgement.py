@@ -4,7 +4,7 @@ import stat
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from collector.doctor import page, processes, reach, socket_file
+from collector.doctor import families, page, processes, reach, socket_file
 from collector.doctor.facts import Fetched, Instance, Looked, Subject
 from collector.doctor.finding import Finding, Verdict, not_known, ok, warn
 from collector.doctor.nginx import checks, statements
@@ -174,6 +174,7 @@ def _page(subject: Subject, looked: Looked) -> list[Check]:
         known = [one for one in looked.instances if _knows_us(one)]
         running = len(known[0].workers) if len(known) == 1 else 0  # the page counts those of one master
         found.append(("page", lambda: page.check(shown, subject.state_dir, running)))
+        found.append(("page.overflow", lambda: families.check(shown)))
         found.append(("source", lambda: page.sources(shown)))
     found += [_fetched(one, foreign) for one in looked.sources]
     found.append(("versions", lambda: page.versions(_installed(looked.instances, shown))))

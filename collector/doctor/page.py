@@ -82,7 +82,7 @@ def ready(answer: Answer) -> list[Finding]:
 
 def check(page: Page, state_dir: str, running: int) -> list[Finding]:
     """All that a page tells. ``running``: workers that were seen to run; 0: none can be seen."""
-    checks = (_socket, _rebinds, _coverage, _overflow, _lost, _refusals, _worker_errors)
+    checks = (_socket, _rebinds, _coverage, _lost, _refusals, _worker_errors)
     found = [finding for check in checks for finding in check(page)]
     return [*_workers(page, running), *found, *_journal(page, state_dir)]
 
@@ -147,16 +147,11 @@ def _coverage(page: Page) -> list[Finding]:
 def _counted(page: Page, check: str, name: str, label: str, words: str, remedy: str) -> list[Finding]:
     """A counter that should stay at 0."""
     if not page.series(name):
-        return [ok(check, f"{words}: none")] if name.endswith("overflow_rows_total") else []
+        return []
     found = page.by(name, label)
     if not found:
         return [ok(check, f"{words}: none since the collector's start")]
     return [warn(check, f"{words} since the collector's start: {_shown(found)}", remedy)]
-
-
-def _overflow(page: Page) -> list[Finding]:
-    remedy = 'a family has more label sets than its cap: what is above stands under "other"; see what makes so many'
-    return _counted(page, "page.overflow", "overflow_rows_total", "family", "rows counted as other", remedy)
 
 
 def _lost(page: Page) -> list[Finding]:

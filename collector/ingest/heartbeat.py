@@ -1,9 +1,25 @@
-"""What a heartbeat says: absolute values of a worker and of the nginx it belongs to.
+"""What a heartbeat says: absolute values of a worker and of the nginx it belongs to, and the user's gauges.
 
-Rule: what a worker did not say is None, at every level; a number that is not known is absent from the page, never 0.
+Rules:
+- What a worker did not say is None, at every level; a number that is not known is absent from the page, never 0.
+- A beat of several parts is one when all of them have come; ``join`` makes it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import chain
+from typing import Any, Final, Literal, TypeVar
+
+from collector.ingest.checks import MAX_NUMBER, check_help, check_labels, check_name, check_strings, require
+from collector.ingest.wire import read_map
+
+MAX_TEXT_CHARACTERS = 64
+MAX_DICTS = 256
+MAX_PARTS = 64
+
+Combine = Literal["sum", "max", "min", "last"]
+_COMBINE: Final[dict[Any, Combine]] = {"sum": "sum", "max": "max", "min": "min", "last": "last"}
+_NUMBERS = frozenset((int, float))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +53,25 @@ class WorkerGauges:
     timers_pending: float | None = None
     timers_running: float | None = None
     rows: float | None = None
+    uptime_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GaugeFamily:
+    """A gauge of the user's. A row is its label values, then its value (any double) and when it was set (Unix ms)."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...]
+    combine: Combine
+    rows: tuple[tuple[Any, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """A worker's absolute values; what it did not say is None."""
+    """A worker's absolute values; what it did not say is None. ``configured`` in Unix milliseconds; ``dicts``: shared
+    dictionaries by name, (capacity, free) in bytes; ``part`` of ``parts``, from 1.
+    """
 
     module: str | None = None
     worker: int | None = None
@@ -51,3 +81,91 @@ class Heartbeat:
     master: Master | None = None
     nginx: NginxCounters | None = None
     gauges: WorkerGauges | None = None
+    generation: int | None = None
+    configured: int | None = None
+    dicts: tuple[tuple[str, float, float], ...] | None = None
+    families: tuple[GaugeFamily, ...] = ()
+    part: int = 1
+    parts: int = 1
+
+
+_Part = TypeVar("_Part", Master, NginxCounters, WorkerGauges)
+
+
+def join(parts: Sequence[Heartbeat]) -> Heartbeat:
+    """One beat of all its parts: the gauges of all; everything else as the first says it."""
+    if len(parts) == 1:
+        return parts[0]
+    return replace(parts[0], families=tuple(chain.from_iterable(part.families for part in parts)), part=1, parts=1)
+
+
+def read_heartbeat(body: bytes) -> Heartbeat:
+    """The values of a heartbeat, or of a part of one. Raises WireError ``undecodable`` or ``invalid``."""
+    value = read_map(body)
+    part, parts = value.get("part", 1), value.get("parts", 1)
+    require(type(part) is int and type(parts) is int and 1 <= part <= parts <= MAX_PARTS, "heartbeat: part")
+    return Heartbeat(
+        module=_optional(value, "module", str),
+        worker=_optional(value, "worker", int),
+        workers=_optional(value, "workers", int),
+        pid=_optional(value, "pid", int),
+        exiting=_optional(value, "exiting", bool),
+        master=_part(value, "master", Master, int),
+        nginx=_part(value, "nginx", NginxCounters, int),
+        gauges=_part(value, "gauges", WorkerGauges, int, float),
+        generation=_optional(value, "generation", int),
+        configured=_optional(value, "configured", int),
+        dicts=_dicts(_optional(value, "dicts", dict)),
+        families=_families(value.get("families", ())),
+        part=part,
+        parts=parts,
+    )
+
+
+def _optional(value: dict[str, Any], name: str, *types: type) -> Any:
+    found = value.get(name)
+    require(found is None or type(found) in types, f"heartbeat: {name}")
+    require(type(found) is not int or found >= 0, f"heartbeat: {name} is negative")
+    require(type(found) is not str or len(found) <= MAX_TEXT_CHARACTERS, f"heartbeat: {name} is long")
+    return found
+
+
+def _part(value: dict[str, Any], name: str, part: type[_Part], *types: type) -> _Part | None:
+    found = _optional(value, name, dict)
+    if found is None:
+        return None
+    return part(**{field.name: _optional(found, field.name, *types) for field in fields(part)})
+
+
+def _dicts(found: dict[str, Any] | None) -> tuple[tuple[str, float, float], ...] | None:
+    if found is None:
+        return None
+    require(len(found) <= MAX_DICTS, "heartbeat: dicts")
+    for name, sizes in found.items():
+        require(type(name) is str and type(sizes) is tuple and len(sizes) == 2, "heartbeat: a dict")
+        require(_NUMBERS.issuperset(map(type, sizes)), "heartbeat: size of a dict")
+        require(all(0 <= size <= MAX_NUMBER for size in sizes), "heartbeat: size of a dict")
+    return tuple([(name, *sizes) for name, sizes in found.items()])
+
+
+def _families(families: Any) -> tuple[GaugeFamily, ...]:
+    require(type(families) is tuple, "heartbeat: families")
+    return tuple([_gauge(family) for family in families])
+
+
+def _gauge(family: Any) -> GaugeFamily:
+    require(type(family) is dict, "heartbeat: a family is not a map")
+    name, labels, combine, rows = map(family.get, ("name", "labels", "combine", "rows"))
+    check_name(name)
+    check_labels(labels)
+    require(type(combine) is str and combine in _COMBINE, "heartbeat: combine")
+    require(type(rows) is tuple and {tuple}.issuperset(map(type, rows)), "heartbeat: rows of a gauge")
+    require({len(labels) + 2}.issuperset(map(len, rows)), "heartbeat: length of a gauge's row")
+    columns = list(zip(*rows, strict=True))
+    for column in columns[:-2]:
+        check_strings(column, "heartbeat: a label value is not a string")
+    for column in columns[-2:]:
+        require(_NUMBERS.issuperset(map(type, column)), "heartbeat: value of a gauge")
+    for column in columns[-1:]:
+        require(all(0 <= when <= MAX_NUMBER for when in column), "heartbeat: when a gauge was set")
+    return GaugeFamily(name, check_help(family.get("help", "")), labels, _COMBINE[combine], rows)

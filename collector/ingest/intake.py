@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from collector.ingest.batch import read_batch
+from collector.ingest.heartbeat import read_heartbeat
 from collector.ingest.streams import Placement, Streams
 from collector.ingest.wire import (
     HEADER_BYTES,
@@ -27,9 +29,7 @@ from collector.ingest.wire import (
     Reason,
     Verdict,
     WireError,
-    read_batch,
     read_header,
-    read_heartbeat,
     write_answer,
 )
 from collector.table.shapes import FamilyBatch
@@ -148,7 +148,7 @@ class Intake:
     def settle(self, drain: Drain) -> tuple[tuple[bytes, bytes], ...]:
         """The drain's batches are safe: show them, and say so. One (stream, answer) for each stream that waits."""
         for batch in drain.accepted:
-            self.table.merge(batch.families, batch.birth_ms)
+            self.table.merge(batch.families, batch.birth_ms, batch.now)
             self.streams.commit(batch.stream, batch.sequence)
         return self._answers(drain.replies)
 

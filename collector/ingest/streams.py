@@ -5,14 +5,15 @@ This is the collector's state chart of docs/wire.md. It decides and remembers; w
 Rules:
 - ``received`` runs ahead of ``committed``; only ``committed`` is ever told to a worker.
 - A stream is unknown, open or ended. At the cap a new one is refused; none is forgotten to make room.
+- A beat of several parts counts when all of them have come; a part of a later beat ends the wait for the earlier.
 - Gauges live as long as beats come: three missed beats, a bye or the end of the stream, and they are gone.
 - ``now`` is seconds of a monotonic clock.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
-from collector.ingest.heartbeat import Heartbeat
+from collector.ingest.heartbeat import Heartbeat, join
 from collector.ingest.wire import Header
 
 STREAM_CAP = 4_096
@@ -46,6 +47,20 @@ class Stream:
     beat: int = 0
     beat_seen: float = 0.0
     heartbeat: Heartbeat | None = None
+    parts_of: int = 0
+    parts: dict[int, Heartbeat] = field(default_factory=dict)
+
+    def hear(self, number: int, heartbeat: Heartbeat, now: float) -> None:
+        """Keep a beat, or a part of one, if it is newer than what there is."""
+        if number <= self.beat or number < self.parts_of:
+            return
+        if number > self.parts_of:
+            self.parts_of, self.parts = number, {}
+        self.parts[heartbeat.part] = heartbeat
+        if len(self.parts) == heartbeat.parts:
+            self.beat, self.beat_seen = number, now
+            self.heartbeat = join([self.parts[part] for part in sorted(self.parts)])
+            self.parts = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +132,8 @@ class Streams:
         stream = self._meet(header, now)
         if stream is None:
             return False
-        if heartbeat is not None and stream.ended is None and header.sequence > stream.beat:
-            stream.beat, stream.beat_seen, stream.heartbeat = header.sequence, now, heartbeat
+        if heartbeat is not None and stream.ended is None:
+            stream.hear(header.sequence, heartbeat, now)
         return True
 
     def bye(self, header: Header, now: float) -> bool:
@@ -127,7 +142,7 @@ class Streams:
         if stream is None:
             return False
         self._meet(header, now)
-        stream.heartbeat = None
+        stream.heartbeat, stream.parts = None, {}
         if stream.ended is not None:
             return False
         stream.ended = now
@@ -161,7 +176,10 @@ class Streams:
         ]
 
     def prune(self, now: float) -> int:
-        """Forget the streams that are over; how many."""
+        """Forget the streams that are over; how many. And what those said of themselves that have fallen silent."""
+        for stream in self._streams.values():
+            if now - stream.seen > GAUGES_SECONDS:
+                stream.heartbeat, stream.parts = None, {}
         over = [name for name, stream in self._streams.items() if _is_over(stream, now)]
         for name in over:
             del self._streams[name]

@@ -4,40 +4,19 @@ Whatever comes in is hostile until read: any bytes at all give either a value or
 
 Rules:
 - The header is read without msgpack, so that a refusal can name stream and sequence.
-- A batch is validated whole before anything of it is used. The checks run over all its numbers at once in C; only a
-  batch with floats in it is looked at number by number.
-- A bool is not a number. Keys that are not known are ignored.
+- Bodies are read where their kind is: ``batch`` and ``heartbeat`` beside this module.
 """
 
-import re
 import struct
-from array import array
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import IntEnum
-from itertools import chain, pairwise
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 
 import msgpack  # type: ignore[import-untyped]
 
-from collector.ingest.heartbeat import Heartbeat, Master, NginxCounters, WorkerGauges
-from collector.table.shapes import (
-    COUNTER_COLUMNS,
-    REQUEST_COLUMNS,
-    REQUEST_LABELS,
-    REQUESTS,
-    FamilyBatch,
-    RawRow,
-    Shape,
-)
-
 VERSION = 1
 MAX_DATAGRAM = 61_440
-MAX_NUMBER = 2**53
-MAX_LABELS = 32
-MAX_BOUNDS = 256
-MAX_HELP_CHARACTERS = 1_024
-MAX_MODULE_CHARACTERS = 64
 # A row with one label takes at least 4 bytes: more elements than this in one array are a claim, not data.
 _MAX_ELEMENTS = 16_384
 
@@ -48,10 +27,6 @@ _ANSWER_MAGIC = b"RSTA"
 HEADER_BYTES: Final = _HEADER.size
 ANSWER_BYTES: Final = _ANSWER.size
 
-_METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*", re.ASCII)
-_LABEL_NAME = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
-
-_Part = TypeVar("_Part", Master, NginxCounters, WorkerGauges)
 WireReason = Literal["truncated", "magic", "undecodable", "invalid"]
 
 
@@ -167,121 +142,3 @@ def read_map(body: bytes) -> dict[str, Any]:
     if type(value) is not dict:
         raise WireError("invalid", "the body is not a map")
     return value
-
-
-def read_batch(body: bytes) -> tuple[FamilyBatch, ...]:
-    """The families of a batch, all of them valid. Raises WireError ``undecodable`` or ``invalid``."""
-    families = read_map(body).get("families")
-    if type(families) is not tuple:
-        raise WireError("invalid", "families is not an array")
-    try:
-        return tuple([_read_family(family) for family in families])
-    except WireError as error:
-        error.rows = _claimed_rows(families)
-        raise
-
-
-def _claimed_rows(families: tuple[Any, ...]) -> int:
-    rows = [family.get("rows") for family in families if type(family) is dict]
-    return sum(len(some) for some in rows if type(some) is tuple)
-
-
-def _require(condition: bool, detail: str) -> None:
-    if not condition:
-        raise WireError("invalid", detail)
-
-
-def _read_family(family: Any) -> FamilyBatch:
-    _require(type(family) is dict, "a family is not a map")
-    shape = _read_shape(family)
-    text = family.get("help", "")
-    _require(type(text) is str, "help is not a string")
-    rows = _read_rows(family.get("rows"), len(shape.labels), shape.width)
-    return FamilyBatch(shape, text[:MAX_HELP_CHARACTERS], family.get("inherited") is True, rows)
-
-
-def _read_shape(family: dict[str, Any]) -> Shape:
-    value: Callable[[str], Any] = family.get
-    name, kind, labels, bounds, columns = map(value, ("name", "type", "labels", "bounds", "columns"))
-    _require(type(name) is str and _METRIC_NAME.fullmatch(name) is not None, "name")
-    _check_labels(labels)
-    if kind == "requests":
-        _check_bounds(bounds)
-        _require(name == REQUESTS, "requests under another name")
-        _require(labels[: len(REQUEST_LABELS)] == REQUEST_LABELS and "le" not in labels, "labels of requests")
-        _require(columns == REQUEST_COLUMNS, "columns of requests")
-    else:
-        _require(kind == "counter", "type")
-        _require(name != REQUESTS, "a counter under the name of requests")
-        _require(bounds is None and columns == COUNTER_COLUMNS, "columns of a counter")
-    return Shape(name, kind, labels, bounds, columns)
-
-
-def _check_labels(labels: Any) -> None:
-    _require(type(labels) is tuple and len(labels) <= MAX_LABELS, "labels")
-    names = [name for name in labels if type(name) is str and _LABEL_NAME.fullmatch(name)]
-    _require(len(names) == len(labels) == len(set(names)), "label names")
-
-
-def _check_bounds(bounds: Any) -> None:
-    _require(type(bounds) is tuple and len(bounds) <= MAX_BOUNDS, "bounds")
-    _require({int}.issuperset(map(type, bounds)), "a bound is not an integer")
-    _require(all(0 <= bound <= MAX_NUMBER for bound in bounds), "a bound is out of range")
-    _require(all(low < high for low, high in pairwise(bounds)), "bounds do not increase")
-
-
-def _read_rows(rows: Any, labels: int, width: int) -> tuple[RawRow, ...]:
-    _require(type(rows) is tuple and {tuple}.issuperset(map(type, rows)), "rows")
-    _require({labels + width}.issuperset(map(len, rows)), "length of a row")
-    columns = list(zip(*rows, strict=True))
-    try:
-        for column in columns[:labels]:
-            "".join(column)
-    except TypeError:
-        raise WireError("invalid", "a label value is not a string") from None
-    _check_numbers(list(chain.from_iterable(columns[labels:])))
-    checked: tuple[RawRow, ...] = rows
-    return checked
-
-
-def _check_numbers(numbers: list[Any]) -> None:
-    if list(map(type, numbers)).count(int) == len(numbers):
-        try:
-            array("Q", numbers)  # the quickest way to meet a negative one
-        except OverflowError:
-            raise WireError("invalid", "a negative number") from None
-        _require(sum(numbers) <= MAX_NUMBER or max(numbers) <= MAX_NUMBER, "a number above 2^53")
-    else:
-        _require({int, float}.issuperset(map(type, numbers)), "not a number")
-        # False for NaN too.
-        _require(all(0 <= number <= MAX_NUMBER for number in numbers), "a number out of range")
-
-
-def read_heartbeat(body: bytes) -> Heartbeat:
-    """The gauges of a heartbeat. Raises WireError ``undecodable`` or ``invalid``."""
-    value = read_map(body)
-    return Heartbeat(
-        module=_optional(value, "module", str),
-        worker=_optional(value, "worker", int),
-        workers=_optional(value, "workers", int),
-        pid=_optional(value, "pid", int),
-        exiting=_optional(value, "exiting", bool),
-        master=_part(value, "master", Master, int),
-        nginx=_part(value, "nginx", NginxCounters, int),
-        gauges=_part(value, "gauges", WorkerGauges, int, float),
-    )
-
-
-def _optional(value: dict[str, Any], name: str, *types: type) -> Any:
-    found = value.get(name)
-    _require(found is None or type(found) in types, f"heartbeat: {name}")
-    _require(type(found) is not int or found >= 0, f"heartbeat: {name} is negative")
-    _require(type(found) is not str or len(found) <= MAX_MODULE_CHARACTERS, f"heartbeat: {name} is long")
-    return found
-
-
-def _part(value: dict[str, Any], name: str, part: type[_Part], *types: type) -> _Part | None:
-    found = _optional(value, name, dict)
-    if found is None:
-        return None
-    return part(**{field.name: _optional(found, field.name, *types) for field in fields(part)})

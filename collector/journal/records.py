@@ -8,8 +8,8 @@ A record is a msgpack array of entries, framed by ``seal``. An entry is an array
     [2, host, agent, creation]                   a scraper was shown every row up to this creation number
 
 Rules:
-- ``replay`` of the same records on the same snapshot makes the same state: merging decides on overflow by nothing but
-  the rows that are there, and ``now`` is the running time of when the batch came.
+- ``replay`` of the same records on the same snapshot makes the same state: merging decides on overflow and eviction by
+  nothing but the rows that are there, when they were used, and ``now``, the running time of when the batch came.
 - SQLite has no checksum of its own: each blob carries a CRC-32, so a torn or flipped one is found, not counted.
 """
 
@@ -20,9 +20,10 @@ from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
 
+from collector.ingest.batch import read_batch
 from collector.ingest.intake import Drain
 from collector.ingest.streams import StreamMark
-from collector.ingest.wire import WireError, read_batch
+from collector.ingest.wire import WireError
 from collector.journal.errors import JournalError
 from collector.journal.state import State
 from collector.table.scrapers import Scraper
@@ -75,7 +76,7 @@ def replay(state: State, record: bytes) -> None:
 
 def _apply_batch(state: State, stream: bytes, birth_ms: int, sequence: int, now: float, body: bytes) -> None:
     if body:
-        state.table.merge(read_batch(body), birth_ms)
+        state.table.merge(read_batch(body), birth_ms, now)
     state.streams.restore(StreamMark(stream, birth_ms, sequence, now, None))
     state.now = max(state.now, now)
 

@@ -1,8 +1,8 @@
 """A snapshot: a whole state as a sequence of blobs, each a sealed msgpack array that begins with its kind.
 
-    ["state", now, max_rows, max_families, next_creation, lost_rows]      the first one
-    ["family", name, type, labels, bounds, columns, help, birth_ms, overflow]
-    ["rows", [creation, labels, numbers], ...]                            of the family before it, ROWS_PER_PART each
+    ["state", now, max_rows, max_families, next_creation, lost_rows, mistyped_rows]      the first one
+    ["family", name, type, labels, bounds, columns, scale, scope, custom, help, birth_ms, overflow, evicted, scanned]
+    ["rows", [creation, labels, numbers, used], ...]                      of the family before it, ROWS_PER_PART each
     ["streams", [name, birth_ms, committed, seen, ended], ...]
     ["scrapers", [host, agent, creation], ...]
     ["end"]                                                               the last one
@@ -35,7 +35,8 @@ def _pack(kind: str, *values: Any) -> bytes:
 def write(capture: Capture) -> Iterator[bytes]:
     """The parts of a snapshot, in order."""
     table = capture.table
-    yield _pack("state", capture.now, table.max_rows, table.max_families, table.next_creation, table.lost_rows)
+    lost = (table.lost_rows, table.mistyped_rows)
+    yield _pack("state", capture.now, table.max_rows, table.max_families, table.next_creation, *lost)
     for family in table.families:
         yield from _write_family(family)
     marks = [(one.name, one.birth_ms, one.committed, one.seen, one.ended) for one in capture.streams]
@@ -49,14 +50,17 @@ def _write_family(family: FamilyState) -> Iterator[bytes]:
     yield _pack(
         "family",
         *(shape.name, shape.type, shape.labels, shape.bounds, shape.columns),
-        *(family.help, family.birth_ms, family.overflow),
+        *(shape.scale, shape.scope, shape.custom),
+        *(family.help, family.birth_ms, family.overflow, family.evicted, family.scanned),
     )
     for start in range(0, len(family.rows), ROWS_PER_PART):
         rows = family.rows[start : start + ROWS_PER_PART]
         try:
             yield _pack("rows", *rows)
         except OverflowError:
-            yield _pack("rows", *[(created, labels, _as_text(numbers)) for created, labels, numbers in rows])
+            yield _pack(
+                "rows", *[(created, labels, _as_text(numbers), used) for created, labels, numbers, used in rows]
+            )
 
 
 def _as_text(numbers: Numbers) -> list[float | str]:
@@ -76,7 +80,7 @@ def read(parts: Iterable[bytes]) -> State:
 
 
 def _read(values: Sequence[Any]) -> State:
-    _, now, max_rows, max_families, next_creation, lost_rows = values[0]
+    _, now, max_rows, max_families, next_creation, lost_rows, mistyped_rows = values[0]
     families: list[FamilyState] = []
     streams, scrapers = Streams(), Scrapers()
     for kind, *fields in values[1:-1]:
@@ -92,16 +96,16 @@ def _read(values: Sequence[Any]) -> State:
                 scrapers.note((host, agent), creation)
         else:
             raise ValueError(f"part {kind!r}")
-    table = Table.restore(TableState(max_rows, max_families, next_creation, lost_rows, families))
+    table = Table.restore(TableState(max_rows, max_families, next_creation, lost_rows, mistyped_rows, families))
     return State(table, streams, scrapers, now)
 
 
-def _read_family(name: str, kind: Any, labels: Any, bounds: Any, columns: Any, *more: Any) -> FamilyState:
-    text, birth_ms, overflow = more
-    return FamilyState(Shape(name, kind, labels, bounds, columns), text, birth_ms, overflow, [])
+def _read_family(*fields: Any) -> FamilyState:
+    text, birth_ms, overflow, evicted, scanned = fields[8:]
+    return FamilyState(Shape(*fields[:8]), text, birth_ms, overflow, evicted, scanned, [])
 
 
-def _read_row(created: int, labels: Any, numbers: Any) -> tuple[int, Any, Any]:
+def _read_row(created: int, labels: Any, numbers: Any, used: float) -> tuple[int, Any, Any, float]:
     if str in map(type, numbers):
         numbers = [int(number) if type(number) is str else number for number in numbers]
-    return created, labels, numbers
+    return created, labels, numbers, used

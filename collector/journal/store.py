@@ -18,7 +18,7 @@ from pathlib import Path
 from collector.journal.errors import JournalError, JournalReason
 
 APPLICATION_ID = 0x52535444  # "RSTD"
-VERSION = 1
+VERSION = 2
 BUSY_SECONDS = 30.0  # another program that reads the file may hold a commit up, not end it
 _BY_ERRNO: dict[int | None, JournalReason] = {
     errno.ENOSPC: "full",

@@ -1,11 +1,12 @@
-"""One page from everything: requests, nginx's own counters, fetched sources, the workers, the pipeline."""
+"""One page from everything: requests, nginx's own counters, sources, the workers, the pipeline, the user's own."""
 
 from collections.abc import Sequence
 
 from collector.ingest.streams import LiveHeartbeat
-from collector.page import requests, workers
+from collector.page import conflicts, requests, workers
 from collector.page.coverage import Coverage
 from collector.page.exposition import MetricFamily, sample
+from collector.page.gauges import Gauge, gauges
 from collector.sources import stub_status
 from collector.table.table import Table
 
@@ -28,6 +29,16 @@ def _coverage(coverage: Coverage) -> list[MetricFamily]:
     return [MetricFamily(name, "gauge", text, [sample(name, {}, ratio)])]
 
 
+def _custom(rendered: Sequence[MetricFamily], said: Sequence[Gauge], table: Table) -> list[MetricFamily]:
+    """The user's families, in the order in which they keep their names.
+
+    A counter that became a gauge, or the other way about, is what the worker born last says that it is.
+    """
+    births = {key.name: family.birth_ms for key, family in table.families.items() if key.custom}
+    became = [one.family for one in said if one.birth_ms > births.get(one.family.name, one.birth_ms)]
+    return [*became, *rendered, *(one.family for one in said if one.family not in became)]
+
+
 def families(
     table: Table,
     shown_before: int | None,
@@ -38,11 +49,14 @@ def families(
     own: Sequence[MetricFamily],
 ) -> list[MetricFamily]:
     """All families of a page, in its order. ``scraped``: of the fetched sources; ``own``: of the collector itself."""
-    return [
-        *requests.render(table, shown_before),
+    rendered = requests.render(table, shown_before)
+    built_in = [
+        *(family for family in rendered if not family.custom),
         *_nginx_counters(beats, stub_status_fetched),
         *scraped,
         *workers.families(beats),
         *_coverage(coverage),
         *own,
     ]
+    custom = [family for family in rendered if family.custom]
+    return conflicts.resolve(_custom(custom, gauges(beats), table), built_in)

@@ -17,9 +17,11 @@ from dataclasses import dataclass
 
 from collector.ingest.streams import LiveHeartbeat
 from collector.page import workers
+from collector.table.shapes import FamilyKey
 from collector.table.table import Table
 
 ENDED = "resty_metrics_requests_ended_total"
+ENDED_FAMILY = FamilyKey(ENDED)
 FRESH_SECONDS = 1.1  # a little more than a tick
 WINDOW_SECONDS = 300.0
 SAMPLE_SECONDS = 10.0
@@ -48,7 +50,7 @@ class Coverage:
         """Keep a sample of the newest master, if it is time for one and the workers say what it takes."""
         fresh = [beat for beat in beats if now - beat.seen <= FRESH_SECONDS]
         master, status = workers.newest_master(fresh), workers.stub_status(fresh)
-        family = table.families.get(ENDED)
+        family = table.families.get(ENDED_FAMILY)
         if master is None or status is None or family is None:
             return
         ended = sum(row.numbers[0] for row in family.rows if row.labels == (master,))

@@ -7,8 +7,8 @@ lines once; only the headers differ and are written here.
 Rules:
 - A family's lines are contiguous: families of one name, from several sources, are joined under the first one's header.
 - An OpenMetrics counter is named without ``_total`` in its header; a counter whose name lacks the suffix (as
-  nginx-prometheus-exporter's), or which would then have another family's name (as vts's ``..._seconds_total`` beside
-  ``..._seconds``), is ``unknown`` there, its name unchanged.
+  nginx-prometheus-exporter's), or which would then have another family's name or that of one of its samples (as vts's
+  ``..._seconds_total`` beside ``..._seconds``), is ``unknown`` there, its name unchanged.
 - ``le`` is written as prometheus-client writes it (``1.0``).
 """
 
@@ -24,13 +24,23 @@ class MetricFamily:
     """One metric family, its sample lines already rendered.
 
     ``name`` is the name in the text format (a counter's with ``_total``). Each chunk of ``lines`` holds whole sample
-    lines, UTF-8, each ended by a newline.
+    lines, UTF-8, each ended by a newline; or nothing. ``custom``: made by the user's Lua code.
     """
 
     name: str
     type: MetricType
     help: str
     lines: Sequence[bytes]
+    custom: bool = False
+
+
+_HISTOGRAM_SAMPLES = ("_bucket", "_sum", "_count", "_created")
+
+
+def claims(family: MetricFamily) -> set[str]:
+    """The names that no other family on the page may have."""
+    samples = _HISTOGRAM_SAMPLES if family.type == "histogram" else ()
+    return {family.name, *(family.name + suffix for suffix in samples)}
 
 
 def escape_label(value: str) -> str:
@@ -79,11 +89,11 @@ def join(families: Iterable[MetricFamily]) -> list[MetricFamily]:
 
 
 def _header(family: MetricFamily, openmetrics: bool, names: Container[str]) -> bytes:
-    """``names``: those of all families on the page."""
+    """``names``: what all families on the page claim."""
     name, kind = family.name, str(family.type)
     if openmetrics and kind == "counter":
         stem = name.removesuffix("_total")
-        if stem in names:
+        if stem in names or f"{stem}_created" in names:
             kind = "unknown"
         else:
             name = stem
@@ -95,8 +105,8 @@ def _header(family: MetricFamily, openmetrics: bool, names: Container[str]) -> b
 def render(families: Iterable[MetricFamily], *, openmetrics: bool) -> bytes:
     """The page: every family that has lines, with its header; OpenMetrics ends with ``# EOF``."""
     chunks: list[bytes] = []
-    shown = [family for family in join(families) if family.lines]
-    names = {family.name for family in shown}
+    shown = [family for family in join(families) if any(family.lines)]
+    names = set().union(*map(claims, shown))
     for family in shown:
         chunks.append(_header(family, openmetrics, names))
         chunks.extend(family.lines)

@@ -4,7 +4,7 @@ Rule: a label whose values are a closed set shows all of them from the start, so
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import get_args
 
@@ -14,6 +14,8 @@ from collector.ingest.intake import Intake, Result
 from collector.ingest.streams import Streams
 from collector.ingest.wire import Reason
 from collector.page.exposition import MetricFamily, MetricType, sample
+from collector.table.families import Family
+from collector.table.shapes import FamilyKey
 from collector.table.table import Table
 
 _OVERSIZED = "oversized"
@@ -39,6 +41,19 @@ class Socket:
 def _family(name: str, kind: MetricType, text: str, series: Mapping[tuple[str, str] | None, float]) -> MetricFamily:
     lines = [sample(name, {} if label is None else dict([label]), value) for label, value in series.items()]
     return MetricFamily(name, kind, text, lines)
+
+
+def _by_family(name: str, kind: MetricType, text: str, table: Table, value: Callable[[Family], int]) -> MetricFamily:
+    """A custom family may have the name of a built-in one: the two are added up."""
+    series: Counter[FamilyKey] = Counter()
+    for key, family in table.families.items():
+        series[FamilyKey(key.name, False, key.scope)] += value(family)
+    return MetricFamily(name, kind, text, [sample(name, family_labels(key), count) for key, count in series.items()])
+
+
+def family_labels(key: FamilyKey) -> dict[str, str]:
+    """A family as labels; the label ``scope`` only where there is one."""
+    return {"family": key.name, "scope": key.scope} if key.scope else {"family": key.name}
 
 
 def _by(label: str, values: Mapping[str, float]) -> dict[tuple[str, str] | None, float]:
@@ -72,16 +87,13 @@ def _datagrams(intake: Intake, oversized: int) -> list[MetricFamily]:
 
 
 def _rows(intake: Intake, table: Table) -> list[MetricFamily]:
-    rows = {name: len(family.rows) for name, family in table.families.items()}
-    overflow = {name: family.overflow for name, family in table.families.items()}
+    other = 'Rows that were counted under the label value "other" because their family had reached its cap.'
+    evicted = 'Rows idle for an hour whose numbers went to "other", to make room in a family at its cap.'
     return [
-        _family("resty_metrics_rows", "gauge", "Rows in the table, by family.", _by("family", rows)),
-        _family(
-            "resty_metrics_overflow_rows_total",
-            "counter",
-            'Rows that were counted under the label value "other" because their family had reached its cap.',
-            _by("family", overflow),
-        ),
+        _by_family("resty_metrics_rows", "gauge", "Rows in the table, by family.", table, lambda one: len(one.rows)),
+        _by_family("resty_metrics_overflow_rows_total", "counter", other, table, lambda one: one.overflow),
+        _by_family("resty_metrics_evicted_rows_total", "counter", evicted, table, lambda one: one.evicted),
+        _label_values(table),
         _family(
             "resty_metrics_rows_received_total", "counter", "Rows of accepted batches.", {None: intake.applied_rows}
         ),
@@ -89,7 +101,7 @@ def _rows(intake: Intake, table: Table) -> list[MetricFamily]:
             "resty_metrics_lost_rows_total",
             "counter",
             "Rows that the collector could not count, by reason.",
-            _by("reason", {"dropped": intake.lost_rows, "family_cap": table.lost_rows}),
+            _by("reason", {"dropped": intake.lost_rows, "family_cap": table.lost_rows, "type": table.mistyped_rows}),
         ),
         _family(
             "resty_metrics_lost_state_total",
@@ -98,6 +110,19 @@ def _rows(intake: Intake, table: Table) -> list[MetricFamily]:
             {None: intake.lost_states},
         ),
     ]
+
+
+def _label_values(table: Table) -> MetricFamily:
+    name = "resty_metrics_label_values"
+    text = "Values of a label, of families that hold half of their cap of rows or more."
+    series: dict[tuple[FamilyKey, str], int] = {}
+    for key, family in table.families.items():
+        if len(family.rows) >= family.max_rows / 2:
+            for label, count in family.values_by_label.items():
+                place = (FamilyKey(key.name, False, key.scope), label)
+                series[place] = max(count, series.get(place, 0))
+    lines = [sample(name, {**family_labels(key), "label": label}, count) for (key, label), count in series.items()]
+    return MetricFamily(name, "gauge", text, lines)
 
 
 def _streams(streams: Streams, now: float) -> list[MetricFamily]:

@@ -13,6 +13,7 @@ from collector.ingest.heartbeat import Master
 from collector.ingest.streams import LiveHeartbeat
 from collector.page.exposition import MetricFamily, sample
 from collector.sources.stub_status import StubStatus
+from collector.table.labels import clean
 
 Label = tuple[tuple[str, str], ...]
 
@@ -23,6 +24,7 @@ _GAUGES: tuple[tuple[str, str, str, Label], ...] = (
     ("timers_pending", "resty_metrics_worker_timers", "Timers of ngx_lua by state.", (("state", "pending"),)),
     ("timers_running", "resty_metrics_worker_timers", "Timers of ngx_lua by state.", (("state", "running"),)),
     ("rows", "resty_metrics_worker_rows", "Request rows that the worker holds.", ()),
+    ("uptime_seconds", "resty_metrics_worker_uptime_seconds", "Time since the worker began.", ()),
 )
 
 
@@ -81,7 +83,7 @@ def families(beats: list[LiveHeartbeat]) -> list[MetricFamily]:
                 labels = (("worker", str(beat.heartbeat.worker)), *more)
                 series[labels] = max(value, series.get(labels, value))
     found = [_gauge(name, text, series) for name, (text, series) in metrics.items()]
-    return [*found, *_counts(beats), *_versions(beats), *_begun(beats)]
+    return [*found, *_counts(beats), *_configuration(beats), *_dicts(beats), *_versions(beats), *_begun(beats)]
 
 
 def _gauge(name: str, text: str, series: Mapping[Label, float]) -> MetricFamily:
@@ -99,6 +101,34 @@ def _counts(beats: list[LiveHeartbeat]) -> list[MetricFamily]:
         text = "Workers of the newest master whose heartbeat is alive."
         found.append(_gauge("resty_metrics_workers_seen", text, {(): len(seen)}))
     return found
+
+
+def _configuration(beats: list[LiveHeartbeat]) -> list[MetricFamily]:
+    """Of the worker of the newest master that was configured last: during a reload its elders still say the old one."""
+    said = [beat.heartbeat for beat in _of_newest_master(beats) if beat.heartbeat.generation is not None]
+    newest = max(said, key=lambda heartbeat: heartbeat.generation or 0, default=None)
+    if newest is None or newest.generation is None:
+        return []
+    text = "How often this nginx was configured: 1 at its start, one more at each successful reload."
+    found = [_gauge("resty_metrics_nginx_reload_generation", text, {(): newest.generation})]
+    if newest.configured is not None:
+        text = "When nginx was started or last reloaded successfully."
+        name = "resty_metrics_nginx_last_reload_timestamp_seconds"
+        found.append(_gauge(name, text, {(): newest.configured / 1000}))
+    return found
+
+
+def _dicts(beats: list[LiveHeartbeat]) -> list[MetricFamily]:
+    """Of the newest beat of the newest master that says them: all its workers share them."""
+    said = (beat.heartbeat.dicts for beat in _of_newest_master(beats))
+    dicts = next((one for one in said if one is not None), ())
+    free: dict[Label, float] = {(("dict", clean(name)),): size for name, _, size in dicts}
+    capacity: dict[Label, float] = {(("dict", clean(name)),): size for name, size, _ in dicts}
+    text = "Size of the free pages of a shared dictionary of nginx."
+    return [
+        _gauge("resty_metrics_shared_dict_capacity_bytes", "Size of a shared dictionary of nginx.", capacity),
+        _gauge("resty_metrics_shared_dict_free_bytes", text, free),
+    ]
 
 
 def _versions(beats: list[LiveHeartbeat]) -> list[MetricFamily]:

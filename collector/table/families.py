@@ -5,17 +5,21 @@ on overflow, changing shape) happens when a label set is seen for the first time
 
 Rules:
 - Rows stay in the order of their creation, and a row keeps its creation number when the family changes shape.
-- At ``max_rows`` a new label set gives up the user's labels (``other``); where there are none left to give, the
-  server. A tenth above that everything becomes ``other``, so a family is bounded whatever is sent.
+- At ``max_rows`` a new label set gives up labels (``overflow``). A tenth above that everything becomes ``other``, so a
+  family is bounded whatever is sent.
+- At ``max_rows`` rows that were idle for an hour first make room, looked for at most once a minute.
 - Raw label sets that were seen before are remembered, unless they are long; the memory of them is bounded too.
 - Rows that went to an overflow row are counted, each time: they are not remembered.
+- ``now`` is running time, given by whoever merges: the same batches at the same times make the same family.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from operator import add
 
-from collector.table.labels import MAX_LABEL_BYTES, OTHER, clean
+from collector.table import overflow
+from collector.table.labels import MAX_LABEL_BYTES, clean
+from collector.table.rows import Creation, Row
 from collector.table.shapes import Conversion, FamilyBatch, Labels, Numbers, RawRow, Shape
 
 MAX_ROWS = 10_000
@@ -23,28 +27,9 @@ _MAX_CONVERSIONS = 16
 _MAX_SHARED_VALUES = 1_024
 
 
-@dataclass(slots=True)
-class Creation:
-    """The running number of rows created, over all families of a table; ``next`` is not given yet."""
-
-    next: int = 0
-
-
-class Row:
-    """One label set with its running numbers. ``text`` is its rendered lines; None after a change."""
-
-    __slots__ = ("created", "labels", "numbers", "text")
-
-    def __init__(self, labels: Labels, numbers: Numbers, created: int) -> None:
-        self.labels = labels
-        self.numbers = numbers
-        self.created = created
-        self.text: tuple[bytes, ...] | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class FamilyState:
-    """All that a family is, to be kept beyond this process: its rows as (creation number, labels, numbers).
+    """All that a family is, to be kept beyond this process: its rows as (creation number, labels, numbers, used).
 
     Numbers are never changed in place, so a captured state stays as it was while the family goes on.
     """
@@ -53,11 +38,15 @@ class FamilyState:
     help: str
     birth_ms: int
     overflow: int
-    rows: Sequence[tuple[int, Labels, Numbers]]
+    evicted: int
+    scanned: float
+    rows: Sequence[tuple[int, Labels, Numbers, float]]
 
 
 class Family:
-    """All rows of one family name. ``overflow`` counts the rows that were added to an overflow row."""
+    """All rows of one family. ``overflow`` counts the rows that were added to an overflow row, ``evicted`` those that
+    made room.
+    """
 
     def __init__(self, shape: Shape, creation: Creation, max_rows: int = MAX_ROWS) -> None:
         self.shape = shape
@@ -65,59 +54,84 @@ class Family:
         self.birth_ms = 0
         self.rows: list[Row] = []
         self.overflow = 0
+        self.evicted = 0
+        self.max_rows = max_rows
+        self._scanned = 0.0
+        self._now = 0.0
+        self._values_by_label: dict[str, int] | None = None
         self._creation = creation
-        self._max_rows = max_rows
         self._hard_limit = max_rows + max_rows // 10
         self._index: dict[Labels, Row] = {}
         self._aliases: dict[Labels, Row] = {}
         self._conversions: dict[Shape, Conversion] = {}
         self._values: dict[str, str] = {}
 
-    def merge(self, batch: FamilyBatch, birth_ms: int) -> None:
-        """Add the deltas of a batch, sent by a stream born at ``birth_ms``."""
+    def merge(self, batch: FamilyBatch, birth_ms: int, now: float) -> None:
+        """Add the deltas of a batch, sent by a stream born at ``birth_ms``, that came at ``now``."""
+        self._now = now
         if not batch.inherited and birth_ms >= self.birth_ms:
             self._follow(batch, birth_ms)
+        if batch.reset:
+            self._remove(set(self.rows))
         if batch.shape == self.shape:
+            self._delete(batch.deleted)
             self._add(batch.rows)
             return
         conversion, old = self._conversion(batch.shape), len(batch.shape.labels)
+        self._delete(map(conversion.labels, batch.deleted))
         self._add([conversion.labels(raw[:old]) + conversion.numbers(raw[old:]) for raw in batch.rows])
 
+    @property
+    def values_by_label(self) -> dict[str, int]:
+        """How many values each label has, over all rows."""
+        if self._values_by_label is None:
+            columns = zip(*[row.labels for row in self.rows], strict=True)
+            self._values_by_label = {
+                name: len(set(column)) for name, column in zip(self.shape.labels, columns, strict=False)
+            }
+        return self._values_by_label
+
     def capture(self) -> FamilyState:
-        rows = [(row.created, row.labels, row.numbers) for row in self.rows]
-        return FamilyState(self.shape, self.help, self.birth_ms, self.overflow, rows)
+        rows = [(row.created, row.labels, row.numbers, row.used) for row in self.rows]
+        counts = (self.overflow, self.evicted)
+        return FamilyState(self.shape, self.help, self.birth_ms, *counts, self._scanned, rows)
 
     def restore(self, state: FamilyState) -> None:
         """Become what was captured; meant for a family that has no rows yet."""
         self.shape, self.help = state.shape, state.help
         self.birth_ms, self.overflow = state.birth_ms, state.overflow
-        self.rows = [Row(labels, numbers, created) for created, labels, numbers in state.rows]
+        self.evicted, self._scanned = state.evicted, state.scanned
+        self.rows = [Row(labels, numbers, created, used) for created, labels, numbers, used in state.rows]
         self._index = {row.labels: row for row in self.rows}
 
     def _add(self, rows: Iterable[RawRow]) -> None:
-        known, labels = self._aliases.get, len(self.shape.labels)
+        known, labels, now = self._aliases.get, len(self.shape.labels), self._now
         for raw in rows:
             row = known(raw[:labels])
             if row is None:
                 row = self._find(raw[:labels])
             row.numbers = [*map(add, row.numbers, raw[labels:])]
             row.text = None
+            row.used = now
 
     def _find(self, key: Labels) -> Row:
         """The row for a raw label set that is not remembered; made if need be."""
-        values = self._values
-        labels = tuple([values.get(label) or self._value(label) for label in key])
+        labels = self._clean(key)
         row = self._index.get(labels)
-        if row is None and len(self.rows) >= self._max_rows:
+        if row is None and not self._has_room():
             self.overflow += 1
             return self._overflow_row(labels)
         if row is None:
             row = self._create(labels)
         if all(len(label) <= MAX_LABEL_BYTES for label in key):
-            if len(self._aliases) >= 2 * self._max_rows:
+            if len(self._aliases) >= 2 * self.max_rows:
                 self._aliases.clear()
             self._aliases[row.labels if labels == key else key] = row
         return row
+
+    def _clean(self, key: Labels) -> Labels:
+        values = self._values
+        return tuple([values.get(label) or self._value(label) for label in key])
 
     def _value(self, raw: str) -> str:
         """A clean label value; equal values of many rows share one object."""
@@ -128,20 +142,46 @@ class Family:
             self._values[raw] = value
         return value
 
+    def _has_room(self) -> bool:
+        """Whether there may be one more row, made by those that are idle if need be."""
+        if len(self.rows) >= self.max_rows and self._now - self._scanned >= overflow.SCAN_SECONDS:
+            self._scanned = self._now
+            self._evict(overflow.idle(self.shape, self.rows, self._now))
+        return len(self.rows) < self.max_rows
+
+    def _evict(self, idle: dict[Row, Labels]) -> None:
+        """Idle rows go, their numbers to the overflow row of each."""
+        self.evicted += len(idle)
+        self._remove(idle.keys())
+        for row, labels in idle.items():
+            taker = self._index.get(labels) or self._create(labels)
+            taker.numbers = [*map(add, taker.numbers, row.numbers)]
+            taker.text, taker.used = None, max(taker.used, row.used)
+
     def _overflow_row(self, labels: Labels) -> Row:
-        ours = self.shape.built_in_labels
-        kept = labels[:ours] + (OTHER,) * (len(labels) - ours)
-        if kept == labels:
-            kept = (OTHER, *labels[1:])
+        kept = overflow.give_up(self.shape, labels)
         if kept not in self._index and len(self.rows) >= self._hard_limit:
-            kept = (OTHER,) * len(labels)
+            kept = overflow.give_up_all(self.shape, labels)
         return self._index.get(kept) or self._create(kept)
 
+    def _delete(self, keys: Iterable[Labels]) -> None:
+        found = (self._index.get(self._clean(key)) for key in keys)
+        self._remove({row for row in found if row is not None})
+
+    def _remove(self, gone: Set[Row]) -> None:
+        if not gone:
+            return
+        self.rows = [row for row in self.rows if row not in gone]
+        self._index = {row.labels: row for row in self.rows}
+        self._aliases = {key: row for key, row in self._aliases.items() if row not in gone}
+        self._values_by_label = None
+
     def _create(self, labels: Labels) -> Row:
-        row = Row(labels, (0,) * self.shape.width, self._creation.next)
+        row = Row(labels, (0,) * self.shape.width, self._creation.next, self._now)
         self._creation.next += 1
         self._index[labels] = row
         self.rows.append(row)
+        self._values_by_label = None
         return row
 
     def _follow(self, batch: FamilyBatch, birth_ms: int) -> None:
@@ -158,6 +198,7 @@ class Family:
         conversion = Conversion(self.shape, shape)
         rows, self.rows = self.rows, []
         self.shape = shape
+        self._values_by_label = None
         for forgotten in (self._index, self._aliases, self._conversions):
             forgotten.clear()
         for row in rows:
@@ -169,6 +210,7 @@ class Family:
                 self.rows.append(row)
             else:
                 first.numbers = [*map(add, first.numbers, numbers)]
+                first.used = max(first.used, row.used)
 
     def _conversion(self, shape: Shape) -> Conversion:
         conversion = self._conversions.get(shape)

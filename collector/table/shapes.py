@@ -13,30 +13,50 @@ Rules:
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from collector.table.labels import ABSENT
 
-FamilyType = Literal["requests", "counter"]
+FamilyType = Literal["requests", "counter", "histogram"]
 Labels = tuple[str, ...]
 Numbers = Sequence[float]
 RawRow = tuple[Any, ...]
 
 REQUESTS = "http_requests"
 REQUEST_LABELS: Labels = ("server", "method", "status")
+SCOPE_LABEL = "scope"
 REQUEST_COLUMNS = ("duration_ms", "request_bytes", "response_bytes")
+REQUEST_SCALE = 1000
 COUNTER_COLUMNS = ("value",)
+HISTOGRAM_COLUMNS = ("sum",)
+
+
+class FamilyKey(NamedTuple):
+    """What a family is known by. ``custom``: made by the user's Lua code."""
+
+    name: str
+    custom: bool = False
+    scope: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a family's rows look like. ``bounds`` are milliseconds; None means no buckets."""
+    """What a family's rows look like. ``bounds`` None means no buckets; the page divides bounds and the first column
+    behind the buckets by ``scale``.
+    """
 
     name: str
     type: FamilyType
     labels: Labels
-    bounds: tuple[int, ...] | None
+    bounds: tuple[float, ...] | None
     columns: tuple[str, ...]
+    scale: int = 1
+    scope: str = ""
+    custom: bool = False
+
+    @property
+    def key(self) -> FamilyKey:
+        return FamilyKey(self.name, self.custom, self.scope)
 
     @property
     def buckets(self) -> int:
@@ -50,31 +70,37 @@ class Shape:
     @property
     def built_in_labels(self) -> int:
         """How many of the labels, from the left, are ours and not the user's."""
-        return len(REQUEST_LABELS) if self.type == "requests" else 0
+        if self.type != "requests":
+            return 0
+        return len(REQUEST_LABELS) + (1 if self.scope else 0)
 
 
 @dataclass(frozen=True, slots=True)
 class FamilyBatch:
     """The rows of one family in one batch, each as it was sent: its label values, then its deltas.
 
-    ``inherited``: the rows were taken over from a worker that has ended, and so was their shape.
+    ``inherited``: the rows were taken over from a worker that has ended, and so was their shape. ``reset``: all rows
+    that the family has go before these are added; ``deleted``: those with these label values do.
     """
 
     shape: Shape
     help: str
     inherited: bool
     rows: Sequence[RawRow]
+    reset: bool = False
+    deleted: Sequence[Labels] = ()
 
 
 class Conversion:
     """Rows of one shape in the terms of another shape of the same family."""
 
-    __slots__ = ("_buckets", "_labels", "_places")
+    __slots__ = ("_buckets", "_labels", "_places", "_scales")
 
     def __init__(self, old: Shape, new: Shape) -> None:
         self._labels = [old.labels.index(name) if name in old.labels else None for name in new.labels]
         self._buckets = new.buckets
-        self._places = _bucket_places(old.bounds, new.bounds)
+        self._places = _bucket_places(old, new)
+        self._scales = (new.scale, old.scale)
 
     def labels(self, labels: Labels) -> Labels:
         return tuple([ABSENT if index is None else labels[index] for index in self._labels])
@@ -83,11 +109,21 @@ class Conversion:
         buckets: list[float] = [0] * self._buckets
         for place, count in zip(self._places, numbers, strict=False):
             buckets[place] += count
-        return (*buckets, *numbers[len(self._places) :])
+        columns = numbers[len(self._places) :]
+        new, old = self._scales
+        if new != old:
+            columns = [_divide(number * new, old) for number in columns]
+        return (*buckets, *columns)
 
 
-def _bucket_places(old: tuple[int, ...] | None, new: tuple[int, ...] | None) -> list[int]:
+def _divide(number: float, by: int) -> float:
+    """Exact where it can be."""
+    return number // by if isinstance(number, int) and number % by == 0 else number / by
+
+
+def _bucket_places(old: Shape, new: Shape) -> list[int]:
     """For each old bucket the index of the new one; shapes of one type have both buckets or both none."""
-    if old is None or new is None:
+    if old.bounds is None or new.bounds is None:
         return []
-    return [*(bisect_left(new, bound) for bound in old), len(new)]
+    bounds = [bound * old.scale for bound in new.bounds]
+    return [*(bisect_left(bounds, bound * new.scale) for bound in old.bounds), len(new.bounds)]

@@ -5,14 +5,17 @@ number that a restart could take back.
 
 Rules:
 - The number of families is bounded; rows of a family beyond that are lost, and counted.
+- A family is a counter or a histogram, not both: where a stream born later says another type, it begins anew. What
+  older streams still send of the other type is lost, and counted.
 - The table never looks at a clock: the same batches in the same order make the same table.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from collector.table.families import MAX_ROWS, Creation, Family, FamilyState
-from collector.table.shapes import REQUESTS, FamilyBatch
+from collector.table.families import MAX_ROWS, Family, FamilyState
+from collector.table.rows import Creation
+from collector.table.shapes import FamilyBatch, FamilyKey
 
 MAX_FAMILIES = 256
 
@@ -25,15 +28,19 @@ class TableState:
     max_families: int
     next_creation: int
     lost_rows: int
+    mistyped_rows: int
     families: Sequence[FamilyState]
 
 
 class Table:
-    """All families by name. ``lost_rows`` counts rows that came when there were too many families."""
+    """All families by key. ``lost_rows`` counts rows that came when there were too many families, ``mistyped_rows``
+    those of a type that their family has no more.
+    """
 
     def __init__(self, max_rows: int = MAX_ROWS, max_families: int = MAX_FAMILIES) -> None:
-        self.families: dict[str, Family] = {}
+        self.families: dict[FamilyKey, Family] = {}
         self.lost_rows = 0
+        self.mistyped_rows = 0
         self._creation = Creation()
         self._max_rows = max_rows
         self._max_families = max_families
@@ -46,40 +53,48 @@ class Table:
     @property
     def requests(self) -> int:
         """All requests that are counted."""
-        family = self.families.get(REQUESTS)
-        if family is None:
-            return 0
-        return int(sum(sum(row.numbers[: family.shape.buckets]) for row in family.rows))
+        families = [family for family in self.families.values() if family.shape.type == "requests"]
+        return int(sum(sum(row.numbers[: family.shape.buckets]) for family in families for row in family.rows))
 
     def capture(self) -> TableState:
         """All of it, as it is now; cheap: the rows' numbers are shared, not copied."""
         families = [family.capture() for family in self.families.values()]
-        return TableState(self._max_rows, self._max_families, self._creation.next, self.lost_rows, families)
+        lost = (self.lost_rows, self.mistyped_rows)
+        return TableState(self._max_rows, self._max_families, self._creation.next, *lost, families)
 
     @classmethod
     def restore(cls, state: TableState) -> "Table":
         """The table that was captured."""
         table = cls(state.max_rows, state.max_families)
         table._creation.next = state.next_creation
-        table.lost_rows = state.lost_rows
+        table.lost_rows, table.mistyped_rows = state.lost_rows, state.mistyped_rows
         for one in state.families:
-            family = table.families[one.shape.name] = Family(one.shape, table._creation, state.max_rows)
+            family = table.families[one.shape.key] = Family(one.shape, table._creation, state.max_rows)
             family.restore(one)
         return table
 
-    def merge(self, batches: Iterable[FamilyBatch], birth_ms: int) -> None:
-        """Add one batch of a stream born at ``birth_ms`` (Unix milliseconds)."""
+    def merge(self, batches: Iterable[FamilyBatch], birth_ms: int, now: float) -> None:
+        """Add one batch of a stream born at ``birth_ms`` (Unix milliseconds), that came at ``now`` (running time)."""
         for batch in batches:
-            family = self.families.get(batch.shape.name) or self._create(batch)
-            if family is None:
-                self.lost_rows += len(batch.rows)
-            else:
-                family.merge(batch, birth_ms)
+            family = self.families.get(batch.shape.key) or self._create(batch)
+            if family is not None and family.shape.type != batch.shape.type:
+                family = self._change_type(family, batch, birth_ms)
+            if family is not None:
+                family.merge(batch, birth_ms, now)
 
     def _create(self, batch: FamilyBatch) -> Family | None:
         if len(self.families) >= self._max_families:
+            self.lost_rows += len(batch.rows)
             return None
-        family = Family(batch.shape, self._creation, self._max_rows)
+        return self._begin(batch)
+
+    def _change_type(self, family: Family, batch: FamilyBatch, birth_ms: int) -> Family | None:
+        if batch.inherited or birth_ms <= family.birth_ms:
+            self.mistyped_rows += len(batch.rows)
+            return None
+        return self._begin(batch)
+
+    def _begin(self, batch: FamilyBatch) -> Family:
+        family = self.families[batch.shape.key] = Family(batch.shape, self._creation, self._max_rows)
         family.help = batch.help
-        self.families[batch.shape.name] = family
         return family

@@ -123,10 +123,12 @@ def bind(address: ListenAddress) -> socket.socket:
 
 
 def _bind_unix(path: Path) -> socket.socket:
+    """As open as a TCP address is: nginx's workers, another user, may serve the page. Its directory can guard it."""
     _remove_stale(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.bind(str(path))
+        path.chmod(0o666)
     except OSError:
         sock.close()
         raise

@@ -76,7 +76,8 @@ def test_healthy(collector: Collector, nginx: Nginx) -> None:
         "collector.process", "collector.settings", "socket.path", "socket.lock", "socket.holder", "socket.open",
         "socket.senders", "socket.probe", "socket.queue", "processes", "nginx.configuration", "nginx.include",
         "nginx.shadowed", "nginx.spool", "nginx.socket", "nginx.lua", "nginx.workers", "reach.socket", "reach.uid",
-        "reach.lua", "page.answers", "page.ready", "page.socket", "page.overflow", "page.lost", "page.refusals",
+        "reach.lua", "page.answers", "page.ready", "page.socket", "page.overflow", "page.labels", "page.conflicts",
+        "page.lost", "page.refusals",
         "workers.seen", "workers.errors", "page.rebinds", "journal", "source.lua", "versions",
     }  # fmt: skip
     assert found.report["collector"] == {

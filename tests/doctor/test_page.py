@@ -3,7 +3,7 @@
 import pytest
 
 from collector import __version__
-from collector.doctor import page
+from collector.doctor import families, page
 from collector.doctor.finding import Finding, Verdict
 from collector.doctor.page import Answer, Installed
 
@@ -26,7 +26,7 @@ resty_metrics_source_up{source="lua"} 1
 
 def judged(text: str, running: int = 2) -> list[Finding]:
     shown = page.read(text)
-    return [*page.check(shown, "/state", running), *page.sources(shown)]
+    return [*page.check(shown, "/state", running), *families.check(shown), *page.sources(shown)]
 
 
 def without_ok(text: str, running: int = 2) -> list[tuple[str, str]]:
@@ -55,6 +55,18 @@ FAULTS = [
     ("resty_metrics_workers_seen 1", "workers.seen", "WARN", "1 workers"),
     ("resty_metrics_coverage_ratio 0.75", "page.coverage", "WARN", "75.0%"),
     ('resty_metrics_overflow_rows_total{family="http_requests"} 7', "page.overflow", "WARN", "http_requests 7"),
+    (
+        'resty_metrics_label_values{family="logins_total",label="user"} 5000',
+        "page.labels",
+        "WARN",
+        "logins_total (label user: 5000 values)",
+    ),
+    (
+        'resty_metrics_family_conflict{family="nginx_http_requests_total"} 1',
+        "page.conflicts",
+        "WARN",
+        "nginx_http_requests_total",
+    ),
     ('resty_metrics_lost_rows_total{reason="dropped"} 2', "page.lost", "WARN", "dropped 2"),
     ('resty_metrics_refusals_total{reason="uid"} 9', "page.refusals", "WARN", "uid 9"),
     ('resty_metrics_worker_errors_total{worker="0",reason="internal"} 1', "workers.errors", "WARN", "internal 1"),
@@ -152,3 +164,18 @@ def test_a_fetched_source() -> None:
         "source.vts", Verdict.FAIL, "u: timeout", "see that nginx has that location and lets this machine read it"
     )
     assert page.fetched("vts", "u", "refused", 0, 77).seen.startswith("not known: u: refused from here; process 77")
+
+
+def test_overflow_names_the_label() -> None:
+    """Of two labels, and of two scopes, the one with the most values."""
+    text = (
+        changed('resty_metrics_overflow_rows_total{family="http_requests"} 7')
+        + """
+resty_metrics_overflow_rows_total{family="http_requests",scope="api"} 3
+resty_metrics_label_values{family="http_requests",label="server"} 12
+resty_metrics_label_values{family="http_requests",label="tenant"} 9998
+resty_metrics_label_values{family="http_requests",scope="api",label="tenant"} 40
+"""
+    )
+    (found,) = [one for one in judged(text) if one.check == "page.overflow"]
+    assert found.seen.endswith(": http_requests 10 (label tenant: 9998 values)")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from collector.ingest.heartbeat import Heartbeat
+from collector.ingest.heartbeat import GaugeFamily, Heartbeat
 from collector.ingest.streams import ENDED_SECONDS, GAUGES_SECONDS, SILENT_SECONDS, Placement, Streams
 from collector.ingest.wire import Header, Kind
 
@@ -105,6 +105,62 @@ def test_the_newest_heartbeat_holds() -> None:
     streams.beat(beat(2), Heartbeat(worker=3), 12.0)
     (live,) = streams.heartbeats(12.0)
     assert (live.stream, live.birth_ms, live.seen, live.heartbeat) == (A, 1000, 10.0, Heartbeat(worker=2))
+
+
+def part(number: int, of: int, *names: str, worker: int | None = None) -> Heartbeat:
+    families = tuple([GaugeFamily(name, "", (), "sum", ()) for name in names])
+    return Heartbeat(worker=worker, families=families, part=number, parts=of)
+
+
+def names(streams: Streams, now: float) -> list[str]:
+    (live,) = streams.heartbeats(now)
+    return [family.name for family in live.heartbeat.families]
+
+
+def test_a_beat_of_several_parts_counts_when_all_have_come() -> None:
+    streams = Streams()
+    streams.beat(beat(1), Heartbeat(worker=7, families=part(1, 1, "old").families), 1.0)
+    streams.beat(beat(2), part(2, 3, "b"), 2.0)
+    streams.beat(beat(2), part(1, 3, "a", worker=8), 3.0)
+    streams.beat(beat(2), part(2, 3, "b"), 3.5)  # once more
+    assert names(streams, 4.0) == ["old"]
+    streams.beat(beat(2), part(3, 3, "c"), 4.0)
+    (live,) = streams.heartbeats(4.0)
+    assert names(streams, 4.0) == ["a", "b", "c"]
+    assert (live.heartbeat.worker, live.heartbeat.parts, live.seen) == (8, 1, 4.0)
+
+
+def test_a_part_of_a_later_beat_ends_the_wait_for_the_earlier() -> None:
+    streams = Streams()
+    streams.beat(beat(1), part(1, 2, "a1"), 1.0)
+    streams.beat(beat(2), part(2, 2, "b2"), 2.0)
+    streams.beat(beat(1), part(2, 2, "b1"), 3.0)
+    assert streams.heartbeats(3.0) == []
+    streams.beat(beat(2), part(1, 2, "a2"), 4.0)
+    assert names(streams, 4.0) == ["a2", "b2"]
+    streams.beat(beat(1), part(1, 1, "late"), 5.0)
+    assert names(streams, 5.0) == ["a2", "b2"]
+
+
+def test_parts_that_never_become_whole_keep_no_gauges_alive() -> None:
+    streams = Streams()
+    streams.beat(beat(1), part(1, 1, "a"), 0.0)
+    for number in range(2, 10):
+        streams.beat(beat(number), part(1, 2, "a"), 2.0 * number)
+    assert streams.heartbeats(18.0) == []
+
+
+def test_a_stream_that_fell_silent_holds_no_gauges() -> None:
+    """Those of a worker that was killed would be kept for a day."""
+    streams = Streams()
+    streams.beat(beat(1), part(1, 1, "a"), 0.0)
+    streams.beat(beat(2), part(1, 2, "a"), 0.0)
+    streams.prune(GAUGES_SECONDS)
+    assert names(streams, GAUGES_SECONDS) == ["a"]
+    streams.prune(GAUGES_SECONDS + 0.1)
+    streams.beat(beat(2), part(2, 2, "b"), 20.0)
+    assert streams.heartbeats(0.0) == []
+    assert len(streams) == 1
 
 
 def test_gauges_expire_after_three_missed_beats() -> None:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.ingest.heartbeat import Heartbeat, NginxCounters
+from collector.ingest.batch import read_batch
+from collector.ingest.heartbeat import Heartbeat, NginxCounters, read_heartbeat
 from collector.ingest.wire import (
     HEADER_BYTES,
     MAX_DATAGRAM,
@@ -18,9 +19,7 @@ from collector.ingest.wire import (
     Kind,
     WireError,
     read_answer,
-    read_batch,
     read_header,
-    read_heartbeat,
     write_datagram,
 )
 
@@ -43,6 +42,25 @@ def requests(**changes: Any) -> dict[str, Any]:
 def counter(**changes: Any) -> dict[str, Any]:
     family = {"name": "c_total", "type": "counter", "labels": ["l"], "columns": ["value"], "rows": [["x", 1]]} | changes
     return {key: value for key, value in family.items() if value is not ABSENT}
+
+
+def histogram(**changes: Any) -> dict[str, Any]:
+    family = {
+        "name": "h_seconds",
+        "type": "histogram",
+        "labels": ["l"],
+        "bounds": [0.5, 1, 2.5],
+        "columns": ["sum"],
+        "rows": [["x", 1, 2, 3, 4, 5.5]],
+    } | changes
+    return {key: value for key, value in family.items() if value is not ABSENT}
+
+
+SCOPED = ["server", "method", "status", "scope"]
+
+
+def scoped(**changes: Any) -> dict[str, Any]:
+    return requests(**{"scope": "api", "labels": SCOPED, "rows": [["a", "b", "c", "api", 0, 0, 0, 0, 0, 0]]} | changes)
 
 
 def row(*numbers: Any) -> list[list[Any]]:
@@ -74,6 +92,23 @@ GOOD = {
     "counter without labels": counter(labels=[], rows=[[1]]),
     "counter with help": counter(help="What it is."),
     "many labels": counter(labels=[f"l{n}" for n in range(32)], rows=[["x"] * 32 + [1]]),
+    "requests with their scale": requests(scale=1000),
+    "a scope": scoped(),
+    "a scope and a label": scoped(labels=[*SCOPED, "z"], rows=[["a", "b", "c", "api", "z", 0, 0, 0, 0, 0, 0]]),
+    "a scope without rows": scoped(rows=[]),
+    "an empty scope": requests(scope=""),
+    "a custom family under the name of requests": counter(name="http_requests", custom=True),
+    "a custom histogram under it": histogram(name="http_requests", custom=True),
+    "le as a label of a counter": counter(labels=["le"]),
+    "deleted rows": counter(**{"del": [["a"], [""]]}),
+    "reset": counter(reset=True, rows=[]),
+    "histogram": histogram(),
+    "histogram without labels": histogram(labels=[], rows=[[1, 2, 3, 4, 5]]),
+    "histogram with a scale": histogram(scale=1_000_000, bounds=[5, 10], rows=[["x", 1, 2, 3, 4]]),
+    "histogram without bounds but a bucket": histogram(bounds=[], rows=[["x", 1, 2]]),
+    "negative bounds": histogram(bounds=[-2, -1.5, 0]),
+    "negative sum": histogram(rows=[["x", 1, 2, 3, 4, -(2**63)]]),
+    "large sum": histogram(rows=[["x", 1, 2, 3, 4, 1.7e308], ["y", 0, 0, 0, 0, 2**64 - 1]]),
     "many bounds": requests(bounds=list(range(256)), rows=[]),
 }
 
@@ -118,6 +153,41 @@ INVALID = {
     "other columns": counter(columns=["sum"]),
     "columns in another order": requests(columns=["request_bytes", "duration_ms", "response_bytes"]),
     "help of the wrong type": counter(help=1),
+    "histogram under the name of requests": histogram(name="http_requests"),
+    "custom requests": requests(custom=True),
+    "requests with another scale": requests(scale=1),
+    "scale of the wrong type": histogram(scale=1.0),
+    "scale of 0": histogram(scale=0),
+    "scale above 2^53": histogram(scale=2**53 + 1),
+    "bound of requests that is above 2^53": requests(bounds=[5, 2**53 + 1]),
+    "bounds that look the same": histogram(bounds=[2**53, 2**53 + 1], rows=[]),
+    "bounds that look the same when scaled": histogram(bounds=[0, 5e-324], scale=1000, rows=[]),
+    "bound that is NaN": histogram(bounds=[float("nan")], rows=[]),
+    "bound that is infinite": histogram(bounds=[1, float("inf")], rows=[]),
+    "bound that is a string": histogram(bounds=["1"], rows=[]),
+    "histogram without bounds": histogram(bounds=ABSENT, rows=[]),
+    "histogram with another column": histogram(columns=["value"]),
+    "histogram with le": histogram(labels=["le"]),
+    "negative bucket": histogram(rows=[["x", 1, 2, -3, 4, 5]]),
+    "bucket above 2^53": histogram(rows=[["x", 1, 2, 2**53 + 1, 4, 5]]),
+    "sum that is NaN": histogram(rows=[["x", 1, 2, 3, 4, float("nan")]]),
+    "sum that is infinite": histogram(rows=[["x", 1, 2, 3, 4, float("-inf")]]),
+    "sum that is a bool": histogram(rows=[["x", 1, 2, 3, 4, True]]),
+    "sum that is a string": histogram(rows=[["x", 1, 2, 3, 4, "5"]]),
+    "scope of the wrong type": scoped(scope=1),
+    "scope that is nil": requests(scope=None),
+    "scope that cannot be shown": scoped(scope="a\0", rows=[]),
+    "scope that is long": scoped(scope="x" * 65, rows=[]),
+    "scope without its label": requests(scope="api"),
+    "scope with its label elsewhere": scoped(labels=["server", "method", "status", "z", "scope"], rows=[]),
+    "label scope without a scope": scoped(scope=""),
+    "row of another scope": scoped(rows=[["a", "b", "c", "web", 0, 0, 0, 0, 0, 0]]),
+    "scope of a counter": counter(scope="api"),
+    "scope of a histogram": histogram(scope="api"),
+    "del of the wrong type": counter(**{"del": "a"}),
+    "del of strings": counter(**{"del": ["a"]}),
+    "del of the wrong length": counter(**{"del": [["a", "b"]]}),
+    "del of a number": counter(**{"del": [[1]]}),
     "no rows key": counter(rows=ABSENT),
     "rows of the wrong type": counter(rows="x"),
     "row of the wrong type": counter(rows=["ab"]),
@@ -234,11 +304,40 @@ def test_heartbeat_says_nothing_of_what_it_lacks() -> None:
     assert read_heartbeat(partial) == Heartbeat(worker=0, nginx=NginxCounters(accepted=3))
 
 
+def gauge(**changes: Any) -> dict[str, Any]:
+    family = {"name": "g", "labels": ["l"], "combine": "sum", "rows": [["a", 1, 2]]} | changes
+    return {"families": [{key: value for key, value in family.items() if value is not ABSENT}]}
+
+
+@pytest.mark.parametrize("value", [0, -1, 2**64 - 1, 0.5, float("nan"), float("inf"), float("-inf"), -(2**63)])
+def test_a_gauge_may_be_any_number(value: float) -> None:
+    (family,) = read_heartbeat(msgpack.packb(gauge(rows=[["", value, 1.7e12]]))).families
+    assert (family.name, family.help, family.labels, family.combine) == ("g", "", ("l",), "sum")
+    assert repr(family.rows) == repr((("", value, 1.7e12),))
+
+
+def test_a_beat_of_everything_once() -> None:
+    said = {"generation": 1, "configured": 5, "dicts": {"d": [8.0, 4]}, "part": 2, "parts": 2, "families": []}
+    beat = read_heartbeat(msgpack.packb(said))
+    assert beat == Heartbeat(generation=1, configured=5, dicts=(("d", 8.0, 4),), part=2, parts=2)
+
+
 @pytest.mark.parametrize(
     "value",
     [
         {"module": 1}, {"module": "x" * 65}, {"worker": "0"}, {"worker": True}, {"worker": -1}, {"worker": 1.0},
         {"exiting": 1}, {"master": 1}, {"master": {"pid": "1"}}, {"nginx": []}, {"nginx": {"active": 1.5}},
+        {"part": 0, "parts": 1}, {"part": 3, "parts": 2}, {"part": 2}, {"part": 1, "parts": 65}, {"part": True},
+        {"generation": -1}, {"configured": 1.5}, {"gauges": {"uptime_seconds": -1}},
+        {"dicts": []}, {"dicts": {"d": 1}}, {"dicts": {"d": [1]}}, {"dicts": {"d": [1, -1]}},
+        {"dicts": {"d": [1, "1"]}}, {"dicts": {"d": [1, float("nan")]}},
+        {"dicts": {str(n): [1, 1] for n in range(257)}},
+        {"families": {}}, {"families": [1]}, gauge(name="a-b"), gauge(name=ABSENT), gauge(labels=["a-b"]),
+        gauge(labels="l"), gauge(help=1), gauge(combine="avg"), gauge(combine=ABSENT), gauge(combine=["sum"]),
+        gauge(rows=ABSENT), gauge(rows=[1]), gauge(rows=[["a", 1]]), gauge(rows=[["a", 1, 1, 1]]),
+        gauge(rows=[[1, 1, 1]]), gauge(rows=[["a", "1", 1]]), gauge(rows=[["a", True, 1]]),
+        gauge(rows=[["a", None, 1]]),
+        gauge(rows=[["a", 1, -1]]), gauge(rows=[["a", 1, float("nan")]]), gauge(rows=[["a", 1, 2**60]]),
         {"gauges": {"rows": "1"}}, {"gauges": {"rows": False}}, {"gauges": 3}, [], 1,
     ],
 )  # fmt: skip
@@ -304,10 +403,25 @@ ANY_VALUE = st.recursive(
 )
 
 
-@given(st.sampled_from(["name", "type", "labels", "bounds", "columns", "rows", "help"]), ANY_VALUE)
+KEYS = ["name", "type", "labels", "bounds", "columns", "rows", "help", "scope", "custom", "scale", "reset", "del"]
+
+
+@given(st.sampled_from(KEYS), ANY_VALUE, st.sampled_from([requests(), scoped(), counter(), histogram()]))
+@settings(max_examples=500, deadline=None)
+def test_any_value_for_any_key(key: str, value: Any, family: dict[str, Any]) -> None:
+    read_anything(write_datagram(HEADER, {"families": [family | {key: value}]}))
+
+
+@given(st.sampled_from(["name", "help", "labels", "combine", "rows"]), ANY_VALUE)
 @settings(max_examples=300, deadline=None)
-def test_any_value_for_any_key(key: str, value: Any) -> None:
-    read_anything(write_datagram(HEADER, {"families": [requests() | {key: value}]}))
+def test_any_value_for_any_key_of_a_gauge(key: str, value: Any) -> None:
+    read_anything(write_datagram(HEADER, gauge(**{key: value})))
+
+
+@given(st.sampled_from(["part", "parts", "dicts", "families", "generation", "configured"]), ANY_VALUE)
+@settings(max_examples=300, deadline=None)
+def test_any_value_for_any_key_of_a_heartbeat(key: str, value: Any) -> None:
+    read_anything(write_datagram(HEADER, {key: value}))
 
 
 @given(st.lists(st.integers(0, 2**53 + 3) | st.floats(-1, 2.0**54), min_size=6, max_size=6))

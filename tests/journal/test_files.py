@@ -101,7 +101,7 @@ def of_another_program(path: Path) -> None:
 
 def of_a_later_version(path: Path) -> None:
     with contextlib.closing(sqlite3.connect(path)) as ours:
-        ours.execute("PRAGMA user_version=2")
+        ours.execute(f"PRAGMA user_version={store.VERSION + 1}")
 
 
 def with_a_flipped_bit(path: Path) -> None:

@@ -17,7 +17,7 @@ from collector.journal.snapshot import ROWS_PER_PART, read, write
 from collector.journal.state import State, capture
 from collector.page.requests import render
 from collector.table.scrapers import Scrapers
-from collector.table.shapes import REQUEST_COLUMNS, REQUEST_LABELS
+from collector.table.shapes import REQUEST_COLUMNS, REQUEST_LABELS, FamilyKey
 from collector.table.table import Table
 
 STREAM = b"s" * 16
@@ -38,6 +38,11 @@ def counter(name: str, *rows: list[Any]) -> dict[str, Any]:
     return {"name": name, "type": "counter", "help": "Ü", "labels": ["l"], "columns": ["value"], "rows": rows}
 
 
+def histogram(bounds: list[float], *rows: list[Any]) -> dict[str, Any]:
+    family = {"name": "h_seconds", "type": "histogram", "labels": ["l"], "bounds": bounds, "columns": ["sum"]}
+    return {**family, "rows": rows}
+
+
 class Life:
     """A collector's core with a journal in memory: what it was sent, and what it wrote."""
 
@@ -47,13 +52,13 @@ class Life:
         self.records: list[bytes] = []
         self.sequence = 0
 
-    def send(self, *families: dict[str, Any], birth: int = 1, stream: bytes = STREAM) -> None:
+    def send(self, *families: dict[str, Any], birth: int = 1, stream: bytes = STREAM, now: float | None = None) -> None:
         self.sequence += 1
         header = Header(1, Kind.BATCH, stream, birth, self.sequence, self.sequence)
-        self.receive(write_datagram(header, {"families": families}))
+        self.receive(write_datagram(header, {"families": families}), now)
 
-    def receive(self, datagram: bytes) -> None:
-        self.intake.receive(datagram, 0, float(self.sequence))
+    def receive(self, datagram: bytes, now: float | None = None) -> None:
+        self.intake.receive(datagram, 0, float(self.sequence) if now is None else now)
         drain = self.intake.take()
         record = of_drain(drain)
         self.intake.settle(drain)
@@ -75,6 +80,13 @@ def busy_life() -> Life:
     life.send(requests([5, 10], [*row, 1, 2, 3, 40, 500, 6000]), counter("c_total", ["x", 1.5], ["ü\x00", 2]))
     life.send(counter("c_total", ["x", 2**53], ["x", 2**53]), birth=2, stream=b"t" * 16)
     life.send(requests([5, 20], [*row, 1, 0, 0, 1, 1, 1]), birth=3)
+    life.send(requests([5, 20], [*row, 1, 0, 0, 1, 1, 1], [*row[:2], "404", 1, 0, 0, 1, 1, 1]), birth=3)
+    scoped = requests([7], [*row, "api", 1, 2, 3, 4, 5]) | {"labels": [*REQUEST_LABELS, "scope"], "scope": "api"}
+    life.send(scoped, histogram([0.5, 1.0], ["x", 1, 2, 3, -0.1], ["y", 0, 0, 1, 2**60]), birth=3)
+    life.send(counter("mine_total", ["a", 1], ["b", 2]) | {"custom": True})
+    life.send(counter("mine_total", ["b", 3]) | {"custom": True, "del": [["a"]]}, counter("c_total") | {"reset": True})
+    life.send(histogram([1], ["x", 1, 2, 3]) | {"name": "mine_total", "custom": True}, birth=4)
+    life.send(counter("mine_total", ["b", 3]) | {"custom": True})
     life.state.scrapers.note(("10.0.0.1", "Prometheus/3\udcff"), 7)
     life.receive(write_datagram(Header(1, Kind.BYE, b"t" * 16, 2, 2, 3), {}))
     return life
@@ -93,6 +105,28 @@ def test_the_records_lead_to_the_same_state() -> None:
     replay(state, of_scrape(("10.0.0.1", "Prometheus/3\udcff"), 7))
     assert same(state, life.state)
     assert state.now == life.sequence
+
+
+def test_eviction_is_decided_again_as_it_was() -> None:
+    """From the beginning, and from a snapshot taken at any time, to the byte."""
+    life = Life(State(Table(max_rows=8)))
+    starts = [(life.snapshot(), 0)]
+    for number in range(300):
+        now = number * 120.0
+        life.send(counter("c_total", ["known", 1], [f"flood {number % 90}", 1]), now=now)
+        if number % 37 == 0:
+            life.state.now = now
+            starts.append((life.snapshot(), len(life.records)))
+    family = life.state.table.families[FamilyKey("c_total")]
+    assert family.evicted > 40
+    assert family.overflow > 100
+    assert next(row.numbers for row in family.rows if row.labels == ("known",)) == [300]
+    assert sum(row.numbers[0] for row in family.rows) == 600
+    for start, position in starts:
+        state = read(start)
+        for record in life.records[position:]:
+            replay(state, record)
+        assert same(state, life.state)
 
 
 def test_a_dropped_batch_moves_its_marks_and_nothing_else() -> None:
@@ -118,8 +152,8 @@ def test_a_capture_stays_as_it_was() -> None:
 def test_a_sum_of_any_size_is_kept_to_the_last_digit(value: float) -> None:
     life = Life()
     life.send(counter("c_total", ["x", 1], ["y", 2]))
-    life.state.table.families["c_total"].rows[0].numbers = (value,)
-    kept = read(life.snapshot()).table.families["c_total"].rows[0].numbers[0]
+    life.state.table.families[FamilyKey("c_total")].rows[0].numbers = (value,)
+    kept = read(life.snapshot()).table.families[FamilyKey("c_total")].rows[0].numbers[0]
     assert (kept, type(kept)) == (value, type(value))
 
 
@@ -133,7 +167,7 @@ def test_overflow_is_decided_again_as_it_was() -> None:
     for record in life.records:
         replay(state, record)
     assert same(state, life.state)
-    assert state.table.families["c_total"].overflow == 3
+    assert state.table.families[FamilyKey("c_total")].overflow == 3
 
 
 @given(st.lists(st.tuples(st.text(max_size=4), st.integers(0, 2**53)), max_size=30), st.integers(0, 30))
@@ -155,7 +189,7 @@ def test_more_rows_than_a_part_holds() -> None:
     for start in range(0, 2 * ROWS_PER_PART + 1, 400):
         life.send(counter("c_total", *[[str(start + number), 1] for number in range(400)]))
     parts = life.snapshot()
-    assert len(parts) == 5 + math.ceil(len(life.state.table.families["c_total"].rows) / ROWS_PER_PART)
+    assert len(parts) == 5 + math.ceil(len(life.state.table.families[FamilyKey("c_total")].rows) / ROWS_PER_PART)
     assert same(read(parts), life.state)
 
 

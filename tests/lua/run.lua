@@ -46,10 +46,14 @@ _G.ngx = {
     shared = { resty_metrics_spool = dictionary },
 }
 
+local attempts = require "resty.metrics.attempts"
 local datagram = require "resty.metrics.datagram"
 local decode = require "resty.metrics.decode"
+local definition = require "resty.metrics.definition"
+local deletion = require "resty.metrics.deletion"
 local encode = require "resty.metrics.encode"
 local ffi = require "ffi"
+local gauges = require "resty.metrics.gauges"
 local requests = require "resty.metrics.requests"
 local rows = require "resty.metrics.rows"
 local settings = require "resty.metrics.settings"
@@ -83,6 +87,7 @@ local function family_of(described, cap)
     for _, row in ipairs(described.rows or {}) do
         family:add(split(row, #described.labels))
     end
+    deletion.precede(family, described.reset, described.del)
     return family
 end
 
@@ -141,6 +146,119 @@ function commands.rows(described, cap, limit, steps)
     return { batches, family.count, family.overflowed }
 end
 
+-- Adds, deletes, cuts and takes back in turn. "cut_and_hold" cuts a batch that is never sent, "release" puts it back.
+-- Returns the batches that were sent.
+function commands.deletions(described, limit, steps)
+    local family = rows.new(described, 10000)
+    local batches, held = {}, nil
+    local function cut()
+        return datagram.batch({ family }, { id = ("s"):rep(16), birth = 1 }, #batches + 1, 1, limit, never)
+    end
+    local function put_back(batch)
+        if batch then
+            datagram.absorb(datagram.body(batch), function() return family end)
+        end
+    end
+    local act = {
+        add = function(label, value) family:add({ label }, { value }) end,
+        del = function(label) deletion.row(family, { label }) end,
+        reset = function() deletion.all(family) end,
+        cut = function()
+            for batch in cut do
+                batches[#batches + 1] = bytes_of(batch)
+            end
+        end,
+        cut_put_back = function() put_back(cut()) end,
+        put_back = function() put_back(cut()) end,
+        cut_and_hold = function() held = cut() end,
+        release = function() put_back(held) end,
+    }
+    for i = 1, #steps do
+        act[steps[i][1]](steps[i][2], steps[i][3])
+    end
+    act.cut()
+    return batches
+end
+
+-- So many rows are added and deleted, over and over, and cut. Returns the rows that were ever made, and the overflow.
+function commands.churn(described, cap, times)
+    local family = rows.new(described, cap)
+    for i = 1, times do
+        family:add({ tostring(i) }, { 1 })
+        if i > cap - 1 then
+            deletion.row(family, { tostring(i - cap + 1) })
+        end
+        datagram.batch({ family }, { id = ("s"):rep(16), birth = 1 }, 1, 1, datagram.MAX_BYTES, never)
+    end
+    return { family.count, family.overflowed }
+end
+
+-- Fills a family, deletes so many dirty rows, adds as many new ones, nothing of it cut before the end. Returns the overflow
+-- and the rows that are sent.
+function commands.exchange(described, cap, count)
+    local family = rows.new(described, cap)
+    for i = 1, cap do
+        family:add({ "old " .. i }, { 1 })
+    end
+    for i = 1, count do
+        deletion.row(family, { "old " .. i })
+    end
+    for i = 1, count do
+        family:add({ "new " .. i }, { 1 })
+    end
+    local sent = 0
+    repeat
+        local batch = datagram.batch({ family }, { id = ("s"):rep(16), birth = 1 }, 1, 1, datagram.MAX_BYTES, never)
+        sent = sent + (batch and batch.rows or 0)
+    until not batch
+    return { family.overflowed, sent }
+end
+
+-- Deletes so many label sets while nothing is sent. Returns how many were accepted and refused.
+function commands.deletions_wait(described, cap, times)
+    local family = rows.new(described, cap)
+    local accepted, refused = 0, 0
+    for i = 1, times do
+        if deletion.row(family, { tostring(i) }) then
+            accepted = accepted + 1
+        else
+            refused = refused + 1
+        end
+    end
+    return { accepted, refused }
+end
+
+-- Whether a metric may be made so: its shape, or why not.
+function commands.define(kind, name, help, labels, options)
+    local shape, err = definition.read(kind, name ~= false and name or nil, help or nil, labels or nil, options or nil)
+    return { shape or false, err or false }
+end
+
+-- Gauges in the parts of one beat. described: {shape, rows: {label values, value, set}}; taken: bytes of the first part that
+-- others have; deleted: label values of the first gauge. Returns the datagrams.
+function commands.gauges(described, taken, deleted)
+    for i = 1, #described do
+        local gauge = gauges.new(described[i])
+        gauge:hold()
+        for _, row in ipairs(described[i].rows) do
+            local values, numbers = split(row, #described[i].labels)
+            gauges.set(gauge:row(values), numbers[1], numbers[2])
+        end
+        for _, values in ipairs(i == 1 and deleted or {}) do
+            gauge:delete(values)
+        end
+    end
+    local parts = gauges.plan(taken)
+    local found = {}
+    for i = 1, #parts do
+        local list = #parts > 1 and { "part", i, "parts", #parts } or {}
+        found[i] = bytes_of(datagram.heartbeat({ id = ("s"):rep(16), birth = 1 }, 1, 1, list, function(p, at)
+            return gauges.put(parts[i], p, at, 0)
+        end))
+    end
+    return found
+end
+
 -- Rows cut into batches, taken back from their bytes into another family, and cut again.
 function commands.absorb(described)
     local first = family_of(described)
@@ -186,16 +304,89 @@ function commands.bounds(text)
     return { bounds or false, err or false }
 end
 
+function commands.labels(stated)
+    local labels, err = settings.labels(stated)
+    return { labels and labels.names or false, labels and labels.variables or false, err or false }
+end
+
+-- What is read in $upstream_status and $upstream_addr: {{item, peer, status, last_group}, ...}, and the retries.
+function commands.attempts(statuses, addresses)
+    local list, retries = attempts.read(statuses, addresses)
+    for i = 1, #list do
+        list[i] = { list[i].item, list[i].peer, list[i].status, list[i].last_group }
+    end
+    return { list, retries[true], retries[false] }
+end
+
+-- The times of each item, and by the short way, which must agree or decline.
+function commands.times(text)
+    local found = attempts.times(text)
+    return { found.connect, found.header, found.response, { attempts.three(text) } }
+end
+
+function commands.fields(text)
+    return { attempts.fields(text) }
+end
+
+-- A flood of label values over `hours`, and 100 known tenants once in each thousand. Returns by how many kilobytes the
+-- memory differs between the first and the second half, the rows, and what each of the known has counted.
+function commands.flood(count, hours)
+    local family = rows.new(requests.shape({ 5 }, nil, { "tenant" }), 10000)
+    local count_request = requests.counter(family, { "http_x_tenant" })
+    local function known()
+        for tenant = 1, 100 do
+            ngx.var.http_x_tenant = "known-" .. tenant
+            count_request()
+        end
+    end
+    local sums, half, freed = {}, nil, 0
+    local buffer = ffi.new("uint8_t[?]", 4096)
+    local function flush()
+        while family:dirty() > 0 do
+            local row = MessagePack.unpack(ffi.string(buffer, family:take(buffer, 0)))
+            sums[row[4]] = (sums[row[4]] or 0) + row[5]
+        end
+    end
+    known()
+    for i = 1, count do
+        ngx.var.http_x_tenant = "flood-" .. i
+        count_request()
+        if i % 1000 == 0 then
+            known()
+            flush()
+            rows.tick = rows.tick + hours * 3600 * 1000 / count
+            for label in pairs(sums) do  -- what was sent is no longer ours
+                if label:find("^flood") then
+                    sums[label] = nil
+                    freed = freed + 1
+                end
+            end
+        end
+        if i == count / 2 then
+            collectgarbage()
+            half = collectgarbage("count")
+        end
+    end
+    collectgarbage()
+    local grown = collectgarbage("count") - half
+    rows.tick = 0
+    local exact = 0
+    for tenant = 1, 100 do
+        exact = exact + (sums["known-" .. tenant] == 1 + count / 1000 and 1 or 0)
+    end
+    return { grown, family:live(), exact, freed, sums.other or 0 }
+end
+
 -- Requests with as many different methods of a length. Returns the kilobytes that stay, and the rows and requests.
 function commands.methods(count, length)
     local family = rows.new(requests.shape({ 5 }), 10000)
-    requests.use(family)
+    local count_request = requests.counter(family, {})
     collectgarbage()
     local before = collectgarbage("count")
     for i = 1, count do
         request.method = ("%05d"):format(i):gsub("%d", function(digit) return string.char(65 + digit) end)
             .. ("X"):rep(length - 5)
-        requests.count()
+        count_request()
     end
     collectgarbage()
     local kept = collectgarbage("count") - before

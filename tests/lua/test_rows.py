@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from support.luajit import ask
 
-from collector.ingest.wire import HEADER_BYTES, read_batch
+from collector.ingest.batch import read_batch
+from collector.ingest.wire import HEADER_BYTES
 
 SHAPE = {"name": "sent_total", "type": "counter", "labels": ["a", "b"], "columns": ["value"]}
 REQUESTS = {

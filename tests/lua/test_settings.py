@@ -1,5 +1,7 @@
 """Buckets as they stand in nginx's configuration."""
 
+from typing import Any
+
 import pytest
 from support.luajit import ask
 
@@ -23,3 +25,46 @@ def test_are_refused_with_what_to_do(text: str) -> None:
     ((bounds, reason),) = ask(["bounds", text])
     assert bounds is False
     assert b"bucket" in reason
+
+
+LABELS = [
+    ("", [], []),
+    ("tenant=http_x_tenant", ["tenant"], ["http_x_tenant"]),
+    ("  b=arg_b\ta=$arg_a ", ["b", "a"], ["arg_b", "arg_a"]),
+    (["b=x", "a=y"], ["b", "a"], ["x", "y"]),
+    ({"b": "x", "a": "y"}, ["a", "b"], ["y", "x"]),
+    (" ".join(f"l{n}=v" for n in range(28)), [f"l{n}" for n in range(28)], ["v"] * 28),
+]
+BAD_LABELS = [
+    "tenant",
+    "=x",
+    "a=",
+    "a-b=x",
+    "1a=x",
+    "__a=x",
+    "le=x",
+    "status=x",
+    "scope=x",
+    "a=x a=y",
+    "a=x,b=y",
+    "a=${x}",
+    "a=b=c",
+    "a" * 129 + "=x",
+    " ".join(f"l{n}=v" for n in range(29)),
+    7,
+]
+
+
+@pytest.mark.parametrize(("stated", "names", "variables"), LABELS)
+def test_labels_are_read(stated: Any, names: list[str], variables: list[str]) -> None:
+    ((found, of_nginx, reason),) = ask(["labels", stated])
+    assert reason is False
+    assert [name.decode() for name in found or []] == names
+    assert [name.decode() for name in of_nginx or []] == variables
+
+
+@pytest.mark.parametrize("stated", BAD_LABELS)
+def test_labels_are_refused_with_why(stated: Any) -> None:
+    ((found, _, reason),) = ask(["labels", stated])
+    assert found is False
+    assert reason

@@ -73,7 +73,7 @@ def beat(seen: float, requests: int) -> LiveHeartbeat:
 def ended(count: int) -> Table:
     table = Table()
     shape = Shape(ENDED, "counter", ("master",), None, ("value",))
-    table.merge([FamilyBatch(shape, "", False, [("7-8", count)])], 1)
+    table.merge([FamilyBatch(shape, "", False, [("7-8", count)])], 1, 0.0)
     return table
 
 

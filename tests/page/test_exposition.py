@@ -42,6 +42,21 @@ def test_a_counter_whose_openmetrics_name_is_taken_keeps_its_own() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "other", "kind"),
+    [("s_total", "s_created", "gauge"), ("h_count_total", "h", "histogram"), ("h_total", "h", "histogram")],
+)
+def test_a_counter_whose_openmetrics_samples_are_taken_keeps_its_own(name: str, other: str, kind: MetricType) -> None:
+    line = b'h_bucket{le="+Inf"} 1\nh_sum 1\nh_count 1\n' if kind == "histogram" else b"s_created 1\n"
+    page = render([family(name, "counter", f"{name} 1\n".encode()), family(other, kind, line)], openmetrics=True)
+    assert f"# TYPE {name} unknown" in page.decode()
+    assert {one.name for one in parse_openmetrics(page.decode())} == {name, other}  # type: ignore[no-untyped-call]
+
+
+def test_a_family_whose_lines_are_empty_is_not_there() -> None:
+    assert render([family("a", "gauge", b"", b"")], openmetrics=False) == b""
+
+
 def test_a_family_that_is_not_shown_takes_no_name() -> None:
     page = render([family("s_total", "counter", b"s_total 1\n"), family("s", "gauge")], openmetrics=True)
     assert page == b"# HELP s Help.\n# TYPE s counter\ns_total 1\n# EOF\n"

@@ -83,6 +83,42 @@ def test_what_came_and_what_became_of_it() -> None:
         assert line in found
 
 
+def test_label_values_of_families_that_are_half_full() -> None:
+    """And rows that could not be counted since their family has become of another type."""
+    intake = Intake(Table(max_rows=8), Streams(), lambda _: True)
+    intake.receive(batch(1, [[str(number), 1] for number in range(3)]), 0, 1.0)
+    intake.commit()
+    assert not any("label_values" in line for line in lines(intake))
+    intake.receive(batch(2, [[str(number), 1] for number in range(12)]), 0, 1.0)
+    intake.commit()
+    found = lines(intake)
+    assert 'resty_metrics_label_values{family="x_total",label="a"} 9' in found
+    assert 'resty_metrics_overflow_rows_total{family="x_total"} 4' in found
+    assert 'resty_metrics_evicted_rows_total{family="x_total"} 0' in found
+    assert 'resty_metrics_lost_rows_total{reason="type"} 0' in found
+
+
+def test_families_of_one_name_in_the_pipelines_own_metrics() -> None:
+    """Each series once: a scope is a label, a custom family is added to the built-in one of its name."""
+    intake = Intake(Table(), Streams(), lambda _: True)
+    families: list[dict[str, object]] = [
+        {"name": "x_total", "type": "counter", "labels": ["a"], "columns": ["value"], "rows": [["b", 1]]},
+        {"name": "x_total", "type": "counter", "labels": ["a"], "columns": ["value"], "rows": [["b", 1], ["c", 1]]},
+    ]
+    families[1]["custom"] = True
+    labels = ["server", "method", "status", "scope"]
+    columns = ["duration_ms", "request_bytes", "response_bytes"]
+    rows = [["a", "b", "c", "api", 1, 1, 1, 1]]
+    scoped = {"name": "http_requests", "type": "requests", "labels": labels, "bounds": [], "columns": columns}
+    families.append({**scoped, "scope": "api", "rows": rows})
+    intake.receive(write_datagram(Header(1, Kind.BATCH, b"s" * 16, 1, 1, 1), {"families": families}), 0, 1.0)
+    intake.commit()
+    assert [line for line in lines(intake) if line.startswith("resty_metrics_rows{")] == [
+        'resty_metrics_rows{family="x_total"} 3',
+        'resty_metrics_rows{family="http_requests",scope="api"} 1',
+    ]
+
+
 def test_each_result_is_there_from_the_start() -> None:
     found = lines(Intake(Table(), Streams(), lambda _: True))
     for result in ("applied", "duplicate", "out_of_order", "heartbeat", "bye", "probe", "held", "dropped"):

@@ -7,15 +7,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from collector.page import exposition
 from collector.page.requests import render
 from collector.table.scrapers import Scrapers
-from collector.table.shapes import REQUEST_COLUMNS, FamilyBatch, Shape
+from collector.table.shapes import REQUEST_COLUMNS, REQUEST_SCALE, FamilyBatch, FamilyKey, Shape
 from collector.table.table import Table
 
-REQUESTS = Shape("http_requests", "requests", ("server", "method", "status"), (5, 1000), REQUEST_COLUMNS)
+REQUESTS = Shape("http_requests", "requests", ("server", "method", "status"), (5, 1000), REQUEST_COLUMNS, REQUEST_SCALE)
 LOGINS = Shape("logins_total", "counter", ("result",), None, ("value",))
 
 
 def merge(table: Table, shape: Shape, *rows: tuple[object, ...], birth_ms: int = 1, help_text: str = "") -> None:
-    table.merge([FamilyBatch(shape, help_text, False, rows)], birth_ms)
+    table.merge([FamilyBatch(shape, help_text, False, rows)], birth_ms, 0.0)
 
 
 def page(table: Table, shown_before: int | None = None) -> str:
@@ -66,6 +66,72 @@ def test_golden() -> None:
     assert page(table) == GOLDEN  # and once more from the rows' kept text
 
 
+SCOPED = Shape(
+    "http_requests",
+    "requests",
+    ("server", "method", "status", "scope", "zone"),
+    (50,),
+    REQUEST_COLUMNS,
+    REQUEST_SCALE,
+    "api",
+)
+SIZES = Shape("sizes", "histogram", ("l",), (-1, 0.5, 2), ("sum",), custom=True)
+WAITS = Shape("waits_seconds", "histogram", (), (5, 10), ("sum",), REQUEST_SCALE)
+
+
+def test_scopes_stand_under_one_name() -> None:
+    table = Table()
+    merge(table, REQUESTS, ("a", "GET", "200", 1, 0, 0, 5, 6, 7))
+    merge(table, LOGINS, ("ok", 1))
+    merge(table, SCOPED, ("a", "GET", "200", "api", "z", 1, 2, 100, 60, 70))
+    lines = page(table).splitlines()
+    kinds = [line for line in lines if line.startswith("# TYPE")]
+    assert len(kinds) == len(set(kinds)) == 5
+    assert lines[2:4] == [
+        'nginx_http_responses_total{server="a",method="GET",status="200"} 1',
+        'nginx_http_responses_total{server="a",method="GET",status="200",scope="api",zone="z"} 3',
+    ]
+    block = 'nginx_http_request_duration_seconds_bucket{server="a",method="GET",status="200",scope="api",zone="z",le='
+    assert [line.removeprefix(block) for line in lines if line.startswith(block)] == ['"0.05"} 1', '"+Inf"} 3']
+
+
+def test_an_upgraded_connection_has_no_histogram() -> None:
+    table = Table()
+    merge(table, REQUESTS, ("a", "GET", "101", 0, 0, 1, 3_600_000, 6, 7))
+    assert set(samples(table)) == {
+        'nginx_http_responses_total{server="a",method="GET",status="101"}',
+        'nginx_http_request_bytes_total{server="a",method="GET",status="101"}',
+        'nginx_http_response_bytes_total{server="a",method="GET",status="101"}',
+    }
+    assert "duration" not in page(table)
+    merge(table, REQUESTS, ("a", "GET", "200", 1, 0, 0, 1, 6, 7))
+    assert samples(table)['nginx_http_request_duration_seconds_count{server="a",method="GET",status="200"}'] == 1
+    assert 'duration_seconds_count{server="a",method="GET",status="101"}' not in page(table)
+
+
+def test_histograms() -> None:
+    table = Table()
+    merge(table, SIZES, ("x", 1, 0, 2, 4, -0.125), help_text="Sizes.")
+    merge(table, WAITS, (3, 0, 1, 1_234))
+    assert page(table).splitlines() == [
+        "# HELP sizes Sizes.",
+        "# TYPE sizes histogram",
+        'sizes_bucket{l="x",le="-1.0"} 1',
+        'sizes_bucket{l="x",le="0.5"} 1',
+        'sizes_bucket{l="x",le="2.0"} 3',
+        'sizes_bucket{l="x",le="+Inf"} 7',
+        'sizes_sum{l="x"} -0.125',
+        'sizes_count{l="x"} 7',
+        "# HELP waits_seconds Histogram waits_seconds of the nginx configuration.",
+        "# TYPE waits_seconds histogram",
+        'waits_seconds_bucket{le="0.005"} 3',
+        'waits_seconds_bucket{le="0.01"} 3',
+        'waits_seconds_bucket{le="+Inf"} 4',
+        "waits_seconds_sum 1.234",
+        "waits_seconds_count 4",
+    ]
+
+
 def test_a_changed_row_is_rendered_anew() -> None:
     table = Table()
     merge(table, LOGINS, ("ok", 1), ("bad", 1))
@@ -89,7 +155,7 @@ def test_a_changed_shape_is_rendered_anew() -> None:
 def test_labels_survive(value: str) -> None:
     table = Table()
     merge(table, REQUESTS, (value, "GET", "200", 1, 2, 3, 4, 5, 6))
-    row = table.families["http_requests"].rows[0]
+    row = table.families[FamilyKey("http_requests")].rows[0]
     for family in text_string_to_metric_families(page(table)):
         for found in family.samples:
             assert found.labels["server"] == row.labels[0]
@@ -116,7 +182,7 @@ def test_a_family_without_rows_is_not_on_the_page() -> None:
 def test_bounds_are_written_as_prometheus_client_writes_them() -> None:
     bounds = (1, 5, 25, 75, 100, 1000, 2500, 60_000, 3_600_000, 2_000_000_000)
     table = Table()
-    shape = Shape("http_requests", "requests", ("server", "method", "status"), bounds, REQUEST_COLUMNS)
+    shape = Shape("http_requests", "requests", ("server", "method", "status"), bounds, REQUEST_COLUMNS, REQUEST_SCALE)
     merge(table, shape, ("a", "b", "c", *[0] * 11, 0, 0, 0))
     registry = CollectorRegistry()
     Histogram("h", "h", buckets=[bound / 1000 for bound in bounds], registry=registry)

@@ -91,6 +91,45 @@ def test_gauges_as_they_stand_on_the_page() -> None:
     ]
 
 
+def test_uptime_of_a_worker() -> None:
+    found = lines(beat(1, worker=2, gauges=WorkerGauges(uptime_seconds=1.5)))
+    assert found == ['resty_metrics_worker_uptime_seconds{worker="2"} 1.5']
+
+
+def test_dictionaries_are_those_of_the_newest_master() -> None:
+    found = lines(
+        beat(9, master=OLD, dicts=(("gone", 10, 1),)),
+        beat(5, master=NEW),
+        beat(4, master=NEW, dicts=(('a"b', 1_048_576, 0), ("", 8, 4))),
+        beat(3, master=NEW, dicts=(("before", 10, 1),)),
+    )
+    assert found == [
+        'resty_metrics_shared_dict_capacity_bytes{dict="a\\"b"} 1048576',
+        'resty_metrics_shared_dict_capacity_bytes{dict="_"} 8',
+        'resty_metrics_shared_dict_free_bytes{dict="a\\"b"} 0',
+        'resty_metrics_shared_dict_free_bytes{dict="_"} 4',
+    ]
+
+
+def test_the_configuration_is_that_of_the_last_reload() -> None:
+    """During a reload a worker of before still beats, perhaps later."""
+    found = lines(
+        beat(9, master=OLD, generation=70, configured=9_000_000),
+        beat(3, master=NEW, generation=3, configured=1_700_000_000_250),
+        beat(5, master=NEW, generation=2, configured=1_600_000_000_000),
+        beat(6, master=NEW),
+    )
+    assert found == [
+        "resty_metrics_nginx_reload_generation 3",
+        "resty_metrics_nginx_last_reload_timestamp_seconds 1700000000.25",
+    ]
+
+
+def test_a_time_of_reload_that_is_not_known_is_absent() -> None:
+    assert lines(beat(1, master=NEW, generation=1)) == ["resty_metrics_nginx_reload_generation 1"]
+    assert lines(beat(1, master=NEW, configured=5)) == []
+
+
 def test_a_worker_without_an_id_has_no_gauges() -> None:
     assert lines(beat(1, gauges=WorkerGauges(rows=7))) == []
 

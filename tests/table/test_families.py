@@ -1,16 +1,20 @@
 """Rows, overflow and changes of shape."""
 
+from dataclasses import replace
+
 import pytest
 
-from collector.table.families import Creation, Family
-from collector.table.shapes import REQUEST_COLUMNS, Conversion, FamilyBatch, Shape
+from collector.table import overflow
+from collector.table.families import Family
+from collector.table.rows import Creation
+from collector.table.shapes import REQUEST_COLUMNS, REQUEST_SCALE, Conversion, FamilyBatch, FamilyKey, Shape
 from collector.table.table import Table
 
 BUILT_IN = ("server", "method", "status")
 
 
 def requests(bounds: tuple[int, ...] = (), *labels: str) -> Shape:
-    return Shape("http_requests", "requests", (*BUILT_IN, *labels), bounds, REQUEST_COLUMNS)
+    return Shape("http_requests", "requests", (*BUILT_IN, *labels), bounds, REQUEST_COLUMNS, REQUEST_SCALE)
 
 
 def counter(*labels: str, name: str = "c_total") -> Shape:
@@ -70,7 +74,7 @@ def test_rows_add_up_under_their_clean_labels() -> None:
     family = family_of(counter("l"))
     for _ in range(2):
         family.merge(
-            batch(counter("l"), ("", 1), ("_", 2), ("a\0", 3), ("a\\x00", 0.5), ("x" * 300, 1), ("x" * 400, 1)), 1
+            batch(counter("l"), ("", 1), ("_", 2), ("a\0", 3), ("a\\x00", 0.5), ("x" * 300, 1), ("x" * 400, 1)), 1, 0.0
         )
     assert values(family) == {("_",): [6], (r"a\x00",): [7], ("x" * 253 + "…",): [4]}
     assert [row.created for row in family.rows] == [0, 1, 2]
@@ -78,20 +82,20 @@ def test_rows_add_up_under_their_clean_labels() -> None:
 
 def test_a_change_forgets_the_rendered_text() -> None:
     family = family_of(counter("l"))
-    family.merge(batch(counter("l"), ("a", 1), ("b", 1)), 1)
+    family.merge(batch(counter("l"), ("a", 1), ("b", 1)), 1, 0.0)
     for row in family.rows:
         row.text = (b"text",)
-    family.merge(batch(counter("l"), ("b", 1)), 1)
+    family.merge(batch(counter("l"), ("b", 1)), 1, 0.0)
     assert [row.text for row in family.rows] == [(b"text",), None]
 
 
 def test_the_shape_of_the_stream_born_last_wins() -> None:
     old, new = requests((5, 10)), requests((10,), "zone")
     family = family_of(old)
-    family.merge(batch(old, ("s", "GET", "200", 1, 2, 3, 10, 20, 30)), 100)
-    family.merge(batch(new, ("s", "GET", "200", "z", 1, 0, 1, 1, 1)), 200)
+    family.merge(batch(old, ("s", "GET", "200", 1, 2, 3, 10, 20, 30)), 100, 0.0)
+    family.merge(batch(new, ("s", "GET", "200", "z", 1, 0, 1, 1, 1)), 200, 0.0)
     assert family.shape == new
-    family.merge(batch(old, ("s", "GET", "200", 1, 1, 1, 0, 0, 0)), 100)
+    family.merge(batch(old, ("s", "GET", "200", 1, 1, 1, 0, 0, 0)), 100, 0.0)
     assert family.shape == new
     assert values(family) == {
         ("s", "GET", "200", "_"): [5, 4, 10, 20, 30],
@@ -101,9 +105,9 @@ def test_the_shape_of_the_stream_born_last_wins() -> None:
 
 def test_a_shape_that_lasts_is_as_young_as_its_last_stream() -> None:
     family = family_of(counter("a"))
-    family.merge(batch(counter("a"), ("1", 1)), 100)
-    family.merge(batch(counter("a"), ("1", 1)), 300)
-    family.merge(batch(counter("b"), ("2", 1)), 200)
+    family.merge(batch(counter("a"), ("1", 1)), 100, 0.0)
+    family.merge(batch(counter("a"), ("1", 1)), 300, 0.0)
+    family.merge(batch(counter("b"), ("2", 1)), 200, 0.0)
     assert family.shape == counter("a")
     assert values(family) == {("1",): [2], ("_",): [1]}
 
@@ -113,27 +117,27 @@ def test_of_two_shapes_from_one_stream(inherited: bool) -> None:
     """An heir sends rows of its predecessor's shape: marked, they never bring that shape back."""
     old, new = counter("a"), counter("b")
     family = family_of(new)
-    family.merge(batch(new, ("2", 1)), 100)
-    family.merge(batch(old, ("1", 1), inherited=inherited), 200)
+    family.merge(batch(new, ("2", 1)), 100, 0.0)
+    family.merge(batch(old, ("1", 1), inherited=inherited), 200, 0.0)
     assert family.shape == (new if inherited else old)
-    family.merge(batch(new, ("2", 1)), 200)
+    family.merge(batch(new, ("2", 1)), 200, 0.0)
     assert family.shape == (new if inherited else old)
     assert sum(row.numbers[0] for row in family.rows) == 3
 
 
 def test_an_inherited_family_that_is_not_known_yet_gives_way_to_any_other() -> None:
     family = family_of(counter("a"))
-    family.merge(batch(counter("a"), ("1", 1), inherited=True), 500)
-    family.merge(batch(counter("b"), ("2", 1)), 100)
+    family.merge(batch(counter("a"), ("1", 1), inherited=True), 500, 0.0)
+    family.merge(batch(counter("b"), ("2", 1)), 100, 0.0)
     assert family.shape == counter("b")
 
 
 def test_a_change_of_shape_keeps_creation_numbers_and_joins_rows() -> None:
     family = family_of(counter("a", "b"))
-    family.merge(batch(counter("a", "b"), ("1", "x", 1), ("2", "x", 2), ("1", "y", 4)), 1)
+    family.merge(batch(counter("a", "b"), ("1", "x", 1), ("2", "x", 2), ("1", "y", 4)), 1, 0.0)
     for row in family.rows:
         row.text = (b"text",)
-    family.merge(batch(counter("a"), ("3", 8)), 2)
+    family.merge(batch(counter("a"), ("3", 8)), 2, 0.0)
     assert values(family) == {("1",): [5], ("2",): [2], ("3",): [8]}
     assert [row.created for row in family.rows] == [0, 1, 3]
     assert all(row.text is None for row in family.rows)
@@ -141,9 +145,9 @@ def test_a_change_of_shape_keeps_creation_numbers_and_joins_rows() -> None:
 
 def test_help_follows_the_shape() -> None:
     family = family_of(counter("a"))
-    family.merge(batch(counter("a"), help_text="First."), 1)
-    family.merge(batch(counter("b"), help_text="Second."), 2)
-    family.merge(batch(counter("a"), help_text="First again."), 1)
+    family.merge(batch(counter("a"), help_text="First."), 1, 0.0)
+    family.merge(batch(counter("b"), help_text="Second."), 2, 0.0)
+    family.merge(batch(counter("a"), help_text="First again."), 1, 0.0)
     assert family.help == "Second."
 
 
@@ -152,9 +156,9 @@ def test_overflow_gives_up_user_labels_first() -> None:
     family = family_of(shape, max_rows=20)
     paths = [f"/{number}" for number in range(30)]
     for path in [*paths, "/0"]:
-        family.merge(batch(shape, ("s", "GET", "200", path, 1, 1, 1, 1)), 1)
+        family.merge(batch(shape, ("s", "GET", "200", path, 1, 1, 1, 1)), 1, 0.0)
     for status in ("404", "500"):
-        family.merge(batch(shape, ("s", "GET", status, "/0", 1, 1, 1, 1)), 1)
+        family.merge(batch(shape, ("s", "GET", status, "/0", 1, 1, 1, 1)), 1, 0.0)
     found = {labels: numbers[0] for labels, numbers in values(family).items()}
     assert found == {("s", "GET", "200", path): 1 for path in paths[:20]} | {
         ("s", "GET", "200", "/0"): 2,
@@ -168,7 +172,7 @@ def test_overflow_gives_up_user_labels_first() -> None:
 def test_overflow_gives_up_the_server_where_there_are_no_user_labels() -> None:
     family = family_of(requests(), max_rows=20)
     for number in range(40):
-        family.merge(batch(requests(), (f"s{number}", "GET", "200", 1, 1, 1, 1)), 1)
+        family.merge(batch(requests(), (f"s{number}", "GET", "200", 1, 1, 1, 1)), 1, 0.0)
     assert values(family)["other", "GET", "200"][0] == 20
     assert len(family.rows) == 21
 
@@ -180,7 +184,7 @@ def test_a_family_is_bounded_whatever_is_sent(shape: Shape) -> None:
     for number in range(1000):
         for repeat in range(2):
             labels = [f"{name}{number}-{repeat}" for name in shape.labels]
-            family.merge(batch(shape, (*labels, 1, *zeros)), 1)
+            family.merge(batch(shape, (*labels, 1, *zeros)), 1, 0.0)
     assert len(family.rows) <= 50 + 5 + 1
     assert sum(row.numbers[0] for row in family.rows) == 2000
     assert family.overflow == 1950
@@ -189,16 +193,202 @@ def test_a_family_is_bounded_whatever_is_sent(shape: Shape) -> None:
 def test_raw_labels_that_come_out_the_same_are_bounded() -> None:
     family = family_of(counter("a"), max_rows=10)
     for number in range(1000):
-        family.merge(batch(counter("a"), ("x" * (253 + number % 4) + "y" * number, 1)), 1)
+        family.merge(batch(counter("a"), ("x" * (253 + number % 4) + "y" * number, 1)), 1, 0.0)
     assert len(family._aliases) <= 20
     assert sum(row.numbers[0] for row in family.rows) == 1000
+
+
+HOUR = overflow.IDLE_SECONDS
+LEFT = ("s", "GET", "200")
+
+
+def hit(family: Family, path: str, now: float, count: int = 1) -> None:
+    family.merge(batch(family.shape, (*LEFT, path, count, 0, 0, 0)), 1, now)
+
+
+def counts(family: Family) -> dict[str, float]:
+    return {labels[-1]: numbers[0] for labels, numbers in values(family).items()}
+
+
+def test_idle_rows_make_room_at_the_cap() -> None:
+    family = family_of(requests((), "path"), max_rows=10)
+    for path in "abcdefghijk":
+        hit(family, path, 100.0)
+    assert counts(family) == dict.fromkeys("abcdefghij", 1) | {"other": 1}
+    hit(family, "a", 100.0 + HOUR)
+    hit(family, "z", 100.0 + HOUR, 5)
+    assert counts(family) == {"a": 2, "other": 10, "z": 5}
+    assert (family.overflow, family.evicted) == (1, 9)
+    assert [row.created for row in family.rows] == [0, 10, 11]
+    hit(family, "b", 100.0 + HOUR)
+    assert counts(family)["b"] == 1  # begins anew
+
+
+def test_a_row_that_is_not_idle_for_an_hour_stays() -> None:
+    family = family_of(counter("l"), max_rows=2)
+    for number, now in enumerate((0.0, 0.1, HOUR)):
+        family.merge(batch(counter("l"), (str(number), 1)), 1, now)
+    assert values(family) == {("1",): [1], ("other",): [2]}  # which takes the room that "0" made
+    assert (family.evicted, family.overflow) == (1, 1)
+
+
+def test_below_the_cap_nobody_is_evicted() -> None:
+    family = family_of(counter("l"), max_rows=3)
+    for number, now in enumerate((0.0, 2 * HOUR, 4 * HOUR)):
+        family.merge(batch(counter("l"), (str(number), 1)), 1, now)
+    family.merge(batch(counter("l"), ("2", 1)), 1, 9 * HOUR)
+    assert len(family.rows) == 3
+    assert family.evicted == 0
+
+
+def test_idle_rows_are_looked_for_once_a_minute() -> None:
+    family = family_of(counter("l"), max_rows=2)
+    start = overflow.SCAN_SECONDS
+    family.merge(batch(counter("l"), ("a", 1), ("b", 1)), 1, start)
+    family.merge(batch(counter("l"), ("c", 1)), 1, start + HOUR - 1.0)
+    family.merge(batch(counter("l"), ("c", 1)), 1, start + HOUR + 1.0)  # too soon after the last look
+    assert (family.evicted, family.overflow) == (0, 2)
+    family.merge(batch(counter("l"), ("c", 1)), 1, start + HOUR + overflow.SCAN_SECONDS)
+    assert (family.evicted, family.overflow) == (2, 2)
+    assert values(family) == {("other",): [4], ("c",): [1]}
+
+
+def test_what_is_remembered_of_an_evicted_row_goes_too() -> None:
+    family = family_of(counter("l"), max_rows=2)
+    family.merge(batch(counter("l"), ("a", 1), ("b", 1)), 1, 0.0)
+    family.merge(batch(counter("l"), ("c", 1)), 1, HOUR)
+    family.merge(batch(counter("l"), ("a", 1), ("a", 1)), 1, HOUR)
+    assert values(family) == {("other",): [4], ("c",): [1]}
+    assert sum(row.numbers[0] for row in family.rows) == 5
+
+
+def test_a_flood_does_not_fill_a_family_for_ever_and_the_known_rows_stay_exact() -> None:
+    family = family_of(requests((), "path"), max_rows=100)
+    sent = 0
+    for hour in range(3):
+        for second in range(0, 3600, 60):
+            now = hour * HOUR + second
+            for path in ("known", *(f"/{now}-{number}" for number in range(20))):
+                hit(family, path, now)
+                sent += 1
+    hit(family, "after", 3 * HOUR)
+    found = counts(family)
+    assert found["known"] == 180
+    assert found["after"] == 1
+    assert sum(found.values()) == sent + 1
+    assert len(family.rows) <= 110
+    assert family.evicted > 100
+
+
+def test_the_label_scope_is_never_given_up() -> None:
+    """Or the last row of all would be one series in two families."""
+    shape = Shape("http_requests", "requests", (*BUILT_IN, "scope", "path"), (), REQUEST_COLUMNS, REQUEST_SCALE, "api")
+    family = family_of(shape, max_rows=10)
+    for number in range(40):
+        family.merge(batch(shape, (f"s{number}", "GET", "200", "api", "/", 1, 0, 0, 0)), 1, 0.0)
+    assert {row.labels[3] for row in family.rows} == {"api"}
+    assert values(family)["other", "other", "other", "api", "other"][0] == 29
+    assert values(family)["s10", "GET", "200", "api", "other"][0] == 1
+
+
+def test_values_by_label() -> None:
+    family = family_of(counter("a", "b"))
+    assert family.values_by_label == {}
+    family.merge(batch(counter("a", "b"), ("1", "x", 1), ("2", "x", 1)), 1, 0.0)
+    assert family.values_by_label == {"a": 2, "b": 1}
+    family.merge(batch(counter("a", "b"), ("2", "y", 1)), 1, 0.0)
+    assert family.values_by_label == {"a": 2, "b": 2}
+    family.merge(replace(batch(counter("a", "b")), deleted=[("1", "x")]), 1, 0.0)
+    assert family.values_by_label == {"a": 1, "b": 2}
+    family.merge(batch(counter("b")), 2, 0.0)
+    assert family.values_by_label == {"b": 2}
+
+
+def test_deleted_rows_begin_anew() -> None:
+    family = family_of(counter("l"))
+    family.merge(batch(counter("l"), ("a", 1), ("", 2), ("c", 4)), 1, 0.0)
+    family.merge(replace(batch(counter("l"), ("a", 8)), deleted=[("a",), ("",), ("unknown",)]), 1, 0.0)
+    assert values(family) == {("c",): [4], ("a",): [8]}
+    assert [row.created for row in family.rows] == [2, 3]
+    family.merge(batch(counter("l"), ("", 1), ("a", 1)), 1, 0.0)
+    assert values(family) == {("c",): [4], ("a",): [9], ("_",): [1]}
+
+
+def test_a_label_set_of_an_older_shape_is_deleted_too() -> None:
+    family = family_of(counter("a", "b"))
+    family.merge(batch(counter("a", "b"), ("1", "_", 1), ("2", "_", 1)), 2, 0.0)
+    family.merge(replace(batch(counter("a"), ("2", 3)), deleted=[("1",)]), 1, 0.0)
+    assert values(family) == {("2", "_"): [4]}
+
+
+def test_reset_empties_a_family_before_its_rows_are_added() -> None:
+    family = family_of(counter("l"), max_rows=2)
+    family.merge(batch(counter("l"), ("a", 1), ("b", 1), ("c", 1)), 1, 0.0)
+    family.merge(replace(batch(counter("l"), ("a", 8)), reset=True), 1, 0.0)
+    assert values(family) == {("a",): [8]}
+    family.merge(batch(counter("l"), ("b", 2), ("a", 1)), 1, 0.0)
+    assert values(family) == {("a",): [9], ("b",): [2]}
+
+
+def histogram(bounds: tuple[float, ...], scale: int = 1) -> Shape:
+    return Shape("h", "histogram", (), bounds, ("sum",), scale)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "numbers", "expected"),
+    [
+        (histogram((0.5, 1)), histogram((1,)), (1, 2, 3, -0.5), (3, 3, -0.5)),
+        (histogram((5, 10), 1000), histogram((0.005, 0.02)), (1, 2, 4, 40), (1, 2, 4, 0.04)),
+        (histogram((0.005, 0.02)), histogram((5, 10), 1000), (1, 2, 4, 0.04), (1, 0, 6, 40)),
+        (histogram((5, 10), 1000), histogram((5, 10), 1), (1, 2, 4, 3000), (3, 0, 4, 3)),
+        (histogram((1,), 1), histogram((1000,), 1000), (1, 2, 3), (1, 2, 3000)),
+    ],
+)
+def test_another_scale(old: Shape, new: Shape, numbers: tuple[float, ...], expected: tuple[float, ...]) -> None:
+    assert Conversion(old, new).numbers(numbers) == expected
+
+
+def test_families_of_one_name() -> None:
+    """The user's and ours are two, and so are two scopes of requests."""
+    table = Table()
+    scoped = Shape("http_requests", "requests", (*BUILT_IN, "scope"), (), REQUEST_COLUMNS, REQUEST_SCALE, "api")
+    table.merge(
+        [
+            batch(counter("l"), ("a", 1)),
+            batch(replace(counter("l"), custom=True), ("a", 2)),
+            batch(requests(), (*LEFT, 1, 0, 0, 0)),
+            batch(scoped, (*LEFT, "api", 4, 0, 0, 0)),
+        ],
+        1,
+        0.0,
+    )
+    assert [family.rows[0].numbers[0] for family in table.families.values()] == [1, 2, 1, 4]
+    assert FamilyKey("http_requests", scope="api") in table.families
+    assert table.requests == 5
+
+
+def test_a_type_that_changes_begins_anew() -> None:
+    table = Table()
+    custom = Shape("x", "counter", (), None, ("value",), custom=True)
+    became = Shape("x", "histogram", (), (1,), ("sum",), custom=True)
+    table.merge([batch(custom, (5,))], 100, 0.0)
+    table.merge([batch(became, (9, 9, 9))], 100, 0.0)  # of one stream: the first stays
+    table.merge([batch(became, (9, 9, 9), inherited=True)], 300, 0.0)
+    family = table.families[custom.key]
+    assert (family.shape.type, table.mistyped_rows) == ("counter", 2)
+    table.merge([batch(became, (1, 2, 3))], 200, 0.0)
+    table.merge([batch(custom, (5,))], 100, 0.0)
+    family = table.families[custom.key]
+    assert (family.shape.type, values(family), table.mistyped_rows) == ("histogram", {(): [1, 2, 3]}, 3)
+    assert [row.created for row in family.rows] == [1]
+    assert table.lost_rows == 0
 
 
 def test_families_are_bounded() -> None:
     table = Table(max_families=2)
     for name in ("a_total", "b_total", "c_total", "a_total"):
-        table.merge([batch(counter("l", name=name), ("x", 1), ("y", 1))], 1)
-    assert set(table.families) == {"a_total", "b_total"}
+        table.merge([batch(counter("l", name=name), ("x", 1), ("y", 1))], 1, 0.0)
+    assert set(table.families) == {FamilyKey("a_total"), FamilyKey("b_total")}
     assert table.lost_rows == 2
     assert table.next_creation == 4
 
@@ -206,8 +396,8 @@ def test_families_are_bounded() -> None:
 def test_creation_numbers_run_over_all_families() -> None:
     table = Table()
     table.merge(
-        [batch(counter("l", name="a_total"), ("x", 1)), batch(counter("l", name="b_total"), ("x", 1), ("y", 1))], 1
+        [batch(counter("l", name="a_total"), ("x", 1)), batch(counter("l", name="b_total"), ("x", 1), ("y", 1))], 1, 0.0
     )
-    table.merge([batch(counter("l", name="a_total"), ("y", 1))], 1)
-    created = {name: [row.created for row in family.rows] for name, family in table.families.items()}
+    table.merge([batch(counter("l", name="a_total"), ("y", 1))], 1, 0.0)
+    created = {key.name: [row.created for row in family.rows] for key, family in table.families.items()}
     assert created == {"a_total": [0, 3], "b_total": [1, 2]}

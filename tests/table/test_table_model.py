@@ -6,7 +6,9 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.ingest.wire import HEADER_BYTES, Header, Kind, read_batch, write_datagram
+from collector.ingest.batch import read_batch
+from collector.ingest.wire import HEADER_BYTES, Header, Kind, write_datagram
+from collector.table.shapes import FamilyKey
 from collector.table.table import Table
 
 BUILT_IN = ["server", "method", "status"]
@@ -56,7 +58,7 @@ def test_table_equals_a_dictionary(shapes: list[tuple[list[str], list[int]]], ba
         rows = [row_of(observation, labels, bounds) for observation in observations]
         family = {"name": "http_requests", "type": "requests", "labels": labels, "bounds": bounds, "columns": COLUMNS}
         datagram = write_datagram(Header(1, Kind.BATCH, bytes(16), 0, 1, 1), {"families": [{**family, "rows": rows}]})
-        table.merge(read_batch(datagram[HEADER_BYTES:]), generation)
+        table.merge(read_batch(datagram[HEADER_BYTES:]), generation, 0.0)
         if current is None or generation > current:
             current = generation
             for observation in seen:
@@ -76,6 +78,6 @@ def test_table_equals_a_dictionary(shapes: list[tuple[list[str], list[int]]], ba
         counts = expected.setdefault(key, Counter())
         counts.update({claimed(duration, path): 1, "duration_ms": duration, "request_bytes": received})
         counts["response_bytes"] += sent
-    found = {row.labels: list(row.numbers) for row in table.families["http_requests"].rows}
+    found = {row.labels: list(row.numbers) for row in table.families[FamilyKey("http_requests")].rows}
     names = [*final, float("inf"), *COLUMNS]
     assert found == {key: [counts[name] for name in names] for key, counts in expected.items()}

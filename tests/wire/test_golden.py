@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from collector.ingest import wire
+from collector.ingest.batch import read_batch
+from collector.ingest.heartbeat import read_heartbeat
 
 GOLDEN = Path(__file__).parent / "golden"
 DATAGRAMS = sorted(path.stem for path in GOLDEN.glob("*.json") if not path.stem.startswith("answer_"))
+SAID = ("module", "worker", "workers", "pid", "exiting", "generation", "configured")
 ANSWERS = sorted(path.stem for path in GOLDEN.glob("answer_*.json"))
 
 
@@ -47,7 +50,7 @@ def test_header(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in DATAGRAMS if "batch_" in name])
 def test_batch(name: str) -> None:
     described, data = load(name)
-    families = wire.read_batch(data[wire.HEADER_BYTES :])
+    families = read_batch(data[wire.HEADER_BYTES :])
     for family, expected in zip(families, described["body"]["families"], strict=True):
         assert family.shape.name == expected["name"]
         assert family.shape.type == expected["type"]
@@ -55,18 +58,31 @@ def test_batch(name: str) -> None:
         assert family.shape.bounds == (tuple(expected["bounds"]) if "bounds" in expected else None)
         assert list(family.shape.columns) == expected["columns"]
         assert family.help == expected.get("help", "")
+        assert family.shape.scale == expected.get("scale", 1000 if expected["type"] == "requests" else 1)
+        assert family.shape.scope == expected.get("scope", "")
+        assert family.shape.custom == expected.get("custom", False)
+        assert family.reset == expected.get("reset", False)
+        deleted = [[shown(value) for value in labels] for labels in expected.get("del", [])]
+        assert [list(labels) for labels in family.deleted] == deleted
         assert family.inherited == expected.get("inherited", False)
         rows = [[shown(value) if isinstance(value, str) else value for value in row] for row in expected["rows"]]
         assert [list(row) for row in family.rows] == rows
 
 
-@pytest.mark.parametrize("name", [name for name in DATAGRAMS if name.startswith("heartbeat_")])
+@pytest.mark.parametrize("name", [name for name in DATAGRAMS if name.startswith(("heartbeat_", "beat_"))])
 def test_heartbeat(name: str) -> None:
     described, data = load(name)
-    heartbeat = wire.read_heartbeat(data[wire.HEADER_BYTES :])
-    said = {key: getattr(heartbeat, key) for key in ("module", "worker", "workers", "pid", "exiting")}
+    heartbeat = read_heartbeat(data[wire.HEADER_BYTES :])
+    said = {key: getattr(heartbeat, key) for key in SAID}
     body = described["body"]
     assert said == {key: body.get(key) for key in said}
+    assert (heartbeat.part, heartbeat.parts) == (body.get("part", 1), body.get("parts", 1))
+    dicts = None if heartbeat.dicts is None else {name: [*sizes] for name, *sizes in heartbeat.dicts}
+    assert dicts == body.get("dicts")
+    for family, expected in zip(heartbeat.families, body.get("families", []), strict=True):
+        assert {key: getattr(family, key) for key in ("name", "help", "combine")}.items() <= expected.items()
+        assert [*family.labels] == expected["labels"]
+        assert [[*row] for row in family.rows] == expected["rows"]
     for part in ("master", "nginx", "gauges"):
         found = getattr(heartbeat, part)
         if part not in body:

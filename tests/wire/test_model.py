@@ -4,15 +4,17 @@ Every request is a label value of its own, so the table says for each whether it
 between the two sides loses, doubles and reorders datagrams and answers; commits stall; the collector is killed and
 reads its journal, or forgets all; a worker ends into the spool, an heir takes over, a worker is killed.
 
-- Never, within one life of the journal, is a request counted twice, or a counter lower than it was.
+- Never, within one life of the journal, is a request counted twice, or a counter lower than it was, unless the row was
+  deleted by the worker that counted it. That is ordered with its batches: a row that was deleted stays gone.
 - When all is quiet again, every request is counted once, but for those that may be lost: what a killed worker had, what
   did not fit the spool, what a collector that forgot all had counted. What was in a batch that the collector
   could not read is not counted.
 - All does become quiet: no stream is ever stuck.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -34,6 +36,7 @@ ROUNDS_TO_QUIET = 60
 class Batch:
     requests: list[int]
     poisoned: bool = False
+    deleted: list[int] = field(default_factory=list)
 
 
 @dataclass
@@ -77,6 +80,8 @@ class Worker:
     rows: list[int] = field(default_factory=list)
     beat: int = 0
     poison: bool = False
+    cut_requests: list[int] = field(default_factory=list)
+    deletions: list[int] = field(default_factory=list)
 
     @property
     def streams(self) -> list[Stream]:
@@ -84,15 +89,17 @@ class Worker:
 
     @property
     def busy(self) -> bool:
-        return bool(self.rows or self.held or self.own.batches)
+        return bool(self.rows or self.deletions or self.held or self.own.batches)
 
     def cut(self) -> bool:
         """Freeze the dirty rows into a batch, as long as everything flows and the window has room."""
         own = self.own
-        if not self.rows or not own.flowing or own.cursor != own.next or len(own.batches) >= WINDOW_BATCHES:
+        dirty = self.rows or self.deletions
+        if not dirty or not own.flowing or own.cursor != own.next or len(own.batches) >= WINDOW_BATCHES:
             return False
-        own.batches[own.next] = Batch(self.rows[:3], self.poison)
-        self.rows, self.poison = self.rows[3:], False
+        own.batches[own.next] = Batch(self.rows[:3], self.poison, self.deletions)
+        self.cut_requests += self.rows[:3]
+        self.rows, self.poison, self.deletions = self.rows[3:], False, []
         return True
 
 
@@ -103,8 +110,8 @@ class Spool:
     streams: list[Stream] = field(default_factory=list)
     rows: list[list[int]] = field(default_factory=list)
 
-    def put(self, stream: Stream) -> list[int]:
-        """Take a stream's batches as far as they fit; the requests that were lost."""
+    def put(self, stream: Stream) -> list[Batch]:
+        """Take a stream's batches as far as they fit; those that were lost."""
         room = SPOOL_BATCHES - sum(len(other.batches) for other in self.streams)
         numbers = sorted(stream.batches)
         kept = {number: stream.batches[number] for number in numbers[: max(room, 0)]}
@@ -112,7 +119,7 @@ class Spool:
             left = Stream(stream.name, stream.birth_ms, stream.base, stream.base + len(kept) - 1, stream.base, kept)
             left.inherited = True
             self.streams.append(left)
-        return [request for number in numbers if number not in kept for request in stream.batches[number].requests]
+        return [stream.batches[number] for number in numbers if number not in kept]
 
 
 FAULTS = st.sampled_from(["lose", "double", "delay"])
@@ -120,6 +127,7 @@ RARE_EVENTS = [
     "a_worker_starts",
     "a_worker_is_killed",
     "a_batch_is_poisoned",
+    "a_row_is_deleted",
     "a_worker_beats",
     "the_collector_is_ready_or_not",
     "time_passes",
@@ -144,6 +152,8 @@ class WireModel(RuleBasedStateMachine):
         self.births = 0
         self.may_be_lost: set[int] = set()
         self.poisoned: set[int] = set()
+        self.deleted: set[int] = set()  # by whoever counted it; perhaps the collector never heard of it
+        self.surely_deleted: set[int] = set()
         self.spool = Spool()
         self.workers: list[Worker] = []
         self.queue: list[tuple[bytes, Worker]] = []
@@ -169,7 +179,15 @@ class WireModel(RuleBasedStateMachine):
         if kind is Kind.BATCH:
             batch = stream.batches[sequence]
             rows = [[str(request), -1 if batch.poisoned else 1] for request in batch.requests]
-            family = {"name": "c_total", "type": "counter", "labels": ["n"], "columns": ["value"], "rows": rows}
+            family: dict[str, Any] = {
+                "name": "c_total",
+                "type": "counter",
+                "labels": ["n"],
+                "columns": ["value"],
+                "rows": rows,
+            }
+            family["del"] = [[str(request)] for request in batch.deleted]
+            self.surely_deleted.difference_update(batch.deleted if batch.poisoned else ())
             body = {"families": [family]}
             self.poisoned.update(batch.requests if batch.poisoned else ())
         header = Header(1, kind, stream.name, stream.birth_ms, sequence, stream.base)
@@ -209,13 +227,21 @@ class WireModel(RuleBasedStateMachine):
         """Never sent: to the spool's rows. Sent and not acked: to its streams."""
         for stream in worker.streams:
             for sequence in [number for number in stream.batches if number > stream.sent]:
-                worker.rows += stream.batches.pop(sequence).requests
+                batch = stream.batches.pop(sequence)
+                worker.rows += batch.requests
+                self.surely_deleted.difference_update(batch.deleted)
             if stream.batches:
-                self.may_be_lost.update(self.spool.put(stream))
+                self.lose(self.spool.put(stream))
             else:
                 self.send(worker, Kind.BYE, stream, stream.next - 1)
+        self.surely_deleted.difference_update(worker.deletions)
         if worker.rows:
             self.spool.rows.append(worker.rows)
+
+    def lose(self, batches: Iterable[Batch]) -> None:
+        for batch in batches:
+            self.may_be_lost.update(batch.requests)
+            self.surely_deleted.difference_update(batch.deleted)
 
     def hear(self, worker: Worker, data: bytes) -> None:
         answer = read_answer(data)
@@ -339,12 +365,21 @@ class WireModel(RuleBasedStateMachine):
         worker = self.pick(data)
         self.workers.remove(worker)
         self.may_be_lost.update(worker.rows)
+        self.surely_deleted.difference_update(worker.deletions)
         for stream in worker.streams:
-            for batch in stream.batches.values():
-                self.may_be_lost.update(batch.requests)
+            self.lose(stream.batches.values())
 
     def a_batch_is_poisoned(self, data: st.DataObject) -> None:
         self.pick(data).poison = True
+
+    def a_row_is_deleted(self, data: st.DataObject) -> None:
+        """One that went into a batch of this worker's own: what the deletion comes behind."""
+        worker = self.pick(data)
+        if worker.cut_requests:
+            request = worker.cut_requests.pop(data.draw(st.integers(0, len(worker.cut_requests) - 1)))
+            worker.deletions.append(request)
+            self.deleted.add(request)
+            self.surely_deleted.add(request)
 
     def a_worker_beats(self, data: st.DataObject) -> None:
         self.beat(self.pick(data))
@@ -360,6 +395,7 @@ class WireModel(RuleBasedStateMachine):
         if data.draw(st.booleans()):
             self.hear_answers(len(self.answers))
         self.may_be_lost.update(self.counted())
+        self.surely_deleted.clear()  # a batch that is still on its way may bring back what a later one had deleted
         self.begin_collector()
         if data.draw(st.booleans()):
             self.queue.clear()
@@ -375,7 +411,8 @@ class WireModel(RuleBasedStateMachine):
         for record in self.records:
             replay(state, record)
         self.begin_collector(state)
-        assert self.counted().items() >= before.items(), "a counter went backward"
+        kept = {request: count for request, count in before.items() if request not in self.deleted}
+        assert self.counted().items() >= kept.items(), "a counter went backward"
         if data.draw(st.booleans()):
             self.queue.clear()
 
@@ -406,9 +443,10 @@ class WireModel(RuleBasedStateMachine):
             assert rounds <= ROUNDS_TO_QUIET, "a stream is stuck"
             self.work()
         counted = self.counted()
-        missing = set(range(self.requests)) - counted.keys() - self.may_be_lost - self.poisoned
+        missing = set(range(self.requests)) - counted.keys() - self.may_be_lost - self.poisoned - self.deleted
         assert not missing, f"not counted: {missing}"
         assert not counted.keys() & self.poisoned
+        assert not counted.keys() & self.surely_deleted
 
     def work(self) -> None:
         """One round in which nothing is lost on the line; who is still unacked after it takes it for overdue."""

@@ -35,14 +35,15 @@ def _http(configuration: Configuration) -> list[Directive]:
 
 
 def _of_variable(configuration: Configuration, variable: str) -> list[Stated]:
-    """By ``map "" $variable { default X; }`` or ``set $variable X``."""
-    found = []
+    """By ``map "" $variable { default X; }``, of which the last holds, or ``set $variable X``."""
+    set_to: list[Stated] = []
+    mapped: list[Stated] = []
     for one in _http(configuration):
         if one.name == "set" and len(one.args) == 2 and one.args[0] == variable:
-            found.append(Stated(one.args[1], one))
+            set_to.append(Stated(one.args[1], one))
         elif one.name == "map" and one.args[-1:] == (variable,):
-            found += [Stated(line.args[0], line) for line in one.block or () if len(line.args) == 1]
-    return found
+            mapped = [Stated(line.args[0], line) for line in one.block or () if len(line.args) == 1]
+    return mapped + set_to
 
 
 def lifecycle(configuration: Configuration, prefix: str, texts: Mapping[str, str | None]) -> dict[str, Stated]:

@@ -74,6 +74,16 @@ function _M.add(key, label, count)
     account.sums[label] = (sum or 0) + (count or 1)
 end
 
+-- Forgets what was counted: it was counted in the master, and another worker sends it.
+function _M.clear()
+    for i = 1, #accounts do
+        local account = accounts[i]
+        for j = 1, #account.labels do
+            account.sums[account.labels[j]] = 0
+        end
+    end
+end
+
 -- Moves what was counted into rows. worker: the value of the label of that name.
 -- Not a pairs() here, nor in all else that the finalizer calls: compiled code that leaves such a loop while the Lua
 -- machine is being closed can come back to it for ever (seen with luajit2 20230119).

@@ -4,6 +4,7 @@ local ffi = require "ffi"
 local bit = require "bit"
 local encode = require "resty.metrics.encode"
 local decode = require "resty.metrics.decode"
+local deletion = require "resty.metrics.deletion"
 local rows = require "resty.metrics.rows"
 
 local band = bit.band
@@ -16,6 +17,7 @@ local ANSWER_BYTES = 40
 local MAX_BYTES = 61440      -- a datagram, 60 KiB
 local MIN_BYTES = 4096       -- EMSGSIZE does not halve the cut below this
 local CLOCK_ROWS = 15        -- the clock is read each 16 rows: a mask
+local ROWS_KEY_BYTES = 5     -- "rows" as msgpack has it, the end of a family's head
 local MAX_ROWS = 65535       -- what the patched array16 can hold
 
 local TWO_32 = 2 ^ 32
@@ -56,23 +58,56 @@ local function frozen(length, count)
     return { bytes = bytes, length = length, rows = count }
 end
 
--- Writes one family with its dirty rows until the limit or the end of time; nil where not even one row has room.
-local function put_family(family, at, limit, written, out_of_time)
-    local head = family.head_bytes
-    if family:dirty() == 0 or (written > 0 and at + #head + 3 + family:next_size() > limit) then
-        return at, 0
-    end
-    copy(buffer + at, head, #head)
-    at = at + #head
-    buffer[at] = 0xdc
-    local count_at = at + 1
-    at = at + 3
+-- Bytes that a family needs at least, with its head.
+local function least_size(family)
+    local first = deletion.pending(family) and deletion.next_size(family) or family:next_size()
+    return #family.head_bytes + 3 + first
+end
+
+local function put_rows(family, at, limit, out_of_time)
     local count = 0
     repeat
         at = family:take(buffer, at)
         count = count + 1
     until family:dirty() == 0 or at + family:next_size() > limit or count == MAX_ROWS
         or (band(count, CLOCK_ROWS) == 0 and out_of_time())
+    return at, count
+end
+
+-- The head with what is to be deleted. Returns the offset, and whether all of that had room.
+local function put_orders(family, at, limit)
+    local head, head_at = family.head_bytes, at
+    copy(buffer + at, head, #head)
+    local keys, left
+    at, keys, left = deletion.put(family, buffer, at + #head - ROWS_KEY_BYTES, limit)
+    buffer[head_at] = buffer[head_at] + keys  -- a map of fewer than 16 keys has their number in its first byte
+    return put_string(buffer, at, "rows"), not left
+end
+
+-- Writes one family with its dirty rows until the limit or the end of time; nothing where not even one row has room.
+-- What is to be deleted goes first: rows wait until all of that is out. Returns the offset and the number of rows.
+local function put_family(family, at, limit, written, out_of_time)
+    local orders = deletion.pending(family)
+    deletion.bury(family)
+    if (family:dirty() == 0 and not orders) or (written and at + least_size(family) > limit) then
+        return at, 0
+    end
+    local may_put = family:dirty() > 0
+    if orders then
+        local all
+        at, all = put_orders(family, at, limit)
+        may_put = may_put and all and at + 3 + family:next_size() <= limit
+    else
+        local head = family.head_bytes
+        copy(buffer + at, head, #head)
+        at = at + #head
+    end
+    buffer[at] = 0xdc
+    local count_at, count = at + 1, 0
+    at = at + 3
+    if may_put then
+        at, count = put_rows(family, at, limit, out_of_time)
+    end
     u16(buffer, count_at, count)
     return at, count
 end
@@ -87,9 +122,9 @@ function _M.batch(families, stream, sequence, base, limit, out_of_time)
     at = at + 3
     local family_count, row_count = 0, 0
     for i = 1, #families do
-        local count
-        at, count = put_family(families[i], at, limit, row_count, out_of_time)
-        if count > 0 then
+        local next_at, count = put_family(families[i], at, limit, family_count > 0, out_of_time)
+        if next_at > at then
+            at = next_at
             family_count = family_count + 1
             row_count = row_count + count
             if at >= limit or out_of_time() then
@@ -97,17 +132,21 @@ function _M.batch(families, stream, sequence, base, limit, out_of_time)
             end
         end
     end
-    if row_count == 0 then
+    if family_count == 0 then
         return nil
     end
     u16(buffer, families_at, family_count)
     return frozen(at, row_count)
 end
 
--- A heartbeat; pairs_list as encode.pairs has it.
-function _M.heartbeat(stream, beat, base, pairs_list)
+-- A heartbeat; pairs_list as encode.pairs has it; more(buffer, at): writes one more key with its value.
+function _M.heartbeat(stream, beat, base, pairs_list, more)
     local at = put_header(buffer, 2, stream.id, stream.birth, beat, base)
-    return frozen(encode.pairs(buffer, at, pairs_list), 0)
+    at = encode.pairs(buffer, at, pairs_list, more and 1 or 0)
+    if more then
+        at = more(buffer, at)
+    end
+    return frozen(at, 0)
 end
 
 function _M.bye(stream, last_sequence)
@@ -151,27 +190,38 @@ function _M.body(batch)
     return ffi_string(batch.bytes + HEADER_BYTES, batch.length - HEADER_BYTES)
 end
 
+-- Adds a row of the wire to a family, unless it is to be deleted there: that came after it. Returns whether it did.
+local function absorb_row(family, labels, wire_row)
+    local values, numbers = {}, {}
+    for i = 1, labels do
+        values[i] = wire_row[i]
+    end
+    if deletion.covers(family, values) then
+        return false
+    end
+    for i = labels + 1, #wire_row do
+        numbers[i - labels] = wire_row[i]
+    end
+    rows.add(family, values, numbers)
+    return true
+end
+
 -- Adds the rows of a batch's body to the families that `family_of(shape)` gives for their shapes; returns how many rows.
 function _M.absorb(body, family_of)
     local count = 0
     local deltas = decode.value(body).families
     for f = 1, #deltas do
         local delta = deltas[f]
-        local delta_rows = delta.rows
-        delta.rows = nil  -- what is left is the shape, which a new family keeps
+        local delta_rows, reset, deleted = delta.rows, delta.reset, delta.del
+        delta.rows, delta.reset, delta.del = nil, nil, nil  -- what is left is the shape, which a new family keeps
         local family = family_of(delta)
         local labels = #delta.labels
         for r = 1, #delta_rows do
-            local wire_row, values, numbers = delta_rows[r], {}, {}
-            for i = 1, labels do
-                values[i] = wire_row[i]
+            if absorb_row(family, labels, delta_rows[r]) then
+                count = count + 1
             end
-            for i = labels + 1, #wire_row do
-                numbers[i - labels] = wire_row[i]
-            end
-            rows.add(family, values, numbers)
-            count = count + 1
         end
+        deletion.precede(family, reset, deleted)
     end
     return count
 end

@@ -117,15 +117,27 @@ function _M.boolean(p, at, value)
     return at + 1
 end
 
--- A map of ordered pairs {key, value, key, value, ...}; a value is a number, a string, a boolean or again such a list.
+-- A map of ordered pairs {key, value, key, value, ...}; a value is a number, a string, a boolean, a list of numbers
+-- {array = true, ...}, or again such a list of pairs.
 -- For heartbeats: nothing hot comes this way.
-local function put_pairs(p, at, pairs_list)
-    at = _M.map(p, at, #pairs_list / 2)
+local function put_numbers(p, at, list)
+    at = _M.array(p, at, #list)
+    for i = 1, #list do
+        at = _M.number(p, at, list[i])
+    end
+    return at
+end
+
+-- more (or nil): how many pairs the caller writes himself behind these
+local function put_pairs(p, at, pairs_list, more)
+    at = _M.map(p, at, #pairs_list / 2 + (more or 0))
     for i = 1, #pairs_list, 2 do
         at = _M.string(p, at, pairs_list[i])
         local value = pairs_list[i + 1]
         local kind = type(value)
-        if kind == "table" then
+        if kind == "table" and value.array then
+            at = put_numbers(p, at, value)
+        elseif kind == "table" then
             at = put_pairs(p, at, value)
         elseif kind == "string" then
             at = _M.string(p, at, value)

@@ -7,6 +7,7 @@
 local counters = require "resty.metrics.counters"
 local datagram = require "resty.metrics.datagram"
 local error_log = require "resty.metrics.error_log"
+local gauges = require "resty.metrics.gauges"
 local heartbeat = require "resty.metrics.heartbeat"
 local holdings = require "resty.metrics.holdings"
 local process = require "resty.metrics.process"
@@ -22,13 +23,13 @@ local ANSWERS_MOST = 512           -- that are read in one go
 
 local _M = { YIELD_SECONDS = YIELD_SECONDS, AGAIN_SECONDS = AGAIN_SECONDS, link = nil, tick = 0 }
 
-local said_fault
+local said_faults = {}
 
 -- Counts an error of this module; the error log has each kind once.
 function _M.fault(reason, text)
     counters.add("faults", reason)
-    if said_fault ~= reason then
-        said_fault = reason
+    if not said_faults[reason] then
+        said_faults[reason] = true
         error_log.write(ngx.ERR, "resty-metrics: ", text)
     end
 end
@@ -216,15 +217,59 @@ function _M.check_overdue(now)
     end
 end
 
-function _M.send_heartbeat(now)
-    local batches, bytes = holdings.unacked()
-    local hurry = batches > 0 or _M.link.unanswered_tick ~= nil
-    if heartbeat.due(_M.tick, hurry) and opened(now) then
-        local rows = holdings.families[1].count
-        local beat = heartbeat.make(holdings.own, batches, bytes, rows, _M.tick)
-        if _M.link:send(beat, _M.tick) == "broken" then
-            stall_all(now)
+-- Sends a part of a beat. A part among several must not be missing: it waits for room, within the tick.
+local function send_part(part, several, until_time)
+    local result = _M.link:send(part, _M.tick)
+    while result == "again" and several and monotonic() < until_time do
+        ngx.sleep(AGAIN_SECONDS)
+        result = _M.link:is_open() and _M.link:send(part, _M.tick) or "broken"
+    end
+    return result
+end
+
+-- Each part is made and sent in a slice of its own.
+local function send_beat(beat, until_time)
+    for i = 1, #beat.parts do
+        if i > 1 then
+            ngx.sleep(YIELD_SECONDS)
         end
+        local result = send_part(beat:part(i), #beat.parts > 1, until_time)
+        if result ~= "sent" then
+            return result
+        end
+    end
+    return "sent"
+end
+
+-- until_time: until when parts wait for room
+function _M.send_heartbeat(now, until_time)
+    local batches, bytes = holdings.unacked()
+    local hurry = batches > 0 or _M.link.unanswered_tick ~= nil or gauges.changed
+    if heartbeat.due(_M.tick, hurry) and opened(now) then
+        gauges.changed = false
+        local beat = heartbeat.make(holdings.own, batches, bytes, holdings.request_rows(), _M.tick)
+        local result = send_beat(beat, until_time)
+        if result ~= "sent" then
+            gauges.changed = true
+            if result == "broken" then
+                stall_all(now)
+            end
+        end
+    end
+end
+
+-- All that is dirty, gauges that have changed, and their answers.
+function _M.flush_now(until_time)
+    local now = monotonic()
+    read_answers(now)
+    if gauges.changed then
+        _M.send_heartbeat(now, until_time)
+    end
+    run(until_time)
+    _M.await_acks(until_time)
+    while _M.link.unanswered_tick and monotonic() < until_time do
+        ngx.sleep(AGAIN_SECONDS)
+        read_answers(monotonic())
     end
 end
 

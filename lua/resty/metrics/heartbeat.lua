@@ -1,17 +1,22 @@
 -- The heartbeat: what a worker is, absolute, last one wins. It also tells an idle worker whether its line is alive.
 
+local cycle = require "resty.metrics.cycle"
 local datagram = require "resty.metrics.datagram"
+local gauges = require "resty.metrics.gauges"
 local process = require "resty.metrics.process"
 
 local ngx = ngx
 local collectgarbage = collectgarbage
 
 local PERIOD_TICKS = 5
+local DICTS_MOST = 100   -- in a beat, which is one datagram
 
 local _M = { version = "unknown" }
 
 local beat, last_tick = 0, nil
 local master
+local dict_names
+local born
 
 -- "<pid>-<start>": one master process, told apart from an earlier one with its pid (in a container always 1).
 -- It is read once: a worker that outlives its master would find another parent.
@@ -32,6 +37,51 @@ local function add(list, key, value)
     end
 end
 
+-- nginx's shared dictionaries as {name, {capacity, free}, ...}.
+local function dicts()
+    if not dict_names then
+        dict_names = {}
+        for name in pairs(ngx.shared) do
+            dict_names[#dict_names + 1] = name
+        end
+        table.sort(dict_names)
+    end
+    local list = {}
+    for i = 1, math.min(#dict_names, DICTS_MOST) do
+        local dict = ngx.shared[dict_names[i]]
+        add(list, dict_names[i], { array = true, dict:capacity(), dict:free_space() })
+    end
+    return list
+end
+
+-- Seconds since this process began, or since its first beat where that cannot be known.
+local function uptime()
+    if not born then
+        local _, began = process.birth()
+        born = process.monotonic() - (began and (process.wall_ms() - began) / 1000 or 0)
+    end
+    return math.max(0, process.monotonic() - born)
+end
+
+-- Part number i of a beat, as a datagram.
+local function part(self, i)
+    local list = i == 1 and self.list or {}
+    if #self.parts > 1 then
+        add(list, "part", i)
+        add(list, "parts", #self.parts)
+    end
+    local planned = self.parts[i]
+    local more = #planned > 0 and function(p, at) return gauges.put(planned, p, at, process.wall_ms()) end or nil
+    return datagram.heartbeat(self.stream, self.beat, self.stream.base, list, more)
+end
+
+-- The beat with the user's gauges: {parts, part(self, i)}.
+local function with_gauges(stream, list)
+    local alone = datagram.heartbeat(stream, beat, stream.base, list)
+    return { stream = stream, beat = beat, list = list, parts = gauges.plan(alone.length), part = part }
+end
+
+-- A beat: its parts are made one by one, as they are sent.
 function _M.make(stream, unacked_batches, unacked_bytes, row_count, tick)
     beat, last_tick = beat + 1, tick
     _M.master_label()
@@ -50,8 +100,13 @@ function _M.make(stream, unacked_batches, unacked_bytes, row_count, tick)
         "timers_pending", ngx.timer.pending_count(),
         "timers_running", ngx.timer.running_count(),
         "rows", row_count,
+        "uptime_seconds", uptime(),
     })
-    return datagram.heartbeat(stream, beat, stream.base, list)
+    local generation, configured = cycle.read()
+    add(list, "generation", generation)
+    add(list, "configured", configured)
+    add(list, "dicts", dicts())
+    return with_gauges(stream, list)
 end
 
 return _M

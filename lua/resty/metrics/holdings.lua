@@ -2,11 +2,14 @@
 
 local counters = require "resty.metrics.counters"
 local datagram = require "resty.metrics.datagram"
+local deletion = require "resty.metrics.deletion"
 local heartbeat = require "resty.metrics.heartbeat"
+local lag = require "resty.metrics.lag"
 local monotonic = require("resty.metrics.process").monotonic
 local requests = require "resty.metrics.requests"
 local rows = require "resty.metrics.rows"
 local spool = require "resty.metrics.spool"
+local upgraded = require "resty.metrics.upgraded"
 
 local concat = table.concat
 
@@ -25,8 +28,8 @@ local family_by_shape, stream_by_id = {}, {}
 local inheriting = false
 
 local function shape_key(shape)
-    return concat({ shape.name, concat(shape.labels, "\1"), concat(shape.bounds or {}, "\1"),
-        concat(shape.columns, "\1") }, "\2")
+    return concat({ shape.name, shape.type, shape.scope or "", shape.custom and "custom" or "", shape.scale or 1,
+        concat(shape.labels, "\1"), concat(shape.bounds or {}, "\1"), concat(shape.columns, "\1") }, "\2")
 end
 
 local function hold_family(family)
@@ -41,6 +44,17 @@ local function family_of(shape)
 end
 
 _M.family_of = family_of
+
+-- The family of a shape that is this worker's own; `made` (or nil) is taken where there is none yet. An heir may have
+-- made it before, for rows of the dead.
+function _M.own_family(shape, made)
+    local family = family_by_shape[shape_key(shape)]
+    if family then
+        family:own(shape)
+        return family
+    end
+    return hold_family(made or rows.new(shape, FAMILY_ROWS))
+end
 
 function _M.hold(stream)
     _M.streams[#_M.streams + 1] = stream
@@ -61,15 +75,28 @@ function _M.stream(id)
     return stream_by_id[id]
 end
 
--- Begin: own is this worker's stream, bounds those of its latency buckets in milliseconds.
-function _M.start(own, bounds, worker)
+-- Begin: own is this worker's stream.
+function _M.start(own, worker)
     _M.own, _M.worker = own, worker
     _M.hold(own)
-    requests.use(family_of(requests.shape(bounds)))
+    hold_family(lag.family)
+    hold_family(upgraded.family)
     for i = 1, #counters.list do
         hold_family(counters.list[i])
     end
     inheriting = true
+end
+
+-- Rows of requests that this worker holds.
+function _M.request_rows()
+    local count = 0
+    for i = 1, #_M.families do
+        local family = _M.families[i]
+        if family.shape.name == requests.NAME then
+            count = count + family:live()
+        end
+    end
+    return count
 end
 
 -- Batches and bytes that wait for an answer.
@@ -84,7 +111,7 @@ end
 
 local function any_dirty()
     for i = 1, #_M.families do
-        if _M.families[i]:dirty() > 0 then
+        if _M.families[i]:dirty() > 0 or deletion.pending(_M.families[i]) then
             return true
         end
     end
@@ -114,8 +141,9 @@ function _M.settle_accounts()
             family.overflowed = 0
         end
     end
-    if any_dirty() or counters.waiting() then
+    if any_dirty() or counters.waiting() or lag.waiting() then
         counters.flush(_M.worker)
+        lag.flush(_M.worker)
     end
 end
 

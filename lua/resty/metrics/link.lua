@@ -89,6 +89,25 @@ function _M.open(self, now)
     return true
 end
 
+-- Nothing is sent before then: the path may still change.
+function _M.wait_until(self, time)
+    self.retry_at = time
+end
+
+-- The socket is somewhere else. What is sent next goes there.
+function _M.redirect(self, path)
+    self.retry_at = 0
+    if self.path == path then
+        return
+    end
+    self.path = path
+    self.unanswered_tick = nil
+    if self.transport then
+        self.transport:close()
+        self.transport.path = path
+    end
+end
+
 function _M.is_open(self)
     return self.transport ~= nil and self.transport:connected()
 end

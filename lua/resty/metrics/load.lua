@@ -16,7 +16,8 @@ if ok then
 end
 
 ngx.log(ngx.ERR, "resty-metrics is off in this worker: its module cannot be loaded: ", loaded)
-local nothing = function() end
-loaded = { log = nothing, log_status_page = nothing, init_worker = nothing }
+local nothing = function() return nil, "resty-metrics is off in this worker" end
+loaded = { log = nothing, log_scope = nothing, log_nothing = nothing, init_worker = nothing,
+    counter = nothing, gauge = nothing, histogram = nothing, define = nothing, wake = nothing }
 package.loaded["resty.metrics"] = loaded
 return loaded

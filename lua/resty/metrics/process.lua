@@ -13,6 +13,8 @@ int rm_getppid(void) __asm__("getppid");
 uint32_t rm_geteuid(void) __asm__("geteuid");
 char *rm_getenv(const char *name) __asm__("getenv");
 int rm_setenv(const char *name, const char *value, int overwrite) __asm__("setenv");
+extern void *volatile rm_cycle __asm__("ngx_cycle");
+long rm_sysconf(int name) __asm__("sysconf");
 extern unsigned long *rm_stat_accepted __asm__("ngx_stat_accepted");
 extern unsigned long *rm_stat_handled __asm__("ngx_stat_handled");
 extern unsigned long *rm_stat_requests __asm__("ngx_stat_requests");
@@ -22,8 +24,13 @@ extern unsigned long *rm_stat_writing __asm__("ngx_stat_writing");
 extern unsigned long *rm_stat_waiting __asm__("ngx_stat_waiting");
 ]]
 
-local CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_THREAD_CPUTIME = 0, 1, 3
+local CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_THREAD_CPUTIME, CLOCK_BOOTTIME = 0, 1, 3, 7
+local SC_CLK_TCK = 2
 local STATS = { "accepted", "handled", "requests", "active", "reading", "writing", "waiting" }
+
+-- The oldest that the modules are written for: OpenResty 1.21.4.1.
+local OLDEST_NGX_LUA = 10021
+local OLDEST_LUAJIT = 20100
 
 local MAX_EXACT = 2 ^ 53
 
@@ -33,6 +40,10 @@ local _M = {
     WORKER_MARK = "RESTY_METRICS_WORKER",          -- a Lua machine of this process counts
     CODE_CACHE_MARK = "RESTY_METRICS_CODE_CACHE",  -- and there is another one: lua_code_cache is off
 }
+
+function _M.is_supported(ngx_lua_version)
+    return jit ~= nil and jit.version_num >= OLDEST_LUAJIT and ngx_lua_version >= OLDEST_NGX_LUA
+end
 
 local function clock(which)
     C.rm_clock_gettime(which, time)
@@ -75,21 +86,45 @@ function _M.random(count)
     return bytes
 end
 
--- The master: its pid and its start in clock ticks since boot (proc_pid_stat(5), field 22). The start is 0 where /proc
--- hides it (hidepid, ProtectProc=): then a later master with the same pid cannot be told from this one.
-function _M.master()
-    local pid = tonumber(C.rm_getppid())
+-- Start of a process in clock ticks since boot (proc_pid_stat(5), field 22); nil where /proc hides it.
+local function start_of(pid)
     local file = open("/proc/" .. pid .. "/stat", "r")
-    if not file then
-        return { pid = pid, birth = 0 }
+    local line = file and file:read("*l")
+    if file then
+        file:close()
     end
-    local line = file:read("*l")
-    file:close()
     local fields = {}
-    for field in line:match("^.*%) (.*)$"):gmatch("%S+") do  -- the name in parentheses may hold anything
+    for field in (line or ""):gsub("^.*%) ", ""):gmatch("%S+") do  -- the name in parentheses may hold anything
         fields[#fields + 1] = field
     end
-    return { pid = pid, birth = tonumber(fields[20]) }
+    return tonumber(fields[20])
+end
+
+-- The master: its pid and its start. The start is 0 where /proc hides it (hidepid, ProtectProc=): then a later master
+-- with the same pid cannot be told from this one.
+function _M.master()
+    local pid = tonumber(C.rm_getppid())
+    return { pid = pid, birth = start_of(pid) or 0 }
+end
+
+-- This process's own start, in clock ticks since boot and in milliseconds since the epoch; nil where it cannot be read.
+function _M.birth()
+    local ticks = start_of("self")
+    if not ticks then
+        return nil
+    end
+    local age = clock(CLOCK_BOOTTIME) - ticks / tonumber(C.rm_sysconf(SC_CLK_TCK))
+    return ticks, math.floor((clock(CLOCK_REALTIME) - age) * 1000)
+end
+
+local function cycle()
+    return ("%x"):format(tonumber(ffi.cast("uintptr_t", C.rm_cycle)))
+end
+
+-- The address of nginx's cycle, which every worker of one configuration has; nil where it cannot be had.
+function _M.cycle()
+    local ok, address = pcall(cycle)
+    return ok and address or nil
 end
 
 -- Whether this mark was set in this process, by whichever Lua machine: with lua_code_cache off each request has its

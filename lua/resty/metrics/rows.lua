@@ -1,15 +1,18 @@
 -- The rows of one family, and which of them are dirty.
 --
 -- A row is an array of doubles: [0] says whether it is dirty, [1] is its number in the family, then come the numbers
--- of the wire in their order, from FIRST. It is never freed, so who holds one may keep it.
+-- of the wire in their order, from FIRST. Who keeps one must let go of it in `on_eviction`: at the cap, rows that were
+-- idle for an hour are given to other label sets. That loses nothing, since what they counted has been sent.
 -- The dirty rows stand in a ring, each at most once; the ring is as large as the family, so it is never full.
 -- Adding to a row costs additions, and one store in the ring per flush: bounded whatever the traffic is.
 
 local ffi = require "ffi"
 local bit = require "bit"
 local encode = require "resty.metrics.encode"
+local head = require "resty.metrics.head"
 
 local band = bit.band
+local remove = table.remove
 local setmetatable = setmetatable
 
 local FIRST = 2
@@ -17,56 +20,28 @@ local RING_START = 64       -- entries, a power of two
 local MAX_LABEL = 256       -- bytes of a label's value; longer ones are cut
 local CUT_MARK = "\226\128\166"  -- U+2026, the sign of a value that was cut
 local OTHER = "other"
-local BUILTIN_LABELS = 3    -- server, method, status: labels behind them are the user's
+local REQUEST_LABELS = 3    -- server, method, status, and the scope if there is one: those behind are the user's
+local IDLE_TICKS = 3600     -- a row that sent nothing for so long may go at the cap
+local SCAN_TICKS = 60       -- from one search for such rows to the next
+local MAX_EXACT = 2 ^ 53    -- the largest number of a counter on the wire
 local MAX_LABEL_BYTES = 32 * (MAX_LABEL + 5)
 
 local double_array = ffi.typeof("double[?]")
 local int_array = ffi.typeof("int32_t[?]")
 local scratch = ffi.new("uint8_t[?]", MAX_LABEL_BYTES + 64)
-local header_scratch = ffi.new("uint8_t[?]", 32768)
 
-local _M = { FIRST = FIRST }
+-- tick: seconds of the worker's life, set by its timer
+local _M = { FIRST = FIRST, MAX_LABEL = MAX_LABEL, tick = 0 }
 local mt = { __index = _M }
 
-local function put_strings(p, at, list)
-    at = encode.array(p, at, #list)
-    for i = 1, #list do
-        at = encode.string(p, at, list[i])
-    end
-    return at
-end
-
--- The map of a family up to and with the key "rows", as it stands in every batch.
-local function shape_bytes(shape, inherited)
-    local p = header_scratch
-    local at = encode.map(p, 0, 5 + (shape.help and 1 or 0) + (shape.bounds and 1 or 0) + (inherited and 1 or 0))
-    at = encode.string(p, encode.string(p, at, "name"), shape.name)
-    at = encode.string(p, encode.string(p, at, "type"), shape.type)
-    if shape.help then
-        at = encode.string(p, encode.string(p, at, "help"), shape.help)
-    end
-    at = put_strings(p, encode.string(p, at, "labels"), shape.labels)
-    if shape.bounds then
-        at = encode.array(p, encode.string(p, at, "bounds"), #shape.bounds)
-        for i = 1, #shape.bounds do
-            at = encode.number(p, at, shape.bounds[i])
-        end
-    end
-    at = put_strings(p, encode.string(p, at, "columns"), shape.columns)
-    if inherited then
-        at = encode.boolean(p, encode.string(p, at, "inherited"), true)
-    end
-    at = encode.string(p, at, "rows")
-    return ffi.string(p, at)
-end
-
--- shape: {name, type, help or nil, labels, bounds or nil, columns}, as docs/wire.md has it; cap: most rows;
+-- shape: {name, type, labels, columns} and, where it has them, {help, scope, custom, bounds, scale}, as docs/wire.md has it;
+-- cap: most rows;
 -- inherited: the shape is that of a worker that has gone, and does not speak for this one
 function _M.new(shape, cap, inherited)
     local width = #shape.columns + (shape.bounds and #shape.bounds + 1 or 0)
     return setmetatable({
         shape = shape,
-        head_bytes = shape_bytes(shape, inherited),
+        head_bytes = head.bytes(shape, inherited),
         width = width,
         cap = cap,
         count = 0,
@@ -74,11 +49,22 @@ function _M.new(shape, cap, inherited)
         by_prefix = {},
         prefix = {},      -- number of a row -> the bytes of a row on the wire, up to its numbers
         numbers = {},     -- number of a row -> the row
+        used = {},        -- number of a row -> tick of its creation, or when it was last looked up or sent
+        free = {},        -- numbers of rows that belong to no label set
+        dying = {},       -- the same, but still in the ring: see deletion.lua
+        scan_tick = 0,    -- no search for idle rows before
+        on_eviction = nil,
         ring = int_array(RING_START),
         mask = RING_START - 1,
         head = 0,
         tail = 0,
     }, mt)
+end
+
+-- A family that was made for inherited rows is this worker's own from now on, and its shape speaks for it.
+function _M.own(self, shape)
+    self.shape = shape
+    self.head_bytes = head.bytes(shape, false)
 end
 
 -- A label's value as it may stand on the wire: never empty, at most 256 bytes, cut at a character.
@@ -99,15 +85,23 @@ local function clean(value)
     return value:sub(1, last) .. CUT_MARK
 end
 
-local function prefix_of(self, values)
+-- The bytes of a row on the wire up to its numbers: an array of label values and `width` numbers.
+local function prefix_bytes(values, labels, width)
     local p = scratch
-    local labels = #self.shape.labels
-    local at = encode.array(p, 0, labels + self.width)
+    local at = encode.array(p, 0, labels + width)
     for i = 1, labels do
         at = encode.string(p, at, clean(values[i] or ""))
     end
     return ffi.string(p, at)
 end
+
+_M.prefix_bytes = prefix_bytes
+
+local function prefix_of(self, values)
+    return prefix_bytes(values, #self.shape.labels, self.width)
+end
+
+_M.prefix_of = prefix_of
 
 local function grow_ring(self)
     local size = (self.mask + 1) * 2
@@ -119,27 +113,61 @@ local function grow_ring(self)
     self.ring, self.mask, self.head, self.tail = ring, size - 1, 0, n
 end
 
-local function create(self, prefix)
-    local number = self.count + 1
+local function new_row(self)
+    local number = remove(self.free)
+    if number then
+        return self.numbers[number], number
+    end
+    number = self.count + 1
     local row = double_array(FIRST + self.width)
     row[1] = number
     self.count = number
-    self.prefix[number] = prefix
     self.numbers[number] = row
-    self.by_prefix[prefix] = row
     if number > self.mask then
         grow_ring(self)
     end
+    return row, number
+end
+
+local function create(self, prefix)
+    local row, number = new_row(self)
+    self.prefix[number] = prefix
+    self.by_prefix[prefix] = row
+    self.used[number] = _M.tick
     return row
+end
+
+-- Rows that have a label set.
+function _M.live(self)
+    return self.count - #self.free - #self.dying
+end
+
+-- Frees the rows that were idle for an hour and have nothing to send.
+local function evict(self)
+    self.scan_tick = _M.tick + SCAN_TICKS
+    local free, before = self.free, #self.free
+    for number = 1, self.count do
+        local prefix = self.prefix[number]
+        if prefix and self.numbers[number][0] == 0 and _M.tick - self.used[number] >= IDLE_TICKS then
+            self.by_prefix[prefix], self.prefix[number] = nil, nil
+            free[#free + 1] = number
+        end
+    end
+    if #free > before and self.on_eviction then
+        self.on_eviction()
+    end
 end
 
 -- At the cap the user's labels become "other", server where there are none; at twice the cap everything does.
 local function overflow_values(self, values)
-    local labels = #self.shape.labels
-    local from, to = BUILTIN_LABELS + 1, labels
-    if self.count >= 2 * self.cap then
+    local labels, ours = #self.shape.labels, 0
+    if self.shape.type == "requests" then
+        ours = REQUEST_LABELS + (self.shape.scope and 1 or 0)
+    end
+    local from, to = ours + 1, labels
+    if _M.live(self) >= 2 * self.cap then
         from = 1
-    elseif labels <= BUILTIN_LABELS then
+    elseif labels == ours then
         from, to = 1, 1
     end
     local changed = {}
@@ -149,22 +177,31 @@ local function overflow_values(self, values)
     return changed
 end
 
--- The row of these label values (strings, as many as the shape has labels), made where there is none.
-function _M.row(self, values)
-    local prefix = prefix_of(self, values)
+local function found(self, prefix)
     local row = self.by_prefix[prefix]
     if row then
-        return row
+        self.used[row[1]] = _M.tick
     end
-    if self.count >= self.cap then
-        self.overflowed = self.overflowed + 1
-        prefix = prefix_of(self, overflow_values(self, values))
-        row = self.by_prefix[prefix]
-        if row then
-            return row
-        end
+    return row
+end
+
+-- The row of these label values (strings, as many as the shape has labels), made where there is none; and whether it is
+-- one that they share with others, since the family is full.
+function _M.row(self, values)
+    local prefix = prefix_of(self, values)
+    local row = found(self, prefix)
+    if row then
+        return row, false
     end
-    return create(self, prefix)
+    if _M.live(self) >= self.cap and _M.tick >= self.scan_tick then
+        evict(self)
+    end
+    if _M.live(self) < self.cap then
+        return create(self, prefix), false
+    end
+    self.overflowed = self.overflowed + 1
+    prefix = prefix_of(self, overflow_values(self, values))
+    return found(self, prefix) or create(self, prefix), true
 end
 
 -- Says that a row has numbers to send.
@@ -181,11 +218,19 @@ function _M.dirty(self)
     return self.tail - self.head
 end
 
--- Adds numbers (a list from 1, in the order of the wire) to the row of these label values.
+-- Adds numbers (a list from 1, in the order of the wire) to the row of these label values. What the wire could not hold is
+-- left out: one such row would make a whole batch invalid.
 function _M.add(self, values, numbers)
     local row = _M.row(self, values)
+    local least = self.shape.type == "histogram" and self.width or self.width + 1  -- its sum may be any finite number
     for i = 1, self.width do
-        row[FIRST + i - 1] = row[FIRST + i - 1] + numbers[i]
+        local sum = row[FIRST + i - 1] + numbers[i]
+        if i < least and sum > MAX_EXACT then
+            sum = MAX_EXACT
+        elseif sum - sum ~= 0 then  -- not finite
+            sum = row[FIRST + i - 1]
+        end
+        row[FIRST + i - 1] = sum
     end
     _M.mark(self, row)
 end
@@ -200,6 +245,7 @@ end
 function _M.take(self, p, at)
     local number = self.ring[band(self.head, self.mask)]
     self.head = self.head + 1
+    self.used[number] = _M.tick
     local prefix, row = self.prefix[number], self.numbers[number]
     ffi.copy(p + at, prefix, #prefix)
     at = at + #prefix

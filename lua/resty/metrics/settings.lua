@@ -1,16 +1,29 @@
 -- What the user may set, and the words it is refused with. Pure.
 --
--- The include sets two nginx variables, lifecycle.conf states the same as Lua arguments: variables cannot be read in
--- init_worker. Whoever comes first decides for the worker's life.
+-- The include sets nginx's variables; lifecycle.conf states two of them again as Lua arguments, since variables cannot be
+-- read in init_worker. Whoever comes first decides for the worker's life.
 
 local floor = math.floor
+local sort = table.sort
+local type, tostring = type, tostring
 
 local DEFAULT_SOCKET = "/run/resty-metrics/collector.sock"
 -- Seconds: OpenTelemetry's bounds for http.server.request.duration, and 30 and 60.
 local DEFAULT_BUCKETS = "0.005 0.01 0.025 0.05 0.075 0.1 0.25 0.5 0.75 1 2.5 5 7.5 10 30 60"
 local MAX_BOUNDS = 64
+local MAX_LABELS = 28    -- of the user: a family has at most 32
+local MAX_LABEL = 128    -- bytes of a label's name
+local MAX_NAME = 64      -- bytes of a scope's name
+
+local RESERVED = { server = true, method = true, status = true, scope = true, le = true }
 
 local _M = { DEFAULT_SOCKET = DEFAULT_SOCKET, DEFAULT_BUCKETS = DEFAULT_BUCKETS }
+
+-- In these nginx's variables are those of a request that has its configuration.
+_M.REQUEST_PHASES = {
+    set = true, rewrite = true, server_rewrite = true, access = true, precontent = true, content = true,
+    header_filter = true, body_filter = true, log = true, balancer = true,
+}
 
 -- Bounds in milliseconds from seconds separated by blanks; nil and what to do where they cannot be used.
 function _M.bounds(text)
@@ -32,20 +45,108 @@ function _M.bounds(text)
     return bounds
 end
 
+-- Pairs {label, variable} of a text "label=variable label=variable", of a list of such words, or of a table
+-- {label = variable}, whose labels are then in alphabetical order. nil and why where it is none of these.
+local function pairs_of(stated)
+    local words = {}
+    if type(stated) == "string" then
+        for word in stated:gmatch("%S+") do
+            words[#words + 1] = word
+        end
+    elseif type(stated) ~= "table" then
+        return nil, "labels must be a text or a table, not a " .. type(stated)
+    elseif #stated > 0 then
+        words = stated
+    else
+        for label, variable in pairs(stated) do
+            words[#words + 1] = tostring(label) .. "=" .. tostring(variable)
+        end
+        sort(words)
+    end
+    local found = {}
+    for i = 1, #words do
+        local label, variable = tostring(words[i]):match("^([^=]*)=%$?(.*)$")
+        if not label then
+            return nil, "\"" .. tostring(words[i]) .. "\" is not label=variable"
+        end
+        found[i] = { label, variable }
+    end
+    return found
+end
+
+local function refused(label, variable, seen)
+    if #label > MAX_LABEL or not label:find("^[%a_][%w_]*$") or label:find("^__") then
+        return "\"" .. label:sub(1, MAX_LABEL) .. "\" cannot be the name of a label: letters, digits and _ can"
+    elseif RESERVED[label] then
+        return "the label \"" .. label .. "\" is ours: take another name"
+    elseif seen[label] then
+        return "the label \"" .. label .. "\" stands there twice"
+    elseif not variable:find("^[%w_]+$") then
+        return "\"" .. variable .. "\" of label \"" .. label .. "\" is not the name of a variable of nginx, without $"
+    end
+    seen[label] = true
+end
+
+-- Labels and the variables of nginx they show, in order: {names, variables}. nil and what to do where they cannot be used.
+function _M.labels(stated)
+    local found, err = pairs_of(stated)
+    if not found then
+        return nil, err
+    elseif #found > MAX_LABELS then
+        return nil, "there can be at most " .. MAX_LABELS .. " labels"
+    end
+    local names, variables, seen = {}, {}, {}
+    for i = 1, #found do
+        local why = refused(found[i][1], found[i][2], seen)
+        if why then
+            return nil, why
+        end
+        names[i], variables[i] = found[i][1], found[i][2]
+    end
+    return { names = names, variables = variables }
+end
+
+-- Whether this can be the name of a scope; nil and why not.
+function _M.scope(name)
+    if type(name) ~= "string" or name == "" or #name > MAX_NAME or name:find("[%c\127-\255]") then
+        return nil, "a scope's name has 1 to " .. MAX_NAME .. " bytes of ASCII"
+    end
+    return true
+end
+
+-- "on" or "off", as nginx's own directives have it; nil and why not.
+function _M.switch(name, value, default)
+    if value == nil or value == "" then
+        return default
+    elseif value == "on" or value == "off" then
+        return value == "on"
+    end
+    return default, "$" .. name .. " is \"" .. value .. "\", which is neither on nor off"
+end
+
 local function or_default(value, default)
     return (value == nil or value == "") and default or value
 end
 
--- socket, buckets: strings or nil. Returns {socket, buckets, bounds} and, where the buckets are refused, why:
--- then the default ones hold.
-function _M.read(socket, buckets)
-    socket = or_default(socket, DEFAULT_SOCKET):gsub("^unix:", "")
-    buckets = or_default(buckets, DEFAULT_BUCKETS)
-    local bounds, err = _M.bounds(buckets)
+function _M.socket(stated)
+    return (or_default(stated, DEFAULT_SOCKET):gsub("^unix:", ""))
+end
+
+-- stated: {labels, buckets} or nil each; default: the buckets where none are stated. Returns {labels, buckets, bounds},
+-- and where one of them is refused, why: then there are no labels of the user, or the default buckets.
+function _M.read(stated, default)
+    local buckets = or_default(stated.buckets, default or DEFAULT_BUCKETS)
+    local bounds, bad_buckets = _M.bounds(buckets)
     if not bounds then
-        buckets, bounds = DEFAULT_BUCKETS, _M.bounds(DEFAULT_BUCKETS)
+        buckets = default or DEFAULT_BUCKETS
+        bounds = _M.bounds(buckets)
     end
-    return { socket = socket, buckets = buckets, bounds = bounds }, err
+    local labels, bad_labels = _M.labels(stated.labels or "")
+    return {
+        buckets = buckets,
+        bounds = bounds,
+        labels = labels or { names = {}, variables = {} },
+    }, bad_buckets, bad_labels
 end
 
 return _M

@@ -3,6 +3,8 @@
 -- `streams` is a list of stream names; a name stands there only after all its batches do, in the list "b:<name>". Who
 -- takes the name takes them all, so a stream is never split between two holders and its base is always known.
 -- `rows` is a list of batch bodies that were never sent: their numbers may join anybody's rows.
+-- "init" is the mark of the configuration whose worker took what was counted in init_by_lua.
+-- "socket" is the path of the collector's socket, for workers whom no request has told it yet.
 -- Lists of a shared dictionary never evict: what does not fit is lost, and counted in `lost`, whose key exists from
 -- the start so that counting needs no memory.
 
@@ -11,6 +13,7 @@ local format, tonumber = string.format, tonumber
 
 local NAME = "resty_metrics_spool"
 local ROWS_DIGITS = 8  -- each batch is stored behind the number of its rows, in decimal
+local CLAIM_SECONDS = 3600  -- by then the other workers of the configuration find the mark itself
 
 local _M = { NAME = NAME }
 local dict = shared[NAME]
@@ -94,6 +97,54 @@ function _M.take_lost()
         return 0
     end
     return count
+end
+
+-- Small notes that outlive a reload. Nothing is driven out to make room for one: then it is not kept.
+
+function _M.recall(key)
+    return dict and dict:get(key)
+end
+
+-- Returns whether it is kept, and was not there before.
+function _M.remember(key, value)
+    return dict ~= nil and dict:safe_add(key, value) == true
+end
+
+function _M.forget(key)
+    dict:delete(key)
+end
+
+-- Raises a number, never lowers it.
+function _M.recount(key, value)
+    local before = dict:get(key)
+    if not before then
+        dict:safe_add(key, value)
+    elseif before < value then
+        dict:safe_set(key, value)
+    end
+end
+
+-- Keeps the path of the collector's socket for workers whom no request has told it yet: recall("socket").
+function _M.keep_socket(path)
+    if dict and dict:get("socket") ~= path then
+        dict:safe_set("socket", path)
+    end
+end
+
+-- Whether what the master had counted when it read the configuration with this mark is this worker's to send: true for
+-- one worker, however many there are, and however often one of them dies and is replaced.
+function _M.claim(mark, worker)
+    if not dict then
+        return worker == 0
+    elseif dict:get("init") == mark then
+        return false
+    end
+    local claimed, err = dict:safe_add("init:" .. mark, true, CLAIM_SECONDS)
+    if not claimed then
+        return err == "no memory" and worker == 0
+    end
+    dict:safe_set("init", mark)
+    return true
 end
 
 return _M

@@ -2,6 +2,6 @@
 
 local metrics = package.loaded["resty.metrics"]
 if metrics then
-    return metrics.log_status_page()
+    return metrics.log_nothing()
 end
-dofile((debug.getinfo(1, "S").source:gsub("^@(.*/)[^/]*$", "%1load.lua"))).log_status_page()
+dofile((debug.getinfo(1, "S").source:gsub("^@(.*/)[^/]*$", "%1load.lua"))).log_nothing()

@@ -11,7 +11,9 @@ local flush = require "resty.metrics.flush"
 local holdings = require "resty.metrics.holdings"
 local inheritance = require "resty.metrics.inheritance"
 local link_of = require "resty.metrics.link"
+local lag = require "resty.metrics.lag"
 local process = require "resty.metrics.process"
+local rows = require "resty.metrics.rows"
 local spool = require "resty.metrics.spool"
 local stream_of = require "resty.metrics.stream"
 
@@ -22,6 +24,8 @@ local monotonic = process.monotonic
 local TICK_SECONDS = 1
 local TICK_WORK_SECONDS = 0.9      -- a tick ends before the next begins
 local PREMATURE_SECONDS = 1
+local SETTINGS_SECONDS = 10        -- a worker without a request goes on with the default settings then
+local FLUSH_NOW_SECONDS = 0.2
 local FINALIZER_SECONDS = 0.3      -- the master kills soon after TERM
 
 local _M = { started = false, exiting = false, draining = false, fault = fault }
@@ -31,9 +35,24 @@ local first_tick_due = 0
 
 -- the tick -----------------------------------------------------------------------------------------------------------
 
+-- A worker that nobody has told where the collector is learns it from one that a request has told.
+local function share_socket()
+    if _M.waiting then
+        local path = spool.recall("socket")
+        if path then
+            _M.waiting = false
+            flush.link:redirect(path)
+        end
+    elseif not _M.shared then
+        _M.shared = true
+        spool.keep_socket(flush.link.path)
+    end
+end
+
 local function work()
     local now = monotonic()
     local ends = now + TICK_WORK_SECONDS
+    share_socket()
     flush.read_answers(now)
     flush.check_overdue(now)
     inheritance.take_rows()
@@ -42,7 +61,7 @@ local function work()
     end
     holdings.drained = false
     holdings.settle_accounts()
-    flush.send_heartbeat(now)
+    flush.send_heartbeat(now, ends)
     flush.run(ends)
     flush.await_acks(ends)
     inheritance.release()
@@ -60,6 +79,23 @@ local function guarded(action)
         fault("internal", "an error in the module itself, please report it: " .. tostring(err))
     end
     return true
+end
+
+local function flush_until(ends)
+    holdings.drained = false
+    holdings.settle_accounts()
+    flush.flush_now(ends)
+end
+
+-- A tick now, by a request that may yield: so what it has just counted is on the page that it asks for.
+function _M.flush_now()
+    if not _M.started or _M.exiting then
+        return
+    end
+    local ends = monotonic() + FLUSH_NOW_SECONDS
+    while not guarded(function() flush_until(ends) end) and monotonic() < ends do
+        ngx.sleep(flush.AGAIN_SECONDS)
+    end
 end
 
 -- going away ---------------------------------------------------------------------------------------------------------
@@ -87,7 +123,8 @@ end
 -- A request ended after the worker was told to go, when no timer but timer.at(0) runs any more.
 function _M.start_drainer()
     _M.draining = true
-    if not ngx.timer.at(0, drain) then
+    local allowed, made = pcall(ngx.timer.at, 0, drain)  -- not in exit_worker_by_lua
+    if not allowed or not made then
         _M.draining = false  -- the finalizer will do it
     end
 end
@@ -146,6 +183,8 @@ local function on_tick(premature)
         return drain()
     end
     flush.tick = flush.tick + 1
+    rows.tick = flush.tick
+    lag.observe(monotonic())
     guarded(work)
 end
 
@@ -176,7 +215,8 @@ function _M.start_timer()
         return
     end
     local share = TICK_SECONDS * (ngx.worker.id() or 0) / (ngx.worker.count() or 1)
-    if ngx.timer.at(share, on_first_tick) then
+    local allowed, made = pcall(ngx.timer.at, share, on_first_tick)  -- not in exit_worker_by_lua
+    if allowed and made then
         first_tick_due = now + share + TICK_SECONDS
     else
         _M.exiting = ngx.worker.exiting()
@@ -194,14 +234,27 @@ local function arm_finalizer()
     _M.sentinel = sentinel
 end
 
--- chosen: as settings.read gives it. Returns true, or nil and why.
-function _M.start(chosen)
+-- Nobody has stated the settings yet: what is counted waits for a request, which can read them, here or in another worker;
+-- not for ever.
+function _M.wait_for_settings()
+    _M.waiting, _M.shared = true, true
+    flush.link:wait_until(monotonic() + SETTINGS_SECONDS)
+end
+
+-- A request has read where the collector's socket is.
+function _M.adopt(socket)
+    _M.waiting, _M.shared = false, false
+    flush.link:redirect(socket)
+end
+
+-- socket: the path of the collector's. Returns true, or nil and why.
+function _M.start(socket)
     local id, err = process.random(16)
     if not id then
         return nil, err
     end
-    flush.link = link_of.new(chosen.socket)
-    holdings.start(stream_of.new(id, process.wall_ms(), 1), chosen.bounds, tostring(ngx.worker.id() or 0))
+    flush.link = link_of.new(socket)
+    holdings.start(stream_of.new(id, process.wall_ms(), 1), tostring(ngx.worker.id() or 0))
     spool.open()
     _M.pid = process.pid()
     arm_finalizer()

@@ -30,6 +30,8 @@ def judged(
 ) -> list[Finding]:
     """``http``: the inside of ``http{}``; OURS and OWN in it include our files."""
     body = http.replace("OURS", "include resty-metrics.conf;").replace("OWN", "include resty-metrics-own-hook.conf;")
+    body = body.replace("FILE", "log_by_lua_file /x/lua/resty/metrics")
+    body = body.replace("OTHER", 'map "" $resty_metrics_socket { default /elsewhere.sock; }')
     body = body.replace("LIFECYCLE", "include lifecycle.conf;").replace("STATUS", "include stub-status.conf;")
     parts = {MAIN: f"{more}\nhttp {{\n{body}\n}}\n"}
     for name in ("resty-metrics", "resty-metrics-own-hook", "lifecycle", "stub-status"):
@@ -61,6 +63,12 @@ HEALTHY = [
     ("each server has it", f"OWN server {{ {block(OUR_LINE)} }} server {{ {block(OUR_LINE)} }}"),
     ("by a file that has it", "OURS server { log_by_lua_file hook.lua; }"),
     ("hook.lua itself", "OWN log_by_lua_file /x/lua/resty/metrics/hook.lua; server { }"),
+    ("left out, and a scope", "OURS server { location /a { FILE/off.lua; } location /b { FILE/scope.lua; } }"),
+    ("a scope from Lua", "OURS server { " + block('require("resty.metrics").log { scope = "api" }') + " }"),
+    (
+        "what the include states, stated anew",
+        f'OTHER OURS map "" $resty_metrics_socket {{ default {SOCKET}; }} server {{ }}',
+    ),
     ("content by lua is no log hook", "OURS server { content_by_lua_block { ngx.say('}') } }"),
 ]
 

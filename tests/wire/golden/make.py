@@ -34,6 +34,10 @@ def requests(bounds: list[int], labels: list[str], rows: list[list[Any]]) -> dic
     }
 
 
+def histogram(name: str, labels: list[str], bounds: list[float], rows: list[list[Any]]) -> dict[str, Any]:
+    return {"name": name, "type": "histogram", "labels": labels, "bounds": bounds, "columns": ["sum"], "rows": rows}
+
+
 def counter(name: str, labels: list[str], rows: list[list[Any]]) -> dict[str, Any]:
     return {"name": name, "type": "counter", "labels": labels, "columns": ["value"], "rows": rows}
 
@@ -50,11 +54,21 @@ HEARTBEAT = {
     },
     "gauges": {
         "lua_memory_bytes": 1_048_576.5, "unacked_batches": 0, "unacked_bytes": 0,
-        "timers_pending": 1, "timers_running": 1, "rows": 20,
+        "timers_pending": 1, "timers_running": 1, "rows": 20, "uptime_seconds": 86_400.5,
     },
+    "generation": 3,
+    "configured": 1_700_000_000_456,
 }  # fmt: skip
 
-# name: (kind, sequence, base, body)
+# As LuaJIT has them: numbers are doubles, and whole ones are written as integers.
+GAUGES = [
+    {"name": "queue_length", "help": "Jobs that wait.", "labels": ["queue"], "combine": "sum", "rows": [
+        ["mail", 3, 1_700_000_000_000], ["", -0.5, 1_700_000_000_001],
+    ]},
+    {"name": "temperature_celsius", "help": "", "labels": [], "combine": "last", "rows": [[21.5, 1_700_000_000_002]]},
+]  # fmt: skip
+
+# name: (kind, sequence, base, body); a heartbeat_* holds maps and plain values only, a beat_* has arrays.
 DATAGRAMS: dict[str, tuple[str, int, int, dict[str, Any]]] = {
     "batch_two_families_two_shapes": ("batch", 7, 5, {"families": [
         requests([5, 10], ["country"], [
@@ -79,14 +93,36 @@ DATAGRAMS: dict[str, tuple[str, int, int, dict[str, Any]]] = {
     "batch_unknown_keys": ("batch", 6, 6, {"from": "tomorrow", "families": [
         {**counter("c_total", [], [[1]]), "inherited": True, "colour": [1, {"deep": None}]},
     ]}),
+    "batch_scope": ("batch", 8, 8, {"families": [
+        requests([5, 10], [], [["a", "GET", "200", 3, 1, 0, 21, 900, 70_000]]),
+        {**requests([50], ["scope", "tenant"], [["a", "GET", "200", "api", "t1", 1, 2, 210, 90, 7_000]]),
+         "scope": "api", "scale": 1000},
+    ]}),
+    "batch_histogram": ("batch", 9, 9, {"families": [
+        {**histogram("nginx_http_upstream_response_duration_seconds", ["upstream"], [5, 10],
+                     [["backend", 3, 1, 0, 21], ["_", 0, 0, 2**53, 2**53]]), "scale": 1000},
+        {**histogram("sizes", [], [-1.5, 0, 0.25], [[1, 0, 2, 4, -0.125]]), "custom": True, "help": "Sizes."},
+    ]}),
+    "batch_custom": ("batch", 10, 9, {"families": [
+        {**counter("logins_total", ["result"], [["ok", 1.5]]), "custom": True},
+        {**counter("logins_total", ["result"], [["ok", 2]]), "custom": False},
+    ]}),
+    "batch_del_and_reset": ("batch", 11, 9, {"families": [
+        {**counter("tenants_total", ["tenant"], [["b", 1]]), "custom": True, "del": [["a"], ["\udcff"]]},
+        {**counter("emptied_total", [], []), "custom": True, "reset": True},
+        {**histogram("seconds", ["l"], [1], [["x", 1, 0, 0.5]]), "custom": True, "reset": True, "del": []},
+    ]}),
     "batch_largest_header": ("batch", 2**64 - 1, 2**64 - 1, {"families": []}),
     "heartbeat_all_keys": ("heartbeat", 12, 8, HEARTBEAT),
+    "beat_dicts": ("heartbeat", 12, 8, {"dicts": {"spool": [8_388_608, 8_196_096], "sessions": [1_048_576, 0]}}),
+    "beat_gauges": ("heartbeat", 13, 8, {"worker": 0, "families": GAUGES}),
+    "beat_part": ("heartbeat", 14, 8, {"worker": 0, "part": 2, "parts": 3, "families": GAUGES[:1]}),
     "heartbeat_empty": ("heartbeat", 1, 1, {}),
     "bye": ("bye", 7, 8, {}),
     "probe": ("probe", 99, 1, {}),
 }  # fmt: skip
 
-# As the Lua module writes a batch: the numbers of families and of rows stand in two bytes each, filled in at the end.
+# As the Lua module writes a batch: how many families, rows and deletions, in two bytes each that are filled in later.
 WORKER_BATCHES: dict[str, tuple[int, int, dict[str, Any]]] = {
     "worker_batch_requests": (7, 5, {"families": [
         requests([5, 10], ["country"], [
@@ -102,6 +138,20 @@ WORKER_BATCHES: dict[str, tuple[int, int, dict[str, Any]]] = {
         {"name": "logins_total", "type": "counter", "help": "Logins.", "labels": ["result"], "columns": ["value"],
          "rows": [["ok", 4], ["\udcff\udcfeA", 0.25], ["k\u00f6ln" * 8, 1e-9]]},
         counter("no_labels_total", [], [[1]]),
+    ]}),
+    "worker_batch_own": (12, 9, {"families": [
+        {"name": "http_requests", "type": "requests", "scope": "api",
+         "labels": ["server", "method", "status", "scope"], "bounds": [50], "scale": 1000,
+         "columns": ["duration_ms", "request_bytes", "response_bytes"],
+         "rows": [["a", "GET", "200", "api", 1, 2, 210, 90, 7_000]]},
+        {"name": "sizes", "type": "histogram", "help": "Sizes.", "custom": True, "labels": ["l"],
+         "bounds": [-1.5, 0, 0.25], "columns": ["sum"], "rows": [["x", 1, 0, 2, 4, -0.125]]},
+        {"name": "tenants_total", "type": "counter", "custom": True, "labels": ["tenant"], "columns": ["value"],
+         "del": [["a"], ["k\u00f6ln" * 8]], "rows": [["b", 1]]},
+        {"name": "emptied_total", "type": "counter", "custom": True, "labels": [], "columns": ["value"],
+         "reset": True, "rows": []},
+        {"name": "both_total", "type": "counter", "custom": True, "labels": ["x", "y"], "columns": ["value"],
+         "reset": True, "del": [["1", "2"]], "rows": []},
     ]}),
 }  # fmt: skip
 
@@ -126,12 +176,16 @@ def counted(values: list[bytes]) -> bytes:
     return struct.pack(">BH", 0xDC, len(values)) + b"".join(values)
 
 
+def _packed_value(key: str, value: Any) -> bytes:
+    return counted([packed(row) for row in value]) if key in ("rows", "del") else packed(value)
+
+
 def packed_as_worker(body: dict[str, Any]) -> bytes:
     families = []
     for family in body["families"]:
-        front = b"".join(packed(key) + packed(value) for key, value in family.items() if key != "rows")
-        rows = packed("rows") + counted([packed(row) for row in family["rows"]])
-        families.append(bytes([0x80 + len(family)]) + front + rows)
+        keys = [*(key for key in family if key != "rows"), "rows"]
+        body_of = [packed(key) + _packed_value(key, family[key]) for key in keys]
+        families.append(bytes([0x80 + len(family)]) + b"".join(body_of))
     return b"\x81" + packed("families") + counted(families)
 
 

@@ -1,0 +1,73 @@
+"""What names, labels and numbers on the wire must be, in batches and heartbeats alike."""
+
+import math
+import re
+from array import array
+from itertools import pairwise
+from typing import Any
+
+from collector.ingest.wire import WireError
+
+MAX_NUMBER = 2**53
+MAX_LABELS = 32
+MAX_BOUNDS = 256
+MAX_HELP_CHARACTERS = 1_024
+
+_METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*", re.ASCII)
+_LABEL_NAME = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
+_NUMBERS = frozenset((int, float))
+
+
+def require(condition: bool, detail: str) -> None:
+    """Raises WireError (``invalid``) where the condition does not hold."""
+    if not condition:
+        raise WireError("invalid", detail)
+
+
+def check_name(name: Any) -> None:
+    require(type(name) is str and _METRIC_NAME.fullmatch(name) is not None, "name")
+
+
+def check_labels(labels: Any) -> None:
+    require(type(labels) is tuple and len(labels) <= MAX_LABELS, "labels")
+    names = [name for name in labels if type(name) is str and _LABEL_NAME.fullmatch(name)]
+    require(len(names) == len(labels) == len(set(names)), "label names")
+
+
+def check_help(text: Any) -> str:
+    """The help text, at most so long."""
+    require(type(text) is str, "help is not a string")
+    short: str = text[:MAX_HELP_CHARACTERS]
+    return short
+
+
+def check_strings(values: Any, detail: str) -> None:
+    try:
+        "".join(values)
+    except TypeError:
+        raise WireError("invalid", detail) from None
+
+
+def check_bounds(bounds: Any, scale: int) -> None:
+    """Finite and increasing, also when they are divided by the scale, as the page shows them."""
+    require(type(bounds) is tuple and len(bounds) <= MAX_BOUNDS, "bounds")
+    check_finite(bounds, "a bound is not a finite number")
+    require(all(low / scale < high / scale for low, high in pairwise(bounds)), "bounds do not increase")
+
+
+def check_counts(numbers: list[Any]) -> None:
+    """Finite, non-negative, at most 2^53. All at once in C; only where there are floats one by one."""
+    if list(map(type, numbers)).count(int) == len(numbers):
+        try:
+            array("Q", numbers)  # the quickest way to meet a negative one
+        except OverflowError:
+            raise WireError("invalid", "a negative number") from None
+        require(sum(numbers) <= MAX_NUMBER or max(numbers) <= MAX_NUMBER, "a number above 2^53")
+    else:
+        require(_NUMBERS.issuperset(map(type, numbers)), "not a number")
+        # False for NaN too.
+        require(all(0 <= number <= MAX_NUMBER for number in numbers), "a number out of range")
+
+
+def check_finite(numbers: Any, detail: str) -> None:
+    require(_NUMBERS.issuperset(map(type, numbers)) and all(map(math.isfinite, numbers)), detail)

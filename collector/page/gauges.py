@@ -1,0 +1,81 @@
+"""The user's gauges: what the living workers last said, combined to one value.
+
+Rules:
+- A gauge lives as long as a worker that says it; nothing of it is kept.
+- During a reload workers say one gauge in two ways: labels, help and how it combines are those of the worker born last.
+  A label that it lacks is dropped, one that a row lacks is ``_``; what becomes equal is combined.
+- ``max`` and ``min`` leave out what is not a number, as long as there is one that is. ``last`` is what was set last.
+- Label sets are bounded: those above the cap are combined under ``other``.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from collector.ingest.heartbeat import Combine, GaugeFamily
+from collector.ingest.streams import LiveHeartbeat
+from collector.page.exposition import MetricFamily, sample
+from collector.table.families import MAX_ROWS
+from collector.table.labels import ABSENT, OTHER, clean
+
+Labels = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """One worker's value: when it was set, and by a worker born when."""
+
+    set_ms: float
+    birth_ms: int
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """A gauge as it stands on the page. ``birth_ms``: of the youngest worker that says it."""
+
+    birth_ms: int
+    family: MetricFamily
+
+
+def _numbers(said: Sequence[_Said]) -> list[float]:
+    values = [one.value for one in said]
+    return [value for value in values if not math.isnan(value)] or values
+
+
+_COMBINE: dict[Combine, Callable[[Sequence[_Said]], float]] = {
+    "sum": lambda said: sum(one.value for one in said),
+    "max": lambda said: max(_numbers(said)),
+    "min": lambda said: min(_numbers(said)),
+    "last": lambda said: max(said, key=lambda one: (one.set_ms, one.birth_ms)).value,
+}
+
+
+def gauges(beats: Iterable[LiveHeartbeat]) -> list[Gauge]:
+    """All gauges of the workers that are alive, in the order of their names."""
+    by_name: dict[str, list[tuple[int, GaugeFamily]]] = {}
+    for beat in beats:
+        for family in beat.heartbeat.families:
+            by_name.setdefault(family.name, []).append((beat.birth_ms, family))
+    return [_combine(said) for _, said in sorted(by_name.items())]
+
+
+def _combine(said: Sequence[tuple[int, GaugeFamily]]) -> Gauge:
+    birth_ms, youngest = max(said, key=lambda one: one[0])
+    values: dict[Labels, list[_Said]] = {}
+    for birth, family in said:
+        places = [family.labels.index(name) if name in family.labels else None for name in youngest.labels]
+        for row in family.rows:
+            labels = _labels(row, places)
+            if labels not in values and len(values) >= MAX_ROWS:
+                labels = (OTHER,) * len(labels)
+            values.setdefault(labels, []).append(_Said(row[-1], birth, row[-2]))
+    combine, name = _COMBINE[youngest.combine], youngest.name
+    lines = [sample(name, dict(zip(youngest.labels, key, strict=True)), combine(one)) for key, one in values.items()]
+    text = youngest.help or f"Gauge {name} of the nginx configuration."
+    return Gauge(birth_ms, MetricFamily(name, "gauge", text, lines, custom=True))
+
+
+def _labels(row: tuple[Any, ...], places: Iterable[int | None]) -> Labels:
+    return tuple([ABSENT if place is None else clean(row[place]) for place in places])

@@ -1,0 +1,118 @@
+"""How a row of a shape looks: its lines, made by one ``%`` on a template that all rows of the shape share.
+
+Rules:
+- What was scaled on the wire (milliseconds to seconds) is divided here, buckets become cumulative here.
+- ``le`` and numbers are written the same in every format, as prometheus-client writes them.
+- An upgraded connection (101) has no histogram: how long it was open would drown the requests.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
+
+from prometheus_client.utils import floatToGoString
+
+from collector.page.exposition import escape_label
+from collector.table.rows import Row
+from collector.table.shapes import REQUEST_LABELS, FamilyType, Labels, Numbers, Shape
+
+RESPONSES = "nginx_http_responses_total"
+DURATION = "nginx_http_request_duration_seconds"
+REQUEST_BYTES = "nginx_http_request_bytes_total"
+RESPONSE_BYTES = "nginx_http_response_bytes_total"
+
+# Where the labels go in a line; no metric and no label name holds it.
+_LABELS = b"\x01"
+_MARK = _LABELS.decode()
+_STATUS = REQUEST_LABELS.index("status")
+_UPGRADED = "101"
+
+Lines = tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """The lines of a row of one shape, one chunk for each metric its family feeds.
+
+    A chunk is what stands between the copies of the labels; ``%a`` is a number (bytes know no other conversion that
+    suits int and float).
+    """
+
+    labels: str
+    chunks: tuple[tuple[bytes, ...], ...]
+    scale: int
+    fill: Callable[["Template", bytes, Row, Numbers], Lines]
+
+    def render(self, row: Row, numbers: Numbers) -> Lines:
+        """The lines of a row with these numbers in place of its own."""
+        return self.fill(self, self._label_block(row.labels), row, numbers)
+
+    def _label_block(self, labels: Labels) -> bytes:
+        """The labels of a row as they stand in a line, with ``%`` doubled for the formatting that follows."""
+        every = "".join(labels)
+        if '"' in every or "\\" in every or "\n" in every or "%" in every:
+            labels = tuple([escape_label(label).replace("%", "%%") for label in labels])
+        return (self.labels % labels).encode()
+
+
+def _fill_counter(template: Template, labels: bytes, row: Row, numbers: Numbers) -> Lines:
+    return (labels.join(template.chunks[0]) % tuple(numbers),)
+
+
+def _fill_histogram(template: Template, labels: bytes, row: Row, numbers: Numbers) -> Lines:
+    *buckets, total = numbers
+    cumulative = list(accumulate(buckets))
+    return (labels.join(template.chunks[0]) % (*cumulative, total / template.scale, cumulative[-1]),)
+
+
+def _fill_requests(template: Template, labels: bytes, row: Row, numbers: Numbers) -> Lines:
+    *buckets, duration_ms, request_bytes, response_bytes = numbers
+    cumulative = list(accumulate(buckets))
+    count = cumulative[-1]
+    responses, duration, received, sent = template.chunks
+    timed = row.labels[_STATUS] != _UPGRADED
+    return (
+        labels.join(responses) % count,
+        labels.join(duration) % (*cumulative, duration_ms / template.scale, count) if timed else b"",
+        labels.join(received) % request_bytes,
+        labels.join(sent) % response_bytes,
+    )
+
+
+_FILL: dict[FamilyType, Callable[[Template, bytes, Row, Numbers], Lines]] = {
+    "counter": _fill_counter,
+    "histogram": _fill_histogram,
+    "requests": _fill_requests,
+}
+
+
+def _le(bound: float) -> str:
+    text: str = floatToGoString(bound)  # type: ignore[no-untyped-call]
+    return text
+
+
+def _single(name: str, shape: Shape) -> str:
+    return f"{name}{{{_MARK}}} %a\n" if shape.labels else f"{name} %a\n"
+
+
+def _histogram(name: str, shape: Shape) -> str:
+    comma = "," if shape.labels else ""
+    bounds = [*(_le(bound / shape.scale) for bound in shape.bounds or ()), "+Inf"]
+    mark = _MARK if shape.labels else ""
+    lines = [f'{name}_bucket{{{mark}{comma}le="{bound}"}} %a\n' for bound in bounds]
+    return "".join([*lines, _single(f"{name}_sum", shape), _single(f"{name}_count", shape)])
+
+
+def _chunks(shape: Shape) -> list[str]:
+    if shape.type == "requests":
+        responses, received, sent = (_single(name, shape) for name in (RESPONSES, REQUEST_BYTES, RESPONSE_BYTES))
+        return [responses, _histogram(DURATION, shape), received, sent]
+    return [_histogram(shape.name, shape) if shape.type == "histogram" else _single(shape.name, shape)]
+
+
+@lru_cache(maxsize=512)
+def template(shape: Shape) -> Template:
+    labels = ",".join([f'{name}="%s"' for name in shape.labels])
+    chunks = tuple([tuple(chunk.encode().split(_LABELS)) for chunk in _chunks(shape)])
+    return Template(labels, chunks, shape.scale, _FILL[shape.type])

@@ -1,0 +1,203 @@
+-- The user's gauges of this worker: values that heartbeats carry, all of them in each.
+--
+-- Rules:
+-- - Absolute and never journaled: they vanish with the worker, and what several workers say is combined by the collector.
+-- - A beat with many gauges has several parts; a part is encoded in one slice.
+-- - Bounded: at most MOST_ROWS values and MOST_BYTES on the wire in a worker, more are refused.
+
+local encode = require "resty.metrics.encode"
+local rows = require "resty.metrics.rows"
+local ffi = require "ffi"
+
+local copy = ffi.copy
+local setmetatable = setmetatable
+
+local MOST_ROWS = 10000
+local MOST_BYTES = 1.5 * 1024 * 1024                -- 48 parts and some; the collector takes 64
+local NUMBERS_BYTES = 2 * encode.MAX_NUMBER_BYTES   -- value and time of a row
+local ARRAY_BYTES = 3
+local PART_BYTES = 32768                            -- so much is encoded in well under a slice
+local FRAME_BYTES = 64                              -- of a part: keys "part", "parts" and "families" with their array
+
+local scratch = ffi.new("uint8_t[?]", 8192)
+
+local _M = { changed = false }
+local mt = { __index = _M }
+
+local list, total, bytes = {}, 0, 0
+
+local function put_text(p, at, key, value)
+    return encode.string(p, encode.string(p, at, key), value)
+end
+
+-- The map of a gauge up to and with the key "rows".
+local function head_bytes(shape)
+    local p = scratch
+    local at = encode.map(p, 0, shape.help and 5 or 4)
+    at = put_text(p, at, "name", shape.name)
+    if shape.help then
+        at = put_text(p, at, "help", shape.help)
+    end
+    at = encode.array(p, encode.string(p, at, "labels"), #shape.labels)
+    for i = 1, #shape.labels do
+        at = encode.string(p, at, shape.labels[i])
+    end
+    at = put_text(p, at, "combine", shape.combine)
+    return ffi.string(p, encode.string(p, at, "rows"))
+end
+
+-- shape: {name, help or nil, labels, combine}; read(prefix): where the values are kept elsewhere, the value of a row
+-- now, nil if it is gone
+function _M.new(shape, read)
+    return setmetatable({ shape = shape, head = head_bytes(shape), rows = {}, by_prefix = {}, read = read }, mt)
+end
+
+-- From now on its values are sent.
+function _M.hold(self)
+    list[#list + 1] = self
+    bytes = bytes + #self.head
+end
+
+local function prefix_of(self, values)
+    return rows.prefix_bytes(values, #self.shape.labels, 2)
+end
+
+-- A row by the bytes before its value, made where there is none; nil and why where there are too many.
+function _M.row_of_prefix(self, prefix)
+    local row = self.by_prefix[prefix]
+    if not row then
+        if total >= MOST_ROWS or bytes + #prefix > MOST_BYTES then
+            return nil, "this worker has as many values of gauges as it may (" .. total .. ")"
+        end
+        row = { prefix = prefix, value = 0, set = 0 }
+        total, bytes = total + 1, bytes + #prefix + NUMBERS_BYTES
+        self.by_prefix[prefix] = row
+        self.rows[#self.rows + 1] = row
+    end
+    return row
+end
+
+-- The row of these label values {prefix, value, set}.
+function _M.row(self, values)
+    return _M.row_of_prefix(self, prefix_of(self, values))
+end
+
+-- Whether a prefix is one of a row with these labels.
+function _M.fits(self, prefix)
+    local head = encode.array(scratch, 0, #self.shape.labels + 2)
+    return ffi.string(scratch, head) == prefix:sub(1, head)
+end
+
+-- now: milliseconds since the epoch
+function _M.set(row, value, now)
+    row.value, row.set = value, now
+    _M.changed = true
+end
+
+local function drop(self, row)
+    row.gone = true
+    self.by_prefix[row.prefix] = nil
+    self.holes = true
+    total, bytes = total - 1, bytes - #row.prefix - NUMBERS_BYTES
+    _M.changed = true
+end
+
+-- Returns the prefix of the row that there is no more.
+function _M.delete(self, values)
+    local prefix = prefix_of(self, values)
+    local row = self.by_prefix[prefix]
+    if row then
+        drop(self, row)
+    end
+    return prefix
+end
+
+function _M.reset(self)
+    for i = 1, #self.rows do
+        if not self.rows[i].gone then
+            drop(self, self.rows[i])
+        end
+    end
+end
+
+local function close_holes(self)
+    if not self.holes then
+        return
+    end
+    local kept = {}
+    for i = 1, #self.rows do
+        if not self.rows[i].gone then
+            kept[#kept + 1] = self.rows[i]
+        end
+    end
+    self.rows, self.holes = kept, nil
+end
+
+-- What goes into which part of the next beat: a list of lists of {gauge, rows, first, last}. taken: bytes that the
+-- first part has already. Rows that come later wait for the next beat.
+function _M.plan(taken)
+    local part = {}
+    local parts = { part }
+    local room = PART_BYTES - FRAME_BYTES - taken
+    for g = 1, #list do
+        local gauge, section = list[g], nil
+        close_holes(gauge)
+        for i = 1, #gauge.rows do
+            local size = #gauge.rows[i].prefix + NUMBERS_BYTES
+            local needed = section and size or size + #gauge.head + ARRAY_BYTES
+            if needed > room and (#part > 0 or #parts == 1) then
+                part = {}
+                parts[#parts + 1] = part
+                room, section = PART_BYTES - FRAME_BYTES, nil
+                needed = size + #gauge.head + ARRAY_BYTES
+            end
+            if not section then
+                section = { gauge = gauge, rows = gauge.rows, first = i, last = i }
+                part[#part + 1] = section
+            end
+            section.last = i
+            room = room - needed
+        end
+    end
+    return parts
+end
+
+local function put_row(p, at, gauge, row, now)
+    local value, set = row.value, row.set
+    if gauge.read then
+        value, set = gauge.read(row.prefix), now
+    end
+    if row.gone or value == nil then
+        return at, 0
+    end
+    copy(p + at, row.prefix, #row.prefix)
+    at = encode.number(p, at + #row.prefix, value)
+    return encode.number(p, at, set), 1
+end
+
+local function put_section(p, at, section, now)
+    local gauge = section.gauge
+    copy(p + at, gauge.head, #gauge.head)
+    at = at + #gauge.head
+    p[at] = 0xdc
+    local count_at, count = at + 1, 0
+    at = at + ARRAY_BYTES
+    for i = section.first, section.last do
+        local one
+        at, one = put_row(p, at, gauge, section.rows[i], now)
+        count = count + one
+    end
+    encode.u16(p, count_at, count)
+    return at
+end
+
+-- Writes the key "families" with what is planned for this part. now: milliseconds since the epoch
+function _M.put(part, p, at, now)
+    at = encode.array(p, encode.string(p, at, "families"), #part)
+    for i = 1, #part do
+        at = put_section(p, at, part[i], now)
+    end
+    return at
+end
+
+return _M

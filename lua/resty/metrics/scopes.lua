@@ -1,0 +1,113 @@
+-- What requests are counted in: those of no scope, with the labels and buckets of the include, and each scope that a
+-- location or a log hook names, with its own. A scope is made when it is first named, and keeps what was stated then.
+
+local holdings = require "resty.metrics.holdings"
+local requests = require "resty.metrics.requests"
+local settings = require "resty.metrics.settings"
+local upstreams = require "resty.metrics.upstreams"
+
+local type = type
+
+local SCOPES_MOST = 64  -- a worker's: a name may come from a variable, and each scope is a family
+
+local _M = {
+    default = nil,   -- function: counts the request that ends in no scope
+    counters = {},   -- name of a scope -> the same for it
+    chosen = nil,    -- what settings.read made of the include
+}
+
+local made = 0
+local with_upstreams = false
+
+local function counter(chosen, scope)
+    local family = holdings.own_family(requests.shape(chosen.bounds, scope, chosen.labels.names))
+    local count = requests.counter(family, chosen.labels.variables)
+    if not with_upstreams then
+        return count
+    end
+    local count_attempts = upstreams.count
+    return function()
+        count()
+        count_attempts()
+    end
+end
+
+local function complain(fault, bad_buckets, bad_labels)
+    if bad_buckets then
+        fault("buckets", bad_buckets .. "; the default buckets are used")
+    end
+    if bad_labels then
+        fault("labels", bad_labels .. "; requests are counted without labels of yours")
+    end
+end
+
+local function use_upstreams(variables, fault)
+    local on, bad = settings.switch("resty_metrics_upstreams", variables.resty_metrics_upstreams, false)
+    local peer, bad_peer = settings.switch("resty_metrics_upstream_peer", variables.resty_metrics_upstream_peer, true)
+    if bad or bad_peer then
+        fault("settings", bad or bad_peer)
+    end
+    if on and not variables.resty_metrics_attempts then
+        fault("settings", "$resty_metrics_upstreams is on, but upstreams.conf, which makes the variables it needs, "
+            .. "is not included; upstreams are not counted")
+        on = false
+    end
+    if on then
+        upstreams.use(holdings.own_family, _M.chosen.bounds, peer)
+    end
+    with_upstreams = on
+end
+
+-- At the first request. variables: ngx.var; buckets: what init_worker stated, or nil; fault(reason, text): says what is
+-- wrong.
+function _M.start(variables, buckets, fault)
+    local bad_buckets, bad_labels
+    _M.chosen, bad_buckets, bad_labels = settings.read {
+        buckets = buckets or variables.resty_metrics_buckets,
+        labels = variables.resty_metrics_labels,
+    }
+    complain(fault, bad_buckets, bad_labels)
+    use_upstreams(variables, fault)
+    _M.default = counter(_M.chosen)
+end
+
+-- The function that counts in this scope, made with these labels and buckets; that of no scope where it cannot be.
+local function make(name, labels, buckets, fault)
+    local ok, err = settings.scope(name)
+    if ok and made >= SCOPES_MOST then
+        err = "there are " .. SCOPES_MOST .. " scopes in this worker already"
+    elseif ok and buckets ~= nil and type(buckets) ~= "string" then
+        err = "buckets must be a text"
+    end
+    if err then
+        fault("scope", err .. "; requests of others are counted in none")
+        return _M.default
+    end
+    local chosen, bad_buckets, bad_labels = settings.read({ labels = labels, buckets = buckets }, _M.chosen.buckets)
+    complain(fault, bad_buckets, bad_labels)
+    made = made + 1
+    _M.counters[name] = counter(chosen, name)
+    return _M.counters[name]
+end
+
+-- The function that counts in the scope of {scope = name, labels, buckets}.
+function _M.of(options, fault)
+    if type(options) ~= "table" then
+        options = {}
+    end
+    return _M.counters[options.scope] or make(options.scope, options.labels, options.buckets, fault)
+end
+
+-- The same for what nginx's variables state.
+function _M.stated(variables, fault)
+    local name = variables.resty_metrics_scope
+    if name == nil or name == "" then
+        return _M.default
+    elseif _M.counters[name] then
+        return _M.counters[name]
+    end
+    local buckets = variables.resty_metrics_scope_buckets
+    return make(name, variables.resty_metrics_scope_labels, buckets ~= "" and buckets or nil, fault)
+end
+
+return _M

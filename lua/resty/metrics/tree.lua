@@ -1,0 +1,115 @@
+-- From a request's label values, as nginx has them, to its row: a tree with a level for each label.
+--
+-- No value is ever joined with another, so none can be taken for two, and no string is made to look one up.
+-- The tree is bounded: by its leaves, and by the length of what clients choose. Rows that a label set shares with
+-- others for lack of room ("other") are not in it, or a flood would drive out those that come again.
+
+local clear = require "table.clear"
+local rows = require "resty.metrics.rows"
+
+local ngx = ngx
+local concat, format, loadstring, select = table.concat, string.format, loadstring, select
+
+local LEAVES_MOST = 2 * 10000       -- label sets as nginx has them, before they are normalised
+local LONGEST_METHOD = 32           -- bytes; longer ones are of no standard
+
+-- RFC 9110, RFC 5789, RFC 4918 and friends: what nginx itself knows by name. All else is "other".
+local METHODS = {
+    GET = true, HEAD = true, POST = true, PUT = true, DELETE = true, PATCH = true, OPTIONS = true, CONNECT = true,
+    TRACE = true, MKCOL = true, COPY = true, MOVE = true, PROPFIND = true, PROPPATCH = true, LOCK = true, UNLOCK = true,
+}
+
+local _M = { METHODS = METHODS }
+
+local function branch(parent, key)
+    local child = parent[key]
+    if not child then
+        child = {}
+        parent[key] = child
+    end
+    return child
+end
+
+local function grow(tree, row, ...)
+    local keys = select("#", ...)
+    for i = 1, keys - 1 do
+        tree = branch(tree, (select(i, ...)))
+    end
+    tree[select(keys, ...)] = row
+end
+
+-- Whether the tree may keep this label set.
+local function short(method, ...)
+    if #method > LONGEST_METHOD then
+        return false
+    end
+    for i = 1, select("#", ...) do
+        if #select(i, ...) > rows.MAX_LABEL then
+            return false
+        end
+    end
+    return true
+end
+
+local function plain(tree, cold)
+    return function(server, method, status)
+        local by_method = tree[server]
+        local by_status = by_method and by_method[method]
+        return by_status and by_status[status] or cold(server, method, status)
+    end
+end
+
+-- The same with the user's labels. Its code is written for the number of them: LuaJIT does not compile a path that runs
+-- into a loop.
+local function labelled(tree, cold, variables)
+    local names, values, steps = {}, {}, {}
+    for i = 1, #variables do
+        names[i], values[i] = "variable" .. i, "value" .. i
+        steps[i] = format("node = node and node[value%d]", i)
+    end
+    local code = format([[
+        local tree, cold, var, %s = ...
+        return function(server, method, status)
+            local %s = %s
+            local node = tree[server]
+            node = node and node[method]
+            node = node and node[status]
+            %s
+            return node or cold(server, method, status, %s)
+        end]], concat(names, ", "), concat(values, ", "), "var[" .. concat(names, '] or "", var[') .. '] or ""',
+        concat(steps, "\n"), concat(values, ", "))
+    return loadstring(code, "=resty.metrics.tree")(tree, cold, ngx.var, unpack(variables))
+end
+
+-- A function of (server, method, status) that gives the row of the request at hand in this family. variables: nginx's,
+-- in the order of the user's labels.
+function _M.finder(family, variables)
+    local tree, leaves = {}, 0
+    local scope = family.shape.scope
+
+    local function forget()
+        clear(tree)
+        leaves = 0
+    end
+
+    local function cold(server, method, status, ...)
+        local known = method == "" and "" or METHODS[method] and method or "other"
+        local code = format("%03d", status)
+        local values = scope and { server, known, code, scope, ... } or { server, known, code, ... }
+        local row, shared = family:row(values)
+        if shared or not short(method, ...) then
+            return row
+        end
+        if leaves >= LEAVES_MOST then  -- somebody invents values: begin again, the rows themselves stay
+            forget()
+        end
+        leaves = leaves + 1
+        grow(tree, row, server, method, status, ...)
+        return row
+    end
+
+    family.on_eviction = forget
+    return #variables == 0 and plain(tree, cold) or labelled(tree, cold, variables)
+end
+
+return _M

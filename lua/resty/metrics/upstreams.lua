@@ -1,0 +1,220 @@
+-- Requests that nginx passed on: each attempt, each retry, and what its cache did.
+--
+-- Rules:
+-- - One observation for each attempt that nginx lists, none for what it lists as "-".
+-- - Two variables a request, composed in upstreams.conf: what happened is alike for many requests, so it is read once and
+--   kept as a plan, the rows to add to; the times are read each time.
+-- - nginx knows the name in proxy_pass of the last upstream alone: of those before an internal redirect it is unknown.
+
+local bit = require "bit"
+local clear = require "table.clear"
+local attempts = require "resty.metrics.attempts"
+local buckets = require "resty.metrics.buckets"
+local rows = require "resty.metrics.rows"
+
+local var = ngx.var
+local band = bit.band
+local three = attempts.three
+
+local NOTHING = "|||"
+local KEPT_MOST = 4096       -- plans, and times that are not of the commonest form
+local KEPT_BYTES = 512       -- longer texts are read each time
+local FIRST = rows.FIRST
+local LOOKED_UP = buckets.LOOKED_UP
+
+local _M = {}
+
+local attempted, retried, cached
+local connect, header, response
+local with_peer
+local slot_of, search, sum_slot
+local plans, plan_count = {}, 0
+local times, time_count = {}, 0
+
+local function forget()
+    clear(plans)
+    plan_count = 0
+end
+
+local function family(family_of, shape)
+    local made = family_of(shape)
+    made.on_eviction = forget
+    return made
+end
+
+local function counter(family_of, name, help, labels)
+    return family(family_of, { name = name, type = "counter", help = help, labels = labels, columns = { "value" } })
+end
+
+local function histogram(family_of, phase, help, bounds)
+    return family(family_of, {
+        name = "nginx_http_upstream_" .. phase .. "_duration_seconds",
+        type = "histogram",
+        help = help,
+        labels = { "upstream" },
+        bounds = bounds,
+        scale = 1000,
+        columns = { "sum" },
+    })
+end
+
+-- family_of(shape): makes a family; bounds: milliseconds; peer: whether attempts are told apart by it.
+function _M.use(family_of, bounds, peer)
+    with_peer = peer
+    attempted = counter(family_of, "nginx_http_upstream_attempts_total",
+        "Attempts to have a request answered by an upstream, by peer and status; \"-\" where no status came.",
+        peer and { "upstream", "peer", "status" } or { "upstream", "status" })
+    retried = counter(family_of, "nginx_http_upstream_retries_total",
+        "Attempts after the first of a request, by upstream.", { "upstream" })
+    cached = counter(family_of, "nginx_http_cache_requests_total",
+        "Requests to locations with a cache, by what the cache did.", { "server", "cache_status" })
+    connect = histogram(family_of, "connect", "Time until an upstream's connection was there, by attempt.", bounds)
+    header = histogram(family_of, "header", "Time until an upstream's header had come, by attempt.", bounds)
+    response = histogram(family_of, "response", "Time until an upstream's answer had come, by attempt.", bounds)
+    slot_of, search = buckets.of(bounds)
+    sum_slot = FIRST + #bounds + 1
+    forget()
+end
+
+local function mark(of, row)
+    row[0] = 1
+    local tail = of.tail
+    of.ring[band(tail, of.mask)] = row[1]
+    of.tail = tail + 1
+end
+
+local function count(of, row, by)
+    row[FIRST] = row[FIRST] + by
+    if row[0] == 0 then
+        mark(of, row)
+    end
+end
+
+local function observe(of, row, ms)
+    local slot = ms <= LOOKED_UP and slot_of[ms] or search(ms)
+    row[slot] = row[slot] + 1
+    row[sum_slot] = row[sum_slot] + ms
+    if row[0] == 0 then
+        mark(of, row)
+    end
+end
+
+local function plan_attempt(name, attempt)
+    return {
+        item = attempt.item,
+        row = attempted:row(with_peer and { name, attempt.peer, attempt.status } or { name, attempt.status }),
+        connect = connect:row { name },
+        header = header:row { name },
+        response = response:row { name },
+    }
+end
+
+-- What is to be added for a text of $resty_metrics_attempts.
+local function make_plan(text)
+    local statuses, cache_status, addresses, name = attempts.fields(text)
+    local list, retries = attempts.read(statuses, addresses)
+    local plan = { retries = {}, cache_status = cache_status ~= "" and cache_status or nil, cached = {} }
+    for i = 1, #list do
+        plan[i] = plan_attempt(list[i].last_group and name or "", list[i])
+    end
+    for last_group, number in pairs(retries) do
+        if number > 0 then
+            plan.retries[#plan.retries + 1] = { row = retried:row { last_group and name or "" }, number = number }
+        end
+    end
+    plan.alone = #plan == 1 and plan[1].item == 1 and plan[1] or nil
+    return plan
+end
+
+local function plan_of(text)
+    local plan = make_plan(text)
+    if #text > KEPT_BYTES then
+        return plan
+    end
+    if plan_count >= KEPT_MOST then
+        forget()
+    end
+    plan_count = plan_count + 1
+    plans[text] = plan
+    return plan
+end
+
+local function times_of(text)
+    local found = times[text]
+    if found then
+        return found
+    end
+    found = attempts.times(text)
+    if #text <= KEPT_BYTES then
+        if time_count >= KEPT_MOST then
+            clear(times)
+            time_count = 0
+        end
+        time_count = time_count + 1
+        times[text] = found
+    end
+    return found
+end
+
+local function observe_item(attempt, found)
+    local item = attempt.item
+    if found.connect[item] then
+        observe(connect, attempt.connect, found.connect[item])
+    end
+    if found.header[item] then
+        observe(header, attempt.header, found.header[item])
+    end
+    if found.response[item] then
+        observe(response, attempt.response, found.response[item])
+    end
+end
+
+local function many(plan, text)
+    local found = times_of(text)
+    for i = 1, #plan do
+        count(attempted, plan[i].row, 1)
+        observe_item(plan[i], found)
+    end
+    for i = 1, #plan.retries do
+        count(retried, plan.retries[i].row, plan.retries[i].number)
+    end
+end
+
+local function count_cached(plan)
+    local server = var.server_name or ""
+    local row = plan.cached[server]
+    if not row then
+        row = cached:row { server, plan.cache_status }
+        plan.cached[server] = row
+    end
+    count(cached, row, 1)
+end
+
+-- Counts what the request that has just ended asked of upstreams and of a cache.
+function _M.count()
+    local what = var.resty_metrics_attempts
+    if what == NOTHING then
+        return
+    end
+    local plan = plans[what] or plan_of(what)
+    if plan.cache_status then
+        count_cached(plan)
+    end
+    local alone = plan.alone
+    if alone then
+        local text = var.resty_metrics_attempt_times
+        local connect_ms, header_ms, response_ms = three(text)
+        if connect_ms then
+            count(attempted, alone.row, 1)
+            observe(connect, alone.connect, connect_ms)
+            observe(header, alone.header, header_ms)
+            observe(response, alone.response, response_ms)
+        else
+            many(plan, text)
+        end
+    elseif plan[1] then
+        many(plan, var.resty_metrics_attempt_times)
+    end
+end
+
+return _M

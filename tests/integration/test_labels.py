@@ -1,0 +1,176 @@
+"""Labels, scopes and what is left out, from nginx's configuration alone and from Lua."""
+
+import http.client
+import socket
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from support.collector import Collector, Samples
+from support.nginx import Nginx
+from support.wait import free_port, wait_until
+
+RESPONSES = "nginx_http_responses_total"
+
+
+def set_include(nginx: Nginx, name: str, value: str) -> None:
+    """A variable of the include, as an operator edits it."""
+    for path in (nginx.share / "nginx.conf.d").iterdir():
+        lines = path.read_text().splitlines()
+        lines = [f'map "" ${name} {{ default "{value}"; }}' if f"${name} " in line else line for line in lines]
+        path.write_text("\n".join(lines) + "\n")
+
+
+def get(port: int, path: str = "/", headers: Mapping[str, str] | None = None, times: int = 1) -> int:
+    for _ in range(times):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection.request("GET", path, headers=dict(headers or {}))
+        response = connection.getresponse()
+        response.read()
+        connection.close()
+    return response.status
+
+
+def by_labels(samples: Samples, name: str, *labels: str) -> Counter[tuple[str, ...]]:
+    """Values of a metric by some of its labels; a label that a sample lacks is ``absent``."""
+    found: Counter[tuple[str, ...]] = Counter()
+    for (sample, pairs), value in samples.items():
+        if sample == name:
+            of = dict(pairs)
+            found[tuple(of.get(label, "absent") for label in labels)] += int(value)
+    return found
+
+
+def wait_for(collector: Collector, wanted: Counter[tuple[str, ...]], *labels: str, name: str = RESPONSES) -> None:
+    try:
+        wait_until(lambda: by_labels(collector.samples(), name, *labels) == wanted, 15, name)
+    except AssertionError:
+        assert by_labels(collector.samples(), name, *labels) == wanted
+
+
+SITE = """
+map $uri $route {{ ~^/users/ /users/:id; / /; default other; }}
+server {{
+    listen 127.0.0.1:{port} default_server;
+    server_name a.example;
+    location / {{ return 200; }}
+    location /quiet {{ log_by_lua_file {{share}}/lua/resty/metrics/off.lua; return 200; }}
+    location /api {{
+        set $resty_metrics_scope api;
+        set $resty_metrics_scope_labels "version=http_x_version";
+        set $resty_metrics_scope_buckets "1 2";
+        log_by_lua_file {{share}}/lua/resty/metrics/scope.lua;
+        return 200;
+    }}
+    location /lua {{
+        log_by_lua_block {{
+            (package.loaded["resty.metrics"] or dofile("{{share}}/lua/resty/metrics/load.lua")).log {{
+                scope = "lua", labels = {{ zone = "http_x_zone", area = "http_x_area" }}, buckets = "3",
+            }}
+        }}
+        return 200;
+    }}
+}}
+"""
+
+
+def site(port: int) -> str:
+    return SITE.format(port=port).replace("{{", "{").replace("}}", "}")
+
+
+@pytest.mark.parametrize("first", ["/", "/api", "/lua", "/quiet"])
+def test_labels_scopes_and_what_is_left_out(socket_path: Path, first: str) -> None:
+    """Whichever request comes first: what a location states for its scope does not become everybody's."""
+    port = free_port()
+    nginx = Nginx(socket_path, site(port), workers=1)
+    set_include(nginx, "resty_metrics_labels", "tenant=http_x_tenant route=route")
+    with Collector(socket_path) as collector, nginx:
+        get(port, first)
+        get(port, "/users/7", {"X-Tenant": "one"}, 3)
+        get(port, "/users/8", {"X-Tenant": "two\x1f=,"}, 2)
+        get(port, "/api/x", {"X-Version": "v1"}, 4)
+        get(port, "/api/x", {}, 1)
+        get(port, "/lua", {"X-Zone": "z", "X-Area": "a"}, 5)
+        get(port, "/quiet", {}, 6)
+        with socket.create_connection(("127.0.0.1", port)) as bad:
+            bad.sendall(b"BAD\0 / \r\n\r\n")
+            bad.recv(4096)
+        labels = ("scope", "status", "tenant", "route", "version", "zone", "area")
+        no = "absent"
+        wanted: Counter[tuple[str, ...]] = Counter(
+            {
+                (no, "200", "one", "/users/:id", no, no, no): 3,
+                (no, "200", r"two\x1f=,", "/users/:id", no, no, no): 2,
+                (no, "400", "_", "other", no, no, no): 1,
+                ("api", "200", no, no, "v1", no, no): 4,
+                ("api", "200", no, no, "_", no, no): 1,
+                ("lua", "200", no, no, no, "z", "a"): 5,
+            }
+        )
+        if first == "/":
+            wanted[no, "200", "_", "/", no, no, no] += 1
+        elif first == "/api":
+            wanted["api", "200", no, no, "_", no, no] += 1
+        elif first == "/lua":
+            wanted["lua", "200", no, no, no, "_", "_"] += 1
+        wait_for(collector, wanted, *labels)
+        buckets = by_labels(collector.samples(), "nginx_http_request_duration_seconds_bucket", "scope", "le")
+        assert {le for scope, le in buckets if scope == "api"} == {"1.0", "2.0", "+Inf"}
+        assert {le for scope, le in buckets if scope == "lua"} == {"3.0", "+Inf"}
+        assert len({le for scope, le in buckets if scope == no}) == 17
+        ended = by_labels(collector.samples(), "resty_metrics_requests_ended_total")
+        assert ended[()] == wanted.total() + 6 + (first == "/quiet")
+        assert nginx.errors() == []
+        assert "using uninitialized" not in nginx.log()
+
+
+def test_labels_that_cannot_be_used_are_said_once_and_requests_still_count(socket_path: Path) -> None:
+    port = free_port()
+    nginx = Nginx(socket_path, site(port), workers=1)
+    set_include(nginx, "resty_metrics_labels", "status=http_x_tenant")
+    with Collector(socket_path) as collector, nginx:
+        get(port, "/", {}, 5)
+        wait_for(collector, Counter({("200",): 5}), "status")
+        assert [line.split("resty-metrics: ")[1].split(" while ")[0] for line in nginx.errors()] == [
+            'the label "status" is ours: take another name; requests are counted without labels of yours'
+        ]
+        assert by_labels(collector.samples(), "resty_metrics_worker_errors_total", "reason") == {("labels",): 1}
+
+
+def test_a_scope_that_clients_name_does_not_fill_the_worker(socket_path: Path) -> None:
+    port = free_port()
+    block = "location / { set $resty_metrics_scope $arg_scope; log_by_lua_file {share}/lua/resty/metrics/scope.lua; "
+    body = f"server {{ listen 127.0.0.1:{port}; server_name a.example; {block} return 200; }} }}"
+    with Collector(socket_path) as collector, Nginx(socket_path, body, workers=1) as nginx:
+        for number in range(100):
+            get(port, f"/?scope=s{number}")
+        get(port, "/")
+        wanted: Counter[tuple[str, ...]] = Counter({(f"s{number}",): 1 for number in range(64)})
+        wanted["absent",] = 37
+        wait_for(collector, wanted, "scope")
+        assert len(nginx.errors()) == 1
+
+
+def test_upgraded_connections_have_their_own_duration(socket_path: Path) -> None:
+    port = free_port()
+    body = f"""server {{ listen 127.0.0.1:{port}; server_name a.example;
+        location / {{ return 200; }}
+        location /up {{ content_by_lua_block {{ ngx.status = 101; ngx.send_headers(); ngx.sleep(0.2) }} }} }}"""
+    with Collector(socket_path) as collector, Nginx(socket_path, body, workers=1) as nginx:
+        get(port, "/", {}, 2)
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(b"GET /up HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n")
+            while connection.recv(4096):
+                pass
+        wait_for(collector, Counter({("200",): 2, ("101",): 1}), "status")
+        samples = collector.samples()
+        assert by_labels(samples, "nginx_http_request_duration_seconds_count", "status") == {("200",): 2}
+        upgraded = "nginx_http_upgraded_connection_duration_seconds"
+        assert by_labels(samples, upgraded + "_count", "server") == {("a.example",): 1}
+        assert by_labels(samples, upgraded + "_bucket", "le")["1.0",] == 1
+        seconds = collector.value(upgraded + "_sum", server="a.example")
+        (line,) = [line for line in nginx.access_lines() if line[2] == "101"]
+        assert seconds is not None
+        assert round(seconds * 1000) == round(float(line[5]) * 1000)
+        assert nginx.errors() == []

@@ -1,0 +1,126 @@
+"""Families that claim one name."""
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families
+
+from collector.ingest.heartbeat import GaugeFamily, Heartbeat
+from collector.ingest.streams import LiveHeartbeat
+from collector.page import assemble, conflicts
+from collector.page.coverage import Coverage
+from collector.page.exposition import MetricFamily, MetricType, render
+from collector.table.shapes import FamilyBatch, Shape
+from collector.table.table import Table
+
+Said = tuple[str, MetricType]
+
+
+def family(said: Said, custom: bool) -> MetricFamily:
+    name, kind = said
+    line = f"{name} 1\n"
+    if kind == "histogram":
+        line = f'{name}_bucket{{le="+Inf"}} 1\n{name}_sum 1\n{name}_count 1\n'
+    return MetricFamily(name, kind, "custom" if custom else "built in", [line.encode()], custom)
+
+
+def resolved(custom: list[Said], built_in: list[Said]) -> list[MetricFamily]:
+    return conflicts.resolve([family(one, True) for one in custom], [family(one, False) for one in built_in])
+
+
+def withheld(found: list[MetricFamily]) -> list[str]:
+    lines = [line.decode() for one in found if one.name == conflicts.CONFLICT for line in one.lines]
+    return [line.split('"')[1] for line in lines]
+
+
+# what the user has, what is built in, which of the built-in ones goes
+AGAINST_BUILT_IN: list[tuple[Said, Said, bool]] = [
+    (("a", "gauge"), ("b", "gauge"), False),
+    (("a_total", "counter"), ("a_total", "counter"), True),
+    (("a", "gauge"), ("a", "histogram"), True),
+    (("a", "histogram"), ("a", "gauge"), True),
+    (("a_bucket", "counter"), ("a", "histogram"), True),
+    (("a_sum", "gauge"), ("a", "histogram"), True),
+    (("a_count", "gauge"), ("a", "histogram"), True),
+    (("a_created", "gauge"), ("a", "histogram"), True),
+    (("a", "histogram"), ("a_sum", "gauge"), True),
+    (("a", "histogram"), ("a_count_total", "counter"), True),
+    (("a", "gauge"), ("a_total", "counter"), True),
+    (("a_total", "counter"), ("a", "gauge"), False),
+    (("a_total", "counter"), ("a", "histogram"), False),
+    (("a_total", "gauge"), ("a_total", "counter"), True),
+    (("a_max", "gauge"), ("a", "histogram"), False),
+    (("ab", "gauge"), ("a", "histogram"), False),
+]
+
+
+@pytest.mark.parametrize(("custom", "built_in", "goes"), AGAINST_BUILT_IN)
+def test_the_user_keeps_the_name(custom: Said, built_in: Said, goes: bool) -> None:
+    found = resolved([custom], [built_in])
+    assert withheld(found) == ([built_in[0]] if goes else [])
+    assert any(one.custom and one.name == custom[0] for one in found)
+    assert any(not one.custom and one.name == built_in[0] for one in found) is not goes
+    is_readable(found)
+
+
+# the first one stays
+AGAINST_EACH_OTHER: list[tuple[Said, Said, bool]] = [
+    (("a", "gauge"), ("b", "gauge"), False),
+    (("a", "gauge"), ("a", "counter"), True),
+    (("a", "histogram"), ("a_count", "counter"), True),
+    (("a_count", "counter"), ("a", "histogram"), True),
+    (("a", "histogram"), ("a_total", "counter"), False),
+    (("a", "gauge"), ("a_total", "counter"), False),
+    (("a", "counter"), ("a_total", "counter"), False),
+    (("a_created", "gauge"), ("a_total", "counter"), False),
+]
+
+
+@pytest.mark.parametrize(("first", "second", "goes"), AGAINST_EACH_OTHER)
+def test_of_two_of_the_user_the_later_goes(first: Said, second: Said, goes: bool) -> None:
+    found = resolved([first, second], [])
+    assert withheld(found) == ([second[0]] if goes else [])
+    assert [one.name for one in found if one.custom] == [first[0], *([] if goes else [second[0]])]
+    is_readable(found)
+
+
+def is_readable(found: list[MetricFamily]) -> None:
+    list(text_string_to_metric_families(render(found, openmetrics=False).decode()))
+    list(parse_openmetrics(render(found, openmetrics=True).decode()))  # type: ignore[no-untyped-call]
+
+
+def test_a_family_without_lines_takes_no_name() -> None:
+    found = conflicts.resolve([MetricFamily("a", "gauge", "", [b""], True)], [family(("a", "gauge"), False)])
+    assert withheld(found) == []
+    assert [one.name for one in found if one.lines] == ["a"]
+
+
+def test_built_in_families_of_one_name_are_no_conflict() -> None:
+    found = resolved([], [("a", "gauge"), ("a", "gauge")])
+    assert withheld(found) == []
+    assert len(found) == 3
+
+
+def test_who_takes_the_name_of_the_metric_that_says_so() -> None:
+    found = resolved([(conflicts.CONFLICT, "gauge"), ("a", "gauge")], [("a", "gauge")])
+    assert [one.name for one in found] == [conflicts.CONFLICT, "a"]
+
+
+def test_a_page_with_conflicts_everywhere() -> None:
+    """Of requests only the metric that collides is withheld; of a type that changed the worker born last is right."""
+    table, columns = Table(), ("duration_ms", "request_bytes", "response_bytes")
+    requests = Shape("http_requests", "requests", ("server", "method", "status"), (5,), columns, 1000)
+    responses = Shape("nginx_http_responses_total", "counter", ("host",), None, ("value",), custom=True)
+    became = Shape("became", "counter", (), None, ("value",), custom=True)
+    table.merge([FamilyBatch(requests, "", False, [("a", "GET", "200", 1, 0, 5, 6, 7)])], 10, 0.0)
+    table.merge([FamilyBatch(responses, "Mine.", False, [("h", 3)]), FamilyBatch(became, "", False, [(9,)])], 10, 0.0)
+    said = GaugeFamily("became", "", (), "sum", ((4, 1),))
+    for birth_ms, value in ((11, "4"), (9, "9")):
+        beats = [LiveHeartbeat(b"s" * 16, birth_ms, 0.0, Heartbeat(families=(said,)))]
+        page = render(assemble.families(table, None, beats, [], False, Coverage(), []), openmetrics=False).decode()
+        assert f"\nbecame {value}\n" in page
+        assert 'nginx_http_responses_total{host="h"} 3\n' in page
+        assert "# HELP nginx_http_responses_total Mine.\n" in page
+        assert 'nginx_http_request_bytes_total{server="a",method="GET",status="200"} 6\n' in page
+        for name in ("nginx_http_responses_total", "became"):
+            assert f'resty_metrics_family_conflict{{family="{name}"}} 1\n' in page
+        list(text_string_to_metric_families(page))

@@ -1,0 +1,85 @@
+"""The user's gauges, of many workers."""
+
+import math
+
+import pytest
+
+from collector.ingest.heartbeat import Combine, GaugeFamily, Heartbeat
+from collector.ingest.streams import LiveHeartbeat
+from collector.page import gauges as module
+from collector.page.exposition import render
+from collector.page.gauges import gauges
+
+NAN, INFINITE = float("nan"), float("inf")
+
+
+def beat(birth_ms: int, *families: GaugeFamily) -> LiveHeartbeat:
+    return LiveHeartbeat(bytes([birth_ms]) * 16, birth_ms, 0.0, Heartbeat(families=families))
+
+
+def gauge(combine: Combine, *rows: tuple[object, ...], labels: tuple[str, ...] = (), text: str = "") -> GaugeFamily:
+    return GaugeFamily("g", text, labels, combine, rows)
+
+
+def lines(*beats: LiveHeartbeat) -> list[str]:
+    page = render([one.family for one in gauges(beats)], openmetrics=False).decode()
+    return [line for line in page.splitlines() if not line.startswith("#")]
+
+
+# how, then (value, when it was set) of workers born one after the other, then what stands on the page
+COMBINED: list[tuple[Combine, list[tuple[float, int]], str]] = [
+    ("sum", [(1, 9), (2.5, 1), (-4, 1)], "-0.5"),
+    ("sum", [(1, 9), (2, 9)], "3"),
+    ("sum", [(NAN, 9), (2, 9)], "NaN"),
+    ("max", [(1, 9), (7, 1), (2, 1)], "7"),
+    ("max", [(NAN, 1), (-7, 1)], "-7"),
+    ("max", [(NAN, 1), (NAN, 1)], "NaN"),
+    ("min", [(3, 9), (-7, 1), (2, 1)], "-7"),
+    ("min", [(3, 9), (NAN, 1)], "3"),
+    ("min", [(-INFINITE, 9), (0, 1)], "-Inf"),
+    ("last", [(3, 5), (4, 9), (5, 7)], "4"),
+    ("last", [(3, 5), (4, 5)], "4"),
+    ("last", [(3, 5), (NAN, 6)], "NaN"),
+]
+
+
+@pytest.mark.parametrize(("combine", "said", "shown"), COMBINED)
+def test_combined(combine: Combine, said: list[tuple[float, int]], shown: str) -> None:
+    beats = [beat(birth + 1, gauge(combine, (value, when))) for birth, (value, when) in enumerate(said)]
+    assert lines(*beats) == [f"g {shown}"]
+    assert lines(*reversed(beats)) == [f"g {shown}"]
+
+
+def test_nobody_says_nothing() -> None:
+    assert lines(beat(1)) == []
+    assert gauges([]) == []
+
+
+def test_one_beat_may_have_a_family_in_pieces() -> None:
+    found = lines(beat(1, gauge("sum", ("a", 1, 5), labels=("l",)), gauge("sum", ("b", 2, 5), labels=("l",))))
+    assert found == ['g{l="a"} 1', 'g{l="b"} 2']
+
+
+def test_labels_are_cleaned_and_what_becomes_equal_is_combined() -> None:
+    found = lines(beat(1, gauge("sum", ("", 1, 5), ("_", 2, 5), ('q"', 4, 5), labels=("l",))))
+    assert found == ['g{l="_"} 3', 'g{l="q\\""} 4']
+
+
+def test_of_two_shapes_the_one_of_the_worker_born_last_holds() -> None:
+    old = beat(1, gauge("max", ("x", "y", 5, 9), ("x", "z", 7, 1), labels=("a", "b"), text="Old."))
+    new = beat(2, gauge("sum", ("x", "n", 1, 1), labels=("a", "c"), text="New."))
+    for beats in ((old, new), (new, old)):
+        assert sorted(lines(*beats)) == ['g{a="x",c="_"} 12', 'g{a="x",c="n"} 1']
+        (found,) = gauges(beats)
+        assert (found.birth_ms, found.family.help, found.family.custom) == (2, "New.", True)
+
+
+def test_label_sets_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_ROWS", 2)
+    rows = [(str(number), 1, 5) for number in range(5)]
+    assert lines(beat(1, gauge("sum", *rows, labels=("l",)))) == ['g{l="0"} 1', 'g{l="1"} 1', 'g{l="other"} 3']
+
+
+def test_a_sum_of_infinities() -> None:
+    (line,) = lines(beat(1, gauge("sum", (INFINITE, 1))), beat(2, gauge("sum", (-INFINITE, 1))))
+    assert math.isnan(float(line.removeprefix("g ")))
