@@ -9,7 +9,7 @@ from collector.settings import ListenAddress, UnixAddress
 from collector.sources.fetch import Fetcher, Scrape, Source
 
 # Without the header of a scrape, which would make a scraper of us, the collector gives its sources 5 s.
-SECONDS = 7.0
+SECONDS = 5.0
 SOURCE_SECONDS = 4.0
 MAX_BYTES = 256 * 1024 * 1024
 _ANY = {None: "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
