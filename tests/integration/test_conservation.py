@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from support.collector import Collector
+from support.collector import Collector, Samples, counts_of
 from support.load import Load
 from support.nginx import Counts, Nginx
 from support.wait import free_port, wait_until
@@ -107,7 +107,15 @@ def test_steady_load_with_everything_that_goes_wrong(socket_path: Path, port: in
 
 def assert_columns_agree(nginx: Nginx, collector: Collector) -> None:
     """Bytes and durations are the log's as well, in sum."""
-    lines, samples = nginx.access_lines(), collector.samples()
+
+    def of_one_moment() -> tuple[list[list[str]], Samples] | None:
+        """What was proxied to /never ends seconds later than its client: the log may have a line more than the page."""
+        lines, samples = nginx.access_lines(), collector.samples()
+        return (lines, samples) if counts_of(samples).total() == len(lines) else None
+
+    seen = wait_until(of_one_moment, message="a page with all lines of the log")
+    assert seen is not None
+    lines, samples = seen
     sums: Counter[str] = Counter()
     for (name, _), value in samples.items():
         sums[name] += value  # type: ignore[assignment]
