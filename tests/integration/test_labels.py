@@ -1,13 +1,12 @@
 """Labels, scopes and what is left out, from nginx's configuration alone and from Lua."""
 
-import http.client
 import socket
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from support.collector import Collector, Samples
+from support.collector import Collector
+from support.labels import by_labels, get
 from support.nginx import Nginx
 from support.wait import free_port, wait_until
 
@@ -20,26 +19,6 @@ def set_include(nginx: Nginx, name: str, value: str) -> None:
         lines = path.read_text().splitlines()
         lines = [f'map "" ${name} {{ default "{value}"; }}' if f"${name} " in line else line for line in lines]
         path.write_text("\n".join(lines) + "\n")
-
-
-def get(port: int, path: str = "/", headers: Mapping[str, str] | None = None, times: int = 1) -> int:
-    for _ in range(times):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-        connection.request("GET", path, headers=dict(headers or {}))
-        response = connection.getresponse()
-        response.read()
-        connection.close()
-    return response.status
-
-
-def by_labels(samples: Samples, name: str, *labels: str) -> Counter[tuple[str, ...]]:
-    """Values of a metric by some of its labels; a label that a sample lacks is ``absent``."""
-    found: Counter[tuple[str, ...]] = Counter()
-    for (sample, pairs), value in samples.items():
-        if sample == name:
-            of = dict(pairs)
-            found[tuple(of.get(label, "absent") for label in labels)] += int(value)
-    return found
 
 
 def wait_for(collector: Collector, wanted: Counter[tuple[str, ...]], *labels: str, name: str = RESPONSES) -> None:

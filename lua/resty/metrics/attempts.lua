@@ -85,9 +85,13 @@ function _M.three(text)
     end
 end
 
--- "statuses|cache status|addresses|name": the first three cannot hold a "|" unless the path of a unix socket does.
+-- "statuses|cache status|addresses|name", of which the first three cannot hold a "|" unless the path of a unix socket
+-- does; or the cache status alone.
 function _M.fields(text)
     local first = find(text, "|", 1, true)
+    if not first then
+        return "", text, "", ""
+    end
     local second = find(text, "|", first + 1, true)
     local third = find(text, "|", second + 1, true)
     return sub(text, 1, first - 1), sub(text, first + 1, second - 1), sub(text, second + 1, third - 1),

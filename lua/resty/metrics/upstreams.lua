@@ -16,7 +16,6 @@ local var = ngx.var
 local band = bit.band
 local three = attempts.three
 
-local NOTHING = "|||"
 local KEPT_MOST = 4096       -- plans, and times that are not of the commonest form
 local KEPT_BYTES = 512       -- longer texts are read each time
 local FIRST = rows.FIRST
@@ -193,7 +192,7 @@ end
 -- Counts what the request that has just ended asked of upstreams and of a cache.
 function _M.count()
     local what = var.resty_metrics_attempts
-    if what == NOTHING then
+    if what == "" then
         return
     end
     local plan = plans[what] or plan_of(what)
