@@ -84,11 +84,14 @@ def items(text: str) -> Iterator[tuple[str, str]]:
     yield from zip(["", *parts[1::2]], parts[0::2], strict=True)
 
 
-def read_log(nginx: Nginx) -> Truth:
+def read_log(nginx: Nginx, requests: int) -> Truth:
+    """Of all the requests: nginx answers a client before it writes the line."""
+    log = nginx.prefix / "attempts.log"
+    wait_until(lambda: log.read_text().count("\n") == requests, message="the access_log")
     attempts: Counter[tuple[str, str]] = Counter()
     milliseconds: dict[str, list[int]] = {name: [] for name in TIMES}
     retries, cache = 0, Counter[str]()
-    for line in (nginx.prefix / "attempts.log").read_text().splitlines():
+    for line in log.read_text().splitlines():
         peers, statuses, *times, cache_status, _ = line.split("\t")
         for (before, peer), (_, status) in zip(items(peers), items(statuses), strict=True):
             if peer not in ("", "-"):
@@ -131,11 +134,11 @@ def site(socket_path: Path, fastcgi: str, workers: int) -> Site:
     return Site(Nginx(socket_path, body, workers=workers), ports["port"], ports["good"], ports["down"])
 
 
-def assert_agrees(collector: Collector, nginx: Nginx) -> Samples:
+def assert_agrees(collector: Collector, nginx: Nginx, requests: int) -> Samples:
     def labels_of(samples: Samples) -> Counter[tuple[str, ...]]:
         return counter(samples, "nginx_http_upstream_attempts_total", "peer", "status")
 
-    truth = read_log(nginx)
+    truth = read_log(nginx, requests)
     try:
         wait_until(lambda: labels_of(collector.samples()) == truth.attempts, 15, "attempts")
     except AssertionError:
@@ -163,8 +166,8 @@ def test_attempts_are_those_of_the_access_log(socket_path: Path, workers: int) -
             for _ in range(8):
                 for path in PATHS:
                     get(where.port, path)
-            samples = assert_agrees(collector, where.nginx)
-            truth = read_log(where.nginx)
+            samples = assert_agrees(collector, where.nginx, 8 * len(PATHS))
+            truth = read_log(where.nginx, 8 * len(PATHS))
             assert {status for _, status in truth.attempts} >= {"200", "502", "504"}
             assert truth.retries > 8
             assert truth.cache == {"MISS": 1, "HIT": 7}
@@ -174,8 +177,8 @@ def test_attempts_are_those_of_the_access_log(socket_path: Path, workers: int) -
             assert by_upstream["good",] == 1
             assert by_upstream[f"127.0.0.1:{where.down}",] == 8
             assert counter(samples, "nginx_http_cache_requests_total", "server") == {("a.example",): 8}
-            requests = Counter({k: n for k, n in collector.request_counts().items() if k[0] == "a.example"})
-            assert where.nginx.access_counts() == requests
+            counted = Counter({k: n for k, n in collector.request_counts().items() if k[0] == "a.example"})
+            assert where.nginx.access_counts() == counted
             assert [line for line in where.nginx.errors() if "resty" in line or "lua" in line] == []
 
 
@@ -190,7 +193,7 @@ def test_an_attempt_whose_client_goes_away_is_counted_as_it_is_listed(socket_pat
                 connection.close()
             wait_until(lambda: len(where.nginx.access_lines()) == 4, message="the requests' end")
             assert "499" in {line[2] for line in where.nginx.access_lines()}
-            assert_agrees(collector, where.nginx)
+            assert_agrees(collector, where.nginx, 4)
 
 
 def test_the_peer_can_be_left_out(socket_path: Path) -> None:
@@ -202,7 +205,7 @@ def test_the_peer_can_be_left_out(socket_path: Path) -> None:
             for _ in range(4):
                 get(where.port, "/")
             wanted: Counter[tuple[str, ...]] = Counter()
-            for (_, status), count in read_log(where.nginx).attempts.items():
+            for (_, status), count in read_log(where.nginx, 4).attempts.items():
                 wanted["absent", status] += count
             name = "nginx_http_upstream_attempts_total"
             wait_until(lambda: counter(collector.samples(), name, "peer", "status") == wanted, message="attempts")
