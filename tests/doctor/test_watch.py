@@ -47,7 +47,7 @@ def refused() -> list[str]:
     return reasons
 
 
-pytestmark = pytest.mark.skipif(bool(REASONS := refused()), reason="; ".join(REASONS))
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(REASONS := refused()), reason="; ".join(REASONS))]
 
 
 @pytest.fixture(params=["disk", "tmpfs"])

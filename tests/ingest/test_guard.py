@@ -137,6 +137,8 @@ print(flush=True)
 time.sleep(60)
 """
 
+pytestmark = pytest.mark.slow
+
 
 @contextmanager
 def impostor(path: Path) -> Iterator[subprocess.Popen[bytes]]:

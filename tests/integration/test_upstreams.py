@@ -16,6 +16,8 @@ from support.fastcgi import FastCgi
 from support.nginx import Nginx
 from support.wait import free_port, wait_until
 
+pytestmark = pytest.mark.slow
+
 PATHS = ["/", "/redirected", "/static", "/cached", "/fastcgi", "/grpc", "/own", "/down", "/nobody"]
 TIMES = ("connect", "header", "response")
 

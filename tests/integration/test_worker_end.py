@@ -9,6 +9,8 @@ from support.collector import Collector
 from support.nginx import Nginx
 from support.wait import free_port, wait_until
 
+pytestmark = pytest.mark.slow
+
 SITE = """
     server {{
         listen 127.0.0.1:{port} reuseport;

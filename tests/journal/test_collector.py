@@ -19,6 +19,8 @@ from support.worker import Worker, counter
 
 from collector.ingest.wire import Verdict
 
+pytestmark = pytest.mark.slow
+
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts file systems")
 HEALS_WITHIN = 5.0
 
