@@ -93,7 +93,7 @@ class Directory:
         with failures():
             for path in self._files():
                 match = _NUMBERED.fullmatch(path.name)
-                if match is not None and (name is None or int(match["number"]) != name.number):
+                if match is not None and not path.is_dir() and (name is None or int(match["number"]) != name.number):
                     path.unlink(missing_ok=True)
 
     def set_aside(self, name: Name, reason: str) -> Path:
@@ -102,9 +102,10 @@ class Directory:
         with failures():
             self.invalidate()
             for side in _SIDES:
-                path = self.path / (name.file + side)
+                path, kept = self.path / (name.file + side), aside.with_name(aside.name + side)
+                kept.unlink(missing_ok=True)  # of an earlier one of that name: it would not fit this one
                 if path.exists():
-                    path.rename(aside.with_name(aside.name + side))
+                    path.rename(kept)
             self._forget_old_ones()
         return aside
 
