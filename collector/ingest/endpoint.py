@@ -42,7 +42,10 @@ def look(path: Path) -> Identity | None:
 
 
 def bind(path: Path, mode: int) -> Endpoint:
-    """A bound socket at ``path``, whatever was there before. Call it under the lock. Raises OSError."""
+    """A bound socket at ``path``, whatever was there before, but a directory with something in it. Raises OSError.
+
+    Call it under the lock.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     _remove_leftovers(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
@@ -54,12 +57,21 @@ def bind(path: Path, mode: int) -> Endpoint:
         identity = look(temporary)
         if identity is None:
             raise FileNotFoundError(f"{temporary} has gone before it could be renamed")
-        temporary.rename(path)
+        _rename(temporary, path)
     except OSError:
         sock.close()
         temporary.unlink(missing_ok=True)
         raise
     return Endpoint(sock, identity)
+
+
+def _rename(temporary: Path, path: Path) -> None:
+    """Over whatever is there; but of directories only over an empty one, as container engines make it for a mount."""
+    try:
+        temporary.rename(path)
+    except IsADirectoryError:
+        path.rmdir()
+        temporary.rename(path)
 
 
 def _remove_leftovers(path: Path) -> None:

@@ -47,13 +47,15 @@ class Guard:
         self._clock = clock
         self._contention = Contention()
         self._fault: str | None = None
+        self._failing = False
         self._strays = 0
         self._watched: tuple[int, int] | None = None
         self._attributions: set[asyncio.Task[None]] = set()
 
     @property
     def contended(self) -> bool:
-        return self._contention.contended(self._clock())
+        """Whether it is taken away again and again; what cannot be put right is not taken away."""
+        return not self._failing and self._contention.contended(self._clock())
 
     def up(self) -> bool:
         """Whether workers reach us: the file is ours as we made it, and a probe has not found somebody else."""
@@ -137,17 +139,24 @@ class Guard:
         if fault is None and self._strays >= UNREACHABLE_AFTER:
             fault = "unreachable"
         if fault is None:
+            self._failing = False
             return None
         now = self._clock()
         if not self._contention.due(now):
-            return f"the socket at {self._listener.path} is {fault}; it will be put back in a moment"
+            return (
+                self._fault
+                if self._failing
+                else f"the socket at {self._listener.path} is {fault}; it will be put back in a moment"
+            )
         self._contention.healed(now)
         there = look(self._listener.path)
         try:
             self._listener.bind()
         except OSError:
             self.failed_rebinds += 1
+            self._failing = True
             raise
+        self._failing = False
         self._strays = 0
         self.rebinds[fault] += 1
         say(
