@@ -159,6 +159,19 @@ def test_a_current_that_names_nothing(directory: Directory, text: str) -> None:
     assert len([one for one in listing(directory) if one.startswith("set-aside-")]) == 1
 
 
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_current_that_has_no_end(directory: Directory, kind: str) -> None:
+    write(directory, 1)
+    (directory.path / "current").unlink()
+    if kind == "pipe":
+        os.mkfifo(directory.path / "current")
+    else:
+        (directory.path / "current").symlink_to("/dev/zero")
+    assert recover(directory, None).state is None
+    write(directory, 2)
+    assert number_of(recover(directory, None).state) == 2
+
+
 def test_only_a_few_are_kept_aside(directory: Directory) -> None:
     for number in range(SET_ASIDE_MOST + 3):
         emptied(directory.file(write(directory, number)))
