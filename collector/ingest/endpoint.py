@@ -41,10 +41,10 @@ def look(path: Path) -> Identity | None:
     return Identity(found.st_dev, found.st_ino, found.st_mode, found.st_uid)
 
 
-def bind(path: Path, mode: int) -> Endpoint:
-    """A bound socket at ``path``, whatever was there before, but a directory with something in it. Raises OSError.
+def bind(path: Path, mode: int, *, again: bool = False) -> Endpoint:
+    """A bound socket at ``path``, whatever was there before, but a directory. Call it under the lock. Raises OSError.
 
-    Call it under the lock.
+    ``again``: the path was ours. Then an empty directory goes too, as container engines make one for a mount.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     _remove_leftovers(path)
@@ -57,21 +57,14 @@ def bind(path: Path, mode: int) -> Endpoint:
         identity = look(temporary)
         if identity is None:
             raise FileNotFoundError(f"{temporary} has gone before it could be renamed")
-        _rename(temporary, path)
+        if again and path.is_dir() and not path.is_symlink():
+            path.rmdir()
+        temporary.rename(path)
     except OSError:
         sock.close()
         temporary.unlink(missing_ok=True)
         raise
     return Endpoint(sock, identity)
-
-
-def _rename(temporary: Path, path: Path) -> None:
-    """Over whatever is there; but of directories only over an empty one, as container engines make it for a mount."""
-    try:
-        temporary.rename(path)
-    except IsADirectoryError:
-        path.rmdir()
-        temporary.rename(path)
 
 
 def _remove_leftovers(path: Path) -> None:
