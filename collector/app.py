@@ -2,7 +2,7 @@
 
 Order of start: the locks, then the web port, then the journal is read, then the socket. So a second start touches
 nothing, and where the port is taken no socket is made that nobody reads. Order of end: the socket is drained, what was
-taken is written and answered, then HTTP closes.
+taken is written and answered, then HTTP closes; no thread is waited for.
 """
 
 import asyncio
@@ -15,10 +15,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import uvloop
 
 from collector import __version__, log
+from collector.ending import end
 from collector.ingest.credentials import allowed_uids
 from collector.ingest.guard import Guard
 from collector.ingest.intake import Intake
@@ -60,7 +62,7 @@ class Settings:
 
 
 def run(settings: Settings) -> int:
-    """Collect until a signal says to end. Returns the exit status."""
+    """Collect until a signal says to end; that ends the process. Returns the exit status where it could not begin."""
     log.configure(settings.log_level, settings.log_format)
     try:
         socket_lock = acquire(settings.socket_path.with_name(settings.socket_path.name + ".lock"))
@@ -75,7 +77,7 @@ def run(settings: Settings) -> int:
         web_socket = server.bind(settings.web_listen_address)
         kept = read_state(settings.state_dir, socket_lock, state_lock, error)
         _tune_process()
-        return uvloop.run(_collect(settings, kept, web_socket))
+        uvloop.run(_collect(settings, kept, web_socket))
     except OSError as failure:
         say(logging.ERROR, "cannot start", error=failure)
         return EXIT_FAILED
@@ -197,7 +199,7 @@ async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(CHECK_SECONDS)
 
 
-async def _collect(settings: Settings, kept: Kept, web_socket: socket.socket) -> int:
+async def _collect(settings: Settings, kept: Kept, web_socket: socket.socket) -> NoReturn:
     loop = asyncio.get_running_loop()
     stop = _signals(loop)
     collector = Collector(settings, kept)
@@ -217,4 +219,4 @@ async def _collect(settings: Settings, kept: Kept, web_socket: socket.socket) ->
     await asyncio.gather(*(fetcher.close() for fetcher in collector.fetchers))
     await runner.cleanup()
     say(logging.INFO, "ended", requests=kept.state.table.requests)
-    return 0
+    end(0)

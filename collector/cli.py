@@ -178,7 +178,7 @@ def doctor(as_json: bool, watch: bool, **options: Any) -> None:
         from collector.doctor.watch import run as run_watch
 
         sys.exit(run_watch(find(told)[0].socket_path, as_json))
-    sys.exit(run(told, as_json))
+    run(told, as_json)
 
 
 if __name__ == "__main__":

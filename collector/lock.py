@@ -57,8 +57,8 @@ class Lock:
 
 
 def _same_file(descriptor: int, path: Path) -> bool:
-    ours = os.fstat(descriptor)
     try:
+        ours = os.fstat(descriptor)
         there = path.stat(follow_symlinks=False)
     except OSError:
         return False
@@ -87,15 +87,25 @@ def acquire(path: Path) -> Lock:
     for _ in range(_TRIES):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, MODE)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            text = _read(descriptor)
+            lock = _take(path, descriptor)
+        except BaseException:  # a descriptor that is left open would keep the lock from everybody, us included
             os.close(descriptor)
-            raise LockedError(path, read_holder(text)) from None
-        if _same_file(descriptor, path):
-            found = _STALE.search(_read(descriptor))
-            stale = None if found is None else found[1]
-            _write(descriptor, stale)
-            return Lock(path, descriptor, stale)
+            raise
+        if lock is not None:
+            return lock
         os.close(descriptor)
     raise OSError(errno.EAGAIN, "the lock file is removed again and again", str(path))
+
+
+def _take(path: Path, descriptor: int) -> Lock | None:
+    """The lock on an open file; None where that is not the one at the path any more. Raises LockedError, OSError."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise LockedError(path, read_holder(_read(descriptor))) from None
+    if not _same_file(descriptor, path):
+        return None
+    found = _STALE.search(_read(descriptor))
+    stale = None if found is None else found[1]
+    _write(descriptor, stale)
+    return Lock(path, descriptor, stale)

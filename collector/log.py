@@ -2,8 +2,8 @@
 
 Rules:
 - A line is an event and fields, never a payload: what a sender sent stays out.
-- A line that has a ``reason`` is written at most once in QUIET_SECONDS for that reason; the next one says how many
-  were left out.
+- A line that has a ``reason`` is written at most once in QUIET_SECONDS for that reason, one that is said ``per``
+  something at most once for that; the next one says how many were left out.
 """
 
 import json
@@ -53,9 +53,10 @@ class Quiet(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         fields: dict[str, Any] = getattr(record, "fields", {})
-        if "reason" not in fields:
+        subject = getattr(record, "per", None) or fields.get("reason")
+        if subject is None:
             return True
-        key, now = (record.msg, str(fields["reason"])), time.monotonic()
+        key, now = (record.msg, str(subject)), time.monotonic()
         said, left_out = self._last.get(key, (float("-inf"), 0))
         if now - said < QUIET_SECONDS:
             self._last[key] = (said, left_out + 1)
@@ -78,6 +79,6 @@ def configure(level: str, form: str) -> None:
     root.setLevel(level.upper())
 
 
-def say(level: int, message: str, /, **fields: Any) -> None:
-    """One line: an event, and what is known of it."""
-    LOGGER.log(level, message, extra={"fields": fields})
+def say(level: int, message: str, /, *, per: str | None = None, **fields: Any) -> None:
+    """One line: an event, and what is known of it. ``per``: what it may be said of once in QUIET_SECONDS."""
+    LOGGER.log(level, message, extra={"fields": fields, "per": per})

@@ -1,5 +1,6 @@
 """The lock beside the socket."""
 
+import errno
 import fcntl
 import os
 import stat
@@ -128,6 +129,21 @@ def test_a_lock_that_is_not_had_leaves_no_descriptor(tmp_path: Path) -> None:
         acquire(tmp_path / "lock")
     assert open_descriptors() == before
     lock.release()
+
+
+def test_a_lock_on_a_full_disk_is_had_once_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A descriptor left open by the attempt would hold the lock against us for as long as we run."""
+
+    def no_room(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = open_descriptors()
+    with monkeypatch.context() as full:
+        full.setattr("collector.lock.os.pwrite", no_room)
+        with pytest.raises(OSError, match="No space"):
+            acquire(tmp_path / "lock")
+    assert open_descriptors() == before
+    acquire(tmp_path / "lock").release()
 
 
 def test_a_child_process_does_not_keep_the_lock(tmp_path: Path) -> None:

@@ -121,3 +121,12 @@ def test_what_is_left_out_is_on_the_next_line(
     first, second = capsys.readouterr().err.splitlines()
     assert first.endswith("msg=refused reason=uid")
     assert second.endswith("msg=refused reason=uid left_out=2")
+
+
+@pytest.mark.usefixtures("restored")
+def test_what_may_be_said_once_per_something_shows_it_not(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("info", "logfmt")
+    for culprit in ("first", "first", "second"):
+        say(logging.ERROR, "replaced", per=culprit, pid=1)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(" msg=")[2] for line in lines] == ["replaced pid=1"] * 2

@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 from collections.abc import Awaitable, Callable
-from typing import ParamSpec, TypeVar
+from typing import NoReturn, ParamSpec, TypeVar
 
 from collector.doctor import page, report
 from collector.doctor.facts import Fetched, Instance, Looked, Subject
@@ -22,6 +22,7 @@ from collector.doctor.page import Answer, Page
 from collector.doctor.reach import Filter
 from collector.doctor.settings import Settings, merged
 from collector.doctor.socket_file import LockFile
+from collector.ending import end
 from collector.kernel.processes import describe, namespaces_of
 from collector.log import LOGGER
 from collector.sources.fetch import Scrape
@@ -171,13 +172,18 @@ async def examine(settings: Settings) -> tuple[Subject, list[Finding]]:
     return subject, [*judge(subject, looked), *looking.findings]
 
 
-def run(settings: Settings, json: bool) -> int:
-    """Examine, print, and return the exit status: 0, 1 (warnings), 2 (failures)."""
+def run(settings: Settings, json: bool) -> NoReturn:
+    """Examine, print, and end with the exit status: 0, 1 (warnings), 2 (failures)."""
     LOGGER.addHandler(logging.NullHandler())  # what the fetchers of sources say is in the findings
-    subject, findings = asyncio.run(examine(settings))
+    asyncio.run(_run(settings, json))
+
+
+async def _run(settings: Settings, json: bool) -> NoReturn:
+    """It ends the process from within the loop, which would wait for threads."""
+    subject, findings = await examine(settings)
     if json:
         sys.stdout.write(report.as_json(findings, subject))
     else:
         colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
         sys.stdout.write(report.as_text(findings, colour=colour))
-    return EXIT_STATUS[worst(findings)]
+    end(EXIT_STATUS[worst(findings)])

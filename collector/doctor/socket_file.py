@@ -64,6 +64,9 @@ class Probe:
     seconds: float
 
 
+_DIRECTORY = "see what it holds, and remove it: the collector does not; then it puts its socket there"
+
+
 def path(path: str, found: SocketFile | None, error: str | None) -> Finding:
     """``socket.path``: there, and a datagram socket. ``error``: why it could not be looked at."""
     check = "socket.path"
@@ -73,7 +76,8 @@ def path(path: str, found: SocketFile | None, error: str | None) -> Finding:
         return fail(check, f"{path} does not exist", _START)
     if not stat.S_ISSOCK(found.mode):
         kind = next((words for is_type, words in _TYPES if is_type(found.mode)), "no socket")
-        return fail(check, f"{path} is {kind}, not a socket", "restart the collector: it renames its socket over that")
+        remedy = _DIRECTORY if stat.S_ISDIR(found.mode) else "restart the collector: it renames its socket over that"
+        return fail(check, f"{path} is {kind}, not a socket", remedy)
     if found.datagram is False:
         return fail(check, f"{path} is a socket, but of another type than datagram", "restart the collector")
     kind = "a datagram socket" if found.datagram else "a socket"  # of one that nobody holds the kernel knows no type

@@ -41,8 +41,11 @@ def look(path: Path) -> Identity | None:
     return Identity(found.st_dev, found.st_ino, found.st_mode, found.st_uid)
 
 
-def bind(path: Path, mode: int) -> Endpoint:
-    """A bound socket at ``path``, whatever was there before. Call it under the lock. Raises OSError."""
+def bind(path: Path, mode: int, *, again: bool = False) -> Endpoint:
+    """A bound socket at ``path``, whatever was there before, but a directory. Call it under the lock. Raises OSError.
+
+    ``again``: the path was ours. Then an empty directory goes too, as container engines make one for a mount.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     _remove_leftovers(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
@@ -54,6 +57,8 @@ def bind(path: Path, mode: int) -> Endpoint:
         identity = look(temporary)
         if identity is None:
             raise FileNotFoundError(f"{temporary} has gone before it could be renamed")
+        if again and path.is_dir() and not path.is_symlink():
+            path.rmdir()
         temporary.rename(path)
     except OSError:
         sock.close()

@@ -7,6 +7,7 @@ Rules:
 - Heal by a new socket, bound beside and renamed over. Who did it is found out afterwards, in a thread.
 - A probe that gets no answer says nothing: the queue may be full, the reader behind. Then the kernel tells whether who
   connects to the path is connected to us.
+- Somebody who keeps coming back makes no line each time: each is said once in a while per fault, and per culprit.
 """
 
 import asyncio
@@ -46,13 +47,15 @@ class Guard:
         self._clock = clock
         self._contention = Contention()
         self._fault: str | None = None
+        self._failing = False
         self._strays = 0
         self._watched: tuple[int, int] | None = None
         self._attributions: set[asyncio.Task[None]] = set()
 
     @property
     def contended(self) -> bool:
-        return self._contention.contended(self._clock())
+        """Whether it is taken away again and again; what cannot be put right is not taken away."""
+        return not self._failing and self._contention.contended(self._clock())
 
     def up(self) -> bool:
         """Whether workers reach us: the file is ours as we made it, and a probe has not found somebody else."""
@@ -102,9 +105,9 @@ class Guard:
 
     def _tell(self, fault: str | None) -> None:
         if fault is not None and fault != self._fault:
-            say(logging.ERROR, fault)
+            say(logging.ERROR, fault, per="fault")
         elif fault is None and self._fault is not None:
-            say(logging.INFO, "the socket is ours again", socket=self._listener.path)
+            say(logging.INFO, "the socket is ours again", per=self._fault, socket=self._listener.path)
         self._fault = fault
 
     def _has_lock(self) -> bool:
@@ -136,20 +139,33 @@ class Guard:
         if fault is None and self._strays >= UNREACHABLE_AFTER:
             fault = "unreachable"
         if fault is None:
+            self._failing = False
             return None
         now = self._clock()
         if not self._contention.due(now):
-            return f"the socket at {self._listener.path} is {fault}; it will be put back in a moment"
+            return (
+                self._fault
+                if self._failing
+                else f"the socket at {self._listener.path} is {fault}; it will be put back in a moment"
+            )
         self._contention.healed(now)
         there = look(self._listener.path)
         try:
             self._listener.bind()
         except OSError:
             self.failed_rebinds += 1
+            self._failing = True
             raise
+        self._failing = False
         self._strays = 0
         self.rebinds[fault] += 1
-        say(logging.ERROR, "the socket was not as we made it and is ours again", fault=fault, path=self._listener.path)
+        say(
+            logging.ERROR,
+            "the socket was not as we made it and is ours again",
+            per=fault,
+            fault=fault,
+            path=self._listener.path,
+        )
         if fault == "replaced" and there is not None:
             self._attribute(there)
         return None
@@ -206,13 +222,14 @@ async def _say_who(path: Path, there: Identity) -> None:
     try:
         found = await asyncio.to_thread(attribute_file, path, there.device, there.inode)
     except OSError as error:
-        say(logging.WARNING, "who replaced the socket could not be found out", error=error)
+        say(logging.WARNING, "who replaced the socket could not be found out", per="unknown", error=error)
         return
     strangers = [process for process in found if process.pid != os.getpid()]
     for process in strangers:
         say(
             logging.ERROR,
             "the socket had been replaced by this process",
+            per=f"{process.exe} {process.command}",
             pid=process.pid,
             executable=process.exe,
             arguments=" ".join(process.command),
@@ -224,4 +241,5 @@ async def _say_who(path: Path, there: Identity) -> None:
         say(
             logging.ERROR,
             "who replaced the socket has gone already; resty-metrics doctor --watch shows who comes next",
+            per="gone",
         )

@@ -83,7 +83,8 @@ class Listener:
 
     def bind(self) -> None:
         """Put a new socket at the path; what is queued at the old one is read to its end. Raises OSError."""
-        new, old = bind(self.path, self._mode), self.endpoint
+        old = self.endpoint
+        new = bind(self.path, self._mode, again=old is not None)
         self._stop_reading()
         self.endpoint = new
         self.resume()

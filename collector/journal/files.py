@@ -23,6 +23,7 @@ from collector.journal.store import failures
 
 SET_ASIDE_MOST = 2
 _CURRENT = re.compile(r"(?P<number>\d{1,12}) (?P<identity>[0-9a-f]{32})\n")
+_CURRENT_BYTES = 64
 _NUMBERED = re.compile(r"journal-(?P<number>\d{1,12})\.sqlite(-wal|-shm|-journal)?")
 _SIDES = ("", "-wal", "-shm", "-journal")
 
@@ -39,6 +40,15 @@ class Name:
         return f"journal-{self.number}.sqlite"
 
 
+def _beginning(path: Path) -> bytes:
+    """More than a name has, whatever is there: a pipe would be waited for, a device has no end. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, _CURRENT_BYTES)
+    finally:
+        os.close(descriptor)
+
+
 class Directory:
     """The state directory. Every method raises JournalError."""
 
@@ -49,7 +59,7 @@ class Directory:
         """The file that is current; None if there is none."""
         try:
             with failures():
-                text = (self.path / "current").read_bytes().decode("ascii", "replace")
+                text = _beginning(self.path / "current").decode("ascii", "replace")
         except JournalError as error:
             if error.reason == "removed":
                 return None
@@ -93,7 +103,7 @@ class Directory:
         with failures():
             for path in self._files():
                 match = _NUMBERED.fullmatch(path.name)
-                if match is not None and (name is None or int(match["number"]) != name.number):
+                if match is not None and not path.is_dir() and (name is None or int(match["number"]) != name.number):
                     path.unlink(missing_ok=True)
 
     def set_aside(self, name: Name, reason: str) -> Path:
@@ -102,9 +112,10 @@ class Directory:
         with failures():
             self.invalidate()
             for side in _SIDES:
-                path = self.path / (name.file + side)
+                path, kept = self.path / (name.file + side), aside.with_name(aside.name + side)
+                kept.unlink(missing_ok=True)  # of an earlier one of that name: it would not fit this one
                 if path.exists():
-                    path.rename(aside.with_name(aside.name + side))
+                    path.rename(kept)
             self._forget_old_ones()
         return aside
 

@@ -65,7 +65,12 @@ class Journal:
     def fail(self, error: JournalError) -> None:
         """The journal cannot be used from the start, or for now."""
         if self.tally.reason is None:
-            say(logging.ERROR, "the journal cannot be written: counting goes on in memory only", error=error)
+            say(
+                logging.ERROR,
+                "the journal cannot be written: counting goes on in memory only",
+                per=error.reason,
+                error=error,
+            )
         self.tally.up, self.tally.reason = False, error.reason
         self.tally.errors[error.reason] += 1
         self._settled.set()
@@ -163,7 +168,11 @@ class Journal:
     def _replaced(self) -> None:
         self.tally.snapshots += 1
         if self.tally.reason is not None:
-            say(logging.INFO, "the journal is written again, with everything that was counted meanwhile")
+            say(
+                logging.INFO,
+                "the journal is written again, with everything that was counted meanwhile",
+                per=self.tally.reason,
+            )
         self.tally.up, self.tally.reason = True, None
         self._stale(None)
         self._settled.set()

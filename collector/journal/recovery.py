@@ -1,9 +1,9 @@
 """Reading the journal at the start: the state that was, or nothing and why.
 
 Rules:
-- It never ends in a crash: a torn, corrupt or foreign file is set aside, said, and counting begins at 0.
-- A file that cannot be read now but is none of these (no permission, an I/O error) stays where it is, made invalid by
-  whoever goes on without it.
+- It never ends in a crash: a file that cannot be read is set aside, said, and counting begins at 0.
+- That holds for one that is whole, but cannot be read now (no permission, an I/O error), too: the next snapshot would
+  remove it. Where it cannot even be renamed it stays, made invalid by whoever goes on without it.
 """
 
 import logging
@@ -16,7 +16,6 @@ from collector.journal.state import State
 from collector.log import say
 
 ANY = "0" * 32  # stale: whatever is there, for where not even its identity could be read
-_UNUSABLE = ("corrupt", "foreign", "removed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +39,10 @@ def recover(directory: Directory, stale: str | None) -> Recovered:
             return Recovered(None)
         return _read(directory, name)
     except JournalError as error:
-        if error.reason not in _UNUSABLE:
-            raise
-        aside = directory.set_aside(name or directory.newest(), error.reason)
+        try:
+            aside = directory.set_aside(name or directory.newest(), error.reason)
+        except JournalError:
+            raise error from None
         say(
             logging.ERROR,
             "the journal cannot be used and is set aside; counting begins at 0",

@@ -30,6 +30,7 @@ _BY_ERRNO: dict[int | None, JournalReason] = {
 }
 _BY_SQLITE: tuple[tuple[str, JournalReason], ...] = (
     ("SQLITE_FULL", "full"),
+    ("SQLITE_IOERR_SHMSIZE", "full"),  # no room for the index of the write-ahead log
     ("SQLITE_READONLY", "read_only"),
     ("SQLITE_BUSY", "busy"),
     ("SQLITE_LOCKED", "busy"),
@@ -94,7 +95,17 @@ def read(path: Path) -> Content:
     """What a file holds, in one transaction. Raises JournalError."""
     with failures():
         path.stat()  # SQLite says of a file that is missing what it says of one that may not be read
+    try:
+        return _read(path, "NORMAL")
+    except JournalError as error:
+        if error.reason != "full":
+            raise
+    return _read(path, "EXCLUSIVE")  # the index of the write-ahead log is in memory then, and needs no room
+
+
+def _read(path: Path, locking: str) -> Content:
     with failures(), closing(_connect(path, "rw")) as database:
+        database.execute(f"PRAGMA locking_mode={locking}")
         _identify(database)
         database.execute("BEGIN")
         parts = [data for (data,) in database.execute("SELECT data FROM snapshot ORDER BY number")]

@@ -19,6 +19,7 @@ from typing import Any
 from collector.journal import snapshot, store
 from collector.journal.errors import JournalError
 from collector.journal.files import Directory, Name
+from collector.journal.recovery import ANY
 from collector.journal.state import Capture
 from collector.journal.store import Store
 from collector.log import LOGGER
@@ -157,34 +158,40 @@ class Writer(threading.Thread):
             self._require_ours()
             self._store.check()
             return False
-        try:
+        usable = False
+        with contextlib.suppress(JournalError):
             self._require_ours()
             self._directory.invalidate()
-            store.create(self._directory.file(self._directory.next()), [b""])
-            self._directory.remove_others(None)
-        except JournalError:
-            return False
-        return True
+            try:
+                store.create(self._directory.file(self._directory.next()), [b""])
+                usable = True
+            finally:  # also what a full disk left of the attempt: there is one each second
+                self._directory.remove_others(None)
+        return usable
 
     def _give_up(self, failure: JournalError) -> tuple[JournalError, str | None]:
         """Nothing is written any more: the journal must not be read at the next start. The failure as it is to be told,
-        and None if the journal is invalid, or there was none; else its identity, to be noted elsewhere.
+        and None if the journal is invalid; else its identity, to be noted elsewhere.
         """
         self._close()
         name, self._name = self._name, None
         if not self._is_ours():
             return failure, None if name is None else name.identity
         try:
-            if name is None:
-                name = self._directory.current()
             self._directory.invalidate()
         except JournalError as hindrance:
             if failure.reason == "io":  # all that SQLite says of a file system that the kernel made read-only
                 failure = hindrance
-            return failure, None if name is None else name.identity
+            return failure, self._identity(name)
         with contextlib.suppress(JournalError):  # room on a full disk
             self._directory.remove_others(None)
         return failure, None
+
+    def _identity(self, name: Name | None) -> str:
+        """Of the journal that is at hand, whichever it is where that cannot be known."""
+        with contextlib.suppress(JournalError):
+            name = name or self._directory.current()
+        return ANY if name is None else name.identity
 
     def _require_ours(self) -> None:
         if not self._is_ours():

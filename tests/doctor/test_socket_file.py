@@ -36,6 +36,13 @@ def test_the_path(name: str, found: SocketFile | None, error: str | None, verdic
     assert words in finding.seen
 
 
+def test_a_directory_is_not_renamed_over() -> None:
+    remedy = socket_file.path(PATH, at(stat.S_IFDIR), None).remedy
+    assert remedy is not None
+    assert "remove it" in remedy
+    assert "renames" not in remedy
+
+
 def lock(exists: bool = True, holder: int | None = None) -> LockFile:
     return LockFile(f"{PATH}.lock", exists, holder, 7)
 

@@ -48,6 +48,11 @@ def by_a_regular_file(path: Path) -> None:
     path.write_text("no socket")
 
 
+def by_an_empty_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 def by_a_link_to_it(path: Path) -> None:
     path.rename(path.with_name("elsewhere"))
     path.symlink_to(path.with_name("elsewhere"))
@@ -75,6 +80,7 @@ FAULTS = [
     (replaced, "replaced"),
     (by_a_stream_socket, "replaced"),
     (by_a_regular_file, "replaced"),
+    (by_an_empty_directory, "replaced"),
     (by_a_link_to_it, "replaced"),
     (without_mode, "mode"),
     pytest.param(of_another, "owner", marks=only_root),
@@ -176,9 +182,27 @@ def test_against_one_who_keeps_coming_back_it_backs_off_and_says_so(collector: C
     assert collector.value("resty_metrics_socket_contended") == 1
     assert "somebody keeps replacing the socket" in collector.page("/-/ready")
     assert 3 <= rebinds(collector, "replaced") + rebinds(collector, "missing") <= 5
+    for event in ("as we made it", "has gone already", "in a moment", 'msg="the socket is ours again'):
+        assert collector.log().count(event) <= 2, event  # one for each fault
     wait_until(lambda: collector.value("resty_metrics_socket_up") == 1, timeout=6, message="the healing")
     send(collector, "after_total")
     wait_until(lambda: collector.value("resty_metrics_socket_contended") == 0, timeout=30, message="peace")
+
+
+def test_a_directory_with_something_in_it_is_left_alone_and_said(collector: Collector) -> None:
+    """It is not taken away again and again: it cannot be put right."""
+    path = collector.socket_path
+    path.unlink()
+    (path / "precious").mkdir(parents=True)
+    failed = "resty_metrics_socket_failed_rebinds_total"
+    wait_until(lambda: (collector.value(failed) or 0) >= 2, message="attempts")
+    assert "cannot be put right" in collector.log()
+    assert "Directory not empty" in collector.page("/-/ready")
+    assert collector.value("resty_metrics_socket_contended") == 0
+    assert collector.value("resty_metrics_socket_up") == 0
+    shutil.rmtree(path)
+    wait_until(lambda: collector.value("resty_metrics_socket_up") == 1, timeout=6, message="the healing")
+    send(collector, "after_total")
 
 
 def other_collector(collector: Collector) -> Collector:

@@ -154,6 +154,41 @@ def test_a_full_disk_and_back(shared: Path) -> None:
             assert collector.log().count("memory only") == 1
 
 
+@only_root
+def test_a_disk_that_is_full_from_the_start(shared: Path) -> None:
+    """Not even the lock has room there; once there is some, the journal begins."""
+    with small_disk(shared / "disk"):
+        fill(shared / "disk")
+        collector = Collector(shared / "collector.sock", f"--state.dir={shared}/disk")
+        collector.state_dir = shared / "disk"
+        with collector, Worker(collector.socket_path) as worker:
+            send(worker, "full_total")
+            assert degraded(collector, "full")
+            (shared / "disk" / "ballast").unlink()
+            wait_until(lambda: healthy(collector), timeout=HEALS_WITHIN, message="the journal")
+            collector.kill()
+            collector.start()
+            assert collector.value("full_total") == 1
+
+
+@only_root
+def test_a_journal_is_read_though_the_disk_is_full(shared: Path) -> None:
+    """Also after an orderly end, when SQLite would make the index of its log anew, for which there is no room."""
+    with small_disk(shared / "disk"):
+        collector = Collector(shared / "collector.sock", f"--state.dir={shared}/disk")
+        collector.state_dir = shared / "disk"
+        with collector, Worker(collector.socket_path) as worker:
+            send(worker, "read_total", 3)
+            collector.terminate()
+            fill(shared / "disk")
+            collector.start()
+            assert collector.value("read_total") == 3
+            assert degraded(collector, "full")
+            (shared / "disk" / "ballast").unlink()
+            wait_until(lambda: healthy(collector), timeout=HEALS_WITHIN, message="the journal")
+            assert collector.value("read_total") == 3
+
+
 @dataclass(frozen=True)
 class Disk:
     """A file system of its own, in a file."""

@@ -14,6 +14,7 @@ import pytest
 from support.wait import wait_until
 
 from collector.journal import snapshot, store
+from collector.journal.errors import JournalError
 from collector.journal.files import SET_ASIDE_MOST, Directory, Name
 from collector.journal.records import of_scrape
 from collector.journal.recovery import ANY, recover
@@ -158,6 +159,19 @@ def test_a_current_that_names_nothing(directory: Directory, text: str) -> None:
     assert len([one for one in listing(directory) if one.startswith("set-aside-")]) == 1
 
 
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_current_that_has_no_end(directory: Directory, kind: str) -> None:
+    write(directory, 1)
+    (directory.path / "current").unlink()
+    if kind == "pipe":
+        os.mkfifo(directory.path / "current")
+    else:
+        (directory.path / "current").symlink_to("/dev/zero")
+    assert recover(directory, None).state is None
+    write(directory, 2)
+    assert number_of(recover(directory, None).state) == 2
+
+
 def test_only_a_few_are_kept_aside(directory: Directory) -> None:
     for number in range(SET_ASIDE_MOST + 3):
         emptied(directory.file(write(directory, number)))
@@ -242,6 +256,80 @@ def test_a_file_that_is_removed_is_missed_and_begun_anew(directory: Directory) -
     assert thread.do(replace(3)).up
     thread.close()
     assert number_of(recover(directory, None).state) == 3
+
+
+def test_what_a_full_disk_leaves_of_each_attempt_goes_again(
+    directory: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is an attempt each second, for as long as the disk is full."""
+
+    def full(path: Path, _: object) -> None:
+        path.touch()
+        raise JournalError("full", "database or disk is full")
+
+    thread = Thread(directory)
+    thread.do(replace(1))
+    with monkeypatch.context() as disk:
+        disk.setattr(store, "create", full)
+        assert not thread.do(replace(2)).up
+        for _ in range(3):
+            assert not thread.do(Check()).usable
+            assert listing(directory) == set()
+    assert thread.do(Check()).usable
+    assert thread.do(replace(3)).up
+    thread.close()
+
+
+def test_a_journal_that_can_be_neither_removed_nor_known_is_noted(
+    directory: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> None:
+        raise JournalError("io", "Input/output error")
+
+    write(directory, 1)
+    monkeypatch.setattr(store, "create", failing)
+    monkeypatch.setattr(Directory, "invalidate", failing)
+    monkeypatch.setattr(Directory, "current", failing)
+    thread = Thread(directory)
+    assert thread.do(replace(2)).stale == ANY
+    thread.close()
+
+
+def test_one_that_may_not_be_read_now_is_kept(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next snapshot would remove it, though nothing may be wrong with it."""
+
+    def failing(*_: object) -> None:
+        raise JournalError("io", "Input/output error")
+
+    name = write(directory, 1)
+    with monkeypatch.context() as disk:
+        disk.setattr(store, "read", failing)
+        assert recover(directory, None).state is None
+    Writer(directory, lambda: True, lambda _: None)._do([replace(2)])
+    (directory.path / "set-aside-1-io.sqlite").rename(directory.file(name))
+    directory.name_current(name)
+    assert number_of(recover(directory, None).state) == 1
+
+
+def test_a_directory_where_a_journal_file_should_be_is_in_nobodys_way(directory: Directory) -> None:
+    (directory.path / "journal-7.sqlite").mkdir()
+    (directory.path / "current").write_text(f"7 {'0a' * 16}\n")
+    assert recover(directory, None).state is None
+    (directory.path / "journal-8.sqlite").mkdir()
+    thread = Thread(directory)
+    assert thread.do(replace(1)).up
+    thread.close()
+    assert number_of(recover(directory, None).state) == 1
+
+
+def test_what_is_set_aside_has_its_own_log_only(directory: Directory) -> None:
+    """Of two under one name the first may have left a write-ahead log, which would not fit the second."""
+    for side in ("-wal", ""):
+        name = write(directory, 1)
+        emptied(directory.file(name))
+        directory.file(name).with_name(name.file + side).touch()
+        recover(directory, None)
+    assert listing(directory) == {"set-aside-1-foreign.sqlite"}
 
 
 MODULES = ("journal/writer.py", "journal/files.py", "journal/store.py")
