@@ -11,7 +11,7 @@ import pytest
 from support.collector import COMMAND, Collector
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a process another resolv.conf")
-NAME_SERVER = "127.53.53.53"
+NAME_SERVER = f"127.53.{os.getpid() // 250 % 250}.{os.getpid() % 250 + 1}"  # each run its own
 SOURCE = "--source.stub-status=http://nobody-answers.example/stub_status"
 
 
