@@ -94,11 +94,8 @@ class Writer(threading.Thread):
             error, usable, stale = None, False, None
             try:
                 usable = self._do(jobs)
-            except JournalError as failure:
-                error, stale = self._give_up(failure)
-            except Exception as bug:
-                LOGGER.exception("the journal's thread failed, please report this")
-                error, stale = self._give_up(JournalError("internal", repr(bug)))
+            except Exception as failure:
+                error, stale = self._surrender(failure)
             self._tell(jobs, time.monotonic() - began, error, usable, stale)
             if isinstance(jobs[0], Close):
                 return
@@ -168,6 +165,19 @@ class Writer(threading.Thread):
             finally:  # also what a full disk left of the attempt: there is one each second
                 self._directory.remove_others(None)
         return usable
+
+    def _surrender(self, failure: Exception) -> tuple[JournalError, str | None]:
+        """``_give_up``, whatever happened: a thread that ended here would leave every job unreported for ever."""
+        if not isinstance(failure, JournalError):
+            LOGGER.error("the journal's thread failed, please report this", exc_info=failure)
+            failure = JournalError("internal", repr(failure))
+        name = self._name
+        try:
+            return self._give_up(failure)
+        except Exception:
+            LOGGER.exception("the journal could not be made invalid, please report this")
+            self._store = self._name = None
+            return failure, None if name is None else name.identity
 
     def _give_up(self, failure: JournalError) -> tuple[JournalError, str | None]:
         """Nothing is written any more: the journal must not be read at the next start. The failure as it is to be told,

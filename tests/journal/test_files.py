@@ -405,3 +405,22 @@ def test_a_bug_in_the_thread_is_a_fault_of_the_journal_and_not_its_end(
     assert thread.do(Check()).usable
     assert thread.do(replace(3)).up
     thread.close()
+
+
+def test_a_bug_while_giving_up_ends_no_thread(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    thread = Thread(directory)
+    thread.do(replace(1))
+    identity = directory.current()
+    monkeypatch.setattr(Store, "append", broken)
+    monkeypatch.setattr(Directory, "invalidate", broken)
+    report = thread.do(Append(of_scrape(SCRAPER, 2), None))
+    assert report.error is not None
+    assert identity is not None
+    assert (report.error.reason, report.up, report.stale) == ("internal", False, identity.identity)
+    monkeypatch.undo()
+    assert thread.do(Check()).usable
+    assert thread.do(replace(3)).up
+    thread.close()
