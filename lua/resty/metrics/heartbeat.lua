@@ -71,7 +71,7 @@ local function part(self, i)
         add(list, "parts", #self.parts)
     end
     local planned = self.parts[i]
-    local more = #planned > 0 and function(p, at) return gauges.put(planned, p, at, process.wall_ms()) end or nil
+    local more = #planned > 0 and function(p, at) return gauges.put(planned, p, at, process.precise_wall_ms()) end or nil
     return datagram.heartbeat(self.stream, self.beat, self.stream.base, list, more)
 end
 

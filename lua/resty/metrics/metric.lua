@@ -121,7 +121,7 @@ local function change(self, value, sign, by)
             return refuse("cap", self.shape.name, full)
         end
     end
-    gauges.set(row, sign and row.value + sign * value or value, process.wall_ms())
+    gauges.set(row, sign and row.value + sign * value or value, process.precise_wall_ms())
     return true
 end
 
