@@ -10,6 +10,8 @@ from support.collector import Collector
 from support.nginx import Nginx
 from support.wait import free_port, wait_until
 
+pytestmark = pytest.mark.slow
+
 TEXT = Path(__file__).with_name("hostile.conf").read_text()
 LOAD = "{share}/lua/resty/metrics/load.lua"
 HOOK = f'(package.loaded["resty.metrics"] or dofile("{LOAD}")).log()'

@@ -6,9 +6,12 @@ import signal
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from support.collector import Collector
 from support.nginx import Nginx
 from support.wait import free_port, wait_until
+
+pytestmark = pytest.mark.slow
 
 PHASES = """
     lua_package_path "{share}/lua/?.lua;;";
