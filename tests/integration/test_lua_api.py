@@ -266,6 +266,8 @@ FUZZ = """
             good_sizes:observe(0.5, {phase})
         end
         math.randomseed(SEED)
+        metrics.counter("\\255\\254\\n")
+        metrics.gauge("odd", nil, nil, {["\\255\\n"] = 1})
         misuse("init")
     }
     init_worker_by_lua_block { misuse("init_worker") ngx.timer.at(0.05, function() misuse("timer") end) }
@@ -300,6 +302,7 @@ def test_wrong_use_hurts_nobody(socket_path: Path) -> None:
         assert not collector.value("resty_metrics_worker_lost_rows_total", reason="invalid")
         errors = nginx.errors()
         assert all("this is said once" in line for line in errors), errors
+        assert all(line.isascii() and line.isprintable() for line in errors), "what the user gave may be any bytes"
         assert len(errors) <= 3 * 100, "at most 100 lines a process"
         assert max(Counter(line.split("metric ", 1)[1] for line in errors).values()) <= 3, "each once a process"
 

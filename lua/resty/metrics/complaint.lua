@@ -7,22 +7,27 @@ local ngx = ngx
 local type = type
 
 local MOST_SAID = 100          -- lines in the error log, in a worker's life
-local MAX_NAME_BYTES = 128
+local MAX_NAME_BYTES, MAX_TEXT_BYTES = 128, 512
 
 local _M = {}
 
 local said, said_count = {}, 0
 
+-- What the user gave may be any bytes: in the log it is one line of printable ASCII, which no reader of logs stumbles over.
+local function printable(text, most)
+    return (text:sub(1, most):gsub("[^\32-\126]", "?"))
+end
+
 -- reason: "definition", "labels", "value", "use" or "cap". Returns nil and the text.
 function _M.refuse(reason, name, text)
     counters.add("faults", "metric_" .. reason)
-    name = type(name) == "string" and name:sub(1, MAX_NAME_BYTES):gsub("%c", "?") or "?"
+    name = type(name) == "string" and printable(name, MAX_NAME_BYTES) or "?"
     local key = reason .. " " .. name
     if not said[key] and said_count < MOST_SAID then
         said[key] = true
         said_count = said_count + 1
-        error_log.write(ngx.ERR, "resty-metrics: metric \"", name, "\": ", text, "; this is said once, and counted in ",
-            "resty_metrics_worker_errors_total")
+        error_log.write(ngx.ERR, "resty-metrics: metric \"", name, "\": ", printable(text, MAX_TEXT_BYTES),
+            "; this is said once, and counted in resty_metrics_worker_errors_total")
     end
     return nil, text
 end
