@@ -79,12 +79,13 @@ def serve(**options: Any) -> NoReturn:
     """Collect, and serve the page."""
     from collector.config.load import load
 
+    given = _given(options)
     with _refusing(EXIT_MISCONFIGURED):
-        settings = load(_given(options))
+        settings = load(given)
 
     from collector.app import run
 
-    sys.exit(run(settings))
+    sys.exit(run(settings, lambda: load(given)))
 
 
 @main.command(params=[OPTIONS[flag] for flag in SHARED] + [NGINX_COMMAND])

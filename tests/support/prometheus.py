@@ -15,17 +15,18 @@ CONFIGURATION = """
 global: {{ scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }}
 scrape_configs:
   - job_name: resty-metrics
+    {client}
     static_configs: [{{ targets: ["127.0.0.1:{port}"] }}]
 """
 
 
 class Prometheus:
-    """Debian's Prometheus, with its data under ``directory``."""
+    """Debian's Prometheus, with its data under ``directory``. ``client``: more YAML of its job."""
 
-    def __init__(self, directory: Path, collector_port: int) -> None:
+    def __init__(self, directory: Path, collector_port: int, client: str = "") -> None:
         self._directory = directory
         self.port = free_port()
-        (directory / "prometheus.yml").write_text(CONFIGURATION.format(port=collector_port))
+        (directory / "prometheus.yml").write_text(CONFIGURATION.format(port=collector_port, client=client))
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "Prometheus":
