@@ -70,6 +70,11 @@ class Connection(web.RequestHandler):
             self._head_since = self._loop.time()
         super().data_received(data)
 
+    @property
+    def rests(self) -> bool:
+        """Whether we wait for the client: for a request, or until it reads."""
+        return not self.busy or self._unread_since is not None
+
     def begin(self) -> None:
         """The head of a request is whole."""
         self.busy = True
@@ -99,6 +104,9 @@ class Connection(web.RequestHandler):
         """End it now, whatever the client has still to read."""
         self._tally.closed[reason] += 1
         say(logging.WARNING, "a connection to the page was closed", reason=reason, client=self._client())
+        self.abort()
+
+    def abort(self) -> None:
         if self._way is not None:
             self._way.abort()
 

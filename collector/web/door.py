@@ -4,8 +4,8 @@ The loop accepts by itself, where asyncio's servers would: so TLS is what it is 
 its first moment, before its handshake, and one too many costs nothing.
 
 Rules:
-- At the limit the connection that has waited longest without a request gives its place to the new one: whoever only
-  holds connections open keeps nobody from the page. If a request is under way on each, the new one is closed.
+- At the limit the connection that has kept us waiting longest, for a request or by not reading, gives its place to the
+  new one: whoever only holds connections open keeps nobody from the page. If all are being served, it is closed.
 - A handshake has HANDSHAKE_SECONDS.
 """
 
@@ -54,13 +54,19 @@ class Door:
         self._sweep()
 
     def close(self) -> None:
-        """Let nobody in any more; who is inside goes when the server is shut down."""
+        """Let nobody in any more; who is inside is answered when the server is shut down."""
         for sock in self._sockets:
             self._loop.remove_reader(sock)
             sock.close()
         self._sockets.clear()
         if self._timer is not None:
             self._timer.cancel()
+
+    def clear(self) -> None:
+        """Have nobody inside any more, whatever they have not read."""
+        for connection, task in tuple(self._inside.items()):
+            connection.abort()
+            task.cancel()
 
     def _accept(self, sock: socket.socket) -> None:
         for _ in range(_AT_ONCE):
@@ -101,7 +107,7 @@ class Door:
         most = self._limits.max_connections
         if not most or len(self._inside) < most:
             return True
-        resting = [connection for connection in self._inside if not connection.busy]
+        resting = [connection for connection in self._inside if connection.rests]
         if not resting:
             return False
         self._dismiss(min(resting, key=lambda connection: connection.since), "evicted")

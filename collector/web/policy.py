@@ -2,6 +2,7 @@
 
 Rules:
 - A file that has become wrong is said once and the old configuration goes on; nobody is ever served by half of a file.
+  It is read again each second until it is right: what was missing may be a file that nobody watches yet.
 - Files are looked at in a thread: a dead file system must not stop the loop.
 """
 
@@ -92,7 +93,7 @@ class Policy:
     def __init__(self, access: Access, tally: Tally) -> None:
         self.current = access
         self._tally = tally
-        self._refused: Signature | None = None
+        self._refused = ""
 
     async def watch(self) -> None:
         """Each second: have the files changed?"""
@@ -106,13 +107,15 @@ class Policy:
         if access.path is None:
             return
         seen = await asyncio.to_thread(signature, access.files)
-        if seen == access.seen or seen == self._refused:
+        if seen == access.seen:
+            self._refused = ""
+            self._tally.wrong.discard("web")  # it is as it was
             return
         try:
             fresh = await asyncio.to_thread(load, access.path)
         except ConfigError as error:
             if self.current is access:
-                self._refuse(seen, error)
+                self._refuse(error)
             return
         if self.current is access:  # else a reload was faster
             self.take(fresh)
@@ -123,10 +126,12 @@ class Policy:
     def take(self, access: Access) -> None:
         """Put it in force; connections that are open keep the TLS they have."""
         self.current = access
-        self._refused = None
+        self._refused = ""
 
-    def _refuse(self, seen: Signature, error: ConfigError) -> None:
-        self._refused = seen
+    def _refuse(self, error: ConfigError) -> None:
         self._tally.wrong.add("web")
+        if str(error) == self._refused:
+            return
+        self._refused = str(error)
         for problem in error.problems:
             say(logging.ERROR, "the web configuration has changed and is refused", error=problem.text(error.file))

@@ -239,6 +239,8 @@ class Server:
         if self._door is not None:
             self._door.close()
         await self._runner.cleanup()
+        if self._door is not None:
+            self._door.clear()
 
 
 def _text(scheme: str, bound: object) -> str:

@@ -64,6 +64,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Site:
     )
 
 
+RELOADED = "resty_metrics_config_last_reload_successful"
 TLS = "tls_server_config: {cert_file: server.pem, key_file: server.key%s}\n"
 MUTUAL = TLS % ", client_auth_type: RequireAndVerifyClientCert, client_ca_file: ca.pem%s"
 USERS = f"basic_auth_users: {{prom: {HASH}}}\n"
@@ -267,6 +268,24 @@ def test_a_certificate_that_is_renewed_is_used_without_a_word(certificates: Site
         assert kept.sock is first
         kept.close()
         assert collector.log().count("KEY_VALUES_MISMATCH") == 1
+
+
+def test_a_file_that_comes_later_is_found(certificates: Site, tmp_path: Path) -> None:
+    """The web configuration names a certificate before it is there; meanwhile the old one goes on."""
+    site = certificates
+    with serving(site, tmp_path, TLS % "") as collector:
+        before = serial(collector)
+        site.write("tls_server_config: {cert_file: later.pem, key_file: later.key}\n")
+        wait_until(lambda: collector.value(RELOADED) == 0, message="that it is refused")
+        assert serial(collector) == before
+        pair = site.authority.issue("later")
+        wait_until(lambda: serial(collector) != before, message="the new certificate")
+        assert collector.value(RELOADED) == 1
+        assert collector.log().count("cannot be read") == 1
+        pair.key.unlink()
+        wait_until(lambda: collector.value(RELOADED) == 0, message="that it is refused")
+        site.write(TLS % "")
+        wait_until(lambda: serial(collector) == before, message="the old certificate")
 
 
 def test_users_are_read_again(certificates: Site, tmp_path: Path) -> None:

@@ -99,7 +99,11 @@ def running() -> Iterator[Running]:
 
 
 def status(client: socket.socket) -> int:
-    answer = client.recv(65536)
+    """Of the answer; 0: there is none."""
+    try:
+        answer = client.recv(65536)
+    except ConnectionError:
+        return 0
     return int(answer.split()[1]) if answer else 0
 
 
@@ -173,6 +177,23 @@ def test_where_all_are_served_a_new_one_is_closed_at_once(running: Running) -> N
     running.pages.let_go()
     for client in held:
         assert status(client) == 200
+        client.close()
+
+
+def test_whoever_does_not_read_makes_room(running: Running) -> None:
+    running.limits.max_requests = 0
+    running.pages.body = BODY
+    running.pages.let_go()
+    deaf = [running.ask("/metrics") for _ in range(8)]
+    wait_until(lambda: running.pages.asked == 8, message="eight scrapes")
+
+    def served() -> bool:
+        with running.ask() as fresh:
+            return status(fresh) == 200
+
+    wait_until(served, message="an answer to another")
+    assert running.tally.closed["evicted"] >= 1
+    for client in deaf:
         client.close()
 
 
