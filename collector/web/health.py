@@ -25,13 +25,18 @@ def _by_tls(address: str) -> http.client.HTTPConnection:
 
 
 def _asked(connection: http.client.HTTPConnection) -> bool:
+    secured = False
     try:
+        connection.connect()
+        secured = isinstance(connection, http.client.HTTPSConnection)
         connection.request("GET", "/-/healthy")
         return connection.getresponse().status < 500
-    except ssl.SSLError as error:
-        return error.reason in ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "SSLV3_ALERT_HANDSHAKE_FAILURE")
-    except (OSError, http.client.HTTPException):
+    except TimeoutError:
         return False
+    except ssl.SSLError as error:
+        return secured or error.reason == "SSLV3_ALERT_HANDSHAKE_FAILURE"
+    except (OSError, http.client.HTTPException):
+        return secured  # closed behind the handshake: it wants a client's certificate
     finally:
         connection.close()
 

@@ -79,7 +79,7 @@ async def _get(address: ListenAddress, path: str, scheme: Scheme) -> Answer | _O
     except TimeoutError:
         return Answer(shown, "", f"no answer within {SECONDS:g} s")
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        if _wants_certificate(error):
+        if _wants_certificate(error) or (scheme == "https" and _hung_up(error)):
             return Answer(shown, "", None, "a client certificate")
         answer = Answer(shown, "", str(error) or type(error).__name__)
         return answer if _is_nobody(error) else _Other(answer)
@@ -111,6 +111,13 @@ def _wants_certificate(error: BaseException | None) -> bool:
             return True
         error = getattr(error, "os_error", None) or error.__cause__
     return False
+
+
+def _hung_up(error: BaseException) -> bool:
+    """Closed behind a handshake that was right: the alert that says why may be lost with the connection."""
+    return isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError) and not isinstance(
+        error, aiohttp.ClientConnectorError
+    )
 
 
 def _is_nobody(error: BaseException) -> bool:
