@@ -20,7 +20,8 @@ SHELL = {
     "journal/files.py", "journal/journal.py", "journal/recovery.py", "journal/store.py", "journal/writer.py",
     "kernel/attribution.py", "kernel/namespaces.py", "kernel/processes.py", "kernel/sock_diag.py",
     "page/process.py",
-    "sources/fetch.py", "sources/files.py", "sources/report.py",
+    "sources/client.py", "sources/credentials.py", "sources/fetch.py", "sources/files.py", "sources/report.py",
+    "sources/resolver.py",
     "web/scrape.py", "web/server.py",
 }  # fmt: skip
 OUTSIDE = {

@@ -283,6 +283,32 @@ def test_all_that_is_wrong_and_status_1(tmp_path: Path) -> None:
     ]
 
 
+def test_files_that_a_source_cannot_use(tmp_path: Path) -> None:
+    """They are tried as a connection would use them; by flags as well."""
+    (tmp_path / "empty").touch()
+    (tmp_path / "word").write_text("hunter2 \x01")
+    source = "- {kind: vts, name: %s, url: 'https://h/', %s}\n"
+    path = written(
+        tmp_path,
+        "sources:\n"
+        + source % ("a", "tls_config: {ca_file: word}")
+        + source % ("b", "basic_auth: {username: u, password_file: empty}")
+        + source % ("c", "authorization: {credentials_file: word}")
+        + source % ("d", "tls_config: {cert_file: empty, key_file: word}"),
+    )
+    done = check(str(path))
+    assert done.exit_code == 1
+    assert [line.partition(f" {tmp_path}")[0] for line in done.stderr.splitlines()] == [
+        f"{path}:2: sources[0].tls_config:",
+        f"{path}:3: sources[1].basic_auth:",
+        f"{path}:4: sources[2].authorization:",
+        f"{path}:5: sources[3].tls_config:",
+    ]
+    assert "hunter2" not in done.stderr
+    done = check("--source.vts=https://h/", "--source.vts=a=https://g/", f"--source.bearer-token-file={tmp_path}/none")
+    assert (done.exit_code, done.stderr) == (1, f"{tmp_path}/none cannot be read: No such file or directory\n")
+
+
 def test_serve_refuses_a_wrong_file_with_status_2_and_touches_nothing(tmp_path: Path) -> None:
     path = written(tmp_path, f"socket: {{path: {tmp_path}/run/c.sock}}\nlog: {{level: x}}\nstate: {{dir: y}}\n")
     done = subprocess.run([COMMAND, "serve", f"--config.file={path}"], capture_output=True, text=True, timeout=30)
