@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from collector.config import flags
 from collector.config.document import Document, name_of
-from collector.config.load import Given, read_file, see
+from collector.config.file import read_file, see
+from collector.config.load import Given
 from collector.config.problem import ConfigError, Problem
 from collector.config.settings import Layer, Settings, merged
 from collector.config.show import as_yaml

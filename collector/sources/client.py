@@ -33,6 +33,14 @@ class Client:
 
     async def get(self) -> bytes:
         """The document. Raises SourceError, or what the network does: aiohttp.ClientError, OSError."""
+        try:
+            return await self._get()
+        except (aiohttp.ClientError, OSError):
+            raise
+        except ValueError as error:  # from below the client, of what it was sent
+            raise SourceError("connection", type(error).__name__) from error
+
+    async def _get(self) -> bytes:
         connection = self._source.connection
         headers = {} if connection.host is None else {"Host": connection.host}
         authorization = credentials.authorization(connection)

@@ -11,8 +11,9 @@ from click.testing import CliRunner, Result
 from support.collector import COMMAND
 
 from collector.cli import main
+from collector.config.file import read_file
 from collector.config.flags import layer
-from collector.config.load import Given, load, read_file
+from collector.config.load import Given, load
 from collector.config.problem import ConfigError
 from collector.config.settings import Settings, merged
 from collector.config.show import as_yaml

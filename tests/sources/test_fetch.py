@@ -280,6 +280,7 @@ def test_an_address_is_read(text: str, source: Source) -> None:
         "http://a..b/",
         "http://xn--a/",
         f"http://{'a' * 64}.example/",
+        f"http://{'a.' * 127}example/",
         "unix:x:/y",
         "unix:/x",
         "unix:/x:y",
