@@ -18,7 +18,10 @@ from support.wait import free_port, wait_until
 
 pytestmark = pytest.mark.slow
 
-PATHS = "/ /redirected /static /cached /fastcgi /grpc /own /down /nobody /accelerated /sub /unix /unknown".split()
+PATHS = [
+    *("/", "/redirected", "/static", "/cached", "/fastcgi", "/grpc", "/own", "/down", "/nobody"),
+    *("/accelerated", "/sub", "/unix", "/unknown"),
+]
 TIMES = ("connect", "header", "response")
 
 SITE = """

@@ -427,6 +427,16 @@ def test_a_type_that_changes_begins_anew() -> None:
     assert table.lost_rows == 0
 
 
+def test_families_of_the_user_leave_room_for_ours() -> None:
+    table = Table(max_families=16)
+    for number in range(30):
+        table.merge([batch(replace(counter("l", name=f"mine{number}_total"), custom=True), ("x", 1))], 1, 0.0)
+    assert (len(table.families), table.lost_rows) == (14, 16)
+    table.merge([batch(requests(), ("s", "GET", "200", 1, 0, 0, 0)), batch(counter("l"), ("x", 1))], 1, 0.0)
+    table.merge([batch(counter("l", name="third_total"), ("x", 1))], 1, 0.0)
+    assert (len(table.families), table.lost_rows) == (16, 17)
+
+
 def test_families_are_bounded() -> None:
     table = Table(max_families=2)
     for name in ("a_total", "b_total", "c_total", "a_total"):

@@ -5,10 +5,11 @@
 -- - A page is had whole or not at all. HTTP/1.0: the answer ends with the connection.
 -- - nginx logs each connection that fails: after one nobody tries for a second.
 
+local monotonic = require("resty.metrics.process").monotonic
 local worker = require "resty.metrics.worker"
 
 local ngx = ngx
-local now, tcp = ngx.now, ngx.socket.tcp
+local tcp = ngx.socket.tcp
 local tonumber, type = tonumber, type
 
 local DEFAULT_PAGE = "http://127.0.0.1:19145/metrics"
@@ -126,7 +127,7 @@ end
 local function fetch(address)
     local sock, err = connect(address)
     if not sock then
-        failed_at, failure = now(), err
+        failed_at, failure = monotonic(), err
         return nil, err
     end
     local page
@@ -141,7 +142,7 @@ function _M.get(page)
     local address, err = read_address(page or stated() or DEFAULT_PAGE)
     if not address then
         return nil, err
-    elseif failed_at and now() - failed_at < PAUSE_SECONDS then
+    elseif failed_at and monotonic() - failed_at < PAUSE_SECONDS then
         return nil, failure
     end
     pcall(worker.flush_now)
