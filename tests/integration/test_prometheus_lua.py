@@ -250,6 +250,26 @@ def test_deleting_and_wrong_use(socket_path: Path) -> None:
         wait_until(lambda: app.value("app_my_errors_total") == 5, message="five errors")
 
 
+def scrape(port: int, agent: str) -> Samples:
+    """The page of nginx, as a Prometheus asks for it."""
+    headers = {"User-Agent": agent, "X-Prometheus-Scrape-Timeout-Seconds": "10"}
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers=headers)
+    with urllib.request.urlopen(request, timeout=20) as response:
+        return samples_of(response.read().decode())
+
+
+def test_each_scraper_behind_nginx_sees_a_new_row_at_0_first(socket_path: Path) -> None:
+    with running(socket_path, ALL_CALLS) as app:
+        new = ("app_jobs_total", frozenset({("queue", "new"), ("ok", "true")}))
+        for agent in ("one", "other"):
+            scrape(app.port, agent)
+        get(app.port, "/job?queue=new&n=3")
+        wait_until(lambda: app.collector.value(new[0], queue="new", ok="true"), message="the row")
+        shown = [scrape(app.port, agent)[new] for agent in ("one", "other", "one", "other")]
+        assert shown[:2] == [0, 0]
+        assert shown[2] == shown[3] > 0
+
+
 MANY_GAUGES = """
     lua_shared_dict prometheus_metrics 10M;
     lua_package_path "{share}/lua/?.lua;;";

@@ -18,6 +18,7 @@ local PAUSE_SECONDS = 1
 local CHUNK_BYTES = 65536
 local MOST_BYTES = 64 * 1024 * 1024
 local MOST_HEADERS = 100
+local MOST_AGENT = 200     -- bytes of a client's name that are passed on
 
 local _M = {}
 
@@ -42,10 +43,18 @@ local function read_address(text)
     return { host = host, port = tonumber(port) or 80, path = path, name = host }
 end
 
+-- The collector shows a new row at 0 first, to each scraper once: it has to know them apart behind this nginx too.
+local function client(headers)
+    local agent = headers["user-agent"]
+    return (type(agent) == "string" and agent:sub(1, MOST_AGENT) or "") .. " at " .. ngx.var.remote_addr
+end
+
 local function request_text(address)
-    local headers = ngx.get_phase() == "content" and ngx.req.get_headers() or {}
+    local served = ngx.get_phase() == "content"
+    local headers = served and ngx.req.get_headers() or {}
     local accept, timeout = headers.accept, headers["x-prometheus-scrape-timeout-seconds"]
     return "GET " .. address.path .. " HTTP/1.0\r\nHost: " .. address.name .. "\r\n"
+        .. (served and "User-Agent: " .. client(headers) .. "\r\n" or "")
         .. (type(accept) == "string" and "Accept: " .. accept .. "\r\n" or "")
         .. (type(timeout) == "string" and "X-Prometheus-Scrape-Timeout-Seconds: " .. timeout .. "\r\n" or "") .. "\r\n"
 end
