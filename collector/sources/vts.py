@@ -200,8 +200,6 @@ def _times(lines: _Lines, scope: str, labels: Labels, node: Mapping[str, Any], p
 def _zone(lines: _Lines, scope: str, labels: Labels, node: Mapping[str, Any]) -> None:
     """A server zone or a filter's."""
     _bytes_and_codes(lines, scope, labels, node)
-    for code, count in _table(node, "statusCodes").items():
-        lines.add("status_code_requests_total", {**labels, "code": code}, count)
     _times(lines, scope, labels, node, "request")
     responses = _table(node, "responses")
     for status in _CACHE:
@@ -238,6 +236,8 @@ def _zones(document: Document, lines: _Lines) -> None:
         if host == _SUM and not lines.derived:
             continue
         _zone(lines, "server", {"host": host}, node)
+        for code, count in _table(node, "statusCodes").items():  # vts shows them of servers alone
+            lines.add("status_code_requests_total", {"host": host, "code": code}, count)
     for group, members in _nodes(document, "filterZones"):
         for name, node in members.items():
             _zone(lines, "filter", {"filter": group, "filter_name": name}, node)
