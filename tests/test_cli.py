@@ -416,6 +416,25 @@ def ask(path: Path) -> bytes:
         return client.recv(4096)
 
 
+def test_the_page_on_several_addresses(shared: Path) -> None:
+    """By a variable, with blanks between them."""
+    ports = [free_port() for _ in range(2)]
+    addresses = f"127.0.0.1:{ports[0]} 127.0.0.1:{ports[1]} unix:{shared}/web.sock"
+    words = [COMMAND, "serve", f"--socket.path={shared}/collector.sock"]
+    process = subprocess.Popen(
+        words, env=os.environ | {"RESTY_METRICS_WEB_LISTEN_ADDRESS": addresses}, stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_until(lambda: b" 200 OK" in ask(shared / "web.sock"), message="an answer over the unix socket")
+        for port in ports:
+            assert "resty_metrics_socket_up 1" in fetched(f"http://127.0.0.1:{port}/metrics")
+        process.terminate()
+        assert process.wait(timeout=10) == 0
+    finally:
+        process.kill()
+        process.wait(timeout=10)
+
+
 def test_json_log_lines(shared: Path) -> None:
     with Collector(shared / "collector.sock", "--log.format=json") as collector:
         lines = collector.log().splitlines()

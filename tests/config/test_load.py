@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+from support.certificates import Authority
 from support.collector import COMMAND
 
 from collector.cli import main
 from collector.config.file import read_file
 from collector.config.flags import layer
 from collector.config.load import Given, load
+from collector.config.names import CONNECTION, variable
 from collector.config.problem import ConfigError
 from collector.config.settings import Settings, merged
 from collector.config.show import as_yaml
@@ -282,6 +284,53 @@ def test_all_that_is_wrong_and_status_1(tmp_path: Path) -> None:
         f"{path}:2: web.config_file: '{tmp_path}/web.yml' cannot be read: No such file or directory",
         f"{path}:3: soket: no such key; did you mean socket?",
     ]
+
+
+@pytest.mark.parametrize("by_variable", [False, True])
+def test_every_flag_of_a_connection_is_the_key_of_the_same_meaning(tmp_path: Path, by_variable: bool) -> None:
+    authority = Authority(tmp_path)
+    client = authority.issue("client")
+    for name in ("password", "token"):
+        (tmp_path / name).write_text("word")
+    given = {
+        "--source.vts": "a=https://h/ b=https://g/",
+        "--source.timeout": "250ms",
+        "--source.host": "status.example:81",
+        "--source.tls.ca-file": str(authority.file),
+        "--source.tls.cert-file": str(client.certificate),
+        "--source.tls.key-file": str(client.key),
+        "--source.tls.server-name": "inner.example",
+        "--source.tls.insecure-skip-verify": "true",
+        "--source.basic-auth.username": "someone",
+        "--source.basic-auth.password-file": str(tmp_path / "password"),
+    }
+    shown = {
+        "timeout": "0.25s",
+        "host": "status.example:81",
+        "tls_config": {
+            "ca_file": str(authority.file),
+            "cert_file": str(client.certificate),
+            "key_file": str(client.key),
+            "server_name": "inner.example",
+            "insecure_skip_verify": True,
+        },
+        "basic_auth": {"username": "someone", "password_file": str(tmp_path / "password")},
+    }
+    words = [f"--source.vts={url}" for url in given["--source.vts"].split()]
+    words += [f"{flag}={text}" for flag, text in given.items() if flag != "--source.vts" and text != "true"]
+    words.append("--source.tls.insecure-skip-verify")
+    found = (
+        in_force(environment={variable(flag): text for flag, text in given.items()})
+        if by_variable
+        else in_force(*words)
+    )
+    assert found["sources"] == [
+        {"kind": "vts", "name": "a", "url": "https://h/", **shown},
+        {"kind": "vts", "name": "b", "url": "https://g/", **shown},
+    ]
+    (bearer,) = in_force("--source.vts=http://h/", f"--source.bearer-token-file={tmp_path}/token")["sources"]
+    assert bearer["authorization"] == {"type": "Bearer", "credentials_file": f"{tmp_path}/token"}
+    assert {*given, "--source.bearer-token-file"} == {"--source.vts", *CONNECTION}
 
 
 def test_files_that_a_source_cannot_use(tmp_path: Path) -> None:
