@@ -190,9 +190,10 @@ def flags() -> list[str]:
 def test_the_flags_are_those_that_are_documented() -> None:
     assert set(flags()) == {
         "--config.file", "--socket.path", "--socket.mode", "--socket.allow-uid", "--state.dir", "--source.stub-status",
-        "--source.vts", "--source.timeout", "--source.host", "--source.tls.ca-file", "--source.tls.cert-file",
-        "--source.tls.key-file", "--source.tls.server-name", "--source.tls.insecure-skip-verify",
-        "--source.basic-auth.username", "--source.basic-auth.password-file", "--source.bearer-token-file",
+        "--source.vts", "--source.vts.derived", "--source.timeout", "--source.host", "--source.tls.ca-file",
+        "--source.tls.cert-file", "--source.tls.key-file", "--source.tls.server-name",
+        "--source.tls.insecure-skip-verify", "--source.basic-auth.username", "--source.basic-auth.password-file",
+        "--source.bearer-token-file",
         "--web.listen-address", "--web.telemetry-path", "--web.config.file", "--log.level", "--log.format",
     }  # fmt: skip
 

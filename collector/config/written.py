@@ -33,4 +33,4 @@ def _source(one: model.SourceConfig) -> Source:
         basic_auth=None if basic is None else BasicAuth(basic.username, basic.password_file),
         authorization=None if bearer is None else Authorization(bearer.credentials_file, bearer.type),
     )
-    return Source(one.kind, one.name, *one.url, connection)
+    return Source(one.kind, one.name, *one.url, connection, one.derived)

@@ -42,10 +42,10 @@ class Scrape:
         return self.reason is None
 
 
-def _read(kind: Kind, body: bytes, labels: Mapping[str, str]) -> list[MetricFamily]:
-    if kind == "stub_status":
-        return stub_status.families(stub_status.parse(body), labels)
-    return vts.families(vts.parse(body), labels)
+def _read(source: Source, body: bytes) -> list[MetricFamily]:
+    if source.kind == "stub_status":
+        return stub_status.families(stub_status.parse(body), source.labels)
+    return vts.families(vts.parse(body), source.labels, source.derived)
 
 
 def _without(kind: Kind, labels: Mapping[str, str]) -> list[MetricFamily]:
@@ -107,9 +107,9 @@ class Fetcher:
             async with asyncio.timeout(seconds):
                 body = await self._client.get()
                 if len(body) < _OFF_LOOP_BYTES:
-                    families = _read(kind, body, labels)
+                    families = _read(self.source, body)
                 else:
-                    families = await asyncio.to_thread(_read, kind, body, labels)
+                    families = await asyncio.to_thread(_read, self.source, body)
         except Exception as error:
             reason = reason_of(error)
             if reason is None:

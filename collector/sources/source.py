@@ -67,13 +67,15 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a document is. ``name`` becomes the label ``nginx``; ``unix_path`` is the socket of a ``unix:`` URL."""
+    """Where a document is. ``name`` becomes the label ``nginx``; ``unix_path`` is the socket of a ``unix:`` URL;
+    ``derived``: whether the series of vts that others add up to are shown."""
 
     kind: Kind
     name: str | None
     url: str
     unix_path: str | None
     connection: Connection = Connection()
+    derived: bool = True
 
     @property
     def labels(self) -> dict[str, str]:

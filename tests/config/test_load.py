@@ -15,7 +15,7 @@ from collector.cli import main
 from collector.config.file import read_file
 from collector.config.flags import layer
 from collector.config.load import Given, load
-from collector.config.names import CONNECTION, variable
+from collector.config.names import OF_SOURCES, variable
 from collector.config.problem import ConfigError
 from collector.config.settings import Settings, merged
 from collector.config.show import as_yaml
@@ -41,6 +41,7 @@ sources:
     name: edge
     url: https://edge.example:8443/vts/format/json
     timeout: 1500ms
+    derived: false
     host: status.example
     tls_config:
       ca_file: tls/ca.pem
@@ -72,7 +73,7 @@ def settings_of(directory: Path) -> Settings:
         (1, 1000),
         None,
         (
-            Source("vts", "edge", "https://edge.example:8443/vts/format/json", None, edge),
+            Source("vts", "edge", "https://edge.example:8443/vts/format/json", None, edge, False),
             Source("stub_status", None, "http://localhost/stub_status", "/run/x/nginx.sock", inner),
         ),
         (
@@ -169,11 +170,13 @@ def test_users_and_directories_of_the_machine(tmp_path: Path) -> None:
     assert "is not a directory" in second.words
 
 
+HTTP_STUB = parse_source("http://h/", "stub_status")
 HTTP, HTTPS = parse_source("http://h/", "vts"), parse_source("a=https://h/", "vts")
 ONE: dict[str, object] = {"source_vts": (HTTP,)}
 FLAGS: list[tuple[dict[str, object], list[str]]] = [
     ({"source_host": "h", "source_timeout": 1.0}, ["--source.host", "--source.timeout"]),
     (ONE | {"source_tls_ca_file": Path("c")}, ["--source.tls.ca-file"]),
+    ({"source_stub_status": (HTTP_STUB,), "source_vts_derived": False}, ["--source.vts.derived"]),
     ({"source_vts": (HTTPS,), "source_tls_cert_file": Path("c")}, ["--source.tls.cert-file"]),
     ({"source_vts": (HTTPS,), "source_tls_key_file": Path("c")}, ["--source.tls.key-file"]),
     (ONE | {"source_basic_auth_username": "u"}, ["--source.basic-auth.username"]),
@@ -294,6 +297,7 @@ def test_every_flag_of_a_connection_is_the_key_of_the_same_meaning(tmp_path: Pat
         (tmp_path / name).write_text("word")
     given = {
         "--source.vts": "a=https://h/ b=https://g/",
+        "--source.vts.derived": "false",
         "--source.timeout": "250ms",
         "--source.host": "status.example:81",
         "--source.tls.ca-file": str(authority.file),
@@ -307,6 +311,7 @@ def test_every_flag_of_a_connection_is_the_key_of_the_same_meaning(tmp_path: Pat
     shown = {
         "timeout": "0.25s",
         "host": "status.example:81",
+        "derived": False,
         "tls_config": {
             "ca_file": str(authority.file),
             "cert_file": str(client.certificate),
@@ -330,7 +335,7 @@ def test_every_flag_of_a_connection_is_the_key_of_the_same_meaning(tmp_path: Pat
     ]
     (bearer,) = in_force("--source.vts=http://h/", f"--source.bearer-token-file={tmp_path}/token")["sources"]
     assert bearer["authorization"] == {"type": "Bearer", "credentials_file": f"{tmp_path}/token"}
-    assert {*given, "--source.bearer-token-file"} == {"--source.vts", *CONNECTION}
+    assert {*given, "--source.bearer-token-file"} == {"--source.vts", *OF_SOURCES}
 
 
 def test_files_that_a_source_cannot_use(tmp_path: Path) -> None:

@@ -76,6 +76,11 @@ WRONG = [
         "sources:\n- kind: vts\n  url: http://h/\n  authorization: {type: Basic, credentials_file: c}",
         ["f:4: sources[0].authorization.type: for Basic give basic_auth (username, password_file)"],
     ),
+    (
+        "a key of vts",
+        "sources:\n- {kind: stub_status, url: 'http://h/',\n   derived: no}",
+        ["f:3: sources[0].derived: is for vts"],
+    ),
     ("no YAML", "a: b: c", ["f:1: no YAML: mapping values are not allowed here"]),
     ("an unknown alias", "a: *b", ["f:1: no YAML: found undefined alias 'b'"]),
     (

@@ -111,6 +111,24 @@ def test_a_name_that_no_vts_can_have_is_not_shown() -> None:
     assert len(scrape.words) < 200
 
 
+def test_derived_series_of_vts_are_left_out_where_the_source_says_so() -> None:
+    zone = {"inBytes": 1, "requestMsec": 2, "requestMsecCounter": 3}
+    document = json.dumps({"connections": {}, "serverZones": {"a": zone, "*": zone}}).encode()
+
+    async def run(derived: bool) -> bytes:
+        async with serving(saying(answer(document))) as address:
+            fetcher = Fetcher(replace(parse_source(address, "vts"), derived=derived))
+            scrape = await fetcher.fetch(5)
+            await fetcher.close()
+            return render(scrape.families, openmetrics=False)
+
+    shown, left_out = asyncio.run(run(True)), asyncio.run(run(False))
+    for series in (b'{host="*",direction="in"} 1', b'nginx_vts_server_request_seconds{host="a"} 0.002'):
+        assert series in shown
+        assert series not in left_out
+    assert b'nginx_vts_server_request_seconds_total{host="a"} 0.003' in left_out
+
+
 def test_nobody_listens() -> None:
     assert asyncio.run(fetch(f"http://127.0.0.1:{free_port()}/")).reason == "refused"
 
