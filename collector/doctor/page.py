@@ -234,15 +234,20 @@ def _lua(check: str, alive: bool) -> Finding:
     return warn(check, seen, remedy)
 
 
+_FETCHED = {
+    "credentials": "see that the collector's user may read the file, and that it holds what it should",
+    "tls": "see ca_file and server_name of that source, and the certificate that nginx has there",
+}
+
+
 def fetched(name: str, url: str, error: str | None, families: int, foreign: int | None) -> Finding:
     """``source.stub_status``, ``source.vts``: one source as doctor itself fetched it. ``foreign``: as above."""
     if error is not None and foreign is not None:
         seen = f"{url}: {error} from here; process {foreign} lives in another network namespace"
         return not_known(f"source.{name}", seen, f"nsenter --target {foreign} --net resty-metrics doctor")
     if error is not None:
-        return fail(
-            f"source.{name}", f"{url}: {error}", "see that nginx has that location and lets this machine read it"
-        )
+        remedy = _FETCHED.get(error.partition(":")[0], "see that nginx has that location and lets this machine read it")
+        return fail(f"source.{name}", f"{url}: {error}", remedy)
     return ok(f"source.{name}", f"{url} answers and can be read ({families} families)")
 
 

@@ -28,14 +28,13 @@ from collector.sources.fetch import Fetcher, Scrape, gather
 from collector.table.scrapers import Scraper, Scrapers
 from collector.web.tally import Tally
 
-SOURCE_TIMEOUT_SECONDS = 5.0
 GZIP_LEVEL = 1
 _OFF_LOOP_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a client asks for. ``scraper`` None: not a Prometheus. ``timeout``: seconds for the sources."""
+    """What a client asks for. ``scraper`` None: not a Prometheus. ``timeout``: seconds that it leaves the sources."""
 
     scraper: Scraper | None
     openmetrics: bool
@@ -112,6 +111,7 @@ class Pages:
         task.add_done_callback(self._fetches.discard)
 
     def _fetch(self, timeout: float) -> Awaitable[Fetched]:
+        timeout = min(timeout, max((one.source.connection.timeout for one in self.fetchers), default=0.0))
         ends = self._clock() + timeout
         if self._fetching is None or self._fetching.done() or self._fetch_ends > ends:
             self._fetch_ends = ends

@@ -125,6 +125,31 @@ def test_flags_from_the_environment_of_the_collector(
     assert "refused" in found.seen("source.stub_status", "FAIL")
 
 
+def test_the_file_of_the_collector(shared: Path, socket_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is found where the collector was started, and what doctor is told itself wins over it."""
+    web = shared / "web.sock"
+    file = shared / "resty-metrics.yml"
+    file.write_text(
+        f"web: {{telemetry_path: /numbers}}\nsources: [{{kind: stub_status, url: 'unix:{shared}/none:/'}}]\n"
+        f"socket: {{path: {socket_path}}}\n"
+    )
+    monkeypatch.chdir(shared)
+    with Collector(socket_path, "--config.file=resty-metrics.yml", f"--web.listen-address=unix:{web}") as collector:
+        monkeypatch.chdir("/")
+        found = diagnose(socket_path, None)
+        assert "/numbers" in found.seen("page.answers", "OK")
+        assert "refused" in found.seen("source.stub_status", "FAIL")
+        assert "--config.file=resty-metrics.yml" in found.seen("collector.settings", "OK")
+        own = shared / "own.yml"
+        own.write_text(f"web: {{listen_address: ['unix:{web}'], telemetry_path: /numbers}}\nsources: []\n")
+        found = diagnose(socket_path, None, f"--config.file={own}")
+        assert "web.sock:/numbers" in found.seen("page.answers", "OK")
+        assert "source.stub_status" not in found.verdicts("FAIL")
+        file.write_text("web: {telemetry_path: numbers}\n")
+        found = diagnose(socket_path, None, f"--web.listen-address=127.0.0.1:{collector.port}")
+        assert f"{file}:1: web.telemetry_path: 'numbers'" in found.seen("collector.configuration", "WARN")
+
+
 ALONE = """
 import os, sys
 sys.path[:0] = [{tests!r}]

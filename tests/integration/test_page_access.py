@@ -12,7 +12,7 @@ from pathlib import Path
 import aiohttp
 import bcrypt
 import pytest
-from support.certificates import Authority
+from support.certificates import LOCAL, Authority
 from support.collector import Collector, counts_of, samples_of
 from support.load import Load
 from support.nginx import Nginx, shared_directory
@@ -41,22 +41,24 @@ def directory() -> Iterator[Path]:
 
 def client_of(authority: Authority, name: str, password: str = PASSWORD) -> str:
     pair = authority.issue(name)
-    return CLIENT.format(password=password, ca=authority.pair.cert, cert=pair.cert, key=pair.key)
+    return CLIENT.format(password=password, ca=authority.file, cert=pair.certificate, key=pair.key)
 
 
 def test_a_real_prometheus_with_a_certificate_and_a_password(directory: Path) -> None:
     """The right one scrapes; one with a wrong password, and one with a certificate of somebody else's, do not."""
-    authority, other = Authority(directory / "tls"), Authority(directory / "other")
-    authority.issue("server")
+    for name in ("tls", "other"):
+        (directory / name).mkdir()
+    authority, other = Authority(directory / "tls", "ca"), Authority(directory / "other")
+    authority.issue("server", LOCAL)
     hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(10, prefix=b"2a")).decode()
     (directory / "tls" / "web.yml").write_text(
         "tls_server_config: {cert_file: server.pem, key_file: server.key, client_ca_file: ca.pem,"
         " client_auth_type: RequireAndVerifyClientCert}\n"
         f"basic_auth_users: {{prom: {hashed}}}\n"
     )
-    context = ssl.create_default_context(cafile=authority.pair.cert)
+    context = ssl.create_default_context(cafile=authority.file)
     own = authority.issue("own")
-    context.load_cert_chain(own.cert, own.key)
+    context.load_cert_chain(own.certificate, own.key)
     configured = f"--web.config.file={directory}/tls/web.yml"
     with Collector(directory / "c.sock", configured, tls=context, user=("prom", PASSWORD)) as collector:
         refused = "resty_metrics_web_refused_requests_total"
@@ -64,7 +66,7 @@ def test_a_real_prometheus_with_a_certificate_and_a_password(directory: Path) ->
         for name, client, up in (
             ("right", client_of(authority, "right"), 1),
             ("guesser", client_of(authority, "guesser", "wrong"), 0),
-            ("stranger", client_of(other, "stranger").replace(str(other.pair.cert), str(authority.pair.cert)), 0),
+            ("stranger", client_of(other, "stranger").replace(str(other.file), str(authority.file)), 0),
         ):
             place = directory / name
             place.mkdir()

@@ -1,39 +1,59 @@
 """Certificates of a test's own, made by openssl."""
 
+import ssl
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
+LOCAL = "DNS:localhost,IP:127.0.0.1"
+_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+
+
+def _openssl(*words: str) -> None:
+    subprocess.run(["openssl", *words], check=True, capture_output=True, timeout=30)
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A certificate and its key, in files of PEM."""
+class Certificate:
+    """Files in PEM."""
 
-    cert: Path
+    certificate: Path
     key: Path
+
+    def context(self) -> ssl.SSLContext:
+        """A server that shows it."""
+        found = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        found.load_cert_chain(self.certificate, self.key)
+        return found
+
+    def copy_to(self, certificate: Path, key: Path) -> None:
+        """In place of what is there, as a rotation does."""
+        for source, target in ((self.certificate, certificate), (self.key, key)):
+            beside = target.with_name(f"{target.name}.new")
+            beside.write_bytes(source.read_bytes())
+            beside.replace(target)
 
 
 class Authority:
-    """Signs certificates; its own is ``pair.cert``."""
+    """A certificate authority with its files in ``directory``."""
 
-    def __init__(self, directory: Path, name: str = "ca") -> None:
-        directory.mkdir(exist_ok=True)
+    def __init__(self, directory: Path, name: str = "authority") -> None:
         self._directory = directory
-        self.pair = self._new(name, "-addext", "basicConstraints=critical,CA:TRUE")
+        self._key = directory / f"{name}.key"
+        self.file = directory / f"{name}.pem"
+        subject = ("-x509", "-subj", f"/CN={name}", "-days", "2")
+        extension = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")
+        _openssl("req", *subject, *extension, *_KEY, "-keyout", str(self._key), "-out", str(self.file))
 
-    def _new(self, name: str, *more: str) -> Pair:
-        pair = Pair(self._directory / f"{name}.pem", self._directory / f"{name}.key")
-        words = ["openssl", "req", "-x509", *_KEY, "-subj", f"/CN={name}", *more]
-        subprocess.run([*words, "-keyout", str(pair.key), "-out", str(pair.cert)], check=True, capture_output=True)
-        return pair
-
-    def issue(self, name: str, sans: str = "DNS:localhost,IP:127.0.0.1", days: int = 2) -> Pair:
-        """A certificate for a server or a client. ``sans``: as openssl writes subjectAltName."""
-        pair = Pair(self._directory / f"{name}.pem", self._directory / f"{name}.key")
-        signed = ["-CA", str(self.pair.cert), "-CAkey", str(self.pair.key), "-addext", f"subjectAltName={sans}"]
-        words = ["openssl", "req", "-x509", *_KEY[:-1], str(days), "-subj", f"/CN={name}", *signed]
-        words += ["-addext", "basicConstraints=critical,CA:FALSE"]
-        subprocess.run([*words, "-keyout", str(pair.key), "-out", str(pair.cert)], check=True, capture_output=True)
-        return pair
+    def issue(self, name: str, alternatives: str = "") -> Certificate:
+        """A certificate for a server or a client. ``alternatives``: as in ``DNS:a.example,IP:127.0.0.1``."""
+        made = Certificate(self._directory / f"{name}.pem", self._directory / f"{name}.key")
+        signed = ("-CA", str(self.file), "-CAkey", str(self._key), "-days", "2")
+        extension = ("-addext", f"subjectAltName={alternatives or f'DNS:{name}'}")
+        _openssl(
+            "req", "-x509", "-subj", f"/CN={name}", *signed, *extension,
+            "-addext", "basicConstraints=critical,CA:FALSE", *_KEY,
+            "-keyout", str(made.key), "-out", str(made.certificate),
+        )  # fmt: skip
+        made.key.chmod(0o644)
+        return made

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import bcrypt
 import pytest
-from support.certificates import Authority, Pair
+from support.certificates import LOCAL, Authority, Certificate
 from support.collector import COMMAND, Collector, basic
 from support.wait import wait_until
 
@@ -33,9 +33,9 @@ class Site:
 
     directory: Path
     authority: Authority
-    server: Pair
-    client: Pair
-    stranger: Pair
+    server: Certificate
+    client: Certificate
+    stranger: Certificate
     path: Path
 
     def write(self, text: str) -> None:
@@ -43,21 +43,21 @@ class Site:
         fresh.write_text(text)
         fresh.rename(self.path)
 
-    def context(self, client: Pair | None = None) -> ssl.SSLContext:
-        context = ssl.create_default_context(cafile=self.authority.pair.cert)
+    def context(self, client: Certificate | None = None) -> ssl.SSLContext:
+        context = ssl.create_default_context(cafile=self.authority.file)
         if client is not None:
-            context.load_cert_chain(client.cert, client.key)
+            context.load_cert_chain(client.certificate, client.key)
         return context
 
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Site:
     directory = tmp_path_factory.mktemp("tls")
-    authority, other = Authority(directory), Authority(directory / "other", "other")
+    authority, other = Authority(directory, "ca"), Authority(tmp_path_factory.mktemp("other"))
     return Site(
         directory,
         authority,
-        authority.issue("server"),
+        authority.issue("server", LOCAL),
         authority.issue("prometheus", "DNS:prometheus.example,IP:10.0.0.1,email:a@b.example,URI:spiffe://x/y"),
         other.issue("stranger", "DNS:prometheus.example"),
         directory / "web.yml",
@@ -70,7 +70,7 @@ MUTUAL = TLS % ", client_auth_type: RequireAndVerifyClientCert, client_ca_file: 
 USERS = f"basic_auth_users: {{prom: {HASH}}}\n"
 
 
-def serving(site: Site, directory: Path, text: str, *flags: str, client: Pair | None = None) -> Collector:
+def serving(site: Site, directory: Path, text: str, *flags: str, client: Certificate | None = None) -> Collector:
     site.write(text)
     tls = site.context(client) if "tls_server_config" in text else None
     user = ("prom", PASSWORD) if "basic_auth_users" in text else None
@@ -242,7 +242,7 @@ def serial(collector: Collector) -> str:
 def test_a_certificate_that_is_renewed_is_used_without_a_word(certificates: Site, tmp_path: Path) -> None:
     """A connection that is open goes on; a pair that does not fit together leaves the old one in force."""
     site = certificates
-    renewed, other = site.authority.issue("renewed"), site.authority.issue("unfit")
+    renewed, other = site.authority.issue("renewed", LOCAL), site.authority.issue("unfit", LOCAL)
     for name in ("used.pem", "used.key"):
         (site.directory / name).write_bytes((site.directory / name.replace("used", "server")).read_bytes())
     text = "tls_server_config: {cert_file: used.pem, key_file: used.key}\n"
@@ -254,13 +254,13 @@ def test_a_certificate_that_is_renewed_is_used_without_a_word(certificates: Site
         assert kept.getresponse().read() == b"resty-metrics is healthy\n"
         first = kept.sock
 
-        other.cert.rename(site.directory / "used.pem")
+        other.certificate.rename(site.directory / "used.pem")
         wait_until(lambda: "KEY_VALUES_MISMATCH" in collector.log(), message="a line about the mismatch")
         assert collector.value("resty_metrics_config_last_reload_successful") == 0
         assert serial(collector) == before
 
         renewed.key.rename(site.directory / "used.key")
-        renewed.cert.rename(site.directory / "used.pem")
+        renewed.certificate.rename(site.directory / "used.pem")
         wait_until(lambda: serial(collector) != before, message="the new certificate")
         assert collector.value("resty_metrics_config_last_reload_successful") == 1
         kept.request("GET", "/-/healthy")
@@ -278,7 +278,7 @@ def test_a_file_that_comes_later_is_found(certificates: Site, tmp_path: Path) ->
         site.write("tls_server_config: {cert_file: later.pem, key_file: later.key}\n")
         wait_until(lambda: collector.value(RELOADED) == 0, message="that it is refused")
         assert serial(collector) == before
-        pair = site.authority.issue("later")
+        pair = site.authority.issue("later", LOCAL)
         wait_until(lambda: serial(collector) != before, message="the new certificate")
         assert collector.value(RELOADED) == 1
         assert collector.log().count("cannot be read") == 1
@@ -340,8 +340,8 @@ def test_a_certificate_and_a_key_in_the_file_itself(certificates: Site) -> None:
 
     site = certificates
     site.write(
-        f"tls_server_config:\n  cert: {block(site.server.cert)}  key: {block(site.server.key)}"
-        f"  client_auth_type: VerifyClientCertIfGiven\n  client_ca: {block(site.authority.pair.cert)}"
+        f"tls_server_config:\n  cert: {block(site.server.certificate)}  key: {block(site.server.key)}"
+        f"  client_auth_type: VerifyClientCertIfGiven\n  client_ca: {block(site.authority.file)}"
     )
     access = policy.load(site.path)
     assert access.tls is not None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import uvloop
-from support.certificates import Authority
+from support.certificates import LOCAL, Authority
 from support.wait import wait_until
 
 from collector.settings import TcpAddress, UnixAddress
@@ -229,7 +229,7 @@ def test_a_client_that_does_not_read_is_cut_off(tmp_path: Path, monkeypatch: pyt
     wrap: Callable[[socket.socket], socket.socket] = _as_it_is
     if tls:
         authority = Authority(tmp_path)
-        authority.issue("server")
+        authority.issue("server", LOCAL)
         (tmp_path / "web.yml").write_text("tls_server_config: {cert_file: server.pem, key_file: server.key}")
         access, wrap = policy.load(tmp_path / "web.yml"), _by_tls(authority)
     with serving(access, Limits()) as running:
@@ -252,14 +252,14 @@ def _as_it_is(client: socket.socket) -> socket.socket:
 
 
 def _by_tls(authority: Authority) -> Callable[[socket.socket], socket.socket]:
-    context = ssl.create_default_context(cafile=authority.pair.cert)
+    context = ssl.create_default_context(cafile=authority.file)
     return lambda client: context.wrap_socket(client, server_hostname="localhost", suppress_ragged_eofs=True)
 
 
 def test_a_handshake_that_does_not_come_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door, "HANDSHAKE_SECONDS", 0.3)
     authority = Authority(tmp_path)
-    authority.issue("server")
+    authority.issue("server", LOCAL)
     (tmp_path / "web.yml").write_text("tls_server_config: {cert_file: server.pem, key_file: server.key}")
     with serving(policy.load(tmp_path / "web.yml"), Limits(max_connections=3)) as running:
         assert ended(running.connect())

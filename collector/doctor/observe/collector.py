@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from collector.config.load import read_file
+from collector.config.file import read_file
 from collector.config.problem import ConfigError
 from collector.config.settings import Layer
 from collector.doctor import flags
