@@ -18,7 +18,7 @@ from collector.ingest.intake import Intake
 from collector.ingest.listener import Listener
 from collector.journal.journal import Journal
 from collector.journal.records import of_scrape
-from collector.page import assemble, journal, pipeline
+from collector.page import assemble, instances, journal, pipeline
 from collector.page.coverage import Coverage
 from collector.page.exposition import MetricFamily, render
 from collector.page.process import ProcessMetrics
@@ -118,12 +118,13 @@ class Pages:
         shown_before = None if request.scraper is None else self._shown_before(request.scraper, now)
         beats = streams.heartbeats(now)
         own = [
-            report.lua(bool(beats)),
+            report.lua(streams.instances, {beat.heartbeat.instance for beat in beats}),
             *report.families(scrapes, parts.fetchers),
             *pipeline.families(parts.intake, self._socket(), now),
             *(journal.families(parts.journal.tally) if parts.journal.wanted else []),
             *self._process.families(),
         ]
-        scraped = [family for scrape in scrapes for family in scrape.families]
-        fetched = any(scrape.source.kind == "stub_status" for scrape in scrapes)
+        by_source = [instances.mark(scrape.families, scrape.source.name or "") for scrape in scrapes]
+        scraped = [family for some in by_source for family in some]
+        fetched = {scrape.source.name or "" for scrape in scrapes if scrape.source.kind == "stub_status"}
         return assemble.families(table, shown_before, beats, scraped, fetched, parts.coverage, own)
