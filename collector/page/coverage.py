@@ -6,13 +6,15 @@ compared over a window: main requests whose hook ran, and nginx's own requests l
 Rules:
 - Of one master only: another master's counters begin anew. Each instance of nginx has a window of its own, for as long
   as it is heard of.
+- While a master's workers have two names (one was changed by a reload, and the old ones are about to go) there is no
+  sample: nginx counts for both, the hook for each.
 - Both counters of a sample are of the same second: nginx's comes with a heartbeat, which may be seconds old, the hook's
   with the rows of each second. An old heartbeat makes no sample.
 - Absent while the window is shorter than WINDOW_SECONDS or has fewer than LEAST_REQUESTS.
 - ``now`` is seconds of a monotonic clock.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -79,13 +81,19 @@ class Coverage:
         """Keep a sample of each instance, if it is time for one and its workers say what it takes."""
         living = instances.by_instance(beats)
         self._windows = {name: self._windows.get(name) or Window() for name in living}
+        masters = Counter(master for some in living.values() for master in _masters(some))
         for name, some in living.items():
-            _observe(self._windows[name], [beat for beat in some if now - beat.seen <= FRESH_SECONDS], table, now)
+            if all(masters[master] == 1 for master in _masters(some)):
+                _observe(self._windows[name], [beat for beat in some if now - beat.seen <= FRESH_SECONDS], table, now)
 
     def ratios(self) -> dict[str, float]:
         """By instance, where it is known."""
         ratios = ((name, window.ratio()) for name, window in self._windows.items())
         return {name: ratio for name, ratio in ratios if ratio is not None}
+
+
+def _masters(beats: Iterable[LiveHeartbeat]) -> set[str]:
+    return {workers.master_label(beat.heartbeat.master) for beat in beats if beat.heartbeat.master is not None}
 
 
 def _observe(window: Window, fresh: list[LiveHeartbeat], table: Table, now: float) -> None:

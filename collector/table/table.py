@@ -11,6 +11,7 @@ Rules:
 - The table never looks at a clock: the same batches in the same order make the same table.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -53,6 +54,7 @@ class Table:
         self._max_rows = max_rows
         self._max_families = max_families
         self._max_instances = max_instances
+        self._sizes: Counter[str] = Counter()  # families by instance
 
     @property
     def next_creation(self) -> int:
@@ -62,7 +64,7 @@ class Table:
     @property
     def instances(self) -> Collection[str]:
         """The names of all nginx instances that ever sent rows, in the order of their first."""
-        return dict.fromkeys(key.instance for key in self.families).keys()
+        return self._sizes.keys()
 
     @property
     def requests(self) -> int:
@@ -87,6 +89,7 @@ class Table:
         for one in state.families:
             family = table.families[one.shape.key] = Family(one.shape, table._creation, state.max_rows)
             family.restore(one)
+            table._sizes[one.shape.instance] += 1
         return table
 
     def merge(self, batches: Iterable[FamilyBatch], birth_ms: int, now: float) -> None:
@@ -99,14 +102,14 @@ class Table:
                 family.merge(batch, birth_ms, now)
 
     def _create(self, batch: FamilyBatch) -> Family | None:
-        instance = batch.shape.instance
-        families = sum(key.instance == instance for key in self.families)
-        if families == 0 and len(self.instances) >= self._max_instances:
+        families = self._sizes[batch.shape.instance]
+        if families == 0 and len(self._sizes) >= self._max_instances:
             self.refused_rows += len(batch.rows)
             return None
         if families >= self._max_families:
             self.lost_rows += len(batch.rows)
             return None
+        self._sizes[batch.shape.instance] += 1
         return self._begin(batch)
 
     def _change_type(self, family: Family, batch: FamilyBatch, birth_ms: int) -> Family | None:

@@ -247,3 +247,22 @@ def test_without_lifecycle_the_name_is_that_of_the_variable(socket_path: Path) -
             "plain"
         }
         assert site.nginx.errors() == []
+
+
+def test_a_worker_that_begins_before_it_is_told_the_name_waits_for_it(socket_path: Path) -> None:
+    """Lua code counts in init_worker, and no lifecycle.conf says the name: a request tells one worker, and that the
+    other.
+    """
+    site = Site(
+        socket_path,
+        "late",
+        """init_worker_by_lua_block { require("resty.metrics").counter("began_total", "Began.", {}):inc(1) }""",
+    )
+    (site.nginx.share / "nginx.conf.d" / "lifecycle.conf").write_text("")
+    with Collector(socket_path) as collector, site.nginx:
+        site.get("/", 1)
+        wait_until(lambda: collector.value("began_total", nginx="late") == 2, message="both workers")
+        assert collector.value("began_total") is None
+        assert collector.value("resty_metrics_source_up", source="lua") is None
+        assert collector.value("resty_metrics_workers_seen", nginx="late") == 2
+        assert site.nginx.errors() == []

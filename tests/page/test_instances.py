@@ -165,6 +165,17 @@ def test_coverage_is_that_of_each_as_long_as_it_is_heard_of() -> None:
     assert coverage.ratios() == {"": 1.0}
 
 
+def test_a_master_of_two_names_is_not_sampled() -> None:
+    """What nginx counts for workers of a new name would be missing from what the hook counts under the old one."""
+    coverage, table = Coverage(), Table()
+    shape = Shape(ENDED, "counter", ("master",), None, ("value",), instance="old")
+    for now, ended, requests in ((0.0, 0, 0), (WINDOW_SECONDS, 500, 500), (WINDOW_SECONDS + 60, 10, 1000)):
+        table.merge([FamilyBatch(shape, "", False, [("1-100", ended)])], 1, 0.0)
+        beats = [beat("old", 1, 1, now, requests)]
+        coverage.observe([*beats, beat("new", 1, 2, now, requests)] if requests == 1000 else beats, table, now)
+    assert coverage.ratios() == {"old": 1.0}
+
+
 @pytest.mark.parametrize(
     ("known", "alive", "shown"),
     [
