@@ -5,7 +5,8 @@ number that a restart could take back.
 
 Rules:
 - The number of nginx instances is bounded, and that of the families of each: one instance takes no room from another.
-  Rows of a family beyond that are lost, and counted.
+  Rows of a family beyond that are lost, and counted. An eighth of the room is kept for the built-in ones: whoever
+  invents metrics must not cost others their requests.
 - A family is a counter or a histogram, not both: where a stream born later says another type, it begins anew. What
   older streams still send of the other type is lost, and counted.
 - The table never looks at a clock: the same batches in the same order make the same table.
@@ -19,7 +20,8 @@ from collector.table.families import MAX_ROWS, Family, FamilyState
 from collector.table.rows import Creation
 from collector.table.shapes import FamilyBatch, FamilyKey
 
-MAX_FAMILIES = 256  # of an instance
+# Of an instance: a worker makes at most 1,000 of the user's, 64 scopes and some of its own.
+MAX_FAMILIES = 2_048
 MAX_INSTANCES = 64
 
 
@@ -53,6 +55,7 @@ class Table:
         self._creation = Creation()
         self._max_rows = max_rows
         self._max_families = max_families
+        self._max_with_custom = max_families - max_families // 8
         self._max_instances = max_instances
         self._sizes: Counter[str] = Counter()  # families by instance
 
@@ -106,7 +109,7 @@ class Table:
         if families == 0 and len(self._sizes) >= self._max_instances:
             self.refused_rows += len(batch.rows)
             return None
-        if families >= self._max_families:
+        if families >= (self._max_with_custom if batch.shape.custom else self._max_families):
             self.lost_rows += len(batch.rows)
             return None
         self._sizes[batch.shape.instance] += 1
