@@ -93,7 +93,7 @@ def test_a_program_comes_back_each_second(stage: Stage) -> None:
     with stage.load():
         with impostors.returns(stage.path):
             stage.measure("contended", lambda: contended(stage.collector) == 1, SLOW_HEALS_SECONDS)
-            assert stage.degraded("keeps replacing")
+            assert stage.degraded("keeps touching")
             stage.doctor("page.socket", "FAIL", "again and again")
             stage.nginx.reload()
             stage.handles(stage.times(40_000, 200_000))
@@ -103,7 +103,7 @@ def test_a_program_comes_back_each_second(stage: Stage) -> None:
         assert stage.sampler.saw("resty_metrics_socket_up", 0)
     stage.conserved()
     wait_until(lambda: contended(stage.collector) == 0, 40, "peace")
-    assert not stage.degraded("keeps replacing")
+    assert not stage.degraded("keeps touching")
 
 
 def contended(collector: Collector) -> float | None:

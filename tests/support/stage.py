@@ -27,7 +27,7 @@ SLOW_HEALS_SECONDS = 5.0  # where a process was stopped or started, or while the
 MACHINE_SECONDS = 1.0  # what a shared machine may add: a page is asked for, made and read until it is known
 FRESH_SECONDS = 2.0  # from the end of a request to the page
 OVERDUE_SECONDS = 3.0  # until a worker whose datagrams are swallowed gives up on its line, wherever that leads
-KEEPS_REPLACING = "somebody keeps replacing the socket"
+KEEPS_TOUCHING = "somebody keeps touching the socket"
 
 SITE = """
     {lifecycle}
@@ -138,11 +138,11 @@ class Stage:
     def well(self) -> bool:
         """Whoever asks at the path is answered, and the page and /-/ready say that the socket is the collector's.
 
-        That somebody kept replacing it is said for a while after it was put right, so that does not count here.
+        That somebody kept touching it is said for a while after it was put right, so that does not count here.
         """
         samples = self.collector.samples()
         up = samples["resty_metrics_socket_up", frozenset()], samples["resty_metrics_socket_standby", frozenset()]
-        return up == (1, 0) and answers(self.path) and self.degraded("the socket") == self.degraded(KEEPS_REPLACING)
+        return up == (1, 0) and answers(self.path) and self.degraded("the socket") == self.degraded(KEEPS_TOUCHING)
 
     def degraded(self, word: str) -> list[str]:
         """The lines of /-/ready that say what is degraded, and have this word."""
