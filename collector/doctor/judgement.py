@@ -170,7 +170,7 @@ def _workers(one: Instance, root: bool) -> Finding:
         seen = f"master {one.master} runs no worker that takes requests"
         return warn("nginx.workers", seen, "it is about to end, or its workers end at once: see nginx's error log")
     if not one.workers and root and one.pid_file is not None:
-        seen = f"nginx does not run here: {one.pid_file} names no master of it"
+        seen = f"nginx does not run here: {one.pid_file} names no master that runs"
         return warn("nginx.workers", seen, "start nginx")
     if not one.workers:
         return not_known(

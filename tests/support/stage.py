@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from support.collector import Collector
-from support.doctor import diagnose
+from support.doctor import Diagnosis, command_of, diagnose
 from support.load import Load
 from support.nginx import Counts, Nginx
 from support.reach import answers
@@ -101,6 +101,7 @@ class Stage:
         self.sampler = Sampler(collector, self.truth)
         self.result = Result(name)
         self.load_under: tuple[str, ...] = ()
+        self.nginx_under: tuple[str, ...] = ()
         self._script = directory / "load.lua"
         self._script.write_text(SCRIPT.format(delay=DELAY_MS))
 
@@ -169,10 +170,29 @@ class Stage:
     def rebinds(self, reason: str) -> float:
         return self.collector.value("resty_metrics_socket_rebinds_total", reason=reason) or 0
 
-    def doctor(self, check: str, verdict: str, names: str) -> None:
-        """``resty-metrics doctor`` has a finding of this check with this verdict that names the cause."""
-        seen = diagnose(self.path, self.nginx).seen(check, verdict)
+    def diagnosis(self) -> Diagnosis:
+        """What ``resty-metrics doctor`` says now, run beside all of this."""
+        return diagnose(self.path, " ".join([*self.nginx_under, command_of(self.nginx)]))
+
+    def doctor(self, check: str, verdict: str, names: str) -> Diagnosis:
+        """doctor has a finding of this check with this verdict that names the cause."""
+        found = self.diagnosis()
+        seen = found.seen(check, verdict)
         assert names in seen, f"doctor's {check} does not name {names!r}: {seen}"
+        return found
+
+    def doctor_finds_only(self, *checks: str) -> Diagnosis:
+        """All is well to doctor, but for these: no other WARN or FAIL. It waits for heartbeats first."""
+        wait_until(self.workers_heard_of, message="the workers' heartbeats")
+        found = self.diagnosis()
+        wrong = [one for one in found.report["findings"] if one["verdict"] in ("WARN", "FAIL")]
+        assert {one["check"] for one in wrong} == set(checks), f"{wrong}\n{self.report()}"
+        return found
+
+    def workers_heard_of(self) -> bool:
+        samples = self.collector.samples()
+        seen, expected = (samples.get((f"resty_metrics_workers_{word}", frozenset())) for word in ("seen", "expected"))
+        return seen is not None and seen == expected
 
     # conservation ----------------------------------------------------------------------------------------------------
 

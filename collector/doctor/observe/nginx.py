@@ -7,6 +7,7 @@ Rules:
 """
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -187,11 +188,21 @@ def _same(path: Path, other: Path) -> bool:
 
 
 def _master_of(pid_file: str) -> int | None:
-    """The master that the pid file names, if it is one."""
+    """The master that the pid file names; or that of the one container that has such a file, with its pid in there."""
     text = (files.read(Path(pid_file)) or "").strip()
-    if not text.isdigit():
-        return None
-    return int(text) if command.is_master(" ".join(arguments_of(int(text)))) else None
+    if text.isdigit() and command.is_master(" ".join(arguments_of(int(text)))):
+        return int(text)
+    masters = [pid for pid, title in _titles() if command.is_master(title)]
+    contained = [pid for pid in masters if files.root_of(pid) != files.ROOT and _wrote(pid, pid_file)]
+    return contained[0] if len(contained) == 1 else None
+
+
+def _wrote(pid: int, pid_file: str) -> bool:
+    """Whether the file that a process sees there names it, by the pid that it has in its own namespace."""
+    status = files.read(Path(f"/proc/{pid}/status")) or ""
+    own = re.search(r"^NSpid:.*\t(\d+)$", status, re.MULTILINE)
+    text = files.read(files.below(files.root_of(pid), pid_file))
+    return own is not None and text is not None and text.strip() == own[1]
 
 
 def _workers(master: int | None) -> tuple[int, ...]:
