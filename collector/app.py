@@ -92,7 +92,7 @@ class Collector:
         self.kept = kept
         self.clock = running_time(kept.state)
         self.intake = Intake(kept.state.table, kept.state.streams, allowed_uids(settings.socket_allow_uid).__contains__)
-        self.journal = Journal(self._capture, self._note_stale, lambda: self.listener.resume())
+        self.journal = Journal(self._capture, self._note_stale, lambda: self.listener.resume(), self.clock)
         self.listener = Listener(settings.socket_path, settings.socket_mode, self.intake, self.journal, self.clock)
         self.guard = Guard(self.listener, kept.socket_lock)
         self.coverage = Coverage()

@@ -121,7 +121,7 @@ class Pages:
             report.lua(bool(beats)),
             *report.families(scrapes, parts.fetchers),
             *pipeline.families(parts.intake, self._socket(), now),
-            *(journal.families(parts.journal.tally) if parts.journal.wanted else []),
+            *(journal.families(parts.journal.tally, now) if parts.journal.wanted else []),
             *self._process.families(),
         ]
         scraped = [family for scrape in scrapes for family in scrape.families]
