@@ -7,6 +7,7 @@ answer, one that reads a dead file system for ever; event loop and interpreter w
 import contextlib
 import os
 import sys
+import threading
 from typing import NoReturn
 
 
@@ -16,3 +17,11 @@ def end(status: int) -> NoReturn:
         with contextlib.suppress(OSError):  # who read it has gone
             stream.flush()
     os._exit(status)
+
+
+def end_within(seconds: float, status: int) -> None:
+    """End then at the latest, whatever keeps the main thread: a log that nobody reads, a disk."""
+    timer = threading.Timer(seconds, os._exit, [status])
+    timer.daemon = True
+    with contextlib.suppress(RuntimeError):  # no thread is left for us
+        timer.start()

@@ -110,11 +110,11 @@ class Listener:
             self._loop.add_reader(self.endpoint.socket.fileno(), self._readable)
             self._reading = True
 
-    def close(self) -> None:
-        """Take the last of the queue and close."""
+    def close(self, seconds: float = LAST_DRAIN_SECONDS) -> None:
+        """Take the last of the queue, for so long, and close."""
         self._stop_reading()
         if self.endpoint is not None:
-            ends = self._clock() + LAST_DRAIN_SECONDS
+            ends = self._clock() + seconds
             while not self.drain() and self._clock() < ends:
                 pass
             self.endpoint.socket.close()
