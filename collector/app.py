@@ -236,8 +236,13 @@ async def _finish(collector: Collector, runner: web.AppRunner, began: float) -> 
     """What was sent is taken, written and answered, who has asked for a page gets it: as far as there is time."""
     loop = asyncio.get_running_loop()
     collector.listener.close(LAST_DRAIN_SECONDS)
-    web_closes = asyncio.create_task(runner.cleanup())
+    web_closes = asyncio.create_task(_close_web(collector, runner))
     if not await collector.journal.close(began + LAST_WRITE_SECONDS - loop.time()):
         say(logging.WARNING, "not everything could be written in time; what was not is still with the workers")
     await asyncio.wait([web_closes], timeout=began + LAST_WRITE_SECONDS - loop.time())
+
+
+async def _close_web(collector: Collector, runner: web.AppRunner) -> None:
+    """The sources first: a page that waits for one is answered without it."""
     await asyncio.gather(*(fetcher.close() for fetcher in collector.fetchers))
+    await runner.cleanup()

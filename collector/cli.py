@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from collector import __version__, settings
+from collector.ending import end_when_told
 
 _PREFIX = "RESTY_METRICS_"
 
@@ -136,6 +137,7 @@ def main(context: click.Context) -> None:
 @option("--log.format", type=click.Choice(["logfmt", "json"]), default="logfmt", help="Form of a log line.")
 def serve(**options: Any) -> None:
     """Collect, and serve the page."""
+    end_when_told(0)
     from collector.app import Settings, run
 
     sys.exit(run(Settings(**options)))
@@ -179,7 +181,3 @@ def doctor(as_json: bool, watch: bool, **options: Any) -> None:
 
         sys.exit(run_watch(find(told)[0].socket_path, as_json))
     run(told, as_json)
-
-
-if __name__ == "__main__":
-    main()
