@@ -10,6 +10,7 @@ Rules:
 import asyncio
 import logging
 import socket
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -152,7 +153,7 @@ class Listener:
             self.oversized += 1
             self._done += answerable
             return True
-        outcome = self._intake.receive(datagram, uid, self._clock())
+        outcome = self._intake.receive(datagram, uid, self._clock(), time.time_ns() // 1_000_000)
         self.without_descriptor += not passed
         self._keep(outcome, answerable)
         self._mention(outcome, uid)
