@@ -130,8 +130,12 @@ class Guard:
                 self._listener.stand_by()
                 say(logging.ERROR, "standing by: the lock was made anew and another holds it", holder=error.pid)
             return False
-        if self._lock.stale is not None:
-            lock.note(self._lock.stale)
+        try:
+            if self._lock.stale is not None:
+                lock.note(self._lock.stale)
+        except OSError:  # held by us, but not as our lock, it would have us stand by for ever
+            lock.release()
+            raise
         self._lock.release()
         self._lock = lock
         self.standing_by = False

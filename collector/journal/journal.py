@@ -64,9 +64,13 @@ class Journal:
         self._closed = asyncio.Event()
 
     def use(self, writer: Writer) -> None:
-        """Begin: with a snapshot of the state as it is."""
+        """Begin: with a snapshot of the state as it is. Where no thread is left for the writer, that is a failure."""
+        try:
+            writer.start()
+        except RuntimeError as error:
+            self.fail(JournalError("internal", str(error)))
+            return
         self._writer = writer
-        writer.start()
         self._snapshot_due = True
         self._go_on()
 
