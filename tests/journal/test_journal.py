@@ -19,7 +19,7 @@ def test_without_a_thread_for_it_counting_goes_on_and_it_is_tried_again(
     def writer() -> Writer:
         return Writer(Directory(tmp_path), lambda: True, lambda _: None)
 
-    journal = Journal(lambda: capture(State(), 0.0), lambda _: None, lambda: None)
+    journal = Journal(lambda: capture(State(), 0.0), lambda _: None, lambda: None, lambda: 0.0)
     safe = []
     with monkeypatch.context() as exhausted:
         exhausted.setattr(Writer, "start", no_thread)
