@@ -17,6 +17,7 @@ from collector.doctor.finding import Finding, Verdict, fail, not_known, ok, skip
 LEAST_COVERAGE = 0.99
 SLOW_COMMIT_SECONDS = 1.0
 _PREFIX = "resty_metrics_"
+_SILENT = "no worker was heard of; without lifecycle.conf one speaks with its first request"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,15 +142,11 @@ def _of(nginx: str) -> str:
 def _seen(nginx: str, seen: float | None, expected: float | None) -> Finding:
     check = "workers.seen"
     if seen is None or expected is None:
-        silent = f"{_of(nginx)}no worker was heard of; without lifecycle.conf one speaks with its first request"
-        return skip(check, silent)
+        return skip(check, f"{_of(nginx)}{_SILENT}")
     words = f"{_of(nginx)}{seen:g} workers were heard of lately, {expected:g} run"
     if seen >= expected:
         return ok(check, words)
-    remedy = (
-        "include lifecycle.conf (without it a worker speaks only after its first request), or see nginx's error log"
-    )
-    return warn(check, words, remedy)
+    return warn(check, words, "include lifecycle.conf, without which it takes a request, or see nginx's error log")
 
 
 def _coverage(page: Page) -> list[Finding]:
