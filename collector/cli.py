@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from collector import __version__, settings
+from collector.install import commands as install_commands
 
 _PREFIX = "RESTY_METRICS_"
 
@@ -179,6 +180,17 @@ def doctor(as_json: bool, watch: bool, **options: Any) -> None:
 
         sys.exit(run_watch(find(told)[0].socket_path, as_json))
     run(told, as_json)
+
+
+install_commands.add_to(
+    main,
+    [
+        _of_serve("--socket.path"),
+        _of_serve("--web.listen-address"),
+        _of_serve("--web.telemetry-path"),
+        next(option for option in doctor.params if "--nginx.command" in option.opts),
+    ],
+)
 
 
 if __name__ == "__main__":

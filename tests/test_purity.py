@@ -16,6 +16,8 @@ SHELL = {
     "doctor/watch/__init__.py", "doctor/watch/connector.py", "doctor/watch/fanotify.py", "doctor/watch/holder.py",
     "doctor/watch/levels.py", "doctor/watch/observer.py", "doctor/watch/output.py", "doctor/watch/session.py",
     "ingest/credentials.py", "ingest/endpoint.py", "ingest/guard.py", "ingest/listener.py", "ingest/probe.py",
+    "install/commands.py", "install/flow.py", "install/nginx.py", "install/package.py", "install/request.py",
+    "install/transaction.py",
     "journal/files.py", "journal/journal.py", "journal/recovery.py", "journal/store.py", "journal/writer.py",
     "kernel/attribution.py", "kernel/namespaces.py", "kernel/processes.py", "kernel/sock_diag.py",
     "page/process.py",
