@@ -18,7 +18,8 @@ class Facts:
     ``lua``: nginx has the Lua module; ``texts``: of Lua files by path; ``share``: the directory; ``ours``: what belongs
     there, by path below it, None where a package of the system put it there; ``present``: what is there;
     ``snippets``: by path, what stands where a file of ours may be put (None: nothing), only where its directory exists;
-    ``http_file``: the file with ``http {``; ``unreadable``: why a worker's user could not read the directory.
+    ``http_file``: the file with ``http {``; ``unreadable``: why a worker's user could not read the directory;
+    ``unread``: files of the configuration that changed after nginx read them.
     """
 
     label: str
@@ -36,6 +37,7 @@ class Facts:
     snippets: Mapping[str, bytes | None]
     http_file: bytes
     unreadable: str | None
+    unread: tuple[str, ...]
 
     def include(self, name: str) -> str:
         return f"{self.share}/{CONF}/{name}"

@@ -22,6 +22,7 @@ from collector.doctor.examination import find as find_collector
 from collector.doctor.nginx import hooks
 from collector.doctor.settings import Settings
 from collector.install import nginx, plan, removal, request, shown, targets
+from collector.install.error_logs import ErrorLogs
 from collector.install.facts import Facts, Plan
 from collector.install.nginx import Nginx
 from collector.install.refused import RefusedError
@@ -76,7 +77,7 @@ def _install(settings: Settings, order: Order) -> None:
     made = plan.make(facts)
     addresses = _addresses(facts)
     if not made.changes:
-        _already(settings, order, made, addresses)
+        _already(settings, order, made, addresses, found)
         return
     _tell(found, made, order)
     if order.prove:
@@ -93,11 +94,17 @@ def _install(settings: Settings, order: Order) -> None:
     _ask(order)
     with _all_or_nothing(found.master) as transaction:
         transaction.apply(made.changes)
+        logs = ErrorLogs(found)
         _load(found, transaction)
-        if order.prove:
-            seen = request.prove(settings, addresses)
-            click.echo(f"counted: {seen}")
-    click.echo(f"installed: {__version__} in {order.share}" + ("" if order.prove else ", not proven"))
+        seen = request.prove(settings, addresses, logs) if order.prove else None
+    _done(f"installed: {__version__} in {order.share}", "not proven" if seen is None else f"counted: {seen}")
+
+
+def _done(*lines: str) -> None:
+    """What is done is done, also where nobody reads it any more."""
+    with suppress(OSError):
+        for line in lines:
+            click.echo(line)
 
 
 def _addresses(facts: Facts) -> list[targets.Target]:
@@ -105,7 +112,7 @@ def _addresses(facts: Facts) -> list[targets.Target]:
     return targets.find(facts.configuration, [hook for hook in every if not hook.counts])
 
 
-def _already(settings: Settings, order: Order, made: Plan, addresses: list[targets.Target]) -> None:
+def _already(settings: Settings, order: Order, made: Plan, addresses: list[targets.Target], found: Nginx) -> None:
     """Nothing is to be changed; a request is sent all the same, to say that it counts."""
     for line in shown.lines(made, str(order.share)):
         click.echo(line)
@@ -113,7 +120,7 @@ def _already(settings: Settings, order: Order, made: Plan, addresses: list[targe
     if order.dry_run or not order.prove:
         return
     try:
-        click.echo(f"counted: {request.prove(settings, addresses)}")
+        click.echo(f"counted: {request.prove(settings, addresses, ErrorLogs(found))}")
     except RefusedError as refused:
         hint = "if nginx was not reloaded since the include was written, reload it: nginx -t && nginx -s reload"
         raise RefusedError(*refused.reasons, hint) from None
@@ -178,7 +185,7 @@ def _uninstall(settings: Settings, order: Order) -> None:
         nginx.test(found)
     if not any(change.after is not None for change in made.files):
         transaction.remove_empty(order.share)
-    click.echo("uninstalled; nginx -t is well" + ("" if found.master is None else ", and nginx has reloaded"))
+    _done("uninstalled; nginx -t is well" + ("" if found.master is None else ", and nginx has reloaded"))
 
 
 def _load(found: Nginx, transaction: Transaction) -> None:

@@ -6,7 +6,7 @@ import shutil
 import signal
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from collector.doctor import access
@@ -25,7 +25,9 @@ from collector.install.transaction import read
 from collector.kernel.processes import describe, link_of
 
 RELOAD_SECONDS = 20.0
+COMMAND_SECONDS = 60.0  # nginx -t looks up every name in upstreams
 _WAIT = 0.05
+_INACCURACY = 2.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +55,14 @@ def find(given: str | None, socket_path: Path) -> Nginx:
     if len(found) > 1:
         ways = "; ".join(f"--nginx.command={_quoted(one)}" for one in found)
         raise RefusedError(f"several nginx run: say which one: {ways}")
-    one = found[0]
+    one = replace(found[0], seconds=COMMAND_SECONDS)
     if os.geteuid() not in (0, one.uid or os.geteuid()):
         raise RefusedError(f"{one.label} belongs to another user: run this as root (sudo)")
+    if one.master is not None and files.root_of(one.master) != files.ROOT:
+        raise RefusedError(
+            f"{one.label} lives in a container or another mount namespace: run this in there, or put the files and the "
+            'include into its image, see "Install by hand" in README.md'
+        )
     instance = nginx.examine(one, str(socket_path))
     if instance.configured is None:
         raise RefusedError(_trouble(instance))
@@ -103,6 +110,7 @@ def observe(found: Nginx, socket_path: Path, share: Path) -> Facts:
         snippets=_snippets(configuration, written),
         http_file=b"" if place is None else Path(place.file).read_bytes(),
         unreadable=_unreadable(found.users, share),
+        unread=_unread(found),
     )
 
 
@@ -148,6 +156,25 @@ def _unreadable(users: tuple[User, ...], share: Path) -> str | None:
                 "it to them, or give another --share-dir"
             )
     return None
+
+
+def _unread(found: Nginx) -> tuple[str, ...]:
+    """The files of the configuration that were written after the newest worker began."""
+    began = [at for pid in nginx.workers_of(found.master) if (at := _began(pid)) is not None]
+    if not began:
+        return ()
+    read_at = max(began) + _INACCURACY
+    every = {one.file for one in hooks.directives(found.configuration.directives)} | {found.configuration.main_file}
+    return tuple(path for path in sorted(every) if Path(path).stat().st_mtime > read_at)
+
+
+def _began(pid: int) -> float | None:
+    """When a process began, in seconds since the epoch; the kernel says when it booted in whole ones. See proc(5)."""
+    boot, process = files.read(Path("/proc/stat")), files.read(Path(f"/proc/{pid}/stat"))
+    if boot is None or process is None:
+        return None
+    booted = next(line for line in boot.splitlines() if line.startswith("btime ")).split()[1]
+    return int(booted) + int(process.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
 
 
 def test(found: Nginx) -> None:

@@ -30,9 +30,15 @@ def make(facts: Facts) -> Plan:
         raise RefusedError(*reasons)
     files, notes, digests = _files(facts, facts.ours or {})
     notes += [obstacles.shadow(facts, hook) for hook in found.inner if not hook.counts]
+    notes += unread(facts)
     change, added = (None, _noted(facts)) if obstacles.is_there(facts, found) else _configuration(facts, found)
     configuration = () if change is None else (change,)
     return Plan((*files, *_manifest(facts, digests, added, bool(files or configuration))), configuration, tuple(notes))
+
+
+def unread(facts: Facts) -> list[str]:
+    """What the reload brings beside what is planned."""
+    return [f"{path} was changed since nginx read it: a reload applies that too" for path in facts.unread]
 
 
 def _noted(facts: Facts) -> Added | None:

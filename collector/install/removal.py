@@ -12,7 +12,7 @@ from collector.doctor.nginx.hooks import directives
 from collector.install import manifest
 from collector.install.facts import Change, Facts, Plan
 from collector.install.manifest import Added, Manifest
-from collector.install.plan import SAVED
+from collector.install.plan import SAVED, unread
 from collector.install.refused import RefusedError
 
 
@@ -27,12 +27,14 @@ def make(facts: Facts, configured: bytes | None) -> Plan:
     added = written.of(facts.configuration.main_file)
     if added is None and written.configurations:
         return Plan((), (), (_in_use(facts, written),))
-    places = [] if added is None and not facts.present else list(_references(facts, added))
+    places = list(_references(facts, added))
     if places:
         raise RefusedError(f"these lines need our files; remove them first, then run this again: {', '.join(places)}")
-    configuration, notes = (
-        ([], []) if added is None else _configuration(added, configured, facts.snippets.get(added.path + SAVED))
-    )
+    configuration: list[Change] = []
+    notes = unread(facts)
+    if added is not None:
+        configuration, more = _configuration(added, configured, facts.snippets.get(added.path + SAVED))
+        notes += more
     rest = written.without(facts.configuration.main_file)
     if rest.configurations:
         kept = Change(f"{facts.share}/{manifest.NAME}", facts.present[manifest.NAME], manifest.write(rest), diff=False)

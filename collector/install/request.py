@@ -13,6 +13,7 @@ from collector.doctor.observe import web
 from collector.doctor.page import Answer
 from collector.doctor.settings import Settings
 from collector.install import proof
+from collector.install.error_logs import ErrorLogs
 from collector.install.refused import RefusedError
 from collector.install.targets import Target
 
@@ -32,7 +33,7 @@ def page(settings: Settings) -> str:
     return answer.text
 
 
-def prove(settings: Settings, targets: Sequence[Target]) -> str:
+def prove(settings: Settings, targets: Sequence[Target], logs: ErrorLogs) -> str:
     """Send one request and see it counted; what was seen. Raises RefusedError."""
     before = page(settings)
     target, status = _answered(targets)
@@ -43,7 +44,7 @@ def prove(settings: Settings, targets: Sequence[Target]) -> str:
             return f"a request to {target.label}, answered {status}, is on the page"
         time.sleep(_WAIT)
     words = f"a request to {target.label} was answered {status}, but was not on the page within {COUNT_SECONDS:g} s"
-    raise RefusedError(words, *_why(settings))
+    raise RefusedError(words, *logs.complaints(), *_why(settings))
 
 
 def _answered(targets: Sequence[Target]) -> tuple[Target, int]:

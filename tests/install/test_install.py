@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import termios
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -250,6 +251,29 @@ def test_a_request_that_is_not_counted_takes_all_back(collector: Collector, shar
         assert "everything is put back" in done.error
         assert debian.tree() == before
         assert get(debian) == 200
+
+
+@pytest.mark.slow
+def test_a_module_that_does_not_load_takes_all_back(collector: Collector) -> None:
+    """What it says in nginx's error log is among the reasons."""
+    with Debian(
+        http='init_by_lua_block { package.preload["resty.metrics"] = function() error("not today") end }'
+    ) as debian:
+        said = put_back(debian, collector)
+        assert "resty-metrics is off in this worker" in said
+        assert "not today" in said
+
+
+@pytest.mark.slow
+def test_what_else_the_reload_applies_is_said(collector: Collector) -> None:
+    with Debian() as debian:
+        pending = debian.etc / "conf.d" / "pending.conf"
+        pending.write_text("server_tokens off;\n")
+        soon = time.time() + 10
+        os.utime(pending, (soon, soon))
+        said = run("install", debian, collector, "--dry-run").out
+        assert f"note: {pending} was changed since nginx read it: a reload applies that too" in said
+        assert said.count("note: ") == 1
 
 
 def test_what_nginx_takes_not_is_taken_back(collector: Collector) -> None:

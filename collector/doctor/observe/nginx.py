@@ -37,6 +37,7 @@ class Command:
     uid: int | None
     gid: int | None
     master: int | None
+    seconds: float = SECONDS
 
     @property
     def label(self) -> str:
@@ -132,7 +133,7 @@ def run(one: Command, option: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         encoding="utf-8",
         errors="replace",
-        timeout=SECONDS,
+        timeout=one.seconds,
         check=False,
         **as_user,
     )
