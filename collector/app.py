@@ -11,15 +11,15 @@ import logging
 import resource
 import signal
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 import uvloop
 
 from collector import __version__, log
+from collector.config.settings import Settings
 from collector.ending import end
 from collector.ingest.credentials import allowed_uids
 from collector.ingest.guard import Guard
@@ -33,8 +33,7 @@ from collector.kept import Kept, lock_state, read_state, running_time
 from collector.lock import Lock, LockedError, acquire
 from collector.log import LOGGER, say
 from collector.page.coverage import Coverage
-from collector.settings import ListenAddress
-from collector.sources.fetch import Fetcher, Source
+from collector.sources.fetch import Fetcher
 from collector.web import server
 from collector.web.scrape import Pages, Parts
 
@@ -43,22 +42,6 @@ CHECK_SECONDS = 1.0
 START_SECONDS = 2.0  # for the first snapshot, before the socket is there
 END_SECONDS = 1.0  # for what is still to be written
 GC_THRESHOLD = 100_000  # objects made until the youngest are looked at; Python's default is 700
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Everything that ``serve`` was told, checked. ``state_dir`` None: nothing is kept."""
-
-    socket_path: Path
-    socket_mode: int
-    socket_allow_uid: tuple[int, ...]
-    state_dir: Path | None
-    source_stub_status: tuple[Source, ...]
-    source_vts: tuple[Source, ...]
-    web_listen_address: ListenAddress
-    web_telemetry_path: str
-    log_level: str
-    log_format: str
 
 
 def run(settings: Settings) -> int:
@@ -74,10 +57,10 @@ def run(settings: Settings) -> int:
         say(logging.ERROR, "the lock beside the socket cannot be taken", error=failure)
         return EXIT_FAILED
     try:
-        web_socket = server.bind(settings.web_listen_address)
+        web_sockets = [server.bind(address) for address in settings.web_listen_address]
         kept = read_state(settings.state_dir, socket_lock, state_lock, error)
         _tune_process()
-        uvloop.run(_collect(settings, kept, web_socket))
+        uvloop.run(_collect(settings, kept, web_sockets))
     except OSError as failure:
         say(logging.ERROR, "cannot start", error=failure)
         return EXIT_FAILED
@@ -113,7 +96,7 @@ class Collector:
         self.listener = Listener(settings.socket_path, settings.socket_mode, self.intake, self.journal, self.clock)
         self.guard = Guard(self.listener, kept.socket_lock)
         self.coverage = Coverage()
-        self.fetchers = [Fetcher(source) for source in (*settings.source_stub_status, *settings.source_vts)]
+        self.fetchers = [Fetcher(source) for source in settings.sources]
         parts = Parts(
             self.intake, kept.state.scrapers, self.listener, self.guard, self.journal, self.fetchers, self.coverage
         )
@@ -199,7 +182,7 @@ async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(CHECK_SECONDS)
 
 
-async def _collect(settings: Settings, kept: Kept, web_socket: socket.socket) -> NoReturn:
+async def _collect(settings: Settings, kept: Kept, web_sockets: Sequence[socket.socket]) -> NoReturn:
     loop = asyncio.get_running_loop()
     stop = _signals(loop)
     collector = Collector(settings, kept)
@@ -208,7 +191,7 @@ async def _collect(settings: Settings, kept: Kept, web_socket: socket.socket) ->
     say(logging.INFO, "collecting", version=__version__, socket=settings.socket_path)
     app = server.application(collector.pages, collector.faults, settings.web_telemetry_path)
     collector.listener.attach(loop)
-    runner = await server.start(app, web_socket)
+    runner = await server.start(app, web_sockets)
     tasks = [asyncio.create_task(_for_ever(work)) for work in (collector.watch, collector.guard.run)]
     await stop.wait()
     for task in tasks:

@@ -157,6 +157,10 @@ WRONG = [
     (("serve", "--web.listen-address=:70000"), "--web.listen-address"),
     (("serve", "--web.telemetry-path=metrics"), "--web.telemetry-path"),
     (("serve", "--web.telemetry-path=/a{b"), "--web.telemetry-path"),
+    (("serve", "--web.config.file="), "--web.config.file"),
+    (("serve", "--source.vts=http://h/", "--source.timeout=0"), "--source.timeout"),
+    (("serve", "--source.vts=http://h/", "--source.host=a b"), "--source.host"),
+    (("serve", "--source.timeout=3s"), "--source.timeout: it is for the sources of"),
     (("serve", "--log.level=loud"), "--log.level"),
     (("serve", "--log.format=xml"), "--log.format"),
 ]
@@ -176,8 +180,11 @@ def flags() -> list[str]:
 
 def test_the_flags_are_those_that_are_documented() -> None:
     assert set(flags()) == {
-        "--socket.path", "--socket.mode", "--socket.allow-uid", "--state.dir", "--source.stub-status", "--source.vts",
-        "--web.listen-address", "--web.telemetry-path", "--log.level", "--log.format",
+        "--config.file", "--socket.path", "--socket.mode", "--socket.allow-uid", "--state.dir", "--source.stub-status",
+        "--source.vts", "--source.timeout", "--source.host", "--source.tls.ca-file", "--source.tls.cert-file",
+        "--source.tls.key-file", "--source.tls.server-name", "--source.tls.insecure-skip-verify",
+        "--source.basic-auth.username", "--source.basic-auth.password-file", "--source.bearer-token-file",
+        "--web.listen-address", "--web.telemetry-path", "--web.config.file", "--log.level", "--log.format",
     }  # fmt: skip
 
 
@@ -185,7 +192,7 @@ def test_the_flags_are_those_that_are_documented() -> None:
 def test_each_flag_has_its_variable(flag: str) -> None:
     """A wrong value in the variable is refused as it is in the flag, and says where it came from."""
     variable = "RESTY_METRICS_" + flag.removeprefix("--").replace(".", "_").replace("-", "_").upper()
-    done = run("serve", **{variable: __file__ if flag == "--state.dir" else "not/good value"})
+    done = run("serve", **{variable: __file__ if flag == "--state.dir" else "not/good value/"})
     assert done.returncode == 2
     assert flag in done.stderr
     assert variable in done.stderr

@@ -9,7 +9,8 @@ from support.nginx import ROOT
 
 COLLECTOR = ROOT / "collector"
 SHELL = {
-    "__main__.py", "app.py", "cli.py", "ending.py", "kept.py", "lock.py", "log.py",
+    "__main__.py", "app.py", "cli.py", "config/check.py", "config/load.py", "ending.py", "kept.py", "lock.py",
+    "log.py", "options.py",
     "doctor/examination.py", "doctor/settings.py", "doctor/observe/collector.py", "doctor/observe/files.py",
     "doctor/observe/nginx.py", "doctor/observe/probe.py", "doctor/observe/security.py", "doctor/observe/users.py",
     "doctor/observe/web.py",
@@ -21,7 +22,7 @@ SHELL = {
     "journal/files.py", "journal/journal.py", "journal/recovery.py", "journal/store.py", "journal/writer.py",
     "kernel/attribution.py", "kernel/namespaces.py", "kernel/processes.py", "kernel/sock_diag.py",
     "page/process.py",
-    "sources/fetch.py", "sources/report.py",
+    "sources/fetch.py", "sources/files.py", "sources/report.py",
     "web/scrape.py", "web/server.py",
 }  # fmt: skip
 OUTSIDE = {

@@ -82,7 +82,8 @@ def find(settings: Settings) -> tuple[Settings, Subject]:
     pid = collector.pid_of(lock)
     if pid is None and "socket_path" not in settings.given:
         pid = collector.the_only_one()
-    settings, taken = merged(settings, {} if pid is None else collector.flags_of(pid))
+    found, directory, written, trouble = collector.told(pid)
+    settings, taken = merged(settings, found, directory, written)
     process = None if pid is None else describe(pid)
     return settings, Subject(
         socket_path=str(settings.socket_path),
@@ -95,6 +96,7 @@ def find(settings: Settings) -> tuple[Settings, Subject]:
         queue=collector.queue_length(),
         own=namespaces_of(os.getpid()),
         root=os.geteuid() == 0,
+        configuration=trouble,
     )
 
 
@@ -106,7 +108,7 @@ def _unfound(settings: Settings) -> tuple[Settings, Subject]:
 
 
 async def _look(settings: Settings, looking: _Looking) -> Looked:
-    path, address = settings.socket_path, settings.web_listen_address
+    path, address = settings.socket_path, settings.web_listen_address[0]
     async with asyncio.TaskGroup() as group:
 
         def begin(check: str, work: Awaitable[T], otherwise: T) -> asyncio.Task[T]:
@@ -154,12 +156,7 @@ def _read(answer: Answer | None) -> Page | None:
 def _fetched(scrape: Scrape) -> Fetched:
     source = scrape.source
     error = None if scrape.reason is None else f"{scrape.reason}: {scrape.words}"
-    url = (
-        source.url
-        if source.unix_path is None
-        else f"unix:{source.unix_path}:{source.url.removeprefix('http://localhost')}"
-    )
-    return Fetched(source.kind, url, error, len(scrape.families))
+    return Fetched(source.kind, source.address, error, len(scrape.families))
 
 
 async def examine(settings: Settings) -> tuple[Subject, list[Finding]]:

@@ -21,7 +21,7 @@ class Subject:
 
     ``state_dir``: empty: none. ``taken``: flags taken from the running collector. ``in_another_network``: it lives in
     another network namespace than we. ``queue``: max_dgram_qlen of ours. ``own``: our namespaces. ``root``: we may see
-    all processes.
+    all processes. ``configuration``: what is wrong with the collector's file.
     """
 
     socket_path: str
@@ -34,6 +34,7 @@ class Subject:
     queue: int | None
     own: Mapping[str, int]
     root: bool
+    configuration: str | None = None
 
     @property
     def pid(self) -> int | None:

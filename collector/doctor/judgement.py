@@ -59,10 +59,14 @@ def _socket(subject: Subject, looked: Looked) -> list[Check]:
 
 
 def _settings(subject: Subject) -> list[Finding]:
-    if not subject.taken:
-        return []
-    words = " ".join(f"{flag}={value}" for flag, values in subject.taken.items() for value in values)
-    return [ok("collector.settings", f"taken from process {subject.pid}: {words}")]
+    found = []
+    if subject.taken:
+        words = " ".join(f"{flag}={value}" for flag, values in subject.taken.items() for value in values)
+        found.append(ok("collector.settings", f"taken from process {subject.pid}: {words}"))
+    if subject.configuration is not None:
+        remedy = "correct that and see with resty-metrics check-config: the collector would not start again with it"
+        found.append(warn("collector.configuration", subject.configuration, remedy))
+    return found
 
 
 def _targets(instance: Instance, path: str) -> set[str]:

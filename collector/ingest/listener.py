@@ -13,6 +13,7 @@ import logging
 import os
 import socket
 import struct
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -168,7 +169,7 @@ class Listener:
             self.oversized += 1
             _close(descriptors)
             return True
-        outcome = self._intake.receive(datagram, uid, self._clock())
+        outcome = self._intake.receive(datagram, uid, self._clock(), time.time_ns() // 1_000_000)
         self._keep(outcome, descriptors)
         self._mention(outcome, uid)
         return True

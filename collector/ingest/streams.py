@@ -7,6 +7,8 @@ Rules:
 - A stream is unknown, open or ended. At the cap a new one is refused; none is forgotten to make room.
 - A beat of several parts counts when all of them have come; a part of a later beat ends the wait for the earlier.
 - Gauges live as long as beats come: three missed beats, a bye or the end of the stream, and they are gone.
+- Births order the streams, and come from a clock that may be set: one in the future counts as now. Where the youngest
+  known one lies in the future, the clock was set back since, and a stream that is met now is younger than all of them.
 - ``now`` is seconds of a monotonic clock.
 """
 
@@ -92,6 +94,7 @@ class Streams:
         self._cap = cap
         self._streams: dict[bytes, Stream] = {}
         self._prune_again = 0.0
+        self._youngest_ms = 0
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -105,6 +108,17 @@ class Streams:
         """Every batch up to this number is safe; 0 where nothing is known."""
         stream = self._streams.get(name)
         return 0 if stream is None else stream.committed
+
+    def believe(self, birth_ms: int) -> None:
+        """Somebody was born then, in an earlier life of the collector, who is forgotten by now."""
+        self._youngest_ms = max(self._youngest_ms, birth_ms)
+
+    def birth(self, header: Header, wall_ms: int) -> int:
+        """When the stream of a datagram was born, as far as that can be believed, at ``wall_ms`` of the wall clock."""
+        stream = self._streams.get(header.stream)
+        if stream is not None:
+            return stream.birth_ms
+        return min(header.birth_ms, wall_ms) if self._youngest_ms <= wall_ms else self._youngest_ms + 1
 
     def place(self, header: Header, now: float) -> Placement:
         """Where a batch stands. An unknown stream begins; no mark moves."""
@@ -159,6 +173,7 @@ class Streams:
         """A stream as it was; its birth stays what it was said to be first."""
         known = self._streams.get(mark.name)
         birth_ms = mark.birth_ms if known is None else known.birth_ms
+        self.believe(birth_ms)
         self._streams[mark.name] = Stream(mark.committed, mark.committed, birth_ms, mark.seen, mark.ended)
 
     def end(self, name: bytes, now: float) -> None:
@@ -195,6 +210,7 @@ class Streams:
             if len(self._streams) >= self._cap:
                 return None
             begin = header.base - 1
+            self.believe(header.birth_ms)
             stream = self._streams[header.stream] = Stream(begin, begin, header.birth_ms, now)
         stream.seen = self.last_datagram = now
         return stream

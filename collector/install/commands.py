@@ -1,13 +1,17 @@
 """The commands ``install`` and ``uninstall`` and their flags. Nothing heavy is imported before they run."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
+from collector.options import NGINX_COMMAND, OPTIONS
+
 SHARE = "/usr/share/resty-metrics"
+SHARED = ("--config.file", "--socket.path", "--web.listen-address", "--web.telemetry-path", "--web.config.file")
 
 
 def _share(_: click.Context, __: click.Parameter, value: str) -> Path:
@@ -33,12 +37,16 @@ _UNPROVEN = click.Option(
 )
 
 
-def add_to(group: click.Group, shared: Sequence[click.Parameter]) -> None:
-    """``shared``: --socket.path, --web.listen-address, --web.telemetry-path, --nginx.command as others have them."""
+Told = Callable[[dict[str, Any], str | None], Any]
+
+
+def add_to(group: click.Group, told: Told) -> None:
+    """``told``: reads the options that doctor has too, and ``--nginx.command``, into doctor's settings."""
+    shared = [*(OPTIONS[flag] for flag in SHARED), NGINX_COMMAND]
     install = click.Command(
         "install",
         params=[*shared, _SHARE, _YES, _DRY_RUN, _UNPROVEN],
-        callback=_install,
+        callback=partial(_install, told),
         help="Put our files and one include into nginx, reload it, and see that a request is counted.\n\n"
         "What it would change is shown first. If nginx does not take it, or nothing is counted, all is put back. "
         "What is not given is taken from the collector that runs. Exit status: 0 done, or already so; 1 not done.",
@@ -46,20 +54,11 @@ def add_to(group: click.Group, shared: Sequence[click.Parameter]) -> None:
     uninstall = click.Command(
         "uninstall",
         params=[*shared, _SHARE, _YES, _DRY_RUN],
-        callback=_uninstall,
+        callback=partial(_uninstall, told),
         help="Remove what install put there, and reload nginx.",
     )
     group.add_command(install)
     group.add_command(uninstall)
-
-
-def _settings(nginx_command: str | None, **told: Any) -> Any:
-    from collector.doctor.settings import Settings
-
-    source, default = click.get_current_context().get_parameter_source, click.core.ParameterSource.DEFAULT
-    given = frozenset(name for name in told if source(name) is not default)
-    unused: dict[str, Any] = {"state_dir": None, "source_stub_status": (), "source_vts": (), "socket_allow_uid": ()}
-    return Settings(**told, **unused, nginx_command=nginx_command, given=given)
 
 
 def _order(share: Path, yes: bool, dry_run: bool, without_proof: bool = False) -> Any:
@@ -68,13 +67,17 @@ def _order(share: Path, yes: bool, dry_run: bool, without_proof: bool = False) -
     return Order(share, yes, dry_run, not without_proof)
 
 
-def _install(share: Path, yes: bool, dry_run: bool, without_proof: bool, **told: Any) -> None:
+def _install(
+    told: Told, share: Path, yes: bool, dry_run: bool, without_proof: bool, nginx_command: str | None, **options: Any
+) -> None:
+    settings = told(options, nginx_command)
     from collector.install import flow
 
-    sys.exit(flow.install(_settings(**told), _order(share, yes, dry_run, without_proof)))
+    sys.exit(flow.install(settings, _order(share, yes, dry_run, without_proof)))
 
 
-def _uninstall(share: Path, yes: bool, dry_run: bool, **told: Any) -> None:
+def _uninstall(told: Told, share: Path, yes: bool, dry_run: bool, nginx_command: str | None, **options: Any) -> None:
+    settings = told(options, nginx_command)
     from collector.install import flow
 
-    sys.exit(flow.uninstall(_settings(**told), _order(share, yes, dry_run)))
+    sys.exit(flow.uninstall(settings, _order(share, yes, dry_run)))

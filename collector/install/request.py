@@ -25,7 +25,7 @@ _MOST = 4096
 
 def page(settings: Settings) -> str:
     """The collector's page. Raises RefusedError where there is none."""
-    answer: Answer = asyncio.run(web.get(settings.web_listen_address, settings.web_telemetry_path))
+    answer: Answer = asyncio.run(web.get(settings.web_listen_address[0], settings.web_telemetry_path))
     if answer.error is not None:
         raise RefusedError(f"{answer.url}: {answer.error}")
     if not pages.read(answer.text).series("build_info"):

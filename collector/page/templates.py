@@ -111,7 +111,7 @@ def _chunks(shape: Shape) -> list[str]:
     return [_histogram(shape.name, shape) if shape.type == "histogram" else _single(shape.name, shape)]
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=4096)
 def template(shape: Shape) -> Template:
     labels = ",".join([f'{name}="%s"' for name in shape.labels])
     chunks = tuple([tuple(chunk.encode().split(_LABELS)) for chunk in _chunks(shape)])

@@ -109,7 +109,7 @@ def _configuration(beats: list[LiveHeartbeat]) -> list[MetricFamily]:
     newest = max(said, key=lambda heartbeat: heartbeat.generation or 0, default=None)
     if newest is None or newest.generation is None:
         return []
-    text = "How often this nginx was configured: 1 at its start, one more at each successful reload."
+    text = "How often this nginx was configured: 1 at its start, one more at each reload after which a worker counted."
     found = [_gauge("resty_metrics_nginx_reload_generation", text, {(): newest.generation})]
     if newest.configured is not None:
         text = "When nginx was started or last reloaded successfully."

@@ -9,62 +9,23 @@ Rules:
 
 import asyncio
 import logging
-import re
 import socket
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import aiohttp
-from yarl import URL
 
 from collector.log import say
 from collector.page.exposition import MetricFamily
 from collector.sources import stub_status, vts
 from collector.sources.errors import SourceError, SourceReason
+from collector.sources.source import Kind, Source
 
-Kind = Literal["stub_status", "vts"]
 BODY_CAP = 64 * 1024 * 1024
 _OFF_LOOP_BYTES = 256 * 1024
 _PIECE = 256 * 1024
-_NAME = re.compile(r"(?P<name>[A-Za-z0-9_.-]+)=(?P<url>(?:https?://|unix:).*)", re.DOTALL)
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where a document is. ``name`` becomes the label ``nginx``; ``unix_path`` is the socket of a ``unix:`` URL."""
-
-    kind: Kind
-    name: str | None
-    url: str
-    unix_path: str | None
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """The labels that every sample of this source carries."""
-        return {} if self.name is None else {"nginx": self.name}
-
-
-def parse_source(text: str, kind: Kind) -> Source:
-    """``[NAME=]URL``, with http, https or ``unix:/path.sock:/uri``. Raises ValueError, which says what to do."""
-    match = _NAME.fullmatch(text)
-    name, address = (match["name"], match["url"]) if match else (None, text)
-    if address.startswith("unix:"):
-        path, _, uri = address.removeprefix("unix:").partition(":")
-        if not path.startswith("/") or not uri.startswith("/"):
-            raise ValueError(f"{text!r}: give a unix socket as unix:/path/to.sock:/uri")
-        return Source(kind, name, f"http://localhost{uri}", path)
-    try:
-        url = URL(address)
-        host = url.host
-        (url.raw_host or "").encode("idna")  # the resolver would raise UnicodeError at every fetch
-    except ValueError:
-        url, host = URL(), None
-    if url.scheme not in ("http", "https") or not host:
-        raise ValueError(f"{text!r}: give [NAME=]URL with http://, https:// or unix:/path/to.sock:/uri")
-    return Source(kind, name, address, None)
 
 
 @dataclass(frozen=True, slots=True)

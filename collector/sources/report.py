@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from collector.page.exposition import MetricFamily, sample
 from collector.sources.errors import REASONS
-from collector.sources.fetch import Fetcher, Scrape, Source
+from collector.sources.fetch import Fetcher, Scrape
+from collector.sources.source import Source
 
 
 def _labels(source: Source) -> Mapping[str, str]:

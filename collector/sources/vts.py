@@ -6,6 +6,10 @@ Source of the format: nginx-module-vts, ``ngx_http_vhost_traffic_status_display_
 Rules:
 - What a document does not have is absent: older versions lack keys, zones without traffic are left out.
 - The document is not always UTF-8 and holds raw control bytes: a byte that is no UTF-8 is shown as ``\\xHH``.
+- Versions 0.2.4 and 0.2.5 escape names for HTML as well (``display_encode_uri``), which breaks the JSON of a name with
+  a quote: any client could take the source away. It is undone.
+- Derived series are what Prometheus can make of the others: the zone ``*`` (the sum of all; its name is that of vts's
+  default ``display_sum_key``) and the averages of times. On unless the source says otherwise.
 - A zone shows once: vts keeps its numbers by address, so a peer listed as primary and as backup is one series
   (docs/decisions/0004-a-vts-peer-is-one-series.md).
 """
@@ -26,6 +30,11 @@ _CACHE = ("miss", "bypass", "expired", "stale", "updating", "revalidated", "hit"
 _CONNECTIONS = ("accepted", "active", "handled", "reading", "requests", "waiting", "writing")
 _SHARED = (("max_size", "maxSize"), ("used_size", "usedSize"), ("used_node", "usedNode"), ("free_size", "freeSize"))
 _BYTES = (("in", "inBytes"), ("out", "outBytes"))
+# Names in the JSON of these versions are escaped for HTML after they were for JSON: a quote is no JSON any more.
+_HTML_ESCAPED = re.compile(rb'"moduleVersion":"v?0\.2\.[45]\b')
+_FROM_HTML = ((b"\\&quot;", b'\\"'), (b"&lt;", b"<"), (b"&gt;", b">"), (b"&amp;", b"&"))
+_SUM = "*"
+_HEAD_BYTES = 1024  # of a document: host name and versions
 _UNSHOWABLE = re.compile("[\x00\ud800-\udfff]")
 _MAX_UNSIGNED = 2**64 - 1
 
@@ -80,6 +89,9 @@ _METRICS: tuple[tuple[str, MetricType, str], ...] = (
 
 def parse(body: bytes) -> Document:
     """The document. Raises SourceError (``parse``)."""
+    if _HTML_ESCAPED.search(body[:_HEAD_BYTES]):
+        for escaped, meant in _FROM_HTML:
+            body = body.replace(escaped, meant)
     try:
         document = json.loads(body.decode("utf-8", "surrogateescape"), strict=False)
     except (ValueError, RecursionError) as error:
@@ -113,7 +125,8 @@ def _unsigned(value: object, metric: str) -> int:
 class _Lines:
     """Sample lines by metric, a series once."""
 
-    def __init__(self, labels: Mapping[str, str]) -> None:
+    def __init__(self, labels: Mapping[str, str], derived: bool) -> None:
+        self.derived = derived
         self.by_metric: dict[str, list[bytes]] = {name: [] for name, _, _ in _METRICS}
         self._more = labels
         self._seen: set[tuple[str, tuple[str, ...]]] = set()
@@ -179,15 +192,14 @@ def _bytes_and_codes(lines: _Lines, scope: str, labels: Labels, node: Mapping[st
 
 def _times(lines: _Lines, scope: str, labels: Labels, node: Mapping[str, Any], prefix: str) -> None:
     lines.add(f"{scope}_{prefix}_seconds_total", labels, node.get(f"{prefix}MsecCounter"), scale=1000)
-    lines.add(f"{scope}_{prefix}_seconds", labels, node.get(f"{prefix}Msec"), scale=1000)
+    if lines.derived:
+        lines.add(f"{scope}_{prefix}_seconds", labels, node.get(f"{prefix}Msec"), scale=1000)
     _histogram(lines, f"{scope}_{prefix}_duration_seconds", labels, node, prefix)
 
 
 def _zone(lines: _Lines, scope: str, labels: Labels, node: Mapping[str, Any]) -> None:
     """A server zone or a filter's."""
     _bytes_and_codes(lines, scope, labels, node)
-    for code, count in _table(node, "statusCodes").items():
-        lines.add("status_code_requests_total", {**labels, "code": code}, count)
     _times(lines, scope, labels, node, "request")
     responses = _table(node, "responses")
     for status in _CACHE:
@@ -221,7 +233,11 @@ def _nodes(document: Document, zones: str) -> Iterator[tuple[str, Any]]:
 
 def _zones(document: Document, lines: _Lines) -> None:
     for host, node in _nodes(document, "serverZones"):
+        if host == _SUM and not lines.derived:
+            continue
         _zone(lines, "server", {"host": host}, node)
+        for code, count in _table(node, "statusCodes").items():  # vts shows them of servers alone
+            lines.add("status_code_requests_total", {"host": host, "code": code}, count)
     for group, members in _nodes(document, "filterZones"):
         for name, node in members.items():
             _zone(lines, "filter", {"filter": group, "filter_name": name}, node)
@@ -232,9 +248,12 @@ def _zones(document: Document, lines: _Lines) -> None:
         _cache(lines, name, node)
 
 
-def families(document: Document, labels: Mapping[str, str]) -> list[MetricFamily]:
-    """The families of a document; ``labels`` go on each sample. Raises SourceError (``parse``) if a part is amiss."""
-    lines = _Lines(labels)
+def families(document: Document, labels: Mapping[str, str], derived: bool = True) -> list[MetricFamily]:
+    """The families of a document; ``labels`` go on each sample; ``derived``: the series that others add up to as well.
+
+    Raises SourceError (``parse``) if a part is amiss.
+    """
+    lines = _Lines(labels, derived)
     try:
         _main(document, lines)
         _zones(document, lines)

@@ -4,7 +4,8 @@ It holds committed batches only: intake hands over a batch when it is safe, so w
 number that a restart could take back.
 
 Rules:
-- The number of families is bounded; rows of a family beyond that are lost, and counted.
+- The number of families is bounded; rows of a family beyond that are lost, and counted. An eighth of the room is
+  kept for the built-in ones: whoever invents metrics must not cost others their requests.
 - A family is a counter or a histogram, not both: where a stream born later says another type, it begins anew. What
   older streams still send of the other type is lost, and counted.
 - The table never looks at a clock: the same batches in the same order make the same table.
@@ -17,7 +18,7 @@ from collector.table.families import MAX_ROWS, Family, FamilyState
 from collector.table.rows import Creation
 from collector.table.shapes import FamilyBatch, FamilyKey
 
-MAX_FAMILIES = 256
+MAX_FAMILIES = 2_048  # a worker makes at most 1,000 of the user's, 64 scopes and some of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Table:
         self._creation = Creation()
         self._max_rows = max_rows
         self._max_families = max_families
+        self._max_with_custom = max_families - max_families // 8
 
     @property
     def next_creation(self) -> int:
@@ -83,7 +85,7 @@ class Table:
                 family.merge(batch, birth_ms, now)
 
     def _create(self, batch: FamilyBatch) -> Family | None:
-        if len(self.families) >= self._max_families:
+        if len(self.families) >= (self._max_with_custom if batch.shape.custom else self._max_families):
             self.lost_rows += len(batch.rows)
             return None
         return self._begin(batch)

@@ -2,6 +2,7 @@
 
 import logging
 import socket
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Protocol
@@ -173,11 +174,12 @@ def _remove_stale(path: Path) -> None:
             return
 
 
-async def start(app: web.Application, sock: socket.socket) -> web.AppRunner:
-    """Listen and serve on a bound socket."""
+async def start(app: web.Application, sockets: Sequence[socket.socket]) -> web.AppRunner:
+    """Listen and serve on bound sockets."""
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
-    await web.SockSite(runner, sock).start()
+    for sock in sockets:
+        await web.SockSite(runner, sock).start()
     say(logging.INFO, "serving", address=", ".join(_text(bound) for bound in runner.addresses))
     return runner
 

@@ -253,7 +253,7 @@ def test_a_stale_journal_is_never_read_again(shared: Path, disk: Disk) -> None:
         assert (disk.path / "state" / "current").exists()
         collector.start()
         assert collector.value("stale_total") is None
-        assert collector.value("resty_metrics_journal_up") == 1
+        wait_until(lambda: collector.value("resty_metrics_journal_up") == 1, message="the first snapshot")
         assert "older than what was counted" in collector.log()
 
 

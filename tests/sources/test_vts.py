@@ -28,6 +28,13 @@ def document(**parts: Any) -> bytes:
     return json.dumps({"connections": CONNECTIONS, **parts}).encode()
 
 
+def html_escaped(name: bytes) -> bytes:
+    """A document as v0.2.4 writes it."""
+    return (
+        b'{"hostName":"h","moduleVersion":"v0.2.4",' + document(serverZones={"SPOT": ZONE}).replace(b"SPOT", name)[1:]
+    )
+
+
 def timed(**buckets: Any) -> dict[str, Any]:
     """A zone with a histogram."""
     return ZONE | {"requestMsecCounter": 21, "requestBuckets": {"msecs": [5, 10], "counters": [1, 2], **buckets}}
@@ -85,6 +92,11 @@ READ = [
         'nginx_vts_server_bytes_total{host="a",direction="out"} 900',
     ),
     (
+        "a name of v0.2.4, which is escaped for HTML too",
+        html_escaped(rb"a\&quot;b\\\&quot;&lt;&gt;&amp;quot;"),
+        r'nginx_vts_server_bytes_total{host="a\"b\\\"<>&quot;",direction="in"} 300',
+    ),
+    (
         "a name with quotes, a backslash and a newline",
         document(serverZones={'q"b\\n\n': ZONE}),
         'nginx_vts_server_bytes_total{host="q\\"b\\\\n\\n",direction="in"} 300',
@@ -129,7 +141,8 @@ REFUSED = [
     ("an empty object", b"{}"),
     ("UTF-16", document().decode().encode("utf-16")),
     ("an unescaped quote", document(serverZones={"SPOT": ZONE}).replace(b"SPOT", b'a"b')),
-    ("v0.2.4's escape of a quote", document(serverZones={"SPOT": ZONE}).replace(b"SPOT", rb"a\x22b")),
+    ("an escape that JSON has not", document(serverZones={"SPOT": ZONE}).replace(b"SPOT", rb"a\x22b")),
+    ("HTML's quote in a version that has none", document(serverZones={"SPOT": ZONE}).replace(b"SPOT", rb"a\&quot;b")),
     ("half a document", document(serverZones={"a": ZONE})[:-40]),
     ("a list", b"[]"),
     ("JSON of something else", b'{"connections": 3}'),

@@ -3,6 +3,7 @@
 Where it is not, DIFFERENCES says so and why; a difference that is listed and does not occur fails as well.
 """
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -99,3 +100,17 @@ def test_openmetrics_of_a_capture_is_valid(name: str) -> None:
     text = render(vts.families(document, {"nginx": "edge"}), openmetrics=True).decode()
     for family in parse_openmetrics(text):  # type: ignore[no-untyped-call]
         assert all(sample.labels["nginx"] == "edge" for sample in family.samples)
+
+
+@pytest.mark.parametrize("name", CAPTURES)
+def test_without_derived_series_the_rest_is_there(name: str) -> None:
+    document = vts.parse((DATA / f"{name}.vts.json").read_bytes())
+    all_of_it, rest = (
+        samples(render(vts.families(document, {}, derived=derived), openmetrics=False).decode())
+        for derived in (True, False)
+    )
+    gone = all_of_it.keys() - rest.keys()
+    assert rest == {key: value for key, value in all_of_it.items() if key not in gone}
+    averages = re.compile("nginx_vts_(server|filter|upstream)_(request|response)_seconds")
+    assert gone == {key for key in all_of_it if ("host", "*") in key[1] or averages.fullmatch(key[0])}
+    assert gone, "a capture has the sum of its servers"

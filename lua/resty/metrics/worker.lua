@@ -6,6 +6,7 @@
 -- - Going away: on premature, flush and wait for acks; requests that end later start a drainer; a finalizer sends what
 --   is left when the Lua machine is closed, and what is not acked even then goes into the spool.
 
+local cycle = require "resty.metrics.cycle"
 local error_log = require "resty.metrics.error_log"
 local flush = require "resty.metrics.flush"
 local holdings = require "resty.metrics.holdings"
@@ -256,6 +257,7 @@ function _M.start(socket)
     flush.link = link_of.new(socket)
     holdings.start(stream_of.new(id, process.wall_ms(), 1), tostring(ngx.worker.id() or 0))
     spool.open()
+    cycle.read()
     _M.pid = process.pid()
     arm_finalizer()
     _M.started = true
