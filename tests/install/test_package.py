@@ -51,7 +51,8 @@ def test_a_wheel_in_a_fresh_environment(tmp_path: Path) -> None:
     share = fresh / "share" / "resty-metrics"
     assert package.read(share) == package.read(ROOT)
     assert (share / "grafana/overview.json").read_bytes() == (ROOT / "grafana/overview.json").read_bytes()
-    assert (share / "prometheus/scrape.yml").exists()
+    for path in (ROOT / "prometheus").rglob("*.yml"):
+        assert (share / path.relative_to(ROOT)).read_bytes() == path.read_bytes()
     assert run(fresh / "bin/python", "-c", "import collector; print(collector.__file__)").startswith(str(fresh))
     with Debian() as debian:
         before = debian.tree()
