@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import time
@@ -53,7 +54,7 @@ def find(given: str | None, socket_path: Path) -> Nginx:
             "no nginx was found: start it, or name it, as in --nginx.command='/opt/nginx/sbin/nginx -c /path'"
         )
     if len(found) > 1:
-        ways = "; ".join(f"--nginx.command={_quoted(one)}" for one in found)
+        ways = "; ".join(f"--nginx.command={shlex.quote(shlex.join(one.words))}" for one in found)
         raise RefusedError(f"several nginx run: say which one: {ways}")
     one = replace(found[0], seconds=COMMAND_SECONDS)
     if os.geteuid() not in (0, one.uid or os.geteuid()):
@@ -67,10 +68,6 @@ def find(given: str | None, socket_path: Path) -> Nginx:
     if instance.configured is None:
         raise RefusedError(_trouble(instance))
     return Nginx(one, one.master or _master(instance), instance.label, instance.configured, instance.users)
-
-
-def _quoted(one: Command) -> str:
-    return "'" + " ".join(one.words) + "'"
 
 
 def _trouble(instance: Instance) -> str:

@@ -28,7 +28,7 @@ def make(facts: Facts) -> Plan:
     reasons = obstacles.find(facts, found)
     if reasons:
         raise RefusedError(*reasons)
-    files, notes, digests = _files(facts, facts.ours or {})
+    files, notes, digests = ([], [], {}) if facts.ours is None else _files(facts, facts.ours)
     notes += [obstacles.shadow(facts, hook) for hook in found.inner if not hook.counts]
     notes += unread(facts)
     change, added = (None, _noted(facts)) if obstacles.is_there(facts, found) else _configuration(facts, found)
