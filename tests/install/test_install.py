@@ -242,9 +242,9 @@ def test_the_collector_is_down() -> None:
 def test_a_request_that_is_not_counted_takes_all_back(collector: Collector, shared: Path) -> None:
     """The page is of one collector, nginx's workers are told to send to another path."""
     with Debian() as debian:
-        flags = [f"--socket.path={shared}/other.sock", f"--web.listen-address=127.0.0.1:{collector.port}"]
+        debian.told_socket = shared / "other.sock"
         before = debian.tree()
-        done = run("install", debian, None, *flags)
+        done = run("install", debian, collector)
         assert done.status == 1
         assert "was answered 400, but was not on the page within" in done.error
         assert f"{shared}/other.sock" in done.error
@@ -366,9 +366,9 @@ def test_on_a_terminal_it_asks(collector: Collector, answer: bytes, status: int)
 
 def in_the_middle(debian: Debian, collector: Collector, shared: Path) -> "subprocess.Popen[bytes]":
     """An install that waits for the page, which never counts: nginx's workers send elsewhere."""
-    flags = [f"--socket.path={shared}/other.sock", f"--web.listen-address=127.0.0.1:{collector.port}", "--yes"]
+    debian.told_socket = shared / "other.sock"
     process = subprocess.Popen(
-        words("install", debian, None, *flags),
+        words("install", debian, collector, "--yes"),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

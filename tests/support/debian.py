@@ -75,7 +75,10 @@ class Done:
 
 
 class Debian:
-    """``http``, ``server``: put into ``http{}``, into the site's server; ``includes`` False: all is in nginx.conf."""
+    """``http``, ``server``: put into ``http{}``, into the site's server; ``includes`` False: all is in nginx.conf.
+
+    ``told_socket``: that of a collector other than the one whose page is asked.
+    """
 
     def __init__(
         self, http: str = "", server: str = "", includes: bool = True, modules: Sequence[str] = LUA_MODULES
@@ -84,6 +87,7 @@ class Debian:
         self.etc, self.run = self.directory / "etc" / "nginx", self.directory / "run"
         self.share = self.directory / "usr" / "share" / "resty-metrics"
         self.port = free_port()
+        self.told_socket: Path | None = None
         for name in ("conf.d", "modules-enabled", "sites-available", "sites-enabled"):
             (self.etc / name).mkdir(parents=True)
         self.run.mkdir()
@@ -171,7 +175,7 @@ class Debian:
             return [*flags, f"--socket.path={self.run}/none.sock", f"--web.listen-address=127.0.0.1:{free_port()}"]
         return [
             *flags,
-            f"--socket.path={collector.socket_path}",
+            f"--socket.path={self.told_socket or collector.socket_path}",
             f"--web.listen-address=127.0.0.1:{collector.port}",
         ]
 
