@@ -16,6 +16,7 @@ from collector import __version__
 from collector.config import machine
 from collector.config.problem import ConfigError, discreet
 from collector.doctor.flags import SHARED
+from collector.ending import end_when_told
 from collector.install import commands as install_commands
 from collector.options import NGINX_COMMAND, OPTIONS, Checked
 
@@ -79,6 +80,7 @@ def main(context: click.Context) -> None:
 @main.command(params=list(OPTIONS.values()))
 def serve(**options: Any) -> NoReturn:
     """Collect, and serve the page."""
+    end_when_told(0)
     from collector.config.load import load
 
     with _refusing(EXIT_MISCONFIGURED):

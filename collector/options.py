@@ -100,6 +100,12 @@ _ALL = (
         help="JSON of the vts module to fetch at each scrape. Repeatable.",
     ),
     option(
+        "--source.vts.derived",
+        type=Checked("true|false", settings.read_switch),
+        default="true",
+        help="Whether vts's series that others add up to are shown: its zone * and averages.",
+    ),
+    option(
         "--source.timeout",
         type=Checked("duration", settings.read_duration),
         default="5s",

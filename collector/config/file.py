@@ -1,36 +1,66 @@
-"""What a configuration file says, as a layer."""
+"""The configuration file, read and checked as a whole; nothing else of this machine is changed or kept."""
 
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
 
-from collector.config import model
+from collector.config import written
+from collector.config.document import Document
+from collector.config.machine import state_dir
+from collector.config.model import Readers
+from collector.config.problem import ConfigError, Problem
+from collector.config.read import read
 from collector.config.settings import Layer
-from collector.sources.source import Authorization, BasicAuth, Connection, Source, Tls
+from collector.ingest.credentials import read_uid
+from collector.settings import read_file_path
+from collector.sources import files
 
-_SECTIONS = ("socket", "state", "web", "log")
-
-
-def layer(configuration: model.Configuration) -> Layer:
-    """Only what was given."""
-    found: dict[str, Any] = {}
-    for section in _SECTIONS:
-        part = getattr(configuration, section)
-        found.update({f"{section}_{key}": _value(getattr(part, key)) for key in part.model_fields_set})
-    if "sources" in configuration.model_fields_set:
-        found["sources"] = tuple(map(_source, configuration.sources))
-    return found
+MOST_BYTES = 1024 * 1024
 
 
-def _value(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+def read_file(
+    path: Path,
+    below: Callable[[Path], Path] = lambda path: path,
+    uid: Callable[[str], int] = read_uid,
+    look: bool = False,
+) -> tuple[Layer, Document]:
+    """What the file says, and the lines of it. Raises ConfigError.
+
+    ``below`` and ``uid``: where a path is, and who a user is, if the file is of a process with another root. ``look``:
+    whether the files that it names must be readable now.
+    """
+    try:
+        text = _text(below(path))
+    except OSError as error:
+        raise ConfigError(str(path), [Problem(None, "", f"cannot be read: {error.strerror}")]) from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigError(str(path), [Problem(line, "", "not UTF-8")]) from None
+    except OverflowError:
+        raise ConfigError(str(path), [Problem(None, "", f"larger than {MOST_BYTES} bytes")]) from None
+
+    def named(text: str) -> Path:
+        found = path.parent / read_file_path(text)
+        if look:
+            see(found)
+        return found
+
+    configuration, document = read(text, Readers(uid, state_dir, named))
+    if document.problems:
+        raise ConfigError(str(path), document.problems)
+    return written.layer(configuration), document
 
 
-def _source(one: model.SourceConfig) -> Source:
-    tls, basic, bearer = one.tls_config, one.basic_auth, one.authorization
-    connection = Connection(
-        timeout=one.timeout,
-        host=one.host,
-        tls=Tls(tls.ca_file, tls.cert_file, tls.key_file, tls.server_name, tls.insecure_skip_verify),
-        basic_auth=None if basic is None else BasicAuth(basic.username, basic.password_file),
-        authorization=None if bearer is None else Authorization(bearer.credentials_file, bearer.type),
-    )
-    return Source(one.kind, one.name, *one.url, connection)
+def _text(path: Path) -> str:
+    with path.open("rb") as opened:
+        raw = opened.read(MOST_BYTES + 1)
+    if len(raw) > MOST_BYTES:
+        raise OverflowError
+    return raw.decode()
+
+
+def see(path: Path) -> None:
+    """Raises ValueError where the file cannot be read by this user, now."""
+    try:
+        files.read(path)
+    except OSError as error:
+        raise ValueError(f"{str(path)!r} cannot be read: {error.strerror}") from None

@@ -101,6 +101,7 @@ class SourceConfig(_Section):
     url: Annotated[tuple[str, str | None], _text(source.read_url)]
     timeout: Annotated[float, _text(settings.read_duration)] = source.DEFAULT_TIMEOUT
     host: Annotated[str | None, _text(source.read_host)] = None
+    derived: Annotated[bool, _text(settings.read_switch)] = True
     tls_config: TlsConfig = TlsConfig()
     basic_auth: BasicAuth | None = None
     authorization: Authorization | None = None

@@ -2,8 +2,9 @@
 
 _PREFIX = "RESTY_METRICS_"
 
-# Flags of the connections to all sources that flags give, and the key of the file that means the same of one source.
-CONNECTION = {
+# Flags of all sources that flags give, and the key of the file that means the same of one source.
+OF_SOURCES = {
+    "--source.vts.derived": "derived",
     "--source.timeout": "timeout",
     "--source.host": "host",
     "--source.tls.ca-file": "tls_config.ca_file",

@@ -129,6 +129,8 @@ def _within(source: Mapping[str, Any], path: Path) -> Iterator[tuple[Path, str]]
     """What is wrong between keys of one source."""
     if "basic_auth" in source and "authorization" in source:
         yield (*path, "authorization"), "give basic_auth or authorization, not both"
+    if "derived" in source and source.get("kind") == "stub_status":
+        yield (*path, "derived"), "is for vts"
     tls = source.get("tls_config")
     if not isinstance(tls, dict):
         return

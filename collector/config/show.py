@@ -57,6 +57,7 @@ def _source(source: Source) -> Tree:
         url=source.address,
         timeout=f"{way.timeout:g}s",
         host=way.host,
+        derived=source.derived if source.kind == "vts" else None,
         tls_config=_known(
             ca_file=tls.ca_file,
             cert_file=tls.cert_file,

@@ -8,7 +8,7 @@ Rules:
 
 from collections.abc import Mapping, Sequence
 
-from collector.config.names import CONNECTION, name, variable
+from collector.config.names import OF_SOURCES, name, variable
 
 __all__ = ["REPEATABLE", "SHARED", "SWITCHES", "name", "of", "serves", "variable"]
 
@@ -21,7 +21,7 @@ SHARED = (
     "--state.dir",
     "--source.stub-status",
     "--source.vts",
-    *CONNECTION,
+    *OF_SOURCES,
     "--web.listen-address",
     "--web.telemetry-path",
     "--web.config.file",

@@ -14,6 +14,7 @@ from collector import __version__
 from collector.doctor.finding import Finding, Verdict, fail, not_known, ok, skip, warn
 
 LEAST_COVERAGE = 0.99
+SLOW_COMMIT_SECONDS = 1.0
 _PREFIX = "resty_metrics_"
 
 
@@ -100,7 +101,9 @@ def _socket(page: Page) -> list[Finding]:
     elif up is not None:
         findings.append(ok("page.socket", "the collector says that the socket is its own"))
     if page.value("socket_contended"):
-        seen = "somebody takes the socket away again and again"
+        found = page.by("socket_rebinds_total", "reason")
+        seen = "the socket is taken away or changed again and again, as soon as it is put back"
+        seen += f" (since the collector's start: {_shown(found)})" if found else ""
         findings.append(fail("page.socket", seen, "resty-metrics doctor --watch names who does it; end that"))
     if page.value("socket_standby"):
         seen = "the collector stands by: another holds the lock in the directory that was made anew"
@@ -188,7 +191,7 @@ def _journal(page: Page, state_dir: str) -> list[Finding]:
         return []
     errors = page.by("journal_errors_total", "reason")
     if up:
-        return [ok("journal", "it is written; a restart loses nothing")]
+        return [_written(page, state_dir)]
     seen = f"the collector keeps its numbers in memory only{f': {_shown(errors)}' if errors else ''}"
     return [
         warn(
@@ -198,6 +201,16 @@ def _journal(page: Page, state_dir: str) -> list[Finding]:
             "without a restart, which before that would lose it",
         )
     ]
+
+
+def _written(page: Page, state_dir: str) -> Finding:
+    """Of a journal that is written, perhaps not fast enough."""
+    waits, pending = page.value("journal_pending_seconds") or 0.0, page.value("journal_pending_records") or 0
+    if waits < SLOW_COMMIT_SECONDS:
+        return ok("journal", "it is written; a restart loses nothing")
+    seen = f"its writes stall: {pending:g} records wait, the oldest for {waits:.1f} s; workers keep what is not written"
+    remedy = f"see what keeps the disk of {state_dir} busy, or who holds its database: fuser -v {state_dir}/journal-*"
+    return warn("journal", seen, remedy)
 
 
 def sources(page: Page) -> list[Finding]:
@@ -228,15 +241,20 @@ def _lua(check: str, alive: bool) -> Finding:
     return warn(check, seen, remedy)
 
 
+_FETCHED = {
+    "credentials": "see that the collector's user may read the file, and that it holds what it should",
+    "tls": "see ca_file and server_name of that source, and the certificate that nginx has there",
+}
+
+
 def fetched(name: str, url: str, error: str | None, families: int, foreign: int | None) -> Finding:
     """``source.stub_status``, ``source.vts``: one source as doctor itself fetched it. ``foreign``: as above."""
     if error is not None and foreign is not None:
         seen = f"{url}: {error} from here; process {foreign} lives in another network namespace"
         return not_known(f"source.{name}", seen, f"nsenter --target {foreign} --net resty-metrics doctor")
     if error is not None:
-        return fail(
-            f"source.{name}", f"{url}: {error}", "see that nginx has that location and lets this machine read it"
-        )
+        remedy = _FETCHED.get(error.partition(":")[0], "see that nginx has that location and lets this machine read it")
+        return fail(f"source.{name}", f"{url}: {error}", remedy)
     return ok(f"source.{name}", f"{url} answers and can be read ({families} families)")
 
 

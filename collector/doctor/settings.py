@@ -12,6 +12,7 @@ import click
 
 from collector.config import load
 from collector.config import settings as every
+from collector.config.file import read_file
 from collector.config.flags import layer
 from collector.config.problem import ConfigError
 from collector.config.settings import Layer
@@ -61,7 +62,7 @@ def _settings(own: tuple[Layer, ...], nginx_command: str | None, *below: Layer) 
 def told(given: load.Given, nginx_command: str | None) -> Settings:
     """From doctor's command line. Raises ConfigError."""
     said = layer(given.values)
-    own = (said,) if given.path is None else (said, load.read_file(given.path)[0])
+    own = (said,) if given.path is None else (said, read_file(given.path)[0])
     return _settings(own, nginx_command)
 
 

@@ -151,7 +151,7 @@ def _socket(state: Socket) -> list[MetricFamily]:
         _family(
             "resty_metrics_socket_contended",
             "gauge",
-            "1 while somebody keeps replacing or removing the socket as fast as it is put back; else 0.",
+            "1 while the socket does not stay as it is put back, three times in a row or more; else 0.",
             {None: int(state.contended)},
         ),
         _family(

@@ -5,6 +5,7 @@ Rules:
 - What is wrong with a URL is said without the URL: a password may be in it.
 """
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _NAMED = re.compile(rf"(?P<name>{_NAME.pattern})=(?P<url>(?:https?://|unix:).*)", re.DOTALL | re.IGNORECASE)
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 _HOST_HEADER = re.compile(rf"(?:{_HOST.pattern})(?::[0-9]{{1,5}})?")
+_MAX_HOST = 253  # RFC 1035
 _CONTROL = re.compile(r"[\x00-\x20\x7f]")
 _USERINFO = (
     "give the URL without user and password: they belong in basic_auth, the password in a file (an @ of a path is %40)"
@@ -65,13 +67,15 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a document is. ``name`` becomes the label ``nginx``; ``unix_path`` is the socket of a ``unix:`` URL."""
+    """Where a document is. ``name`` becomes the label ``nginx``; ``unix_path`` is the socket of a ``unix:`` URL;
+    ``derived``: whether the series of vts that others add up to are shown."""
 
     kind: Kind
     name: str | None
     url: str
     unix_path: str | None
     connection: Connection = Connection()
+    derived: bool = True
 
     @property
     def labels(self) -> dict[str, str]:
@@ -105,11 +109,10 @@ def read_url(text: str) -> tuple[str, str | None]:
         raise ValueError(_USERINFO)
     try:
         url = URL(text)
-        host = url.host
-        (url.raw_host or "").encode("idna")  # the resolver would raise UnicodeError at every fetch
+        host = (url.host and url.raw_host) or ""  # the first is where a name is decoded, and refused
     except ValueError:
-        url, host = URL(), None
-    if url.scheme not in ("http", "https") or not host or _CONTROL.search(text):
+        url, host = URL(), ""
+    if url.scheme not in ("http", "https") or not _is_encodable(host) or _CONTROL.search(text):
         raise ValueError(
             "give http://HOST[:PORT]/PATH, https:// or unix:/path/to.sock:/uri; a NAME= before it may name it"
         )
@@ -140,9 +143,26 @@ def read_host(text: str) -> str:
 
 def read_server_name(text: str) -> str:
     """A name, or an address, that a certificate is made out to. Raises ValueError."""
-    if not _HOST.fullmatch(f"[{text}]" if ":" in text else text):
+    known = _is_address(text) if ":" in text else _HOST.fullmatch(text) and _is_encodable(text)
+    if not known:
         raise ValueError(f"{text!r}: give the name in the certificate, without a port")
     return text
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_encodable(name: str) -> bool:
+    """Whether the resolver and TLS would take it; they raise UnicodeError at every fetch."""
+    try:
+        return 0 < len(name.encode("idna")) <= _MAX_HOST
+    except UnicodeError:
+        return False
 
 
 def read_username(text: str) -> str:

@@ -26,14 +26,13 @@ from collector.sources import report
 from collector.sources.fetch import Fetcher, Scrape, gather
 from collector.table.scrapers import Scraper, Scrapers
 
-SOURCE_TIMEOUT_SECONDS = 5.0
 GZIP_LEVEL = 1
 _OFF_LOOP_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a client asks for. ``scraper`` None: not a Prometheus. ``timeout``: seconds for the sources."""
+    """What a client asks for. ``scraper`` None: not a Prometheus. ``timeout``: seconds that it leaves the sources."""
 
     scraper: Scraper | None
     openmetrics: bool
@@ -85,6 +84,7 @@ class Pages:
         return pack() if len(body) < _OFF_LOOP_BYTES else await asyncio.to_thread(pack)
 
     def _fetch(self, timeout: float) -> Awaitable[list[Scrape]]:
+        timeout = min(timeout, max((one.source.connection.timeout for one in self._parts.fetchers), default=0.0))
         ends = self._clock() + timeout
         if self._fetching is None or self._fetching.done() or self._fetch_ends > ends:
             self._fetch_ends = ends
@@ -121,7 +121,7 @@ class Pages:
             report.lua(bool(beats)),
             *report.families(scrapes, parts.fetchers),
             *pipeline.families(parts.intake, self._socket(), now),
-            *(journal.families(parts.journal.tally) if parts.journal.wanted else []),
+            *(journal.families(parts.journal.tally, now) if parts.journal.wanted else []),
             *self._process.families(),
         ]
         scraped = [family for scrape in scrapes for family in scrape.families]

@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+from support.certificates import Authority
 from support.collector import COMMAND
 
 from collector.cli import main
+from collector.config.file import read_file
 from collector.config.flags import layer
-from collector.config.load import Given, load, read_file
+from collector.config.load import Given, load
+from collector.config.names import OF_SOURCES, variable
 from collector.config.problem import ConfigError
 from collector.config.settings import Settings, merged
 from collector.config.show import as_yaml
@@ -38,6 +41,7 @@ sources:
     name: edge
     url: https://edge.example:8443/vts/format/json
     timeout: 1500ms
+    derived: false
     host: status.example
     tls_config:
       ca_file: tls/ca.pem
@@ -69,7 +73,7 @@ def settings_of(directory: Path) -> Settings:
         (1, 1000),
         None,
         (
-            Source("vts", "edge", "https://edge.example:8443/vts/format/json", None, edge),
+            Source("vts", "edge", "https://edge.example:8443/vts/format/json", None, edge, False),
             Source("stub_status", None, "http://localhost/stub_status", "/run/x/nginx.sock", inner),
         ),
         (
@@ -166,11 +170,13 @@ def test_users_and_directories_of_the_machine(tmp_path: Path) -> None:
     assert "is not a directory" in second.words
 
 
+HTTP_STUB = parse_source("http://h/", "stub_status")
 HTTP, HTTPS = parse_source("http://h/", "vts"), parse_source("a=https://h/", "vts")
 ONE: dict[str, object] = {"source_vts": (HTTP,)}
 FLAGS: list[tuple[dict[str, object], list[str]]] = [
     ({"source_host": "h", "source_timeout": 1.0}, ["--source.host", "--source.timeout"]),
     (ONE | {"source_tls_ca_file": Path("c")}, ["--source.tls.ca-file"]),
+    ({"source_stub_status": (HTTP_STUB,), "source_vts_derived": False}, ["--source.vts.derived"]),
     ({"source_vts": (HTTPS,), "source_tls_cert_file": Path("c")}, ["--source.tls.cert-file"]),
     ({"source_vts": (HTTPS,), "source_tls_key_file": Path("c")}, ["--source.tls.key-file"]),
     (ONE | {"source_basic_auth_username": "u"}, ["--source.basic-auth.username"]),
@@ -281,6 +287,81 @@ def test_all_that_is_wrong_and_status_1(tmp_path: Path) -> None:
         f"{path}:2: web.config_file: '{tmp_path}/web.yml' cannot be read: No such file or directory",
         f"{path}:3: soket: no such key; did you mean socket?",
     ]
+
+
+@pytest.mark.parametrize("by_variable", [False, True])
+def test_every_flag_of_a_connection_is_the_key_of_the_same_meaning(tmp_path: Path, by_variable: bool) -> None:
+    authority = Authority(tmp_path)
+    client = authority.issue("client")
+    for name in ("password", "token"):
+        (tmp_path / name).write_text("word")
+    given = {
+        "--source.vts": "a=https://h/ b=https://g/",
+        "--source.vts.derived": "false",
+        "--source.timeout": "250ms",
+        "--source.host": "status.example:81",
+        "--source.tls.ca-file": str(authority.file),
+        "--source.tls.cert-file": str(client.certificate),
+        "--source.tls.key-file": str(client.key),
+        "--source.tls.server-name": "inner.example",
+        "--source.tls.insecure-skip-verify": "true",
+        "--source.basic-auth.username": "someone",
+        "--source.basic-auth.password-file": str(tmp_path / "password"),
+    }
+    shown = {
+        "timeout": "0.25s",
+        "host": "status.example:81",
+        "derived": False,
+        "tls_config": {
+            "ca_file": str(authority.file),
+            "cert_file": str(client.certificate),
+            "key_file": str(client.key),
+            "server_name": "inner.example",
+            "insecure_skip_verify": True,
+        },
+        "basic_auth": {"username": "someone", "password_file": str(tmp_path / "password")},
+    }
+    words = [f"--source.vts={url}" for url in given["--source.vts"].split()]
+    words += [f"{flag}={text}" for flag, text in given.items() if flag != "--source.vts" and text != "true"]
+    words.append("--source.tls.insecure-skip-verify")
+    found = (
+        in_force(environment={variable(flag): text for flag, text in given.items()})
+        if by_variable
+        else in_force(*words)
+    )
+    assert found["sources"] == [
+        {"kind": "vts", "name": "a", "url": "https://h/", **shown},
+        {"kind": "vts", "name": "b", "url": "https://g/", **shown},
+    ]
+    (bearer,) = in_force("--source.vts=http://h/", f"--source.bearer-token-file={tmp_path}/token")["sources"]
+    assert bearer["authorization"] == {"type": "Bearer", "credentials_file": f"{tmp_path}/token"}
+    assert {*given, "--source.bearer-token-file"} == {"--source.vts", *OF_SOURCES}
+
+
+def test_files_that_a_source_cannot_use(tmp_path: Path) -> None:
+    """They are tried as a connection would use them; by flags as well."""
+    (tmp_path / "empty").touch()
+    (tmp_path / "word").write_text("hunter2 \x01")
+    source = "- {kind: vts, name: %s, url: 'https://h/', %s}\n"
+    path = written(
+        tmp_path,
+        "sources:\n"
+        + source % ("a", "tls_config: {ca_file: word}")
+        + source % ("b", "basic_auth: {username: u, password_file: empty}")
+        + source % ("c", "authorization: {credentials_file: word}")
+        + source % ("d", "tls_config: {cert_file: empty, key_file: word}"),
+    )
+    done = check(str(path))
+    assert done.exit_code == 1
+    assert [line.partition(f" {tmp_path}")[0] for line in done.stderr.splitlines()] == [
+        f"{path}:2: sources[0].tls_config:",
+        f"{path}:3: sources[1].basic_auth:",
+        f"{path}:4: sources[2].authorization:",
+        f"{path}:5: sources[3].tls_config:",
+    ]
+    assert "hunter2" not in done.stderr
+    done = check("--source.vts=https://h/", "--source.vts=a=https://g/", f"--source.bearer-token-file={tmp_path}/none")
+    assert (done.exit_code, done.stderr) == (1, f"{tmp_path}/none cannot be read: No such file or directory\n")
 
 
 def test_serve_refuses_a_wrong_file_with_status_2_and_touches_nothing(tmp_path: Path) -> None:

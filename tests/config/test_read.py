@@ -9,6 +9,7 @@ from collector.config.model import Configuration, Readers
 from collector.config.problem import ConfigError
 from collector.config.read import read
 from collector.settings import TcpAddress, UnixAddress, read_state_dir
+from collector.sources.source import read_server_name
 
 
 def uid(text: str) -> int:
@@ -74,6 +75,11 @@ WRONG = [
         "Basic in the wrong place",
         "sources:\n- kind: vts\n  url: http://h/\n  authorization: {type: Basic, credentials_file: c}",
         ["f:4: sources[0].authorization.type: for Basic give basic_auth (username, password_file)"],
+    ),
+    (
+        "a key of vts",
+        "sources:\n- {kind: stub_status, url: 'http://h/',\n   derived: no}",
+        ["f:3: sources[0].derived: is for vts"],
     ),
     ("no YAML", "a: b: c", ["f:1: no YAML: mapping values are not allowed here"]),
     ("an unknown alias", "a: *b", ["f:1: no YAML: found undefined alias 'b'"]),
@@ -191,3 +197,15 @@ def test_lines_of_keys_and_items() -> None:
         ("a", "b", 1, "d"): 4, ("a", "b", 1, "e"): 5,
     }  # fmt: skip
     assert document.line(("a", "b", 1, "missing")) == 4
+
+
+@pytest.mark.parametrize("name", ["a.example", "_x", "127.0.0.1", "::1", "a" * 63])
+def test_a_name_in_a_certificate(name: str) -> None:
+    assert read_server_name(name) == name
+
+
+@pytest.mark.parametrize("name", ["", "a..b", ".a", "a" * 64, "a." * 127 + "b", "a:80", "a b", "[::1]"])
+def test_a_name_that_no_certificate_has(name: str) -> None:
+    """TLS would raise UnicodeError at each fetch, or take it for another."""
+    with pytest.raises(ValueError, match="give the name in the certificate"):
+        read_server_name(name)

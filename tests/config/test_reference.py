@@ -9,13 +9,13 @@ from support.nginx import ROOT
 
 from collector.cli import check_config, serve
 from collector.config.model import Readers
-from collector.config.names import CONNECTION, variable
+from collector.config.names import OF_SOURCES, variable
 from collector.config.read import keys, read
 from collector.config.settings import Settings
 from collector.config.show import as_yaml
 from collector.settings import read_file_path, read_state_dir
 from collector.sources.errors import REASONS
-from collector.sources.source import DEFAULT_TIMEOUT
+from collector.sources.source import DEFAULT_TIMEOUT, Source
 
 TEXT = (ROOT / "docs" / "configuration.md").read_text()
 ROWS = [
@@ -56,14 +56,16 @@ def test_the_default_and_whether_it_is_repeatable(row: list[str]) -> None:
         (option,) = [one for one in serve.params if flag in one.opts]
         assert isinstance(option, click.Option)
         assert option.multiple == row[3].endswith(", repeatable")
+    elif name == "derived":
+        assert quoted(row[2]) == [str(Source("vts", None, "", None).derived).lower()]
     elif name == "timeout":
         assert quoted(row[2]) == [f"{DEFAULT_TIMEOUT:g}s"]
 
 
 def test_the_flag_of_a_connection_stands_with_its_key() -> None:
     listed = {flag: quoted(row[0]) for row in ROWS for flag in quoted(row[3])}
-    assert {flag: listed[flag] for flag in CONNECTION} == {
-        flag: [f"sources[].{key}"] for flag, key in CONNECTION.items()
+    assert {flag: listed[flag] for flag in OF_SOURCES} == {
+        flag: [f"sources[].{key}"] for flag, key in OF_SOURCES.items()
     }
 
 

@@ -20,6 +20,7 @@ resty_metrics_overflow_rows_total{family="http_requests"} 0
 resty_metrics_lost_rows_total{reason="dropped"} 0
 resty_metrics_refusals_total{reason="uid"} 0
 resty_metrics_journal_up 1
+resty_metrics_journal_pending_seconds 0.1
 resty_metrics_source_up{source="lua"} 1
 """
 
@@ -77,6 +78,7 @@ FAULTS = [
         "spool_full 1",
     ),
     ("resty_metrics_journal_up 0", "journal", "WARN", "memory only"),
+    ("resty_metrics_journal_pending_seconds 2.5", "journal", "WARN", "the oldest for 2.5 s"),
     ('resty_metrics_source_up{source="lua"} 0', "source.lua", "WARN", "no worker"),
     ('resty_metrics_source_up{source="vts",nginx="a"} 0', "source.vts", "WARN", "vts/a"),
 ]

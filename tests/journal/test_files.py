@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from support.wait import wait_until
 
-from collector.journal import snapshot, store
+from collector.journal import reading, snapshot, store
 from collector.journal.errors import JournalError
 from collector.journal.files import SET_ASIDE_MOST, Directory, Name
 from collector.journal.records import of_scrape
@@ -303,7 +303,7 @@ def test_one_that_may_not_be_read_now_is_kept(directory: Directory, monkeypatch:
 
     name = write(directory, 1)
     with monkeypatch.context() as disk:
-        disk.setattr(store, "read", failing)
+        disk.setattr(reading, "read", failing)
         assert recover(directory, None).state is None
     Writer(directory, lambda: True, lambda _: None)._do([replace(2)])
     (directory.path / "set-aside-1-io.sqlite").rename(directory.file(name))

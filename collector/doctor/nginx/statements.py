@@ -95,6 +95,12 @@ def pid_file(configuration: Configuration) -> str | None:
     return next((one.args[0] for one in configuration.directives if one.name == "pid" and one.args), None)
 
 
+def error_logs(configuration: Configuration) -> list[str]:
+    """The files that the master writes to, by the ``error_log`` directives outside of all blocks."""
+    named = [one.args[0] for one in configuration.directives if one.name == "error_log" and one.args]
+    return [name for name in named if name != "stderr" and not name.startswith(("syslog:", "memory:"))]
+
+
 def mentions_us(configuration: Configuration) -> bool:
     """Whether anything in it is of this project."""
     words = ("resty_metrics", "resty.metrics", "resty/metrics")
