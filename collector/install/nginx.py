@@ -23,7 +23,7 @@ from collector.install.facts import Facts
 from collector.install.plan import SAVED
 from collector.install.refused import RefusedError
 from collector.install.transaction import read
-from collector.kernel.processes import describe, link_of
+from collector.kernel.processes import link_of
 
 RELOAD_SECONDS = 20.0
 COMMAND_SECONDS = 60.0  # nginx -t looks up every name in upstreams
@@ -67,19 +67,13 @@ def find(given: str | None, socket_path: Path) -> Nginx:
     instance = nginx.examine(one, str(socket_path))
     if instance.configured is None:
         raise RefusedError(_trouble(instance))
-    return Nginx(one, one.master or _master(instance), instance.label, instance.configured, instance.users)
+    return Nginx(one, instance.master, instance.label, instance.configured, instance.users)
 
 
 def _trouble(instance: Instance) -> str:
     if instance.trouble is None:
         return f"{instance.label}: its configuration could not be read"
     return f"{instance.label}: {instance.trouble.seen} -> {instance.trouble.remedy}"
-
-
-def _master(instance: Instance) -> int | None:
-    """The parent of its workers."""
-    worker = describe(instance.workers[0]) if instance.workers else None
-    return worker.parents[0].pid if worker is not None and worker.parents else None
 
 
 def observe(found: Nginx, socket_path: Path, share: Path) -> Facts:
