@@ -18,6 +18,8 @@ SHELL = {
     "doctor/watch/levels.py", "doctor/watch/observer.py", "doctor/watch/output.py", "doctor/watch/session.py",
     "ingest/credentials.py", "ingest/descriptors.py", "ingest/endpoint.py", "ingest/guard.py", "ingest/listener.py",
     "ingest/probe.py",
+    "install/commands.py", "install/error_logs.py", "install/flow.py", "install/nginx.py", "install/package.py",
+    "install/request.py", "install/transaction.py",
     "journal/files.py", "journal/journal.py", "journal/reading.py", "journal/recovery.py", "journal/store.py",
     "journal/writer.py",
     "kernel/attribution.py", "kernel/namespaces.py", "kernel/processes.py", "kernel/sock_diag.py",
