@@ -82,6 +82,12 @@ def read_state_dir(text: str) -> Path | None:
     return Path(text)
 
 
+def command(words: str, socket_path: Path | str) -> str:
+    """``resty-metrics WORDS`` as it is to be typed where the collector's socket is ``socket_path``."""
+    flag = "" if str(socket_path) == DEFAULT_SOCKET else f" --socket.path={shlex.quote(str(socket_path))}"
+    return f"resty-metrics {words}{flag}"
+
+
 def _check_length(text: str, path: Path, most: int) -> None:
     if len(str(path).encode(errors="surrogateescape")) > most:
         raise ValueError(f"{text!r}: the path of a unix socket may have {most} bytes here")

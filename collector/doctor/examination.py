@@ -91,6 +91,7 @@ def find(settings: Settings) -> tuple[Settings, Subject]:
         taken=taken,
         lock=collector.lock_of(settings.socket_path),
         running=collector.running(pid),
+        descriptors=collector.descriptors(pid),
         filter=Filter(None if process is None else process.uid, collector.allowed_uids(pid, settings.socket_allow_uid)),
         in_another_network=collector.in_another_network(pid),
         queue=collector.queue_length(),
@@ -104,7 +105,8 @@ def _unfound(settings: Settings) -> tuple[Settings, Subject]:
     """Where even looking for it failed."""
     lock = LockFile(f"{settings.socket_path}.lock", exists=False, holder=None, written=None)
     nobody = Filter(None, frozenset())
-    return settings, Subject(str(settings.socket_path), "", {}, lock, None, nobody, False, None, {}, os.geteuid() == 0)
+    root = os.geteuid() == 0
+    return settings, Subject(str(settings.socket_path), "", {}, lock, None, None, nobody, False, None, {}, root)
 
 
 async def _look(settings: Settings, looking: _Looking) -> Looked:

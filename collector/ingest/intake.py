@@ -235,6 +235,8 @@ class Intake:
             self._accept(header, b"", (), now)
             return self._drop(header, error, lost_state)
         self._accept(header, body, families, now)
+        if families:
+            self.streams.call(header.stream, families[0].shape.instance)
         self._reply(Verdict.ACK, Reason.NONE, header)
         return Outcome("applied", None, header.stream, sum(len(family.rows) for family in families), lost_state)
 

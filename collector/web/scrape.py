@@ -19,7 +19,7 @@ from collector.ingest.intake import Intake
 from collector.ingest.listener import Listener
 from collector.journal.journal import Journal
 from collector.journal.records import of_scrape
-from collector.page import assemble, journal, pipeline, web
+from collector.page import assemble, instances, journal, pipeline, web
 from collector.page.coverage import Coverage
 from collector.page.exposition import MetricFamily, render
 from collector.page.process import ProcessMetrics
@@ -146,15 +146,16 @@ class Pages:
         shown_before = None if request.scraper is None else self._shown_before(request.scraper, now)
         beats = streams.heartbeats(now)
         own = [
-            report.lua(bool(beats)),
+            report.lua(streams.instances, {beat.heartbeat.instance for beat in beats}),
             *report.families(scrapes, fetched.fetchers),
             *pipeline.families(parts.intake, self._socket(), now),
-            *(journal.families(parts.journal.tally) if parts.journal.wanted else []),
+            *(journal.families(parts.journal.tally, now) if parts.journal.wanted else []),
             *web.families(parts.tally),
             *self._process.families(),
         ]
-        scraped = [family for scrape in scrapes for family in scrape.families]
-        status = any(scrape.source.kind == "stub_status" for scrape in scrapes)
+        by_source = [instances.mark(scrape.families, scrape.source.name or "") for scrape in scrapes]
+        scraped = [family for some in by_source for family in some]
+        status = {scrape.source.name or "" for scrape in scrapes if scrape.source.kind == "stub_status"}
         return assemble.families(table, shown_before, beats, scraped, status, parts.coverage, own)
 
 

@@ -70,7 +70,7 @@ def test_a_real_prometheus_with_a_certificate_and_a_password(directory: Path) ->
         ):
             place = directory / name
             place.mkdir()
-            with Prometheus(place, collector.port, client) as prometheus:
+            with Prometheus(place, collector.port, client=client) as prometheus:
                 wait_until(lambda: prometheus.value("count_over_time(up[1m])"), 30, f"a scrape by {name}")
                 assert prometheus.value("max_over_time(up[1m])") == up, name
                 if up:

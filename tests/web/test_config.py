@@ -109,7 +109,7 @@ WRONG = [
     ("http_server_config:\n  headers: {X-XSS-Protection: |\n      a\n      b\n}", 2, "", "no YAML"),
     (
         "http_server_config:\n  headers:\n    X-XSS-Protection: |\n      a\n",
-        2,
+        3,
         "http_server_config.headers",
         "one line",
     ),

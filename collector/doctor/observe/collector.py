@@ -9,6 +9,7 @@ from collector.config.file import read_file
 from collector.config.problem import ConfigError
 from collector.config.settings import Layer
 from collector.doctor import flags
+from collector.doctor.descriptors import Descriptors, read_limit
 from collector.doctor.facts import Holders
 from collector.doctor.observe import files, users
 from collector.doctor.processes import Seen
@@ -45,6 +46,20 @@ def running(pid: int | None) -> Running | None:
     status = files.read(Path(f"/proc/{process.pid}/status")) or ""
     state = re.search(r"^State:\t(\S)", status, re.MULTILINE)
     return Running(process.pid, _command(process), state[1] if state else "?", process.ours)
+
+
+def descriptors(pid: int | None) -> Descriptors | None:
+    """How many are open and how many may be; None where there is no collector, or it has ended."""
+    limits = None if pid is None else files.read(Path(f"/proc/{pid}/limits"))
+    if limits is None:
+        return None
+    try:
+        used = sum(1 for _ in os.scandir(f"/proc/{pid}/fd"))
+    except FileNotFoundError:
+        return None
+    except OSError:
+        used = None
+    return Descriptors(used, read_limit(limits))
 
 
 def flags_of(pid: int) -> dict[str, tuple[str, ...]]:
