@@ -128,7 +128,7 @@ async def _look(settings: Settings, looking: _Looking) -> Looked:
         holders.result(),
         probed.result(),
         answer.result(),
-        _read(answer.result()),
+        read_page(answer.result()),
         ready.result(),
         sources.result(),
         instances.result(),
@@ -146,7 +146,8 @@ async def _instances(settings: Settings) -> tuple[Instance, ...]:
     return tuple(await asyncio.gather(*(in_thread(nginx.examine, command, path) for command in commands)))
 
 
-def _read(answer: Answer | None) -> Page | None:
+def read_page(answer: Answer | None) -> Page | None:
+    """The page that an answer is; None: it is none, or none of ours."""
     if answer is None or answer.error is not None:
         return None
     try:
