@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from collector.doctor import descriptors, families, page, processes, reach, socket_file
 from collector.doctor.facts import Fetched, Instance, Looked, Subject
-from collector.doctor.finding import Finding, Verdict, not_known, ok, warn
+from collector.doctor.finding import Finding, Verdict, not_known, ok, skip, warn
 from collector.doctor.nginx import checks, deaths, statements
 from collector.doctor.page import Installed, Page
 from collector.settings import command
@@ -219,6 +219,9 @@ def _running(instances: Iterable[Instance], path: str) -> dict[str, int]:
 
 
 def _fetched(one: Fetched, foreign: int | None) -> Check:
+    if one.withheld:
+        seen = f"{one.url}: the files it names are for the collector, which is another user or in another container"
+        return (f"source.{one.name}", lambda: skip(f"source.{one.name}", seen))
     return (f"source.{one.name}", lambda: page.fetched(one.name, one.url, one.error, one.families, foreign))
 
 

@@ -99,6 +99,17 @@ def test_the_image_is_small_and_not_root(buildah: Buildah) -> None:
     buildah("rm", container)
 
 
+def test_the_official_nginx_may_send_whatever_the_file_says(buildah: Buildah) -> None:
+    """A variable in the image would win over a file that is mounted."""
+    container = buildah("from", "--pull-never", "resty-metrics")
+    inside = ["--isolation=chroot", container, "--", "sh", "-c"]
+    write = "echo 'socket: {allow_uid: [1000]}' > /tmp/c.yml && resty-metrics check-config /tmp/c.yml"
+    assert "allow_uid:\n  - 1000\n" in buildah("run", *inside, write)
+    known = "from collector.ingest.credentials import allowed_uids; print(101 in allowed_uids(()))"
+    assert buildah("run", *inside, f"python3 -c '{known}'") == "True"
+    buildah("rm", container)
+
+
 def test_the_image_counts_what_nginx_beside_it_serves(buildah: Buildah, shared: Path) -> None:
     os.chown(shared, IMAGE_UID, IMAGE_UID)
     port, page_port = free_port(), free_port()
