@@ -3,13 +3,15 @@
 Rules:
 - Scrapes that overlap share the sources' answers, and the page where they may see the same; but none waits for a fetch
   that was given more time than it has itself.
+- A page is of one moment, but its text is made in steps: between two of them the loop has its turn, so that the intake
+  does not wait for a large page. It is compressed on a thread, and sent in the pieces that it was made in.
 - A client that goes away does not take the page from the others: it waits on a shielded task.
 """
 
 import asyncio
-import gzip
 import time
-from collections.abc import Awaitable, Callable, Sequence
+import zlib
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,9 +20,9 @@ from collector.ingest.intake import Intake
 from collector.ingest.listener import Listener
 from collector.journal.journal import Journal
 from collector.journal.records import of_scrape
-from collector.page import assemble, journal, pipeline
+from collector.page import assemble, journal, pipeline, requests
 from collector.page.coverage import Coverage
-from collector.page.exposition import MetricFamily, render
+from collector.page.exposition import MetricFamily, pieces
 from collector.page.process import ProcessMetrics
 from collector.sources import report
 from collector.sources.fetch import Fetcher, Scrape, gather
@@ -28,6 +30,7 @@ from collector.table.scrapers import Scraper, Scrapers
 
 SOURCE_TIMEOUT_SECONDS = 5.0
 GZIP_LEVEL = 1
+_GZIP_FORMAT = 16 + zlib.MAX_WBITS  # zlib's manual, deflateInit2
 _OFF_LOOP_BYTES = 65_536
 
 
@@ -61,12 +64,12 @@ class Pages:
         self._parts = parts
         self._clock = clock
         self._process = ProcessMetrics()
-        self._under_way: dict[Request, asyncio.Task[bytes]] = {}
+        self._under_way: dict[Request, asyncio.Task[list[bytes]]] = {}
         self._fetching: asyncio.Task[list[Scrape]] | None = None
         self._fetch_ends = 0.0
 
-    async def page(self, request: Request) -> bytes:
-        """The bytes of a page as the client asked for it."""
+    async def page(self, request: Request) -> list[bytes]:
+        """The bytes of a page as the client asked for it, in pieces."""
         task = self._under_way.get(request)
         if task is None:
             task = asyncio.create_task(self._make(request))
@@ -74,15 +77,19 @@ class Pages:
             task.add_done_callback(lambda _: self._under_way.pop(request, None))
         return await asyncio.shield(task)
 
-    async def _make(self, request: Request) -> bytes:
+    async def _make(self, request: Request) -> list[bytes]:
         scrapes = await self._fetch(request.timeout)
-        began = time.process_time()
-        body = render(self._families(request, scrapes), openmetrics=request.openmetrics)
-        self._process.render_seconds.observe(time.process_time() - began)
+        body: list[bytes] = []
+        spent, began = 0.0, time.thread_time()
+        for step in self._steps(request, scrapes):
+            body = step
+            spent += time.thread_time() - began
+            await asyncio.sleep(0)
+            began = time.thread_time()
+        self._process.render_seconds.observe(spent)
         if not request.compressed:
             return body
-        pack: Callable[[], bytes] = partial(gzip.compress, body, GZIP_LEVEL, mtime=0)
-        return pack() if len(body) < _OFF_LOOP_BYTES else await asyncio.to_thread(pack)
+        return _pack(body) if sum(map(len, body)) < _OFF_LOOP_BYTES else await asyncio.to_thread(_pack, body)
 
     def _fetch(self, timeout: float) -> Awaitable[list[Scrape]]:
         ends = self._clock() + timeout
@@ -112,18 +119,37 @@ class Pages:
             listener.answers_failed,
         )
 
-    def _families(self, request: Request, scrapes: list[Scrape]) -> list[MetricFamily]:
-        parts, now = self._parts, self._clock()
-        table, streams = parts.intake.table, parts.intake.streams
-        shown_before = None if request.scraper is None else self._shown_before(request.scraper, now)
-        beats = streams.heartbeats(now)
-        own = [
-            report.lua(bool(beats)),
+    def _own(self, scrapes: Sequence[Scrape], beats: bool, now: float) -> list[MetricFamily]:
+        """The collector's own families."""
+        parts = self._parts
+        return [
+            report.lua(beats),
             *report.families(scrapes, parts.fetchers),
             *pipeline.families(parts.intake, self._socket(), now),
             *(journal.families(parts.journal.tally) if parts.journal.wanted else []),
             *self._process.families(),
         ]
+
+    def _steps(self, request: Request, scrapes: Sequence[Scrape]) -> Iterator[list[bytes]]:
+        """The page, which the last step gives; the others give nothing. All that it shows is taken in the first."""
+        parts, now = self._parts, self._clock()
+        table = parts.intake.table
+        shown_before = None if request.scraper is None else self._shown_before(request.scraper, now)
+        snapshots, born = requests.capture(table, shown_before), assemble.births(table)
+        beats = parts.intake.streams.heartbeats(now)
+        own = self._own(scrapes, bool(beats), now)
+        coverage = parts.coverage.ratio()
+        rendered: list[MetricFamily] = []
+        for families in requests.in_steps(snapshots):
+            rendered += families
+            yield []
         scraped = [family for scrape in scrapes for family in scrape.families]
         fetched = any(scrape.source.kind == "stub_status" for scrape in scrapes)
-        return assemble.families(table, shown_before, beats, scraped, fetched, parts.coverage, own)
+        page = assemble.families(rendered, born, beats, scraped, fetched, coverage, own)
+        yield pieces(page, openmetrics=request.openmetrics)
+
+
+def _pack(body: Iterable[bytes]) -> list[bytes]:
+    """The pieces of a page, compressed as one."""
+    packer = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, _GZIP_FORMAT)
+    return [piece for piece in (*map(packer.compress, body), packer.flush()) if piece]
