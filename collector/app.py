@@ -6,6 +6,7 @@ taken is written and answered, then HTTP closes; no thread is waited for.
 """
 
 import asyncio
+import ctypes
 import gc
 import logging
 import resource
@@ -42,6 +43,7 @@ EXIT_FAILED, EXIT_LOCKED = 1, 3
 CHECK_SECONDS = 1.0
 START_SECONDS = 2.0  # for the first snapshot, before the socket is there
 END_SECONDS = 1.0  # for what is still to be written
+M_MMAP_THRESHOLD, MAPPED_BYTES = -3, 65_536  # mallopt(3)
 GC_THRESHOLD = 100_000  # objects made until the youngest are looked at; Python's default is 700
 
 
@@ -86,9 +88,13 @@ def run(settings: Settings) -> int:
 def _tune_process() -> None:
     """Decoding a batch makes thousands of tuples that live for milliseconds: Python's cyclic collector would walk
     over them, and over the whole table, at each of them. There are no cycles in either. And each stream may have a
-    descriptor with us."""
+    descriptor with us. A block of the page's text has its own mapping, which goes with it: glibc would raise the size
+    from which it makes one, and blocks that were replaced would stay as holes, as large as the page."""
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 

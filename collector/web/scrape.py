@@ -89,7 +89,7 @@ class Pages:
         self._process.render_seconds.observe(spent)
         if not request.compressed:
             return body
-        return _pack(body) if sum(map(len, body)) < _OFF_LOOP_BYTES else await asyncio.to_thread(_pack, body)
+        return pack(body) if sum(map(len, body)) < _OFF_LOOP_BYTES else await asyncio.to_thread(pack, body)
 
     def _fetch(self, timeout: float) -> Awaitable[list[Scrape]]:
         ends = self._clock() + timeout
@@ -149,7 +149,7 @@ class Pages:
         yield pieces(page, openmetrics=request.openmetrics)
 
 
-def _pack(body: Iterable[bytes]) -> list[bytes]:
+def pack(body: Iterable[bytes]) -> list[bytes]:
     """The pieces of a page, compressed as one."""
     packer = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, _GZIP_FORMAT)
     return [piece for piece in (*map(packer.compress, body), packer.flush()) if piece]

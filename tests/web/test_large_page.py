@@ -11,12 +11,12 @@ from aiohttp.test_utils import TestClient, TestServer
 from support.collector import Collector
 from support.worker import Worker
 
-from collector.page import requests
+from collector.page.blocks import BLOCK_ROWS
 from collector.page.exposition import PIECE_BYTES
 from collector.web import server
 from collector.web.scrape import Request
 
-ROWS = 4 * requests.STEP_ROWS
+ROWS = 4 * BLOCK_ROWS
 PER_BATCH = 250
 
 
