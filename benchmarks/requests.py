@@ -6,7 +6,7 @@ nginx's own count. The access_log is nginx's ``combined``, unbuffered.
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +18,7 @@ from support.wait import free_port, wait_until
 
 from benchmarks import load, peers, sites
 from benchmarks.figures import Figure, Reach
-from benchmarks.rounds import Series, Spread, measure, spread
+from benchmarks.rounds import Series, Spread, measure, series, spread, take
 from benchmarks.scale import Scale
 from benchmarks.sites import Handler
 
@@ -81,7 +81,7 @@ def _against_peer(kind: Kind, found: dict[str, Series]) -> Iterator[Figure]:
     for name in sorted({*peers.FOLDERS, BEFORE} & found.keys()):
         its, ours = found[name].above, found[OURS].above
         ratio = spread([ours.middle / its.middle]) if its.middle > 0 else spread([float("nan")])
-        reach = Reach(PER_PEER) if name == "nginx-lua-prometheus" else None
+        reach = Reach(PER_PEER) if name == "nginx-lua-prometheus" and kind.reach is not None else None
         what = f"{kind.name}: what ours adds, of what {name} adds"
         yield Figure(SUBJECT, what, "times", ratio, 1, reach=reach)
 
@@ -101,22 +101,16 @@ def _latencies(scale: Scale, found: list[Handler]) -> Iterator[Figure]:
     """At half of what a bare worker can do, in an open loop."""
     by_name = {one.name: one for one in found if one.name in (BARE, AGAIN, OURS, LABELLED) or one.name in peers.FOLDERS}
     rate = 0.5 / load.cpu_per_request(by_name[BARE], "/", scale.seconds)
+    works = {name: partial(load.latency, one, "/", rate, 2 * scale.seconds) for name, one in by_name.items()}
+    taken = take(works, BARE, scale.rounds, scale.within(f"{SUBJECT}, latency at half load"))
     for field in ("p50", "p99", "p999"):
-        works: dict[str, Callable[[], float]] = {
-            name: partial(_latency, one, rate, 2 * scale.seconds, field) for name, one in by_name.items()
-        }
-        taken = measure(works, BARE, scale.rounds, scale.within(f"{SUBJECT}, {field} at half load"))
-        most = LATENCY_MARGIN * taken[AGAIN].ratio.high
-        for name, series in taken.items():
-            reach = Reach(taken[AGAIN].reference.middle * 1e6 * most) if name == OURS and field == "p99" else None
-            reference = ("bare", series.reference.middle * 1e6, series.ratio)
+        by_handler = series([(name, getattr(one, field)) for name, one in taken], BARE)
+        most = LATENCY_MARGIN * max(1.0, by_handler[AGAIN].ratio.high)
+        for name, one in by_handler.items():
+            reach = Reach(one.reference.middle * 1e6 * most) if name == OURS and field == "p99" else None
+            reference = ("bare", one.reference.middle * 1e6, one.ratio)
             what = f"{field} at {rate:,.0f} requests/s: {name}"
-            yield Figure(SUBJECT, what, "us", series.cost.scaled(1e6), len(series.costs), reference, reach)
-
-
-def _latency(handler: Handler, rate: float, seconds: int, field: str) -> float:
-    value: float = getattr(load.latency(handler, "/", rate, seconds), field)
-    return value
+            yield Figure(SUBJECT, what, "us", one.cost.scaled(1e6), len(one.costs), reference, reach)
 
 
 def _lost(collector: Collector, handler: Handler) -> Figure:
@@ -124,7 +118,7 @@ def _lost(collector: Collector, handler: Handler) -> Figure:
     before = _shown(collector)
     begun = load.requests_begun(handler.nginx)
     load.cpu_per_request(handler, "/", 3)
-    sent = load.requests_begun(handler.nginx) - begun
+    sent = load.requests_begun(handler.nginx) - begun - 3  # the asking, here and in there
     with suppress(AssertionError):
         wait_until(lambda: _shown(collector) - before >= sent, 10, "the page")
     lost = sent - (_shown(collector) - before)
@@ -133,7 +127,8 @@ def _lost(collector: Collector, handler: Handler) -> Figure:
 
 
 def _shown(collector: Collector) -> int:
-    return counts_of(collector.samples()).total()
+    counts = counts_of(collector.samples())
+    return sum(count for (server, _, _), count in counts.items() if server == sites.SERVER)
 
 
 def run(scale: Scale, before: Path | None = None) -> Iterator[Figure]:
@@ -148,12 +143,12 @@ def run(scale: Scale, before: Path | None = None) -> Iterator[Figure]:
         for nginx in (backend, *(one.nginx for one in found)):
             stack.enter_context(nginx)
         for kind in KINDS:
-            series = _measure_kind(scale, kind, found)
-            yield from (_added(kind, name, one) for name, one in series.items())
-            yield from _against_peer(kind, series)
+            taken = _measure_kind(scale, kind, found)
+            yield from (_added(kind, name, one) for name, one in taken.items())
+            yield from _against_peer(kind, taken)
         some = [one for one in found if one.name in (BARE, AGAIN, OURS, ROWS)]
-        series = _measure_kind(scale, TENANTS_KIND, some, Path(script.name))
-        yield from (_added(TENANTS_KIND, name, one) for name, one in series.items())
+        taken = _measure_kind(scale, TENANTS_KIND, some, Path(script.name))
+        yield from (_added(TENANTS_KIND, name, one) for name, one in taken.items())
         yield from _latencies(scale, found)
         yield _lost(collector, next(one for one in found if one.name == OURS))
         for one in found:

@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from math import log
+from typing import TypeVar
 
+T = TypeVar("T")
 Work = Callable[[], float]
 Taken = tuple[str, float]
 
@@ -72,14 +74,21 @@ def order(names: Sequence[str], reference: str, number: int) -> list[str]:
     return [reference, *chain.from_iterable((name, reference) for name in turns)]
 
 
-def measure(works: Mapping[str, Work], reference: str, rounds: int, say: Callable[[str], None]) -> dict[str, Series]:
-    """Series of each name but the reference's. ``works`` measure once when they are called; ``say`` is told how far."""
-    taken: list[Taken] = []
+def take(
+    works: Mapping[str, Callable[[], T]], reference: str, rounds: int, say: Callable[[str], None]
+) -> list[tuple[str, T]]:
+    """What the works gave, in the order they were called; ``say`` is told how far it is."""
+    taken = []
     for number in range(rounds):
         for name in order(tuple(works), reference, number):
             say(f"round {number + 1} of {rounds}: {name}")
             taken.append((name, works[name]()))
-    return series(taken, reference)
+    return taken
+
+
+def measure(works: Mapping[str, Work], reference: str, rounds: int, say: Callable[[str], None]) -> dict[str, Series]:
+    """Series of each name but the reference's. ``works`` measure once when they are called."""
+    return series(take(works, reference, rounds, say), reference)
 
 
 def series(taken: Sequence[Taken], reference: str) -> dict[str, Series]:

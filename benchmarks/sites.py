@@ -9,6 +9,7 @@ from support.wait import free_port
 
 from benchmarks.peers import Peer
 
+SERVER = "www.example"
 LABELS = "tenant=http_x_tenant tls=ssl_protocol scheme=scheme"
 TENANT_LABEL = "tenant=http_x_tenant"
 KIB = "x" * 1024
@@ -16,7 +17,7 @@ SITE = """
     keepalive_requests 1000000000;
     server {{
         listen 127.0.0.1:{port} backlog=4096;
-        server_name www.example;
+        server_name {server};
         access_log {access_log};
         location / {{ return 200 "ok\\n"; }}
         location /file/ {{ alias {{prefix}}/file/; }}
@@ -61,7 +62,7 @@ def _handler(
 ) -> Handler:
     port = free_port()
     nginx = Nginx(socket_path, "", workers=1, include=include, main=main)
-    site = SITE.format(port=port, backend=backend, access_log=log)
+    site = SITE.format(server=SERVER, port=port, backend=backend, access_log=log)
     nginx.configure(http + site.replace("{stub_status}", nginx.stub_status))
     for folder, file, content in (("own", "empty.lua", EMPTY), ("file", "1k", KIB)):
         path = nginx.prefix / folder / file

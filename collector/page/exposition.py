@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 MetricType = Literal["counter", "gauge", "histogram", "unknown"]
-PIECE_BYTES = 65_536  # chunks of this size are pieces of their own
+PIECE_BYTES = 16_384  # chunks of this size are pieces of their own
 
 
 @dataclass(frozen=True, slots=True)
