@@ -11,6 +11,10 @@ RUN python3 -m venv /build \
         --requirement requirements/run.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY collector/ collector/
+COPY lua/ lua/
+COPY nginx.conf.d/ nginx.conf.d/
+COPY grafana/ grafana/
+COPY prometheus/ prometheus/
 RUN /build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels . \
     && /build/bin/pip --python /opt/resty-metrics/bin/python install --quiet --no-deps --no-index /wheels/*.whl
 

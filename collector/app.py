@@ -2,7 +2,7 @@
 
 Order of start: the locks, then the web port, then the journal is read, then the socket. So a second start touches
 nothing, and where the port is taken no socket is made that nobody reads. Order of end: the socket is drained, what was
-taken is written and answered, then HTTP closes; no thread is waited for.
+taken is written and answered, while HTTP closes; no thread is waited for, and all of it has END_SECONDS.
 """
 
 import asyncio
@@ -12,16 +12,16 @@ import logging
 import resource
 import signal
 import socket
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 import uvloop
+from aiohttp import web
 
 from collector import __version__, log
-from collector.ending import end
+from collector.config.settings import Settings
+from collector.ending import end, end_within
 from collector.ingest.credentials import allowed_uids
 from collector.ingest.guard import Guard
 from collector.ingest.intake import Intake
@@ -30,37 +30,21 @@ from collector.journal.files import Directory
 from collector.journal.journal import Journal
 from collector.journal.state import Capture, capture
 from collector.journal.writer import Report, Writer
-from collector.kept import Kept, lock_state, read_state, running_time
+from collector.kept import Kept, lock_state, note_stale, read_state, running_time
 from collector.lock import Lock, LockedError, acquire
 from collector.log import LOGGER, say
 from collector.page.coverage import Coverage
-from collector.settings import ListenAddress
-from collector.sources.fetch import Fetcher, Source
+from collector.sources.fetch import Fetcher
 from collector.web import server
 from collector.web.scrape import Pages, Parts
 
 EXIT_FAILED, EXIT_LOCKED = 1, 3
 CHECK_SECONDS = 1.0
 START_SECONDS = 2.0  # for the first snapshot, before the socket is there
-END_SECONDS = 1.0  # for what is still to be written
 M_MMAP_THRESHOLD, MAPPED_BYTES = -3, 65_536  # mallopt(3)
+END_SECONDS = 1.8  # for all of the end, so that it takes no more than 2 s
+LAST_DRAIN_SECONDS, LAST_WRITE_SECONDS = 0.4, 1.4  # since its beginning: until the socket is closed, and the journal
 GC_THRESHOLD = 100_000  # objects made until the youngest are looked at; Python's default is 700
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Everything that ``serve`` was told, checked. ``state_dir`` None: nothing is kept."""
-
-    socket_path: Path
-    socket_mode: int
-    socket_allow_uid: tuple[int, ...]
-    state_dir: Path | None
-    source_stub_status: tuple[Source, ...]
-    source_vts: tuple[Source, ...]
-    web_listen_address: ListenAddress
-    web_telemetry_path: str
-    log_level: str
-    log_format: str
 
 
 def run(settings: Settings) -> int:
@@ -76,10 +60,13 @@ def run(settings: Settings) -> int:
         say(logging.ERROR, "the lock beside the socket cannot be taken", error=failure)
         return EXIT_FAILED
     try:
-        web_socket = server.bind(settings.web_listen_address)
+        web_sockets = [server.bind(address) for address in settings.web_listen_address]
         kept = read_state(settings.state_dir, socket_lock, state_lock, error)
         _tune_process()
-        uvloop.run(_collect(settings, kept, web_socket))
+        uvloop.run(_collect(settings, kept, web_sockets))
+    except LockedError as locked:
+        say(logging.ERROR, str(locked))
+        return EXIT_LOCKED
     except OSError as failure:
         say(logging.ERROR, "cannot start", error=failure)
         return EXIT_FAILED
@@ -115,11 +102,11 @@ class Collector:
         self.kept = kept
         self.clock = running_time(kept.state)
         self.intake = Intake(kept.state.table, kept.state.streams, allowed_uids(settings.socket_allow_uid).__contains__)
-        self.journal = Journal(self._capture, self._note_stale, lambda: self.listener.resume())
+        self.journal = Journal(self._capture, self._note_stale, lambda: self.listener.resume(), self.clock)
         self.listener = Listener(settings.socket_path, settings.socket_mode, self.intake, self.journal, self.clock)
         self.guard = Guard(self.listener, kept.socket_lock)
         self.coverage = Coverage()
-        self.fetchers = [Fetcher(source) for source in (*settings.source_stub_status, *settings.source_vts)]
+        self.fetchers = [Fetcher(source) for source in settings.sources]
         parts = Parts(
             self.intake, kept.state.scrapers, self.listener, self.guard, self.journal, self.fetchers, self.coverage
         )
@@ -146,25 +133,36 @@ class Collector:
         await self.journal.settle(START_SECONDS)
 
     async def watch(self) -> None:
-        """Each second: the journal, who is too old, what do the counters say."""
+        """Each second: who is too old, what do the counters say."""
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             now = self.clock()
-            self._check_journal()
             self.intake.streams.prune(now)
             self.coverage.observe(self.intake.streams.heartbeats(now), self.intake.table, now)
 
-    def _check_journal(self) -> None:
-        directory = self.settings.state_dir
-        if directory is None:
-            return
-        if not self._holds_directory():  # not at the start, or it was made anew: perhaps now
-            with suppress(LockedError):
-                self._take_lock(lock_state(directory)[0])
-        if self.journal.used:
-            self.journal.check()
-        elif self._holds_directory():
-            self._use_journal(directory)
+    async def tend_journal(self) -> None:
+        """Each second: is the directory ours, can it be written. A thread asks: its disk may not answer."""
+        directory, asking = self.settings.state_dir, None
+        while directory is not None:
+            await asyncio.sleep(CHECK_SECONDS)
+            asking = asking or asyncio.create_task(asyncio.to_thread(self._lock_anew, directory))
+            if (await asyncio.wait([asking], timeout=CHECK_SECONDS))[0]:
+                self._take_lock(asking.result())
+                asking = None
+            if self.journal.used:
+                self.journal.check()
+            elif self.kept.state_lock is not None:
+                self._use_journal(directory)
+        await asyncio.Event().wait()
+
+    def _lock_anew(self, directory: Path) -> Lock | None:
+        """The lock that could not be had at the start, or whose directory was made anew; None: held, or not now."""
+        if self._holds_directory():
+            return None
+        try:
+            return lock_state(directory)[0]
+        except LockedError:
+            return None
 
     def _take_lock(self, lock: Lock | None) -> None:
         """The lock of the directory as it is now. The one before would keep a disk that was replaced from going."""
@@ -189,10 +187,7 @@ class Collector:
         return capture(self.kept.state, self.clock())
 
     def _note_stale(self, identity: str | None) -> None:
-        try:
-            self.guard.lock.note(identity)
-        except OSError as error:
-            say(logging.ERROR, "remove the journal before the next start: it is older than what is shown", error=error)
+        note_stale(self.guard.lock, identity)
 
 
 async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
@@ -205,7 +200,7 @@ async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(CHECK_SECONDS)
 
 
-async def _collect(settings: Settings, kept: Kept, web_socket: socket.socket) -> NoReturn:
+async def _collect(settings: Settings, kept: Kept, web_sockets: Sequence[socket.socket]) -> NoReturn:
     loop = asyncio.get_running_loop()
     stop = _signals(loop)
     collector = Collector(settings, kept)
@@ -214,15 +209,29 @@ async def _collect(settings: Settings, kept: Kept, web_socket: socket.socket) ->
     say(logging.INFO, "collecting", version=__version__, socket=settings.socket_path)
     app = server.application(collector.pages, collector.faults, settings.web_telemetry_path)
     collector.listener.attach(loop)
-    runner = await server.start(app, web_socket)
-    tasks = [asyncio.create_task(_for_ever(work)) for work in (collector.watch, collector.guard.run)]
+    runner = await server.start(app, web_sockets)
+    works = (collector.watch, collector.tend_journal, collector.guard.run)
+    tasks = [asyncio.create_task(_for_ever(work)) for work in works]
     await stop.wait()
+    end_within(END_SECONDS, 0)
     for task in tasks:
         task.cancel()
-    collector.listener.close()
-    if not await collector.journal.close(END_SECONDS):
-        say(logging.WARNING, "not everything could be written in time; what was not is still with the workers")
-    await asyncio.gather(*(fetcher.close() for fetcher in collector.fetchers))
-    await runner.cleanup()
+    await _finish(collector, runner, loop.time())
     say(logging.INFO, "ended", requests=kept.state.table.requests)
     end(0)
+
+
+async def _finish(collector: Collector, runner: web.AppRunner, began: float) -> None:
+    """What was sent is taken, written and answered, who has asked for a page gets it: as far as there is time."""
+    loop = asyncio.get_running_loop()
+    collector.listener.close(LAST_DRAIN_SECONDS)
+    web_closes = asyncio.create_task(_close_web(collector, runner))
+    if not await collector.journal.close(began + LAST_WRITE_SECONDS - loop.time()):
+        say(logging.WARNING, "not everything could be written in time; what was not is still with the workers")
+    await asyncio.wait([web_closes], timeout=began + LAST_WRITE_SECONDS - loop.time())
+
+
+async def _close_web(collector: Collector, runner: web.AppRunner) -> None:
+    """The sources first: a page that waits for one is answered without it."""
+    await asyncio.gather(*(fetcher.close() for fetcher in collector.fetchers))
+    await runner.cleanup()

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from collector.journal.errors import JournalError
 from collector.journal.files import Directory
-from collector.journal.recovery import ANY, recover
+from collector.journal.recovery import ANY, Recovered, recover
 from collector.journal.state import State
 from collector.journal.store import failures
-from collector.lock import Lock, acquire
+from collector.lock import Lock, acquire, reading
 from collector.log import say
 from collector.table.scrapers import YOUNG_SECONDS
 
@@ -38,22 +38,42 @@ def lock_state(directory: Path | None) -> tuple[Lock | None, JournalError | None
 
 
 def read_state(directory: Path | None, socket_lock: Lock, state_lock: Lock | None, error: JournalError | None) -> Kept:
-    """The state that was kept; a new one where there is none, or it cannot be read."""
-    state = None
-    if directory is not None and error is None:
+    """The state that was kept; a new one where there is none, or it cannot be read. Raises LockedError.
+
+    ``error``: why there is no lock. Then nothing is written in the directory, what is read there goes on in memory, and
+    so is noted as stale: it must not be read again.
+    """
+    recovered = Recovered(None)
+    if directory is not None:
         try:
-            recovered = recover(Directory(directory), socket_lock.stale)
-            state = recovered.state
+            recovered = _recover(directory, socket_lock, error is None)
         except JournalError as failure:
             say(logging.ERROR, "the journal cannot be read; counting begins at 0", error=failure)
-        if state is not None:
-            say(logging.INFO, "the journal was read", requests=state.table.requests, records=recovered.records)
-    if state is None:
+    state = recovered.state
+    if state is not None:
+        say(logging.INFO, "the journal was read", requests=state.table.requests, records=recovered.records)
+    else:
         state = State()
         state.scrapers.forgetful_until = YOUNG_SECONDS
     if error is not None:
-        socket_lock.note(ANY)
+        note_stale(socket_lock, ANY if recovered.name is None else recovered.name.identity)
     return Kept(socket_lock, state_lock, state, error)
+
+
+def _recover(path: Path, socket_lock: Lock, ours: bool) -> Recovered:
+    directory, spare = Directory(path), socket_lock.path.parent
+    if ours:
+        return recover(directory, socket_lock.stale, spare=spare)
+    with failures(), reading(path / "lock"):
+        return recover(directory, socket_lock.stale, ours=False, spare=spare)
+
+
+def note_stale(lock: Lock, identity: str | None) -> None:
+    """Note beside the socket that this journal must not be read at the next start; None: forget that."""
+    try:
+        lock.note(identity)
+    except OSError as error:
+        say(logging.ERROR, "remove the journal before the next start: it is older than what is shown", error=error)
 
 
 def running_time(state: State) -> Callable[[], float]:

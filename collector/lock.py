@@ -17,6 +17,8 @@ import errno
 import fcntl
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 MODE = 0o600
@@ -95,6 +97,26 @@ def acquire(path: Path) -> Lock:
             return lock
         os.close(descriptor)
     raise OSError(errno.EAGAIN, "the lock file is removed again and again", str(path))
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Keep others out while what the lock guards is read, where it cannot be taken since its disk is read-only. Nothing
+    is written, nor is a file that is missing made. Raises LockedError, OSError.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        yield
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LockedError(path, read_holder(_read(descriptor))) from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _take(path: Path, descriptor: int) -> Lock | None:

@@ -14,6 +14,13 @@ DEFAULT_TELEMETRY_PATH = "/metrics"
 MAX_SOCKET_PATH = 107
 TEMPORARY_SUFFIX = len(".") + len(".4194304")
 
+LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("logfmt", "json")
+LEAST_DURATION, MOST_DURATION = 0.01, 300.0
+
+_DURATION = re.compile(r"(?P<number>[0-9]{1,6}(?:\.[0-9]{1,6})?)(?P<unit>ms|s|m|)")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "": 1.0}
+_SWITCH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _NOT_IN_A_PATH = frozenset("?#{}")  # the end of a path in a URL; a pattern to aiohttp
 _HOST_PORT = re.compile(r"(?P<host>\[[0-9a-fA-F:.%]+\]|[^:\[\]]*):(?P<port>[0-9]{1,5})")
 
@@ -73,6 +80,12 @@ def read_state_dir(text: str) -> Path | None:
     return Path(text)
 
 
+def command(words: str, socket_path: Path | str) -> str:
+    """``resty-metrics WORDS`` as it is to be typed where the collector's socket is ``socket_path``."""
+    flag = "" if str(socket_path) == DEFAULT_SOCKET else f" --socket.path={shlex.quote(str(socket_path))}"
+    return f"resty-metrics {words}{flag}"
+
+
 def _check_length(text: str, path: Path, most: int) -> None:
     if len(str(path).encode(errors="surrogateescape")) > most:
         raise ValueError(f"{text!r}: the path of a unix socket may have {most} bytes here")
@@ -95,4 +108,43 @@ def read_command(text: str) -> str:
         raise ValueError(f"{text!r}: {error}") from None
     if not words:
         raise ValueError(f"{text!r}: give a program and its arguments, as in 'nginx -c /etc/nginx/nginx.conf'")
+    return text
+
+
+def read_duration(text: str) -> float:
+    """Seconds from ``5``, ``5s``, ``500ms`` or ``1m``; from 10 ms to 5 minutes. Raises ValueError."""
+    match = _DURATION.fullmatch(text)
+    seconds = 0.0 if match is None else float(match["number"]) * _UNITS[match["unit"]]
+    if not LEAST_DURATION <= seconds <= MOST_DURATION:
+        raise ValueError(f"{text!r}: give a time between 10ms and 5m, as in 5s or 500ms")
+    return seconds
+
+
+def read_switch(text: str) -> bool:
+    """``true`` or ``false``, and YAML's other words for them. Raises ValueError."""
+    if text.lower() not in _SWITCH:
+        raise ValueError(f"{text!r}: give true or false")
+    return _SWITCH[text.lower()]
+
+
+def read_file_path(text: str) -> Path:
+    """The path of a file, absolute or not. Raises ValueError."""
+    if not text or "\0" in text or text.endswith("/"):
+        raise ValueError(f"{text!r}: give the path of a file")
+    return Path(text)
+
+
+def read_log_level(text: str) -> str:
+    """Raises ValueError."""
+    return _one_of(LOG_LEVELS, text)
+
+
+def read_log_format(text: str) -> str:
+    """Raises ValueError."""
+    return _one_of(LOG_FORMATS, text)
+
+
+def _one_of(words: tuple[str, ...], text: str) -> str:
+    if text not in words:
+        raise ValueError(f"{text!r}: give one of {', '.join(words)}")
     return text

@@ -117,7 +117,16 @@ def test_a_directory_that_is_missing_is_not_made(tmp_path: Path) -> None:
 def test_what_is_heavy_is_not_imported_for_a_line_of_text() -> None:
     script = "import sys; from collector.cli import main; main(['-V'], standalone_mode=False); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert {"aiohttp", "asyncio", "uvloop", "prometheus_client", "collector.app"}.isdisjoint(done.stdout.split())
+    assert {
+        "aiohttp",
+        "asyncio",
+        "uvloop",
+        "prometheus_client",
+        "pydantic",
+        "yaml",
+        "yarl",
+        "collector.app",
+    }.isdisjoint(done.stdout.split())
 
 
 def test_as_a_module() -> None:
@@ -157,6 +166,10 @@ WRONG = [
     (("serve", "--web.listen-address=:70000"), "--web.listen-address"),
     (("serve", "--web.telemetry-path=metrics"), "--web.telemetry-path"),
     (("serve", "--web.telemetry-path=/a{b"), "--web.telemetry-path"),
+    (("serve", "--web.config.file="), "--web.config.file"),
+    (("serve", "--source.vts=http://h/", "--source.timeout=0"), "--source.timeout"),
+    (("serve", "--source.vts=http://h/", "--source.host=a b"), "--source.host"),
+    (("serve", "--source.timeout=3s"), "--source.timeout: it is for the sources of"),
     (("serve", "--log.level=loud"), "--log.level"),
     (("serve", "--log.format=xml"), "--log.format"),
 ]
@@ -176,8 +189,12 @@ def flags() -> list[str]:
 
 def test_the_flags_are_those_that_are_documented() -> None:
     assert set(flags()) == {
-        "--socket.path", "--socket.mode", "--socket.allow-uid", "--state.dir", "--source.stub-status", "--source.vts",
-        "--web.listen-address", "--web.telemetry-path", "--log.level", "--log.format",
+        "--config.file", "--socket.path", "--socket.mode", "--socket.allow-uid", "--state.dir", "--source.stub-status",
+        "--source.vts", "--source.vts.derived", "--source.timeout", "--source.host", "--source.tls.ca-file",
+        "--source.tls.cert-file", "--source.tls.key-file", "--source.tls.server-name",
+        "--source.tls.insecure-skip-verify", "--source.basic-auth.username", "--source.basic-auth.password-file",
+        "--source.bearer-token-file",
+        "--web.listen-address", "--web.telemetry-path", "--web.config.file", "--log.level", "--log.format",
     }  # fmt: skip
 
 
@@ -185,7 +202,7 @@ def test_the_flags_are_those_that_are_documented() -> None:
 def test_each_flag_has_its_variable(flag: str) -> None:
     """A wrong value in the variable is refused as it is in the flag, and says where it came from."""
     variable = "RESTY_METRICS_" + flag.removeprefix("--").replace(".", "_").replace("-", "_").upper()
-    done = run("serve", **{variable: __file__ if flag == "--state.dir" else "not/good value"})
+    done = run("serve", **{variable: __file__ if flag == "--state.dir" else "not/good value/"})
     assert done.returncode == 2
     assert flag in done.stderr
     assert variable in done.stderr
@@ -398,6 +415,25 @@ def ask(path: Path) -> bytes:
             return b""
         client.sendall(b"GET /-/ready HTTP/1.0\r\n\r\n")
         return client.recv(4096)
+
+
+def test_the_page_on_several_addresses(shared: Path) -> None:
+    """By a variable, with blanks between them."""
+    ports = [free_port() for _ in range(2)]
+    addresses = f"127.0.0.1:{ports[0]} 127.0.0.1:{ports[1]} unix:{shared}/web.sock"
+    words = [COMMAND, "serve", f"--socket.path={shared}/collector.sock"]
+    process = subprocess.Popen(
+        words, env=os.environ | {"RESTY_METRICS_WEB_LISTEN_ADDRESS": addresses}, stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_until(lambda: b" 200 OK" in ask(shared / "web.sock"), message="an answer over the unix socket")
+        for port in ports:
+            assert "resty_metrics_socket_up 1" in fetched(f"http://127.0.0.1:{port}/metrics")
+        process.terminate()
+        assert process.wait(timeout=10) == 0
+    finally:
+        process.kill()
+        process.wait(timeout=10)
 
 
 def test_json_log_lines(shared: Path) -> None:

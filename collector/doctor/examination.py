@@ -82,7 +82,8 @@ def find(settings: Settings) -> tuple[Settings, Subject]:
     pid = collector.pid_of(lock)
     if pid is None and "socket_path" not in settings.given:
         pid = collector.the_only_one()
-    settings, taken = merged(settings, {} if pid is None else collector.flags_of(pid))
+    found, directory, written, trouble = collector.told(pid)
+    settings, taken = merged(settings, found, directory, written)
     process = None if pid is None else describe(pid)
     return settings, Subject(
         socket_path=str(settings.socket_path),
@@ -90,11 +91,13 @@ def find(settings: Settings) -> tuple[Settings, Subject]:
         taken=taken,
         lock=collector.lock_of(settings.socket_path),
         running=collector.running(pid),
+        descriptors=collector.descriptors(pid),
         filter=Filter(None if process is None else process.uid, collector.allowed_uids(pid, settings.socket_allow_uid)),
         in_another_network=collector.in_another_network(pid),
         queue=collector.queue_length(),
         own=namespaces_of(os.getpid()),
         root=os.geteuid() == 0,
+        configuration=trouble,
     )
 
 
@@ -102,11 +105,12 @@ def _unfound(settings: Settings) -> tuple[Settings, Subject]:
     """Where even looking for it failed."""
     lock = LockFile(f"{settings.socket_path}.lock", exists=False, holder=None, written=None)
     nobody = Filter(None, frozenset())
-    return settings, Subject(str(settings.socket_path), "", {}, lock, None, nobody, False, None, {}, os.geteuid() == 0)
+    root = os.geteuid() == 0
+    return settings, Subject(str(settings.socket_path), "", {}, lock, None, None, nobody, False, None, {}, root)
 
 
 async def _look(settings: Settings, looking: _Looking) -> Looked:
-    path, address = settings.socket_path, settings.web_listen_address
+    path, address = settings.socket_path, settings.web_listen_address[0]
     async with asyncio.TaskGroup() as group:
 
         def begin(check: str, work: Awaitable[T], otherwise: T) -> asyncio.Task[T]:
@@ -154,12 +158,7 @@ def _read(answer: Answer | None) -> Page | None:
 def _fetched(scrape: Scrape) -> Fetched:
     source = scrape.source
     error = None if scrape.reason is None else f"{scrape.reason}: {scrape.words}"
-    url = (
-        source.url
-        if source.unix_path is None
-        else f"unix:{source.unix_path}:{source.url.removeprefix('http://localhost')}"
-    )
-    return Fetched(source.kind, url, error, len(scrape.families))
+    return Fetched(source.kind, source.address, error, len(scrape.families))
 
 
 async def examine(settings: Settings) -> tuple[Subject, list[Finding]]:

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from collector.doctor.access import Node, User
+from collector.doctor.descriptors import Descriptors
 from collector.doctor.finding import Finding
 from collector.doctor.nginx.checks import Configured
+from collector.doctor.nginx.deaths import Log
 from collector.doctor.page import Answer, Page
 from collector.doctor.processes import Seen
 from collector.doctor.reach import Confinement, Filter
@@ -21,7 +23,7 @@ class Subject:
 
     ``state_dir``: empty: none. ``taken``: flags taken from the running collector. ``in_another_network``: it lives in
     another network namespace than we. ``queue``: max_dgram_qlen of ours. ``own``: our namespaces. ``root``: we may see
-    all processes.
+    all processes. ``configuration``: what is wrong with the collector's file.
     """
 
     socket_path: str
@@ -29,11 +31,13 @@ class Subject:
     taken: Mapping[str, Sequence[str]]
     lock: LockFile
     running: Running | None
+    descriptors: Descriptors | None
     filter: Filter
     in_another_network: bool
     queue: int | None
     own: Mapping[str, int]
     root: bool
+    configuration: str | None = None
 
     @property
     def pid(self) -> int | None:
@@ -62,11 +66,14 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One nginx. ``trouble``: why its configuration is not known; ``users``: of its running workers, else of its
-    ``user`` directive; ``stated``: the user of that directive where workers run; ``socket_way``: to the socket, as its
-    workers see it."""
+    """One nginx. ``trouble``: why its configuration is not known; ``master``: None where it is not seen to run;
+    ``pid_file``: that of its configuration; ``users``: of its running workers, else of its ``user`` directive;
+    ``stated``: the user of that directive where workers run; ``socket_way``: to the socket, as its workers see it;
+    ``logs``: where its master says how workers ended."""
 
     label: str
+    master: int | None
+    pid_file: str | None
     trouble: Finding | None
     configured: Configured | None
     workers: tuple[int, ...]
@@ -76,6 +83,7 @@ class Instance:
     lua_ways: tuple[tuple[Node, ...], ...]
     module_versions: Mapping[str, str]
     confinement: Confinement | None
+    logs: tuple[Log, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,28 +8,25 @@ Rules:
 
 from collections.abc import Mapping, Sequence
 
-REPEATABLE = frozenset({"--socket.allow-uid", "--source.stub-status", "--source.vts"})
+from collector.config.names import OF_SOURCES, name, variable
+
+__all__ = ["REPEATABLE", "SHARED", "SWITCHES", "name", "of", "serves", "variable"]
+
+REPEATABLE = frozenset({"--socket.allow-uid", "--source.stub-status", "--source.vts", "--web.listen-address"})
+SWITCHES = frozenset({"--source.tls.insecure-skip-verify"})
 SHARED = (
+    "--config.file",
     "--socket.path",
     "--socket.allow-uid",
     "--state.dir",
     "--source.stub-status",
     "--source.vts",
+    *OF_SOURCES,
     "--web.listen-address",
     "--web.telemetry-path",
+    "--web.config.file",
 )
 SERVE = "serve"
-_PREFIX = "RESTY_METRICS_"
-
-
-def name(flag: str) -> str:
-    """``--socket.path`` is ``socket_path``."""
-    return flag.removeprefix("--").replace(".", "_").replace("-", "_")
-
-
-def variable(flag: str) -> str:
-    """``--socket.path`` is ``RESTY_METRICS_SOCKET_PATH``."""
-    return _PREFIX + name(flag).upper()
 
 
 def serves(arguments: Sequence[str]) -> bool:
@@ -38,7 +35,7 @@ def serves(arguments: Sequence[str]) -> bool:
 
 
 def of(arguments: Sequence[str], environment: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """The values of the shared flags that were given, by flag."""
+    """The values of the shared flags that were given, by flag. That of a switch is ``true``, or its variable's."""
     found: dict[str, tuple[str, ...]] = {}
     for flag in SHARED:
         values = _on_command_line(arguments, flag) or _in_environment(environment, flag)
@@ -48,6 +45,8 @@ def of(arguments: Sequence[str], environment: Mapping[str, str]) -> dict[str, tu
 
 
 def _on_command_line(arguments: Sequence[str], flag: str) -> tuple[str, ...]:
+    if flag in SWITCHES:
+        return ("true",) if flag in arguments else ()
     values = []
     for at, word in enumerate(arguments):
         if word.startswith(f"{flag}="):

@@ -1,14 +1,18 @@
 """All checks over all facts, in the order of the pipeline: collector, socket, nginx, page. Pure."""
 
+import re
 import stat
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from collector.doctor import families, page, processes, reach, socket_file
+from collector.doctor import descriptors, families, page, processes, reach, socket_file
 from collector.doctor.facts import Fetched, Instance, Looked, Subject
 from collector.doctor.finding import Finding, Verdict, not_known, ok, warn
-from collector.doctor.nginx import checks, statements
+from collector.doctor.nginx import checks, deaths, statements
 from collector.doctor.page import Installed, Page
+from collector.settings import command
+
+_COMMAND = re.compile(r"\bresty-metrics (doctor|serve)\b")
 
 Check = tuple[str, Callable[[], Finding | Iterable[Finding]]]
 
@@ -22,7 +26,14 @@ def judge(subject: Subject, looked: Looked) -> list[Finding]:
             findings += [found] if isinstance(found, Finding) else found
         except Exception as error:
             findings.append(failed(name, error))
-    return list(dict.fromkeys(findings))
+    return list(dict.fromkeys(_pasteable(one, subject.socket_path) for one in findings))
+
+
+def _pasteable(finding: Finding, socket_path: str) -> Finding:
+    """Its remedy with the socket in each command of ours, so that the command speaks of the one that was examined."""
+    if finding.remedy is None:
+        return finding
+    return replace(finding, remedy=_COMMAND.sub(lambda found: command(found[1], socket_path), finding.remedy))
 
 
 def failed(check: str, error: Exception) -> Finding:
@@ -37,6 +48,9 @@ def _socket(subject: Subject, looked: Looked) -> list[Check]:
         ("collector.process", lambda: socket_file.collector(subject.running, answered)),
         ("collector.settings", lambda: _settings(subject)),
     ]
+    open_files, pid = subject.descriptors, subject.pid
+    if open_files is not None and pid is not None:
+        found.append(("collector.descriptors", lambda: descriptors.check(pid, open_files)))
     if holders is not None:
         found.append(("socket.path", lambda: socket_file.path(path, holders.file, holders.error)))
     found.append(("socket.lock", lambda: socket_file.lock(subject.lock, subject.running, answered)))
@@ -59,10 +73,14 @@ def _socket(subject: Subject, looked: Looked) -> list[Check]:
 
 
 def _settings(subject: Subject) -> list[Finding]:
-    if not subject.taken:
-        return []
-    words = " ".join(f"{flag}={value}" for flag, values in subject.taken.items() for value in values)
-    return [ok("collector.settings", f"taken from process {subject.pid}: {words}")]
+    found = []
+    if subject.taken:
+        words = " ".join(f"{flag}={value}" for flag, values in subject.taken.items() for value in values)
+        found.append(ok("collector.settings", f"taken from process {subject.pid}: {words}"))
+    if subject.configuration is not None:
+        remedy = "correct that and see with resty-metrics check-config: the collector would not start again with it"
+        found.append(warn("collector.configuration", subject.configuration, remedy))
+    return found
 
 
 def _targets(instance: Instance, path: str) -> set[str]:
@@ -137,7 +155,8 @@ def _instance(subject: Subject, one: Instance, looked: Looked) -> list[Check]:
         found.append(("nginx.configuration", lambda: trouble))
     if configured is not None:
         found.append(("nginx.configuration", lambda: checks.check(configured, subject.socket_path, versions)))
-    found.append(("nginx.workers", lambda: _workers(one)))
+    found.append(("nginx.workers", lambda: _workers(one, subject.root)))
+    found.append(("workers.died", lambda: deaths.check(one.logs)))
     if way is not None:
         found.append(("reach.socket", lambda: reach.socket(one.users, way)))
     elif configured is not None and looked.holders is not None and (looked.holders.file or looked.holders.error):
@@ -150,7 +169,13 @@ def _instance(subject: Subject, one: Instance, looked: Looked) -> list[Check]:
     return found
 
 
-def _workers(one: Instance) -> Finding:
+def _workers(one: Instance, root: bool) -> Finding:
+    if not one.workers and one.master is not None:
+        seen = f"master {one.master} runs no worker that takes requests"
+        return warn("nginx.workers", seen, "it is about to end, or its workers end at once: see nginx's error log")
+    if not one.workers and root and one.pid_file is not None:
+        seen = f"nginx does not run here: {one.pid_file} names no master that runs"
+        return warn("nginx.workers", seen, "start nginx")
     if not one.workers:
         return not_known(
             "nginx.workers", f"no worker of {one.label} is seen running", "start nginx, or run doctor as root"
@@ -171,13 +196,25 @@ def _page(subject: Subject, looked: Looked) -> list[Check]:
     if ready is not None and answer is not None and answer.error is None:
         found.append(("page.ready", lambda: page.ready(ready)))
     if shown is not None:
-        known = [one for one in looked.instances if _knows_us(one)]
-        running = len(known[0].workers) if len(known) == 1 else 0  # the page counts those of one master
+        running = _running(looked.instances, subject.socket_path)
         found.append(("page", lambda: page.check(shown, subject.state_dir, running)))
         found.append(("page.overflow", lambda: families.check(shown)))
         found.append(("source", lambda: page.sources(shown)))
     found += [_fetched(one, foreign) for one in looked.sources]
     found.append(("versions", lambda: page.versions(_installed(looked.instances, shown))))
+    return found
+
+
+def _running(instances: Iterable[Instance], path: str) -> dict[str, int]:
+    """How many workers that send to this path run, by the name of their nginx; 0 where several masters have one name,
+    since the page counts those of one.
+    """
+    found: dict[str, int] = {}
+    for one in instances:
+        nginx = one.configured
+        if nginx is not None and _knows_us(one) and path in _targets(one, path):
+            name = statements.name(nginx.configuration, nginx.prefix, nginx.texts)
+            found[name] = 0 if name in found else len(one.workers)
     return found
 
 

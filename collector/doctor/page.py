@@ -3,6 +3,7 @@
 Rules:
 - A metric that is absent is not known: SKIP where it may be absent for now, nothing where this collector has none.
 - Counters count from the collector's start, and are said to.
+- What is said of each nginx by name is judged, and named, for each.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,9 @@ from collector import __version__
 from collector.doctor.finding import Finding, Verdict, fail, not_known, ok, skip, warn
 
 LEAST_COVERAGE = 0.99
+SLOW_COMMIT_SECONDS = 1.0
 _PREFIX = "resty_metrics_"
+_SILENT = "no worker was heard of; without lifecycle.conf one speaks with its first request"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,10 @@ class Page:
 
     def value(self, name: str, **labels: str) -> float | None:
         return self.series(name).get(frozenset(labels.items()))
+
+    def by_nginx(self, name: str) -> dict[str, float]:
+        """A family with one sample for each nginx, by its name; "": of one that has none."""
+        return dict(sorted((dict(labels).get("nginx", ""), value) for labels, value in self.series(name).items()))
 
     def by(self, name: str, label: str) -> dict[str, float]:
         """The positive samples of a family by one of its labels, summed over the others."""
@@ -80,8 +87,8 @@ def ready(answer: Answer) -> list[Finding]:
     return [warn("page.ready", line, "see the other findings, and the collector's log") for line in degraded]
 
 
-def check(page: Page, state_dir: str, running: int) -> list[Finding]:
-    """All that a page tells. ``running``: workers that were seen to run; 0: none can be seen."""
+def check(page: Page, state_dir: str, running: Mapping[str, int]) -> list[Finding]:
+    """All that a page tells. ``running``: workers that were seen to run, by the name of their nginx; 0: not known."""
     checks = (_socket, _rebinds, _coverage, _lost, _refusals, _worker_errors)
     found = [finding for check in checks for finding in check(page)]
     return [*_workers(page, running), *found, *_journal(page, state_dir)]
@@ -100,7 +107,9 @@ def _socket(page: Page) -> list[Finding]:
     elif up is not None:
         findings.append(ok("page.socket", "the collector says that the socket is its own"))
     if page.value("socket_contended"):
-        seen = "somebody takes the socket away again and again"
+        found = page.by("socket_rebinds_total", "reason")
+        seen = "the socket is taken away or changed again and again, as soon as it is put back"
+        seen += f" (since the collector's start: {_shown(found)})" if found else ""
         findings.append(fail("page.socket", seen, "resty-metrics doctor --watch names who does it; end that"))
     if page.value("socket_standby"):
         seen = "the collector stands by: another holds the lock in the directory that was made anew"
@@ -120,28 +129,38 @@ def _rebinds(page: Page) -> list[Finding]:
     return [warn("page.rebinds", seen, "resty-metrics doctor --watch names who touches it; its log named who did")]
 
 
-def _workers(page: Page, running: int) -> list[Finding]:
-    check, seen = "workers.seen", page.value("workers_seen")
-    expected = running or page.value("workers_expected")
+def _workers(page: Page, running: Mapping[str, int]) -> list[Finding]:
+    seen, expected = page.by_nginx("workers_seen"), page.by_nginx("workers_expected")
+    names = sorted({*seen, *running}) or [""]
+    return [_seen(name, seen.get(name), running.get(name) or expected.get(name)) for name in names]
+
+
+def _of(nginx: str) -> str:
+    return f"{nginx}: " if nginx else ""
+
+
+def _seen(nginx: str, seen: float | None, expected: float | None) -> Finding:
+    check = "workers.seen"
     if seen is None or expected is None:
-        return [skip(check, "no worker was heard of; without lifecycle.conf one speaks with its first request")]
-    words = f"{seen:g} workers were heard of lately, {expected:g} run"
+        return skip(check, f"{_of(nginx)}{_SILENT}")
+    words = f"{_of(nginx)}{seen:g} workers were heard of lately, {expected:g} run"
     if seen >= expected:
-        return [ok(check, words)]
-    remedy = (
-        "include lifecycle.conf (without it a worker speaks only after its first request), or see nginx's error log"
-    )
-    return [warn(check, words, remedy)]
+        return ok(check, words)
+    return warn(check, words, "include lifecycle.conf, without which it takes a request, or see nginx's error log")
 
 
 def _coverage(page: Page) -> list[Finding]:
-    ratio = page.value("coverage_ratio")
-    if ratio is None:
+    ratios = page.by_nginx("coverage_ratio")
+    if not ratios:
         return [skip("page.coverage", "it takes five minutes and 100 requests")]
+    return [_covered(name, ratio) for name, ratio in ratios.items()]
+
+
+def _covered(nginx: str, ratio: float) -> Finding:
     if ratio < LEAST_COVERAGE:
-        seen = f"of nginx's requests of the last minutes {ratio:.1%} ran the hook"
-        return [warn("page.coverage", seen, "see nginx.shadowed: a log_by_lua lacks our line")]
-    return [ok("page.coverage", f"{ratio:.1%} of nginx's requests ran the hook")]
+        seen = f"{_of(nginx)}of nginx's requests of the last minutes {ratio:.1%} ran the hook"
+        return warn("page.coverage", seen, "see nginx.shadowed: a log_by_lua lacks our line")
+    return ok("page.coverage", f"{_of(nginx)}{ratio:.1%} of nginx's requests ran the hook")
 
 
 def _counted(page: Page, check: str, name: str, label: str, words: str, remedy: str) -> list[Finding]:
@@ -188,7 +207,7 @@ def _journal(page: Page, state_dir: str) -> list[Finding]:
         return []
     errors = page.by("journal_errors_total", "reason")
     if up:
-        return [ok("journal", "it is written; a restart loses nothing")]
+        return [_written(page, state_dir)]
     seen = f"the collector keeps its numbers in memory only{f': {_shown(errors)}' if errors else ''}"
     return [
         warn(
@@ -200,6 +219,16 @@ def _journal(page: Page, state_dir: str) -> list[Finding]:
     ]
 
 
+def _written(page: Page, state_dir: str) -> Finding:
+    """Of a journal that is written, perhaps not fast enough."""
+    waits, pending = page.value("journal_pending_seconds") or 0.0, page.value("journal_pending_records") or 0
+    if waits < SLOW_COMMIT_SECONDS:
+        return ok("journal", "it is written; a restart loses nothing")
+    seen = f"its writes stall: {pending:g} records wait, the oldest for {waits:.1f} s; workers keep what is not written"
+    remedy = f"see what keeps the disk of {state_dir} busy, or who holds its database: fuser -v {state_dir}/journal-*"
+    return warn("journal", seen, remedy)
+
+
 def sources(page: Page) -> list[Finding]:
     """``source.lua`` from the page; the fetched ones are fetched by doctor itself too."""
     findings = []
@@ -208,7 +237,7 @@ def sources(page: Page) -> list[Finding]:
         label = "/".join(filter(None, (names.get("source"), names.get("nginx"))))
         check = f"source.{names.get('source')}"
         if names.get("source") == "lua":
-            findings.append(_lua(check, bool(value)))
+            findings.append(_lua(check, names.get("nginx", ""), bool(value)))
         elif not value:
             findings.append(
                 warn(
@@ -220,12 +249,18 @@ def sources(page: Page) -> list[Finding]:
     return findings
 
 
-def _lua(check: str, alive: bool) -> Finding:
+def _lua(check: str, nginx: str, alive: bool) -> Finding:
     if alive:
-        return ok(check, "a worker's heartbeat is alive")
-    seen = "no worker's heartbeat is alive"
+        return ok(check, f"{_of(nginx)}a worker's heartbeat is alive")
+    seen = f"{_of(nginx)}no worker's heartbeat is alive"
     remedy = "send nginx a request; if that changes nothing, see reach.* and nginx.*, and nginx's error log"
     return warn(check, seen, remedy)
+
+
+_FETCHED = {
+    "credentials": "see that the collector's user may read the file, and that it holds what it should",
+    "tls": "see ca_file and server_name of that source, and the certificate that nginx has there",
+}
 
 
 def fetched(name: str, url: str, error: str | None, families: int, foreign: int | None) -> Finding:
@@ -234,9 +269,8 @@ def fetched(name: str, url: str, error: str | None, families: int, foreign: int 
         seen = f"{url}: {error} from here; process {foreign} lives in another network namespace"
         return not_known(f"source.{name}", seen, f"nsenter --target {foreign} --net resty-metrics doctor")
     if error is not None:
-        return fail(
-            f"source.{name}", f"{url}: {error}", "see that nginx has that location and lets this machine read it"
-        )
+        remedy = _FETCHED.get(error.partition(":")[0], "see that nginx has that location and lets this machine read it")
+        return fail(f"source.{name}", f"{url}: {error}", remedy)
     return ok(f"source.{name}", f"{url} answers and can be read ({families} families)")
 
 

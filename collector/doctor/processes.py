@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from collector.doctor.finding import Finding, fail, not_known, ok, warn
+from collector.settings import command
 
 MAX_NAMED = 8
 _NAMES = {"pid": "pid", "net": "network", "mnt": "mount"}
@@ -106,7 +107,7 @@ def _other(one: Seen, socket_path: str, own: Mapping[str, int]) -> Finding:
     if one.socket_path is None:
         return ok("processes", f"{one.label} runs beside the collector")
     if one.namespaces.get("mnt", own.get("mnt")) != own.get("mnt"):
-        there = f"nsenter --target {one.pid} --all resty-metrics doctor"
+        there = f"nsenter --target {one.pid} --all {command('doctor', one.socket_path)}"
         return ok("processes", f"{one.label} collects in another mount namespace; examine it there: {there}")
     if one.socket_path == socket_path:
         seen = f"a second collector on the same socket: {one.origin}"

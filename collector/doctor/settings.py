@@ -1,67 +1,105 @@
-"""What doctor was told, and what it takes from a running collector for what it was not told."""
+"""What doctor was told, and what it takes from a running collector for what it was not told.
+
+Order: doctor's own flags and environment, its own file, the collector's flags and environment, the collector's file.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
+
+from collector.config import load
+from collector.config import settings as every
+from collector.config.file import read_file
+from collector.config.flags import layer
+from collector.config.problem import ConfigError
+from collector.config.settings import Layer
 from collector.doctor import flags
-from collector.ingest.credentials import read_uid
-from collector.settings import ListenAddress, read_listen_address, read_socket_path, read_state_dir, read_telemetry_path
-from collector.sources.fetch import Source, parse_source
+from collector.options import OPTIONS
+from collector.settings import ListenAddress
+from collector.sources.source import Source
+
+_SOURCE = "source_"
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The flags of ``doctor``, checked. ``given``: the names of those that were not left to their defaults."""
+    """The settings that doctor looks at. ``layers``: what doctor itself was told."""
 
     socket_path: Path
     socket_allow_uid: tuple[int, ...]
     state_dir: Path | None
-    source_stub_status: tuple[Source, ...]
-    source_vts: tuple[Source, ...]
-    web_listen_address: ListenAddress
+    sources: tuple[Source, ...]
+    web_listen_address: tuple[ListenAddress, ...]
     web_telemetry_path: str
+    web_config_file: Path | None
     nginx_command: str | None
-    given: frozenset[str]
+    layers: tuple[Layer, ...]
 
     @property
-    def sources(self) -> list[Source]:
-        return [*self.source_stub_status, *self.source_vts]
+    def given(self) -> frozenset[str]:
+        """The names of those that were not left to their defaults."""
+        return frozenset(name for one in self.layers for name in one)
 
 
-def _value(flag: str, values: tuple[str, ...]) -> Any:
-    match flag:
-        case "--socket.path":
-            return read_socket_path(values[-1])
-        case "--socket.allow-uid":
-            return tuple(map(read_uid, values))
-        case "--source.stub-status":
-            return tuple(parse_source(text, "stub_status") for text in values)
-        case "--source.vts":
-            return tuple(parse_source(text, "vts") for text in values)
-        case "--web.listen-address":
-            return read_listen_address(values[-1])
-        case "--web.telemetry-path":
-            return read_telemetry_path(values[-1])
-        case "--state.dir":
-            return read_state_dir(values[-1])
-    raise ValueError(flag)
+def _settings(own: tuple[Layer, ...], nginx_command: str | None, *below: Layer) -> Settings:
+    found = every.merged(*own, *below)
+    return Settings(
+        found.socket_path,
+        found.socket_allow_uid,
+        found.state_dir,
+        found.sources,
+        found.web_listen_address,
+        found.web_telemetry_path,
+        found.web_config_file,
+        nginx_command,
+        own,
+    )
 
 
-def merged(settings: Settings, found: Mapping[str, tuple[str, ...]]) -> tuple[Settings, dict[str, tuple[str, ...]]]:
-    """The settings with what a running collector was given, and what of that was taken, by flag.
+def told(given: load.Given, nginx_command: str | None) -> Settings:
+    """From doctor's command line. Raises ConfigError."""
+    said = layer(given.values)
+    own = (said,) if given.path is None else (said, read_file(given.path)[0])
+    return _settings(own, nginx_command)
 
-    A value that cannot be read here (a user that only the collector's container knows) is left out.
+
+def _value(flag: str, values: tuple[str, ...], directory: Path) -> Any:
+    """As ``serve`` reads it. ``directory``: what a relative path is relative to. Raises click.BadParameter."""
+    option = OPTIONS[flag]
+    if flag.endswith("file"):
+        values = tuple(str(directory / one) for one in values)
+    read = [option.type.convert(one, option, None) for one in values]
+    return tuple(read) if option.multiple else read[-1]
+
+
+def merged(
+    settings: Settings, found: Mapping[str, tuple[str, ...]], directory: Path, written: Layer
+) -> tuple[Settings, dict[str, tuple[str, ...]]]:
+    """The settings with what a running collector was given, and what of its flags was taken, by flag.
+
+    A value that cannot be read here (a user that only the collector's container knows) is left out. ``directory``:
+    where the collector was started; ``written``: what its file says.
     """
     taken: dict[str, tuple[str, ...]] = {}
     values: dict[str, Any] = {}
     for flag, text in found.items():
-        if flags.name(flag) in settings.given:
+        name = flags.name(flag)
+        if ("sources" if name.startswith(_SOURCE) else name) in settings.given:
             continue
         try:
-            values[flags.name(flag)] = _value(flag, text)
-        except ValueError:
+            values[name] = _value(flag, text, directory)
+        except click.BadParameter:
             continue
         taken[flag] = text
-    return replace(settings, **values), taken
+    values.pop("config_file", None)
+    return _settings(settings.layers, settings.nginx_command, _layer(values), written), taken
+
+
+def _layer(values: Mapping[str, Any]) -> Layer:
+    try:
+        return layer(values)
+    except ConfigError:
+        return {name: value for name, value in values.items() if not name.startswith(_SOURCE)}

@@ -28,6 +28,7 @@ from collector.ingest.probe import Finding, probe
 from collector.kernel.attribution import attribute_file
 from collector.lock import Lock, LockedError, acquire
 from collector.log import say
+from collector.settings import command
 
 CHECK_SECONDS = 1.0
 CALM_SECONDS = 0.01  # between two looks, however much happens in the directory
@@ -65,8 +66,15 @@ class Guard:
         """What is degraded, in words."""
         found = [] if self._fault is None else [self._fault]
         if self.contended:
-            found.append(f"somebody keeps replacing the socket at {self._listener.path}; see resty-metrics doctor")
+            found.append(
+                f"somebody keeps touching the socket at {self._listener.path}: it was put back "
+                f"{self._contention.healings} times in a row; see {self._watch_command}"
+            )
         return found
+
+    @property
+    def _watch_command(self) -> str:
+        return command("doctor --watch", self._listener.path)
 
     @property
     def lock(self) -> Lock:
@@ -122,8 +130,12 @@ class Guard:
                 self._listener.stand_by()
                 say(logging.ERROR, "standing by: the lock was made anew and another holds it", holder=error.pid)
             return False
-        if self._lock.stale is not None:
-            lock.note(self._lock.stale)
+        try:
+            if self._lock.stale is not None:
+                lock.note(self._lock.stale)
+        except OSError:  # held by us, but not as our lock, it would have us stand by for ever
+            lock.release()
+            raise
         self._lock.release()
         self._lock = lock
         self.standing_by = False
@@ -148,7 +160,7 @@ class Guard:
                 if self._failing
                 else f"the socket at {self._listener.path} is {fault}; it will be put back in a moment"
             )
-        self._contention.healed(now)
+        self._contention.tried(now)
         there = look(self._listener.path)
         try:
             self._listener.bind()
@@ -158,6 +170,7 @@ class Guard:
             raise
         self._failing = False
         self._strays = 0
+        self._contention.healed()
         self.rebinds[fault] += 1
         say(
             logging.ERROR,
@@ -240,6 +253,6 @@ async def _say_who(path: Path, there: Identity) -> None:
     if not strangers:
         say(
             logging.ERROR,
-            "who replaced the socket has gone already; resty-metrics doctor --watch shows who comes next",
+            f"who replaced the socket has gone already; {command('doctor --watch', path)} shows who comes next",
             per="gone",
         )

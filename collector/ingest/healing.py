@@ -2,8 +2,10 @@
 
 Rules:
 - Our socket is the file with our device and inode, our mode and our owner; anything else is a fault with a reason.
-- The first fault is healed at once. Where the socket does not stay healed for QUIET_SECONDS, somebody keeps coming
-  back: then we wait before each next time, 1 s doubling to 5 s, and say that the path is contended.
+- The first fault is healed at once, and a second one; where the socket does not stay healed for QUIET_SECONDS, we wait
+  before each next time, 1 s doubling to 5 s.
+- Two faults within seconds may be an operator's hand. From the third healing in a row on somebody keeps coming back:
+  then the path is contended. What cannot be put right is not contended.
 - ``now`` is seconds of a monotonic clock.
 """
 
@@ -13,6 +15,8 @@ from typing import Literal, get_args
 
 QUIET_SECONDS = 10.0
 BACKOFF_FIRST, BACKOFF_MOST = 1.0, 5.0
+MAX_DOUBLINGS = 8
+CONTENDED_HEALINGS = 3
 
 Fault = Literal["missing", "replaced", "mode", "owner", "unreachable"]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
@@ -43,24 +47,40 @@ class Contention:
     """When the next healing is due, and whether the path is contended."""
 
     def __init__(self) -> None:
-        self._healed: float | None = None
-        self._backoff = 0.0
+        self._tried: float | None = None
+        self._attempts = 0  # of which each came before it had been quiet since the last
+        self._healings = 0  # of those
+
+    @property
+    def healings(self) -> int:
+        """How often in a row it was put right, without quiet between."""
+        return self._healings
 
     def due(self, now: float) -> bool:
         """Whether a fault may be healed now."""
-        return self._healed is None or now >= self._healed + self._backoff
+        return self._tried is None or now >= self._tried + self._backoff
 
-    def healed(self, now: float) -> None:
-        """The socket was put right, or that was tried."""
-        if self._again(now):
-            self._backoff = min(max(BACKOFF_FIRST, 2 * self._backoff), BACKOFF_MOST)
-        else:
-            self._backoff = 0.0
-        self._healed = now
+    def tried(self, now: float) -> None:
+        """A healing begins."""
+        if not self._lately(now):
+            self._attempts = self._healings = 0
+        self._attempts += 1
+        self._tried = now
+
+    def healed(self) -> None:
+        """It was put right."""
+        self._healings += 1
 
     def contended(self, now: float) -> bool:
-        """Whether the socket was put right more than once, and that lately."""
-        return self._backoff > 0 and self._again(now)
+        """Whether it was put right CONTENDED_HEALINGS times in a row, and that lately."""
+        return self._healings >= CONTENDED_HEALINGS and self._lately(now)
 
-    def _again(self, now: float) -> bool:
-        return self._healed is not None and now - self._healed < QUIET_SECONDS + self._backoff
+    @property
+    def _backoff(self) -> float:
+        doublings = self._attempts - 2
+        if doublings < 0:
+            return 0.0
+        return min(BACKOFF_FIRST * 2.0 ** min(doublings, MAX_DOUBLINGS), BACKOFF_MOST)
+
+    def _lately(self, now: float) -> bool:
+        return self._tried is not None and now - self._tried < QUIET_SECONDS + self._backoff

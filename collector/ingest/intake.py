@@ -15,7 +15,7 @@ Rules:
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from collector.ingest.batch import read_batch
@@ -120,13 +120,18 @@ class Intake:
         self.lost_rows = 0
         self.lost_states = 0
         self._allow_uid = allow_uid
+        for family in table.families.values():
+            streams.believe(family.birth_ms)
         self._accepted: list[Accepted] = []
         self._ended: list[Ended] = []
         self._replies: dict[bytes, _Reply] = {}
 
-    def receive(self, datagram: bytes, uid: int, now: float) -> Outcome:
-        """Take one datagram from a sender with this kernel-verified uid, at ``now`` (monotonic seconds)."""
-        outcome = self._receive(datagram, uid, now)
+    def receive(self, datagram: bytes, uid: int, now: float, wall_ms: int | None = None) -> Outcome:
+        """Take one datagram from a sender with this kernel-verified uid, at ``now`` (monotonic seconds).
+
+        ``wall_ms``: the wall clock, Unix milliseconds; None: births are believed as they are said.
+        """
+        outcome = self._receive(datagram, uid, now, wall_ms)
         self.results[outcome.result, outcome.reason] += 1
         self.bytes += len(datagram)
         self.lost_states += outcome.lost_state
@@ -160,7 +165,7 @@ class Intake:
     def _answers(self, replies: Iterable[_Reply]) -> tuple[tuple[bytes, bytes], ...]:
         return tuple([(reply.header.stream, self._answer(reply)) for reply in replies])
 
-    def _receive(self, datagram: bytes, uid: int, now: float) -> Outcome:
+    def _receive(self, datagram: bytes, uid: int, now: float, wall_ms: int | None) -> Outcome:
         try:
             header = read_header(datagram)
         except WireError as error:
@@ -168,6 +173,8 @@ class Intake:
         refusal = self._refusal(header, uid)
         if refusal is not None:
             return self._hold(header, refusal)
+        if wall_ms is not None:
+            header = replace(header, birth_ms=self.streams.birth(header, wall_ms))
         match header.kind:
             case Kind.PROBE:
                 return self._ack(header, "probe")
@@ -224,6 +231,8 @@ class Intake:
             self._accept(header, b"", (), now)
             return self._drop(header, error, lost_state)
         self._accept(header, body, families, now)
+        if families:
+            self.streams.call(header.stream, families[0].shape.instance)
         self._reply(Verdict.ACK, Reason.NONE, header)
         return Outcome("applied", None, header.stream, sum(len(family.rows) for family in families), lost_state)
 

@@ -2,23 +2,23 @@
 
 Rules:
 - Every received descriptor is closed on every path. The newest of a stream is kept as long as an answer is owed.
-- Nothing blocks: a stranger may pass any descriptor, so answers go by send() with MSG_DONTWAIT, never by write().
+- Nothing blocks: a stranger may pass any descriptor (descriptors.py).
 - A wake-up is bounded, so that scrapes get their turn; while the journal has too much under way nothing is read.
 - A batch is answered when it is safe; whatever else is in the drain at once.
 """
 
-import array
 import asyncio
 import logging
-import os
 import socket
-import struct
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from collector.ingest import descriptors
+from collector.ingest.descriptors import ANCILLARY_BYTES, Closer, is_answerable, read_ancillary
 from collector.ingest.endpoint import Endpoint, bind
 from collector.ingest.intake import Drain, Intake, Outcome
 from collector.ingest.wire import MAX_DATAGRAM
@@ -28,12 +28,7 @@ DRAIN_DATAGRAMS = 256
 DRAIN_SECONDS = 0.02
 LAST_DRAIN_SECONDS = 1.0
 
-_CREDENTIALS = struct.Struct("3i")
-_INT = struct.Struct("i")
-_ANCILLARY = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(_INT.size)
 _RECEIVE_FLAGS = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
-_SEND_FLAGS = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
-_NO_UID = 65534
 _MAX_REFUSED = 64
 
 
@@ -44,19 +39,6 @@ class Keeper(Protocol):
     def full(self) -> bool: ...
 
     def keep(self, drain: Drain, then: Callable[[], None]) -> None: ...
-
-
-def _read_ancillary(ancillary: list[tuple[int, int, bytes]]) -> tuple[int, list[int]]:
-    """The sender's uid and the descriptors."""
-    uid, descriptors = _NO_UID, array.array("i")
-    for level, kind, data in ancillary:
-        if level != socket.SOL_SOCKET:
-            continue
-        if kind == socket.SCM_RIGHTS:
-            descriptors.frombytes(data[: len(data) - len(data) % _INT.size])
-        elif kind == socket.SCM_CREDENTIALS and len(data) >= _CREDENTIALS.size:
-            uid = _CREDENTIALS.unpack_from(data)[1]
-    return uid, list(descriptors)
 
 
 class Listener:
@@ -80,6 +62,8 @@ class Listener:
         self._reply_to: dict[bytes, int] = {}
         self._owed: Counter[bytes] = Counter()
         self._refused: set[int] = set()
+        self._done: list[int] = []
+        self._closer, self._strangers = Closer("close"), Closer("close-strangers")
 
     def bind(self) -> None:
         """Put a new socket at the path; what is queued at the old one is read to its end. Raises OSError."""
@@ -110,11 +94,11 @@ class Listener:
             self._loop.add_reader(self.endpoint.socket.fileno(), self._readable)
             self._reading = True
 
-    def close(self) -> None:
-        """Take the last of the queue and close."""
+    def close(self, seconds: float = LAST_DRAIN_SECONDS) -> None:
+        """Take the last of the queue, for so long, and close."""
         self._stop_reading()
         if self.endpoint is not None:
-            ends = self._clock() + LAST_DRAIN_SECONDS
+            ends = self._clock() + seconds
             while not self.drain() and self._clock() < ends:
                 pass
             self.endpoint.socket.close()
@@ -157,36 +141,45 @@ class Listener:
 
     def _receive(self, sock: socket.socket) -> bool:
         try:
-            datagram, ancillary, flags, _ = sock.recvmsg(MAX_DATAGRAM + 1, _ANCILLARY, _RECEIVE_FLAGS)
+            datagram, ancillary, flags, _ = sock.recvmsg(MAX_DATAGRAM + 1, ANCILLARY_BYTES, _RECEIVE_FLAGS)
         except BlockingIOError:
             return False
         except OSError as error:
             say(logging.ERROR, "cannot receive", reason=error.strerror)
             return False
-        uid, descriptors = _read_ancillary(ancillary)
+        uid, passed = read_ancillary(ancillary)
+        answerable = self._sort(passed)
         if flags & socket.MSG_TRUNC or len(datagram) > MAX_DATAGRAM:
             self.oversized += 1
-            _close(descriptors)
+            self._done += answerable
             return True
-        outcome = self._intake.receive(datagram, uid, self._clock())
-        self._keep(outcome, descriptors)
+        outcome = self._intake.receive(datagram, uid, self._clock(), time.time_ns() // 1_000_000)
+        self.without_descriptor += not passed
+        self._keep(outcome, answerable)
         self._mention(outcome, uid)
         return True
 
-    def _keep(self, outcome: Outcome, descriptors: list[int]) -> None:
+    def _sort(self, passed: list[int]) -> list[int]:
+        """Those that can be answered; the others go."""
+        answerable = [descriptor for descriptor in passed if is_answerable(descriptor)]
+        if len(answerable) < len(passed):
+            self.answers_failed += 1
+            self._strangers.give([descriptor for descriptor in passed if descriptor not in answerable])
+        return answerable
+
+    def _keep(self, outcome: Outcome, answerable: list[int]) -> None:
         """The newest descriptor of a stream waits for its answer; all others go."""
-        if not descriptors:
-            self.without_descriptor += 1
+        if not answerable:
             return
         if outcome.stream is None or (outcome.result == "held" and outcome.stream in self._reply_to):
-            _close(descriptors)  # who is refused does not take over the answers of another
+            self._done += answerable  # who is refused does not take over the answers of another
             return
-        *surplus, newest = descriptors
+        *surplus, newest = answerable
         earlier = self._reply_to.get(outcome.stream)
         if earlier is not None:
             surplus.append(earlier)
         self._reply_to[outcome.stream] = newest
-        _close(surplus)
+        self._done += surplus
 
     def _end_drain(self) -> None:
         drain = self._intake.take()
@@ -208,24 +201,15 @@ class Listener:
             descriptor = self._reply_to.get(stream)
             if descriptor is None:
                 continue
-            self._send(descriptor, answer)
+            self.answers_failed += not descriptors.send(descriptor, answer)
             if self._owed[stream] <= 0:
                 del self._reply_to[stream]
-                os.close(descriptor)
+                self._done.append(descriptor)
+        self._close()
 
-    def _send(self, descriptor: int, answer: bytes) -> None:
-        """A stranger may have passed what is no socket, or one that takes nothing."""
-        try:
-            reply = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM, 0, fileno=descriptor)
-        except OSError:
-            self.answers_failed += 1
-            return
-        try:
-            reply.send(answer, _SEND_FLAGS)
-        except OSError:
-            self.answers_failed += 1
-        finally:
-            reply.detach()
+    def _close(self) -> None:
+        self._closer.give(self._done)
+        self._done = []
 
     def _mention(self, outcome: Outcome, uid: int) -> None:
         if outcome.reason == "uid" and uid not in self._refused and len(self._refused) < _MAX_REFUSED:
@@ -245,8 +229,3 @@ def _shut(endpoint: Endpoint) -> None:
         endpoint.socket.shutdown(socket.SHUT_RD)
     except OSError as error:
         say(logging.WARNING, "the old socket could not be shut down", reason=error.strerror)
-
-
-def _close(descriptors: list[int]) -> None:
-    for descriptor in descriptors:
-        os.close(descriptor)

@@ -7,6 +7,8 @@ Rules:
 - A stream is unknown, open or ended. At the cap a new one is refused; none is forgotten to make room.
 - A beat of several parts counts when all of them have come; a part of a later beat ends the wait for the earlier.
 - Gauges live as long as beats come: three missed beats, a bye or the end of the stream, and they are gone.
+- Births order the streams, and come from a clock that may be set: one in the future counts as now. Where the youngest
+  known one lies in the future, the clock was set back since, and a stream that is met now is younger than all of them.
 - ``now`` is seconds of a monotonic clock.
 """
 
@@ -37,7 +39,9 @@ class Placement(Enum):
 
 @dataclass(slots=True)
 class Stream:
-    """One worker process's life. ``ended`` is when its bye came, None while it is open."""
+    """One worker process's life. ``ended`` is when its bye came, None while it is open; ``instance`` is the name of its
+    nginx, "" if it has none, None as long as it did not say.
+    """
 
     received: int
     committed: int
@@ -49,6 +53,7 @@ class Stream:
     heartbeat: Heartbeat | None = None
     parts_of: int = 0
     parts: dict[int, Heartbeat] = field(default_factory=dict)
+    instance: str | None = None
 
     def hear(self, number: int, heartbeat: Heartbeat, now: float) -> None:
         """Keep a beat, or a part of one, if it is newer than what there is."""
@@ -61,6 +66,7 @@ class Stream:
             self.beat, self.beat_seen = number, now
             self.heartbeat = join([self.parts[part] for part in sorted(self.parts)])
             self.parts = {}
+            self.instance = self.heartbeat.instance
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,7 @@ class StreamMark:
     committed: int
     seen: float
     ended: float | None
+    instance: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +99,15 @@ class Streams:
         self._cap = cap
         self._streams: dict[bytes, Stream] = {}
         self._prune_again = 0.0
+        self._youngest_ms = 0
 
     def __len__(self) -> int:
         return len(self._streams)
+
+    @property
+    def instances(self) -> set[str]:
+        """The names of all nginx instances that the streams are of; "" for one without a name."""
+        return {stream.instance for stream in self._streams.values() if stream.instance is not None}
 
     @property
     def open(self) -> int:
@@ -105,6 +118,17 @@ class Streams:
         """Every batch up to this number is safe; 0 where nothing is known."""
         stream = self._streams.get(name)
         return 0 if stream is None else stream.committed
+
+    def believe(self, birth_ms: int) -> None:
+        """Somebody was born then, in an earlier life of the collector, who is forgotten by now."""
+        self._youngest_ms = max(self._youngest_ms, birth_ms)
+
+    def birth(self, header: Header, wall_ms: int) -> int:
+        """When the stream of a datagram was born, as far as that can be believed, at ``wall_ms`` of the wall clock."""
+        stream = self._streams.get(header.stream)
+        if stream is not None:
+            return stream.birth_ms
+        return min(header.birth_ms, wall_ms) if self._youngest_ms <= wall_ms else self._youngest_ms + 1
 
     def place(self, header: Header, now: float) -> Placement:
         """Where a batch stands. An unknown stream begins; no mark moves."""
@@ -122,6 +146,10 @@ class Streams:
         stream = self._streams[name]
         stream.received = sequence
         stream.ended = None
+
+    def call(self, name: bytes, instance: str) -> None:
+        """A batch of the stream said which nginx it is of."""
+        self._streams[name].instance = instance
 
     def commit(self, name: bytes, sequence: int) -> None:
         """Every batch of the stream up to ``sequence`` is safe."""
@@ -151,15 +179,19 @@ class Streams:
     def capture(self) -> list[StreamMark]:
         """What is safe of every stream, to be kept beyond this process."""
         return [
-            StreamMark(name, stream.birth_ms, stream.committed, stream.seen, stream.ended)
+            StreamMark(name, stream.birth_ms, stream.committed, stream.seen, stream.ended, stream.instance)
             for name, stream in self._streams.items()
         ]
 
     def restore(self, mark: StreamMark) -> None:
         """A stream as it was; its birth stays what it was said to be first."""
         known = self._streams.get(mark.name)
-        birth_ms = mark.birth_ms if known is None else known.birth_ms
-        self._streams[mark.name] = Stream(mark.committed, mark.committed, birth_ms, mark.seen, mark.ended)
+        stream = Stream(mark.committed, mark.committed, mark.birth_ms, mark.seen, mark.ended, instance=mark.instance)
+        if known is not None:
+            stream.birth_ms = known.birth_ms
+            stream.instance = known.instance if mark.instance is None else mark.instance
+        self.believe(stream.birth_ms)
+        self._streams[mark.name] = stream
 
     def end(self, name: bytes, now: float) -> None:
         """A stream said bye at ``now``, in an earlier life of the collector."""
@@ -195,6 +227,7 @@ class Streams:
             if len(self._streams) >= self._cap:
                 return None
             begin = header.base - 1
+            self.believe(header.birth_ms)
             stream = self._streams[header.stream] = Stream(begin, begin, header.birth_ms, now)
         stream.seen = self.last_datagram = now
         return stream

@@ -119,6 +119,12 @@ class Directory:
             self._forget_old_ones()
         return aside
 
+    def room(self) -> int:
+        """Bytes that may still be written there, as far as the file system knows."""
+        with failures():
+            found = os.statvfs(self.path)
+        return found.f_bavail * found.f_frsize
+
     def _forget_old_ones(self) -> None:
         kept = [path for path in self._files() if path.name.startswith("set-aside-") and path.suffix == ".sqlite"]
         for path in sorted(kept, key=lambda path: path.stat().st_mtime)[:-SET_ASIDE_MOST]:

@@ -35,14 +35,22 @@ class Journal:
     """Writes through a Writer whose ``report`` is ``on_report``, called on the loop.
 
     ``capture`` gives the whole state; ``stale`` is told the identity of a journal that could not be made invalid, and
-    None once a new one is written. ``relieved`` is called when there is room again after ``full``.
+    None once a new one is written. ``relieved`` is called when there is room again after ``full``. ``clock`` is
+    monotonic seconds.
     """
 
-    def __init__(self, capture: Callable[[], Capture], stale: Callable[[str | None], None], relieved: Then) -> None:
+    def __init__(
+        self,
+        capture: Callable[[], Capture],
+        stale: Callable[[str | None], None],
+        relieved: Then,
+        clock: Callable[[], float],
+    ) -> None:
         self.tally = Tally()
         self._capture = capture
         self._stale = stale
         self._relieved = relieved
+        self._clock = clock
         self._writer: Writer | None = None
         self._under_way = 0
         self._waiting: deque[tuple[bytes, Then]] = deque()
@@ -56,9 +64,13 @@ class Journal:
         self._closed = asyncio.Event()
 
     def use(self, writer: Writer) -> None:
-        """Begin: with a snapshot of the state as it is."""
+        """Begin: with a snapshot of the state as it is. Where no thread is left for the writer, that is a failure."""
+        try:
+            writer.start()
+        except RuntimeError as error:
+            self.fail(JournalError("internal", str(error)))
+            return
         self._writer = writer
-        writer.start()
         self._snapshot_due = True
         self._go_on()
 
@@ -101,7 +113,7 @@ class Journal:
             then()
             return
         self._bytes += len(record)
-        self.tally.pending += 1
+        self.tally.given.append(self._clock())
         self._waiting.append((record, then))
         self._go_on()
 
@@ -136,7 +148,7 @@ class Journal:
         for job in report.jobs:
             if isinstance(job, Append):
                 self._bytes -= len(job.record)
-                self.tally.pending -= 1
+                self.tally.given.popleft()
                 _run(job.token)
         self._under_way -= len(report.jobs)  # only now: a snapshot is of a state that these callbacks have made
         if isinstance(report.jobs[0], Close):

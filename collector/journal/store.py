@@ -12,13 +12,13 @@ import errno
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from collector.journal.errors import JournalError, JournalReason
 
 APPLICATION_ID = 0x52535444  # "RSTD"
-VERSION = 2
+VERSION = 3
+READABLE = (2, 3)
 BUSY_SECONDS = 30.0  # another program that reads the file may hold a commit up, not end it
 _BY_ERRNO: dict[int | None, JournalReason] = {
     errno.ENOSPC: "full",
@@ -55,32 +55,24 @@ def failures() -> Iterator[None]:
         raise JournalError(_BY_ERRNO.get(error.errno, "io"), str(error)) from error
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
-    """What a file holds: the snapshot's parts and the log's records, sealed, in order."""
-
-    parts: Sequence[bytes]
-    records: Sequence[bytes]
-
-
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
+def connect(path: Path, mode: str, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
+    """Open a file; ``mode`` as in SQLite's URIs. Raises sqlite3.Error, at the latest when it is used."""
     uri = f"{path.absolute().as_uri()}?mode={mode}"
-    return sqlite3.connect(uri, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=True)
+    return sqlite3.connect(uri, timeout=busy_seconds, isolation_level=None, check_same_thread=False, uri=True)
 
 
-def _identify(database: sqlite3.Connection) -> None:
+def identify(database: sqlite3.Connection) -> None:
     """Raises JournalError (``foreign``) if this is not a file of ours, or not of a version that we know."""
     (application,) = database.execute("PRAGMA application_id").fetchone()
     (version,) = database.execute("PRAGMA user_version").fetchone()
-    if (application, version) != (APPLICATION_ID, VERSION):
-        raise JournalError(
-            "foreign", f"application id {application:#x}, version {version}; this program knows {VERSION}"
-        )
+    if application != APPLICATION_ID or version not in READABLE:
+        known = " and ".join(map(str, READABLE))
+        raise JournalError("foreign", f"application id {application:#x}, version {version}; this program knows {known}")
 
 
 def create(path: Path, parts: Iterable[bytes]) -> None:
     """Write a new file with this snapshot and an empty log, down to the disk. Raises JournalError."""
-    with failures(), closing(_connect(path, "rwc")) as database:
+    with failures(), closing(connect(path, "rwc")) as database:
         database.execute("PRAGMA synchronous=FULL")
         database.execute(f"PRAGMA application_id={APPLICATION_ID}")
         database.execute(f"PRAGMA user_version={VERSION}")
@@ -91,29 +83,6 @@ def create(path: Path, parts: Iterable[bytes]) -> None:
         database.execute("COMMIT")
 
 
-def read(path: Path) -> Content:
-    """What a file holds, in one transaction. Raises JournalError."""
-    with failures():
-        path.stat()  # SQLite says of a file that is missing what it says of one that may not be read
-    try:
-        return _read(path, "NORMAL")
-    except JournalError as error:
-        if error.reason != "full":
-            raise
-    return _read(path, "EXCLUSIVE")  # the index of the write-ahead log is in memory then, and needs no room
-
-
-def _read(path: Path, locking: str) -> Content:
-    with failures(), closing(_connect(path, "rw")) as database:
-        database.execute(f"PRAGMA locking_mode={locking}")
-        _identify(database)
-        database.execute("BEGIN")
-        parts = [data for (data,) in database.execute("SELECT data FROM snapshot ORDER BY number")]
-        records = [data for (data,) in database.execute("SELECT data FROM log ORDER BY number")]
-        database.execute("COMMIT")
-        return Content(parts, records)
-
-
 class Store:
     """A file that is open for appending. ``snapshot_bytes`` and ``log_bytes`` say how much it holds of each."""
 
@@ -121,7 +90,7 @@ class Store:
         """Raises JournalError."""
         self.path = path
         with failures():
-            self._database = _connect(path, "rw")
+            self._database = connect(path, "rw")
             try:
                 self._database.execute("PRAGMA journal_mode=WAL")
                 self._database.execute("PRAGMA synchronous=NORMAL")

@@ -1,6 +1,6 @@
 """How the journal fares, for the page."""
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
 
 from collector.journal.errors import JournalReason
@@ -11,17 +11,26 @@ COMMIT_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 @dataclass(slots=True)
 class Tally:
     """What the page says of the journal. ``reason`` says why it is not up; ``commits`` counts by COMMIT_BOUNDS;
-    ``pending`` records have been given and are not safe yet."""
+    ``given``: when each record was given that is not safe yet, oldest first, in seconds of a monotonic clock."""
 
     up: bool = False
     reason: JournalReason | None = None
-    pending: int = 0
+    given: deque[float] = field(default_factory=deque)
     errors: Counter[JournalReason] = field(default_factory=Counter)
     snapshots: int = 0
     snapshot_bytes: int = 0
     log_bytes: int = 0
     commits: list[int] = field(default_factory=lambda: [0] * (len(COMMIT_BOUNDS) + 1))
     commit_seconds: float = 0.0
+
+    @property
+    def pending(self) -> int:
+        """Records that have been given and are not safe yet."""
+        return len(self.given)
+
+    def pending_seconds(self, now: float) -> float:
+        """How long the oldest of them has waited; 0 where none does."""
+        return max(0.0, now - self.given[0]) if self.given else 0.0
 
     def commit(self, seconds: float) -> None:
         slot = next((i for i, bound in enumerate(COMMIT_BOUNDS) if seconds <= bound), len(COMMIT_BOUNDS))

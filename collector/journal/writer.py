@@ -5,6 +5,7 @@ Rules:
 - After a failure the journal is first made invalid, then every job is reported as not written, until a snapshot of
   the whole state could be written again.
 - A job is always reported, once, through ``report``, which is called on this thread.
+- That is not tried where there is no room for it, and less and less often where it fails all the same.
 - A directory whose lock is not ours any more (it was made anew, another collector began there) is not touched.
 """
 
@@ -12,19 +13,22 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from collector.journal import snapshot, store
 from collector.journal.errors import JournalError
 from collector.journal.files import Directory, Name
+from collector.journal.patience import Patience
 from collector.journal.recovery import ANY
 from collector.journal.state import Capture
 from collector.journal.store import Store
 from collector.log import LOGGER
 
 GROUP_BYTES = 8 * 1024 * 1024
+ROOM_BYTES = 256 * 1024  # beside the snapshot, before a journal that could not be written is begun again
+ROOM_FACTOR = 1.25  # of the snapshot's parts: what a file of them takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,8 @@ class Writer(threading.Thread):
         self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._store: Store | None = None
         self._name: Name | None = None
+        self._patience = Patience()
+        self._parts_bytes = 0  # of the last snapshot, or as much of it as was written
 
     def give(self, job: Job) -> None:
         self._jobs.put(job)
@@ -144,16 +150,24 @@ class Writer(threading.Thread):
         """The new file complete, on the disk and closed; then it is current; then the old one goes."""
         self._require_ours()
         name = self._directory.next()
-        store.create(self._directory.file(name), snapshot.write(capture))
+        store.create(self._directory.file(name), self._measured(snapshot.write(capture)))
         self._directory.name_current(name)
         self._close()
         self._store, self._name = Store(self._directory.file(name)), name
         self._directory.remove_others(name)
 
+    def _measured(self, parts: Iterable[bytes]) -> Iterator[bytes]:
+        self._parts_bytes = 0
+        for part in parts:
+            self._parts_bytes += len(part)
+            yield part
+
     def _check(self) -> bool:
         if self._store is not None:
             self._require_ours()
             self._store.check()
+            return False
+        if not self._patience.due(time.monotonic()):
             return False
         usable = False
         with contextlib.suppress(JournalError):
@@ -161,7 +175,7 @@ class Writer(threading.Thread):
             self._directory.invalidate()
             try:
                 store.create(self._directory.file(self._directory.next()), [b""])
-                usable = True
+                usable = self._directory.room() >= ROOM_FACTOR * self._parts_bytes + ROOM_BYTES
             finally:  # also what a full disk left of the attempt: there is one each second
                 self._directory.remove_others(None)
         return usable
@@ -171,6 +185,7 @@ class Writer(threading.Thread):
         if not isinstance(failure, JournalError):
             LOGGER.error("the journal's thread failed, please report this", exc_info=failure)
             failure = JournalError("internal", repr(failure))
+        self._patience.fail(time.monotonic())
         name = self._name
         try:
             return self._give_up(failure)

@@ -2,7 +2,7 @@
 
 A family at one moment (``capture_family``) is lists of what its rows are. A row that changes gets new numbers, a block
 that changes is a new one, so what was captured stays as it was, however the family goes on
-(docs/decisions/0013-a-page-in-steps.md).
+(docs/decisions/0018-a-page-in-steps.md).
 
 Rules:
 - A block in which nothing has changed is taken as it is. Where some rows have, their text is put into a copy.

@@ -13,8 +13,8 @@ def _family(name: str, kind: MetricType, text: str, value: float) -> MetricFamil
     return MetricFamily(name, kind, text, [sample(name, {}, value)])
 
 
-def families(tally: Tally) -> list[MetricFamily]:
-    """All of them; to be left out where no journal is wanted."""
+def families(tally: Tally, now: float) -> list[MetricFamily]:
+    """All of them at ``now``, in seconds of the tally's clock; to be left out where no journal is wanted."""
     errors = "resty_metrics_journal_errors_total"
     return [
         _family(
@@ -35,6 +35,12 @@ def families(tally: Tally) -> list[MetricFamily]:
         ),
         _family("resty_metrics_journal_log_bytes", "gauge", "Log records since the snapshot.", tally.log_bytes),
         _family("resty_metrics_journal_pending_records", "gauge", "Records that are not written yet.", tally.pending),
+        _family(
+            "resty_metrics_journal_pending_seconds",
+            "gauge",
+            "How long the oldest record has waited that is not written yet; 0 if none does.",
+            round(tally.pending_seconds(now), 6),
+        ),
         _commits(tally),
     ]
 

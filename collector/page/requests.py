@@ -4,7 +4,7 @@ Rows are rendered in blocks (page/blocks.py), and their text is kept until one o
 
 Rules:
 - A page is of one moment: ``capture`` takes what the table's rows are, and ``in_steps`` renders that, however the table
-  goes on between two steps (docs/decisions/0013-a-page-in-steps.md).
+  goes on between two steps (docs/decisions/0018-a-page-in-steps.md).
 - A row that is new to a scraper is shown at 0 in all of its samples, so that its histogram stays consistent.
 - The scopes of requests are families of their own in the table and stand under one name on the page.
 """
@@ -41,7 +41,7 @@ def in_steps(snapshots: Iterable[Snapshot]) -> Iterator[list[MetricFamily]]:
                 column.append(one)
             yield []
         yield [
-            MetricFamily(name, kind, text, column, snapshot.shape.custom)
+            MetricFamily(name, kind, text, column, snapshot.shape.custom, snapshot.shape.instance)
             for (name, kind, text), column in zip(metrics, columns, strict=True)
         ]
 

@@ -2,7 +2,9 @@
 
 from typing import Literal, get_args
 
-SourceReason = Literal["refused", "timeout", "tls", "resolve", "status", "parse", "too_large", "connection"]
+SourceReason = Literal[
+    "refused", "timeout", "tls", "credentials", "resolve", "status", "parse", "too_large", "connection"
+]
 REASONS: tuple[SourceReason, ...] = get_args(SourceReason)
 
 

@@ -1,70 +1,30 @@
-"""Fetching a source at scrape time: an HTTP client for each, kept alive, bounded in time and size.
+"""Fetching a source at scrape time: a client for each, bounded in time.
 
 Rules:
 - A failing source never raises and never hides another: it becomes a ``Scrape`` that says why.
-- Redirects are not followed; only 200 is an answer.
 - What is wrong with a source is said in the log when it changes, not at each scrape, and without what the source sent.
-- The document is read in pieces and given up at the cap; a large one is parsed off the loop.
+- A large document is parsed off the loop.
 """
 
 import asyncio
 import logging
-import re
 import socket
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import aiohttp
-from yarl import URL
 
 from collector.log import say
 from collector.page.exposition import MetricFamily
 from collector.sources import stub_status, vts
+from collector.sources.client import Client
 from collector.sources.errors import SourceError, SourceReason
+from collector.sources.source import Kind, Source
 
-Kind = Literal["stub_status", "vts"]
 BODY_CAP = 64 * 1024 * 1024
 _OFF_LOOP_BYTES = 256 * 1024
-_PIECE = 256 * 1024
-_NAME = re.compile(r"(?P<name>[A-Za-z0-9_.-]+)=(?P<url>(?:https?://|unix:).*)", re.DOTALL)
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where a document is. ``name`` becomes the label ``nginx``; ``unix_path`` is the socket of a ``unix:`` URL."""
-
-    kind: Kind
-    name: str | None
-    url: str
-    unix_path: str | None
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """The labels that every sample of this source carries."""
-        return {} if self.name is None else {"nginx": self.name}
-
-
-def parse_source(text: str, kind: Kind) -> Source:
-    """``[NAME=]URL``, with http, https or ``unix:/path.sock:/uri``. Raises ValueError, which says what to do."""
-    match = _NAME.fullmatch(text)
-    name, address = (match["name"], match["url"]) if match else (None, text)
-    if address.startswith("unix:"):
-        path, _, uri = address.removeprefix("unix:").partition(":")
-        if not path.startswith("/") or not uri.startswith("/"):
-            raise ValueError(f"{text!r}: give a unix socket as unix:/path/to.sock:/uri")
-        return Source(kind, name, f"http://localhost{uri}", path)
-    try:
-        url = URL(address)
-        host = url.host
-        (url.raw_host or "").encode("idna")  # the resolver would raise UnicodeError at every fetch
-    except ValueError:
-        url, host = URL(), None
-    if url.scheme not in ("http", "https") or not host:
-        raise ValueError(f"{text!r}: give [NAME=]URL with http://, https:// or unix:/path/to.sock:/uri")
-    return Source(kind, name, address, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +42,10 @@ class Scrape:
         return self.reason is None
 
 
-def _read(kind: Kind, body: bytes, labels: Mapping[str, str]) -> list[MetricFamily]:
-    if kind == "stub_status":
-        return stub_status.families(stub_status.parse(body), labels)
-    return vts.families(vts.parse(body), labels)
+def _read(source: Source, body: bytes) -> list[MetricFamily]:
+    if source.kind == "stub_status":
+        return stub_status.families(stub_status.parse(body), source.labels)
+    return vts.families(vts.parse(body), source.labels, source.derived)
 
 
 def _without(kind: Kind, labels: Mapping[str, str]) -> list[MetricFamily]:
@@ -120,6 +80,8 @@ def _in_words(error: Exception, seconds: float) -> str:
             return str(error)
         case TimeoutError():
             return f"no answer within {seconds:g} s"
+        case aiohttp.ClientConnectorCertificateError():
+            return str(error.certificate_error)
         case aiohttp.ClientConnectorError():
             return str(error.os_error)
     return type(error).__name__
@@ -131,23 +93,23 @@ class Fetcher:
     def __init__(self, source: Source, body_cap: int = BODY_CAP) -> None:
         self.source = source
         self.errors: Counter[SourceReason] = Counter()
-        self._body_cap = body_cap
-        self._session: aiohttp.ClientSession | None = None
+        self._client = Client(source, body_cap)
         self._said: SourceReason | None = None
 
     async def fetch(self, seconds: float) -> Scrape:
-        """Fetch and read the document within ``seconds``."""
+        """Fetch and read the document within ``seconds``, and within the source's own timeout."""
+        seconds = min(seconds, self.source.connection.timeout)
         began = time.monotonic()
         labels, kind = self.source.labels, self.source.kind
         reason: SourceReason | None = None
         words = ""
         try:
             async with asyncio.timeout(seconds):
-                body = await self._get()
+                body = await self._client.get()
                 if len(body) < _OFF_LOOP_BYTES:
-                    families = _read(kind, body, labels)
+                    families = _read(self.source, body)
                 else:
-                    families = await asyncio.to_thread(_read, kind, body, labels)
+                    families = await asyncio.to_thread(_read, self.source, body)
         except Exception as error:
             reason = reason_of(error)
             if reason is None:
@@ -158,8 +120,7 @@ class Fetcher:
         return Scrape(self.source, families, reason, words, time.monotonic() - began)
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        await self._client.close()
 
     def _mention(self, reason: SourceReason | None, words: str) -> None:
         """One line for each change."""
@@ -171,30 +132,6 @@ class Fetcher:
             say(logging.INFO, "a source can be read again", **who)
         else:
             say(logging.WARNING, "a source cannot be read", **who, why=reason, error=words)
-
-    async def _get(self) -> bytes:
-        async with self._client().get(self.source.url, allow_redirects=False) as response:
-            if response.status != 200:
-                raise SourceError("status", f"HTTP status {response.status}")
-            pieces, size = [], 0
-            async for piece in response.content.iter_chunked(_PIECE):
-                size += len(piece)
-                if size > self._body_cap:
-                    raise SourceError("too_large", f"more than {self._body_cap} bytes")
-                pieces.append(piece)
-            return b"".join(pieces)
-
-    def _client(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            path = self.source.unix_path
-            connector = aiohttp.TCPConnector() if path is None else aiohttp.UnixConnector(path)
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                timeout=aiohttp.ClientTimeout(total=None),
-                headers={"User-Agent": "resty-metrics", "Accept-Encoding": "identity"},
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
-        return self._session
 
 
 async def gather(fetchers: Sequence[Fetcher], seconds: float) -> list[Scrape]:

@@ -37,6 +37,7 @@ _SUM = "*"
 _HEAD_BYTES = 1024  # of a document: host name and versions
 _UNSHOWABLE = re.compile("[\x00\ud800-\udfff]")
 _MAX_UNSIGNED = 2**64 - 1
+_MAX_NAME = 2**16 - 1  # vts keeps the length of a name in 16 bits
 
 # (name without prefix, type, help); %s is the name of the shared memory zone
 _METRICS: tuple[tuple[str, MetricType, str], ...] = (
@@ -103,6 +104,8 @@ def parse(body: bytes) -> Document:
 
 def _show(text: str) -> str:
     """A name as a label's value: what was no UTF-8 is ``\\xHH``."""
+    if len(text) > _MAX_NAME:
+        raise SourceError("too_large", f"a name of {len(text)} characters; vts has none above {_MAX_NAME}")
 
     def escape(match: re.Match[str]) -> str:
         code = ord(match[0])

@@ -148,7 +148,9 @@ class Family:
         """Whether there may be one more row, made by those that are idle if need be."""
         if len(self.rows) >= self.max_rows and self._now - self._scanned >= overflow.SCAN_SECONDS:
             self._scanned = self._now
-            self._evict(overflow.idle(self.shape, self.rows, self._now))
+            for give in overflow.LEVELS:
+                if len(self.rows) >= self.max_rows:
+                    self._evict(overflow.idle(self.shape, self.rows, self._now, give))
         return len(self.rows) < self.max_rows
 
     def _evict(self, idle: dict[Row, Labels]) -> None:
@@ -156,7 +158,10 @@ class Family:
         self.evicted += len(idle)
         self._remove(idle.keys())
         for row, labels in idle.items():
-            taker = self._index.get(labels) or self._create(labels)
+            taker = self._index.get(labels)
+            if taker is None:
+                taker = self._create(labels)
+                taker.used = row.used
             taker.numbers = [*map(add, taker.numbers, row.numbers)]
             taker.kept, taker.used = False, max(taker.used, row.used)
 

@@ -1,13 +1,14 @@
 """What happens at the cap of a family: which labels a row gives up, and which rows make room.
 
 Rules:
-- A label set that finds no room gives up the user's labels (``other``); where there are none left to give, the server.
+- A label set that finds no room gives up the user's labels (``other``), and of upstream attempts the peer; where
+  a family has none of these, its first label. The worker does the same (lua/resty/metrics/rows.lua).
 - The label ``scope`` is never given up: rows of two scopes stand under one name, and would become one series.
-- Rows that were idle for an hour make room: so one flood of values does not fill a family for ever. A row into which
-  others would go, or which has nothing left to give, stays.
+- Rows that were idle for an hour make room: so one flood of values does not fill a family for ever. What has nothing
+  left to give makes room only where that of the others was not enough, and gives up everything then.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from collector.table.labels import OTHER
 from collector.table.rows import Row
@@ -19,9 +20,8 @@ SCAN_SECONDS = 60.0
 
 def give_up(shape: Shape, labels: Labels) -> Labels:
     """The label set of the overflow row for this one; itself where it has nothing left to give."""
-    ours = shape.built_in_labels
-    kept = labels[:ours] + (OTHER,) * (len(labels) - ours)
-    return (OTHER, *labels[1:]) if kept == labels and labels else kept
+    first, last = shape.given_up
+    return (*labels[:first], *(OTHER,) * (last - first), *labels[last:])
 
 
 def give_up_all(shape: Shape, labels: Labels) -> Labels:
@@ -30,8 +30,12 @@ def give_up_all(shape: Shape, labels: Labels) -> Labels:
     return tuple([label if index == place else OTHER for index, label in enumerate(labels)])
 
 
-def idle(shape: Shape, rows: Iterable[Row], now: float) -> dict[Row, Labels]:
-    """The rows that are to make room, each with the label set that it gives its numbers to."""
-    candidates = {row: give_up(shape, row.labels) for row in rows if now - row.used >= IDLE_SECONDS}
+GiveUp = Callable[[Shape, Labels], Labels]
+LEVELS: tuple[GiveUp, ...] = (give_up, give_up_all)
+
+
+def idle(shape: Shape, rows: Iterable[Row], now: float, give: GiveUp = give_up) -> dict[Row, Labels]:
+    """The rows that are to make room, each with the label set that takes its numbers; one that takes others stays."""
+    candidates = {row: give(shape, row.labels) for row in rows if now - row.used >= IDLE_SECONDS}
     taking = set(candidates.values())
     return {row: labels for row, labels in candidates.items() if row.labels not in taking}

@@ -25,6 +25,7 @@ RawRow = tuple[Any, ...]
 REQUESTS = "http_requests"
 REQUEST_LABELS: Labels = ("server", "method", "status")
 SCOPE_LABEL = "scope"
+PEER_LABEL = "peer"
 REQUEST_COLUMNS = ("duration_ms", "request_bytes", "response_bytes")
 REQUEST_SCALE = 1000
 COUNTER_COLUMNS = ("value",)
@@ -32,17 +33,18 @@ HISTOGRAM_COLUMNS = ("sum",)
 
 
 class FamilyKey(NamedTuple):
-    """What a family is known by. ``custom``: made by the user's Lua code."""
+    """What a family is known by. ``custom``: made by the user's Lua code; ``instance``: the nginx it is of, by name."""
 
     name: str
     custom: bool = False
     scope: str = ""
+    instance: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
     """What a family's rows look like. ``bounds`` None means no buckets; the page divides bounds and the first column
-    behind the buckets by ``scale``.
+    behind the buckets by ``scale``. ``instance``: the nginx that counted, "" if it has no name.
     """
 
     name: str
@@ -53,10 +55,11 @@ class Shape:
     scale: int = 1
     scope: str = ""
     custom: bool = False
+    instance: str = ""
 
     @property
     def key(self) -> FamilyKey:
-        return FamilyKey(self.name, self.custom, self.scope)
+        return FamilyKey(self.name, self.custom, self.scope, self.instance)
 
     @property
     def buckets(self) -> int:
@@ -68,11 +71,15 @@ class Shape:
         return self.buckets + len(self.columns)
 
     @property
-    def built_in_labels(self) -> int:
-        """How many of the labels, from the left, are ours and not the user's."""
-        if self.type != "requests":
-            return 0
-        return len(REQUEST_LABELS) + (1 if self.scope else 0)
+    def given_up(self) -> tuple[int, int]:
+        """The labels that a row gives up at the cap, from and behind which: the user's, or the peer; else the first."""
+        if self.custom:
+            return 0, len(self.labels)
+        ours = len(REQUEST_LABELS) + (1 if self.scope else 0)
+        if self.type == "requests" and len(self.labels) > ours:
+            return ours, len(self.labels)
+        peer = self.labels.index(PEER_LABEL) if self.type == "counter" and PEER_LABEL in self.labels else 0
+        return peer, min(peer + 1, len(self.labels))
 
 
 @dataclass(frozen=True, slots=True)

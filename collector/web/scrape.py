@@ -18,9 +18,10 @@ from functools import partial
 from collector.ingest.guard import Guard
 from collector.ingest.intake import Intake
 from collector.ingest.listener import Listener
+from collector.ingest.streams import LiveHeartbeat
 from collector.journal.journal import Journal
 from collector.journal.records import of_scrape
-from collector.page import assemble, journal, pipeline, requests
+from collector.page import assemble, instances, journal, pipeline, requests
 from collector.page.coverage import Coverage
 from collector.page.exposition import MetricFamily, pieces
 from collector.page.process import ProcessMetrics
@@ -28,7 +29,6 @@ from collector.sources import report
 from collector.sources.fetch import Fetcher, Scrape, gather
 from collector.table.scrapers import Scraper, Scrapers
 
-SOURCE_TIMEOUT_SECONDS = 5.0
 GZIP_LEVEL = 1
 _GZIP_FORMAT = 16 + zlib.MAX_WBITS  # zlib's manual, deflateInit2
 _OFF_LOOP_BYTES = 65_536
@@ -36,7 +36,7 @@ _OFF_LOOP_BYTES = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a client asks for. ``scraper`` None: not a Prometheus. ``timeout``: seconds for the sources."""
+    """What a client asks for. ``scraper`` None: not a Prometheus. ``timeout``: seconds that it leaves the sources."""
 
     scraper: Scraper | None
     openmetrics: bool
@@ -92,6 +92,7 @@ class Pages:
         return pack(body) if sum(map(len, body)) < _OFF_LOOP_BYTES else await asyncio.to_thread(pack, body)
 
     def _fetch(self, timeout: float) -> Awaitable[list[Scrape]]:
+        timeout = min(timeout, max((one.source.connection.timeout for one in self._parts.fetchers), default=0.0))
         ends = self._clock() + timeout
         if self._fetching is None or self._fetching.done() or self._fetch_ends > ends:
             self._fetch_ends = ends
@@ -119,14 +120,14 @@ class Pages:
             listener.answers_failed,
         )
 
-    def _own(self, scrapes: Sequence[Scrape], beats: bool, now: float) -> list[MetricFamily]:
+    def _own(self, scrapes: Sequence[Scrape], beats: Sequence[LiveHeartbeat], now: float) -> list[MetricFamily]:
         """The collector's own families."""
         parts = self._parts
         return [
-            report.lua(beats),
+            report.lua(parts.intake.streams.instances, {beat.heartbeat.instance for beat in beats}),
             *report.families(scrapes, parts.fetchers),
             *pipeline.families(parts.intake, self._socket(), now),
-            *(journal.families(parts.journal.tally) if parts.journal.wanted else []),
+            *(journal.families(parts.journal.tally, now) if parts.journal.wanted else []),
             *self._process.families(),
         ]
 
@@ -135,17 +136,18 @@ class Pages:
         parts, now = self._parts, self._clock()
         table = parts.intake.table
         shown_before = None if request.scraper is None else self._shown_before(request.scraper, now)
-        snapshots, born = requests.capture(table, shown_before), assemble.births(table)
+        moment = assemble.capture(table, shown_before)
         beats = parts.intake.streams.heartbeats(now)
-        own = self._own(scrapes, bool(beats), now)
-        coverage = parts.coverage.ratio()
+        own = self._own(scrapes, beats, now)
+        coverage = parts.coverage.ratios()
         rendered: list[MetricFamily] = []
-        for families in requests.in_steps(snapshots):
+        for families in requests.in_steps(moment.families):
             rendered += families
             yield []
-        scraped = [family for scrape in scrapes for family in scrape.families]
-        fetched = any(scrape.source.kind == "stub_status" for scrape in scrapes)
-        page = assemble.families(rendered, born, beats, scraped, fetched, coverage, own)
+        by_source = [instances.mark(scrape.families, scrape.source.name or "") for scrape in scrapes]
+        scraped = [family for some in by_source for family in some]
+        fetched = {scrape.source.name or "" for scrape in scrapes if scrape.source.kind == "stub_status"}
+        page = assemble.families(moment, rendered, beats, scraped, fetched, coverage, own)
         yield pieces(page, openmetrics=request.openmetrics)
 
 

@@ -1,7 +1,9 @@
 """HTTP by aiohttp: the page, health, readiness, and a landing page."""
 
 import logging
+import math
 import socket
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Protocol
@@ -14,7 +16,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encode
 from collector import __version__
 from collector.log import say
 from collector.settings import ListenAddress, TcpAddress, UnixAddress
-from collector.web.scrape import SOURCE_TIMEOUT_SECONDS, Request
+from collector.web.scrape import Request
 
 CONTENT_TYPE_OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 TIMEOUT_HEADER = "X-Prometheus-Scrape-Timeout-Seconds"
@@ -65,14 +67,14 @@ class Degradation(Protocol):
 
 
 def _source_timeout(request: web.Request) -> float:
-    """Seconds for the sources: below the scrape's own timeout, so that the page still arrives."""
+    """Seconds for the sources: below the scrape's own timeout, so that the page still arrives; no limit without one."""
     try:
         announced = float(request.headers[TIMEOUT_HEADER])
     except (KeyError, ValueError):
-        return SOURCE_TIMEOUT_SECONDS
+        return math.inf
     if not announced > 0:
-        return SOURCE_TIMEOUT_SECONDS
-    return min(SOURCE_TIMEOUT_SECONDS, max(_LEAST_TIMEOUT_SECONDS, announced - TIMEOUT_RESERVE_SECONDS))
+        return math.inf
+    return max(_LEAST_TIMEOUT_SECONDS, announced - TIMEOUT_RESERVE_SECONDS)
 
 
 def _takes_openmetrics(accept: str) -> bool:
@@ -190,11 +192,12 @@ def _remove_stale(path: Path) -> None:
             return
 
 
-async def start(app: web.Application, sock: socket.socket) -> web.AppRunner:
-    """Listen and serve on a bound socket."""
+async def start(app: web.Application, sockets: Sequence[socket.socket]) -> web.AppRunner:
+    """Listen and serve on bound sockets."""
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
-    await web.SockSite(runner, sock).start()
+    for sock in sockets:
+        await web.SockSite(runner, sock).start()
     say(logging.INFO, "serving", address=", ".join(_text(bound) for bound in runner.addresses))
     return runner
 

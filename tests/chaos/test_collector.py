@@ -47,27 +47,42 @@ def watched(stage: Stage, shared: Path) -> Iterator[Prometheus]:
         }
 
 
+def killed(stage: Stage) -> None:
+    stage.collector.kill()
+
+
+def ended(stage: Stage) -> None:
+    assert stage.collector.terminate() == 0
+
+
 def killed_and_started(stage: Stage) -> None:
     stage.collector.kill()
     stage.collector.start()
 
 
-def ended_and_started(stage: Stage) -> None:
-    assert stage.collector.terminate() == 0
-    stage.collector.start()
-
-
-def again_and_again(stage: Stage, shared: Path, restart: Callable[[Stage], None], times: int) -> None:
+def again_and_again(stage: Stage, shared: Path, end: Callable[[Stage], None], times: int) -> None:
     with watched(stage, shared), stage.load():
-        for _ in range(times):
+        for number in range(times):
             with stage.sampler.away():
-                restart(stage)
+                end(stage)
+                if number == 0:
+                    doctor_misses_it(stage)
+                stage.collector.start()
             stage.heals(SLOW_HEALS_SECONDS)
             stage.flows()
+        stage.doctor_finds_only()
+
+
+def doctor_misses_it(stage: Stage) -> None:
+    """The cause, and what comes of it."""
+    found = stage.doctor("collector.process", "FAIL", "no collector")
+    assert "nobody holds" in found.seen("socket.lock", "FAIL")
+    assert "nobody receives" in found.seen("socket.probe", "FAIL")
+    assert f"resty-metrics serve --socket.path={stage.path}" in found.seen("collector.process", "FAIL")
 
 
 def test_kill_9(stage: Stage, shared: Path) -> None:
-    again_and_again(stage, shared, killed_and_started, stage.times(5, 20))
+    again_and_again(stage, shared, killed, stage.times(5, 20))
     assert stage.collector.value("resty_metrics_lost_state_total") == 0
 
 
@@ -81,10 +96,11 @@ def test_kill_9_at_any_moment(stage: Stage, shared: Path) -> None:
                     stage.handles(500 * number)
         stage.heals(SLOW_HEALS_SECONDS)
         stage.flows()
+        stage.doctor_finds_only()
 
 
 def test_sigterm(stage: Stage, shared: Path) -> None:
-    again_and_again(stage, shared, ended_and_started, stage.times(3, 10))
+    again_and_again(stage, shared, ended, stage.times(3, 10))
 
 
 def test_it_hangs_for_fifteen_seconds_and_is_killed(stage: Stage, shared: Path) -> None:
@@ -96,6 +112,7 @@ def test_it_hangs_for_fifteen_seconds_and_is_killed(stage: Stage, shared: Path) 
             killed_and_started(stage)
         stage.heals(SLOW_HEALS_SECONDS)
         stage.flows()
+        stage.doctor_finds_only()
 
 
 def test_it_is_away_for_long(stage: Stage) -> None:
@@ -103,10 +120,10 @@ def test_it_is_away_for_long(stage: Stage) -> None:
     with stage.load():
         with stage.sampler.away():
             stage.collector.kill()
-            stage.doctor("collector.process", "FAIL", "no collector")
-            stage.doctor("socket.probe", "FAIL", "nobody receives")
+            doctor_misses_it(stage)
             time.sleep(stage.times(12, 60))
             stage.collector.start()
         stage.heals(SLOW_HEALS_SECONDS)
         stage.flows()
+        stage.doctor_finds_only()
     stage.conserved()

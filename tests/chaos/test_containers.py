@@ -90,6 +90,7 @@ def contained(request: pytest.FixtureRequest, shared: Path, long: bool) -> Itera
         ContainedNginx(of_nginx, theirs / "collector.sock", site(port)) as nginx,
         play(Stage(request.node.name, shared, collector, nginx, port, long, directory / "collector.sock")) as stage,
     ):
+        stage.nginx_under = ("nsenter", "--target", str(nginx.master_pid()), "--mount")
         stage.load_under = ("nsenter", f"--net=/proc/{nginx.master_pid()}/ns/net")
         yield stage
 
@@ -102,9 +103,11 @@ def test_they_share_nothing_but_the_directory(contained: Stage) -> None:
     with stage.load():
         stage.handles(10_000)
         stage.flows(0)
-        for _ in range(stage.times(2, 10)):
+        for number in range(stage.times(2, 10)):
             with stage.sampler.away():
                 stage.collector.kill()
+                if number == 0:
+                    stage.doctor("collector.process", "FAIL", "no collector")
                 stage.collector.start()
             stage.heals(SLOW_HEALS_SECONDS)
             stage.nginx.reload()
@@ -112,4 +115,10 @@ def test_they_share_nothing_but_the_directory(contained: Stage) -> None:
             stage.path.unlink()
             stage.heals()
             stage.flows()
+        found = stage.doctor_finds_only("page.rebinds")
+        assert "missing 1" in found.seen("page.rebinds", "WARN")
+        assert f"process {stage.collector.pid}, the collector" in found.seen("socket.holder", "OK")
+        for kind in ("pid", "mount"):
+            assert f"{kind}: another (" in found.seen("socket.open", "OK")
+        assert "2 workers run as www-data" in found.seen("nginx.workers", "OK")
     stage.conserved()

@@ -11,6 +11,7 @@ from support.stage import OVERDUE_SECONDS, SLOW_HEALS_SECONDS, Stage
 
 SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1, 21))]
 STEPS = 12
+FAULTS_OF_THE_PATH = ("missing", "replaced")
 
 
 def collector_killed(stage: Stage) -> None:
@@ -76,5 +77,18 @@ def test_in_any_order(stage: Stage, seed: int) -> None:
                 stage.handles(random.choice([1, 500, 5000]))
         stage.measure("heals", stage.well, SLOW_HEALS_SECONDS)
         stage.flows(SLOW_HEALS_SECONDS + OVERDUE_SECONDS)
+        doctor_knows(stage)
     stage.conserved(60)
     assert (stage.collector.value("resty_metrics_lost_state_total") or 0) == 0
+
+
+def doctor_knows(stage: Stage) -> None:
+    """What it says since its last start is what doctor names; the socket may have been contended until just now."""
+    found = stage.diagnosis()
+    assert found.verdicts("FAIL") <= {"page.socket"}
+    for one in found.findings["page.socket"]:
+        assert one["verdict"] == "OK" or "again and again" in one["seen"]
+    reasons = [reason for reason in FAULTS_OF_THE_PATH if stage.rebinds(reason)]
+    for reason in reasons:
+        assert reason in found.seen("page.rebinds", "WARN")
+    assert bool(reasons) is ("page.rebinds" in found.verdicts("WARN"))

@@ -6,7 +6,6 @@ The wall clock is that of libfaketime, for the collector and for nginx: the mach
 import contextlib
 import resource
 import sqlite3
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,6 +56,7 @@ def test_the_disk_is_full_and_has_room_again(request: pytest.FixtureRequest, sha
                 degrades(stage, "full")
                 disk.back()
                 is_written_again(stage)
+            stage.doctor_finds_only()
         stage.conserved()
 
 
@@ -69,6 +69,7 @@ def test_the_disk_becomes_read_only_and_is_whole_again(
             degrades(stage, "read_only")
             disk.back()
             is_written_again(stage)
+            stage.doctor_finds_only()
         stage.conserved()
 
 
@@ -87,8 +88,10 @@ def test_kill_9_while_nothing_can_be_written(
         with stage.sampler.away():
             stage.collector.kill()
             stage.sampler.forget()
+            stage.doctor("collector.process", "FAIL", "no collector")
             stage.collector.start()
             assert not stage.collector.request_counts()
+        stage.doctor("journal", "WARN", reason)
         with stage.load():
             stage.heals(SLOW_HEALS_SECONDS)
             stage.handles(10_000)
@@ -101,10 +104,11 @@ def test_writes_stall(stage: Stage) -> None:
         for _ in range(stage.times(2, 10)):
             pages = stage.sampler.pages
             with stalled(stage.directory / "state"):
-                time.sleep(STALL_SECONDS)  # the fault is a length of time
+                doctor_sees_it_stall(stage)  # the fault is a length of time
                 assert stage.sampler.pages > pages + 1, "no scrape got through"
             stage.heals()
             stage.flows(HEALS_SECONDS)
+        stage.doctor_finds_only()
     stage.conserved()
     stage.result.waits.append(("slowest scrape", stage.sampler.slowest))
     assert stage.sampler.slowest < STALL_SECONDS
@@ -119,9 +123,19 @@ def test_nginx_ends_while_writes_stall(stage: Stage) -> None:
                 stage.handles(5000)
                 end()
                 stage.nginx.start()
-                time.sleep(STALL_SECONDS)
+                doctor_sees_it_stall(stage)
             stage.flows(OVERDUE_SECONDS)
     stage.conserved()
+
+
+def doctor_sees_it_stall(stage: Stage) -> None:
+    """It takes STALL_SECONDS at least."""
+    wait_until(lambda: waits(stage.collector) >= STALL_SECONDS, message="a record that waits so long")
+    stage.doctor("journal", "WARN", "its writes stall")
+
+
+def waits(collector: Collector) -> float:
+    return collector.value("resty_metrics_journal_pending_seconds") or 0
 
 
 @contextlib.contextmanager
@@ -142,12 +156,15 @@ def test_no_descriptor_is_left(stage: Stage) -> None:
     """Nothing can be answered and nobody can scrape; what comes counts all the same, and is acknowledged later."""
     with stage.load():
         with stage.sampler.away(), without_descriptors(stage.collector):
-            stage.doctor("page.answers", "FAIL", "http")
+            found = stage.doctor("collector.descriptors", "FAIL", "none is left")
+            assert f"prlimit --pid {stage.collector.pid}" in found.seen("collector.descriptors", "FAIL")
+            assert "http" in found.seen("page.answers", "FAIL")
             stage.handles(stage.times(30_000, 200_000))
         stage.heals()
         stage.flows()
         before = probes(stage.collector)
         wait_until(lambda: probes(stage.collector) > before + 1, message="a probe after another")
+        stage.doctor_finds_only()
     stage.conserved()
     assert (stage.collector.value("resty_metrics_datagrams_without_descriptor_total") or 0) > 0
 
@@ -183,4 +200,5 @@ def test_the_clock_is_set_back_and_forward(request: pytest.FixtureRequest, share
                 restarted(stage)
                 stage.heals(SLOW_HEALS_SECONDS)
                 stage.flows()
+                stage.doctor_finds_only()
         stage.conserved()

@@ -18,26 +18,33 @@ def test_reloads(stage: Stage) -> None:
             stage.nginx.reload()
             stage.handles(1000)
         stage.flows()
+        stage.doctor_finds_only()
     stage.conserved()
 
 
 def test_quit_and_start(stage: Stage) -> None:
     with stage.load():
-        for _ in range(stage.times(2, 10)):
+        for number in range(stage.times(2, 10)):
             stage.nginx.quit()
+            if number == 0:
+                stage.doctor("nginx.workers", "WARN", "nginx does not run here")
             stage.nginx.start()
             stage.handles(5000)
             stage.flows()
+        stage.doctor_finds_only()
     stage.conserved()
 
 
 def test_sigterm_and_start(stage: Stage) -> None:
     with stage.load():
-        for _ in range(stage.times(2, 10)):
+        for number in range(stage.times(2, 10)):
             stage.nginx.terminate()
+            if number == 0:
+                stage.doctor("nginx.workers", "WARN", "nginx does not run here")
             stage.nginx.start()
             stage.handles(5000)
             stage.flows()
+        stage.doctor_finds_only()
     stage.conserved()
 
 
@@ -48,6 +55,7 @@ def test_binary_upgrades(stage: Stage) -> None:
             stage.handles(5000)
             stage.nginx.wait_gone(old, 40)
             stage.flows()
+        stage.doctor_finds_only()
     stage.conserved()
 
 
@@ -59,9 +67,11 @@ def test_reloads_while_the_collector_is_away(stage: Stage) -> None:
             for _ in range(stage.times(5, 20)):
                 stage.nginx.reload()
                 stage.handles(3000)
+            stage.doctor("collector.process", "FAIL", "no collector")
             stage.collector.start()
         stage.heals(SLOW_HEALS_SECONDS)
         stage.flows(2 * SLOW_HEALS_SECONDS)
+        stage.doctor_finds_only()
     stage.conserved(60)
 
 
@@ -76,6 +86,8 @@ def test_kill_9_of_a_worker(stage: Stage) -> None:
             killed = time.time()
             wait_until(lambda: len(stage.nginx.worker_pids()) == 2, message="a new worker")
             possible += of_worker(stage, victim, killed - UNACKED_SECONDS)
+        died = stage.doctor_finds_only("workers.died").seen("workers.died", "WARN")
+        assert f"{victim} on signal 9 (SIGKILL)" in died
     wait_until(lambda: not too_much_lost(stage, possible), 30, "all but what the dead worker held")
     lost = stage.truth.counts() - stage.collector.request_counts()
     stage.result.waits.append((f"requests lost, of {possible.total()} possible,", lost.total()))

@@ -62,7 +62,7 @@ def test_it_heals(stage: Stage, fault: Callable[[Path], None], reason: str) -> N
         stage.heals()
         assert stage.rebinds(reason) == 1
         stage.flows()
-        stage.doctor("page.rebinds", "WARN", reason)
+        assert f"{reason} 1" in stage.doctor_finds_only("page.rebinds").seen("page.rebinds", "WARN")
     stage.conserved()
 
 
@@ -74,4 +74,7 @@ def test_all_of_it_while_workers_are_born(stage: Stage) -> None:
             stage.nginx.reload()
             stage.heals(within=6)  # one after the other: the path is contended
             stage.flows(within=6 + OVERDUE_SECONDS)
+        found = stage.doctor("page.rebinds", "WARN", "missing")
+        for _, reason in FAULTS:
+            assert reason in found.seen("page.rebinds", "WARN")
     stage.conserved()

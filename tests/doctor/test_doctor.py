@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pty
+import resource
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -73,12 +75,13 @@ def test_healthy(collector: Collector, nginx: Nginx) -> None:
     assert (found.status, found.report["verdict"], bad(found)) == (0, "OK", set())
     assert found.verdicts("SKIP") == {"page.coverage"}
     assert found.verdicts("OK") - {"reach.apparmor", "reach.selinux"} == {
-        "collector.process", "collector.settings", "socket.path", "socket.lock", "socket.holder", "socket.open",
+        "collector.process", "collector.settings", "collector.descriptors",
+        "socket.path", "socket.lock", "socket.holder", "socket.open",
         "socket.senders", "socket.probe", "socket.queue", "processes", "nginx.configuration", "nginx.include",
         "nginx.shadowed", "nginx.spool", "nginx.socket", "nginx.lua", "nginx.workers", "reach.socket", "reach.uid",
         "reach.lua", "page.answers", "page.ready", "page.socket", "page.overflow", "page.labels", "page.conflicts",
         "page.lost", "page.refusals",
-        "workers.seen", "workers.errors", "page.rebinds", "journal", "source.lua", "versions",
+        "workers.seen", "workers.errors", "workers.died", "page.rebinds", "journal", "source.lua", "versions",
     }  # fmt: skip
     assert found.report["collector"] == {
         "pid": collector.pid,
@@ -123,6 +126,31 @@ def test_flags_from_the_environment_of_the_collector(
         found = diagnose(socket_path, None)
     assert "/numbers" in found.seen("page.answers", "OK")
     assert "refused" in found.seen("source.stub_status", "FAIL")
+
+
+def test_the_file_of_the_collector(shared: Path, socket_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is found where the collector was started, and what doctor is told itself wins over it."""
+    web = shared / "web.sock"
+    file = shared / "resty-metrics.yml"
+    file.write_text(
+        f"web: {{telemetry_path: /numbers}}\nsources: [{{kind: stub_status, url: 'unix:{shared}/none:/'}}]\n"
+        f"socket: {{path: {socket_path}}}\n"
+    )
+    monkeypatch.chdir(shared)
+    with Collector(socket_path, "--config.file=resty-metrics.yml", f"--web.listen-address=unix:{web}") as collector:
+        monkeypatch.chdir("/")
+        found = diagnose(socket_path, None)
+        assert "/numbers" in found.seen("page.answers", "OK")
+        assert "refused" in found.seen("source.stub_status", "FAIL")
+        assert "--config.file=resty-metrics.yml" in found.seen("collector.settings", "OK")
+        own = shared / "own.yml"
+        own.write_text(f"web: {{listen_address: ['unix:{web}'], telemetry_path: /numbers}}\nsources: []\n")
+        found = diagnose(socket_path, None, f"--config.file={own}")
+        assert "web.sock:/numbers" in found.seen("page.answers", "OK")
+        assert "source.stub_status" not in found.verdicts("FAIL")
+        file.write_text("web: {telemetry_path: numbers}\n")
+        found = diagnose(socket_path, None, f"--web.listen-address=127.0.0.1:{collector.port}")
+        assert f"{file}:1: web.telemetry_path: 'numbers'" in found.seen("collector.configuration", "WARN")
 
 
 ALONE = """
@@ -240,6 +268,36 @@ def test_a_socket_that_is_taken_away_again_and_again(collector: Collector) -> No
     assert found.status == 2
     assert "again and again" in found.seen("page.socket", "FAIL")
     assert "missing " in found.seen("page.rebinds", "WARN")
+
+
+def test_two_faults_within_seconds_are_not_called_an_attack(collector: Collector) -> None:
+    """As of an operator who tries things out."""
+    rebinds = partial(collector.value, "resty_metrics_socket_rebinds_total", reason="missing")
+    collector.socket_path.unlink()
+    wait_until(lambda: rebinds() == 1, message="the first healing")
+    collector.socket_path.unlink()
+    wait_until(lambda: rebinds() == 2, message="the second healing")
+    found = diagnose(collector.socket_path, None)
+    assert found.verdicts("FAIL") == set()
+    assert found.seen("page.socket", "OK")
+    assert f"resty-metrics doctor --socket.path={collector.socket_path} --watch" in found.seen("page.rebinds", "WARN")
+
+
+@needs_root
+def test_few_descriptors_are_left(collector: Collector) -> None:
+    used = len(list(Path(f"/proc/{collector.pid}/fd").iterdir()))
+    _, hard = resource.prlimit(collector.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(collector.pid, resource.RLIMIT_NOFILE, (used + 2, hard))
+    found = diagnose(collector.socket_path, None)
+    assert f"may have {used + 2}: few are left" in found.seen("collector.descriptors", "WARN")
+    assert f"prlimit --pid {collector.pid} " in found.seen("collector.descriptors", "WARN")
+
+
+def test_an_nginx_that_was_ended(collector: Collector, nginx: Nginx) -> None:
+    nginx.quit()
+    found = diagnose(collector.socket_path, nginx)
+    assert f"nginx does not run here: {nginx.pid_file}" in found.seen("nginx.workers", "WARN")
+    assert found.verdicts("FAIL") == set()
 
 
 @pytest.mark.slow

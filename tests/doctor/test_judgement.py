@@ -1,11 +1,13 @@
 """All checks over all facts: which of several nginx concern us, and what becomes of a check that fails itself."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from collector.doctor import judgement, socket_file
+from collector.doctor import judgement, page, socket_file
 from collector.doctor.access import User
+from collector.doctor.descriptors import Descriptors
 from collector.doctor.facts import Instance, Looked, Subject
 from collector.doctor.finding import Finding, Verdict, not_known
 from collector.doctor.nginx.checks import Configured
@@ -13,6 +15,7 @@ from collector.doctor.nginx.dump import read
 from collector.doctor.processes import Seen
 from collector.doctor.reach import Filter
 from collector.doctor.socket_file import LockFile, Probe, Running
+from collector.settings import DEFAULT_SOCKET
 
 PATH = "/run/c.sock"
 SUBJECT = Subject(
@@ -21,6 +24,7 @@ SUBJECT = Subject(
     {},
     LockFile(f"{PATH}.lock", exists=True, holder=7, written=7),
     Running(7, "resty-metrics serve", "S", ours=True),
+    Descriptors(20, 1024),
     Filter(0, frozenset({0, 33})),
     False,
     10,
@@ -37,7 +41,8 @@ def nginx(label: str, http: str | None, trouble: Finding | None = None) -> Insta
     configured = None
     if http is not None:
         configured = Configured(read(f"# configuration file /{label}:\nhttp {{ {http} }}\n"), "/", "", {}, frozenset())
-    return Instance(label, trouble, configured, (8,), (User(33, 33, frozenset(), None),), None, None, (), {}, None)
+    user = User(33, 33, frozenset(), None)
+    return Instance(label, 6, None, trouble, configured, (8,), (user,), None, None, (), {}, None, ())
 
 
 def bad(*instances: Instance, others: tuple[Seen, ...] = ()) -> list[tuple[str, str]]:
@@ -57,6 +62,35 @@ def test_an_nginx_that_does_not_know_us() -> None:
     assert bad(OURS) == []
     assert bad(UNRELATED) == [("nginx.include", Verdict.FAIL)]
     assert bad(OURS, UNRELATED) == []
+
+
+NAME = 'map "" $resty_metrics_nginx {{ default "{}"; }}'
+LIFECYCLE = "init_worker_by_lua_block {{ dofile('/l/resty/metrics/load.lua').init_worker {{ nginx = '{}' }} }}"
+HEARD = """
+resty_metrics_workers_seen 1
+resty_metrics_workers_expected 1
+resty_metrics_workers_seen{nginx="a"} 1
+resty_metrics_workers_expected{nginx="a"} 3
+resty_metrics_workers_seen{nginx="b"} 2
+resty_metrics_workers_expected{nginx="b"} 2
+"""
+
+
+def test_workers_of_several_nginx_are_told_apart_by_the_names_that_they_state() -> None:
+    """One runs here for each name; where two masters have one, what the page says must do."""
+    a = nginx("a", HOOK + SOCKET.format(PATH) + NAME.format("a"))
+    b = nginx("b", HOOK + SOCKET.format(PATH) + NAME.format("b"))
+    other_b = nginx("other b", HOOK + SOCKET.format(PATH) + NAME.format("x") + LIFECYCLE.format("b"))
+    late = nginx("late", HOOK + SOCKET.format(PATH) + NAME.format("late"))
+    odd = nginx("odd", HOOK + SOCKET.format(PATH) + NAME.format("no name"))
+    instances = (a, b, other_b, late, odd, replace(ELSEWHERE, label="c"))
+    findings = judgement.judge(SUBJECT, replace(LOOKED, instances=instances, page=page.read(HEARD)))
+    assert [(one.verdict, one.seen.partition(";")[0]) for one in findings if one.check == "workers.seen"] == [
+        (Verdict.OK, "1 workers were heard of lately, 1 run"),
+        (Verdict.OK, "a: 1 workers were heard of lately, 1 run"),
+        (Verdict.OK, "b: 2 workers were heard of lately, 2 run"),
+        (Verdict.SKIP, "not known: late: no worker was heard of"),
+    ]
 
 
 def test_an_nginx_of_another_collector() -> None:
@@ -96,3 +130,41 @@ def test_a_check_that_fails_becomes_a_finding_and_hides_no_other(monkeypatch: py
         )
     ]
     assert len(findings) == len(healthy)
+
+
+WORKERS = [
+    ({"workers": (8,)}, True, "OK", "1 workers run as"),
+    ({"workers": ()}, True, "WARN", "master 6 runs no worker"),
+    ({"workers": (), "master": None, "pid_file": "/nginx.pid"}, True, "WARN", "does not run here: /nginx.pid"),
+    ({"workers": (), "master": None, "pid_file": "/nginx.pid"}, False, "WARN", "not known"),
+    ({"workers": (), "master": None}, True, "WARN", "not known"),
+]
+
+
+@pytest.mark.parametrize(("state", "root", "verdict", "words"), WORKERS)
+def test_whether_nginx_runs(state: dict[str, Any], root: bool, verdict: str, words: str) -> None:
+    """Only root can tell that somebody is not there."""
+    findings = judgement.judge(replace(SUBJECT, root=root), replace(LOOKED, instances=(replace(OURS, **state),)))
+    (finding,) = [one for one in findings if one.check == "nginx.workers"]
+    assert finding.verdict == verdict
+    assert words in finding.seen
+
+
+COMMANDS = [
+    (DEFAULT_SOCKET, "resty-metrics doctor --watch", "resty-metrics serve"),
+    (
+        "/run/c d.sock",
+        "resty-metrics doctor --socket.path='/run/c d.sock' --watch",
+        "resty-metrics serve --socket.path='/run/c d.sock'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "watch", "serve"), COMMANDS)
+def test_commands_can_be_pasted(path: str, watch: str, serve: str) -> None:
+    """With a socket of one's own each command of ours names it."""
+    subject = replace(SUBJECT, socket_path=path, running=None)
+    looked = replace(LOOKED, probe=Probe("refused", "", 0.0), page=page.read("resty_metrics_socket_up 0\n"))
+    remedies = {one.check: one.remedy or "" for one in judgement.judge(subject, looked)}
+    assert f"start it: {serve}" in remedies["collector.process"]
+    assert f"{watch} names who" in remedies["page.socket"]

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 from collector import __version__
+from collector.doctor.descriptors import Descriptors
 from collector.doctor.facts import Subject
 from collector.doctor.finding import EXIT_STATUS, Finding, Verdict, fail, not_known, ok, skip, warn, worst
 from collector.doctor.reach import Filter
@@ -22,6 +23,7 @@ SUBJECT = Subject(
     {"--source.vts": ("a", "b")},
     LockFile("/run/c.sock.lock", exists=True, holder=7, written=7),
     Running(7, "resty-metrics serve", "S", ours=True),
+    Descriptors(20, 1024),
     Filter(0, frozenset({0})),
     False,
     10,

@@ -14,11 +14,7 @@ from pathlib import Path
 import pytest
 from support.collector import COMMAND, Collector
 from support.wait import wait_until
-from support.watch import RUN, Watch, by
-
-from collector.doctor.watch import fanotify
-from collector.doctor.watch.connector import Connector
-from collector.doctor.watch.errors import RefusedError
+from support.watch import RUN, Watch, by, refused
 
 IMPOSTOR = """
 import os, socket, sys
@@ -31,20 +27,6 @@ WITHOUT_ADMINISTRATION = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-s
 OTHER_PIDS = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 NOT_OURS = ("collector.sock.bak", "collectorxsock", ".collector.sock.x", "x.collector.sock.1", ".collector.sock")
 TMPFS = Path("/dev/shm")
-
-
-def refused() -> list[str]:
-    """What this machine does not let us see, whoever we are."""
-    reasons = []
-    try:
-        Connector().close()
-    except RefusedError as error:
-        reasons.append(str(error))
-    try:
-        os.close(fanotify.group())
-    except RefusedError as error:
-        reasons.append(str(error))
-    return reasons
 
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(REASONS := refused()), reason="; ".join(REASONS))]

@@ -1,6 +1,7 @@
 """The socket of a real collector heals, says why, and gives way to who holds the lock."""
 
 import contextlib
+import errno
 import os
 import resource
 import shutil
@@ -20,10 +21,25 @@ from support.collector import Collector
 from support.wait import wait_until
 from support.worker import Worker, counter
 
+from collector.ingest.guard import Guard
+from collector.ingest.intake import Drain, Intake
+from collector.ingest.listener import Listener
+from collector.ingest.streams import Streams
 from collector.ingest.wire import Verdict
+from collector.lock import acquire
+from collector.table.table import Table
 
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 HEALS_WITHIN = 1.0
+
+
+class Memory:
+    """What is kept is safe at once."""
+
+    full = False
+
+    def keep(self, drain: Drain, then: Callable[[], None]) -> None:
+        then()
 
 
 def removed(path: Path) -> None:
@@ -180,7 +196,7 @@ def test_against_one_who_keeps_coming_back_it_backs_off_and_says_so(collector: C
             replaced(collector.socket_path)
         time.sleep(0.05)
     assert collector.value("resty_metrics_socket_contended") == 1
-    assert "somebody keeps replacing the socket" in collector.page("/-/ready")
+    assert "somebody keeps touching the socket" in collector.page("/-/ready")
     assert 3 <= rebinds(collector, "replaced") + rebinds(collector, "missing") <= 5
     for event in ("as we made it", "has gone already", "in a moment", 'msg="the socket is ours again'):
         assert collector.log().count(event) <= 2, event  # one for each fault
@@ -296,3 +312,31 @@ def test_the_probe_goes_on_after_there_was_no_descriptor_for_it(collector: Colle
     before = probes(collector)
     wait_until(lambda: probes(collector) > before + 1, message="a probe after another")
     assert "failed" not in collector.log()
+
+
+def test_a_lock_that_cannot_be_written_when_it_is_taken_anew_is_not_ones_own_enemy(
+    socket_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Left held, it would be another's lock to us, and we would stand by for ever."""
+    write = os.pwrite
+
+    def no_room_for_a_note(descriptor: int, data: bytes, offset: int) -> int:
+        if b"stale" in data:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(descriptor, data, offset)
+
+    lock = acquire(socket_path.with_suffix(".lock"))
+    lock.note("0a" * 16)
+    listener = Listener(socket_path, 0o666, Intake(Table(), Streams(), bool), Memory(), time.monotonic)
+    listener.bind()
+    guard = Guard(listener, lock)
+    lock.path.unlink()
+    with monkeypatch.context() as disk:
+        disk.setattr("collector.lock.os.pwrite", no_room_for_a_note)
+        guard.check()
+        assert "No space left" in guard.faults()[0]
+    guard.check()
+    assert (guard.faults(), guard.standing_by, guard.up()) == ([], False, True)
+    assert guard.lock.stale == "0a" * 16
+    listener.close()
+    guard.lock.release()

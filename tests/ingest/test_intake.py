@@ -222,3 +222,54 @@ def test_good_batches_count_between_any_bad_ones() -> None:
     assert values(intake)["x",] == 400
     assert intake.results["applied", None] == 400
     assert intake.results.total() == 800
+
+
+NOW_MS = 1_800_000_000_000
+
+
+def shaped(stream: bytes, birth_ms: int, bounds: list[int], sequence: int = 1) -> bytes:
+    rows = [[1] * (len(bounds) + 2)]
+    family = {"name": "h", "type": "histogram", "labels": [], "bounds": bounds, "columns": ["sum"], "rows": rows}
+    return write_datagram(Header(1, Kind.BATCH, stream, birth_ms, sequence, sequence), {"families": [family]})
+
+
+def bounds(intake: Intake) -> tuple[float, ...] | None:
+    intake.commit()
+    (family,) = intake.table.families.values()
+    return family.shape.bounds
+
+
+def test_a_birth_in_the_future_counts_as_now() -> None:
+    """A clock that was ahead, or a liar, must not keep a shape for good."""
+    intake = make()
+    intake.receive(shaped(A, 2**64 - 1, [1]), ALLOWED, 0.0, NOW_MS)
+    assert bounds(intake) == (1,)
+    intake.receive(shaped(B, NOW_MS + 1, [2]), ALLOWED, 0.0, NOW_MS + 2)
+    intake.receive(shaped(A, 2**64 - 1, [1], 2), ALLOWED, 0.0, NOW_MS + 3)
+    assert bounds(intake) == (2,)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_after_the_clock_was_set_back_who_is_met_last_is_the_youngest(restarted: bool) -> None:
+    intake = make()
+    intake.receive(shaped(A, NOW_MS, [1]), ALLOWED, 0.0, NOW_MS + 10)
+    assert bounds(intake) == (1,)
+    if restarted:  # and A is forgotten
+        intake = Intake(Table.restore(intake.table.capture()), Streams(10), lambda uid: uid == ALLOWED)
+    hour = 3_600_000
+    intake.receive(shaped(B, NOW_MS - hour, [2]), ALLOWED, 0.0, NOW_MS - hour + 10)
+    assert bounds(intake) == (2,)
+    intake.receive(shaped(B, NOW_MS - hour, [2], 2), ALLOWED, 0.0, NOW_MS - hour + 20)
+    intake.receive(shaped(b"c" * 16, NOW_MS - hour + 90, [3]), ALLOWED, 0.0, NOW_MS - hour + 100)
+    intake.receive(shaped(B, NOW_MS - hour, [2], 3), ALLOWED, 0.0, NOW_MS - hour + 110)
+    assert bounds(intake) == (3,)
+    intake.receive(shaped(b"d" * 16, NOW_MS + hour, [4]), ALLOWED, 0.0, NOW_MS + hour + 10)
+    assert bounds(intake) == (4,)
+
+
+def test_what_a_journal_keeps_is_the_birth_that_was_believed() -> None:
+    intake = make()
+    intake.receive(shaped(A, 2**64 - 1, [1]), ALLOWED, 0.0, NOW_MS)
+    (accepted,) = intake.take().accepted
+    assert accepted.birth_ms == NOW_MS
+    assert [mark.birth_ms for mark in intake.streams.capture()] == [NOW_MS]

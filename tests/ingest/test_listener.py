@@ -1,5 +1,6 @@
 """The socket of a real collector: bad datagrams are counted by reason, good ones before and after count."""
 
+import contextlib
 import fcntl
 import math
 import os
@@ -402,6 +403,63 @@ def test_a_strange_descriptor_harms_nobody_else(
     assert "Traceback" not in collector.log()
     for descriptor in descriptors:
         os.close(descriptor)
+
+
+LINGERS_SECONDS = 60
+
+
+def lingering() -> tuple[list[socket.socket], int]:
+    """A TCP socket whose last close waits for a peer that reads nothing; and the ends that have to stay open."""
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        ours = socket.create_connection(server.getsockname())
+        peer = server.accept()[0]
+    ours.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            ours.send(bytes(65_536))
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, LINGERS_SECONDS))
+    return [peer], ours.detach()
+
+
+def by_itself(descriptor: int) -> tuple[list[socket.socket], list[int]]:
+    return [], [descriptor]
+
+
+def among_many(descriptor: int) -> tuple[list[socket.socket], list[int]]:
+    """More than any receiver has to expect: the kernel closes what it has no room for."""
+    return [], [0, 0, 0, 0, descriptor]
+
+
+def in_the_queue_of_one_that_can_be_answered(descriptor: int) -> tuple[list[socket.socket], list[int]]:
+    ours, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    socket.send_fds(other, [b"x"], [descriptor])
+    os.close(descriptor)
+    return [other], [ours.detach()]
+
+
+@pytest.mark.parametrize("pack", [by_itself, among_many, in_the_queue_of_one_that_can_be_answered])
+def test_a_descriptor_that_is_slow_to_close_holds_up_nobody(
+    shared: Path, pack: Callable[[int], tuple[list[socket.socket], list[int]]]
+) -> None:
+    """Not the one who sends next, nor a scrape, nor the end."""
+    with contextlib.ExitStack() as kept, Collector(shared / "collector.sock") as collector:
+        peers, descriptor = lingering()
+        more, passed = pack(descriptor)
+        for peer in (*peers, *more):
+            kept.enter_context(peer)
+        with Worker(collector.socket_path) as stranger, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.connect(str(collector.socket_path))
+            with stopped(collector):
+                socket.send_fds(sender, [stranger.next_batch(counter("strange_total", 1))], passed)
+                for one in {*passed} - {0}:
+                    os.close(one)  # the collector's is the last
+        with Worker(collector.socket_path) as worker:
+            for _ in range(3):
+                good(worker, collector)
+        assert collector.value("strange_total") == 1
 
 
 @contextmanager

@@ -64,6 +64,18 @@ def test_reloads_are_counted_and_dated(socket_path: Path) -> None:
         wait_until(lambda: collector.value(GENERATION) == 1, message="another master begins anew")
 
 
+def test_reloads_while_the_collector_is_away_are_counted(socket_path: Path) -> None:
+    with Collector(socket_path) as collector, Nginx(socket_path, site(free_port())) as nginx:
+        wait_until(lambda: collector.value(GENERATION) == 1, message="the first configuration")
+        collector.terminate()
+        for _ in range(3):
+            before = time.time()
+            nginx.reload()
+        with Collector(socket_path) as again:
+            wait_until(lambda: again.value(GENERATION) == 4, message="the last one")
+            assert (again.value(RELOADED) or 0) > before - 0.1
+
+
 def test_shared_dictionaries_and_uptime(socket_path: Path) -> None:
     with Collector(socket_path) as collector, Nginx(socket_path, site(free_port())):
         name = "resty_metrics_shared_dict_capacity_bytes"

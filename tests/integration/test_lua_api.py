@@ -166,6 +166,36 @@ def test_thousands_of_gauges_travel_in_parts(socket_path: Path) -> None:
         assert nginx.errors() == []
 
 
+THOUSAND = """
+    lua_package_path "{share}/lua/?.lua;;";
+    init_by_lua_block {
+        local metrics = require "resty.metrics"
+        all = {}
+        for n = 1, 1001 do
+            all[#all + 1] = metrics.counter("c" .. n .. "_total", "One of many.", {"n"})
+        end
+    }
+    server {
+        listen 127.0.0.1:PORT;
+        location / { content_by_lua_block { for _, one in ipairs(all) do one:inc(1, {"x"}) end ngx.say(#all) } }
+    }
+"""
+
+
+def test_as_many_metrics_as_there_may_be_arrive(socket_path: Path) -> None:
+    port = free_port()
+    site = THOUSAND.replace("PORT", str(port))
+    with Collector(socket_path) as collector, Nginx(socket_path, site, workers=1):
+        assert get(port, "/") == ["1000\n"]
+
+        def shown() -> int:
+            return len({name for name, labels in collector.samples() if labels == frozenset({("n", "x")})})
+
+        wait_until(lambda: shown() == 1000, message="all of them")
+        wait_until(lambda: collector.request_counts().total() == 1, message="the request")
+        assert collector.value("resty_metrics_lost_rows_total", reason="family_cap") == 0
+
+
 DELETIONS = """
     lua_package_path "{share}/lua/?.lua;;";
     init_by_lua_block {

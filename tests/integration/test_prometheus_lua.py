@@ -128,12 +128,12 @@ class OnUnix(Collector):
 
 
 class Application:
-    """One of the two, with four workers and a collector. ``page`` is what nginx serves of it."""
+    """One of them, with its workers and a collector. ``page`` is what nginx serves of it."""
 
-    def __init__(self, socket_path: Path, site: str, page: str = "") -> None:
+    def __init__(self, socket_path: Path, site: str, page: str, workers: int) -> None:
         self.port, self.collector = free_port(), Collector(socket_path)
         site = site.replace("PORT", str(self.port)).replace("PAGE", page or f"{self.collector.url}/metrics")
-        self.nginx = Nginx(socket_path, site, workers=4, include="resty-metrics-own-hook.conf")
+        self.nginx = Nginx(socket_path, site, workers=workers, include="resty-metrics-own-hook.conf")
 
     def samples(self) -> Samples:
         return samples_of(get(self.port, "/metrics"))
@@ -143,8 +143,8 @@ class Application:
 
 
 @contextmanager
-def running(socket_path: Path, site: str, page: str = "") -> Iterator[Application]:
-    application = Application(socket_path, site, page)
+def running(socket_path: Path, site: str, page: str = "", workers: int = 4) -> Iterator[Application]:
+    application = Application(socket_path, site, page, workers)
     with application.collector, application.nginx:
         yield application
 
@@ -248,6 +248,58 @@ def test_deleting_and_wrong_use(socket_path: Path) -> None:
         assert app.value("app_plain_total") == 16
         assert get(app.port, "/wrong") == "still here"
         wait_until(lambda: app.value("app_my_errors_total") == 5, message="five errors")
+
+
+def scrape(port: int, agent: str) -> Samples:
+    """The page of nginx, as a Prometheus asks for it."""
+    headers = {"User-Agent": agent, "X-Prometheus-Scrape-Timeout-Seconds": "10"}
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers=headers)
+    with urllib.request.urlopen(request, timeout=20) as response:
+        return samples_of(response.read().decode())
+
+
+def test_each_scraper_behind_nginx_sees_a_new_row_at_0_first(socket_path: Path) -> None:
+    with running(socket_path, ALL_CALLS) as app:
+        new = ("app_jobs_total", frozenset({("queue", "new"), ("ok", "true")}))
+        for agent in ("one", "other"):
+            scrape(app.port, agent)
+        get(app.port, "/job?queue=new&n=3")
+        wait_until(lambda: app.collector.value(new[0], queue="new", ok="true"), message="the row")
+        shown = [scrape(app.port, agent)[new] for agent in ("one", "other", "one", "other")]
+        assert shown[:2] == [0, 0]
+        assert shown[2] == shown[3] > 0
+
+
+MANY_GAUGES = """
+    lua_shared_dict prometheus_metrics 10M;
+    lua_package_path "{share}/lua/?.lua;;";
+    init_worker_by_lua_block {
+        prometheus = require("prometheus").init("prometheus_metrics")
+        jobs = prometheus:gauge("app_jobs", "Jobs", {"id"})
+    }
+    server {
+        listen 127.0.0.1:PORT reuseport;
+        location = /metrics { set $resty_metrics_page PAGE; content_by_lua_block { prometheus:collect() } }
+        location /set {
+            content_by_lua_block {
+                local first, refused = tonumber(ngx.var.arg_first), 0
+                for id = first, first + 9999 do
+                    if not jobs:set(1, {id}) then refused = refused + 1 end
+                end
+                ngx.say(refused)
+            }
+        }
+        location /others { content_by_lua_block { ngx.shared.prometheus_metrics:flush_all() } }
+    }
+"""
+
+
+def test_gauges_that_other_workers_deleted_take_no_room(socket_path: Path) -> None:
+    with running(socket_path, MANY_GAUGES, workers=1) as app:
+        assert get(app.port, "/set?first=0") == "0\n"
+        assert get(app.port, "/set?first=10000") == "10000\n"
+        get(app.port, "/others")  # to this worker it is as if another had
+        wait_until(lambda: get(app.port, "/set?first=20000") == "0\n", message="room")
 
 
 def test_a_unix_socket_and_a_collector_that_is_away(socket_path: Path) -> None:

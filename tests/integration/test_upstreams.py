@@ -1,5 +1,5 @@
 """Every upstream attempt, as the access_log's own lists have them: peers that are down, slow or answer 502, redirects,
-a cache, FastCGI and gRPC.
+subrequests, a cache, FastCGI and gRPC.
 """
 
 import http.client
@@ -18,7 +18,10 @@ from support.wait import free_port, wait_until
 
 pytestmark = pytest.mark.slow
 
-PATHS = ["/", "/redirected", "/static", "/cached", "/fastcgi", "/grpc", "/own", "/down", "/nobody"]
+PATHS = [
+    *("/", "/redirected", "/static", "/cached", "/fastcgi", "/grpc", "/own", "/down", "/nobody"),
+    *("/accelerated", "/sub", "/unix", "/unknown"),
+]
 TIMES = ("connect", "header", "response")
 
 SITE = """
@@ -38,6 +41,8 @@ upstream nobody {{
     server 127.0.0.1:{down} max_fails=1 fail_timeout=600s;
     server 127.0.0.1:{down2} max_fails=1 fail_timeout=600s;
 }}
+upstream kept {{ server 127.0.0.1:{good}; keepalive 4; }}
+upstream unix {{ server unix:{{prefix}}/a,b.sock; }}
 upstream grpc {{ server 127.0.0.1:{grpc}; }}
 server {{
     listen 127.0.0.1:{port};
@@ -62,8 +67,16 @@ server {{
     location = /own {{ return 204; }}
     location = /down {{ proxy_pass http://127.0.0.1:{down}; }}
     location = /nobody {{ proxy_pass http://nobody; }}
+    location = /accelerated {{ proxy_pass http://kept; }}
+    location = /inner {{ internal; proxy_pass http://mixed/; }}
+    location = /sub {{ auth_request /asked; mirror /asked; proxy_pass http://kept/; }}
+    location = /asked {{ internal; proxy_pass http://down/; proxy_intercept_errors on; error_page 502 =200 /sorry; }}
+    location = /unix {{ proxy_pass http://unix; }}
+    location = /unknown {{ set $host_of_nobody nobody.invalid; proxy_pass http://$host_of_nobody; }}
 }}
-server {{ listen 127.0.0.1:{good}; access_log off; location / {{ return 200 good; }} }}
+server {{ listen unix:{{prefix}}/a,b.sock; access_log off; location / {{ return 200 unix; }} }}
+server {{ listen 127.0.0.1:{good}; access_log off; location / {{ return 200 good; }}
+    location = /accelerated {{ add_header X-Accel-Redirect /inner; return 200; }} }}
 server {{ listen 127.0.0.1:{bad}; access_log off; location / {{ return 502; }} }}
 server {{ listen 127.0.0.1:{slow}; access_log off; location / {{ echo_sleep 0.4; echo slow; }} }}
 server {{ listen 127.0.0.1:{grpc} http2; access_log off; location / {{ return 200 grpc; }} }}
@@ -177,6 +190,8 @@ def test_attempts_are_those_of_the_access_log(socket_path: Path, workers: int) -
             by_upstream = counter(samples, "nginx_http_upstream_attempts_total", "upstream")
             assert by_upstream["php",] == by_upstream["greeter",] == 8
             assert by_upstream["good",] == 1
+            assert by_upstream["unix",] == 8
+            assert by_upstream["kept",] == 8  # the subrequests of /sub are no attempts of ours
             assert by_upstream[f"127.0.0.1:{where.down}",] == 8
             assert counter(samples, "nginx_http_cache_requests_total", "server") == {("a.example",): 8}
             counted = Counter({k: n for k, n in collector.request_counts().items() if k[0] == "a.example"})

@@ -4,8 +4,10 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +16,11 @@ from pathlib import Path
 
 import pytest
 from support.collector import COMMAND, Collector
+from support.disks import Small
 from support.wait import wait_until
 from support.worker import Worker, counter
 
-from collector.ingest.wire import Verdict
+from collector.ingest.wire import HEADER_BYTES, Verdict
 
 pytestmark = pytest.mark.slow
 
@@ -73,6 +76,27 @@ def test_no_counter_goes_backward_for_a_prometheus(socket_path: Path) -> None:
         collector.kill()
         collector.start()
         assert (scraped(collector, "old_total"), scraped(collector, "new_total")) == (1, 1)
+
+
+@contextmanager
+def sending(worker: Worker) -> Iterator[None]:
+    """Batches that take a while to read, as fast as they are taken, for longer than the end may take."""
+    body = counter("end_more_total", 1, {"path": ""})
+    body["families"][0]["rows"] = [[f"/{number}", 1] for number in range(2000)]
+    packed = worker.next_batch(body)[HEADER_BYTES:]
+    datagrams = [worker.next_batch({})[:HEADER_BYTES] + packed for _ in range(3000)]
+
+    def send_all() -> None:
+        with contextlib.suppress(OSError):  # the socket is closed
+            for datagram in datagrams:
+                worker.send(datagram)
+
+    thread = threading.Thread(target=send_all)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 @contextmanager
@@ -189,6 +213,37 @@ def test_a_journal_is_read_though_the_disk_is_full(shared: Path) -> None:
             assert collector.value("read_total") == 3
 
 
+def attempts(collector: Collector) -> float:
+    return collector.value("resty_metrics_journal_errors_total", reason="full") or 0
+
+
+@only_root
+def test_a_disk_with_room_for_a_file_but_not_for_the_journal(shared: Path) -> None:
+    """It is not written full each second, and the journal is not said to be up in between."""
+    with Small(shared / "disk", 2 * 1024 * 1024):
+        fill(shared / "disk")
+        collector = Collector(shared / "collector.sock", f"--state.dir={shared}/disk")
+        collector.state_dir = shared / "disk"
+        with collector, Worker(collector.socket_path) as worker:
+            body = counter("nearly_total", 1, {"path": ""})
+            for start in range(0, 9000, 600):
+                body["families"][0]["rows"] = [[f"/{number}/{'x' * 60}", 1] for number in range(start, start + 600)]
+                worker.send(worker.next_batch(body))
+                assert worker.answer()[::2] == (Verdict.ACK, worker.sequence)
+            ballast = shared / "disk" / "ballast"
+            os.truncate(ballast, ballast.stat().st_size - 512 * 1024)
+            wait_until(lambda: attempts(collector) > 1, message="an attempt that fails")
+            tried, ends = attempts(collector), time.monotonic() + 5
+            while time.monotonic() < ends:
+                assert degraded(collector, "full")
+            assert attempts(collector) <= tried + 2
+            ballast.unlink()
+            wait_until(lambda: healthy(collector), timeout=HEALS_WITHIN, message="the journal")
+            collector.kill()
+            collector.start()
+            assert collector.page().count("\nnearly_total{") == 9000
+
+
 @dataclass(frozen=True)
 class Disk:
     """A file system of its own, in a file."""
@@ -253,8 +308,35 @@ def test_a_stale_journal_is_never_read_again(shared: Path, disk: Disk) -> None:
         assert (disk.path / "state" / "current").exists()
         collector.start()
         assert collector.value("stale_total") is None
-        assert collector.value("resty_metrics_journal_up") == 1
+        wait_until(lambda: collector.value("resty_metrics_journal_up") == 1, message="the first snapshot")
         assert "older than what was counted" in collector.log()
+
+
+@contextmanager
+def frozen(disk: Disk) -> Iterator[None]:
+    """Whoever writes waits, as for a file server that does not answer."""
+    subprocess.run(["fsfreeze", "--freeze", disk.path], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["fsfreeze", "--unfreeze", disk.path], check=True)
+
+
+@only_root
+def test_a_directory_that_does_not_answer_stops_no_scrape(shared: Path, disk: Disk) -> None:
+    """Not even where the lock is to be taken anew there."""
+    collector = Collector(shared / "collector.sock", f"--state.dir={disk.path}/state")
+    with collector, Worker(collector.socket_path) as worker:
+        send(worker, "frozen_total")
+        collector.signal(signal.SIGSTOP)
+        (disk.path / "state" / "lock").unlink()
+        with frozen(disk):
+            collector.signal(signal.SIGCONT)
+            ends = time.monotonic() + 3
+            while time.monotonic() < ends:
+                assert collector.value("frozen_total") == 1
+                worker.probe()
+        wait_until(lambda: healthy(collector), timeout=HEALS_WITHIN, message="the journal")
 
 
 @only_root
@@ -342,13 +424,19 @@ def test_without_a_directory_nothing_is_kept_and_nothing_is_said_of_a_journal(sh
 
 
 def test_it_ends_in_time_though_the_disk_does_not_answer(socket_path: Path) -> None:
-    with Collector(socket_path) as collector, Worker(socket_path) as worker:
-        send(worker, "end_total")
-        with stalled(collector):
-            worker.send(worker.next_batch(counter("end_total", 1)))
-            began = time.monotonic()
-            assert collector.terminate() == 0
-            assert time.monotonic() - began < 3
-        assert "not everything could be written in time" in collector.log()
-        collector.start()
+    """And workers go on sending, and somebody waits for a page, which waits for a source."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        source = f"--source.stub-status=http://127.0.0.1:{silent.getsockname()[1]}/"
+        with Collector(socket_path, source) as collector, Worker(socket_path) as worker:
+            send(worker, "end_total")
+            with stalled(collector), socket.create_connection(("127.0.0.1", collector.port)) as client:
+                worker.send(worker.next_batch(counter("end_total", 1)))
+                client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+                with silent.accept()[0], sending(worker):
+                    began = time.monotonic()
+                    assert collector.terminate() == 0
+                    assert time.monotonic() - began < 2  # what is promised, for all of it
+            assert "not everything could be written in time" in collector.log()
+            assert "msg=ended" in collector.log()
+    with Collector(socket_path) as collector:
         assert collector.value("end_total") == 1  # the rest was not acknowledged: it is still with its worker

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from support.wait import wait_until
 
-from collector.journal import snapshot, store
+from collector.journal import reading, snapshot, store
 from collector.journal.errors import JournalError
 from collector.journal.files import SET_ASIDE_MOST, Directory, Name
 from collector.journal.records import of_scrape
@@ -66,6 +66,16 @@ def test_a_file_is_read_with_its_log(directory: Directory) -> None:
     log.close()
     recovered = recover(directory, None)
     assert (number_of(recovered.state), recovered.records) == (3, 2)
+
+
+def test_a_file_of_the_version_before_is_read_and_followed_by_one_of_ours(directory: Directory) -> None:
+    name = write(directory, 7)
+    with contextlib.closing(sqlite3.connect(directory.file(name))) as old:
+        old.execute("PRAGMA user_version=2")
+    assert number_of(recover(directory, None).state) == 7
+    following = write(directory, 8)
+    with contextlib.closing(sqlite3.connect(directory.file(following))) as ours:
+        assert ours.execute("PRAGMA user_version").fetchone() == (3,)
 
 
 def test_a_log_that_was_not_checkpointed_is_read_too(directory: Directory) -> None:
@@ -303,7 +313,7 @@ def test_one_that_may_not_be_read_now_is_kept(directory: Directory, monkeypatch:
 
     name = write(directory, 1)
     with monkeypatch.context() as disk:
-        disk.setattr(store, "read", failing)
+        disk.setattr(reading, "read", failing)
         assert recover(directory, None).state is None
     Writer(directory, lambda: True, lambda _: None)._do([replace(2)])
     (directory.path / "set-aside-1-io.sqlite").rename(directory.file(name))

@@ -9,6 +9,8 @@ from support.luajit import ask
 
 from collector.ingest.batch import read_batch
 from collector.ingest.wire import HEADER_BYTES
+from collector.table.families import Family
+from collector.table.table import Table
 
 SHAPE = {"name": "sent_total", "type": "counter", "labels": ["a", "b"], "columns": ["value"]}
 REQUESTS = {
@@ -107,13 +109,43 @@ def test_at_the_cap_the_users_labels_become_other() -> None:
     assert (count, overflowed) == (11, 90)
 
 
-def test_far_beyond_the_cap_everything_becomes_other() -> None:
-    """The methods and servers of a configuration are bounded, but nothing here relies on it."""
-    steps = [[f"s{n}", "GET", "200", "t", 1, 0, 0, 7, 1, 1] for n in range(100)]
-    batches, count, _ = cut(REQUESTS, steps, cap=10)
-    assert count == 21
-    assert sums(batches, 4)["other", "other", "other", "other"] == 80
-    assert sum(sums(batches, 4).values()) == 100
+SCOPED = {**REQUESTS, "scope": "api", "labels": ["server", "method", "status", "scope", "tenant"]}
+ATTEMPTS = {"name": "a_total", "type": "counter", "labels": ["upstream", "peer", "status"], "columns": ["value"]}
+CAPPED = [
+    REQUESTS,
+    {**REQUESTS, "labels": ["server", "method", "status"]},
+    SCOPED,
+    {**SCOPED, "labels": ["server", "method", "status", "scope"]},
+    ATTEMPTS,
+    {**ATTEMPTS, "custom": True},
+    {**ATTEMPTS, "labels": ["upstream", "status"]},
+    {**ATTEMPTS, "labels": ["upstream"]},
+]
+
+
+@pytest.mark.parametrize("shape", CAPPED)
+def test_at_the_cap_worker_and_collector_do_the_same(shape: dict[str, Any]) -> None:
+    """Whether a row overflows here, there, or in both: it is counted under the same labels."""
+    cap, source, names = 20, random.Random(1), shape["labels"]
+    numbers = [1, 0, 0, 7, 1, 1] if shape["type"] == "requests" else [1]
+    steps = []
+    for _ in range(400):
+        labels = ["api" if name == "scope" else f"{name}{source.randrange(6)}" for name in names]
+        steps.append([*labels, *numbers])
+    batches, _, _ = cut(shape, steps, cap=cap)
+    everything, _, _ = cut(shape, steps)
+    tables = [Table(max_rows=cap), Table(max_rows=cap)]
+    for table, sent in zip(tables, (batches, everything), strict=True):
+        for one in sent:
+            table.merge(read_batch(one[HEADER_BYTES:]), 1, 0.0)
+    first, second = ({row.labels: row.numbers[0] for row in _only(table).rows} for table in tables)
+    assert first == second == sums(batches, len(names))
+    assert sum(first.values()) == len(steps)
+
+
+def _only(table: Table) -> Family:
+    (family,) = table.families.values()
+    return family
 
 
 def test_rows_that_were_never_sent_join_others() -> None:

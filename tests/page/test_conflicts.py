@@ -117,7 +117,7 @@ def test_a_page_with_conflicts_everywhere() -> None:
     for birth_ms, value in ((11, "4"), (9, "9")):
         beats = [LiveHeartbeat(b"s" * 16, birth_ms, 0.0, Heartbeat(families=(said,)))]
         page = render(
-            assemble.families(render_table(table), assemble.births(table), beats, [], False, None, []),
+            assemble.families(assemble.capture(table), render_table(table), beats, [], (), {}, []),
             openmetrics=False,
         ).decode()
         assert f"\nbecame {value}\n" in page

@@ -57,6 +57,29 @@ class Full:
                         pass
 
 
+class Small:
+    """A disk in memory at ``path`` of so many bytes, that can be made read-only and writable again."""
+
+    def __init__(self, path: Path, size: int = 1024 * 1024) -> None:
+        self._path = path
+        self._size = size
+
+    def __enter__(self) -> "Small":
+        self._path.mkdir(parents=True, exist_ok=True)
+        _run("mount", "-t", "tmpfs", "-o", f"size={self._size},mode=0755", "tmpfs", str(self._path))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _unmount(self._path)
+
+    def protect(self) -> None:
+        """Read-only; nobody may have a file open for writing."""
+        _run("mount", "-o", "remount,ro", str(self._path))
+
+    def unprotect(self) -> None:
+        _run("mount", "-o", "remount,rw", str(self._path))
+
+
 class Failing:
     """A disk with ext4 at ``path``, in an image beside it, that becomes read-only under those who write to it, as the
     kernel makes it when the device fails; ``back`` puts a whole one with the same content into its place."""

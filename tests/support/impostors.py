@@ -54,9 +54,16 @@ def _running(script: str, path: Path) -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
 
 
+def taken(path: Path) -> int:
+    """Unlinks the path, binds its own socket and exits. The pid that it had."""
+    with subprocess.Popen([sys.executable, "-c", f"{_TAKE}\ntake()", str(path)]) as process:
+        assert process.wait(timeout=30) == 0
+        return process.pid
+
+
 def exits(path: Path) -> None:
-    """Unlinks the path, binds its own socket and exits."""
-    subprocess.run([sys.executable, "-c", f"{_TAKE}\ntake()", str(path)], check=True, timeout=30)
+    """The same, as a fault among others."""
+    taken(path)
 
 
 def swallows(path: Path) -> AbstractContextManager[subprocess.Popen[bytes]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from support.collector import Collector
-from support.doctor import diagnose
+from support.doctor import Diagnosis, command_of, diagnose
 from support.load import Load
 from support.nginx import Counts, Nginx
 from support.reach import answers
@@ -27,7 +27,7 @@ SLOW_HEALS_SECONDS = 5.0  # where a process was stopped or started, or while the
 MACHINE_SECONDS = 1.0  # what a shared machine may add: a page is asked for, made and read until it is known
 FRESH_SECONDS = 2.0  # from the end of a request to the page
 OVERDUE_SECONDS = 3.0  # until a worker whose datagrams are swallowed gives up on its line, wherever that leads
-KEEPS_REPLACING = "somebody keeps replacing the socket"
+KEEPS_TOUCHING = "somebody keeps touching the socket"
 
 SITE = """
     {lifecycle}
@@ -101,6 +101,7 @@ class Stage:
         self.sampler = Sampler(collector, self.truth)
         self.result = Result(name)
         self.load_under: tuple[str, ...] = ()
+        self.nginx_under: tuple[str, ...] = ()
         self._script = directory / "load.lua"
         self._script.write_text(SCRIPT.format(delay=DELAY_MS))
 
@@ -131,48 +132,75 @@ class Stage:
 
     # healing ---------------------------------------------------------------------------------------------------------
 
-    def heals(self, within: float = HEALS_SECONDS) -> float:
+    def heals(self, within: float = HEALS_SECONDS) -> None:
         """The cause has just gone away: wait for a socket that is well, and says so."""
-        return self.measure("heals", self.well, within)
+        self.measure("heals", self.well, within)
 
     def well(self) -> bool:
         """Whoever asks at the path is answered, and the page and /-/ready say that the socket is the collector's.
 
-        That somebody kept replacing it is said for a while after it was put right, so that does not count here.
+        That somebody kept touching it is said for a while after it was put right, so that does not count here.
         """
         samples = self.collector.samples()
         up = samples["resty_metrics_socket_up", frozenset()], samples["resty_metrics_socket_standby", frozenset()]
-        return up == (1, 0) and answers(self.path) and self.degraded("the socket") == self.degraded(KEEPS_REPLACING)
+        return up == (1, 0) and answers(self.path) and self.degraded("the socket") == self.degraded(KEEPS_TOUCHING)
 
     def degraded(self, word: str) -> list[str]:
         """The lines of /-/ready that say what is degraded, and have this word."""
         lines = self.collector.page("/-/ready").splitlines()
         return [line for line in lines if line.startswith("degraded") and word in line]
 
-    def flows(self, within: float = SLOW_HEALS_SECONDS) -> float:
+    def flows(self, within: float = SLOW_HEALS_SECONDS) -> None:
         """Wait until all requests that have ended by now are on the page."""
         logged = self.truth.counts()
-        return self.measure("flows", lambda: not logged - self.collector.request_counts(), within + FRESH_SECONDS)
+        self.measure("flows", lambda: not logged - self.collector.request_counts(), within + FRESH_SECONDS)
 
-    def measure(self, what: str, condition: Callable[[], bool], within: float) -> float:
-        """Seconds until the condition holds, at most ``within`` and what the machine may add."""
-        began = time.monotonic()
+    def measure(self, what: str, condition: Callable[[], bool], within: float) -> None:
+        """Wait until the condition holds, and note how long. It came too late if a look that found it not to hold began
+        later than ``within`` and what the machine may add; how long a look itself takes proves nothing."""
+        began, failed = time.monotonic(), 0.0
+
+        def look() -> bool:
+            nonlocal failed
+            at = time.monotonic() - began
+            if condition():
+                return True
+            failed = at
+            return False
+
         try:
-            wait_until(condition, max(4 * within, 20), what)
+            wait_until(look, max(4 * within, 20), what)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.report()}") from None
-        seconds = time.monotonic() - began
-        self.result.waits.append((what, seconds))
-        assert seconds <= within + MACHINE_SECONDS, f"{what} after {seconds:.2f} s, not {within} s\n{self.report()}"
-        return seconds
+        self.result.waits.append((what, time.monotonic() - began))
+        assert failed <= within + MACHINE_SECONDS, f"{what} not yet after {failed:.2f} s\n{self.report()}"
 
     def rebinds(self, reason: str) -> float:
         return self.collector.value("resty_metrics_socket_rebinds_total", reason=reason) or 0
 
-    def doctor(self, check: str, verdict: str, names: str) -> None:
-        """``resty-metrics doctor`` has a finding of this check with this verdict that names the cause."""
-        seen = diagnose(self.path, self.nginx).seen(check, verdict)
+    def diagnosis(self) -> Diagnosis:
+        """What ``resty-metrics doctor`` says now, run beside all of this."""
+        return diagnose(self.path, " ".join([*self.nginx_under, command_of(self.nginx)]))
+
+    def doctor(self, check: str, verdict: str, names: str) -> Diagnosis:
+        """doctor has a finding of this check with this verdict that names the cause."""
+        found = self.diagnosis()
+        seen = found.seen(check, verdict)
         assert names in seen, f"doctor's {check} does not name {names!r}: {seen}"
+        return found
+
+    def doctor_finds_only(self, *checks: str) -> Diagnosis:
+        """All is well to doctor, but for these: no other WARN or FAIL. It waits for heartbeats first."""
+        wait_until(self.workers_heard_of, message="the workers' heartbeats")
+        found = self.diagnosis()
+        wrong = [one for one in found.report["findings"] if one["verdict"] in ("WARN", "FAIL")]
+        assert {one["check"] for one in wrong} == set(checks), f"{wrong}\n{self.report()}"
+        return found
+
+    def workers_heard_of(self) -> bool:
+        samples = self.collector.samples()
+        seen, expected = (samples.get((f"resty_metrics_workers_{word}", frozenset())) for word in ("seen", "expected"))
+        return seen is not None and seen == expected
 
     # conservation ----------------------------------------------------------------------------------------------------
 

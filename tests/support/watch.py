@@ -4,14 +4,18 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from support.collector import COMMAND
 from support.wait import wait_until
+
+from collector.doctor.watch import fanotify
+from collector.doctor.watch.connector import Connector
+from collector.doctor.watch.errors import RefusedError
 
 RUN = (
     "import sys; from pathlib import Path; from collector.doctor.watch import run; "
@@ -21,12 +25,26 @@ RUN = (
 Seen = dict[str, Any]
 
 
+def refused() -> list[str]:
+    """What this machine does not let us see, whoever we are."""
+    reasons = []
+    try:
+        Connector().close()
+    except RefusedError as error:
+        reasons.append(str(error))
+    try:
+        os.close(fanotify.group())
+    except RefusedError as error:
+        reasons.append(str(error))
+    return reasons
+
+
 class Watch:
     """The watch of ``socket_path``; entered, it has begun. ``seen`` is what it has told; at the end it ends with 0."""
 
     def __init__(self, socket_path: Path, *under: str) -> None:
         self.process = subprocess.Popen(
-            [*under, sys.executable, "-c", RUN, str(socket_path), "json"],
+            [*under, COMMAND, "doctor", "--watch", "--json", f"--socket.path={socket_path}"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -84,13 +102,11 @@ class Watch:
 
     def act(self, path: Path, *actions: str, pid: int | None = None) -> Seen:
         """What was done to ``path``: the actions, all of them in one, by that process if one is given."""
-        return self.wait_for(
-            lambda one: (
-                one.get("path") == str(path)
-                and set(actions) <= set(one["actions"])
-                and (pid is None or one["by"]["pid"] == pid)
-            )
-        )
+        return self.wait_for(lambda one: _is_act(one, path, actions, pid))
+
+    def acts(self, path: Path, *actions: str, pid: int) -> list[Seen]:
+        """All of these so far."""
+        return [one for one in list(self.seen) if _is_act(one, path, actions, pid)]
 
     def command(self, action: str, pid: int) -> Seen:
         """That a command of ours was executed, or ended."""
@@ -99,3 +115,7 @@ class Watch:
 
 def by(one: Seen, pid: int) -> bool:
     return one["by"] is not None and one["by"]["pid"] == pid
+
+
+def _is_act(one: Seen, path: Path, actions: tuple[str, ...], pid: int | None) -> bool:
+    return one.get("path") == str(path) and set(actions) <= set(one["actions"]) and (pid is None or by(one, pid))

@@ -33,6 +33,18 @@ def family_of(shape: Shape, max_rows: int = 10) -> Family:
     return Family(shape, Creation(), max_rows)
 
 
+HOUR = overflow.IDLE_SECONDS
+LEFT = ("s", "GET", "200")
+
+
+def hit(family: Family, path: str, now: float, count: int = 1) -> None:
+    family.merge(batch(family.shape, (*LEFT, path, count, 0, 0, 0)), 1, now)
+
+
+def counts(family: Family) -> dict[str, float]:
+    return {labels[-1]: numbers[0] for labels, numbers in values(family).items()}
+
+
 @pytest.mark.parametrize(
     ("name", "old", "new", "numbers", "expected"),
     [
@@ -194,7 +206,50 @@ def test_overflow_gives_up_the_server_where_there_are_no_user_labels() -> None:
     assert len(family.rows) == 21
 
 
-@pytest.mark.parametrize("shape", [requests(), requests((), "path"), counter("a"), counter("a", "b")])
+ATTEMPTS = counter("upstream", "peer", "status", name="nginx_http_upstream_attempts_total")
+
+
+@pytest.mark.parametrize(
+    ("shape", "row", "expected"),
+    [
+        (requests((), "a", "b"), ("s", "GET", "200", "1", "2"), ("s", "GET", "200", "other", "other")),
+        (requests(), ("s", "GET", "200"), ("other", "GET", "200")),
+        (ATTEMPTS, ("app", "127.0.0.1:80", "502"), ("app", "other", "502")),
+        (counter("upstream", "status"), ("app", "502"), ("other", "502")),
+        (counter("server", "cache_status"), ("shop", "HIT"), ("other", "HIT")),
+        (replace(ATTEMPTS, custom=True), ("app", "127.0.0.1:80", "502"), ("other", "other", "other")),
+        (replace(counter("upstream", "peer"), type="histogram"), ("app", "1"), ("other", "1")),
+        (counter(), (), ()),
+    ],
+)
+def test_what_a_row_gives_up_at_the_cap(shape: Shape, row: tuple[str, ...], expected: tuple[str, ...]) -> None:
+    assert overflow.give_up(shape, row) == expected
+    assert overflow.give_up(shape, expected) == expected
+
+
+def test_what_a_worker_gave_up_stays_as_it_is() -> None:
+    """A worker at its cap sends "other": the collector, at its own, puts that where it would have put the rest."""
+    shape = requests((), "path")
+    family = family_of(shape, max_rows=20)
+    for number in range(25):
+        hit(family, f"/{number}", 0.0)
+    hit(family, "other", 0.0)
+    family.merge(batch(shape, ("s", "GET", "404", "other", 1, 0, 0, 0)), 1, 0.0)
+    assert values(family)["s", "GET", "200", "other"][0] == 6
+    assert values(family)["s", "GET", "404", "other"][0] == 1
+    assert not [row for row in family.rows if row.labels[0] == "other"]
+
+
+def test_rows_that_can_give_no_more_make_room_where_nothing_else_does() -> None:
+    """10,000 upstreams with a peer each: without their peers they are as many."""
+    family = family_of(ATTEMPTS, max_rows=20)
+    for number in range(20):
+        family.merge(batch(ATTEMPTS, (f"u{number}", f"p{number}", "200", 1)), 1, 0.0)
+    family.merge(batch(ATTEMPTS, ("new", "p", "200", 1)), 1, HOUR)
+    assert values(family) == {("other", "other", "other"): [20], ("new", "p", "200"): [1]}
+
+
+@pytest.mark.parametrize("shape", [requests(), requests((), "path"), counter("a"), counter("a", "b"), ATTEMPTS])
 def test_a_family_is_bounded_whatever_is_sent(shape: Shape) -> None:
     family = family_of(shape, max_rows=50)
     zeros = (0,) * (shape.width - 1)
@@ -213,18 +268,6 @@ def test_raw_labels_that_come_out_the_same_are_bounded() -> None:
         family.merge(batch(counter("a"), ("x" * (253 + number % 4) + "y" * number, 1)), 1, 0.0)
     assert len(family._aliases) <= 20
     assert sum(row.numbers[0] for row in family.rows) == 1000
-
-
-HOUR = overflow.IDLE_SECONDS
-LEFT = ("s", "GET", "200")
-
-
-def hit(family: Family, path: str, now: float, count: int = 1) -> None:
-    family.merge(batch(family.shape, (*LEFT, path, count, 0, 0, 0)), 1, now)
-
-
-def counts(family: Family) -> dict[str, float]:
-    return {labels[-1]: numbers[0] for labels, numbers in values(family).items()}
 
 
 def test_idle_rows_make_room_at_the_cap() -> None:
@@ -401,6 +444,16 @@ def test_a_type_that_changes_begins_anew() -> None:
     assert table.lost_rows == 0
 
 
+def test_families_of_the_user_leave_room_for_ours() -> None:
+    table = Table(max_families=16)
+    for number in range(30):
+        table.merge([batch(replace(counter("l", name=f"mine{number}_total"), custom=True), ("x", 1))], 1, 0.0)
+    assert (len(table.families), table.lost_rows) == (14, 16)
+    table.merge([batch(requests(), ("s", "GET", "200", 1, 0, 0, 0)), batch(counter("l"), ("x", 1))], 1, 0.0)
+    table.merge([batch(counter("l", name="third_total"), ("x", 1))], 1, 0.0)
+    assert (len(table.families), table.lost_rows) == (16, 17)
+
+
 def test_families_are_bounded() -> None:
     table = Table(max_families=2)
     for name in ("a_total", "b_total", "c_total", "a_total"):
@@ -418,3 +471,32 @@ def test_creation_numbers_run_over_all_families() -> None:
     table.merge([batch(counter("l", name="a_total"), ("y", 1))], 1, 0.0)
     created = {key.name: [row.created for row in family.rows] for key, family in table.families.items()}
     assert created == {"a_total": [0, 3], "b_total": [1, 2]}
+
+
+def test_each_nginx_has_families_of_its_own() -> None:
+    """Caps, overflow, shape, deletions and resets of one are nothing to another."""
+    table = Table(max_rows=10, max_families=2, max_instances=3)
+    tenants = replace(requests((), "tenant"), instance="a")
+    for number in range(20):
+        table.merge([batch(tenants, (*LEFT, str(number), 1, 0, 0, 0))], 1, 0.0)
+    for instance in ("", "b"):
+        other = replace(tenants, instance=instance)
+        table.merge([batch(other, (*LEFT, "0", 1, 0, 0, 0), (*LEFT, "1", 1, 0, 0, 0))], 1, 0.0)
+    assert [(len(one.rows), one.overflow) for one in table.families.values()] == [(11, 10), (2, 0), (2, 0)]
+    reshaped = replace(requests((7,), "zone"), instance="b")
+    table.merge([batch(reshaped), replace(batch(replace(tenants, instance="")), reset=True)], 2, 0.0)
+    table.merge([replace(batch(tenants), deleted=((*LEFT, "3"),))], 1, 0.0)
+    assert [len(one.rows) for one in table.families.values()] == [10, 0, 1]
+    assert [one.shape.labels[-1] for one in table.families.values()] == ["tenant", "tenant", "zone"]
+    assert list(table.instances) == ["a", "", "b"]
+
+
+def test_what_one_nginx_fills_is_full_for_it_alone() -> None:
+    table = Table(max_families=2, max_instances=2)
+    for instance in ("a", "b", "c", "a"):
+        for name in ("x_total", "y_total", "z_total"):
+            table.merge([batch(replace(counter("l", name=name), instance=instance), ("x", 1))], 1, 0.0)
+    assert list(table.families) == [
+        FamilyKey(name, instance=instance) for instance in ("a", "b") for name in ("x_total", "y_total")
+    ]
+    assert (table.lost_rows, table.refused_rows) == (3, 3)

@@ -5,7 +5,12 @@ import shlex
 
 OLDEST_NGX_LUA = (0, 10, 21)
 _NGX_LUA = re.compile(r"(?:ngx_lua|lua-nginx-module)-v?(\d+)\.(\d+)\.(\d+)")
-_FALLBACKS = {"prefix": "/usr/local/nginx", "pid-path": "logs/nginx.pid", "user": "nobody"}
+_FALLBACKS = {
+    "prefix": "/usr/local/nginx",
+    "pid-path": "logs/nginx.pid",
+    "error-log-path": "logs/error.log",
+    "user": "nobody",
+}
 
 
 def ngx_lua_version(build: str) -> tuple[int, ...] | None:

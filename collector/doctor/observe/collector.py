@@ -5,12 +5,16 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from collector.config.file import read_file
+from collector.config.problem import ConfigError
+from collector.config.settings import Layer
 from collector.doctor import flags
+from collector.doctor.descriptors import Descriptors, read_limit
 from collector.doctor.facts import Holders
 from collector.doctor.observe import files, users
 from collector.doctor.processes import Seen
 from collector.doctor.socket_file import LockFile, Running, SocketFile
-from collector.ingest.credentials import WORKER_USERS
+from collector.ingest.credentials import WORKER_USERS, read_uid
 from collector.kernel import attribution, processes, sock_diag
 from collector.kernel.processes import Process
 from collector.lock import read_holder
@@ -44,9 +48,50 @@ def running(pid: int | None) -> Running | None:
     return Running(process.pid, _command(process), state[1] if state else "?", process.ours)
 
 
+def descriptors(pid: int | None) -> Descriptors | None:
+    """How many are open and how many may be; None where there is no collector, or it has ended."""
+    limits = None if pid is None else files.read(Path(f"/proc/{pid}/limits"))
+    if limits is None:
+        return None
+    try:
+        used = sum(1 for _ in os.scandir(f"/proc/{pid}/fd"))
+    except FileNotFoundError:
+        return None
+    except OSError:
+        used = None
+    return Descriptors(used, read_limit(limits))
+
+
 def flags_of(pid: int) -> dict[str, tuple[str, ...]]:
     """The flags that a running collector was given, by command line or environment."""
     return flags.of(processes.arguments_of(pid), _environment(pid))
+
+
+def told(pid: int | None) -> tuple[dict[str, tuple[str, ...]], Path, Layer, str | None]:
+    """Of a running collector: its flags, its working directory, what its file says, and what is wrong with that."""
+    if pid is None:
+        return {}, files.ROOT, {}, None
+    found, directory = flags_of(pid), _directory(pid)
+    if "--config.file" not in found:
+        return found, directory, {}, None
+    root = files.root_of(pid)
+
+    def uid(text: str) -> int:
+        known = None if text.isdigit() else users.uid_of(text, root)
+        return read_uid(text) if known is None else known
+
+    path = directory / found["--config.file"][-1]
+    try:
+        return found, directory, read_file(path, lambda path: files.below(root, str(path)), uid)[0], None
+    except ConfigError as error:
+        return found, directory, {}, str(error)
+
+
+def _directory(pid: int) -> Path:
+    try:
+        return Path(f"/proc/{pid}/cwd").readlink()
+    except OSError:
+        return files.ROOT
 
 
 def _environment(pid: int) -> Mapping[str, str]:
@@ -62,7 +107,9 @@ def socket_of(pid: int) -> str | None:
     """The socket path of a process of ours that serves; None for any other."""
     if not flags.serves(processes.arguments_of(pid)):
         return None
-    return flags_of(pid).get("--socket.path", (DEFAULT_SOCKET,))[-1].removeprefix("unix:")
+    found, _, written, _ = told(pid)
+    default = str(written.get("socket_path", DEFAULT_SOCKET))
+    return found.get("--socket.path", (default,))[-1].removeprefix("unix:")
 
 
 def the_only_one() -> int | None:

@@ -63,6 +63,21 @@ def read(path: Path) -> str | None:
         return None
 
 
+def tail(path: Path, size: int) -> str | None:
+    """The end of a regular file as text, from the first line that is whole; None where it cannot be read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return None
+            begin = max(0, os.fstat(descriptor).st_size - size)
+            file.seek(begin)
+            text = file.read(size).decode("utf-8", "replace")
+    except OSError:
+        return None
+    return text.partition("\n")[2] if begin else text
+
+
 def identity(path: Path) -> tuple[int, int] | None:
     """Device and inode; None where nothing can be looked at."""
     try:

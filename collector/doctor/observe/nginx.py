@@ -7,9 +7,11 @@ Rules:
 """
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,13 +19,14 @@ from typing import Any
 from collector.doctor.access import Node, User
 from collector.doctor.facts import Instance
 from collector.doctor.finding import Finding, not_known
-from collector.doctor.nginx import build, command, hooks, statements
+from collector.doctor.nginx import build, command, deaths, hooks, statements
 from collector.doctor.nginx.checks import Configured, refused
 from collector.doctor.nginx.dump import Configuration, ConfigurationError, read
 from collector.doctor.observe import files, security, users
 from collector.kernel.processes import arguments_of, describe, link_of, namespaces_of, pids
 
 SECONDS = 5.0
+LOG_BYTES = 4 * 1024 * 1024
 _ELSEWHERE = ":/usr/sbin:/usr/local/sbin:/usr/local/openresty/bin:/usr/local/openresty/nginx/sbin"
 _DELETED = " (deleted)"
 
@@ -37,6 +40,7 @@ class Command:
     uid: int | None
     gid: int | None
     master: int | None
+    seconds: float = SECONDS
 
     @property
     def label(self) -> str:
@@ -74,7 +78,7 @@ def examine(one: Command, socket_path: str) -> Instance:
     if hindrance is not None:
         return _unknown(one, socket_path, hindrance)
     try:
-        shown, built = _run(one, "-T"), _run(one, "-V").stderr
+        shown, built = run(one, "-T"), run(one, "-V").stderr
     except (OSError, subprocess.SubprocessError) as error:
         trouble = not_known("nginx.configuration", f"{one.label}: {error}", "give --nginx.command")
         return _unknown(one, socket_path, trouble)
@@ -112,14 +116,14 @@ def _failed(stderr: str) -> Finding:
 
 
 def _unknown(one: Command, socket_path: str, trouble: Finding) -> Instance:
-    workers = _workers(one.master)
+    workers = workers_of(one.master)
     root = files.root_of(one.master)
     found = _users_of(workers, root)
     way = None if root == files.ROOT else _way(socket_path, root)
-    return Instance(one.label, trouble, None, workers, found, None, way, (), {}, None)
+    return Instance(one.label, one.master, None, trouble, None, workers, found, None, way, (), {}, None, ())
 
 
-def _run(one: Command, option: str) -> subprocess.CompletedProcess[str]:
+def run(one: Command, option: str) -> subprocess.CompletedProcess[str]:
     as_user: dict[str, Any] = {}
     if one.uid is not None and one.uid != os.geteuid():
         as_user = {"user": one.uid, "group": one.gid, "extra_groups": []}
@@ -132,7 +136,7 @@ def _run(one: Command, option: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         encoding="utf-8",
         errors="replace",
-        timeout=SECONDS,
+        timeout=one.seconds,
         check=False,
         **as_user,
     )
@@ -140,16 +144,19 @@ def _run(one: Command, option: str) -> subprocess.CompletedProcess[str]:
 
 def _examined(one: Command, configuration: Configuration, built: str, socket_path: str) -> Instance:
     prefix = command.value_of(one.words, "-p") or build.setting(built, "prefix")
-    master = one.master or _master_of(configuration, prefix, built)
+    pid_file = str(PurePosixPath(prefix) / (statements.pid_file(configuration) or build.setting(built, "pid-path")))
+    master = one.master or _master_of(pid_file)
     root = files.root_of(master)
     texts = {path: files.read(files.below(root, path)) for path in hooks.lua_files(configuration, prefix)}
     stated = [one.value for one in statements.sockets(configuration, prefix, texts)]
     aliases = frozenset(path for path in stated if _same(files.below(root, path), Path(socket_path)))
-    workers = _workers(master)
+    workers = workers_of(master)
     running, directive = _users_of(workers, root), _configured_user(configuration, built, master, root)
     lua = _module_files(configuration, root)
     return Instance(
         label=one.label if one.master or master is None else f"nginx master {master} ({one.label})",
+        master=master,
+        pid_file=pid_file,
         trouble=None,
         configured=Configured(configuration, prefix, built, texts, aliases),
         workers=workers,
@@ -159,23 +166,47 @@ def _examined(one: Command, configuration: Configuration, built: str, socket_pat
         lua_ways=tuple(way for path in lua if (way := _way(path, root)) is not None),
         module_versions=_versions(lua, root),
         confinement=security.confinement(workers[0] if workers else None, Path(socket_path)),
+        logs=_logs(statements.error_logs(configuration) or _default_log(one, built), prefix, root),
     )
+
+
+def _default_log(one: Command, built: str) -> list[str]:
+    return [command.value_of(one.words, "-e") or build.setting(built, "error-log-path")]
+
+
+def _logs(names: list[str], prefix: str, root: Path) -> tuple[deaths.Log, ...]:
+    """Of the last hour, in this machine's local time."""
+    now = time.time()
+    since, until = (
+        time.strftime(deaths.TIME_FORMAT, time.localtime(at)) for at in (now - deaths.WITHIN_SECONDS, now + 60)
+    )
+    paths = dict.fromkeys(str(PurePosixPath(prefix) / name) for name in names)
+    return tuple(deaths.Log(one, files.tail(files.below(root, one), LOG_BYTES), since, until) for one in paths)
 
 
 def _same(path: Path, other: Path) -> bool:
     return (found := files.identity(path)) is not None and found == files.identity(other)
 
 
-def _master_of(configuration: Configuration, prefix: str, built: str) -> int | None:
-    """The master that the pid file names, if it is one."""
-    name = statements.pid_file(configuration) or build.setting(built, "pid-path")
-    text = (files.read(Path(PurePosixPath(prefix) / name)) or "").strip()
-    if not text.isdigit():
-        return None
-    return int(text) if command.is_master(" ".join(arguments_of(int(text)))) else None
+def _master_of(pid_file: str) -> int | None:
+    """The master that the pid file names; or that of the one container that has such a file, with its pid in there."""
+    text = (files.read(Path(pid_file)) or "").strip()
+    if text.isdigit() and command.is_master(" ".join(arguments_of(int(text)))):
+        return int(text)
+    masters = [pid for pid, title in _titles() if command.is_master(title)]
+    contained = [pid for pid in masters if files.root_of(pid) != files.ROOT and _wrote(pid, pid_file)]
+    return contained[0] if len(contained) == 1 else None
 
 
-def _workers(master: int | None) -> tuple[int, ...]:
+def _wrote(pid: int, pid_file: str) -> bool:
+    """Whether the file that a process sees there names it, by the pid that it has in its own namespace."""
+    status = files.read(Path(f"/proc/{pid}/status")) or ""
+    own = re.search(r"^NSpid:.*\t(\d+)$", status, re.MULTILINE)
+    text = files.read(files.below(files.root_of(pid), pid_file))
+    return own is not None and text is not None and text.strip() == own[1]
+
+
+def workers_of(master: int | None) -> tuple[int, ...]:
     if master is None:
         return ()
     serving = [pid for pid, title in _titles() if command.serving(title)]

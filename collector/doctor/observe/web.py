@@ -1,12 +1,14 @@
 """HTTP: the page, readiness, the sources. Bounded in time and size; a source is fetched as the collector fetches it."""
 
 import asyncio
+from collections.abc import Sequence
 
 import aiohttp
 
 from collector.doctor.page import Answer
 from collector.settings import ListenAddress, UnixAddress
-from collector.sources.fetch import Fetcher, Scrape, Source
+from collector.sources.fetch import Fetcher, Scrape
+from collector.sources.source import Source
 
 # Without the header of a scrape, which would make a scraper of us, the collector gives its sources 5 s.
 SECONDS = 5.0
@@ -63,5 +65,5 @@ async def fetch(source: Source) -> Scrape:
         await fetcher.close()
 
 
-async def fetch_all(sources: list[Source]) -> list[Scrape]:
+async def fetch_all(sources: Sequence[Source]) -> list[Scrape]:
     return list(await asyncio.gather(*map(fetch, sources)))

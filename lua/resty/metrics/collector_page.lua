@@ -5,10 +5,11 @@
 -- - A page is had whole or not at all. HTTP/1.0: the answer ends with the connection.
 -- - nginx logs each connection that fails: after one nobody tries for a second.
 
+local monotonic = require("resty.metrics.process").monotonic
 local worker = require "resty.metrics.worker"
 
 local ngx = ngx
-local now, tcp = ngx.now, ngx.socket.tcp
+local tcp = ngx.socket.tcp
 local tonumber, type = tonumber, type
 
 local DEFAULT_PAGE = "http://127.0.0.1:19145/metrics"
@@ -17,6 +18,7 @@ local PAUSE_SECONDS = 1
 local CHUNK_BYTES = 65536
 local MOST_BYTES = 64 * 1024 * 1024
 local MOST_HEADERS = 100
+local MOST_AGENT = 200     -- bytes of a client's name that are passed on
 
 local _M = {}
 
@@ -41,10 +43,18 @@ local function read_address(text)
     return { host = host, port = tonumber(port) or 80, path = path, name = host }
 end
 
+-- The collector shows a new row at 0 first, to each scraper once: it has to know them apart behind this nginx too.
+local function client(headers)
+    local agent = headers["user-agent"]
+    return (type(agent) == "string" and agent:sub(1, MOST_AGENT) or "") .. " at " .. ngx.var.remote_addr
+end
+
 local function request_text(address)
-    local headers = ngx.get_phase() == "content" and ngx.req.get_headers() or {}
+    local served = ngx.get_phase() == "content"
+    local headers = served and ngx.req.get_headers() or {}
     local accept, timeout = headers.accept, headers["x-prometheus-scrape-timeout-seconds"]
     return "GET " .. address.path .. " HTTP/1.0\r\nHost: " .. address.name .. "\r\n"
+        .. (served and "User-Agent: " .. client(headers) .. "\r\n" or "")
         .. (type(accept) == "string" and "Accept: " .. accept .. "\r\n" or "")
         .. (type(timeout) == "string" and "X-Prometheus-Scrape-Timeout-Seconds: " .. timeout .. "\r\n" or "") .. "\r\n"
 end
@@ -126,7 +136,7 @@ end
 local function fetch(address)
     local sock, err = connect(address)
     if not sock then
-        failed_at, failure = now(), err
+        failed_at, failure = monotonic(), err
         return nil, err
     end
     local page
@@ -141,7 +151,7 @@ function _M.get(page)
     local address, err = read_address(page or stated() or DEFAULT_PAGE)
     if not address then
         return nil, err
-    elseif failed_at and now() - failed_at < PAUSE_SECONDS then
+    elseif failed_at and monotonic() - failed_at < PAUSE_SECONDS then
         return nil, failure
     end
     pcall(worker.flush_now)

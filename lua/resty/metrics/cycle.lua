@@ -3,6 +3,10 @@
 -- nginx counts neither. What all workers of one configuration share, and those of the next do not, is the address of the
 -- cycle; the shared dictionary, which a reload spares, knows the last. A worker that was born before the cycle that stands
 -- there belongs to an earlier one, and knows its number no more.
+--
+-- So a configuration counts when a worker that has it begins to count: with lifecycle.conf, or an init_worker that makes
+-- metrics, at once; else at the first request. One in which none began is not counted, and since the master takes memory
+-- that it has freed, the one after it may be taken for the one before it. docs/decisions/0012 says why it is left at that.
 
 local process = require "resty.metrics.process"
 local spool = require "resty.metrics.spool"

@@ -94,11 +94,15 @@ function _M.set(row, value, now)
     _M.changed = true
 end
 
-local function drop(self, row)
+local function forget(self, row)
     row.gone = true
     self.by_prefix[row.prefix] = nil
     self.holes = true
     total, bytes = total - 1, bytes - #row.prefix - NUMBERS_BYTES
+end
+
+local function drop(self, row)
+    forget(self, row)
     _M.changed = true
 end
 
@@ -164,10 +168,13 @@ end
 
 local function put_row(p, at, gauge, row, now)
     local value, set = row.value, row.set
-    if gauge.read then
+    if gauge.read and not row.gone then
         value, set = gauge.read(row.prefix), now
+        if value == nil then
+            forget(gauge, row)  -- another worker deleted it: such rows would fill this one
+        end
     end
-    if row.gone or value == nil then
+    if row.gone then
         return at, 0
     end
     copy(p + at, row.prefix, #row.prefix)

@@ -11,7 +11,7 @@ local bit = require "bit"
 local encode = require "resty.metrics.encode"
 local head = require "resty.metrics.head"
 
-local band = bit.band
+local band, floor = bit.band, math.floor
 local remove = table.remove
 local setmetatable = setmetatable
 
@@ -21,6 +21,7 @@ local MAX_LABEL = 256       -- bytes of a label's value; longer ones are cut
 local CUT_MARK = "\226\128\166"  -- U+2026, the sign of a value that was cut
 local OTHER = "other"
 local REQUEST_LABELS = 3    -- server, method, status, and the scope if there is one: those behind are the user's
+local PEER = "peer"         -- of upstreams
 local IDLE_TICKS = 3600     -- a row that sent nothing for so long may go at the cap
 local SCAN_TICKS = 60       -- from one search for such rows to the next
 local MAX_EXACT = 2 ^ 53    -- the largest number of a counter on the wire
@@ -158,21 +159,29 @@ local function evict(self)
     end
 end
 
--- At the cap the user's labels become "other", server where there are none; at twice the cap everything does.
-local function overflow_values(self, values)
-    local labels, ours = #self.shape.labels, 0
-    if self.shape.type == "requests" then
-        ours = REQUEST_LABELS + (self.shape.scope and 1 or 0)
+-- The labels that a row gives up at the cap, from and to: the user's, or the peer of an upstream; the first of them where
+-- there is none of these. As the collector does (collector/table/overflow.py).
+local function given_up(shape)
+    local labels = shape.labels
+    local from, to = 1, shape.custom and #labels or 0
+    if shape.type == "requests" then
+        from, to = REQUEST_LABELS + (shape.scope and 1 or 0) + 1, #labels
     end
-    local from, to = ours + 1, labels
-    if _M.live(self) >= 2 * self.cap then
-        from = 1
-    elseif labels == ours then
-        from, to = 1, 1
+    for i = 1, shape.type == "counter" and not shape.custom and #labels or 0 do
+        if labels[i] == PEER then
+            from, to = i, i
+        end
     end
+    if from > to then
+        return 1, 1
+    end
+    return from, to
+end
+
+local function replaced(values, labels, from, to, but)
     local changed = {}
     for i = 1, labels do
-        changed[i] = (i >= from and i <= to) and OTHER or values[i]
+        changed[i] = i >= from and i <= to and i ~= but and OTHER or values[i]
     end
     return changed
 end
@@ -183,6 +192,18 @@ local function found(self, prefix)
         self.used[row[1]] = _M.tick
     end
     return row
+end
+
+-- The row for what finds no room: a tenth above the cap all becomes "other" but the scope, which keeps two families apart.
+local function overflow_row(self, values)
+    local shape, labels = self.shape, #self.shape.labels
+    local prefix = prefix_of(self, replaced(values, labels, given_up(shape)))
+    local row = found(self, prefix)
+    if not row and _M.live(self) >= self.cap + floor(self.cap / 10) then
+        prefix = prefix_of(self, replaced(values, labels, 1, labels, shape.scope and REQUEST_LABELS + 1))
+        row = found(self, prefix)
+    end
+    return row or create(self, prefix)
 end
 
 -- The row of these label values (strings, as many as the shape has labels), made where there is none; and whether it is
@@ -200,8 +221,7 @@ function _M.row(self, values)
         return create(self, prefix), false
     end
     self.overflowed = self.overflowed + 1
-    prefix = prefix_of(self, overflow_values(self, values))
-    return found(self, prefix) or create(self, prefix), true
+    return overflow_row(self, values), true
 end
 
 -- Says that a row has numbers to send.

@@ -1,0 +1,95 @@
+"""The HTTP client of one source: kept alive, bounded in size, known by what its files say now.
+
+Rules:
+- Redirects are not followed; only 200 is an answer. Neither proxies nor .netrc are looked for.
+- Nothing is decompressed: a few bytes may become gigabytes.
+- A password or token is read for each request; certificates and keys are loaded again when their files change.
+"""
+
+import asyncio
+import ssl
+
+import aiohttp
+
+from collector.sources import credentials
+from collector.sources.errors import SourceError
+from collector.sources.files import Stamp
+from collector.sources.resolver import ThreadResolver
+from collector.sources.source import Source, Tls
+
+KEPT_SECONDS = 120.0  # above the usual interval of scrapes, and nginx's keepalive_timeout
+_PIECE = 256 * 1024
+
+
+class Client:
+    """``body_cap``: bytes of a document."""
+
+    def __init__(self, source: Source, body_cap: int) -> None:
+        self._source = source
+        self._body_cap = body_cap
+        self._session: aiohttp.ClientSession | None = None
+        self._context: ssl.SSLContext | bool = True  # the system's authorities
+        self._stamps: tuple[Stamp, ...] | None = None
+
+    async def get(self) -> bytes:
+        """The document. Raises SourceError, or what the network does: aiohttp.ClientError, OSError."""
+        try:
+            return await self._get()
+        except (aiohttp.ClientError, OSError):
+            raise
+        except ValueError as error:  # from below the client, of what it was sent
+            raise SourceError("connection", type(error).__name__) from error
+
+    async def _get(self) -> bytes:
+        connection = self._source.connection
+        headers = {} if connection.host is None else {"Host": connection.host}
+        authorization = credentials.authorization(connection)
+        if authorization is not None:
+            headers["Authorization"] = authorization
+        request = self._opened().get(
+            self._source.url,
+            headers=headers,
+            allow_redirects=False,
+            ssl=await self._trust(connection.tls),
+            server_hostname=connection.tls.server_name,
+        )
+        async with request as response:
+            if response.status != 200:
+                raise SourceError("status", f"HTTP status {response.status}")
+            if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+                raise SourceError("parse", "compressed, which was not asked for")
+            pieces, size = [], 0
+            async for piece in response.content.iter_chunked(_PIECE):
+                size += len(piece)
+                if size > self._body_cap:
+                    raise SourceError("too_large", f"more than {self._body_cap} bytes")
+                pieces.append(piece)
+            return b"".join(pieces)
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def _trust(self, tls: Tls) -> ssl.SSLContext | bool:
+        """A connection that was made with another context is not used again."""
+        if tls == Tls() or not self._source.url.lower().startswith("https:"):
+            return True
+        stamps = credentials.stamps(tls)
+        if stamps != self._stamps:
+            self._context = await asyncio.to_thread(credentials.context, tls)
+            self._stamps = stamps
+        return self._context
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            path = self._source.unix_path
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(resolver=ThreadResolver(), keepalive_timeout=KEPT_SECONDS)
+                if path is None
+                else aiohttp.UnixConnector(path, keepalive_timeout=KEPT_SECONDS),
+                timeout=aiohttp.ClientTimeout(total=None),
+                headers={"User-Agent": "resty-metrics", "Accept-Encoding": "identity"},
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+            )
+        return self._session

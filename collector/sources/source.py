@@ -1,0 +1,181 @@
+"""Where a source is and how it is reached, as values.
+
+Rules:
+- A password or a token is never a value here, only the file that holds it.
+- What is wrong with a URL is said without the URL: a password may be in it.
+"""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from yarl import URL
+
+Kind = Literal["stub_status", "vts"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+DEFAULT_TIMEOUT = 5.0
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+_NAMED = re.compile(rf"(?P<name>{_NAME.pattern})=(?P<url>(?:https?://|unix:).*)", re.DOTALL | re.IGNORECASE)
+_HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
+_HOST_HEADER = re.compile(rf"(?:{_HOST.pattern})(?::[0-9]{{1,5}})?")
+_MAX_HOST = 253  # RFC 1035
+_CONTROL = re.compile(r"[\x00-\x20\x7f]")
+_USERINFO = (
+    "give the URL without user and password: they belong in basic_auth, the password in a file (an @ of a path is %40)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """What a connection by https does beyond the system's certificate authorities. ``server_name``: instead of the
+    URL's host, in the handshake and in the certificate."""
+
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    server_name: str | None = None
+    insecure_skip_verify: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BasicAuth:
+    username: str
+    password_file: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """The header ``Authorization: TYPE CREDENTIALS``."""
+
+    credentials_file: Path
+    type: str = "Bearer"
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """How a source is asked. ``timeout``: seconds; ``host``: the Host header, None: the URL's host."""
+
+    timeout: float = DEFAULT_TIMEOUT
+    host: str | None = None
+    tls: Tls = Tls()
+    basic_auth: BasicAuth | None = None
+    authorization: Authorization | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a document is. ``name`` becomes the label ``nginx``; ``unix_path`` is the socket of a ``unix:`` URL;
+    ``derived``: whether the series of vts that others add up to are shown."""
+
+    kind: Kind
+    name: str | None
+    url: str
+    unix_path: str | None
+    connection: Connection = Connection()
+    derived: bool = True
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels that every sample of this source carries."""
+        return {} if self.name is None else {"nginx": self.name}
+
+    @property
+    def address(self) -> str:
+        """The URL as it was given."""
+        if self.unix_path is None:
+            return self.url
+        return f"unix:{self.unix_path}:{self.url.removeprefix('http://localhost')}"
+
+
+def parse_source(text: str, kind: Kind) -> Source:
+    """``[NAME=]URL``, with http, https or ``unix:/path.sock:/uri``. Raises ValueError, which says what to do."""
+    match = _NAMED.fullmatch(text)
+    name, address = (match["name"], match["url"]) if match else (None, text)
+    url, unix_path = read_url(address)
+    return Source(kind, name, url, unix_path)
+
+
+def read_url(text: str) -> tuple[str, str | None]:
+    """The URL and the path of its unix socket, if it has one. Raises ValueError, which does not quote ``text``."""
+    if text.startswith("unix:"):
+        path, _, uri = text.removeprefix("unix:").partition(":")
+        if not path.startswith("/") or not uri.startswith("/") or _CONTROL.search(uri):
+            raise ValueError("give a unix socket as unix:/path/to.sock:/uri")
+        return f"http://localhost{uri}", path
+    if "@" in text.partition("//")[2].partition("?")[0].partition("#")[0]:
+        raise ValueError(_USERINFO)
+    try:
+        url = URL(text)
+        host = (url.host and url.raw_host) or ""  # the first is where a name is decoded, and refused
+    except ValueError:
+        url, host = URL(), ""
+    if url.scheme not in ("http", "https") or not _is_encodable(host) or _CONTROL.search(text):
+        raise ValueError(
+            "give http://HOST[:PORT]/PATH, https:// or unix:/path/to.sock:/uri; a NAME= before it may name it"
+        )
+    return text, None
+
+
+def read_kind(text: str) -> Kind:
+    """``stub_status`` or ``vts``. Raises ValueError."""
+    for kind in KINDS:
+        if text == kind:
+            return kind
+    raise ValueError(f"{text!r}: give one of {', '.join(KINDS)}")
+
+
+def read_name(text: str) -> str:
+    """The name of an nginx. Raises ValueError."""
+    if not _NAME.fullmatch(text):
+        raise ValueError(f"{text!r}: give a name of letters, digits, '_', '.' and '-'")
+    return text
+
+
+def read_host(text: str) -> str:
+    """A Host header. Raises ValueError."""
+    if not _HOST_HEADER.fullmatch(text):
+        raise ValueError(f"{text!r}: give HOST or HOST:PORT")
+    return text
+
+
+def read_server_name(text: str) -> str:
+    """A name, or an address, that a certificate is made out to. Raises ValueError."""
+    known = _is_address(text) if ":" in text else _HOST.fullmatch(text) and _is_encodable(text)
+    if not known:
+        raise ValueError(f"{text!r}: give the name in the certificate, without a port")
+    return text
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_encodable(name: str) -> bool:
+    """Whether the resolver and TLS would take it; they raise UnicodeError at every fetch."""
+    try:
+        return 0 < len(name.encode("idna")) <= _MAX_HOST
+    except UnicodeError:
+        return False
+
+
+def read_username(text: str) -> str:
+    """A user of basic authentication. Raises ValueError, which does not quote it: it may be user:password."""
+    if not text or ":" in text or _CONTROL.search(text):
+        raise ValueError("give a user without colon and blanks; the password belongs in password_file")
+    return text
+
+
+def read_scheme(text: str) -> str:
+    """The type of an Authorization header. Raises ValueError."""
+    if text.lower() == "basic":
+        raise ValueError("for Basic give basic_auth (username, password_file)")
+    if not _NAME.fullmatch(text):
+        raise ValueError("give one word, as in Bearer")
+    return text

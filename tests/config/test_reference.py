@@ -1,0 +1,87 @@
+"""docs/configuration.md: every key, flag, variable and default, held against what the code has."""
+
+import re
+
+import click
+import pytest
+import yaml
+from support.nginx import ROOT
+
+from collector.cli import check_config, serve
+from collector.config.model import Readers
+from collector.config.names import OF_SOURCES, variable
+from collector.config.read import keys, read
+from collector.config.settings import Settings
+from collector.config.show import as_yaml
+from collector.settings import read_file_path, read_state_dir
+from collector.sources.errors import REASONS
+from collector.sources.source import DEFAULT_TIMEOUT, Source
+
+TEXT = (ROOT / "docs" / "configuration.md").read_text()
+ROWS = [
+    [cell.strip() for cell in line.strip("|").split("|")]
+    for line in TEXT.partition("\n| key |")[2].partition("\n\n")[0].splitlines()[2:]
+]
+
+
+def flags() -> list[str]:
+    return [option.opts[0] for option in serve.params if isinstance(option, click.Option)]
+
+
+def quoted(text: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", text)
+
+
+def test_every_key_has_a_row() -> None:
+    assert sorted(key for row in ROWS for key in quoted(row[0])) == sorted(keys())
+
+
+def test_every_flag_has_a_row_with_its_variable() -> None:
+    listed = {flag: name for row in ROWS for flag, name in zip(quoted(row[3]), quoted(row[4]), strict=False)}
+    documented = {flag: name for flag, name in listed.items() if flag.startswith("--")}
+    assert documented == {flag: variable(flag) for flag in flags()}
+    for option in serve.params:
+        assert isinstance(option, click.Option)
+        assert option.envvar == variable(option.opts[0])
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row[0]], ids=lambda row: row[0])
+def test_the_default_and_whether_it_is_repeatable(row: list[str]) -> None:
+    key, *_ = quoted(row[0])
+    section, _, name = key.partition(".")
+    if section != "sources[]":
+        default = yaml.safe_load(as_yaml(Settings()))[section].get(name)
+        assert quoted(row[2]) == [str(one) for one in (default if isinstance(default, list) else [default]) if one]
+        (flag,) = quoted(row[3])
+        (option,) = [one for one in serve.params if flag in one.opts]
+        assert isinstance(option, click.Option)
+        assert option.multiple == row[3].endswith(", repeatable")
+    elif name == "derived":
+        assert quoted(row[2]) == [str(Source("vts", None, "", None).derived).lower()]
+    elif name == "timeout":
+        assert quoted(row[2]) == [f"{DEFAULT_TIMEOUT:g}s"]
+
+
+def test_the_flag_of_a_connection_stands_with_its_key() -> None:
+    listed = {flag: quoted(row[0]) for row in ROWS for flag in quoted(row[3])}
+    assert {flag: listed[flag] for flag in OF_SOURCES} == {
+        flag: [f"sources[].{key}"] for flag, key in OF_SOURCES.items()
+    }
+
+
+def test_every_reason_is_there() -> None:
+    table = TEXT.partition("| reason | |")[2]
+    assert sorted(re.findall(r"^\| `(\w+)` ", table, re.MULTILINE)) == sorted(REASONS)
+
+
+def test_check_config_takes_what_serve_takes() -> None:
+    assert [one for one in check_config.params if isinstance(one, click.Option)] == serve.params
+
+
+def test_the_example_is_right() -> None:
+    example = re.search(r"\n((?:    .*\n)*    socket:\n(?:    .*\n)+)", TEXT)
+    assert example is not None
+    text = re.sub(r"^    ", "", example[1], flags=re.MULTILINE)
+    _, document = read(text, Readers(lambda _: 1, read_state_dir, read_file_path))
+    assert document.problems == []
+    assert len(document.tree["sources"]) == 2
