@@ -81,6 +81,7 @@ class Merge:
             if self._journal is not None:
                 self._journal.append([of_drain(drain) or b""])
             self.intake.settle(drain)
+        assert self.intake.applied_rows % self._streams.rows == 0, self.intake.results
 
 
 class Process:

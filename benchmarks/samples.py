@@ -12,6 +12,7 @@ BOUNDS = (5, 10, 25, 50, 75, 100, 250, 500, 750, 1000, 2500, 5000, 7500, 10000, 
 NUMBERS = len(BOUNDS) + 1 + len(REQUEST_COLUMNS)
 SAMPLES_PER_ROW = 22
 ROWS_PER_BATCH = 500
+BATCH_BYTES, ROW_BYTES = 50_000, 80  # ROW_BYTES: of a row but its server
 FAMILY_ROWS = 10_000  # the cap of a family: more rows are more scopes
 
 RawRow = list[str | int]
@@ -70,7 +71,9 @@ class Streams:
         self.names = [os.urandom(16) for _ in range(count)]
         self._next = dict.fromkeys(self.names, 1)
         self._bodies = [
-            _body(scope, chunk) for scope, number in scopes(rows) for chunk in _chunks(make_rows(number, server=server))
+            _body(scope, chunk)
+            for scope, number in scopes(rows)
+            for chunk in _chunks(make_rows(number, server=server), _rows_per_batch(server))
         ]
         self.rows = rows
 
@@ -85,6 +88,11 @@ class Streams:
         return found
 
 
-def _chunks(rows: Sequence[RawRow]) -> Iterator[Sequence[RawRow]]:
-    for first in range(0, len(rows), ROWS_PER_BATCH):
-        yield rows[first : first + ROWS_PER_BATCH]
+def _rows_per_batch(server: str) -> int:
+    """As many as a datagram has room for."""
+    return min(ROWS_PER_BATCH, BATCH_BYTES // (ROW_BYTES + len(server.format(0))))
+
+
+def _chunks(rows: Sequence[RawRow], size: int) -> Iterator[Sequence[RawRow]]:
+    for first in range(0, len(rows), size):
+        yield rows[first : first + size]
