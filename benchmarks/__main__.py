@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from benchmarks import figures, flush, growth, memory, merge, page, requests
+from benchmarks import figures, flush, growth, memory, merge, page, peers, requests
 from benchmarks.figures import Figure
 from benchmarks.scale import FULL, QUICK, Scale
 
@@ -38,6 +38,10 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     wanted = _arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was started ends too
+    try:
+        peers.known()
+    except FileNotFoundError as error:
+        sys.exit(f"error: {error}")
     scale = dataclasses.replace(QUICK if wanted.quick else FULL, show=sys.stderr.isatty())
     if wanted.rounds:
         scale = dataclasses.replace(scale, rounds=wanted.rounds)
