@@ -32,6 +32,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help=f"of each comparison; {FULL.rounds} are usual")
     parser.add_argument("--before", type=Path, metavar="DIR", help="another checkout, whose hot path is measured too")
     parser.add_argument("--json", type=Path, default=JSON, metavar="FILE", help=f"where to write it; {JSON} is usual")
+    parser.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="where to write the tables of docs/performance.md"
+    )
     return parser.parse_args()
 
 
@@ -52,6 +55,7 @@ def main() -> None:
     if where["cpus"] < 2:
         print("There is one CPU: what is measured and what drives it take it from each other.")
     found: list[Figure] = []
+    tables = ""
     for name in wanted.only or SUBJECTS:
         sys.stderr.write(f"measuring {name}\n")
         run = partial(requests.run, before=wanted.before) if name == "requests" else SUBJECTS[name]
@@ -60,6 +64,9 @@ def main() -> None:
         scale.within(name)("")
         print(f"\n{name}\n{figures.table(of_subject)}", flush=True)
         wanted.json.write_text(figures.document(where, found))
+        tables += f"### {name}\n\n{figures.markdown(of_subject)}\n"
+        if wanted.markdown:
+            wanted.markdown.write_text(tables)
     missed = [figure.what for figure in found if figure.reached is False]
     print(f"\n{wanted.json}: {len(found)} figures, {len(missed)} short of what is to be reached")
 

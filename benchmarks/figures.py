@@ -104,6 +104,12 @@ def table(figures: Sequence[Figure]) -> str:
     return "\n".join(row.rstrip() for row in rows)
 
 
+def markdown(figures: Sequence[Figure]) -> str:
+    """The same as a table of docs/performance.md."""
+    lines = [HEADS, tuple("---" for _ in HEADS), *map(_cells, figures)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
 def machine() -> dict[str, Any]:
     """Where it was measured, and how quiet that was before it began."""
     cpus = [line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]

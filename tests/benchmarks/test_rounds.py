@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from benchmarks.figures import Figure, Reach, document, short, table
+from benchmarks.figures import Figure, Reach, document, markdown, short, table
 from benchmarks.rounds import Spread, exponent, measure, order, series, spread
 
 
@@ -68,6 +68,7 @@ def test_a_table_and_its_json_say_the_same() -> None:
     head, line = table([figure(2, None)]).splitlines()
     assert line.split() == ["all", "2.00", "us", "1.00", "..", "3.00", "client", "8.00", "0.25"]
     assert head.startswith("what")
+    assert markdown([figure(2, None)]).splitlines()[2] == "| all | 2.00 | us | 1.00 .. 3.00 | client | 8.00 | 0.25 |  |"
 
 
 @pytest.mark.parametrize(
