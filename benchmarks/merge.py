@@ -131,9 +131,9 @@ def run(scale: Scale) -> Iterator[Figure]:
             create(Path(kept) / "journal", [])
             store = Store(Path(kept) / "journal")
             works: dict[str, Work] = {SKETCH: Sketch(), f"{SKETCH}, once more": Sketch()}
+            works |= {"journal off": Merge(1, None), "journal on": Merge(1, store)}
             for workers in (1, 64):
                 by = f"{workers} worker{'s'[: workers - 1]}"
-                works |= {f"journal off, {by}": Merge(workers, None), f"journal on, {by}": Merge(workers, store)}
                 works |= {f"in all, journal off, {by}": Process(workers, off)}
                 works |= {f"in all, journal on, {by}": Process(workers, on)}
             taken = measure(works, SKETCH, scale.rounds, scale.within(SUBJECT))
