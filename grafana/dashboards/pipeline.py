@@ -249,6 +249,7 @@ WORKERS = Row(
             "run.",
             "short",
             (Query(f"sum by (nginx, state) (resty_metrics_worker_timers{{{NGINX}}})", "{{state}} {{nginx}}"),),
+            width=6,
         ),
         Panel(
             "Errors in the workers",
@@ -257,6 +258,7 @@ WORKERS = Row(
             "cps",
             (Query(total("resty_metrics_worker_errors_total", "nginx, reason", NGINX), "{{reason}} {{nginx}}"),),
             none="no errors",
+            width=6,
         ),
         Panel(
             "Shared dictionaries: free",
@@ -270,6 +272,18 @@ WORKERS = Row(
                     "{{dict}} {{nginx}}",
                 ),
             ),
+            width=6,
+        ),
+        Panel(
+            "Versions",
+            "How many collectors and nginx run which version. Two of one kind for long: an update that was not "
+            "finished. Module and collector may differ by an update; refusals for `version` say when they may not.",
+            "short",
+            (
+                Query(f"count by (version) (resty_metrics_build_info{{{HERE}}})", "collector {{version}}"),
+                Query(f"count by (version) (resty_metrics_lua_info{{{NGINX}}})", "module {{version}}"),
+            ),
+            width=6,
         ),
     ),
 )

@@ -163,14 +163,12 @@ CACHE = Row(
                 ),
             ),
             none="no cache zone",
-            width=6,
         ),
         Panel(
             "By what the cache did",
             "miss and expired in numbers: raise proxy_cache_valid, or max_size.",
             "reqps",
             (Query(total(_ZONE_REQUESTS, "cache_zone, status", NGINX), "{{cache_zone}} {{status}}"),),
-            width=6,
             stacked=True,
         ),
         Panel(
@@ -179,7 +177,6 @@ CACHE = Row(
             "asked for least lately: with many misses, raise it.",
             "percentunit",
             (Query(f"{_zone('used')} / ({_zone('max')} > 0)", "{{cache_zone}} {{nginx}}"),),
-            width=6,
         ),
         Panel(
             "Bytes by zone",
@@ -191,7 +188,24 @@ CACHE = Row(
                     "{{cache_zone}} {{direction}}",
                 ),
             ),
-            width=6,
+            width=12,
+        ),
+        Panel(
+            "Answered from the cache, by host",
+            "The same by server. One alone has fallen: its headers (Set-Cookie, Cache-Control) forbid to keep its "
+            "answers.",
+            "percentunit",
+            (
+                Query(
+                    ratio(
+                        total(f"{_SERVER}_cache_total", "host, nginx", f"{_HOST}, {_CACHED}"),
+                        total(f"{_SERVER}_cache_total", "host, nginx", _HOST),
+                    ),
+                    "{{host}} {{nginx}}",
+                ),
+            ),
+            width=12,
+            none="no location has a cache",
         ),
     ),
 )
@@ -205,7 +219,6 @@ FILTERS = Row(
             "reqps",
             (Query(total(f"{_FILTER}_requests_total", _OF_FILTER, NGINX), _FILTER_NAME),),
             none="vts has no filters",
-            width=12,
         ),
         Panel(
             "Mean duration by filter",
@@ -218,7 +231,18 @@ FILTERS = Row(
                 ),
             ),
             none="vts has no filters",
-            width=12,
+        ),
+        Panel(
+            "Bytes by filter",
+            "in: from clients, out: to them. The largest is what fills the link.",
+            "Bps",
+            (
+                Query(
+                    total(f"{_FILTER}_bytes_total", "filter, filter_name, direction", NGINX),
+                    "{{filter}} {{filter_name}} {{direction}}",
+                ),
+            ),
+            none="vts has no filters",
         ),
     ),
 )

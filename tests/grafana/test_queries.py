@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 
 import pytest
+from support import impostors
 from support.fleet import (
     BROKEN,
     CACHED,
@@ -40,6 +41,7 @@ EMPTY = {
     ("Coverage", "min by (instance, nginx) (resty_metrics_coverage_ratio"): "needs five minutes of traffic",
     ("Lost rows by reason", "sum by (nginx, reason) (rate(resty_metrics_worker_lost_rows"): "no worker lost a row",
 }
+WHY = {"missing", "replaced"}  # who heals fast sees the path before the other is there
 PANELS = [(board.name, panel) for board in DASHBOARDS for panel in board.panels]
 CHOICES = {choice.name: choice.query for board in DASHBOARDS for choice in board.choices if choice.query is not None}
 Series = list[tuple[dict[str, str], float]]
@@ -234,3 +236,20 @@ def test_marks(watched: Fleet) -> None:
     now = time.time() * 1000
     assert all(now - WINDOW_SECONDS * 1000 < value <= now for _, value in reloads)
     assert [labels["reason"] for labels, _ in rebinds] == ["missing"]
+
+
+def test_the_incident_as_one_would_have_seen_it(watched: Fleet) -> None:
+    """Somebody takes the path again and again. The last test, since the others would see that too."""
+    collector = watched.edge_collector
+    of_edge = watched.instance(collector)
+    undisturbed = partial(values, watched, "pipeline", "State", "{{instance}} undisturbed", instance=of_edge)
+    assert list(undisturbed().values()) == [1]
+    with impostors.returns(collector.socket_path):
+        wait_until(lambda: list(undisturbed().values()) == [0], message="red at undisturbed")
+        rebinds = values(watched, "pipeline", "Rebinds by reason", instance=of_edge)
+        assert {name for name, value in rebinds.items() if value > 0} <= {f"{why} ({of_edge})" for why in WHY}
+        assert values(watched, "pipeline", "Rebinds", instance=of_edge)["rebinds"] > 2
+        marked = {labels["reason"] for labels, _ in ask(watched, MARKS[1].expression, instance=of_edge)}
+        assert marked
+        assert marked <= WHY
+    assert values(watched, "pipeline", "Lost rows", instance=of_edge)["rows"] == 0
