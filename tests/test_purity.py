@@ -24,6 +24,7 @@ SHELL = {
     "page/process.py",
     "sources/client.py", "sources/credentials.py", "sources/fetch.py", "sources/files.py", "sources/report.py",
     "sources/resolver.py",
+    "top/looking.py", "top/session.py", "top/terminal.py", "top/told.py",
     "web/scrape.py", "web/server.py",
 }  # fmt: skip
 OUTSIDE = {
