@@ -17,10 +17,12 @@ from collector.config import machine
 from collector.config.problem import ConfigError, discreet
 from collector.doctor.flags import SHARED
 from collector.ending import end_when_told
+from collector.install import commands as install_commands
 from collector.options import NGINX_COMMAND, OPTIONS, TOP_OPTIONS, Checked
 
 if TYPE_CHECKING:
     from collector.config.load import Given
+    from collector.doctor.settings import Settings
 
 EXIT_WRONG, EXIT_MISCONFIGURED = 1, 2
 TOP_VIEWS = ("servers", "upstreams", "rows", "workers")
@@ -82,12 +84,21 @@ def serve(**options: Any) -> NoReturn:
     end_when_told(0)
     from collector.config.load import load
 
+    given = _given(options)
     with _refusing(EXIT_MISCONFIGURED):
-        settings = load(_given(options))
+        settings = load(given)
 
     from collector.app import run
 
-    sys.exit(run(settings))
+    sys.exit(run(settings, lambda: load(given)))
+
+
+def _told(options: dict[str, Any], nginx_command: str | None) -> "Settings":
+    """What doctor, install and uninstall were told; the rest they take from the collector that runs."""
+    from collector.doctor.settings import told
+
+    with _refusing(EXIT_MISCONFIGURED):
+        return told(_given(options), nginx_command)
 
 
 @main.command(params=[OPTIONS[flag] for flag in SHARED] + [NGINX_COMMAND])
@@ -99,10 +110,8 @@ def doctor(as_json: bool, watch: bool, nginx_command: str | None, **options: Any
     What is not given is taken from the collector that runs. Exit status: 0 all is well, 1 warnings, 2 failures.
     """
     from collector.doctor.examination import find, run
-    from collector.doctor.settings import told
 
-    with _refusing(EXIT_MISCONFIGURED):
-        settings = told(_given(options), nginx_command)
+    settings = _told(options, nginx_command)
     if watch:
         from collector.doctor.watch import run as run_watch
 
@@ -151,6 +160,9 @@ def check_config(file: Path | None, **options: Any) -> None:
 
     with _refusing(EXIT_WRONG):
         click.echo(checked(_given(options)), nl=False)
+
+
+install_commands.add_to(main, _told)
 
 
 if __name__ == "__main__":

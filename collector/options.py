@@ -151,6 +151,23 @@ _ALL = (
         help="Path of the page.",
     ),
     option("--web.config.file", type=_PATH, help="exporter-toolkit's web configuration: TLS and users of the page."),
+    option(
+        "--web.enable-lifecycle",
+        is_flag=True,
+        help="Let POST /-/reload read the configuration again, as SIGHUP always does.",
+    ),
+    option(
+        "--web.max-connections",
+        type=Checked("number", settings.read_limit),
+        default=str(settings.DEFAULT_MAX_CONNECTIONS),
+        help="Connections to the page at once; 0: no limit.",
+    ),
+    option(
+        "--web.max-requests",
+        type=Checked("number", settings.read_limit),
+        default=str(settings.DEFAULT_MAX_REQUESTS),
+        help="Scrapes at once; 0: no limit.",
+    ),
     option("--log.level", type=click.Choice(settings.LOG_LEVELS), default="info", help="Least level."),
     option("--log.format", type=click.Choice(settings.LOG_FORMATS), default="logfmt", help="Form of a log line."),
 )
@@ -163,7 +180,13 @@ NGINX_COMMAND = option(
     help='How nginx is run, as in "nginx -c /path". By default each running master, else what is installed.',
 )
 
-_TOP_SHARED = ("--config.file", "--socket.path", "--web.listen-address", "--web.telemetry-path")
+_TOP_SHARED = (
+    "--config.file",
+    "--socket.path",
+    "--web.listen-address",
+    "--web.telemetry-path",
+    "--web.config.file",
+)
 TOP_OPTIONS = [
     option(
         "--url",
@@ -177,6 +200,8 @@ TOP_OPTIONS = [
         help="Time between two looks; with --once what is measured.",
     ),
     option("--tls.ca-file", type=_PATH, help="Certificate authorities (PEM) instead of the system's."),
+    option("--tls.cert-file", type=_PATH, help="Client certificate (PEM)."),
+    option("--tls.key-file", type=_PATH, help="Key of the client certificate (PEM)."),
     option(
         "--tls.server-name",
         type=Checked("name", _by_source("read_server_name")),

@@ -14,6 +14,7 @@ Rules:
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 MetricType = Literal["counter", "gauge", "histogram", "unknown"]
@@ -24,7 +25,8 @@ class MetricFamily:
     """One metric family, its sample lines already rendered.
 
     ``name`` is the name in the text format (a counter's with ``_total``). Each chunk of ``lines`` holds whole sample
-    lines, UTF-8, each ended by a newline; or nothing. ``custom``: made by the user's Lua code.
+    lines, UTF-8, each ended by a newline; or nothing. ``custom``: made by the user's Lua code. ``instance``: the nginx
+    that all lines are of, "" for one without a name; None: the collector itself.
     """
 
     name: str
@@ -32,6 +34,7 @@ class MetricFamily:
     help: str
     lines: Sequence[bytes]
     custom: bool = False
+    instance: str | None = None
 
 
 _HISTOGRAM_SAMPLES = ("_bucket", "_sum", "_count", "_created")
@@ -78,14 +81,17 @@ def sample(name: str, labels: Mapping[str, str], value: float) -> bytes:
 
 def join(families: Iterable[MetricFamily]) -> list[MetricFamily]:
     """Families of one name become one, in the order of first appearance; the first one's type and help hold."""
-    joined: dict[str, MetricFamily] = {}
+    by_name: dict[str, list[MetricFamily]] = {}
     for family in families:
-        first = joined.get(family.name)
-        if first is None:
-            joined[family.name] = family
-        else:
-            joined[family.name] = MetricFamily(first.name, first.type, first.help, [*first.lines, *family.lines])
-    return list(joined.values())
+        by_name.setdefault(family.name, []).append(family)
+    return [_join(some) for some in by_name.values()]
+
+
+def _join(some: Sequence[MetricFamily]) -> MetricFamily:
+    first = some[0]
+    if len(some) == 1:
+        return first
+    return MetricFamily(first.name, first.type, first.help, list(chain.from_iterable(one.lines for one in some)))
 
 
 def _header(family: MetricFamily, openmetrics: bool, names: Container[str]) -> bytes:

@@ -34,7 +34,7 @@ def _render_family(family: Family, shown_before: int | None) -> list[MetricFamil
     texts = _texts(family, shown_before)
     chunks: Sequence[Sequence[bytes]] = list(zip(*texts, strict=True)) or [()] * len(_metrics(family))
     return [
-        MetricFamily(name, kind, text, lines, family.shape.custom)
+        MetricFamily(name, kind, text, lines, family.shape.custom, family.shape.instance)
         for (name, kind, text), lines in zip(_metrics(family), chunks, strict=True)
     ]
 

@@ -13,6 +13,7 @@ from itertools import accumulate
 
 from prometheus_client.utils import floatToGoString
 
+from collector.page import instances
 from collector.page.exposition import escape_label
 from collector.table.rows import Row
 from collector.table.shapes import REQUEST_LABELS, FamilyType, Labels, Numbers, Shape
@@ -93,14 +94,13 @@ def _le(bound: float) -> str:
 
 
 def _single(name: str, shape: Shape) -> str:
-    return f"{name}{{{_MARK}}} %a\n" if shape.labels else f"{name} %a\n"
+    return f"{name}{{{_MARK}}} %a\n" if shape.labels or shape.instance else f"{name} %a\n"
 
 
 def _histogram(name: str, shape: Shape) -> str:
-    comma = "," if shape.labels else ""
+    mark = f"{_MARK}," if shape.labels or shape.instance else ""
     bounds = [*(_le(bound / shape.scale) for bound in shape.bounds or ()), "+Inf"]
-    mark = _MARK if shape.labels else ""
-    lines = [f'{name}_bucket{{{mark}{comma}le="{bound}"}} %a\n' for bound in bounds]
+    lines = [f'{name}_bucket{{{mark}le="{bound}"}} %a\n' for bound in bounds]
     return "".join([*lines, _single(f"{name}_sum", shape), _single(f"{name}_count", shape)])
 
 
@@ -111,8 +111,14 @@ def _chunks(shape: Shape) -> list[str]:
     return [_histogram(shape.name, shape) if shape.type == "histogram" else _single(shape.name, shape)]
 
 
+def _labels(shape: Shape) -> str:
+    """Ours, which needs no escape, then those of the rows."""
+    ours = [f'{name}="{value}"' for name, value in instances.labels_of(shape.instance).items()]
+    return ",".join([*ours, *(f'{name}="%s"' for name in instances.shown(shape.labels, shape.instance))])
+
+
 @lru_cache(maxsize=4096)
 def template(shape: Shape) -> Template:
-    labels = ",".join([f'{name}="%s"' for name in shape.labels])
+    labels = _labels(shape)
     chunks = tuple([tuple(chunk.encode().split(_LABELS)) for chunk in _chunks(shape)])
     return Template(labels, chunks, shape.scale, _FILL[shape.type])

@@ -8,8 +8,10 @@ import time
 from dataclasses import dataclass
 
 from collector.sources.client import Client
+from collector.sources.errors import SourceReason
 from collector.sources.fetch import in_words, reason_of
 from collector.top import page
+from collector.top.health import Trouble
 from collector.top.meter import Meter, View
 from collector.top.settings import Endpoint
 from collector.top.tables import total
@@ -18,13 +20,21 @@ from collector.top.tables import total
 TIMEOUT_SECONDS = 8.0
 BODY_CAP = 256 * 1024 * 1024
 
+_REMEDIES: dict[SourceReason, str] = {
+    "tls": "--tls.ca-file says whom to trust, --tls.server-name what the certificate is made out to",
+    "credentials": "see that file",
+    "too_large": "see --url",
+}
+_USER = "--basic-auth.username and --basic-auth.password-file say who reads it"
+_OTHERWISE = "see that the collector runs, and --url"
+
 
 @dataclass(frozen=True, slots=True)
 class Look:
     """``view`` None: nothing could be read, ``error`` says why."""
 
     view: View | None
-    error: str | None
+    error: Trouble | None
 
 
 class Looker:
@@ -39,19 +49,25 @@ class Looker:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 body = await self._client.get()
         except Exception as error:
-            if reason_of(error) is None:
+            reason = reason_of(error)
+            if reason is None:
                 raise
-            return Look(None, f"the page cannot be read: {in_words(error, TIMEOUT_SECONDS)}")
+            seen = in_words(error, TIMEOUT_SECONDS)
+            return Look(None, Trouble(f"the page cannot be read: {seen}", _remedy(reason, seen)))
         return await asyncio.to_thread(self._read, body, time.monotonic())
 
     def _read(self, body: bytes, now: float) -> Look:
         try:
             found = page.read(body.decode("utf-8", "replace"))
         except ValueError as error:
-            return Look(None, f"what was read {error}")
+            return Look(None, Trouble(f"what was read {error}", "see --url"))
         view = self._meter.look(found, now)
         total(view)  # here, in a thread: it is kept
         return Look(view, None)
 
     async def close(self) -> None:
         await self._client.close()
+
+
+def _remedy(reason: SourceReason, seen: str) -> str:
+    return _USER if seen.endswith(" 401") else _REMEDIES.get(reason, _OTHERWISE)

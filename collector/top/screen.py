@@ -30,7 +30,7 @@ class Told:
 
     address: str
     interval: float
-    error: str | None = None
+    error: health.Trouble | None = None
     for_seconds: float = 0.0
 
 
@@ -130,9 +130,8 @@ def _troubles(view: View | None, told: Told, width: int, most: int | None) -> li
     """Each warning, and behind it what to do. ``most``: lines."""
     found = [] if view is None else health.warnings(view)
     if told.error is not None:
-        seen = f"{told.error}, for {figures.seconds(told.for_seconds)}"
-        again = f"tried again every {told.interval:g} s; see that the collector runs, and --url"
-        found.insert(0, health.Trouble(seen, again))
+        seen = f"{told.error.seen}, for {figures.seconds(told.for_seconds)}"
+        found.insert(0, health.Trouble(seen, f"{told.error.remedy}; tried again every {told.interval:g} s"))
     blocks = [_wrapped(f"! {printable(one.seen)} -> {printable(one.remedy)}", width) for one in found]
     lines: list[Text] = []
     for i, block in enumerate(blocks):

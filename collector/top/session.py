@@ -11,8 +11,10 @@ import time
 from dataclasses import dataclass
 from typing import NoReturn
 
+from collector.doctor.report import printable
 from collector.ending import end
 from collector.top import keys, once, screen
+from collector.top.health import Trouble
 from collector.top.looking import Look, Looker
 from collector.top.meter import View
 from collector.top.screen import Told
@@ -50,7 +52,7 @@ async def _run_once(wanted: Wanted, json: bool) -> NoReturn:
         await asyncio.sleep(wanted.interval)
     found = first if first.view is None else await looker.look()
     if found.view is None:
-        sys.stderr.write(f"{wanted.endpoint.shown}: {found.error}\n")
+        _complain(wanted.endpoint, found.error)
         end(1)
     told = Told(wanted.endpoint.shown, wanted.interval)
     if json:
@@ -63,11 +65,16 @@ async def _run_once(wanted: Wanted, json: bool) -> NoReturn:
     end(0)
 
 
+def _complain(endpoint: Endpoint, error: Trouble | None) -> None:
+    assert error is not None, "there is a view, or an error"
+    sys.stderr.write(f"{endpoint.shown}: {printable(error.seen)} -> {error.remedy}\n")
+
+
 class _Session:
     def __init__(self, wanted: Wanted) -> None:
         self._wanted, self._state = wanted, wanted.state
         self._view: View | None = None
-        self._error: str | None = None
+        self._error: Trouble | None = None
         self._failing_since = 0.0
         self._shown: screen.Screen | None = None
         self._over = asyncio.Event()

@@ -29,6 +29,8 @@ class Access:
     """How a page that is guarded is asked; None: that was not given."""
 
     ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
     server_name: str | None = None
     insecure_skip_verify: bool = False
     username: str | None = None
@@ -54,12 +56,13 @@ def read_page_url(text: str) -> Endpoint:
     return Endpoint(url, None, url, _OPEN)
 
 
-def listening(address: ListenAddress, path: str) -> Endpoint:
-    """The page of a collector on this machine."""
+def listening(address: ListenAddress, path: str, tls: bool) -> Endpoint:
+    """The page of a collector on this machine. ``tls``: it is by https; on a unix socket that cannot be asked for."""
+    scheme = "https" if tls else "http"
     if isinstance(address, UnixAddress):
         return Endpoint(f"http://localhost{path}", str(address.path), f"unix:{address.path}:{path}", _OPEN)
     host = _ANY.get(address.host, address.host)
-    url = f"http://[{host}]:{address.port}{path}" if ":" in str(host) else f"http://{host}:{address.port}{path}"
+    url = f"{scheme}://[{host}]:{address.port}{path}" if ":" in str(host) else f"{scheme}://{host}:{address.port}{path}"
     return Endpoint(url, None, url, _OPEN)
 
 
@@ -75,11 +78,15 @@ def connection(url: str, access: Access) -> Connection:
     """Raises ValueError where what was given does not fit together."""
     tls = Tls(
         ca_file=access.ca_file,
+        cert_file=access.cert_file,
+        key_file=access.key_file,
         server_name=access.server_name,
         insecure_skip_verify=access.insecure_skip_verify,
     )
     if tls != Tls() and not url.lower().startswith("https:"):
         raise ValueError("--tls.*: needs a --url that begins with https://")
+    if (access.cert_file is None) != (access.key_file is None):
+        raise ValueError("give --tls.cert-file and --tls.key-file together")
     if (access.username is None) != (access.password_file is None):
         raise ValueError("give --basic-auth.username and --basic-auth.password-file together")
     if access.username is not None and access.bearer_token_file is not None:

@@ -7,9 +7,11 @@ socket.
 import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from collector.config.load import Given
+from collector.config.problem import ConfigError
 from collector.top import settings
 from collector.top.keys import State
 from collector.top.session import Wanted
@@ -17,6 +19,8 @@ from collector.top.settings import Access, Endpoint
 
 _ACCESS = {
     "tls_ca_file": "ca_file",
+    "tls_cert_file": "cert_file",
+    "tls_key_file": "key_file",
     "tls_server_name": "server_name",
     "tls_insecure_skip_verify": "insecure_skip_verify",
     "basic_auth_username": "username",
@@ -48,4 +52,15 @@ def _here(given: Given) -> Endpoint:
 
         with contextlib.suppress(OSError):  # what cannot be looked at is left at its default
             found, _ = find(found)
-    return settings.listening(found.web_listen_address[0], found.web_telemetry_path)
+    tls = found.web_config_file is not None and _has_tls(found.web_config_file)
+    return settings.listening(found.web_listen_address[0], found.web_telemetry_path, tls)
+
+
+def _has_tls(path: Path) -> bool:
+    """What a web configuration says; of one that this user may not read, what is likely."""
+    from collector.web import config
+
+    try:
+        return config.read(path.read_text(), path)[0].tls_server_config is not None
+    except (OSError, UnicodeError, ConfigError):
+        return True

@@ -116,7 +116,7 @@ def test_a_page_with_conflicts_everywhere() -> None:
     said = GaugeFamily("became", "", (), "sum", ((4, 1),))
     for birth_ms, value in ((11, "4"), (9, "9")):
         beats = [LiveHeartbeat(b"s" * 16, birth_ms, 0.0, Heartbeat(families=(said,)))]
-        page = render(assemble.families(table, None, beats, [], False, Coverage(), []), openmetrics=False).decode()
+        page = render(assemble.families(table, None, beats, [], (), Coverage(), []), openmetrics=False).decode()
         assert f"\nbecame {value}\n" in page
         assert 'nginx_http_responses_total{host="h"} 3\n' in page
         assert "# HELP nginx_http_responses_total Mine.\n" in page

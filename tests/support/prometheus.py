@@ -5,6 +5,7 @@ import signal
 import subprocess
 import urllib.parse
 import urllib.request
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,19 +14,26 @@ from support.wait import free_port, wait_until
 
 CONFIGURATION = """
 global: {{ scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }}
+rule_files: {rules}
 scrape_configs:
   - job_name: resty-metrics
+    {client}
     static_configs: [{{ targets: ["127.0.0.1:{port}"] }}]
 """
 
 
 class Prometheus:
-    """Debian's Prometheus, with its data under ``directory``."""
+    """Debian's Prometheus, with its data under ``directory``. It evaluates ``rules``, files of them, each second.
 
-    def __init__(self, directory: Path, collector_port: int) -> None:
+    ``client``: more YAML of its job.
+    """
+
+    def __init__(self, directory: Path, collector_port: int, rules: Iterable[Path] = (), client: str = "") -> None:
         self._directory = directory
         self.port = free_port()
-        (directory / "prometheus.yml").write_text(CONFIGURATION.format(port=collector_port))
+        (directory / "prometheus.yml").write_text(
+            CONFIGURATION.format(port=collector_port, rules=json.dumps([str(path) for path in rules]), client=client)
+        )
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "Prometheus":
@@ -62,11 +70,17 @@ class Prometheus:
         return [(found["metric"], float(found["value"][1])) for found in self._ask(expression)]
 
     def _ask(self, expression: str) -> list[dict[str, Any]]:
-        words = urllib.parse.urlencode({"query": expression})
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/query?{words}", timeout=20) as response:
-            answer: dict[str, Any] = json.load(response)
-        result: list[dict[str, Any]] = answer["data"]["result"]
+        result: list[dict[str, Any]] = self._get("query?" + urllib.parse.urlencode({"query": expression}))["result"]
         return result
+
+    def _get(self, path: str) -> dict[str, Any]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/{path}", timeout=20) as response:
+            data: dict[str, Any] = json.load(response)["data"]
+        return data
+
+    def rules(self) -> list[dict[str, Any]]:
+        """The rules; of each ``health`` is ok, err (then ``lastError`` says why), or unknown until it ran."""
+        return [rule for group in self._get("rules")["groups"] for rule in group["rules"]]
 
     def history(self, selector: str) -> list[tuple[dict[str, str], list[tuple[float, float]]]]:
         """The raw samples behind a range selector: labels, and (time, value) of each."""

@@ -1,5 +1,6 @@
 """A terminal of the test's own: tmux, with keys that are typed and a screen that is read."""
 
+import itertools
 import os
 import shlex
 import subprocess
@@ -9,9 +10,12 @@ from types import TracebackType
 
 from support.wait import wait_until
 
+_NUMBERS = itertools.count()
+
 
 class Tmux:
-    """One command in a terminal of ``columns`` x ``lines``; its socket is in ``directory``.
+    """One command in a terminal of ``columns`` x ``lines``; its socket is in ``directory``, each its own: a server that
+    was told to end still listens for a moment.
 
     When the command has ended the screen says ``ENDED`` and its exit status.
     """
@@ -24,7 +28,7 @@ class Tmux:
         lines: int = 24,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self._tmux = ["tmux", "-u", "-f", "/dev/null", "-S", str(directory / "tmux.sock")]
+        self._tmux = ["tmux", "-u", "-f", "/dev/null", "-S", str(directory / f"tmux-{next(_NUMBERS)}.sock")]
         self._command = f"{shlex.join(words)}; echo ENDED $?; exec cat"
         self._size = ["-x", str(columns), "-y", str(lines)]
         self._environment = {**os.environ, "LC_ALL": "C.UTF-8", **(environment or {})}

@@ -454,3 +454,32 @@ def test_creation_numbers_run_over_all_families() -> None:
     table.merge([batch(counter("l", name="a_total"), ("y", 1))], 1, 0.0)
     created = {key.name: [row.created for row in family.rows] for key, family in table.families.items()}
     assert created == {"a_total": [0, 3], "b_total": [1, 2]}
+
+
+def test_each_nginx_has_families_of_its_own() -> None:
+    """Caps, overflow, shape, deletions and resets of one are nothing to another."""
+    table = Table(max_rows=10, max_families=2, max_instances=3)
+    tenants = replace(requests((), "tenant"), instance="a")
+    for number in range(20):
+        table.merge([batch(tenants, (*LEFT, str(number), 1, 0, 0, 0))], 1, 0.0)
+    for instance in ("", "b"):
+        other = replace(tenants, instance=instance)
+        table.merge([batch(other, (*LEFT, "0", 1, 0, 0, 0), (*LEFT, "1", 1, 0, 0, 0))], 1, 0.0)
+    assert [(len(one.rows), one.overflow) for one in table.families.values()] == [(11, 10), (2, 0), (2, 0)]
+    reshaped = replace(requests((7,), "zone"), instance="b")
+    table.merge([batch(reshaped), replace(batch(replace(tenants, instance="")), reset=True)], 2, 0.0)
+    table.merge([replace(batch(tenants), deleted=((*LEFT, "3"),))], 1, 0.0)
+    assert [len(one.rows) for one in table.families.values()] == [10, 0, 1]
+    assert [one.shape.labels[-1] for one in table.families.values()] == ["tenant", "tenant", "zone"]
+    assert list(table.instances) == ["a", "", "b"]
+
+
+def test_what_one_nginx_fills_is_full_for_it_alone() -> None:
+    table = Table(max_families=2, max_instances=2)
+    for instance in ("a", "b", "c", "a"):
+        for name in ("x_total", "y_total", "z_total"):
+            table.merge([batch(replace(counter("l", name=name), instance=instance), ("x", 1))], 1, 0.0)
+    assert list(table.families) == [
+        FamilyKey(name, instance=instance) for instance in ("a", "b") for name in ("x_total", "y_total")
+    ]
+    assert (table.lost_rows, table.refused_rows) == (3, 3)

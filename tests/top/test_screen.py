@@ -7,6 +7,7 @@ import pytest
 from rich.cells import cell_len
 
 from collector.top import once, screen
+from collector.top.health import Trouble
 from collector.top.keys import State
 from collector.top.meter import Meter, View
 from collector.top.page import Page, read
@@ -226,9 +227,9 @@ def test_without_lua() -> None:
 
 
 def test_not_reached() -> None:
-    told = Told(TOLD.address, 2.0, "the page cannot be read: refused", 75.0)
+    told = Told(TOLD.address, 2.0, Trouble("the page cannot be read: refused", "see --url"), 75.0)
     for seen in (None, view(served("a.example", "200", 10))):
-        assert "! the page cannot be read: refused, for 75.0s -> tried again every 2 s" in said(seen, told)
+        assert "! the page cannot be read: refused, for 75.0s -> see --url; tried again every 2 s" in said(seen, told)
     assert "a.example" in said(view(served("a.example", "200", 10)), told)
 
 

@@ -46,13 +46,14 @@ LISTENING: list[tuple[ListenAddress, str]] = [
 
 @pytest.mark.parametrize(("address", "expected"), LISTENING)
 def test_of_this_machine(address: ListenAddress, expected: str) -> None:
-    assert settings.listening(address, "/numbers").shown == expected
+    assert settings.listening(address, "/numbers", tls=False).shown == expected
 
 
 FILE = Path("/secrets/file")
 APART = [
     ("http://h/", Access(ca_file=FILE), "https://"),
     ("http://h/", Access(insecure_skip_verify=True), "https://"),
+    ("https://h/", Access(cert_file=FILE), "together"),
     ("http://h/", Access(username="a"), "together"),
     ("http://h/", Access(password_file=FILE), "together"),
     ("http://h/", Access(username="a", password_file=FILE, bearer_token_file=FILE), "not both"),
@@ -66,7 +67,7 @@ def test_what_does_not_fit_together(url: str, access: Access, words: str) -> Non
 
 
 def test_a_guarded_page() -> None:
-    found = settings.connection("https://h/", Access(FILE, "name", username="a", password_file=FILE))
+    found = settings.connection("https://h/", Access(FILE, server_name="name", username="a", password_file=FILE))
     assert (found.tls, found.basic_auth) == (Tls(FILE, server_name="name"), BasicAuth("a", FILE))
 
 

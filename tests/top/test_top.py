@@ -3,16 +3,18 @@
 import json
 import os
 import re
+import ssl
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import bcrypt
 import click
 import pytest
 from click.testing import CliRunner
 from support.certificates import Authority
 from support.collector import COMMAND, Collector
-from support.impostors import returns
 from support.nginx import ROOT, Nginx, shared_directory
 from support.pace import Pace
 from support.tmux import Tmux
@@ -95,6 +97,25 @@ def milliseconds(text: str) -> float:
     return float(text.removesuffix("ms"))
 
 
+@contextmanager
+def in_its_place(path: Path) -> Iterator[None]:
+    """Something that the collector does not take away: a directory with a file in it."""
+
+    def placed() -> bool:
+        try:
+            path.unlink(missing_ok=True)
+            path.mkdir()
+            (path / "file").touch()
+        except OSError:  # the collector was the faster one
+            return False
+        return True
+
+    wait_until(placed, message="a directory in the socket's place")
+    yield
+    (path / "file").unlink()
+    path.rmdir()
+
+
 def test_live(busy: Collector, directory: Path) -> None:
     """Rates are those of the load; sorted by key; a warning comes with a fault and goes with it; q ends it."""
     with Tmux(directory, command(busy, "--interval=500ms")) as terminal:
@@ -130,9 +151,11 @@ def test_live(busy: Collector, directory: Path) -> None:
         terminal.until(lambda seen: "PAUSED" not in seen and "out B/s" not in seen and "5xx" in seen, "a narrow table")
         terminal.resize(80, 24)
 
-        with returns(busy.socket_path):
-            terminal.shows("socket: contended", "! somebody keeps taking the socket away", "--watch names who does it")
-        terminal.until(lambda seen: "socket: up" in seen and "keeps taking" not in seen, "the warning's end")
+        with in_its_place(busy.socket_path):
+            terminal.shows(
+                "socket: down", "! the file at the socket's path is not the collector's", "doctor says whose"
+            )
+        terminal.until(lambda seen: "socket: up" in seen and "is not the collector's" not in seen, "the warning's end")
 
         busy.kill()
         terminal.shows("! the page cannot be read", "Connect call failed", "a.example")
@@ -224,33 +247,33 @@ def test_what_is_wrong_is_named(words: tuple[str, ...], named: str) -> None:
     assert named in done.stderr
 
 
-def test_a_guarded_page(busy: Collector, tmp_path: Path) -> None:
-    """nginx in front of it, with a certificate of its own authority and a user."""
+def test_a_guarded_page(directory: Path, tmp_path: Path) -> None:
+    """With TLS of its own authority and a user; which address it has is what the collector says."""
     authority = Authority(tmp_path)
     shown = authority.issue("127.0.0.1", "IP:127.0.0.1")
-    password, port = tmp_path / "password", free_port()
+    hashed = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
+    guard, password = tmp_path / "web.yml", tmp_path / "password"
     password.write_text("secret\n")
-    site = f"""server {{
-        listen 127.0.0.1:{port} ssl;
-        ssl_certificate {shown.certificate};
-        ssl_certificate_key {shown.key};
-        location / {{
-            auth_basic metrics;
-            auth_basic_user_file {{prefix}}/users;
-            proxy_pass {busy.url};
-        }}
-    }}"""
-    nginx = Nginx(busy.socket_path, site, include="")
-    (nginx.prefix / "users").write_text("reader:{PLAIN}secret\n")
-    words = (COMMAND, "top", f"--url=https://127.0.0.1:{port}", "--json", "--interval=500ms")
-    user = ("--basic-auth.username=reader", f"--basic-auth.password-file={password}")
-    with nginx:
-        done = run(*words, f"--tls.ca-file={authority.file}", *user)
+    guard.write_text(
+        f"tls_server_config: {{cert_file: {shown.certificate}, key_file: {shown.key}}}\n"
+        f"basic_auth_users: {{reader: {hashed}}}\n"
+    )
+    guarded = f"--web.config.file={guard}"
+    context = ssl.create_default_context(cafile=authority.file)
+    with Collector(directory / "guarded.sock", guarded, tls=context, user=("reader", "secret")) as collector:
+        words = (COMMAND, "top", f"--socket.path={collector.socket_path}", "--json", "--interval=500ms")
+        trusting = (*words, f"--tls.ca-file={authority.file}")
+        done = run(*trusting, "--basic-auth.username=reader", f"--basic-auth.password-file={password}")
         assert (done.returncode, done.stderr) == (0, "")
-        assert json.loads(done.stdout)["url"] == f"https://127.0.0.1:{port}/metrics"
-        refused = run(*words, f"--tls.ca-file={authority.file}")
-        assert "HTTP status 401" in refused.stderr
-        assert "secret" not in refused.stderr
+        assert json.loads(done.stdout)["url"] == f"https://127.0.0.1:{collector.port}/metrics"
+        for command, seen, remedy in (
+            (trusting, "HTTP status 401", "--basic-auth"),
+            (words, "verify", "--tls.ca-file"),
+        ):
+            refused = run(*command)
+            assert refused.returncode == 1
+            assert seen in refused.stderr
+            assert remedy in refused.stderr.partition(" -> ")[2]
 
 
 def test_each_flag_and_key_is_documented() -> None:
