@@ -6,6 +6,7 @@ taken is written and answered, while HTTP closes; no thread is waited for, and a
 """
 
 import asyncio
+import ctypes
 import gc
 import logging
 import resource
@@ -47,6 +48,7 @@ from collector.web.tally import Tally
 EXIT_FAILED, EXIT_MISCONFIGURED, EXIT_LOCKED = 1, 2, 3
 CHECK_SECONDS = 1.0
 START_SECONDS = 2.0  # for the first snapshot, before the socket is there
+M_MMAP_THRESHOLD, MAPPED_BYTES = -3, 65_536  # mallopt(3)
 END_SECONDS = 1.8  # for all of the end, so that it takes no more than 2 s
 LAST_DRAIN_SECONDS, LAST_WRITE_SECONDS = 0.4, 1.4  # since its beginning: until the socket is closed, and the journal
 GC_THRESHOLD = 100_000  # objects made until the youngest are looked at; Python's default is 700
@@ -90,9 +92,13 @@ def run(settings: Settings, load: Callable[[], Settings]) -> int:
 def _tune_process() -> None:
     """Decoding a batch makes thousands of tuples that live for milliseconds: Python's cyclic collector would walk
     over them, and over the whole table, at each of them. There are no cycles in either. And each stream may have a
-    descriptor with us."""
+    descriptor with us. A block of the page's text has its own mapping, which goes with it: glibc would raise the size
+    from which it makes one, and blocks that were replaced would stay as holes, as large as the page."""
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 

@@ -3,13 +3,15 @@
 Rules:
 - Scrapes that overlap share the sources' answers, and the page where they may see the same; but none waits for a fetch
   that was given more time than it has itself.
+- A page is of one moment, but its text is made in steps: between two of them the loop has its turn, so that the intake
+  does not wait for a large page. It is compressed on a thread, and sent in the pieces that it was made in.
 - A client that goes away does not take the page from the others: it waits on a shielded task.
 """
 
 import asyncio
-import gzip
 import time
-from collections.abc import Awaitable, Callable, Sequence
+import zlib
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,11 +19,12 @@ from typing import Any
 from collector.ingest.guard import Guard
 from collector.ingest.intake import Intake
 from collector.ingest.listener import Listener
+from collector.ingest.streams import LiveHeartbeat
 from collector.journal.journal import Journal
 from collector.journal.records import of_scrape
-from collector.page import assemble, instances, journal, pipeline, web
+from collector.page import assemble, instances, journal, pipeline, requests, web
 from collector.page.coverage import Coverage
-from collector.page.exposition import MetricFamily, render
+from collector.page.exposition import MetricFamily, pieces
 from collector.page.process import ProcessMetrics
 from collector.sources import report
 from collector.sources.fetch import Fetcher, Scrape, gather
@@ -29,6 +32,7 @@ from collector.table.scrapers import Scraper, Scrapers
 from collector.web.tally import Tally
 
 GZIP_LEVEL = 1
+_GZIP_FORMAT = 16 + zlib.MAX_WBITS  # zlib's manual, deflateInit2
 _OFF_LOOP_BYTES = 65_536
 
 
@@ -71,13 +75,13 @@ class Pages:
         self._parts = parts
         self._clock = clock
         self._process = ProcessMetrics()
-        self._under_way: dict[Request, asyncio.Task[bytes]] = {}
+        self._under_way: dict[Request, asyncio.Task[list[bytes]]] = {}
         self._fetching: asyncio.Task[Fetched] | None = None
         self._fetch_ends = 0.0
         self._fetches: set[asyncio.Task[Any]] = set()  # and what closes the fetchers of before
 
-    async def page(self, request: Request) -> bytes:
-        """The bytes of a page as the client asked for it."""
+    async def page(self, request: Request) -> list[bytes]:
+        """The bytes of a page as the client asked for it, in pieces."""
         task = self._under_way.get(request)
         if task is None:
             task = asyncio.create_task(self._make(request))
@@ -85,15 +89,19 @@ class Pages:
             task.add_done_callback(lambda _: self._under_way.pop(request, None))
         return await asyncio.shield(task)
 
-    async def _make(self, request: Request) -> bytes:
+    async def _make(self, request: Request) -> list[bytes]:
         fetched = await self._fetch(request.timeout)
-        began = time.process_time()
-        body = render(self._families(request, fetched), openmetrics=request.openmetrics)
-        self._process.render_seconds.observe(time.process_time() - began)
+        body: list[bytes] = []
+        spent, began = 0.0, time.thread_time()
+        for step in self._steps(request, fetched):
+            body = step
+            spent += time.thread_time() - began
+            await asyncio.sleep(0)
+            began = time.thread_time()
+        self._process.render_seconds.observe(spent)
         if not request.compressed:
             return body
-        pack: Callable[[], bytes] = partial(gzip.compress, body, GZIP_LEVEL, mtime=0)
-        return pack() if len(body) < _OFF_LOOP_BYTES else await asyncio.to_thread(pack)
+        return pack(body) if sum(map(len, body)) < _OFF_LOOP_BYTES else await asyncio.to_thread(pack, body)
 
     def use(self, fetchers: Sequence[Fetcher]) -> None:
         """Ask these from the next scrape on. Those that go are closed when no scrape waits for them any more."""
@@ -140,23 +148,36 @@ class Pages:
             listener.answers_failed,
         )
 
-    def _families(self, request: Request, fetched: Fetched) -> list[MetricFamily]:
-        scrapes, parts, now = fetched.scrapes, self._parts, self._clock()
-        table, streams = parts.intake.table, parts.intake.streams
-        shown_before = None if request.scraper is None else self._shown_before(request.scraper, now)
-        beats = streams.heartbeats(now)
-        own = [
-            report.lua(streams.instances, {beat.heartbeat.instance for beat in beats}),
-            *report.families(scrapes, fetched.fetchers),
+    def _own(self, fetched: Fetched, beats: Sequence[LiveHeartbeat], now: float) -> list[MetricFamily]:
+        """The collector's own families."""
+        parts = self._parts
+        return [
+            report.lua(parts.intake.streams.instances, {beat.heartbeat.instance for beat in beats}),
+            *report.families(fetched.scrapes, fetched.fetchers),
             *pipeline.families(parts.intake, self._socket(), now),
             *(journal.families(parts.journal.tally, now) if parts.journal.wanted else []),
             *web.families(parts.tally),
             *self._process.families(),
         ]
-        by_source = [instances.mark(scrape.families, scrape.source.name or "") for scrape in scrapes]
+
+    def _steps(self, request: Request, fetched: Fetched) -> Iterator[list[bytes]]:
+        """The page, which the last step gives; the others give nothing. All that it shows is taken in the first."""
+        parts, now = self._parts, self._clock()
+        table = parts.intake.table
+        shown_before = None if request.scraper is None else self._shown_before(request.scraper, now)
+        moment = assemble.capture(table, shown_before)
+        beats = parts.intake.streams.heartbeats(now)
+        own = self._own(fetched, beats, now)
+        coverage = parts.coverage.ratios()
+        rendered: list[MetricFamily] = []
+        for families in requests.in_steps(moment.families):
+            rendered += families
+            yield []
+        by_source = [instances.mark(scrape.families, scrape.source.name or "") for scrape in fetched.scrapes]
         scraped = [family for some in by_source for family in some]
-        status = {scrape.source.name or "" for scrape in scrapes if scrape.source.kind == "stub_status"}
-        return assemble.families(table, shown_before, beats, scraped, status, parts.coverage, own)
+        status = {scrape.source.name or "" for scrape in fetched.scrapes if scrape.source.kind == "stub_status"}
+        page = assemble.families(moment, rendered, beats, scraped, status, coverage, own)
+        yield pieces(page, openmetrics=request.openmetrics)
 
 
 async def _fetched(fetchers: Sequence[Fetcher], seconds: float) -> Fetched:
@@ -167,3 +188,9 @@ async def _close(fetchers: Sequence[Fetcher], after: Sequence[asyncio.Task[Any]]
     if after:
         await asyncio.wait(after)
     await asyncio.gather(*(fetcher.close() for fetcher in fetchers))
+
+
+def pack(body: Iterable[bytes]) -> list[bytes]:
+    """The pieces of a page, compressed as one."""
+    packer = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, _GZIP_FORMAT)
+    return [piece for piece in (*map(packer.compress, body), packer.flush()) if piece]

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Protocol
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.payload import Payload
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder, gzip_accepted
 
 from collector import __version__
@@ -47,7 +49,22 @@ _LANDING = """<!DOCTYPE html>
 class PageSource(Protocol):
     """What the server needs of the rest."""
 
-    async def page(self, request: Request) -> bytes: ...
+    async def page(self, request: Request) -> list[bytes]: ...
+
+
+class Pieces(Payload):
+    """A body that is written piece by piece: each waits until the client has taken most of those before it."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        super().__init__(pieces)
+        self._size = sum(map(len, pieces))
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        return b"".join(self._value).decode(encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        for piece in self._value:
+            await writer.write(piece)
 
 
 class Degradation(Protocol):
@@ -108,7 +125,7 @@ def application(
         }
         if wanted.compressed:
             headers["Content-Encoding"] = "gzip"
-        return web.Response(body=body, headers=headers)
+        return web.Response(body=Pieces(body), headers=headers)
 
     async def healthy(_: web.Request) -> web.Response:
         return web.Response(text="resty-metrics is healthy\n")

@@ -34,10 +34,10 @@ class Held:
         self._loop = loop
         self._free = asyncio.Event()
 
-    async def page(self, _: Request) -> bytes:
+    async def page(self, _: Request) -> list[bytes]:
         self.asked += 1
         await self._free.wait()
-        return self.body
+        return [self.body]
 
     def let_go(self) -> None:
         self._loop.call_soon_threadsafe(self._free.set)
