@@ -15,7 +15,6 @@ from prometheus_client.utils import floatToGoString
 
 from collector.page import instances
 from collector.page.exposition import escape_label
-from collector.table.rows import Row
 from collector.table.shapes import REQUEST_LABELS, FamilyType, Labels, Numbers, Shape
 
 RESPONSES = "nginx_http_responses_total"
@@ -43,11 +42,11 @@ class Template:
     labels: str
     chunks: tuple[tuple[bytes, ...], ...]
     scale: int
-    fill: Callable[["Template", bytes, Row, Numbers], Lines]
+    fill: Callable[["Template", bytes, Labels, Numbers], Lines]
 
-    def render(self, row: Row, numbers: Numbers) -> Lines:
-        """The lines of a row with these numbers in place of its own."""
-        return self.fill(self, self._label_block(row.labels), row, numbers)
+    def render(self, labels: Labels, numbers: Numbers) -> Lines:
+        """The lines of a row with these labels and numbers."""
+        return self.fill(self, self._label_block(labels), labels, numbers)
 
     def _label_block(self, labels: Labels) -> bytes:
         """The labels of a row as they stand in a line, with ``%`` doubled for the formatting that follows."""
@@ -57,31 +56,31 @@ class Template:
         return (self.labels % labels).encode()
 
 
-def _fill_counter(template: Template, labels: bytes, row: Row, numbers: Numbers) -> Lines:
-    return (labels.join(template.chunks[0]) % tuple(numbers),)
+def _fill_counter(template: Template, block: bytes, labels: Labels, numbers: Numbers) -> Lines:
+    return (block.join(template.chunks[0]) % tuple(numbers),)
 
 
-def _fill_histogram(template: Template, labels: bytes, row: Row, numbers: Numbers) -> Lines:
+def _fill_histogram(template: Template, block: bytes, labels: Labels, numbers: Numbers) -> Lines:
     *buckets, total = numbers
     cumulative = list(accumulate(buckets))
-    return (labels.join(template.chunks[0]) % (*cumulative, total / template.scale, cumulative[-1]),)
+    return (block.join(template.chunks[0]) % (*cumulative, total / template.scale, cumulative[-1]),)
 
 
-def _fill_requests(template: Template, labels: bytes, row: Row, numbers: Numbers) -> Lines:
+def _fill_requests(template: Template, block: bytes, labels: Labels, numbers: Numbers) -> Lines:
     *buckets, duration_ms, request_bytes, response_bytes = numbers
     cumulative = list(accumulate(buckets))
     count = cumulative[-1]
     responses, duration, received, sent = template.chunks
-    timed = row.labels[_STATUS] != _UPGRADED
+    timed = labels[_STATUS] != _UPGRADED
     return (
-        labels.join(responses) % count,
-        labels.join(duration) % (*cumulative, duration_ms / template.scale, count) if timed else b"",
-        labels.join(received) % request_bytes,
-        labels.join(sent) % response_bytes,
+        block.join(responses) % count,
+        block.join(duration) % (*cumulative, duration_ms / template.scale, count) if timed else b"",
+        block.join(received) % request_bytes,
+        block.join(sent) % response_bytes,
     )
 
 
-_FILL: dict[FamilyType, Callable[[Template, bytes, Row, Numbers], Lines]] = {
+_FILL: dict[FamilyType, Callable[[Template, bytes, Labels, Numbers], Lines]] = {
     "counter": _fill_counter,
     "histogram": _fill_histogram,
     "requests": _fill_requests,

@@ -115,7 +115,7 @@ def beat(instance: str, pid: int, stream: int, seen: float = 0.0, requests: int 
 
 
 def assembled(table: Table, *beats: LiveHeartbeat, fetched: tuple[str, ...] = ()) -> list[str]:
-    families = assemble.families(table, None, list(beats), [], fetched, Coverage(), [])
+    families = assemble.families(assemble.capture(table), render(table), list(beats), [], fetched, {}, [])
     page = exposition.render(families, openmetrics=False).decode()
     return [line for line in page.splitlines() if not line.startswith("#")]
 

@@ -17,21 +17,32 @@ global: {{ scrape_interval: {interval}, scrape_timeout: {interval}, evaluation_i
 rule_files: {rules}
 scrape_configs:
   - job_name: resty-metrics
+    {client}
     static_configs: [{{ targets: {targets} }}]
 """
 
 
 class Prometheus:
-    """Debian's Prometheus, with its data under ``directory``. It evaluates ``rules``, files of them, each second."""
+    """Debian's Prometheus, with its data under ``directory``. It evaluates ``rules``, files of them, each second.
+
+    ``client``: more YAML of its job.
+    """
 
     def __init__(
-        self, directory: Path, *collector_ports: int, rules: Iterable[Path] = (), interval: str = "1s"
+        self,
+        directory: Path,
+        *collector_ports: int,
+        rules: Iterable[Path] = (),
+        interval: str = "1s",
+        client: str = "",
     ) -> None:
         self._directory = directory
         self.port = free_port()
         targets = json.dumps([f"127.0.0.1:{port}" for port in collector_ports])
         files = json.dumps([str(path) for path in rules])
-        (directory / "prometheus.yml").write_text(CONFIGURATION.format(targets=targets, rules=files, interval=interval))
+        (directory / "prometheus.yml").write_text(
+            CONFIGURATION.format(targets=targets, rules=files, interval=interval, client=client)
+        )
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "Prometheus":

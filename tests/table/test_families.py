@@ -6,7 +6,7 @@ import pytest
 
 from collector.table import overflow
 from collector.table.families import Family
-from collector.table.rows import Creation
+from collector.table.rows import Block, Creation
 from collector.table.shapes import REQUEST_COLUMNS, REQUEST_SCALE, Conversion, FamilyBatch, FamilyKey, Shape
 from collector.table.table import Table
 
@@ -92,13 +92,30 @@ def test_rows_add_up_under_their_clean_labels() -> None:
     assert [row.created for row in family.rows] == [0, 1, 2]
 
 
-def test_a_change_forgets_the_rendered_text() -> None:
+def keep(family: Family) -> None:
+    """As if it had been rendered."""
+    for row in family.rows:
+        row.kept = True
+    family.blocks.append(Block((b"text",), ([4],)))
+
+
+def test_a_change_says_that_the_kept_text_is_not_the_rows() -> None:
     family = family_of(counter("l"))
     family.merge(batch(counter("l"), ("a", 1), ("b", 1)), 1, 0.0)
-    for row in family.rows:
-        row.text = (b"text",)
-    family.merge(batch(counter("l"), ("b", 1)), 1, 0.0)
-    assert [row.text for row in family.rows] == [(b"text",), None]
+    keep(family)
+    family.merge(batch(counter("l"), ("b", 1), ("c", 1)), 1, 0.0)
+    assert [row.kept for row in family.rows] == [True, False, False]
+    assert len(family.blocks) == 1
+
+
+def test_rows_that_leave_their_place_leave_no_text_behind() -> None:
+    family = family_of(counter("l"))
+    family.merge(batch(counter("l"), ("a", 1), ("b", 1)), 1, 0.0)
+    keep(family)
+    captured = family.blocks
+    family.merge(FamilyBatch(counter("l"), "", False, [], deleted=[("a",)]), 1, 0.0)
+    assert family.blocks == []
+    assert len(captured) == 1
 
 
 def test_the_shape_of_the_stream_born_last_wins() -> None:
@@ -147,12 +164,12 @@ def test_an_inherited_family_that_is_not_known_yet_gives_way_to_any_other() -> N
 def test_a_change_of_shape_keeps_creation_numbers_and_joins_rows() -> None:
     family = family_of(counter("a", "b"))
     family.merge(batch(counter("a", "b"), ("1", "x", 1), ("2", "x", 2), ("1", "y", 4)), 1, 0.0)
-    for row in family.rows:
-        row.text = (b"text",)
+    keep(family)
     family.merge(batch(counter("a"), ("3", 8)), 2, 0.0)
     assert values(family) == {("1",): [5], ("2",): [2], ("3",): [8]}
     assert [row.created for row in family.rows] == [0, 1, 3]
-    assert all(row.text is None for row in family.rows)
+    assert not any(row.kept for row in family.rows)
+    assert family.blocks == []
 
 
 def test_help_follows_the_shape() -> None:
