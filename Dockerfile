@@ -31,6 +31,6 @@ ENV PATH=/opt/resty-metrics/bin:$PATH \
 USER 10001:10001
 VOLUME ["/run/resty-metrics", "/var/lib/resty-metrics"]
 EXPOSE 19145
-HEALTHCHECK --interval=30s --timeout=5s CMD ["python3", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:19145/-/healthy', timeout=4)"]
+HEALTHCHECK --interval=30s --timeout=5s CMD ["python3", "-m", "collector.web.health"]
 ENTRYPOINT ["resty-metrics"]
 CMD ["serve"]

@@ -83,12 +83,13 @@ def serve(**options: Any) -> NoReturn:
     end_when_told(0)
     from collector.config.load import load
 
+    given = _given(options)
     with _refusing(EXIT_MISCONFIGURED):
-        settings = load(_given(options))
+        settings = load(given)
 
     from collector.app import run
 
-    sys.exit(run(settings))
+    sys.exit(run(settings, lambda: load(given)))
 
 
 def _told(options: dict[str, Any], nginx_command: str | None) -> "Settings":

@@ -142,6 +142,23 @@ _ALL = (
         help="Path of the page.",
     ),
     option("--web.config.file", type=_PATH, help="exporter-toolkit's web configuration: TLS and users of the page."),
+    option(
+        "--web.enable-lifecycle",
+        is_flag=True,
+        help="Let POST /-/reload read the configuration again, as SIGHUP always does.",
+    ),
+    option(
+        "--web.max-connections",
+        type=Checked("number", settings.read_limit),
+        default=str(settings.DEFAULT_MAX_CONNECTIONS),
+        help="Connections to the page at once; 0: no limit.",
+    ),
+    option(
+        "--web.max-requests",
+        type=Checked("number", settings.read_limit),
+        default=str(settings.DEFAULT_MAX_REQUESTS),
+        help="Scrapes at once; 0: no limit.",
+    ),
     option("--log.level", type=click.Choice(settings.LOG_LEVELS), default="info", help="Least level."),
     option("--log.format", type=click.Choice(settings.LOG_FORMATS), default="logfmt", help="Form of a log line."),
 )

@@ -10,7 +10,7 @@ from support.nginx import ROOT
 COLLECTOR = ROOT / "collector"
 SHELL = {
     "__main__.py", "app.py", "cli.py", "config/check.py", "config/file.py", "config/load.py", "ending.py", "kept.py",
-    "lock.py", "log.py", "options.py",
+    "lock.py", "log.py", "options.py", "reload.py",
     "doctor/examination.py", "doctor/settings.py", "doctor/observe/collector.py", "doctor/observe/files.py",
     "doctor/observe/nginx.py", "doctor/observe/probe.py", "doctor/observe/security.py", "doctor/observe/users.py",
     "doctor/observe/web.py",
@@ -26,7 +26,8 @@ SHELL = {
     "page/process.py",
     "sources/client.py", "sources/credentials.py", "sources/fetch.py", "sources/files.py", "sources/report.py",
     "sources/resolver.py",
-    "web/scrape.py", "web/server.py",
+    "web/connection.py", "web/door.py", "web/front.py", "web/health.py", "web/policy.py", "web/scrape.py",
+    "web/server.py", "web/tls.py", "web/users.py",
 }  # fmt: skip
 OUTSIDE = {
     "aiohttp", "asyncio", "concurrent", "datetime", "fcntl", "http", "importlib", "io", "logging", "multiprocessing",

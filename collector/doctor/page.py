@@ -22,11 +22,13 @@ _SILENT = "no worker was heard of; without lifecycle.conf one speaks with its fi
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of a request over HTTP. ``error`` None: it is status 200 and ``text``."""
+    """What became of a request over HTTP. ``error`` None: it is status 200 and ``text``, or it ``wants`` something that
+    we do not have."""
 
     url: str
     text: str
     error: str | None
+    wants: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ def answers(answer: Answer, page: Page | None, foreign: int | None) -> Finding:
         return not_known(check, seen, f"nsenter --target {foreign} --net resty-metrics doctor")
     if answer.error is not None:
         return fail(check, f"{answer.url}: {answer.error}", "see that the collector runs, and --web.listen-address")
+    if answer.wants is not None:
+        return ok(check, f"{answer.url} answers and wants {answer.wants}: what is on it cannot be seen from here")
     if page is None:
         return fail(check, f"{answer.url} is no page of ours", "see what else listens at --web.listen-address")
     return ok("page.answers", f"{answer.url}: {sum(map(len, page.samples.values()))} samples")
@@ -81,6 +85,8 @@ def ready(answer: Answer) -> list[Finding]:
     """``page.ready``: each degradation that the collector knows of."""
     if answer.error is not None:
         return [fail("page.ready", f"{answer.url}: {answer.error}", "see the collector's log")]
+    if answer.wants is not None:
+        return [skip("page.ready", f"{answer.url} wants {answer.wants}")]
     degraded = [line for line in answer.text.splitlines() if line.startswith("degraded: ")]
     if not degraded:
         return [ok("page.ready", f"{answer.url}: ready, nothing degraded")]

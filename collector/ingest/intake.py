@@ -126,6 +126,10 @@ class Intake:
         self._ended: list[Ended] = []
         self._replies: dict[bytes, _Reply] = {}
 
+    def allow(self, allow_uid: Callable[[int], bool]) -> None:
+        """Who may send, from now on."""
+        self._allow_uid = allow_uid
+
     def receive(self, datagram: bytes, uid: int, now: float, wall_ms: int | None = None) -> Outcome:
         """Take one datagram from a sender with this kernel-verified uid, at ``now`` (monotonic seconds).
 

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from collector.ingest.guard import Guard
 from collector.ingest.intake import Intake
@@ -21,13 +22,14 @@ from collector.ingest.listener import Listener
 from collector.ingest.streams import LiveHeartbeat
 from collector.journal.journal import Journal
 from collector.journal.records import of_scrape
-from collector.page import assemble, instances, journal, pipeline, requests
+from collector.page import assemble, instances, journal, pipeline, requests, web
 from collector.page.coverage import Coverage
 from collector.page.exposition import MetricFamily, pieces
 from collector.page.process import ProcessMetrics
 from collector.sources import report
 from collector.sources.fetch import Fetcher, Scrape, gather
 from collector.table.scrapers import Scraper, Scrapers
+from collector.web.tally import Tally
 
 GZIP_LEVEL = 1
 _GZIP_FORMAT = 16 + zlib.MAX_WBITS  # zlib's manual, deflateInit2
@@ -53,20 +55,30 @@ class Parts:
     listener: Listener
     guard: Guard
     journal: Journal
-    fetchers: Sequence[Fetcher]
     coverage: Coverage
+    tally: Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What came of the sources, and who asked them."""
+
+    fetchers: Sequence[Fetcher]
+    scrapes: Sequence[Scrape]
 
 
 class Pages:
     """Makes pages. ``clock`` is monotonic seconds."""
 
-    def __init__(self, parts: Parts, clock: Callable[[], float]) -> None:
+    def __init__(self, parts: Parts, fetchers: Sequence[Fetcher], clock: Callable[[], float]) -> None:
+        self.fetchers = fetchers
         self._parts = parts
         self._clock = clock
         self._process = ProcessMetrics()
         self._under_way: dict[Request, asyncio.Task[list[bytes]]] = {}
-        self._fetching: asyncio.Task[list[Scrape]] | None = None
+        self._fetching: asyncio.Task[Fetched] | None = None
         self._fetch_ends = 0.0
+        self._fetches: set[asyncio.Task[Any]] = set()  # and what closes the fetchers of before
 
     async def page(self, request: Request) -> list[bytes]:
         """The bytes of a page as the client asked for it, in pieces."""
@@ -78,10 +90,10 @@ class Pages:
         return await asyncio.shield(task)
 
     async def _make(self, request: Request) -> list[bytes]:
-        scrapes = await self._fetch(request.timeout)
+        fetched = await self._fetch(request.timeout)
         body: list[bytes] = []
         spent, began = 0.0, time.thread_time()
-        for step in self._steps(request, scrapes):
+        for step in self._steps(request, fetched):
             body = step
             spent += time.thread_time() - began
             await asyncio.sleep(0)
@@ -91,12 +103,28 @@ class Pages:
             return body
         return pack(body) if sum(map(len, body)) < _OFF_LOOP_BYTES else await asyncio.to_thread(pack, body)
 
-    def _fetch(self, timeout: float) -> Awaitable[list[Scrape]]:
-        timeout = min(timeout, max((one.source.connection.timeout for one in self._parts.fetchers), default=0.0))
+    def use(self, fetchers: Sequence[Fetcher]) -> None:
+        """Ask these from the next scrape on. Those that go are closed when no scrape waits for them any more."""
+        gone = [fetcher for fetcher in self.fetchers if fetcher not in fetchers]
+        self.fetchers, self._fetching = fetchers, None
+        if gone:
+            self._keep(asyncio.create_task(_close(gone, tuple(self._fetches))))
+
+    async def close(self) -> None:
+        """The connections to the sources."""
+        await _close(self.fetchers, ())
+
+    def _keep(self, task: asyncio.Task[Any]) -> None:
+        self._fetches.add(task)
+        task.add_done_callback(self._fetches.discard)
+
+    def _fetch(self, timeout: float) -> Awaitable[Fetched]:
+        timeout = min(timeout, max((one.source.connection.timeout for one in self.fetchers), default=0.0))
         ends = self._clock() + timeout
         if self._fetching is None or self._fetching.done() or self._fetch_ends > ends:
             self._fetch_ends = ends
-            self._fetching = asyncio.create_task(gather(self._parts.fetchers, timeout))
+            self._fetching = asyncio.create_task(_fetched(self.fetchers, timeout))
+            self._keep(self._fetching)
         return asyncio.shield(self._fetching)
 
     def _shown_before(self, scraper: Scraper, now: float) -> int:
@@ -120,35 +148,46 @@ class Pages:
             listener.answers_failed,
         )
 
-    def _own(self, scrapes: Sequence[Scrape], beats: Sequence[LiveHeartbeat], now: float) -> list[MetricFamily]:
+    def _own(self, fetched: Fetched, beats: Sequence[LiveHeartbeat], now: float) -> list[MetricFamily]:
         """The collector's own families."""
         parts = self._parts
         return [
             report.lua(parts.intake.streams.instances, {beat.heartbeat.instance for beat in beats}),
-            *report.families(scrapes, parts.fetchers),
+            *report.families(fetched.scrapes, fetched.fetchers),
             *pipeline.families(parts.intake, self._socket(), now),
             *(journal.families(parts.journal.tally, now) if parts.journal.wanted else []),
+            *web.families(parts.tally),
             *self._process.families(),
         ]
 
-    def _steps(self, request: Request, scrapes: Sequence[Scrape]) -> Iterator[list[bytes]]:
+    def _steps(self, request: Request, fetched: Fetched) -> Iterator[list[bytes]]:
         """The page, which the last step gives; the others give nothing. All that it shows is taken in the first."""
         parts, now = self._parts, self._clock()
         table = parts.intake.table
         shown_before = None if request.scraper is None else self._shown_before(request.scraper, now)
         moment = assemble.capture(table, shown_before)
         beats = parts.intake.streams.heartbeats(now)
-        own = self._own(scrapes, beats, now)
+        own = self._own(fetched, beats, now)
         coverage = parts.coverage.ratios()
         rendered: list[MetricFamily] = []
         for families in requests.in_steps(moment.families):
             rendered += families
             yield []
-        by_source = [instances.mark(scrape.families, scrape.source.name or "") for scrape in scrapes]
+        by_source = [instances.mark(scrape.families, scrape.source.name or "") for scrape in fetched.scrapes]
         scraped = [family for some in by_source for family in some]
-        fetched = {scrape.source.name or "" for scrape in scrapes if scrape.source.kind == "stub_status"}
-        page = assemble.families(moment, rendered, beats, scraped, fetched, coverage, own)
+        status = {scrape.source.name or "" for scrape in fetched.scrapes if scrape.source.kind == "stub_status"}
+        page = assemble.families(moment, rendered, beats, scraped, status, coverage, own)
         yield pieces(page, openmetrics=request.openmetrics)
+
+
+async def _fetched(fetchers: Sequence[Fetcher], seconds: float) -> Fetched:
+    return Fetched(fetchers, await gather(fetchers, seconds))
+
+
+async def _close(fetchers: Sequence[Fetcher], after: Sequence[asyncio.Task[Any]]) -> None:
+    if after:
+        await asyncio.wait(after)
+    await asyncio.gather(*(fetcher.close() for fetcher in fetchers))
 
 
 def pack(body: Iterable[bytes]) -> list[bytes]:

@@ -17,18 +17,22 @@ global: {{ scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }}
 rule_files: {rules}
 scrape_configs:
   - job_name: resty-metrics
+    {client}
     static_configs: [{{ targets: ["127.0.0.1:{port}"] }}]
 """
 
 
 class Prometheus:
-    """Debian's Prometheus, with its data under ``directory``. It evaluates ``rules``, files of them, each second."""
+    """Debian's Prometheus, with its data under ``directory``. It evaluates ``rules``, files of them, each second.
 
-    def __init__(self, directory: Path, collector_port: int, rules: Iterable[Path] = ()) -> None:
+    ``client``: more YAML of its job.
+    """
+
+    def __init__(self, directory: Path, collector_port: int, rules: Iterable[Path] = (), client: str = "") -> None:
         self._directory = directory
         self.port = free_port()
         (directory / "prometheus.yml").write_text(
-            CONFIGURATION.format(port=collector_port, rules=json.dumps([str(path) for path in rules]))
+            CONFIGURATION.format(port=collector_port, rules=json.dumps([str(path) for path in rules]), client=client)
         )
         self._process: subprocess.Popen[bytes] | None = None
 
