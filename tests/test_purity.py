@@ -26,6 +26,7 @@ SHELL = {
     "page/process.py",
     "sources/client.py", "sources/credentials.py", "sources/fetch.py", "sources/files.py", "sources/report.py",
     "sources/resolver.py",
+    "top/looking.py", "top/session.py", "top/terminal.py", "top/told.py",
     "web/connection.py", "web/door.py", "web/front.py", "web/health.py", "web/policy.py", "web/scrape.py",
     "web/server.py", "web/tls.py", "web/users.py",
 }  # fmt: skip

@@ -36,7 +36,7 @@ def run(*words: str | Path) -> str:
 
 @pytest.mark.slow
 def test_a_wheel_in_a_fresh_environment(tmp_path: Path) -> None:
-    """What install would copy is what is in the tree; dashboard and scrape job are in the wheel too."""
+    """What install would copy is what is in the tree; dashboards and scrape job are in the wheel too."""
     source = tmp_path / "source"
     source.mkdir()
     for name in ("collector", "lua", "nginx.conf.d", "grafana", "prometheus", "pyproject.toml", "README.md", "LICENSE"):
@@ -50,7 +50,8 @@ def test_a_wheel_in_a_fresh_environment(tmp_path: Path) -> None:
     (libraries / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
     share = fresh / "share" / "resty-metrics"
     assert package.read(share) == package.read(ROOT)
-    for path in [*(ROOT / "grafana").glob("*.json"), *(ROOT / "prometheus").rglob("*.yml")]:
+    rules = (ROOT / "prometheus").rglob("*.yml")
+    for path in [*(ROOT / "grafana").glob("*.json"), *(ROOT / "grafana").rglob("*.yml"), *rules]:
         assert (share / path.relative_to(ROOT)).read_bytes() == path.read_bytes()
     assert run(fresh / "bin/python", "-c", "import collector; print(collector.__file__)").startswith(str(fresh))
     with Debian() as debian:
