@@ -95,7 +95,7 @@ def test_the_image_is_small_and_not_root(buildah: Buildah) -> None:
     assert buildah("run", *inside, "resty-metrics", "-V").startswith("resty-metrics 0.")
     assert buildah("run", *inside, "sh", "-c", "ls /src 2>&1 || true").startswith("ls: cannot access")
     added = int(buildah("run", *inside, "du", "-sk", "/opt/resty-metrics").split()[0])
-    assert added < 60_000
+    assert added < 72_000, "the libraries, with their bytecode: uvloop is 14 MB of it, pygments (by rich, for top) 10"
     buildah("rm", container)
 
 
