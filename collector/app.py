@@ -41,6 +41,7 @@ from collector.sources.fetch import Fetcher
 from collector.web import policy, server
 from collector.web.front import Front
 from collector.web.limits import Limits
+from collector.web.live import Live
 from collector.web.policy import Access, Policy
 from collector.web.scrape import Pages, Parts
 from collector.web.tally import Tally
@@ -127,6 +128,9 @@ class Collector:
             self.intake, kept.state.scrapers, self.listener, self.guard, self.journal, self.coverage, self.tally
         )
         self.pages = Pages(parts, [Fetcher(source) for source in settings.sources], self.clock)
+        self.live = Live(
+            parts, self.pages, settings.socket_path, settings.state_dir, settings.web_telemetry_path, self.clock
+        )
         limits = Limits(settings.web_max_connections, settings.web_max_requests)
         self.front = Front(Policy(access, self.tally), self.tally, limits)
         self.reload = Reloader(settings, load, self.intake, self.pages, self.front)
@@ -244,7 +248,9 @@ async def _collect(
     await collector.start_journal()
     collector.listener.bind()
     say(logging.INFO, "collecting", version=__version__, socket=settings.socket_path)
-    app = server.application(collector.pages, collector.faults, settings.web_telemetry_path, collector.front)
+    app = server.application(
+        collector.pages, collector.faults, settings.web_telemetry_path, collector.front, collector.live
+    )
     collector.listener.attach(loop)
     serving = server.Server(app, collector.front)
     await serving.start(web_sockets)
@@ -253,6 +259,7 @@ async def _collect(
         collector.tend_journal,
         collector.guard.run,
         collector.front.policy.watch,
+        collector.live.run,
         partial(_reload, collector, hangup),
     )
     tasks = [asyncio.create_task(_for_ever(work)) for work in works]

@@ -45,7 +45,7 @@ def master_label(master: Master) -> str:
     return f"{master.pid}-{master.birth}"
 
 
-def _of_newest_master(beats: Iterable[LiveHeartbeat]) -> list[LiveHeartbeat]:
+def of_newest_master(beats: Iterable[LiveHeartbeat]) -> list[LiveHeartbeat]:
     """The beats of the master born last, newest first."""
     known = [beat for beat in beats if beat.heartbeat.master is not None and beat.heartbeat.master.birth is not None]
     newest = max((_birth(beat) for beat in known), default=None)
@@ -59,7 +59,7 @@ def _birth(beat: LiveHeartbeat) -> int:
 
 def stub_status(beats: Iterable[LiveHeartbeat]) -> StubStatus | None:
     """nginx's own counters from the newest beat of the newest master; None where nobody says them."""
-    for beat in _of_newest_master(beats):
+    for beat in of_newest_master(beats):
         values = None if beat.heartbeat.nginx is None else astuple(beat.heartbeat.nginx)
         if values is not None and None not in values:
             return StubStatus(*values)
@@ -68,7 +68,7 @@ def stub_status(beats: Iterable[LiveHeartbeat]) -> StubStatus | None:
 
 def newest_master(beats: Iterable[LiveHeartbeat]) -> str | None:
     """The label of the master born last."""
-    for beat in _of_newest_master(beats):
+    for beat in of_newest_master(beats):
         if beat.heartbeat.master is not None:
             return master_label(beat.heartbeat.master)
     return None
@@ -113,7 +113,7 @@ def _family(instance: str, gauge: Gauge) -> MetricFamily:
 
 
 def _counts(beats: list[LiveHeartbeat]) -> list[Gauge]:
-    of_newest = _of_newest_master(beats)
+    of_newest = of_newest_master(beats)
     seen = {beat.heartbeat.worker for beat in of_newest if beat.heartbeat.worker is not None}
     expected = next((beat.heartbeat.workers for beat in of_newest if beat.heartbeat.workers is not None), None)
     found = []
@@ -127,7 +127,7 @@ def _counts(beats: list[LiveHeartbeat]) -> list[Gauge]:
 
 def _configuration(beats: list[LiveHeartbeat]) -> list[Gauge]:
     """Of the worker of the newest master that was configured last: during a reload its elders still say the old one."""
-    said = [beat.heartbeat for beat in _of_newest_master(beats) if beat.heartbeat.generation is not None]
+    said = [beat.heartbeat for beat in of_newest_master(beats) if beat.heartbeat.generation is not None]
     newest = max(said, key=lambda heartbeat: heartbeat.generation or 0, default=None)
     if newest is None or newest.generation is None:
         return []
@@ -142,7 +142,7 @@ def _configuration(beats: list[LiveHeartbeat]) -> list[Gauge]:
 
 def _dicts(beats: list[LiveHeartbeat]) -> list[Gauge]:
     """Of the newest beat of the newest master that says them: all its workers share them."""
-    said = (beat.heartbeat.dicts for beat in _of_newest_master(beats))
+    said = (beat.heartbeat.dicts for beat in of_newest_master(beats))
     dicts = next((one for one in said if one is not None), ())
     free: dict[Label, float] = {(("dict", clean(name)),): size for name, _, size in dicts}
     capacity: dict[Label, float] = {(("dict", clean(name)),): size for name, size, _ in dicts}

@@ -1,1 +1,1 @@
-"""HTTP: the page, health, and a landing page."""
+"""HTTP: the page, health, and the live page."""

@@ -9,10 +9,11 @@ Rules:
 """
 
 import asyncio
+import math
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -28,6 +29,7 @@ from collector.page.exposition import MetricFamily, pieces
 from collector.page.process import ProcessMetrics
 from collector.sources import report
 from collector.sources.fetch import Fetcher, Scrape, gather
+from collector.sources.source import Source
 from collector.table.scrapers import Scraper, Scrapers
 from collector.web.tally import Tally
 
@@ -78,6 +80,8 @@ class Pages:
         self._under_way: dict[Request, asyncio.Task[list[bytes]]] = {}
         self._fetching: asyncio.Task[Fetched] | None = None
         self._fetch_ends = 0.0
+        self._last: Mapping[Source, Scrape] = {}
+        self._last_at = -math.inf
         self._fetches: set[asyncio.Task[Any]] = set()  # and what closes the fetchers of before
 
     async def page(self, request: Request) -> list[bytes]:
@@ -106,7 +110,7 @@ class Pages:
     def use(self, fetchers: Sequence[Fetcher]) -> None:
         """Ask these from the next scrape on. Those that go are closed when no scrape waits for them any more."""
         gone = [fetcher for fetcher in self.fetchers if fetcher not in fetchers]
-        self.fetchers, self._fetching = fetchers, None
+        self.fetchers, self._fetching, self._last_at = fetchers, None, -math.inf
         if gone:
             self._keep(asyncio.create_task(_close(gone, tuple(self._fetches))))
 
@@ -114,18 +118,34 @@ class Pages:
         """The connections to the sources."""
         await _close(self.fetchers, ())
 
+    async def sources(self, age: float, patience: float) -> Mapping[Source, Scrape]:
+        """What last came of each source, without its families. Where that is more than ``age`` seconds ago they are
+        asked, and waited for no more than ``patience`` seconds; one that never answered yet is not there.
+        """
+        if self._clock() - self._last_at > age:
+            await asyncio.wait([self._fetch(math.inf)], timeout=patience)
+        return self._last
+
     def _keep(self, task: asyncio.Task[Any]) -> None:
         self._fetches.add(task)
         task.add_done_callback(self._fetches.discard)
 
-    def _fetch(self, timeout: float) -> Awaitable[Fetched]:
+    def _fetch(self, timeout: float) -> asyncio.Future[Fetched]:
         timeout = min(timeout, max((one.source.connection.timeout for one in self.fetchers), default=0.0))
         ends = self._clock() + timeout
         if self._fetching is None or self._fetching.done() or self._fetch_ends > ends:
             self._fetch_ends = ends
-            self._fetching = asyncio.create_task(_fetched(self.fetchers, timeout))
+            self._fetching = asyncio.create_task(self._ask(timeout))
             self._keep(self._fetching)
         return asyncio.shield(self._fetching)
+
+    async def _ask(self, seconds: float) -> Fetched:
+        fetchers = self.fetchers
+        scrapes = await gather(fetchers, seconds)
+        if fetchers is self.fetchers:
+            self._last = {scrape.source: replace(scrape, families=()) for scrape in scrapes}
+            self._last_at = self._clock()
+        return Fetched(fetchers, scrapes)
 
     def _shown_before(self, scraper: Scraper, now: float) -> int:
         """Where this page's new rows begin. That it was shown is noted once that is safe."""
@@ -178,10 +198,6 @@ class Pages:
         status = {scrape.source.name or "" for scrape in fetched.scrapes if scrape.source.kind == "stub_status"}
         page = assemble.families(moment, rendered, beats, scraped, status, coverage, own)
         yield pieces(page, openmetrics=request.openmetrics)
-
-
-async def _fetched(fetchers: Sequence[Fetcher], seconds: float) -> Fetched:
-    return Fetched(fetchers, await gather(fetchers, seconds))
 
 
 async def _close(fetchers: Sequence[Fetcher], after: Sequence[asyncio.Task[Any]]) -> None:

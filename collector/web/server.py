@@ -1,4 +1,4 @@
-"""HTTP by aiohttp: the page, health, readiness, and a landing page."""
+"""HTTP by aiohttp: the page, health, readiness, and the live page."""
 
 import logging
 import math
@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from html import escape
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -15,12 +15,13 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder, gzip_accepted
 
-from collector import __version__
+from collector.live.render import FILES, HEADERS
 from collector.log import say
 from collector.settings import ListenAddress, TcpAddress, UnixAddress
 from collector.web.door import BACKLOG, Door
 from collector.web.front import Front
 from collector.web.limits import Limits
+from collector.web.live import read_files
 from collector.web.policy import Access, Policy
 from collector.web.scrape import Request
 from collector.web.tally import Tally
@@ -29,21 +30,6 @@ CONTENT_TYPE_OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset
 TIMEOUT_HEADER = "X-Prometheus-Scrape-Timeout-Seconds"
 TIMEOUT_RESERVE_SECONDS = 0.5  # of a scrape's own timeout, left for the page itself
 _LEAST_TIMEOUT_SECONDS = 0.1
-
-_LANDING = """<!DOCTYPE html>
-<html lang="en">
-<head><meta charset="utf-8"><title>resty-metrics</title><meta name="viewport" content="width=device-width"></head>
-<body>
-<h1>resty-metrics {version}</h1>
-<p>Request metrics of nginx and OpenResty, stub_status and vts, on one Prometheus page.</p>
-<ul>
-<li><a href="{path}">{path}</a>: the page</li>
-<li><a href="/-/healthy">/-/healthy</a>: the process runs</li>
-<li><a href="/-/ready">/-/ready</a>: the page can be served, and what is degraded</li>
-</ul>
-</body>
-</html>
-"""
 
 
 class PageSource(Protocol):
@@ -65,6 +51,12 @@ class Pieces(Payload):
     async def write(self, writer: AbstractStreamWriter) -> None:
         for piece in self._value:
             await writer.write(piece)
+
+
+class LivePage(Protocol):
+    """The page for people."""
+
+    async def html(self) -> str: ...
 
 
 class Degradation(Protocol):
@@ -103,9 +95,13 @@ def read_request(request: web.Request) -> Request:
 
 
 def application(
-    pages: PageSource, degradation: Degradation, telemetry_path: str, front: Front | None = None
+    pages: PageSource,
+    degradation: Degradation,
+    telemetry_path: str,
+    front: Front | None = None,
+    live: LivePage | None = None,
 ) -> web.Application:
-    """The web application. ``front`` None: open to everybody."""
+    """The web application. ``front`` None: open to everybody; ``live`` None: nothing for people."""
     front = front or Front(Policy(Access(), tally := Tally(time.time())), tally, Limits())
 
     async def metrics(request: web.Request) -> web.Response:
@@ -143,13 +139,24 @@ def application(
             return web.Response(status=500, text=text)
         return web.Response(text="the configuration was read again\n")
 
-    async def landing(_: web.Request) -> web.Response:
-        text = _LANDING.format(version=escape(__version__), path=escape(telemetry_path))
-        return web.Response(text=text, content_type="text/html")
+    async def people(live: LivePage, _: web.Request) -> web.Response:
+        response = web.Response(text=await live.html(), content_type="text/html", headers=HEADERS)
+        response.enable_compression()
+        return response
 
+    async def file(request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        if name not in files:
+            raise web.HTTPNotFound
+        headers = {"Cache-Control": "max-age=60", "X-Content-Type-Options": "nosniff"}
+        return web.Response(body=files[name], content_type=FILES[name], charset="utf-8", headers=headers)
+
+    files = read_files()
     app = web.Application(middlewares=[front.middleware])
     app.on_response_prepare.append(front.add_headers)
-    app.router.add_get("/", landing)
+    if live is not None:
+        app.router.add_get("/", partial(people, live))
+        app.router.add_get("/-/live/{name}", file)
     app.router.add_get("/-/healthy", healthy)
     app.router.add_get("/-/ready", ready)
     app.router.add_get(telemetry_path, metrics)

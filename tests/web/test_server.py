@@ -121,7 +121,7 @@ def test_the_landing_page_leads_to_the_others(collector: Collector) -> None:
 
 def test_a_telemetry_path_is_escaped_and_served(tmp_path: Path) -> None:
     with Collector(tmp_path / "collector.sock", '--web.telemetry-path=/m"<') as collector:
-        assert b'<a href="/m&quot;&lt;">' in ask(collector, "/")[2]
+        assert b'<a href="/m&#34;&lt;">' in ask(collector, "/")[2]
         assert ask(collector, "/m%22%3C")[0] == 200
         assert ask(collector, "/metrics")[0] == 404
 

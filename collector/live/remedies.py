@@ -1,0 +1,40 @@
+"""What to do, by reason."""
+
+_SOURCES = {
+    "refused": "See that nginx runs and listens there, or correct the address of the source.",
+    "resolve": "Correct the host name in the address of the source, or mend the name server.",
+    "timeout": "See whether nginx is overloaded, or raise the source's timeout (--source.timeout).",
+    "tls": "See that the certificate is valid and that ca_file and server_name of the source suit it.",
+    "status": "Correct the address: that location of nginx answers with another status.",
+    "parse": "Correct the address: it leads to another page than it should.",
+    "credentials": "See that the files of certificate, password or token of the source can be read.",
+}
+_REFUSALS = {
+    "uid": "Allow the user of nginx's workers with --socket.allow-uid. They hold what they have until then.",
+    "version": "Bring the Lua module and the collector to one release. Workers hold what they have until then.",
+    "stream_cap": "There are more workers than one collector takes: run a second one for some of them.",
+}
+_JOURNAL = {
+    "full": "Make room on the disk of that directory.",
+    "read_only": "Mount the disk of that directory so that it can be written.",
+    "io": "See that the disk works, and that the directory is a directory and the collector's user may write it.",
+    "busy": "End what keeps the journal's files open, such as a backup or an sqlite3.",
+    "foreign": "Give the collector a directory of its own (--state.dir): what is in this one is not its journal.",
+    "locked": "See that the path is a directory, and that no other collector has it.",
+    "removed": "Put the directory back, owned by the collector's user.",
+}
+
+
+def of_source(reason: str) -> str:
+    """A source that cannot be read."""
+    return _SOURCES.get(reason, "See the collector's log, and that nginx answers at that address.")
+
+
+def of_refusal(reason: str) -> str:
+    """Datagrams that are not accepted."""
+    return _REFUSALS.get(reason, "See the collector's log: it has one line for each reason, with what helps.")
+
+
+def of_journal(reason: str) -> str:
+    """A journal that cannot be written."""
+    return _JOURNAL.get(reason, "See the collector's log for what is wrong with that directory.")

@@ -1,0 +1,65 @@
+"""Numbers as people read them."""
+
+ABSENT = "-"
+
+
+def number(value: float | None) -> str:
+    """Three significant digits, thousands as k, M, G."""
+    if value is None:
+        return ABSENT
+    for divisor, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if value >= divisor:
+            scale = 1e3 if unit == "k" else divisor
+            return f"{_significant(value / scale)}{unit}"
+    return _significant(value)
+
+
+def _significant(value: float) -> str:
+    if value >= 100 or value == int(value):
+        return f"{value:.0f}"
+    if value >= 10:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if value >= 0.005 else "0"
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 or value == int(value) else f"{value:.1f}"
+
+
+def percent(share: float | None) -> str:
+    """A share of 1, finer where it is nearly nothing or nearly all: 99.996 % is 99.99 %, not 100 %."""
+    if share is None:
+        return ABSENT
+    value = share * 100
+    if 99 <= value < 100:
+        return f"{int(value * 100) / 100:.2f} %"
+    if 0 < value < 0.01:
+        return "< 0.01 %"
+    if 10 <= value < 90 or value in (0, 100):
+        return f"{value:.0f} %"
+    return f"{value:.1f} %" if value >= 1 else f"{value:.2f} %"
+
+
+def duration(seconds: float | None) -> str:
+    """From milliseconds to days."""
+    if seconds is None:
+        return ABSENT
+    if seconds < 1:
+        return f"{_short(seconds * 1e3)} ms"
+    if seconds < 60:
+        return f"{_short(seconds)} s"
+    minutes = seconds / 60
+    if minutes < 60:
+        return f"{minutes:.0f} min"
+    hours = minutes / 60
+    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.0f} d"
+
+
+def size(value: float | None) -> str:
+    """Bytes, by 1024."""
+    if value is None:
+        return ABSENT
+    for divisor, unit in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
+        if value >= divisor:
+            return f"{_significant(value / divisor)} {unit}"
+    return f"{value:.0f} B"

@@ -1,0 +1,128 @@
+"""The page as HTML."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+from support.live import WELL, facts, nginx
+from support.nginx import ROOT
+
+from collector.live.counts import Growth
+from collector.live.facts import Facts, Row, Socket, SourceState, Top, Worker
+from collector.live.history import History
+from collector.live.render import FILES, HEADERS, renderer
+from collector.live.totals import Totals
+from collector.live.view import view
+
+RENDERER = renderer((ROOT / "collector" / "live" / "files" / "live.html").read_text())
+EVIL = "<script>alert(1)</script>\"'&"
+VOID = {"meta", "link", "path"}
+
+
+class Tree(HTMLParser):
+    """Checks that every element is closed in its turn; ``texts`` and ``attributes`` as a browser would have them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.texts: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def history(*names: str) -> History:
+    found = History()
+    for sample in range(4):
+        totals = {name: Totals(sample * 10, sample, {(0.1,): [sample * 10, 0]}) for name in names}
+        found.observe(totals, 0, 980.0 + 5 * sample)
+    return found
+
+
+def html(given: Facts, past: History | None = None) -> str:
+    return RENDERER.html(view(given, past or History(), Growth()))
+
+
+def hostile() -> Facts:
+    return facts(
+        version=EVIL,
+        telemetry_path=f"/{EVIL}",
+        doctor=EVIL,
+        watch=EVIL,
+        socket=Socket(EVIL, False, True, False, [EVIL]),
+        sources=[SourceState(EVIL, EVIL, EVIL, EVIL, EVIL, 1.0)],
+        nginx=[nginx(name=EVIL, coverage=0.1, workers_seen=1)],
+        workers=[Worker(EVIL, 0, 1, 1.0, 1.0, 0.0, 1.0, False)],
+        top=Top([Row([(EVIL, EVIL)], 1.0)], 1.0, 1, 1),
+        misconfigured=[EVIL],
+    )
+
+
+def test_whatever_a_name_is_it_stays_text() -> None:
+    text = html(hostile(), history(EVIL, f"quiet {EVIL}"))
+    tree = Tree(text)
+    assert not tree.open
+    assert tree.tags.count("script") == 1
+    assert "alert(1)" not in re.sub(r"&lt;script&gt;alert\(1\)&lt;/script&gt;", "", text)
+    assert any(EVIL in one for one in tree.texts)
+
+
+def test_nothing_is_inline_and_nothing_is_from_elsewhere() -> None:
+    tree = Tree(html(hostile(), history("a")))
+    assert not [name for name, _ in tree.attributes if name == "style" or name.startswith("on")]
+    assert "style" not in tree.tags
+    loaded = [value for name, value in tree.attributes if name == "src"]
+    loaded += [value for name, value in tree.attributes if name == "href" and value and "/-/live/" in value]
+    assert sorted(filter(None, loaded)) == sorted(f"/-/live/{name}" for name in FILES)
+    assert "unsafe" not in HEADERS["Content-Security-Policy"]
+    for name in FILES:
+        text = (ROOT / "collector" / "live" / "files" / name).read_text()
+        assert not re.findall(r"https?://(?!www\.w3\.org/2000/svg)|@import|url\(", text)
+
+
+@pytest.mark.parametrize(
+    ("given", "headline"),
+    [(facts(), "Everything works"), (facts(misconfigured=["web"]), "1 warning"), (hostile(), "5 warnings")],
+)
+def test_the_headline_says_how_many_warnings_there_are(given: Facts, headline: str) -> None:
+    state = html(given).partition('id="state"')[2].partition("</p>")[0]
+    assert state.endswith(f" {headline}")
+
+
+def test_before_the_first_interval_the_page_says_so() -> None:
+    text = html(facts(uptime=2.0))
+    assert "the first figures come after 5 seconds" in text
+    assert "<svg" not in text
+
+
+def test_servers_have_figures_and_charts_and_quiet_ones_a_line() -> None:
+    past = history("shop")
+    past.observe({"shop": Totals(30, 3, {(0.1,): [30, 0]}), "idle": Totals(0)}, 0, 1000.0)
+    text = html(facts(), past)
+    assert text.count("<svg") == 6  # of all, and of the one
+    assert "Without a request in 15 minutes: idle." in text
+    assert "<b>1.50</b>/s" in text
+    assert "shop, requests per second in the last 15 minutes: between 0 and 2" in text
+
+
+def test_every_chart_says_in_words_what_it_shows() -> None:
+    text = html(facts(), history("shop"))
+    assert len(re.findall(r'<svg [^>]*role="img" aria-label="[^"]{20,}"', text)) == text.count("<svg")
+
+
+def test_servers_that_are_not_looked_at_are_counted() -> None:
+    assert "176 more servers are counted in the sum" in html(WELL, history(*(f"s{n}" for n in range(200))))

@@ -1,0 +1,43 @@
+"""Numbers for people."""
+
+import pytest
+
+from collector.live.words import duration, number, percent, size
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "-"), (0, "0"), (0.001, "0"), (0.126, "0.13"), (3, "3"), (3.14159, "3.14"), (31.4159, "31.4"),
+        (314.159, "314"), (9_999, "9999"), (31_415, "31.4k"), (3_141_592, "3.14M"), (2e9, "2G"),
+    ],
+)  # fmt: skip
+def test_numbers(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "-"), (0, "0 %"), (0.00001, "< 0.01 %"), (0.0012, "0.12 %"), (0.034, "3.4 %"), (0.56, "56 %"),
+        (0.99996, "99.99 %"), (1, "100 %"), (0.9876, "98.8 %"), (1.02, "102.0 %"),
+    ],
+)  # fmt: skip
+def test_a_share_that_is_not_all_is_not_said_to_be(value: float | None, text: str) -> None:
+    assert percent(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "-"), (0.00042, "0.4 ms"), (0.0034, "3.4 ms"), (0.25, "250 ms"), (4.26, "4.3 s"), (42.4, "42 s"),
+        (90, "2 min"), (5400, "1.5 h"), (3 * 86400, "3 d"),
+    ],
+)  # fmt: skip
+def test_durations(value: float | None, text: str) -> None:
+    assert duration(value) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(None, "-"), (12, "12 B"), (1536, "1.50 KiB"), (3 << 20, "3 MiB")])
+def test_sizes(value: float | None, text: str) -> None:
+    assert size(value) == text
