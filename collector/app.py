@@ -12,6 +12,7 @@ import resource
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -33,6 +34,7 @@ from collector.kept import Kept, lock_state, note_stale, read_state, running_tim
 from collector.lock import Lock, LockedError, acquire
 from collector.log import LOGGER, say
 from collector.page.coverage import Coverage
+from collector.service_manager import READY, STOPPING, ServiceManager, status
 from collector.sources.fetch import Fetcher
 from collector.web import server
 from collector.web.scrape import Pages, Parts
@@ -204,10 +206,14 @@ async def _collect(settings: Settings, kept: Kept, web_sockets: Sequence[socket.
     app = server.application(collector.pages, collector.faults, settings.web_telemetry_path)
     collector.listener.attach(loop)
     runner = await server.start(app, web_sockets)
-    works = (collector.watch, collector.tend_journal, collector.guard.run)
+    manager = ServiceManager()
+    manager.tell(READY, status(collector.faults()))
+    beat = partial(manager.beat, collector.faults)
+    works = (collector.watch, collector.tend_journal, collector.guard.run, beat)
     tasks = [asyncio.create_task(_for_ever(work)) for work in works]
     await stop.wait()
     end_within(END_SECONDS, 0)
+    manager.tell(STOPPING)
     for task in tasks:
         task.cancel()
     await _finish(collector, runner, loop.time())
