@@ -7,6 +7,7 @@ Rules:
 """
 
 import asyncio
+import faulthandler
 import logging
 import os
 import socket
@@ -53,7 +54,9 @@ class ServiceManager:
             say(logging.WARNING, "the service manager cannot be told", error=error, per="service manager")
 
     async def beat(self, faults: Callable[[], list[str]]) -> None:
-        """Twice in each time that the watchdog waits, for ever."""
+        """Twice in each time that the watchdog waits, for ever. It ends us by SIGABRT: then where we hang is said."""
+        if self._period is not None:
+            faulthandler.enable()
         while self._address and self._period is not None:
             self.tell(WATCHDOG, status(faults()))
             await asyncio.sleep(self._period / 2)

@@ -134,6 +134,17 @@ def test_a_loop_that_hangs_is_silent(shared: Path, socket_path: Path) -> None:
             os.close(writing)
 
 
+def test_who_is_ended_by_the_watchdog_says_where_it_hung(shared: Path, socket_path: Path) -> None:
+    with bound(f"{shared}/notify.sock") as told:
+        asked = {"NOTIFY_SOCKET": name_of(told), "WATCHDOG_USEC": USEC}
+        with Collector(socket_path, environment=asked) as collector:
+            assert [hear(told)[0], hear(told)[0]] == ["READY=1", "WATCHDOG=1"]
+            collector.signal(signal.SIGABRT)
+            assert collector.process is not None
+            assert collector.process.wait(timeout=20) == -signal.SIGABRT
+            assert "most recent call first" in collector.log()
+
+
 def fill(pipe: int) -> None:
     """The write end is shared with the collector, so it may not be left non-blocking."""
     os.set_blocking(pipe, False)
