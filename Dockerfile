@@ -11,6 +11,10 @@ RUN python3 -m venv /build \
         --requirement requirements/run.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY collector/ collector/
+COPY lua/ lua/
+COPY nginx.conf.d/ nginx.conf.d/
+COPY grafana/ grafana/
+COPY prometheus/ prometheus/
 RUN /build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels . \
     && /build/bin/pip --python /opt/resty-metrics/bin/python install --quiet --no-deps --no-index /wheels/*.whl
 
@@ -27,6 +31,6 @@ ENV PATH=/opt/resty-metrics/bin:$PATH \
 USER 10001:10001
 VOLUME ["/run/resty-metrics", "/var/lib/resty-metrics"]
 EXPOSE 19145
-HEALTHCHECK --interval=30s --timeout=5s CMD ["python3", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:19145/-/healthy', timeout=4)"]
+HEALTHCHECK --interval=30s --timeout=5s CMD ["python3", "-m", "collector.web.health"]
 ENTRYPOINT ["resty-metrics"]
 CMD ["serve"]

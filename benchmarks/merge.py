@@ -1,150 +1,145 @@
-"""Merge: CPU time from the bytes of a batch to the table, and the memory of a row with its rendered text.
+"""(c) Rows merged per CPU second: from the bytes of a datagram to the table, with the journal and without.
 
-Run ``python benchmarks/merge.py``. It prints, it never asserts; times are CPU times (``time.process_time``).
+The reference is what any collector in Python has to do: decode the msgpack and add the numbers of each row, nothing
+checked, nothing kept. ``in all`` is a real collector's process under real datagrams, its socket, answers and threads
+included; the rest is the code in between, called directly.
 """
 
 import gc
-import random
+import os
+import socket
 import tempfile
-import time
-import tracemalloc
-from collections.abc import Callable
+from collections.abc import Iterator
+from functools import partial
+from operator import add
 from pathlib import Path
 
 import msgpack  # type: ignore[import-untyped]
+from support.collector import Collector
+from support.nginx import shared_directory
 
-from collector.ingest.batch import read_batch
+from benchmarks import cpu
+from benchmarks.figures import Figure, Reach
+from benchmarks.rounds import Series, Spread, Work, measure
+from benchmarks.samples import Streams
+from benchmarks.scale import Scale
+from collector.app import GC_THRESHOLD
 from collector.ingest.intake import Intake
-from collector.ingest.streams import Streams
-from collector.ingest.wire import HEADER_BYTES, Header, Kind, write_datagram
+from collector.ingest.streams import Streams as KnownStreams
+from collector.ingest.wire import HEADER_BYTES
 from collector.journal.records import of_drain
 from collector.journal.store import Store, create
-from collector.page.requests import render
 from collector.table.table import Table
 
-BOUNDS = [5, 10, 25, 50, 75, 100, 250, 500, 750, 1000, 2500, 5000, 7500, 10000, 30000, 60000]
+SUBJECT = "merge"
+SKETCH = "decode and add"
 ROWS = 10_000
-ROWS_PER_BATCH = 500
-ROUNDS = 10
-FEWER_COLLECTIONS = 100_000
+LABELS = 4
+PER_DRAIN = 4  # datagrams to a commit
+REACH = {"journal off": 400_000, "journal on": 300_000}
 
 
-def make_rows(count: int, seed: int = 1) -> list[list[str | int]]:
-    """Rows as a busy site sends them: 17 buckets, most of them small, and three sums."""
-    source = random.Random(seed)
-    rows: list[list[str | int]] = []
-    for number in range(count):
-        requests = source.randrange(1, 2000)
-        buckets = [0] * 17
-        for _ in range(8):
-            buckets[min(16, int(source.expovariate(0.3)))] += requests // 8 + 1
-        labels = [f"www{number // 40}.example.com", ("GET", "POST")[number % 2], str(200 + number // 2 % 20)]
-        sums = [requests * source.randrange(40), requests * 500, requests * source.randrange(20000)]
-        rows.append([*labels, *buckets, *sums])
-    return rows
+class Sketch:
+    """What cannot be left out."""
 
+    def __init__(self) -> None:
+        self._table: dict[tuple[str, ...], list[float]] = {}
+        self._streams = Streams(1, ROWS)
 
-def make_body(rows: list[list[str | int]]) -> dict[str, object]:
-    family = {
-        "name": "http_requests",
-        "type": "requests",
-        "labels": ["server", "method", "status"],
-        "bounds": BOUNDS,
-        "columns": ["duration_ms", "request_bytes", "response_bytes"],
-        "rows": rows,
-    }
-    return {"families": [family]}
+    def __call__(self) -> float:
+        return cpu.of(partial(self._merge, self._streams.datagrams())) / ROWS
 
-
-def make_datagrams(rows: list[list[str | int]], first: int, stream: bytes = bytes(16)) -> list[bytes]:
-    datagrams = []
-    for sequence, start in enumerate(range(0, len(rows), ROWS_PER_BATCH), first):
-        header = Header(1, Kind.BATCH, stream, 1, sequence, sequence)
-        datagrams.append(write_datagram(header, make_body(rows[start : start + ROWS_PER_BATCH])))
-    return datagrams
-
-
-def cpu_per_row(work: Callable[[bytes], object], datagrams: list[bytes]) -> float:
-    """The best round's CPU seconds per row."""
-    best = float("inf")
-    for _ in range(ROUNDS):
-        start = time.process_time()
+    def _merge(self, datagrams: list[bytes]) -> None:
+        table = self._table
         for datagram in datagrams:
-            work(datagram)
-        best = min(best, time.process_time() - start)
-    return best / ROWS
+            for family in msgpack.unpackb(datagram[HEADER_BYTES:], use_list=False)["families"]:
+                for row in family["rows"]:
+                    key = row[:LABELS]
+                    known = table.get(key)
+                    table[key] = list(row[LABELS:]) if known is None else [*map(add, known, row[LABELS:])]
 
 
-def time_intake(rows: list[list[str | int]]) -> float:
-    intake = Intake(Table(), Streams(), lambda uid: True)
-    best, sequence = float("inf"), 1
-    for _ in range(ROUNDS):
-        datagrams = make_datagrams(rows, sequence)
-        sequence += len(datagrams)
-        start = time.process_time()
+class Merge:
+    """An intake, ``journal`` None: nothing is kept."""
+
+    def __init__(
+        self, workers: int, journal: Store | None, rows: int = ROWS, server: str = "www{}.example.com"
+    ) -> None:
+        self.intake = Intake(Table(), KnownStreams(), lambda uid: True)
+        self._streams = Streams(workers, rows, server)
+        self._journal = journal
+        self()
+
+    def __call__(self) -> float:
+        return cpu.of(partial(self._merge, self._streams.datagrams())) / self._streams.rows
+
+    def _merge(self, datagrams: list[bytes]) -> None:
+        for first in range(0, len(datagrams), PER_DRAIN):
+            for datagram in datagrams[first : first + PER_DRAIN]:
+                self.intake.receive(datagram, 0, 0.0)
+            drain = self.intake.take()
+            if self._journal is not None:
+                self._journal.append([of_drain(drain) or b""])
+            self.intake.settle(drain)
+        assert self.intake.applied_rows % self._streams.rows == 0, self.intake.results
+
+
+class Process:
+    """A real collector, and workers that wait for its answers."""
+
+    def __init__(self, workers: int, collector: Collector, rows: int = ROWS) -> None:
+        self._streams = Streams(workers, rows)
+        self._collector = collector
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.connect(str(collector.socket_path))
+        self._answers = {name: socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for name in self._streams.names}
+        self()
+
+    def __call__(self) -> float:
+        datagrams, pid = self._streams.datagrams(), self._collector.pid
+        cpu.pin(pid, cpu.SUBJECT)
+        before = cpu.seconds(pid)
+        last: dict[bytes, int] = {}
         for datagram in datagrams:
-            intake.receive(datagram, 0, 0.0)
-            intake.commit()
-        best = min(best, time.process_time() - start)
-    return best / ROWS
+            name = datagram[8:24]
+            socket.send_fds(self._socket, [datagram], [self._answers[name][1].fileno()])
+            last[name] = int.from_bytes(datagram[32:40], "big")
+        for name, sequence in last.items():
+            while int.from_bytes(self._answers[name][0].recv(64)[32:40], "big") < sequence:
+                pass
+        return (cpu.seconds(pid) - before) / self._streams.rows
 
 
-def time_journal(rows: list[list[str | int]], per_drain: int) -> float:
-    """The same with a journal: record, commit by SQLite, then merge. ``per_drain`` datagrams are one record."""
-    intake = Intake(Table(), Streams(), lambda uid: True)
-    best, sequence = float("inf"), 1
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "journal"
-        create(path, [])
-        journal = Store(path)
-        for _ in range(ROUNDS):
-            datagrams = make_datagrams(rows, sequence)
-            sequence += len(datagrams)
-            start = time.process_time()
-            for first in range(0, len(datagrams), per_drain):
-                for datagram in datagrams[first : first + per_drain]:
-                    intake.receive(datagram, 0, 0.0)
-                drain = intake.take()
-                journal.append([of_drain(drain) or b""])
-                intake.settle(drain)
-            best = min(best, time.process_time() - start)
-        journal.close()
-    return best / ROWS
+def _figure(name: str, found: Series, reach: int | None) -> Figure:
+    rate = Spread(1 / found.cost.high, 1 / found.cost.middle, 1 / found.cost.low)
+    reference = (SKETCH, 1 / found.reference.middle, found.ratio)
+    promised = None if reach is None else Reach(reach, least=True)
+    return Figure(SUBJECT, name, "rows per CPU second", rate, len(found.costs), reference, promised)
 
 
-def memory_per_row(datagrams: list[bytes]) -> float:
-    intake = Intake(Table(), Streams(), lambda uid: True)
-    tracemalloc.start()
-    for datagram in datagrams:
-        intake.receive(datagram, 0, 0.0)
-        intake.commit()
-    render(intake.table)
-    used, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    return used / ROWS
-
-
-def main() -> None:
-    rows = make_rows(ROWS)
-    datagrams = make_datagrams(rows, 1)
-    decode = cpu_per_row(lambda datagram: msgpack.unpackb(datagram[HEADER_BYTES:], use_list=False), datagrams)
-    read = cpu_per_row(lambda datagram: read_batch(datagram[HEADER_BYTES:]), datagrams)
-    whole = time_intake(rows)
-    gc.set_threshold(FEWER_COLLECTIONS)
-    relaxed = time_intake(rows)
-    print(f"bytes per row on the wire      {sum(map(len, datagrams)) / ROWS:8.1f}")
-    print(f"msgpack decode                 {decode * 1e6:8.3f} us per row")
-    print(f"decode and validate            {read * 1e6:8.3f} us per row   {read / decode:5.2f} x decode")
-    print(f"datagram to table              {whole * 1e6:8.3f} us per row   {whole / decode:5.2f} x decode")
-    print(f"rows merged per CPU second     {1 / whole:8,.0f}")
-    print(f"  gc threshold {FEWER_COLLECTIONS:7,}         {1 / relaxed:8,.0f}")
-    for per_drain in (1, 4):
-        kept = time_journal(rows, per_drain)
-        print(
-            f"  with a journal, {per_drain} to a commit  {1 / kept:8,.0f}             {kept / relaxed:5.2f} x without"
-        )
-    print(f"memory per row, text included  {memory_per_row(datagrams):8,.0f} bytes")
-
-
-if __name__ == "__main__":
-    main()
+def run(scale: Scale) -> Iterator[Figure]:
+    os.sched_setaffinity(0, {cpu.LOAD})
+    threshold = gc.get_threshold()
+    gc.set_threshold(GC_THRESHOLD)  # as the collector does
+    directory = shared_directory()
+    try:
+        with (
+            tempfile.TemporaryDirectory() as kept,
+            Collector(directory / "off.sock", "--state.dir=none") as off,
+            Collector(directory / "on.sock", f"--state.dir={directory / 'state'}") as on,
+        ):
+            create(Path(kept) / "journal", [])
+            store = Store(Path(kept) / "journal")
+            works: dict[str, Work] = {SKETCH: Sketch(), f"{SKETCH}, once more": Sketch()}
+            works |= {"journal off": Merge(1, None), "journal on": Merge(1, store)}
+            for workers in (1, 64):
+                by = f"{workers} worker{'s'[: workers - 1]}"
+                works |= {f"in all, journal off, {by}": Process(workers, off)}
+                works |= {f"in all, journal on, {by}": Process(workers, on)}
+            taken = measure(works, SKETCH, scale.rounds, scale.within(SUBJECT))
+            store.close()
+        for name, found in taken.items():
+            yield _figure(name, found, REACH.get(name.partition(",")[0]))
+    finally:
+        gc.set_threshold(*threshold)
+        os.sched_setaffinity(0, set(cpu.CPUS))

@@ -1,51 +1,58 @@
-"""The page: CPU time per sample at 10,000 rows of 22 samples, against prometheus-client in the same run.
+"""(d) The page: CPU per sample, all rows changed, one in a hundred, none; plain and gzip; and how the intake fares.
 
-Run ``python benchmarks/page.py``. It prints, it never asserts; times are CPU times (``time.process_time``).
-prometheus-client gets fewer rows, since its cost per sample does not depend on their number.
+The reference is prometheus-client's ``generate_latest`` with the same samples. It gets fewer rows, since its cost per
+sample does not depend on their number. Nothing is joined at the end: the page goes out in pieces.
 """
 
+import gc
+import os
+import shutil
+import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.registry import Collector
+from prometheus_client.registry import Collector as Registered
+from support.collector import Collector
+from support.nginx import shared_directory
 
-from collector.page import exposition
-from collector.page.requests import render
+from benchmarks import cpu
+from benchmarks.figures import Figure, Reach
+from benchmarks.merge import Process
+from benchmarks.rounds import Series, Work, measure, spread
+from benchmarks.samples import BOUNDS, SAMPLES_PER_ROW, make_table
+from benchmarks.scale import Scale
+from collector.app import GC_THRESHOLD
+from collector.page import exposition, requests
 from collector.table.rows import Row
-from collector.table.shapes import REQUEST_COLUMNS, REQUEST_LABELS, REQUEST_SCALE, REQUESTS, FamilyBatch, Shape
+from collector.table.shapes import REQUEST_LABELS
 from collector.table.table import Table
+from collector.web.scrape import pack
 
-BOUNDS = (5, 10, 25, 50, 75, 100, 250, 500, 750, 1000, 2500, 5000, 7500, 10000, 30000, 60000)
-SHAPE = Shape(REQUESTS, "requests", REQUEST_LABELS, BOUNDS, REQUEST_COLUMNS, REQUEST_SCALE)
-ROWS = 10_000
-REFERENCE_ROWS = 500
-SAMPLES_PER_ROW = 22
-ROUNDS = 7
-
-
-def make_table() -> Table:
-    table = Table()
-    keys = [(f"www{row // 40}.example.com", ("GET", "POST")[row % 2], str(200 + row // 2 % 20)) for row in range(ROWS)]
-    numbers = [
-        (*[row % 97 * 3**column % 1000 for column in range(17)], row * 7, row * 500, row * 9999) for row in range(ROWS)
-    ]
-    table.merge([FamilyBatch(SHAPE, "", False, [(*key, *row) for key, row in zip(keys, numbers, strict=True)])], 1, 0.0)
-    return table
+SUBJECT = "page"
+CLIENT, CLIENT_ROWS = "prometheus-client", 500
+SIZES = (1_000, 10_000, 100_000)
+CHANGED = {"all changed": 1, "1 % changed": 100, "none changed": 0}
+REACH = {"all changed": 0.35, "none changed": 0.07}
+REACH_ROWS = 10_000
+STALL_MILLISECONDS = 100
 
 
-class Reference(Collector):
+class Reference(Registered):
     """The same samples, as prometheus-client's custom collectors are written."""
 
     def __init__(self, rows: list[Row]) -> None:
         self._rows = rows
 
     def collect(self) -> Iterator[Metric]:
-        responses = CounterMetricFamily("nginx_http_responses", "Responses.", labels=REQUEST_LABELS)
-        duration = HistogramMetricFamily("nginx_http_request_duration_seconds", "Duration.", labels=REQUEST_LABELS)
-        received = CounterMetricFamily("nginx_http_request_bytes", "Received.", labels=REQUEST_LABELS)
-        sent = CounterMetricFamily("nginx_http_response_bytes", "Sent.", labels=REQUEST_LABELS)
+        names = (*REQUEST_LABELS, "scope")
+        responses = CounterMetricFamily("nginx_http_responses", "Responses.", labels=names)
+        duration = HistogramMetricFamily("nginx_http_request_duration_seconds", "Duration.", labels=names)
+        received = CounterMetricFamily("nginx_http_request_bytes", "Received.", labels=names)
+        sent = CounterMetricFamily("nginx_http_response_bytes", "Sent.", labels=names)
         bounds = [*(str(bound / 1000) for bound in BOUNDS), "+Inf"]
         for row in self._rows:
             count, buckets = 0.0, []
@@ -59,38 +66,122 @@ class Reference(Collector):
         yield from (responses, duration, received, sent)
 
 
-def cpu_per_sample(rows: int, work: Callable[[], object], prepare: Callable[[], object] = lambda: None) -> float:
-    """The best round's CPU seconds per sample."""
-    best = float("inf")
-    for _ in range(ROUNDS):
-        prepare()
-        start = time.process_time()
-        work()
-        best = min(best, time.process_time() - start)
-    return best / rows / SAMPLES_PER_ROW
-
-
-def main() -> None:
-    table = make_table()
-    rows = table.families[SHAPE.key].rows
-
-    def change() -> None:
-        for row in rows:
-            row.text = None
-
-    def page() -> bytes:
-        return exposition.render(render(table), openmetrics=False)
-
-    changed = cpu_per_sample(ROWS, page, change)
-    unchanged = cpu_per_sample(ROWS, page)
+def client_cost() -> Work:
+    """Seconds per sample of prometheus-client."""
+    (family,) = make_table(CLIENT_ROWS).families.values()
     registry = CollectorRegistry()
-    registry.register(Reference(rows[:REFERENCE_ROWS]))
-    reference = cpu_per_sample(REFERENCE_ROWS, lambda: generate_latest(registry))
-    print(f"page of {ROWS} rows, {ROWS * SAMPLES_PER_ROW} samples, {len(page()) / 1e6:.1f} MB")
-    print(f"prometheus-client {reference * 1e6:7.3f} us per sample")
-    print(f"all rows changed  {changed * 1e6:7.3f} us per sample   1/{reference / changed:.0f}")
-    print(f"no row changed    {unchanged * 1e6:7.3f} us per sample   1/{reference / unchanged:.0f}")
+    registry.register(Reference(family.rows))
+    return lambda: cpu.of(partial(generate_latest, registry)) / CLIENT_ROWS / SAMPLES_PER_ROW
 
 
-if __name__ == "__main__":
-    main()
+def page_cost(table: Table, every: int, compressed: bool = False) -> float:
+    """Seconds per sample of a page after each ``every``-th row has changed; 0: none has."""
+    rows = [row for family in table.families.values() for row in family.rows]
+    for row in rows[::every] if every else ():
+        row.kept = False
+    return cpu.of(partial(_page, table, compressed)) / len(rows) / SAMPLES_PER_ROW
+
+
+def _page(table: Table, compressed: bool) -> None:
+    body = exposition.pieces(requests.render(table), openmetrics=False)
+    if compressed:
+        pack(body)
+
+
+def _figure(rows: int, name: str, found: Series) -> Figure:
+    reach = REACH.get(name) if rows == REACH_ROWS else None
+    return Figure(
+        SUBJECT,
+        f"{rows:,} rows, {name}",
+        "us per sample",
+        found.cost.scaled(1e6),
+        len(found.costs),
+        (CLIENT, found.reference.middle * 1e6, found.ratio),
+        None if reach is None else Reach(reach),
+    )
+
+
+def _costs(scale: Scale) -> Iterator[Figure]:
+    client = client_cost()
+    for rows in (size for size in SIZES if size <= scale.largest):
+        table = make_table(rows)
+        works: dict[str, Work] = {CLIENT: client, f"{CLIENT}, once more": client}
+        works |= {name: partial(page_cost, table, every) for name, every in CHANGED.items()}
+        works |= {f"{name}, gzip": partial(page_cost, table, every, True) for name, every in CHANGED.items()}
+        page_cost(table, 1)
+        taken = measure(works, CLIENT, scale.rounds, scale.within(f"{SUBJECT}, {rows:,} rows"))
+        yield from (_figure(rows, name, found) for name, found in taken.items())
+
+
+def _step_costs(table: Table) -> Iterator[float]:
+    """Seconds for which the loop does nothing else, one after the other, where every row has changed."""
+    page_cost(table, 0)
+    for family in table.families.values():
+        for row in family.rows:
+            row.kept = False
+    began = time.thread_time()
+    steps = requests.in_steps(requests.capture(table))
+    for _ in steps:
+        yield time.thread_time() - began
+        began = time.thread_time()
+
+
+def _steps(scale: Scale) -> Figure:
+    table = make_table(scale.largest)
+    longest = [max(_step_costs(table)) * 1e3 for _ in range(scale.rounds)]
+    what = f"{scale.largest:,} rows, all changed: longest step"
+    return Figure(SUBJECT, what, "ms of CPU", spread(longest), scale.rounds, reach=Reach(STALL_MILLISECONDS))
+
+
+def _stall(scale: Scale) -> Iterator[Figure]:
+    """The longest that a worker waits for its answer, without a scrape and during one. Wall time: what it is about."""
+    directory = shared_directory()
+    os.sched_setaffinity(0, {cpu.LOAD})
+    found: dict[str, list[float]] = {"no scrape": [], "a scrape, all changed": [], "a scrape, none changed": []}
+    try:
+        with Collector(directory / "collector.sock") as collector:
+            everything, one = Process(1, collector, scale.largest), Process(1, collector, 1)
+            for number in range(scale.rounds):
+                scale.within(f"{SUBJECT}, what the intake waits")(f"round {number + 1} of {scale.rounds}")
+                found["no scrape"].append(_longest(one, partial(time.sleep, 1.0)))
+                everything()
+                found["a scrape, all changed"].append(_longest(one, partial(_scrape, collector)))
+                found["a scrape, none changed"].append(_longest(one, partial(_scrape, collector)))
+        quiet = spread(found["no scrape"])
+        for name, longest in found.items():
+            what = f"{scale.largest:,} rows, {name}: longest wait for an answer"
+            ratio = spread([value / quiet.middle for value in longest])
+            reference = None if name == "no scrape" else ("no scrape", quiet.middle * 1e3, ratio)
+            yield Figure(SUBJECT, what, "ms", spread(longest).scaled(1e3), scale.rounds, reference)
+    finally:
+        os.sched_setaffinity(0, set(cpu.CPUS))
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _scrape(collector: Collector) -> None:
+    with urllib.request.urlopen(f"{collector.url}/metrics", timeout=60) as response:
+        while response.read(1 << 20):
+            pass
+
+
+def _longest(send: Callable[[], object], meanwhile: Callable[[], object]) -> float:
+    thread = threading.Thread(target=meanwhile)
+    thread.start()
+    longest = 0.0
+    while thread.is_alive():
+        began = time.monotonic()
+        send()
+        longest = max(longest, time.monotonic() - began)
+    thread.join()
+    return longest
+
+
+def run(scale: Scale) -> Iterator[Figure]:
+    threshold = gc.get_threshold()
+    gc.set_threshold(GC_THRESHOLD)  # as the collector does
+    try:
+        yield from _costs(scale)
+        yield _steps(scale)
+        yield from _stall(scale)
+    finally:
+        gc.set_threshold(*threshold)

@@ -6,20 +6,22 @@ taken is written and answered, while HTTP closes; no thread is waited for, and a
 """
 
 import asyncio
+import ctypes
 import gc
 import logging
 import resource
 import signal
 import socket
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 import uvloop
-from aiohttp import web
 
 from collector import __version__, log
+from collector.config.problem import ConfigError
 from collector.config.settings import Settings
 from collector.ending import end, end_within
 from collector.ingest.credentials import allowed_uids
@@ -34,22 +36,38 @@ from collector.kept import Kept, lock_state, note_stale, read_state, running_tim
 from collector.lock import Lock, LockedError, acquire
 from collector.log import LOGGER, say
 from collector.page.coverage import Coverage
+from collector.reload import Reloader
 from collector.service_manager import READY, STOPPING, ServiceManager, status
 from collector.sources.fetch import Fetcher
-from collector.web import server
+from collector.web import policy, server
+from collector.web.front import Front
+from collector.web.limits import Limits
+from collector.web.policy import Access, Policy
 from collector.web.scrape import Pages, Parts
+from collector.web.tally import Tally
 
-EXIT_FAILED, EXIT_LOCKED = 1, 3
+EXIT_FAILED, EXIT_MISCONFIGURED, EXIT_LOCKED = 1, 2, 3
 CHECK_SECONDS = 1.0
 START_SECONDS = 2.0  # for the first snapshot, before the socket is there
+M_MMAP_THRESHOLD, MAPPED_BYTES = -3, 65_536  # mallopt(3)
 END_SECONDS = 1.8  # for all of the end, so that it takes no more than 2 s
 LAST_DRAIN_SECONDS, LAST_WRITE_SECONDS = 0.4, 1.4  # since its beginning: until the socket is closed, and the journal
 GC_THRESHOLD = 100_000  # objects made until the youngest are looked at; Python's default is 700
 
 
-def run(settings: Settings) -> int:
-    """Collect until a signal says to end; that ends the process. Returns the exit status where it could not begin."""
+def run(settings: Settings, load: Callable[[], Settings]) -> int:
+    """Collect until a signal says to end; that ends the process. Returns the exit status where it could not begin.
+
+    ``load`` reads the settings again, for a reload.
+    """
     log.configure(settings.log_level, settings.log_format)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read again
+    try:
+        access = policy.load(settings.web_config_file)
+    except ConfigError as wrong:
+        for problem in wrong.problems:
+            say(logging.ERROR, "the web configuration is wrong", error=problem.text(wrong.file))
+        return EXIT_MISCONFIGURED
     try:
         socket_lock = acquire(settings.socket_path.with_name(settings.socket_path.name + ".lock"))
         state_lock, error = lock_state(settings.state_dir)
@@ -60,10 +78,10 @@ def run(settings: Settings) -> int:
         say(logging.ERROR, "the lock beside the socket cannot be taken", error=failure)
         return EXIT_FAILED
     try:
-        web_sockets = [server.bind(address) for address in settings.web_listen_address]
+        web_sockets = server.bind_all(settings.web_listen_address)
         kept = read_state(settings.state_dir, socket_lock, state_lock, error)
         _tune_process()
-        uvloop.run(_collect(settings, kept, web_sockets))
+        uvloop.run(_collect(settings, load, access, kept, web_sockets))
     except LockedError as locked:
         say(logging.ERROR, str(locked))
         return EXIT_LOCKED
@@ -75,9 +93,13 @@ def run(settings: Settings) -> int:
 def _tune_process() -> None:
     """Decoding a batch makes thousands of tuples that live for milliseconds: Python's cyclic collector would walk
     over them, and over the whole table, at each of them. There are no cycles in either. And each stream may have a
-    descriptor with us."""
+    descriptor with us. A block of the page's text has its own mapping, which goes with it: glibc would raise the size
+    from which it makes one, and blocks that were replaced would stay as holes, as large as the page."""
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
@@ -86,14 +108,13 @@ def _signals(loop: asyncio.AbstractEventLoop) -> asyncio.Event:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, lambda: say(logging.INFO, "SIGHUP: there is nothing to read again yet"))
     return stop
 
 
 class Collector:
     """The parts of a running collector, wired."""
 
-    def __init__(self, settings: Settings, kept: Kept) -> None:
+    def __init__(self, settings: Settings, load: Callable[[], Settings], access: Access, kept: Kept) -> None:
         self.settings = settings
         self.kept = kept
         self.clock = running_time(kept.state)
@@ -102,11 +123,16 @@ class Collector:
         self.listener = Listener(settings.socket_path, settings.socket_mode, self.intake, self.journal, self.clock)
         self.guard = Guard(self.listener, kept.socket_lock)
         self.coverage = Coverage()
-        self.fetchers = [Fetcher(source) for source in settings.sources]
+        self.tally = Tally(time.time())
         parts = Parts(
-            self.intake, kept.state.scrapers, self.listener, self.guard, self.journal, self.fetchers, self.coverage
+            self.intake, kept.state.scrapers, self.listener, self.guard, self.journal, self.coverage, self.tally
         )
-        self.pages = Pages(parts, self.clock)
+        self.pages = Pages(parts, [Fetcher(source) for source in settings.sources], self.clock)
+        limits = Limits(settings.web_max_connections, settings.web_max_requests)
+        self.front = Front(Policy(access, self.tally), self.tally, limits)
+        self.reload = Reloader(settings, load, self.intake, self.pages, self.front)
+        if settings.web_enable_lifecycle:
+            self.front.reload = self.reload
 
     def faults(self) -> list[str]:
         """What is degraded, in words."""
@@ -196,42 +222,65 @@ async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(CHECK_SECONDS)
 
 
-async def _collect(settings: Settings, kept: Kept, web_sockets: Sequence[socket.socket]) -> NoReturn:
+async def _reload(collector: Collector, manager: ServiceManager, hangup: asyncio.Event) -> None:
+    """At each SIGHUP."""
+    while True:
+        await hangup.wait()
+        hangup.clear()
+        with manager.reloading():
+            await collector.reload()
+
+
+async def _collect(
+    settings: Settings,
+    load: Callable[[], Settings],
+    access: Access,
+    kept: Kept,
+    web_sockets: Sequence[socket.socket],
+) -> NoReturn:
     loop = asyncio.get_running_loop()
-    stop = _signals(loop)
-    collector = Collector(settings, kept)
+    stop, manager = _signals(loop), ServiceManager()
+    collector = Collector(settings, load, access, kept)
+    hangup = asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, hangup.set)
     await collector.start_journal()
     collector.listener.bind()
     say(logging.INFO, "collecting", version=__version__, socket=settings.socket_path)
-    app = server.application(collector.pages, collector.faults, settings.web_telemetry_path)
+    app = server.application(collector.pages, collector.faults, settings.web_telemetry_path, collector.front)
     collector.listener.attach(loop)
-    runner = await server.start(app, web_sockets)
-    manager = ServiceManager()
+    serving = server.Server(app, collector.front)
+    await serving.start(web_sockets)
     manager.tell(READY, status(collector.faults()))
-    beat = partial(manager.beat, collector.faults)
-    works = (collector.watch, collector.tend_journal, collector.guard.run, beat)
+    works = (
+        collector.watch,
+        collector.tend_journal,
+        collector.guard.run,
+        collector.front.policy.watch,
+        partial(_reload, collector, manager, hangup),
+        partial(manager.beat, collector.faults),
+    )
     tasks = [asyncio.create_task(_for_ever(work)) for work in works]
     await stop.wait()
     end_within(END_SECONDS, 0)
     manager.tell(STOPPING)
     for task in tasks:
         task.cancel()
-    await _finish(collector, runner, loop.time())
+    await _finish(collector, serving, loop.time())
     say(logging.INFO, "ended", requests=kept.state.table.requests)
     end(0)
 
 
-async def _finish(collector: Collector, runner: web.AppRunner, began: float) -> None:
+async def _finish(collector: Collector, serving: server.Server, began: float) -> None:
     """What was sent is taken, written and answered, who has asked for a page gets it: as far as there is time."""
     loop = asyncio.get_running_loop()
     collector.listener.close(LAST_DRAIN_SECONDS)
-    web_closes = asyncio.create_task(_close_web(collector, runner))
+    web_closes = asyncio.create_task(_close_web(collector, serving))
     if not await collector.journal.close(began + LAST_WRITE_SECONDS - loop.time()):
         say(logging.WARNING, "not everything could be written in time; what was not is still with the workers")
     await asyncio.wait([web_closes], timeout=began + LAST_WRITE_SECONDS - loop.time())
 
 
-async def _close_web(collector: Collector, runner: web.AppRunner) -> None:
+async def _close_web(collector: Collector, serving: server.Server) -> None:
     """The sources first: a page that waits for one is answered without it."""
-    await asyncio.gather(*(fetcher.close() for fetcher in collector.fetchers))
-    await runner.cleanup()
+    await collector.pages.close()
+    await serving.close()

@@ -17,12 +17,15 @@ from collector.config import machine
 from collector.config.problem import ConfigError, discreet
 from collector.doctor.flags import SHARED
 from collector.ending import end_when_told
-from collector.options import NGINX_COMMAND, OPTIONS, Checked
+from collector.install import commands as install_commands
+from collector.options import NGINX_COMMAND, OPTIONS, TOP_OPTIONS, Checked
 
 if TYPE_CHECKING:
     from collector.config.load import Given
+    from collector.doctor.settings import Settings
 
 EXIT_WRONG, EXIT_MISCONFIGURED = 1, 2
+TOP_VIEWS = ("servers", "upstreams", "rows", "workers")
 
 
 @contextmanager
@@ -81,12 +84,21 @@ def serve(**options: Any) -> NoReturn:
     end_when_told(0)
     from collector.config.load import load
 
+    given = _given(options)
     with _refusing(EXIT_MISCONFIGURED):
-        settings = load(_given(options))
+        settings = load(given)
 
     from collector.app import run
 
-    sys.exit(run(settings))
+    sys.exit(run(settings, lambda: load(given)))
+
+
+def _told(options: dict[str, Any], nginx_command: str | None) -> "Settings":
+    """What doctor, install and uninstall were told; the rest they take from the collector that runs."""
+    from collector.doctor.settings import told
+
+    with _refusing(EXIT_MISCONFIGURED):
+        return told(_given(options), nginx_command)
 
 
 @main.command(params=[OPTIONS[flag] for flag in SHARED] + [NGINX_COMMAND])
@@ -98,15 +110,41 @@ def doctor(as_json: bool, watch: bool, nginx_command: str | None, **options: Any
     What is not given is taken from the collector that runs. Exit status: 0 all is well, 1 warnings, 2 failures.
     """
     from collector.doctor.examination import find, run
-    from collector.doctor.settings import told
 
-    with _refusing(EXIT_MISCONFIGURED):
-        settings = told(_given(options), nginx_command)
+    settings = _told(options, nginx_command)
     if watch:
         from collector.doctor.watch import run as run_watch
 
         sys.exit(run_watch(find(settings)[0].socket_path, as_json))
     run(settings, as_json)
+
+
+@main.command(params=TOP_OPTIONS)
+@click.option("--once", is_flag=True, help="Look twice, print, end: for scripts.")
+@click.option("--json", "as_json", is_flag=True, help="The same as JSON; it implies --once.")
+@click.option("--view", type=click.Choice(TOP_VIEWS), default=TOP_VIEWS[0], show_default=True, help="What is shown.")
+@click.option("--sort", metavar="COLUMN", help="Column to sort by, as the JSON calls it.")
+@click.option("--reverse", is_flag=True, help="The other way round.")
+def top(once: bool, as_json: bool, view: str, sort: str | None, reverse: bool, **options: Any) -> None:
+    """Requests, errors and latency by server, upstream, label set or worker, live in this terminal.
+
+    Exit status of --once: 0, or 1 where the page cannot be read.
+    """
+    once = once or as_json
+    if not once and not sys.stdout.isatty():
+        raise click.UsageError("standard output is no terminal: give --once, or --json")
+    from collector.top import session, told
+    from collector.top.keys import State
+
+    with _refusing(EXIT_MISCONFIGURED):
+        own = {name: options.pop(name) for name in told.OWN}
+        try:
+            wanted = told.wanted(own, _given(options), State(view, sort, reverse))
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+    if once:
+        session.run_once(wanted, as_json)
+    session.run(wanted)
 
 
 @main.command("check-config", params=list(OPTIONS.values()))
@@ -122,6 +160,9 @@ def check_config(file: Path | None, **options: Any) -> None:
 
     with _refusing(EXIT_WRONG):
         click.echo(checked(_given(options)), nl=False)
+
+
+install_commands.add_to(main, _told)
 
 
 if __name__ == "__main__":

@@ -51,6 +51,15 @@ def _told_apart(_: click.Context, parameter: click.Parameter, sources: tuple[Any
     return sources
 
 
+def _by_top(reader: str) -> Callable[[str], object]:
+    def read(text: str) -> object:
+        from collector.top import settings
+
+        return getattr(settings, reader)(text)
+
+    return read
+
+
 def option(flag: str, **attributes: Any) -> click.Option:
     """An option with the environment variable that belongs to it."""
     attributes = {"show_default": True, **attributes}
@@ -142,6 +151,23 @@ _ALL = (
         help="Path of the page.",
     ),
     option("--web.config.file", type=_PATH, help="exporter-toolkit's web configuration: TLS and users of the page."),
+    option(
+        "--web.enable-lifecycle",
+        is_flag=True,
+        help="Let POST /-/reload read the configuration again, as SIGHUP always does.",
+    ),
+    option(
+        "--web.max-connections",
+        type=Checked("number", settings.read_limit),
+        default=str(settings.DEFAULT_MAX_CONNECTIONS),
+        help="Connections to the page at once; 0: no limit.",
+    ),
+    option(
+        "--web.max-requests",
+        type=Checked("number", settings.read_limit),
+        default=str(settings.DEFAULT_MAX_REQUESTS),
+        help="Scrapes at once; 0: no limit.",
+    ),
     option("--log.level", type=click.Choice(settings.LOG_LEVELS), default="info", help="Least level."),
     option("--log.format", type=click.Choice(settings.LOG_FORMATS), default="logfmt", help="Form of a log line."),
 )
@@ -153,3 +179,41 @@ NGINX_COMMAND = option(
     type=Checked("command", settings.read_command),
     help='How nginx is run, as in "nginx -c /path". By default each running master, else what is installed.',
 )
+
+_TOP_SHARED = (
+    "--config.file",
+    "--socket.path",
+    "--web.listen-address",
+    "--web.telemetry-path",
+    "--web.config.file",
+)
+TOP_OPTIONS = [
+    option(
+        "--url",
+        type=Checked("url", _by_top("read_page_url")),
+        help="The page: http://HOST:PORT/metrics, https, unix:/path. By default that of the collector of this machine.",
+    ),
+    option(
+        "--interval",
+        type=Checked("duration", _by_top("read_interval")),
+        default="2s",
+        help="Time between two looks; with --once what is measured.",
+    ),
+    option("--tls.ca-file", type=_PATH, help="Certificate authorities (PEM) instead of the system's."),
+    option("--tls.cert-file", type=_PATH, help="Client certificate (PEM)."),
+    option("--tls.key-file", type=_PATH, help="Key of the client certificate (PEM)."),
+    option(
+        "--tls.server-name",
+        type=Checked("name", _by_source("read_server_name")),
+        help="Name to ask for, and to find in the certificate, instead of the URL's.",
+    ),
+    option("--tls.insecure-skip-verify", is_flag=True, help="Take any certificate."),
+    option(
+        "--basic-auth.username",
+        type=Checked("name", _by_source("read_username")),
+        help="User for basic authentication.",
+    ),
+    option("--basic-auth.password-file", type=_PATH, help="File with the password, read at each look."),
+    option("--bearer-token-file", type=_PATH, help="File with a bearer token, read at each look."),
+    *(OPTIONS[flag] for flag in _TOP_SHARED),
+]

@@ -7,15 +7,16 @@ Rules:
 """
 
 import asyncio
+import contextlib
 import faulthandler
 import logging
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from collector.log import say
 
-READY, STOPPING, WATCHDOG = "READY=1", "STOPPING=1", "WATCHDOG=1"
+READY, STOPPING, RELOADING, WATCHDOG = "READY=1", "STOPPING=1", "RELOADING=1", "WATCHDOG=1"
 MAX_STATUS = 200  # characters
 
 
@@ -52,6 +53,15 @@ class ServiceManager:
                 sock.sendto("\n".join(lines).encode(), self._address)
         except OSError as error:
             say(logging.WARNING, "the service manager cannot be told", error=error, per="service manager")
+
+    @contextlib.contextmanager
+    def reloading(self) -> Iterator[None]:
+        """While the configuration is read again."""
+        self.tell(RELOADING)
+        try:
+            yield
+        finally:
+            self.tell(READY)
 
     async def beat(self, faults: Callable[[], list[str]]) -> None:
         """Twice in each time that the watchdog waits, for ever. It ends us by SIGABRT: then where we hang is said."""

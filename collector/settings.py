@@ -10,6 +10,8 @@ DEFAULT_STATE_DIR = "/var/lib/resty-metrics"
 NO_STATE_DIR = "none"
 DEFAULT_LISTEN = ":19145"
 DEFAULT_TELEMETRY_PATH = "/metrics"
+DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_REQUESTS = 512, 256  # the first as Prometheus has it
+MOST_LIMIT = 1_000_000
 # sun_path has 108 bytes with its end; the socket is bound under a temporary name that is this much longer.
 MAX_SOCKET_PATH = 107
 TEMPORARY_SUFFIX = len(".") + len(".4194304")
@@ -118,6 +120,13 @@ def read_duration(text: str) -> float:
     if not LEAST_DURATION <= seconds <= MOST_DURATION:
         raise ValueError(f"{text!r}: give a time between 10ms and 5m, as in 5s or 500ms")
     return seconds
+
+
+def read_limit(text: str) -> int:
+    """How many there may be at once; 0: no limit. Raises ValueError."""
+    if not text.isascii() or not text.isdigit() or len(text) > 7 or int(text) > MOST_LIMIT:
+        raise ValueError(f"{text!r}: give a number up to {MOST_LIMIT}; 0: no limit")
+    return int(text)
 
 
 def read_switch(text: str) -> bool:

@@ -1,120 +1,106 @@
-"""Writes ``grafana/overview.json`` from ``panels.py``, with Grafana's own SDK.
+"""Writes ``grafana/*.json`` from ``dashboards/``, with Grafana's own SDK.
 
-Run ``python grafana/build.py`` after a change; a test fails while the file is not what this writes.
+Run ``python grafana/build.py`` after a change; a test fails while a file is not what this writes.
 """
 
 import sys
 from pathlib import Path
 
-from grafana_foundation_sdk.builders import common, dashboard, heatmap, prometheus, stat, timeseries
+from grafana_foundation_sdk.builders import dashboard
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
-from grafana_foundation_sdk.models.common import BigValueGraphMode, LegendDisplayMode, LegendPlacement
+from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.dashboard import (
+    AnnotationQuery,
     DashboardCursorSync,
-    DataSourceRef,
-    Threshold,
-    ThresholdsMode,
+    DashboardLinkType,
+    VariableOption,
     VariableRefresh,
     VariableSort,
 )
-from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from grafana.panels import ROWS, Panel
+from grafana.dashboards.overview import OVERVIEW
+from grafana.dashboards.pipeline import PIPELINE
+from grafana.dashboards.requests import REQUEST_DETAIL
+from grafana.dashboards.upstreams import UPSTREAMS
+from grafana.dashboards.vts import VTS
+from grafana.model import Choice, Dashboard, Mark
+from grafana.promql import MARKS
+from grafana.sdk import SOURCE, panel
 
-TARGET = Path(__file__).with_name("overview.json")
-SOURCE = DataSourceRef(type_val="prometheus", uid="$datasource")
-HEIGHTS = {"timeseries": 8, "heatmap": 8, "stat": 4}
+DASHBOARDS = (OVERVIEW, REQUEST_DETAIL, UPSTREAMS, VTS, PIPELINE)
+DIRECTORY = Path(__file__).parent
+TAG = "resty-metrics"  # what the links between the dashboards go by
+SCHEMA = 39  # Grafana 10.4's; later ones take it on
 ROW_NUMBERS = 1000  # rows and panels have identities of one space
-GREEN, RED = "green", "red"
-LABELS = {
-    "job": "label_values(resty_metrics_build_info, job)",
-    "instance": 'label_values(resty_metrics_build_info{job=~"$job"}, instance)',
-    "server": 'label_values(nginx_http_responses_total{job=~"$job", instance=~"$instance"}, server)',
-}
-
-AnyPanel = timeseries.Panel | heatmap.Panel | stat.Panel
+ALL = VariableOption(selected=True, text=["All"], value=["$__all"])
 
 
-def _new(panel: Panel) -> AnyPanel:
-    match panel.kind:
-        case "stat":
-            last = common.ReduceDataOptions().calcs(["lastNotNull"])
-            return stat.Panel().reduce_options(last).graph_mode(BigValueGraphMode.AREA).no_value("unknown")
-        case "heatmap":
-            return heatmap.Panel().show_legend()
-        case "timeseries":
-            legend = common.VizLegendOptions().show_legend(True)
-            legend = legend.display_mode(LegendDisplayMode.LIST).placement(LegendPlacement.BOTTOM)
-            return timeseries.Panel().min(0).fill_opacity(10).legend(legend)
+class PrometheusAnnotation(AnnotationQuery):
+    """An annotation with what Grafana's Prometheus plugin reads of it beside the SDK's fields."""
+
+    def __init__(self, mark: Mark) -> None:
+        super().__init__(mark.name, SOURCE, icon_color=mark.color, expr=mark.expression)
+        self._mark = mark
+
+    def to_json(self) -> dict[str, object]:
+        payload = super().to_json()
+        payload |= {"titleFormat": self._mark.name, "textFormat": self._mark.text, "step": "60s"}
+        return payload | {"tagKeys": "instance,nginx,reason", "useValueForTime": self._mark.is_time}
 
 
-def _targets(panel: Panel) -> list[prometheus.Dataquery]:
-    targets = []
-    for number, query in enumerate(panel.queries):
-        target = prometheus.Dataquery().ref_id(chr(ord("A") + number)).expr(query.expression)
-        target = target.datasource(SOURCE).legend_format(query.legend)
-        if panel.kind == "heatmap":
-            target = target.format(PromQueryFormat.HEATMAP)
-        targets.append(target)
-    return targets
+def _query_choice(choice: Choice, query: str) -> dashboard.QueryVariable:
+    variable = dashboard.QueryVariable(choice.name).label(choice.label).query(query).datasource(SOURCE)
+    variable = variable.refresh(VariableRefresh.ON_TIME_RANGE_CHANGED).sort(VariableSort.ALPHABETICAL_ASC)
+    variable = variable.multi(True).include_all(True).current(ALL)
+    return variable if choice.everything is None else variable.all_value(choice.everything)
 
 
-def _thresholds(panel: Panel) -> dashboard.ThresholdsConfig | None:
-    if panel.bad is not None:
-        steps = [Threshold(None, GREEN), Threshold(panel.bad, RED)]
-    elif panel.below is not None:
-        steps = [Threshold(None, RED), Threshold(panel.below, GREEN)]
-    else:
-        return None
-    return dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps)
+def _typed_choice(choice: Choice, text: str) -> dashboard.TextBoxVariable:
+    chosen = VariableOption(selected=True, text=text, value=text)
+    return dashboard.TextBoxVariable(choice.name).label(choice.label).default_value(text).current(chosen)
 
 
-def build_panel(panel: Panel, number: int) -> AnyPanel:
-    """One panel for the dashboard, not placed yet."""
-    made = _new(panel)
-    made.id(number).title(panel.title).description(panel.description).unit(panel.unit)
-    made.datasource(SOURCE).targets(list(_targets(panel))).height(HEIGHTS[panel.kind]).span(panel.width)
-    thresholds = _thresholds(panel)
-    if thresholds is not None:
-        made.thresholds(thresholds)
-    return made
-
-
-def _variables() -> list[dashboard.QueryVariable]:
-    found = []
-    for name, query in LABELS.items():
-        variable = dashboard.QueryVariable(name).label(name).query(query).datasource(SOURCE)
-        variable = variable.refresh(VariableRefresh.ON_TIME_RANGE_CHANGED).sort(VariableSort.ALPHABETICAL_ASC)
-        found.append(variable.multi(True).include_all(True).all_value(".*"))
-    return found
-
-
-def build() -> str:
-    """The dashboard as JSON text."""
-    board = (
-        dashboard.Dashboard("resty-metrics / Overview").uid("resty-metrics-overview").tags(["nginx", "resty-metrics"])
-    )
+def _frame(what: Dashboard) -> dashboard.Dashboard:
+    """A dashboard with all but its panels."""
+    board = dashboard.Dashboard(f"resty-metrics / {what.title}").uid(what.uid).tags(["nginx", TAG])
     board.time("now-1h", "now").refresh("30s").tooltip(DashboardCursorSync.CROSSHAIR).editable()
-    board.description("Requests of nginx, its connections, and the health of the pipeline that counts them.")
+    board.description(what.description)
+    links = dashboard.DashboardLink("resty-metrics").type(DashboardLinkType.DASHBOARDS).tags([TAG])
+    board.link(links.icon("external link").keep_time(True).include_vars(True))
     board.with_variable(dashboard.DatasourceVariable("datasource").label("data source").type("prometheus"))
-    for variable in _variables():
-        board.with_variable(variable)
+    for choice in what.choices:
+        if choice.query is not None:
+            board.with_variable(_query_choice(choice, choice.query))
+        elif choice.text is not None:
+            board.with_variable(_typed_choice(choice, choice.text))
+    return board
+
+
+def _finished(board: dashboard.Dashboard) -> models.Dashboard:
+    built = board.build()
+    built.schema_version = SCHEMA
+    built.annotations = models.AnnotationContainer([PrometheusAnnotation(mark) for mark in MARKS])
+    return built
+
+
+def build(what: Dashboard) -> str:
+    """The dashboard as JSON text."""
+    board = _frame(what)
     number = 0
-    for place, row in enumerate(ROWS):
-        made = dashboard.Row(row.title).id(ROW_NUMBERS + place)
-        panels = [build_panel(panel, identity) for identity, panel in enumerate(row.panels, number + 1)]
-        number += len(panels)
-        if row.collapsed:
-            for panel in panels:
-                made.with_panel(panel)
-        board.with_row(made)
-        if not row.collapsed:
-            for panel in panels:
-                board.with_panel(panel)
-    return JSONEncoder(sort_keys=True, indent=2).encode(board.build()) + "\n"
+    for place, row in enumerate(what.rows):
+        board.with_row(dashboard.Row(row.title).id(ROW_NUMBERS + place))
+        for one in row.panels:
+            number += 1
+            board.with_panel(panel(one, number))
+    return JSONEncoder(sort_keys=True, indent=2).encode(_finished(board)) + "\n"
+
+
+def path_of(what: Dashboard) -> Path:
+    return DIRECTORY / f"{what.name}.json"
 
 
 if __name__ == "__main__":
-    TARGET.write_text(build())
+    for each in DASHBOARDS:
+        path_of(each).write_text(build(each))

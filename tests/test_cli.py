@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import click
@@ -170,6 +171,8 @@ WRONG = [
     (("serve", "--source.vts=http://h/", "--source.timeout=0"), "--source.timeout"),
     (("serve", "--source.vts=http://h/", "--source.host=a b"), "--source.host"),
     (("serve", "--source.timeout=3s"), "--source.timeout: it is for the sources of"),
+    (("serve", "--web.max-connections=-1"), "--web.max-connections"),
+    (("serve", "--web.max-requests=many"), "--web.max-requests"),
     (("serve", "--log.level=loud"), "--log.level"),
     (("serve", "--log.format=xml"), "--log.format"),
 ]
@@ -194,7 +197,8 @@ def test_the_flags_are_those_that_are_documented() -> None:
         "--source.tls.cert-file", "--source.tls.key-file", "--source.tls.server-name",
         "--source.tls.insecure-skip-verify", "--source.basic-auth.username", "--source.basic-auth.password-file",
         "--source.bearer-token-file",
-        "--web.listen-address", "--web.telemetry-path", "--web.config.file", "--log.level", "--log.format",
+        "--web.listen-address", "--web.telemetry-path", "--web.config.file", "--web.enable-lifecycle",
+        "--web.max-connections", "--web.max-requests", "--log.level", "--log.format",
     }  # fmt: skip
 
 
@@ -318,6 +322,41 @@ def test_a_taken_port_is_said_and_no_socket_is_made(shared: Path) -> None:
     assert [path.name for path in shared.iterdir()] == ["collector.sock.lock"]
 
 
+def test_several_addresses_all_or_none(shared: Path) -> None:
+    """The page is at each of them; where one is taken nothing is left of the others."""
+    unix, port = f"--web.listen-address=unix:{shared}/web.sock", free_port()
+    with Collector(shared / "collector.sock", unix, f"--web.listen-address=127.0.0.1:{port}") as collector:
+        assert b" 200 OK" in ask(shared / "web.sock")
+        assert "resty_metrics_socket_up 1" in fetched(f"http://127.0.0.1:{port}/metrics")
+        assert f"unix:{shared}/web.sock" in collector.log()
+    before = set(shared.iterdir())
+    with socket.create_server(("127.0.0.1", port)):
+        address = f"--web.listen-address=127.0.0.1:{port}"
+        other = shared / "other"
+        other.mkdir()
+        done = run("serve", f"--socket.path={other}/c.sock", f"--web.listen-address=unix:{other}/web.sock", address)
+    assert done.returncode == 1
+    assert f"choose another --web.listen-address: '127.0.0.1:{port}'" in done.stderr
+    assert [path.name for path in other.iterdir()] == ["c.sock.lock"]
+    assert set(shared.iterdir()) == before | {other}
+
+
+def test_several_addresses_in_a_variable(shared: Path) -> None:
+    """With blanks between them, as the variable of each flag that is repeatable."""
+    ports = free_port(), free_port()
+    environment = {
+        "RESTY_METRICS_SOCKET_PATH": str(shared / "c.sock"),
+        "RESTY_METRICS_WEB_LISTEN_ADDRESS": " ".join(f"127.0.0.1:{port}" for port in ports),
+    }
+    process = subprocess.Popen([COMMAND, "serve"], env=os.environ | environment, stderr=subprocess.DEVNULL)
+    try:
+        for port in ports:
+            wait_until(partial(fetched, f"http://127.0.0.1:{port}/metrics"), message="the page")
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
 def test_a_taken_port_leaves_the_socket_of_another_time(left: Path, running: Collector) -> None:
     before = listing(left)
     done = run("serve", f"--socket.path={left}/collector.sock", f"--web.listen-address=127.0.0.1:{running.port}")
@@ -391,7 +430,7 @@ def test_a_scrape_that_waits_for_a_source_is_answered_at_the_end(shared: Path) -
 
 def test_sighup_does_not_end_it(running: Collector) -> None:
     running.signal(signal.SIGHUP)
-    wait_until(lambda: "SIGHUP" in running.log(), message="a line about SIGHUP")
+    wait_until(lambda: "the configuration was read again" in running.log(), message="a line about it")
     assert running.ready()
 
 

@@ -10,7 +10,7 @@ from support.nginx import ROOT
 COLLECTOR = ROOT / "collector"
 SHELL = {
     "__main__.py", "app.py", "cli.py", "config/check.py", "config/file.py", "config/load.py", "ending.py", "kept.py",
-    "lock.py", "log.py", "options.py", "service_manager.py",
+    "lock.py", "log.py", "options.py", "reload.py", "service_manager.py",
     "doctor/examination.py", "doctor/settings.py", "doctor/observe/collector.py", "doctor/observe/files.py",
     "doctor/observe/nginx.py", "doctor/observe/probe.py", "doctor/observe/security.py", "doctor/observe/users.py",
     "doctor/observe/web.py",
@@ -18,13 +18,17 @@ SHELL = {
     "doctor/watch/levels.py", "doctor/watch/observer.py", "doctor/watch/output.py", "doctor/watch/session.py",
     "ingest/credentials.py", "ingest/descriptors.py", "ingest/endpoint.py", "ingest/guard.py", "ingest/listener.py",
     "ingest/probe.py",
+    "install/commands.py", "install/error_logs.py", "install/flow.py", "install/nginx.py", "install/package.py",
+    "install/request.py", "install/transaction.py",
     "journal/files.py", "journal/journal.py", "journal/reading.py", "journal/recovery.py", "journal/store.py",
     "journal/writer.py",
     "kernel/attribution.py", "kernel/namespaces.py", "kernel/processes.py", "kernel/sock_diag.py",
     "page/process.py",
     "sources/client.py", "sources/credentials.py", "sources/fetch.py", "sources/files.py", "sources/report.py",
     "sources/resolver.py",
-    "web/scrape.py", "web/server.py",
+    "top/looking.py", "top/session.py", "top/terminal.py", "top/told.py",
+    "web/connection.py", "web/door.py", "web/front.py", "web/health.py", "web/policy.py", "web/scrape.py",
+    "web/server.py", "web/tls.py", "web/users.py",
 }  # fmt: skip
 OUTSIDE = {
     "aiohttp", "asyncio", "concurrent", "datetime", "fcntl", "http", "importlib", "io", "logging", "multiprocessing",

@@ -83,6 +83,16 @@ def test_ready_is_not_said_before_both_can_be_used(shared: Path, socket_path: Pa
             process.wait(timeout=10)
 
 
+def test_a_reload_is_announced_and_ends(shared: Path, socket_path: Path) -> None:
+    with (
+        bound(f"{shared}/notify.sock") as told,
+        Collector(socket_path, environment={"NOTIFY_SOCKET": name_of(told)}) as one,
+    ):
+        assert hear(told)[0] == "READY=1"
+        one.signal(signal.SIGHUP)
+        assert [hear(told), hear(told)] == [["RELOADING=1"], ["READY=1"]]
+
+
 def test_a_beat_that_another_process_is_asked_for_is_not_ours(shared: Path, socket_path: Path) -> None:
     with bound(f"{shared}/notify.sock") as told:
         asked = {"NOTIFY_SOCKET": name_of(told), "WATCHDOG_USEC": USEC, "WATCHDOG_PID": "1"}
@@ -126,7 +136,7 @@ def test_a_loop_that_hangs_is_silent(shared: Path, socket_path: Path) -> None:
                 hear(told)
             told.settimeout(20)
             os.read(reading, 4096)
-            assert hear(told)[0] == "WATCHDOG=1"
+            wait_until(lambda: hear(told)[0] == "WATCHDOG=1", message="a beat")
         finally:
             process.kill()
             process.wait(timeout=10)

@@ -4,14 +4,15 @@ from collections.abc import Iterator, Sequence
 
 from collector.config import flags
 from collector.config.document import Document, name_of
-from collector.config.file import read_file, see
+from collector.config.file import read_file
 from collector.config.load import Given
 from collector.config.problem import ConfigError, Problem
-from collector.config.settings import Layer, Settings, merged
+from collector.config.settings import Layer, merged
 from collector.config.show import as_yaml
 from collector.sources import credentials
 from collector.sources.errors import SourceError
 from collector.sources.source import Connection, Source
+from collector.web import policy
 
 
 def checked(given: Given) -> str:
@@ -24,23 +25,16 @@ def checked(given: Given) -> str:
     settings = merged(said, written)
     if "sources" in said:
         unusable = dict.fromkeys(words for one in settings.sources for _, words in _unusable(one.connection))
-        _refuse("", [*_web(settings), *(Problem(None, "", words) for words in unusable)])
+        _refuse("", [Problem(None, "", words) for words in unusable])
     else:
-        _refuse(str(given.path or ""), [*_web(settings), *_problems(settings.sources, document)])
+        _refuse(str(given.path or ""), list(_problems(settings.sources, document)))
+    policy.load(settings.web_config_file)
     return as_yaml(settings)
 
 
 def _refuse(file: str, problems: Sequence[Problem]) -> None:
     if problems:
         raise ConfigError(file, problems)
-
-
-def _web(settings: Settings) -> Iterator[Problem]:
-    if settings.web_config_file is not None:
-        try:
-            see(settings.web_config_file)
-        except ValueError as error:
-            yield Problem(None, "", str(error))
 
 
 def _problems(sources: Sequence[Source], document: Document) -> Iterator[Problem]:

@@ -70,6 +70,9 @@ class Web(_Section):
     ] = [settings.read_listen_address(settings.DEFAULT_LISTEN)]
     telemetry_path: Annotated[str, _text(settings.read_telemetry_path)] = settings.DEFAULT_TELEMETRY_PATH
     config_file: _File = None
+    enable_lifecycle: Annotated[bool, _text(settings.read_switch)] = False
+    max_connections: Annotated[int, _text(settings.read_limit)] = settings.DEFAULT_MAX_CONNECTIONS
+    max_requests: Annotated[int, _text(settings.read_limit)] = settings.DEFAULT_MAX_REQUESTS
 
 
 class Log(_Section):

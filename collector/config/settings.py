@@ -29,6 +29,9 @@ class Settings:
     web_config_file: Path | None = None
     log_level: str = "info"
     log_format: str = "logfmt"
+    web_enable_lifecycle: bool = False
+    web_max_connections: int = settings.DEFAULT_MAX_CONNECTIONS
+    web_max_requests: int = settings.DEFAULT_MAX_REQUESTS
 
 
 def merged(*layers: Layer) -> Settings:

@@ -111,6 +111,7 @@ def _unfound(settings: Settings) -> tuple[Settings, Subject]:
 
 async def _look(settings: Settings, looking: _Looking) -> Looked:
     path, address = settings.socket_path, settings.web_listen_address[0]
+    secured = settings.web_config_file is not None
     async with asyncio.TaskGroup() as group:
 
         def begin(check: str, work: Awaitable[T], otherwise: T) -> asyncio.Task[T]:
@@ -118,8 +119,8 @@ async def _look(settings: Settings, looking: _Looking) -> Looked:
 
         holders = begin("socket.holder", in_thread(collector.holders, path), None)
         probed = begin("socket.probe", in_thread(probe.send, path), None)
-        answer = begin("page.answers", web.get(address, settings.web_telemetry_path), None)
-        ready = begin("page.ready", web.get(address, "/-/ready"), None)
+        answer = begin("page.answers", web.get(address, settings.web_telemetry_path, secured), None)
+        ready = begin("page.ready", web.get(address, "/-/ready", secured), None)
         sources = begin("source", _sources(settings), ())
         instances = begin("nginx.configuration", _instances(settings), ())
         others = begin("processes", in_thread(collector.others), None)

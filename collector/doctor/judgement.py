@@ -196,13 +196,25 @@ def _page(subject: Subject, looked: Looked) -> list[Check]:
     if ready is not None and answer is not None and answer.error is None:
         found.append(("page.ready", lambda: page.ready(ready)))
     if shown is not None:
-        known = [one for one in looked.instances if _knows_us(one)]
-        running = len(known[0].workers) if len(known) == 1 else 0  # the page counts those of one master
+        running = _running(looked.instances, subject.socket_path)
         found.append(("page", lambda: page.check(shown, subject.state_dir, running)))
         found.append(("page.overflow", lambda: families.check(shown)))
         found.append(("source", lambda: page.sources(shown)))
     found += [_fetched(one, foreign) for one in looked.sources]
     found.append(("versions", lambda: page.versions(_installed(looked.instances, shown))))
+    return found
+
+
+def _running(instances: Iterable[Instance], path: str) -> dict[str, int]:
+    """How many workers that send to this path run, by the name of their nginx; 0 where several masters have one name,
+    since the page counts those of one.
+    """
+    found: dict[str, int] = {}
+    for one in instances:
+        nginx = one.configured
+        if nginx is not None and _knows_us(one) and path in _targets(one, path):
+            name = statements.name(nginx.configuration, nginx.prefix, nginx.texts)
+            found[name] = 0 if name in found else len(one.workers)
     return found
 
 

@@ -3,6 +3,7 @@
 Rules:
 - A metric that is absent is not known: SKIP where it may be absent for now, nothing where this collector has none.
 - Counters count from the collector's start, and are said to.
+- What is said of each nginx by name is judged, and named, for each.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,15 +17,18 @@ from collector.doctor.finding import Finding, Verdict, fail, not_known, ok, skip
 LEAST_COVERAGE = 0.99
 SLOW_COMMIT_SECONDS = 1.0
 _PREFIX = "resty_metrics_"
+_SILENT = "no worker was heard of; without lifecycle.conf one speaks with its first request"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of a request over HTTP. ``error`` None: it is status 200 and ``text``."""
+    """What became of a request over HTTP. ``error`` None: it is status 200 and ``text``, or it ``wants`` something that
+    we do not have."""
 
     url: str
     text: str
     error: str | None
+    wants: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,10 @@ class Page:
 
     def value(self, name: str, **labels: str) -> float | None:
         return self.series(name).get(frozenset(labels.items()))
+
+    def by_nginx(self, name: str) -> dict[str, float]:
+        """A family with one sample for each nginx, by its name; "": of one that has none."""
+        return dict(sorted((dict(labels).get("nginx", ""), value) for labels, value in self.series(name).items()))
 
     def by(self, name: str, label: str) -> dict[str, float]:
         """The positive samples of a family by one of its labels, summed over the others."""
@@ -66,6 +74,8 @@ def answers(answer: Answer, page: Page | None, foreign: int | None) -> Finding:
         return not_known(check, seen, f"nsenter --target {foreign} --net resty-metrics doctor")
     if answer.error is not None:
         return fail(check, f"{answer.url}: {answer.error}", "see that the collector runs, and --web.listen-address")
+    if answer.wants is not None:
+        return ok(check, f"{answer.url} answers and wants {answer.wants}: what is on it cannot be seen from here")
     if page is None:
         return fail(check, f"{answer.url} is no page of ours", "see what else listens at --web.listen-address")
     return ok("page.answers", f"{answer.url}: {sum(map(len, page.samples.values()))} samples")
@@ -75,14 +85,16 @@ def ready(answer: Answer) -> list[Finding]:
     """``page.ready``: each degradation that the collector knows of."""
     if answer.error is not None:
         return [fail("page.ready", f"{answer.url}: {answer.error}", "see the collector's log")]
+    if answer.wants is not None:
+        return [skip("page.ready", f"{answer.url} wants {answer.wants}")]
     degraded = [line for line in answer.text.splitlines() if line.startswith("degraded: ")]
     if not degraded:
         return [ok("page.ready", f"{answer.url}: ready, nothing degraded")]
     return [warn("page.ready", line, "see the other findings, and the collector's log") for line in degraded]
 
 
-def check(page: Page, state_dir: str, running: int) -> list[Finding]:
-    """All that a page tells. ``running``: workers that were seen to run; 0: none can be seen."""
+def check(page: Page, state_dir: str, running: Mapping[str, int]) -> list[Finding]:
+    """All that a page tells. ``running``: workers that were seen to run, by the name of their nginx; 0: not known."""
     checks = (_socket, _rebinds, _coverage, _lost, _refusals, _worker_errors)
     found = [finding for check in checks for finding in check(page)]
     return [*_workers(page, running), *found, *_journal(page, state_dir)]
@@ -123,28 +135,38 @@ def _rebinds(page: Page) -> list[Finding]:
     return [warn("page.rebinds", seen, "resty-metrics doctor --watch names who touches it; its log named who did")]
 
 
-def _workers(page: Page, running: int) -> list[Finding]:
-    check, seen = "workers.seen", page.value("workers_seen")
-    expected = running or page.value("workers_expected")
+def _workers(page: Page, running: Mapping[str, int]) -> list[Finding]:
+    seen, expected = page.by_nginx("workers_seen"), page.by_nginx("workers_expected")
+    names = sorted({*seen, *running}) or [""]
+    return [_seen(name, seen.get(name), running.get(name) or expected.get(name)) for name in names]
+
+
+def _of(nginx: str) -> str:
+    return f"{nginx}: " if nginx else ""
+
+
+def _seen(nginx: str, seen: float | None, expected: float | None) -> Finding:
+    check = "workers.seen"
     if seen is None or expected is None:
-        return [skip(check, "no worker was heard of; without lifecycle.conf one speaks with its first request")]
-    words = f"{seen:g} workers were heard of lately, {expected:g} run"
+        return skip(check, f"{_of(nginx)}{_SILENT}")
+    words = f"{_of(nginx)}{seen:g} workers were heard of lately, {expected:g} run"
     if seen >= expected:
-        return [ok(check, words)]
-    remedy = (
-        "include lifecycle.conf (without it a worker speaks only after its first request), or see nginx's error log"
-    )
-    return [warn(check, words, remedy)]
+        return ok(check, words)
+    return warn(check, words, "include lifecycle.conf, without which it takes a request, or see nginx's error log")
 
 
 def _coverage(page: Page) -> list[Finding]:
-    ratio = page.value("coverage_ratio")
-    if ratio is None:
+    ratios = page.by_nginx("coverage_ratio")
+    if not ratios:
         return [skip("page.coverage", "it takes five minutes and 100 requests")]
+    return [_covered(name, ratio) for name, ratio in ratios.items()]
+
+
+def _covered(nginx: str, ratio: float) -> Finding:
     if ratio < LEAST_COVERAGE:
-        seen = f"of nginx's requests of the last minutes {ratio:.1%} ran the hook"
-        return [warn("page.coverage", seen, "see nginx.shadowed: a log_by_lua lacks our line")]
-    return [ok("page.coverage", f"{ratio:.1%} of nginx's requests ran the hook")]
+        seen = f"{_of(nginx)}of nginx's requests of the last minutes {ratio:.1%} ran the hook"
+        return warn("page.coverage", seen, "see nginx.shadowed: a log_by_lua lacks our line")
+    return ok("page.coverage", f"{_of(nginx)}{ratio:.1%} of nginx's requests ran the hook")
 
 
 def _counted(page: Page, check: str, name: str, label: str, words: str, remedy: str) -> list[Finding]:
@@ -221,7 +243,7 @@ def sources(page: Page) -> list[Finding]:
         label = "/".join(filter(None, (names.get("source"), names.get("nginx"))))
         check = f"source.{names.get('source')}"
         if names.get("source") == "lua":
-            findings.append(_lua(check, bool(value)))
+            findings.append(_lua(check, names.get("nginx", ""), bool(value)))
         elif not value:
             findings.append(
                 warn(
@@ -233,10 +255,10 @@ def sources(page: Page) -> list[Finding]:
     return findings
 
 
-def _lua(check: str, alive: bool) -> Finding:
+def _lua(check: str, nginx: str, alive: bool) -> Finding:
     if alive:
-        return ok(check, "a worker's heartbeat is alive")
-    seen = "no worker's heartbeat is alive"
+        return ok(check, f"{_of(nginx)}a worker's heartbeat is alive")
+    seen = f"{_of(nginx)}no worker's heartbeat is alive"
     remedy = "send nginx a request; if that changes nothing, see reach.* and nginx.*, and nginx's error log"
     return warn(check, seen, remedy)
 

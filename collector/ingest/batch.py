@@ -17,6 +17,7 @@ from collector.ingest.checks import (
     check_counts,
     check_finite,
     check_help,
+    check_instance,
     check_labels,
     check_name,
     check_strings,
@@ -45,11 +46,13 @@ _TYPES: Final[dict[Any, FamilyType]] = {"requests": "requests", "counter": "coun
 
 def read_batch(body: bytes) -> tuple[FamilyBatch, ...]:
     """The families of a batch, all of them valid. Raises WireError ``undecodable`` or ``invalid``."""
-    families = read_map(body).get("families")
+    value = read_map(body)
+    families = value.get("families")
     if type(families) is not tuple:
         raise WireError("invalid", "families is not an array")
     try:
-        return tuple([_read_family(family) for family in families])
+        instance = check_instance(value.get("instance", ""))
+        return tuple([_read_family(family, instance) for family in families])
     except WireError as error:
         error.rows = _claimed_rows(families)
         raise
@@ -60,16 +63,16 @@ def _claimed_rows(families: tuple[Any, ...]) -> int:
     return sum(len(some) for some in rows if type(some) is tuple)
 
 
-def _read_family(family: Any) -> FamilyBatch:
+def _read_family(family: Any, instance: str) -> FamilyBatch:
     require(type(family) is dict, "a family is not a map")
-    shape = _read_shape(family)
+    shape = _read_shape(family, instance)
     text = check_help(family.get("help", ""))
     deleted = _read_deleted(family.get("del", ()), len(shape.labels))
     rows = _read_rows(family.get("rows"), shape)
     return FamilyBatch(shape, text, family.get("inherited") is True, rows, family.get("reset") is True, deleted)
 
 
-def _read_shape(family: dict[str, Any]) -> Shape:
+def _read_shape(family: dict[str, Any], instance: str) -> Shape:
     value: Callable[[str], Any] = family.get
     name, labels, bounds, columns = map(value, ("name", "labels", "bounds", "columns"))
     kind, scope = value("type"), family.get("scope", "")
@@ -81,7 +84,7 @@ def _read_shape(family: dict[str, Any]) -> Shape:
     if bounds is not None:
         check_bounds(bounds, scale)
         require("le" not in labels, "le is a label of what has buckets")
-    shape = Shape(name, _TYPES[kind], labels, bounds, columns, scale, scope, custom)
+    shape = Shape(name, _TYPES[kind], labels, bounds, columns, scale, scope, custom, instance)
     _CHECKS[shape.type](shape)
     require(shape.type == "requests" or scope == "", "a scope of what is not requests")
     return shape

@@ -15,6 +15,7 @@ MAX_HELP_CHARACTERS = 1_024
 
 _METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*", re.ASCII)
 _LABEL_NAME = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
+_INSTANCE = re.compile(r"[A-Za-z0-9_.-]{0,64}", re.ASCII)
 _NUMBERS = frozenset((int, float))
 
 
@@ -26,6 +27,13 @@ def require(condition: bool, detail: str) -> None:
 
 def check_name(name: Any) -> None:
     require(type(name) is str and _METRIC_NAME.fullmatch(name) is not None, "name")
+
+
+def check_instance(name: Any) -> str:
+    """The name of an nginx; "" if it has none."""
+    require(type(name) is str and _INSTANCE.fullmatch(name) is not None, "instance")
+    checked: str = name
+    return checked
 
 
 def check_labels(labels: Any) -> None:

@@ -10,7 +10,15 @@ from dataclasses import dataclass, fields, replace
 from itertools import chain
 from typing import Any, Final, Literal, TypeVar
 
-from collector.ingest.checks import MAX_NUMBER, check_help, check_labels, check_name, check_strings, require
+from collector.ingest.checks import (
+    MAX_NUMBER,
+    check_help,
+    check_instance,
+    check_labels,
+    check_name,
+    check_strings,
+    require,
+)
 from collector.ingest.wire import read_map
 
 MAX_TEXT_CHARACTERS = 64
@@ -70,7 +78,8 @@ class GaugeFamily:
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
     """A worker's absolute values; what it did not say is None. ``configured`` in Unix milliseconds; ``dicts``: shared
-    dictionaries by name, (capacity, free) in bytes; ``part`` of ``parts``, from 1.
+    dictionaries by name, (capacity, free) in bytes; ``part`` of ``parts``, from 1; ``instance``: the name of its nginx,
+    "" if it has none.
     """
 
     module: str | None = None
@@ -87,6 +96,7 @@ class Heartbeat:
     families: tuple[GaugeFamily, ...] = ()
     part: int = 1
     parts: int = 1
+    instance: str = ""
 
 
 _Part = TypeVar("_Part", Master, NginxCounters, WorkerGauges)
@@ -119,6 +129,7 @@ def read_heartbeat(body: bytes) -> Heartbeat:
         families=_families(value.get("families", ())),
         part=part,
         parts=parts,
+        instance=check_instance(value.get("instance", "")),
     )
 
 

@@ -126,6 +126,10 @@ class Intake:
         self._ended: list[Ended] = []
         self._replies: dict[bytes, _Reply] = {}
 
+    def allow(self, allow_uid: Callable[[int], bool]) -> None:
+        """Who may send, from now on."""
+        self._allow_uid = allow_uid
+
     def receive(self, datagram: bytes, uid: int, now: float, wall_ms: int | None = None) -> Outcome:
         """Take one datagram from a sender with this kernel-verified uid, at ``now`` (monotonic seconds).
 
@@ -231,6 +235,8 @@ class Intake:
             self._accept(header, b"", (), now)
             return self._drop(header, error, lost_state)
         self._accept(header, body, families, now)
+        if families:
+            self.streams.call(header.stream, families[0].shape.instance)
         self._reply(Verdict.ACK, Reason.NONE, header)
         return Outcome("applied", None, header.stream, sum(len(family.rows) for family in families), lost_state)
 

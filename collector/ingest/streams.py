@@ -39,7 +39,9 @@ class Placement(Enum):
 
 @dataclass(slots=True)
 class Stream:
-    """One worker process's life. ``ended`` is when its bye came, None while it is open."""
+    """One worker process's life. ``ended`` is when its bye came, None while it is open; ``instance`` is the name of its
+    nginx, "" if it has none, None as long as it did not say.
+    """
 
     received: int
     committed: int
@@ -51,6 +53,7 @@ class Stream:
     heartbeat: Heartbeat | None = None
     parts_of: int = 0
     parts: dict[int, Heartbeat] = field(default_factory=dict)
+    instance: str | None = None
 
     def hear(self, number: int, heartbeat: Heartbeat, now: float) -> None:
         """Keep a beat, or a part of one, if it is newer than what there is."""
@@ -63,6 +66,7 @@ class Stream:
             self.beat, self.beat_seen = number, now
             self.heartbeat = join([self.parts[part] for part in sorted(self.parts)])
             self.parts = {}
+            self.instance = self.heartbeat.instance
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,7 @@ class StreamMark:
     committed: int
     seen: float
     ended: float | None
+    instance: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,11 @@ class Streams:
 
     def __len__(self) -> int:
         return len(self._streams)
+
+    @property
+    def instances(self) -> set[str]:
+        """The names of all nginx instances that the streams are of; "" for one without a name."""
+        return {stream.instance for stream in self._streams.values() if stream.instance is not None}
 
     @property
     def open(self) -> int:
@@ -137,6 +147,10 @@ class Streams:
         stream.received = sequence
         stream.ended = None
 
+    def call(self, name: bytes, instance: str) -> None:
+        """A batch of the stream said which nginx it is of."""
+        self._streams[name].instance = instance
+
     def commit(self, name: bytes, sequence: int) -> None:
         """Every batch of the stream up to ``sequence`` is safe."""
         self._streams[name].committed = sequence
@@ -165,16 +179,19 @@ class Streams:
     def capture(self) -> list[StreamMark]:
         """What is safe of every stream, to be kept beyond this process."""
         return [
-            StreamMark(name, stream.birth_ms, stream.committed, stream.seen, stream.ended)
+            StreamMark(name, stream.birth_ms, stream.committed, stream.seen, stream.ended, stream.instance)
             for name, stream in self._streams.items()
         ]
 
     def restore(self, mark: StreamMark) -> None:
         """A stream as it was; its birth stays what it was said to be first."""
         known = self._streams.get(mark.name)
-        birth_ms = mark.birth_ms if known is None else known.birth_ms
-        self.believe(birth_ms)
-        self._streams[mark.name] = Stream(mark.committed, mark.committed, birth_ms, mark.seen, mark.ended)
+        stream = Stream(mark.committed, mark.committed, mark.birth_ms, mark.seen, mark.ended, instance=mark.instance)
+        if known is not None:
+            stream.birth_ms = known.birth_ms
+            stream.instance = known.instance if mark.instance is None else mark.instance
+        self.believe(stream.birth_ms)
+        self._streams[mark.name] = stream
 
     def end(self, name: bytes, now: float) -> None:
         """A stream said bye at ``now``, in an earlier life of the collector."""

@@ -75,9 +75,10 @@ def replay(state: State, record: bytes) -> None:
 
 
 def _apply_batch(state: State, stream: bytes, birth_ms: int, sequence: int, now: float, body: bytes) -> None:
-    if body:
-        state.table.merge(read_batch(body), birth_ms, now)
-    state.streams.restore(StreamMark(stream, birth_ms, sequence, now, None))
+    families = read_batch(body) if body else ()
+    state.table.merge(families, birth_ms, now)
+    instance = families[0].shape.instance if families else None
+    state.streams.restore(StreamMark(stream, birth_ms, sequence, now, None, instance))
     state.now = max(state.now, now)
 
 

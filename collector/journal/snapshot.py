@@ -1,13 +1,17 @@
 """A snapshot: a whole state as a sequence of blobs, each a sealed msgpack array that begins with its kind.
 
-    ["state", now, max_rows, max_families, next_creation, lost_rows, mistyped_rows]      the first one
-    ["family", name, type, labels, bounds, columns, scale, scope, custom, help, birth_ms, overflow, evicted, scanned]
+    ["state", now, max_rows, max_families, next_creation, lost_rows, mistyped_rows, max_instances, refused_rows]
+                                                                                         the first one
+    ["family", name, type, labels, bounds, columns, scale, scope, custom, help, birth_ms, overflow, evicted, scanned,
+     instance]
     ["rows", [creation, labels, numbers, used], ...]                      of the family before it, ROWS_PER_PART each
-    ["streams", [name, birth_ms, committed, seen, ended], ...]
+    ["streams", [name, birth_ms, committed, seen, ended, instance], ...]
     ["scrapers", [host, agent, creation], ...]
     ["end"]                                                               the last one
 
-Rule: a sum may outgrow 64 bits, which msgpack cannot write: such a number is written as its decimal text.
+Rules:
+- A sum may outgrow 64 bits, which msgpack cannot write: such a number is written as its decimal text.
+- Files of version 2 lack what stands last in the first part, in a family and in a stream: instances had no names.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -36,10 +40,11 @@ def write(capture: Capture) -> Iterator[bytes]:
     """The parts of a snapshot, in order."""
     table = capture.table
     lost = (table.lost_rows, table.mistyped_rows)
-    yield _pack("state", capture.now, table.max_rows, table.max_families, table.next_creation, *lost)
+    of_instances = (table.max_instances, table.refused_rows)
+    yield _pack("state", capture.now, table.max_rows, table.max_families, table.next_creation, *lost, *of_instances)
     for family in table.families:
         yield from _write_family(family)
-    marks = [(one.name, one.birth_ms, one.committed, one.seen, one.ended) for one in capture.streams]
+    marks = [(one.name, one.birth_ms, one.committed, one.seen, one.ended, one.instance) for one in capture.streams]
     yield _pack("streams", *marks)
     yield _pack("scrapers", *[(host, agent, creation) for (host, agent), creation in capture.scrapers])
     yield _pack("end")
@@ -52,6 +57,7 @@ def _write_family(family: FamilyState) -> Iterator[bytes]:
         *(shape.name, shape.type, shape.labels, shape.bounds, shape.columns),
         *(shape.scale, shape.scope, shape.custom),
         *(family.help, family.birth_ms, family.overflow, family.evicted, family.scanned),
+        shape.instance,
     )
     for start in range(0, len(family.rows), ROWS_PER_PART):
         rows = family.rows[start : start + ROWS_PER_PART]
@@ -80,7 +86,7 @@ def read(parts: Iterable[bytes]) -> State:
 
 
 def _read(values: Sequence[Any]) -> State:
-    _, now, max_rows, max_families, next_creation, lost_rows, mistyped_rows = values[0]
+    _, now, max_rows, max_families, next_creation, lost_rows, mistyped_rows, *of_instances = values[0]
     families: list[FamilyState] = []
     streams, scrapers = Streams(), Scrapers()
     for kind, *fields in values[1:-1]:
@@ -96,13 +102,14 @@ def _read(values: Sequence[Any]) -> State:
                 scrapers.note((host, agent), creation)
         else:
             raise ValueError(f"part {kind!r}")
-    table = Table.restore(TableState(max_rows, max_families, next_creation, lost_rows, mistyped_rows, families))
-    return State(table, streams, scrapers, now)
+    caps = (max_rows, max_families, next_creation)
+    table = TableState(*caps, lost_rows, mistyped_rows, families, *of_instances)
+    return State(Table.restore(table), streams, scrapers, now)
 
 
 def _read_family(*fields: Any) -> FamilyState:
-    text, birth_ms, overflow, evicted, scanned = fields[8:]
-    return FamilyState(Shape(*fields[:8]), text, birth_ms, overflow, evicted, scanned, [])
+    text, birth_ms, overflow, evicted, scanned, *instance = fields[8:]
+    return FamilyState(Shape(*fields[:8], *instance), text, birth_ms, overflow, evicted, scanned, [])
 
 
 def _read_row(created: int, labels: Any, numbers: Any, used: float) -> tuple[int, Any, Any, float]:

@@ -17,7 +17,8 @@ from pathlib import Path
 from collector.journal.errors import JournalError, JournalReason
 
 APPLICATION_ID = 0x52535444  # "RSTD"
-VERSION = 2
+VERSION = 3
+READABLE = (2, 3)
 BUSY_SECONDS = 30.0  # another program that reads the file may hold a commit up, not end it
 _BY_ERRNO: dict[int | None, JournalReason] = {
     errno.ENOSPC: "full",
@@ -64,10 +65,9 @@ def identify(database: sqlite3.Connection) -> None:
     """Raises JournalError (``foreign``) if this is not a file of ours, or not of a version that we know."""
     (application,) = database.execute("PRAGMA application_id").fetchone()
     (version,) = database.execute("PRAGMA user_version").fetchone()
-    if (application, version) != (APPLICATION_ID, VERSION):
-        raise JournalError(
-            "foreign", f"application id {application:#x}, version {version}; this program knows {VERSION}"
-        )
+    if application != APPLICATION_ID or version not in READABLE:
+        known = " and ".join(map(str, READABLE))
+        raise JournalError("foreign", f"application id {application:#x}, version {version}; this program knows {known}")
 
 
 def create(path: Path, parts: Iterable[bytes]) -> None:

@@ -8,42 +8,94 @@ Rules:
   ``_total`` too. Two counters or gauges of the user's never collide that way: the page shows such a counter under its
   whole name, as ``unknown``.
 - A family without lines claims nothing. Built-in families of one name are joined, not in conflict.
+- All that is said of one nginx; several have names of their own. Families of two of them stand together under one name
+  if they have one type. Where they do not, the nginx that was there first keeps it: a second one that is added takes
+  nothing from the first. What the collector says of itself gives way to any of them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from collector.page.exposition import MetricFamily, claims, sample
+from collector.page.exposition import MetricFamily, MetricType, claims, sample
+from collector.page.instances import labels_of
 
 CONFLICT = "resty_metrics_family_conflict"
+_Owners = dict[str, tuple[str, MetricType]]  # of a sample's name: the family that has it
 
 
 def _claims_built_in(family: MetricFamily) -> set[str]:
     return claims(family) | ({family.name.removesuffix("_total")} if family.type == "counter" else set())
 
 
-def resolve(custom: Iterable[MetricFamily], built_in: Sequence[MetricFamily]) -> list[MetricFamily]:
-    """The families that may stand on one page, and what became of the others."""
-    taken: set[str] = set()
-    shown: list[MetricFamily] = []
-    withheld: dict[str, None] = {}
-    for family in custom:
-        if any(family.lines):
+class _Page:
+    """Who has which name, while one nginx after the other takes its own."""
+
+    def __init__(self) -> None:
+        self.shown: set[int] = set()  # ids of families
+        self.withheld: dict[tuple[str, str], None] = {}
+        self.custom: _Owners = {}
+        self.built_in: _Owners = {}
+
+    def take(self, instance: str, custom: Iterable[MetricFamily], built_in: Iterable[MetricFamily]) -> None:
+        """The families of one nginx; those of the user come first."""
+        taken: set[str] = set()
+        for family in custom:
             names = claims(family)
-            if taken.isdisjoint(names):
+            free = taken.isdisjoint(names) and _agrees(family, names, self.custom, self.built_in)
+            self._decide(instance, family, free)
+            if free:
                 taken |= names
-                shown.append(family)
-            else:
-                withheld[family.name] = None
-    kept = []
-    for family in built_in:
-        if taken.isdisjoint(_claims_built_in(family)) or not any(family.lines):
-            kept.append(family)
+                self.custom.update(dict.fromkeys(names, (family.name, family.type)))
+        for family in built_in:
+            names = _claims_built_in(family)
+            free = taken.isdisjoint(names) and _agrees(family, names, self.custom)
+            self._decide(instance, family, free)
+            if free:
+                for name in names - claims(family):
+                    self.built_in.setdefault(name, (family.name, family.type))
+                self.built_in.update(dict.fromkeys(claims(family), (family.name, family.type)))
+
+    def take_own(self, families: Iterable[MetricFamily]) -> None:
+        """The collector's own, of no nginx."""
+        for family in families:
+            self._decide("", family, self.custom.keys().isdisjoint(_claims_built_in(family)))
+
+    def _decide(self, instance: str, family: MetricFamily, free: bool) -> None:
+        if free:
+            self.shown.add(id(family))
         else:
-            withheld[family.name] = None
-    return [*kept, *shown, *_say(withheld, taken)]
+            self.withheld[instance, family.name] = None
 
 
-def _say(withheld: Iterable[str], taken: set[str]) -> list[MetricFamily]:
-    lines = [sample(CONFLICT, {"family": name}, 1) for name in withheld]
+def _agrees(family: MetricFamily, names: set[str], *owners: Mapping[str, tuple[str, MetricType]]) -> bool:
+    """Whether nobody has these names but for a family of the same name and type."""
+    own = (family.name, family.type)
+    return all(one.get(name, own) == own for one in owners for name in names)
+
+
+def resolve(
+    custom: Sequence[MetricFamily], built_in: Sequence[MetricFamily], first: Iterable[str] = ()
+) -> list[MetricFamily]:
+    """The families that may stand on one page, and what became of the others. ``first``: instances of nginx in the
+    order in which they came; those that are not among them come later.
+    """
+    page = _Page()
+    customs = _by_instance(family for family in custom if any(family.lines))
+    built_ins = _by_instance(family for family in built_in if any(family.lines) and family.instance is not None)
+    for instance in dict.fromkeys((*first, *customs, *built_ins)):
+        page.take(instance, customs.get(instance, ()), built_ins.get(instance, ()))
+    page.take_own(family for family in built_in if any(family.lines) and family.instance is None)
+    kept = [family for family in built_in if id(family) in page.shown or not any(family.lines)]
+    return [*kept, *(family for family in custom if id(family) in page.shown), *_say(page)]
+
+
+def _by_instance(families: Iterable[MetricFamily]) -> dict[str, list[MetricFamily]]:
+    found: dict[str, list[MetricFamily]] = {}
+    for family in families:
+        found.setdefault(family.instance or "", []).append(family)
+    return found
+
+
+def _say(page: _Page) -> list[MetricFamily]:
+    lines = [sample(CONFLICT, {**labels_of(instance), "family": name}, 1) for instance, name in page.withheld]
     text = "1 for a family that is not on the page, since one of the user's has its name or that of one of its samples."
-    return [] if CONFLICT in taken else [MetricFamily(CONFLICT, "gauge", text, lines)]
+    return [] if CONFLICT in page.custom else [MetricFamily(CONFLICT, "gauge", text, lines)]

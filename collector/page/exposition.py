@@ -12,11 +12,13 @@ Rules:
 - ``le`` is written as prometheus-client writes it (``1.0``).
 """
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 MetricType = Literal["counter", "gauge", "histogram", "unknown"]
+PIECE_BYTES = 16_384  # chunks of this size are pieces of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,8 @@ class MetricFamily:
     """One metric family, its sample lines already rendered.
 
     ``name`` is the name in the text format (a counter's with ``_total``). Each chunk of ``lines`` holds whole sample
-    lines, UTF-8, each ended by a newline; or nothing. ``custom``: made by the user's Lua code.
+    lines, UTF-8, each ended by a newline; or nothing. ``custom``: made by the user's Lua code. ``instance``: the nginx
+    that all lines are of, "" for one without a name; None: the collector itself.
     """
 
     name: str
@@ -32,6 +35,7 @@ class MetricFamily:
     help: str
     lines: Sequence[bytes]
     custom: bool = False
+    instance: str | None = None
 
 
 _HISTOGRAM_SAMPLES = ("_bucket", "_sum", "_count", "_created")
@@ -78,14 +82,17 @@ def sample(name: str, labels: Mapping[str, str], value: float) -> bytes:
 
 def join(families: Iterable[MetricFamily]) -> list[MetricFamily]:
     """Families of one name become one, in the order of first appearance; the first one's type and help hold."""
-    joined: dict[str, MetricFamily] = {}
+    by_name: dict[str, list[MetricFamily]] = {}
     for family in families:
-        first = joined.get(family.name)
-        if first is None:
-            joined[family.name] = family
-        else:
-            joined[family.name] = MetricFamily(first.name, first.type, first.help, [*first.lines, *family.lines])
-    return list(joined.values())
+        by_name.setdefault(family.name, []).append(family)
+    return [_join(some) for some in by_name.values()]
+
+
+def _join(some: Sequence[MetricFamily]) -> MetricFamily:
+    first = some[0]
+    if len(some) == 1:
+        return first
+    return MetricFamily(first.name, first.type, first.help, list(chain.from_iterable(one.lines for one in some)))
 
 
 def _header(family: MetricFamily, openmetrics: bool, names: Container[str]) -> bytes:
@@ -102,14 +109,33 @@ def _header(family: MetricFamily, openmetrics: bool, names: Container[str]) -> b
     return f"# HELP {name} {_escape_help(family.help, openmetrics)}\n# TYPE {name} {kind}\n".encode()
 
 
-def render(families: Iterable[MetricFamily], *, openmetrics: bool) -> bytes:
-    """The page: every family that has lines, with its header; OpenMetrics ends with ``# EOF``."""
-    chunks: list[bytes] = []
+def _chunks(families: Iterable[MetricFamily], openmetrics: bool) -> Iterator[bytes]:
     shown = [family for family in join(families) if any(family.lines)]
     names = set().union(*map(claims, shown))
     for family in shown:
-        chunks.append(_header(family, openmetrics, names))
-        chunks.extend(family.lines)
+        yield _header(family, openmetrics, names)
+        yield from family.lines
     if openmetrics:
-        chunks.append(b"# EOF\n")
-    return b"".join(chunks)
+        yield b"# EOF\n"
+
+
+def pieces(families: Iterable[MetricFamily], *, openmetrics: bool) -> list[bytes]:
+    """The page: every family that has lines, with its header; OpenMetrics ends with ``# EOF``.
+
+    In pieces, none of them empty: a page of 100,000 rows has hundreds of megabytes, and joining them would hold the
+    loop longer than rendering does. What is small is joined, what is large is not copied.
+    """
+    found: list[bytes] = []
+    small: list[bytes] = []
+    for chunk in _chunks(families, openmetrics):
+        if len(chunk) < PIECE_BYTES:
+            small.append(chunk)
+            continue
+        found += [b"".join(small), chunk]
+        small = []
+    return [piece for piece in (*found, b"".join(small)) if piece]
+
+
+def render(families: Iterable[MetricFamily], *, openmetrics: bool) -> bytes:
+    """The page, whole."""
+    return b"".join(_chunks(families, openmetrics))

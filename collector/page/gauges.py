@@ -6,6 +6,7 @@ Rules:
   A label that it lacks is dropped, one that a row lacks is ``_``; what becomes equal is combined.
 - ``max`` and ``min`` leave out what is not a number, as long as there is one that is. ``last`` is what was set last.
 - Label sets are bounded: those above the cap are combined under ``other``.
+- Each instance of nginx has gauges of its own.
 """
 
 import math
@@ -15,6 +16,7 @@ from typing import Any
 
 from collector.ingest.heartbeat import Combine, GaugeFamily
 from collector.ingest.streams import LiveHeartbeat
+from collector.page import instances
 from collector.page.exposition import MetricFamily, sample
 from collector.table.families import MAX_ROWS
 from collector.table.labels import ABSENT, OTHER, clean
@@ -53,15 +55,15 @@ _COMBINE: dict[Combine, Callable[[Sequence[_Said]], float]] = {
 
 
 def gauges(beats: Iterable[LiveHeartbeat]) -> list[Gauge]:
-    """All gauges of the workers that are alive, in the order of their names."""
-    by_name: dict[str, list[tuple[int, GaugeFamily]]] = {}
+    """All gauges of the workers that are alive, in the order of their instances, then of their names."""
+    by_name: dict[tuple[str, str], list[tuple[int, GaugeFamily]]] = {}
     for beat in beats:
         for family in beat.heartbeat.families:
-            by_name.setdefault(family.name, []).append((beat.birth_ms, family))
-    return [_combine(said) for _, said in sorted(by_name.items())]
+            by_name.setdefault((beat.heartbeat.instance, family.name), []).append((beat.birth_ms, family))
+    return [_combine(instance, said) for (instance, _), said in sorted(by_name.items())]
 
 
-def _combine(said: Sequence[tuple[int, GaugeFamily]]) -> Gauge:
+def _combine(instance: str, said: Sequence[tuple[int, GaugeFamily]]) -> Gauge:
     birth_ms, youngest = max(said, key=lambda one: one[0])
     values: dict[Labels, list[_Said]] = {}
     for birth, family in said:
@@ -71,10 +73,11 @@ def _combine(said: Sequence[tuple[int, GaugeFamily]]) -> Gauge:
             if labels not in values and len(values) >= MAX_ROWS:
                 labels = (OTHER,) * len(labels)
             values.setdefault(labels, []).append(_Said(row[-1], birth, row[-2]))
-    combine, name = _COMBINE[youngest.combine], youngest.name
-    lines = [sample(name, dict(zip(youngest.labels, key, strict=True)), combine(one)) for key, one in values.items()]
+    combine, name, ours = _COMBINE[youngest.combine], youngest.name, instances.labels_of(instance)
+    names = instances.shown(youngest.labels, instance)
+    lines = [sample(name, {**ours, **dict(zip(names, key, strict=True))}, combine(one)) for key, one in values.items()]
     text = youngest.help or f"Gauge {name} of the nginx configuration."
-    return Gauge(birth_ms, MetricFamily(name, "gauge", text, lines, custom=True))
+    return Gauge(birth_ms, MetricFamily(name, "gauge", text, lines, custom=True, instance=instance))
 
 
 def _labels(row: tuple[Any, ...], places: Iterable[int | None]) -> Labels:

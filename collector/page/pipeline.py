@@ -13,6 +13,7 @@ from collector.ingest.healing import FAULTS, Fault
 from collector.ingest.intake import Intake, Result
 from collector.ingest.streams import Streams
 from collector.ingest.wire import Reason
+from collector.page import instances
 from collector.page.exposition import MetricFamily, MetricType, sample
 from collector.table.families import Family
 from collector.table.shapes import FamilyKey
@@ -47,13 +48,14 @@ def _by_family(name: str, kind: MetricType, text: str, table: Table, value: Call
     """A custom family may have the name of a built-in one: the two are added up."""
     series: Counter[FamilyKey] = Counter()
     for key, family in table.families.items():
-        series[FamilyKey(key.name, False, key.scope)] += value(family)
+        series[key._replace(custom=False)] += value(family)
     return MetricFamily(name, kind, text, [sample(name, family_labels(key), count) for key, count in series.items()])
 
 
 def family_labels(key: FamilyKey) -> dict[str, str]:
-    """A family as labels; the label ``scope`` only where there is one."""
-    return {"family": key.name, "scope": key.scope} if key.scope else {"family": key.name}
+    """A family as labels; ``nginx`` and ``scope`` only where there is one."""
+    scope = {"scope": key.scope} if key.scope else {}
+    return {**instances.labels_of(key.instance), "family": key.name, **scope}
 
 
 def _by(label: str, values: Mapping[str, float]) -> dict[tuple[str, str] | None, float]:
@@ -101,7 +103,7 @@ def _rows(intake: Intake, table: Table) -> list[MetricFamily]:
             "resty_metrics_lost_rows_total",
             "counter",
             "Rows that the collector could not count, by reason.",
-            _by("reason", {"dropped": intake.lost_rows, "family_cap": table.lost_rows, "type": table.mistyped_rows}),
+            _by("reason", _lost_rows(intake, table)),
         ),
         _family(
             "resty_metrics_lost_state_total",
@@ -112,6 +114,15 @@ def _rows(intake: Intake, table: Table) -> list[MetricFamily]:
     ]
 
 
+def _lost_rows(intake: Intake, table: Table) -> dict[str, float]:
+    return {
+        "dropped": intake.lost_rows,
+        "family_cap": table.lost_rows,
+        "instance_cap": table.refused_rows,
+        "type": table.mistyped_rows,
+    }
+
+
 def _label_values(table: Table) -> MetricFamily:
     name = "resty_metrics_label_values"
     text = "Values of a label, of families that hold half of their cap of rows or more."
@@ -119,7 +130,7 @@ def _label_values(table: Table) -> MetricFamily:
     for key, family in table.families.items():
         if len(family.rows) >= family.max_rows / 2:
             for label, count in family.values_by_label.items():
-                place = (FamilyKey(key.name, False, key.scope), label)
+                place = (key._replace(custom=False), label)
                 series[place] = max(count, series.get(place, 0))
     lines = [sample(name, {**family_labels(key), "label": label}, count) for (key, label), count in series.items()]
     return MetricFamily(name, "gauge", text, lines)

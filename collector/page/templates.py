@@ -13,8 +13,8 @@ from itertools import accumulate
 
 from prometheus_client.utils import floatToGoString
 
+from collector.page import instances
 from collector.page.exposition import escape_label
-from collector.table.rows import Row
 from collector.table.shapes import REQUEST_LABELS, FamilyType, Labels, Numbers, Shape
 
 RESPONSES = "nginx_http_responses_total"
@@ -42,11 +42,11 @@ class Template:
     labels: str
     chunks: tuple[tuple[bytes, ...], ...]
     scale: int
-    fill: Callable[["Template", bytes, Row, Numbers], Lines]
+    fill: Callable[["Template", bytes, Labels, Numbers], Lines]
 
-    def render(self, row: Row, numbers: Numbers) -> Lines:
-        """The lines of a row with these numbers in place of its own."""
-        return self.fill(self, self._label_block(row.labels), row, numbers)
+    def render(self, labels: Labels, numbers: Numbers) -> Lines:
+        """The lines of a row with these labels and numbers."""
+        return self.fill(self, self._label_block(labels), labels, numbers)
 
     def _label_block(self, labels: Labels) -> bytes:
         """The labels of a row as they stand in a line, with ``%`` doubled for the formatting that follows."""
@@ -56,31 +56,31 @@ class Template:
         return (self.labels % labels).encode()
 
 
-def _fill_counter(template: Template, labels: bytes, row: Row, numbers: Numbers) -> Lines:
-    return (labels.join(template.chunks[0]) % tuple(numbers),)
+def _fill_counter(template: Template, block: bytes, labels: Labels, numbers: Numbers) -> Lines:
+    return (block.join(template.chunks[0]) % tuple(numbers),)
 
 
-def _fill_histogram(template: Template, labels: bytes, row: Row, numbers: Numbers) -> Lines:
+def _fill_histogram(template: Template, block: bytes, labels: Labels, numbers: Numbers) -> Lines:
     *buckets, total = numbers
     cumulative = list(accumulate(buckets))
-    return (labels.join(template.chunks[0]) % (*cumulative, total / template.scale, cumulative[-1]),)
+    return (block.join(template.chunks[0]) % (*cumulative, total / template.scale, cumulative[-1]),)
 
 
-def _fill_requests(template: Template, labels: bytes, row: Row, numbers: Numbers) -> Lines:
+def _fill_requests(template: Template, block: bytes, labels: Labels, numbers: Numbers) -> Lines:
     *buckets, duration_ms, request_bytes, response_bytes = numbers
     cumulative = list(accumulate(buckets))
     count = cumulative[-1]
     responses, duration, received, sent = template.chunks
-    timed = row.labels[_STATUS] != _UPGRADED
+    timed = labels[_STATUS] != _UPGRADED
     return (
-        labels.join(responses) % count,
-        labels.join(duration) % (*cumulative, duration_ms / template.scale, count) if timed else b"",
-        labels.join(received) % request_bytes,
-        labels.join(sent) % response_bytes,
+        block.join(responses) % count,
+        block.join(duration) % (*cumulative, duration_ms / template.scale, count) if timed else b"",
+        block.join(received) % request_bytes,
+        block.join(sent) % response_bytes,
     )
 
 
-_FILL: dict[FamilyType, Callable[[Template, bytes, Row, Numbers], Lines]] = {
+_FILL: dict[FamilyType, Callable[[Template, bytes, Labels, Numbers], Lines]] = {
     "counter": _fill_counter,
     "histogram": _fill_histogram,
     "requests": _fill_requests,
@@ -93,14 +93,13 @@ def _le(bound: float) -> str:
 
 
 def _single(name: str, shape: Shape) -> str:
-    return f"{name}{{{_MARK}}} %a\n" if shape.labels else f"{name} %a\n"
+    return f"{name}{{{_MARK}}} %a\n" if shape.labels or shape.instance else f"{name} %a\n"
 
 
 def _histogram(name: str, shape: Shape) -> str:
-    comma = "," if shape.labels else ""
+    mark = f"{_MARK}," if shape.labels or shape.instance else ""
     bounds = [*(_le(bound / shape.scale) for bound in shape.bounds or ()), "+Inf"]
-    mark = _MARK if shape.labels else ""
-    lines = [f'{name}_bucket{{{mark}{comma}le="{bound}"}} %a\n' for bound in bounds]
+    lines = [f'{name}_bucket{{{mark}le="{bound}"}} %a\n' for bound in bounds]
     return "".join([*lines, _single(f"{name}_sum", shape), _single(f"{name}_count", shape)])
 
 
@@ -111,8 +110,14 @@ def _chunks(shape: Shape) -> list[str]:
     return [_histogram(shape.name, shape) if shape.type == "histogram" else _single(shape.name, shape)]
 
 
+def _labels(shape: Shape) -> str:
+    """Ours, which needs no escape, then those of the rows."""
+    ours = [f'{name}="{value}"' for name, value in instances.labels_of(shape.instance).items()]
+    return ",".join([*ours, *(f'{name}="%s"' for name in instances.shown(shape.labels, shape.instance))])
+
+
 @lru_cache(maxsize=4096)
 def template(shape: Shape) -> Template:
-    labels = ",".join([f'{name}="%s"' for name in shape.labels])
+    labels = _labels(shape)
     chunks = tuple([tuple(chunk.encode().split(_LABELS)) for chunk in _chunks(shape)])
     return Template(labels, chunks, shape.scale, _FILL[shape.type])

@@ -3,14 +3,18 @@
 Rules:
 - Workers are labelled by ``ngx.worker.id()``, never by pid. During a reload two of them share an id: the greater holds.
 - nginx's own counters belong to a master: of two masters (a binary upgrade) the page shows the one born last.
+- Several instances of nginx, told apart by their names, know nothing of each other: whatever takes beats here but
+  ``families`` takes those of one instance.
 - What no living heartbeat says is absent.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple
+from typing import NamedTuple
 
 from collector.ingest.heartbeat import Master
 from collector.ingest.streams import LiveHeartbeat
+from collector.page import instances
 from collector.page.exposition import MetricFamily, sample
 from collector.sources.stub_status import StubStatus
 from collector.table.labels import clean
@@ -26,6 +30,14 @@ _GAUGES: tuple[tuple[str, str, str, Label], ...] = (
     ("rows", "resty_metrics_worker_rows", "Request rows that the worker holds.", ()),
     ("uptime_seconds", "resty_metrics_worker_uptime_seconds", "Time since the worker began.", ()),
 )
+
+
+class Gauge(NamedTuple):
+    """A gauge of one nginx, as yet without the name of that."""
+
+    name: str
+    help: str
+    series: Mapping[Label, float]
 
 
 def master_label(master: Master) -> str:
@@ -73,7 +85,16 @@ def requests_begun(beats: Iterable[LiveHeartbeat]) -> dict[str, int]:
 
 
 def families(beats: list[LiveHeartbeat]) -> list[MetricFamily]:
-    """All gauges of the workers that are alive."""
+    """All gauges of the workers that are alive, instance by instance."""
+    return [one for name, some in instances.by_instance(beats).items() for one in _of_instance(name, some)]
+
+
+def _of_instance(instance: str, beats: list[LiveHeartbeat]) -> list[MetricFamily]:
+    found = [*_gauges(beats), *_counts(beats), *_configuration(beats), *_dicts(beats), *_versions(beats)]
+    return [*(_family(instance, one) for one in found), _begun(instance, beats)]
+
+
+def _gauges(beats: list[LiveHeartbeat]) -> list[Gauge]:
     metrics: dict[str, tuple[str, dict[Label, float]]] = {}
     for field, name, text, more in _GAUGES:
         series = metrics.setdefault(name, (text, {}))[1]
@@ -82,43 +103,44 @@ def families(beats: list[LiveHeartbeat]) -> list[MetricFamily]:
             if value is not None and beat.heartbeat.worker is not None:
                 labels = (("worker", str(beat.heartbeat.worker)), *more)
                 series[labels] = max(value, series.get(labels, value))
-    found = [_gauge(name, text, series) for name, (text, series) in metrics.items()]
-    return [*found, *_counts(beats), *_configuration(beats), *_dicts(beats), *_versions(beats), *_begun(beats)]
+    return [Gauge(name, text, series) for name, (text, series) in metrics.items()]
 
 
-def _gauge(name: str, text: str, series: Mapping[Label, float]) -> MetricFamily:
-    return MetricFamily(name, "gauge", text, [sample(name, dict(labels), value) for labels, value in series.items()])
+def _family(instance: str, gauge: Gauge) -> MetricFamily:
+    ours = instances.labels_of(instance)
+    lines = [sample(gauge.name, {**ours, **dict(labels)}, value) for labels, value in gauge.series.items()]
+    return MetricFamily(gauge.name, "gauge", gauge.help, lines, instance=instance)
 
 
-def _counts(beats: list[LiveHeartbeat]) -> list[MetricFamily]:
+def _counts(beats: list[LiveHeartbeat]) -> list[Gauge]:
     of_newest = _of_newest_master(beats)
     seen = {beat.heartbeat.worker for beat in of_newest if beat.heartbeat.worker is not None}
     expected = next((beat.heartbeat.workers for beat in of_newest if beat.heartbeat.workers is not None), None)
     found = []
     if expected is not None:
         text = "Workers that nginx runs (worker_processes), as its newest heartbeat says."
-        found.append(_gauge("resty_metrics_workers_expected", text, {(): expected}))
+        found.append(Gauge("resty_metrics_workers_expected", text, {(): expected}))
         text = "Workers of the newest master whose heartbeat is alive."
-        found.append(_gauge("resty_metrics_workers_seen", text, {(): len(seen)}))
+        found.append(Gauge("resty_metrics_workers_seen", text, {(): len(seen)}))
     return found
 
 
-def _configuration(beats: list[LiveHeartbeat]) -> list[MetricFamily]:
+def _configuration(beats: list[LiveHeartbeat]) -> list[Gauge]:
     """Of the worker of the newest master that was configured last: during a reload its elders still say the old one."""
     said = [beat.heartbeat for beat in _of_newest_master(beats) if beat.heartbeat.generation is not None]
     newest = max(said, key=lambda heartbeat: heartbeat.generation or 0, default=None)
     if newest is None or newest.generation is None:
         return []
     text = "How often this nginx was configured: 1 at its start, one more at each reload after which a worker counted."
-    found = [_gauge("resty_metrics_nginx_reload_generation", text, {(): newest.generation})]
+    found = [Gauge("resty_metrics_nginx_reload_generation", text, {(): newest.generation})]
     if newest.configured is not None:
         text = "When nginx was started or last reloaded successfully."
         name = "resty_metrics_nginx_last_reload_timestamp_seconds"
-        found.append(_gauge(name, text, {(): newest.configured / 1000}))
+        found.append(Gauge(name, text, {(): newest.configured / 1000}))
     return found
 
 
-def _dicts(beats: list[LiveHeartbeat]) -> list[MetricFamily]:
+def _dicts(beats: list[LiveHeartbeat]) -> list[Gauge]:
     """Of the newest beat of the newest master that says them: all its workers share them."""
     said = (beat.heartbeat.dicts for beat in _of_newest_master(beats))
     dicts = next((one for one in said if one is not None), ())
@@ -126,19 +148,20 @@ def _dicts(beats: list[LiveHeartbeat]) -> list[MetricFamily]:
     capacity: dict[Label, float] = {(("dict", clean(name)),): size for name, size, _ in dicts}
     text = "Size of the free pages of a shared dictionary of nginx."
     return [
-        _gauge("resty_metrics_shared_dict_capacity_bytes", "Size of a shared dictionary of nginx.", capacity),
-        _gauge("resty_metrics_shared_dict_free_bytes", text, free),
+        Gauge("resty_metrics_shared_dict_capacity_bytes", "Size of a shared dictionary of nginx.", capacity),
+        Gauge("resty_metrics_shared_dict_free_bytes", text, free),
     ]
 
 
-def _versions(beats: list[LiveHeartbeat]) -> list[MetricFamily]:
+def _versions(beats: list[LiveHeartbeat]) -> list[Gauge]:
     versions = sorted({beat.heartbeat.module for beat in beats if beat.heartbeat.module is not None})
     series: dict[Label, float] = {(("version", version),): 1 for version in versions}
-    return [_gauge("resty_metrics_lua_info", "Versions of the Lua module that workers run.", series)]
+    return [Gauge("resty_metrics_lua_info", "Versions of the Lua module that workers run.", series)]
 
 
-def _begun(beats: list[LiveHeartbeat]) -> list[MetricFamily]:
+def _begun(instance: str, beats: list[LiveHeartbeat]) -> MetricFamily:
     name = "resty_metrics_requests_begun_total"
     text = "Requests that nginx itself counted (ngx_stat_requests), by master process (pid and start)."
-    lines = [sample(name, {"master": master}, value) for master, value in requests_begun(beats).items()]
-    return [MetricFamily(name, "counter", text, lines)]
+    ours = instances.labels_of(instance)
+    lines = [sample(name, {**ours, "master": master}, value) for master, value in requests_begun(beats).items()]
+    return MetricFamily(name, "counter", text, lines, instance=instance)

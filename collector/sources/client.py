@@ -8,6 +8,7 @@ Rules:
 
 import asyncio
 import ssl
+from typing import Protocol
 
 import aiohttp
 
@@ -15,16 +16,29 @@ from collector.sources import credentials
 from collector.sources.errors import SourceError
 from collector.sources.files import Stamp
 from collector.sources.resolver import ThreadResolver
-from collector.sources.source import Source, Tls
+from collector.sources.source import Connection, Tls
 
 KEPT_SECONDS = 120.0  # above the usual interval of scrapes, and nginx's keepalive_timeout
 _PIECE = 256 * 1024
 
 
+class Address(Protocol):
+    """What a client needs to know of a source; ``unix_path``: the socket, None where it is reached by TCP."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def unix_path(self) -> str | None: ...
+
+    @property
+    def connection(self) -> Connection: ...
+
+
 class Client:
     """``body_cap``: bytes of a document."""
 
-    def __init__(self, source: Source, body_cap: int) -> None:
+    def __init__(self, source: Address, body_cap: int) -> None:
         self._source = source
         self._body_cap = body_cap
         self._session: aiohttp.ClientSession | None = None

@@ -73,8 +73,8 @@ def reason_of(error: BaseException) -> SourceReason | None:
     return None
 
 
-def _in_words(error: Exception, seconds: float) -> str:
-    """What the log says of an error: our own words, the system's, or the error's name."""
+def in_words(error: Exception, seconds: float) -> str:
+    """What is said of an error: our own words, the system's, or the error's name."""
     match error:
         case SourceError():
             return str(error)
@@ -115,7 +115,7 @@ class Fetcher:
             if reason is None:
                 raise
             self.errors[reason] += 1
-            families, words = _without(kind, labels), _in_words(error, seconds)
+            families, words = _without(kind, labels), in_words(error, seconds)
         self._mention(reason, words)
         return Scrape(self.source, families, reason, words, time.monotonic() - began)
 

@@ -1,6 +1,6 @@
 """How the sources fared, as metric families."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from collector.page.exposition import MetricFamily, sample
 from collector.sources.errors import REASONS
@@ -16,9 +16,15 @@ _UP = "resty_metrics_source_up"
 _UP_HELP = "1 if the source was read for this page (lua: a worker's heartbeat is alive), else 0."
 
 
-def lua(alive: bool) -> MetricFamily:
-    """``up`` of the Lua module: whether any worker was heard of lately."""
-    return MetricFamily(_UP, "gauge", _UP_HELP, [sample(_UP, {"source": "lua"}, int(alive))])
+def lua(known: Collection[str], alive: Collection[str]) -> MetricFamily:
+    """``up`` of the Lua module, for each nginx that is known: whether any worker of it was heard of lately. Where none
+    is known it is that of an nginx without a name.
+    """
+    lines = []
+    for instance in sorted(known) or [""]:
+        named = {"nginx": instance} if instance else {}
+        lines.append(sample(_UP, {"source": "lua", **named}, int(instance in alive)))
+    return MetricFamily(_UP, "gauge", _UP_HELP, lines)
 
 
 def families(scrapes: Sequence[Scrape], fetchers: Sequence[Fetcher]) -> list[MetricFamily]:

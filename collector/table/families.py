@@ -19,7 +19,7 @@ from operator import add
 
 from collector.table import overflow
 from collector.table.labels import MAX_LABEL_BYTES, clean
-from collector.table.rows import Creation, Row
+from collector.table.rows import Block, Creation, Row
 from collector.table.shapes import Conversion, FamilyBatch, Labels, Numbers, RawRow, Shape
 
 MAX_ROWS = 10_000
@@ -45,7 +45,8 @@ class FamilyState:
 
 class Family:
     """All rows of one family. ``overflow`` counts the rows that were added to an overflow row, ``evicted`` those that
-    made room.
+    made room. ``blocks`` is text of its rows, from the first on, kept by whoever renders them; a new list as soon as a
+    row leaves its place.
     """
 
     def __init__(self, shape: Shape, creation: Creation, max_rows: int = MAX_ROWS) -> None:
@@ -53,6 +54,7 @@ class Family:
         self.help = ""
         self.birth_ms = 0
         self.rows: list[Row] = []
+        self.blocks: list[Block] = []
         self.overflow = 0
         self.evicted = 0
         self.max_rows = max_rows
@@ -111,7 +113,7 @@ class Family:
             if row is None:
                 row = self._find(raw[:labels])
             row.numbers = [*map(add, row.numbers, raw[labels:])]
-            row.text = None
+            row.kept = False
             row.used = now
 
     def _find(self, key: Labels) -> Row:
@@ -161,7 +163,7 @@ class Family:
                 taker = self._create(labels)
                 taker.used = row.used
             taker.numbers = [*map(add, taker.numbers, row.numbers)]
-            taker.text, taker.used = None, max(taker.used, row.used)
+            taker.kept, taker.used = False, max(taker.used, row.used)
 
     def _overflow_row(self, labels: Labels) -> Row:
         kept = overflow.give_up(self.shape, labels)
@@ -176,7 +178,7 @@ class Family:
     def _remove(self, gone: Set[Row]) -> None:
         if not gone:
             return
-        self.rows = [row for row in self.rows if row not in gone]
+        self.rows, self.blocks = [row for row in self.rows if row not in gone], []
         self._index = {row.labels: row for row in self.rows}
         self._aliases = {key: row for key, row in self._aliases.items() if row not in gone}
         self._values_by_label = None
@@ -201,7 +203,7 @@ class Family:
     def _reshape(self, shape: Shape) -> None:
         """Move every row to another shape; rows that become one are added up in the older."""
         conversion = Conversion(self.shape, shape)
-        rows, self.rows = self.rows, []
+        rows, self.rows, self.blocks = self.rows, [], []
         self.shape = shape
         self._values_by_label = None
         for forgotten in (self._index, self._aliases, self._conversions):
@@ -210,7 +212,7 @@ class Family:
             labels, numbers = conversion.labels(row.labels), conversion.numbers(row.numbers)
             first = self._index.get(labels)
             if first is None:
-                row.labels, row.numbers, row.text = labels, numbers, None
+                row.labels, row.numbers, row.kept = labels, numbers, False
                 self._index[labels] = row
                 self.rows.append(row)
             else:

@@ -1,6 +1,9 @@
-"""A row of the table, and the number that each gets at its creation."""
+"""A row of the table, the number that each gets at its creation, and the text of many."""
 
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from collector.table.shapes import Labels, Numbers
 
@@ -15,14 +18,36 @@ class Creation:
 class Row:
     """One label set with its running numbers.
 
-    ``used`` is the running time of its last delta. ``text`` is its rendered lines; None after a change.
+    ``used`` is the running time of its last delta. ``kept``: its family's block has its text as it is; False after a
+    change.
     """
 
-    __slots__ = ("created", "labels", "numbers", "text", "used")
+    __slots__ = ("created", "kept", "labels", "numbers", "used")
 
     def __init__(self, labels: Labels, numbers: Numbers, created: int, used: float) -> None:
         self.labels = labels
         self.numbers = numbers
         self.created = created
         self.used = used
-        self.text: tuple[bytes, ...] | None = None
+        self.kept = False
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The rendered text of a run of rows: for each metric the lines of all of them, and the place where each row's end.
+
+    Text is by far the largest part of a row. As one text per block it costs no memory but its own, and a page takes it
+    as it is.
+    """
+
+    lines: tuple[bytes, ...]
+    ends: tuple[Sequence[int], ...]
+
+    @property
+    def rows(self) -> int:
+        return len(self.ends[0])
+
+
+def places(lengths: Sequence[int]) -> Sequence[int]:
+    """Where each ends, if they stand one behind the other; compact."""
+    return array("I", accumulate(lengths))

@@ -33,17 +33,18 @@ HISTOGRAM_COLUMNS = ("sum",)
 
 
 class FamilyKey(NamedTuple):
-    """What a family is known by. ``custom``: made by the user's Lua code."""
+    """What a family is known by. ``custom``: made by the user's Lua code; ``instance``: the nginx it is of, by name."""
 
     name: str
     custom: bool = False
     scope: str = ""
+    instance: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
     """What a family's rows look like. ``bounds`` None means no buckets; the page divides bounds and the first column
-    behind the buckets by ``scale``.
+    behind the buckets by ``scale``. ``instance``: the nginx that counted, "" if it has no name.
     """
 
     name: str
@@ -54,10 +55,11 @@ class Shape:
     scale: int = 1
     scope: str = ""
     custom: bool = False
+    instance: str = ""
 
     @property
     def key(self) -> FamilyKey:
-        return FamilyKey(self.name, self.custom, self.scope)
+        return FamilyKey(self.name, self.custom, self.scope, self.instance)
 
     @property
     def buckets(self) -> int:

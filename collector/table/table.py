@@ -4,21 +4,25 @@ It holds committed batches only: intake hands over a batch when it is safe, so w
 number that a restart could take back.
 
 Rules:
-- The number of families is bounded; rows of a family beyond that are lost, and counted. An eighth of the room is
-  kept for the built-in ones: whoever invents metrics must not cost others their requests.
+- The number of nginx instances is bounded, and that of the families of each: one instance takes no room from another.
+  Rows of a family beyond that are lost, and counted. An eighth of the room is kept for the built-in ones: whoever
+  invents metrics must not cost others their requests.
 - A family is a counter or a histogram, not both: where a stream born later says another type, it begins anew. What
   older streams still send of the other type is lost, and counted.
 - The table never looks at a clock: the same batches in the same order make the same table.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from collector.table.families import MAX_ROWS, Family, FamilyState
 from collector.table.rows import Creation
 from collector.table.shapes import FamilyBatch, FamilyKey
 
-MAX_FAMILIES = 2_048  # a worker makes at most 1,000 of the user's, 64 scopes and some of its own
+# Of an instance: a worker makes at most 1,000 of the user's, 64 scopes and some of its own.
+MAX_FAMILIES = 2_048
+MAX_INSTANCES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,26 +35,39 @@ class TableState:
     lost_rows: int
     mistyped_rows: int
     families: Sequence[FamilyState]
+    max_instances: int = MAX_INSTANCES
+    refused_rows: int = 0
 
 
 class Table:
-    """All families by key. ``lost_rows`` counts rows that came when there were too many families, ``mistyped_rows``
-    those of a type that their family has no more.
+    """All families by key. ``lost_rows`` counts rows that came when there were too many families of their instance,
+    ``refused_rows`` those of an instance that found no room, ``mistyped_rows`` those of a type that their family has no
+    more.
     """
 
-    def __init__(self, max_rows: int = MAX_ROWS, max_families: int = MAX_FAMILIES) -> None:
+    def __init__(
+        self, max_rows: int = MAX_ROWS, max_families: int = MAX_FAMILIES, max_instances: int = MAX_INSTANCES
+    ) -> None:
         self.families: dict[FamilyKey, Family] = {}
         self.lost_rows = 0
+        self.refused_rows = 0
         self.mistyped_rows = 0
         self._creation = Creation()
         self._max_rows = max_rows
         self._max_families = max_families
         self._max_with_custom = max_families - max_families // 8
+        self._max_instances = max_instances
+        self._sizes: Counter[str] = Counter()  # families by instance
 
     @property
     def next_creation(self) -> int:
         """The creation number that the next new row will get; every existing row has a smaller one."""
         return self._creation.next
+
+    @property
+    def instances(self) -> Collection[str]:
+        """The names of all nginx instances that ever sent rows, in the order of their first."""
+        return self._sizes.keys()
 
     @property
     def requests(self) -> int:
@@ -62,17 +79,20 @@ class Table:
         """All of it, as it is now; cheap: the rows' numbers are shared, not copied."""
         families = [family.capture() for family in self.families.values()]
         lost = (self.lost_rows, self.mistyped_rows)
-        return TableState(self._max_rows, self._max_families, self._creation.next, *lost, families)
+        of_instances = (self._max_instances, self.refused_rows)
+        return TableState(self._max_rows, self._max_families, self._creation.next, *lost, families, *of_instances)
 
     @classmethod
     def restore(cls, state: TableState) -> "Table":
         """The table that was captured."""
-        table = cls(state.max_rows, state.max_families)
+        table = cls(state.max_rows, state.max_families, state.max_instances)
         table._creation.next = state.next_creation
         table.lost_rows, table.mistyped_rows = state.lost_rows, state.mistyped_rows
+        table.refused_rows = state.refused_rows
         for one in state.families:
             family = table.families[one.shape.key] = Family(one.shape, table._creation, state.max_rows)
             family.restore(one)
+            table._sizes[one.shape.instance] += 1
         return table
 
     def merge(self, batches: Iterable[FamilyBatch], birth_ms: int, now: float) -> None:
@@ -85,9 +105,14 @@ class Table:
                 family.merge(batch, birth_ms, now)
 
     def _create(self, batch: FamilyBatch) -> Family | None:
-        if len(self.families) >= (self._max_with_custom if batch.shape.custom else self._max_families):
+        families = self._sizes[batch.shape.instance]
+        if families == 0 and len(self._sizes) >= self._max_instances:
+            self.refused_rows += len(batch.rows)
+            return None
+        if families >= (self._max_with_custom if batch.shape.custom else self._max_families):
             self.lost_rows += len(batch.rows)
             return None
+        self._sizes[batch.shape.instance] += 1
         return self._begin(batch)
 
     def _change_type(self, family: Family, batch: FamilyBatch, birth_ms: int) -> Family | None:

@@ -3,30 +3,36 @@
 Rules:
 - Scrapes that overlap share the sources' answers, and the page where they may see the same; but none waits for a fetch
   that was given more time than it has itself.
+- A page is of one moment, but its text is made in steps: between two of them the loop has its turn, so that the intake
+  does not wait for a large page. It is compressed on a thread, and sent in the pieces that it was made in.
 - A client that goes away does not take the page from the others: it waits on a shielded task.
 """
 
 import asyncio
-import gzip
 import time
-from collections.abc import Awaitable, Callable, Sequence
+import zlib
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from collector.ingest.guard import Guard
 from collector.ingest.intake import Intake
 from collector.ingest.listener import Listener
+from collector.ingest.streams import LiveHeartbeat
 from collector.journal.journal import Journal
 from collector.journal.records import of_scrape
-from collector.page import assemble, journal, pipeline
+from collector.page import assemble, instances, journal, pipeline, requests, web
 from collector.page.coverage import Coverage
-from collector.page.exposition import MetricFamily, render
+from collector.page.exposition import MetricFamily, pieces
 from collector.page.process import ProcessMetrics
 from collector.sources import report
 from collector.sources.fetch import Fetcher, Scrape, gather
 from collector.table.scrapers import Scraper, Scrapers
+from collector.web.tally import Tally
 
 GZIP_LEVEL = 1
+_GZIP_FORMAT = 16 + zlib.MAX_WBITS  # zlib's manual, deflateInit2
 _OFF_LOOP_BYTES = 65_536
 
 
@@ -49,23 +55,33 @@ class Parts:
     listener: Listener
     guard: Guard
     journal: Journal
-    fetchers: Sequence[Fetcher]
     coverage: Coverage
+    tally: Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What came of the sources, and who asked them."""
+
+    fetchers: Sequence[Fetcher]
+    scrapes: Sequence[Scrape]
 
 
 class Pages:
     """Makes pages. ``clock`` is monotonic seconds."""
 
-    def __init__(self, parts: Parts, clock: Callable[[], float]) -> None:
+    def __init__(self, parts: Parts, fetchers: Sequence[Fetcher], clock: Callable[[], float]) -> None:
+        self.fetchers = fetchers
         self._parts = parts
         self._clock = clock
         self._process = ProcessMetrics()
-        self._under_way: dict[Request, asyncio.Task[bytes]] = {}
-        self._fetching: asyncio.Task[list[Scrape]] | None = None
+        self._under_way: dict[Request, asyncio.Task[list[bytes]]] = {}
+        self._fetching: asyncio.Task[Fetched] | None = None
         self._fetch_ends = 0.0
+        self._fetches: set[asyncio.Task[Any]] = set()  # and what closes the fetchers of before
 
-    async def page(self, request: Request) -> bytes:
-        """The bytes of a page as the client asked for it."""
+    async def page(self, request: Request) -> list[bytes]:
+        """The bytes of a page as the client asked for it, in pieces."""
         task = self._under_way.get(request)
         if task is None:
             task = asyncio.create_task(self._make(request))
@@ -73,22 +89,42 @@ class Pages:
             task.add_done_callback(lambda _: self._under_way.pop(request, None))
         return await asyncio.shield(task)
 
-    async def _make(self, request: Request) -> bytes:
-        scrapes = await self._fetch(request.timeout)
-        began = time.process_time()
-        body = render(self._families(request, scrapes), openmetrics=request.openmetrics)
-        self._process.render_seconds.observe(time.process_time() - began)
+    async def _make(self, request: Request) -> list[bytes]:
+        fetched = await self._fetch(request.timeout)
+        body: list[bytes] = []
+        spent, began = 0.0, time.thread_time()
+        for step in self._steps(request, fetched):
+            body = step
+            spent += time.thread_time() - began
+            await asyncio.sleep(0)
+            began = time.thread_time()
+        self._process.render_seconds.observe(spent)
         if not request.compressed:
             return body
-        pack: Callable[[], bytes] = partial(gzip.compress, body, GZIP_LEVEL, mtime=0)
-        return pack() if len(body) < _OFF_LOOP_BYTES else await asyncio.to_thread(pack)
+        return pack(body) if sum(map(len, body)) < _OFF_LOOP_BYTES else await asyncio.to_thread(pack, body)
 
-    def _fetch(self, timeout: float) -> Awaitable[list[Scrape]]:
-        timeout = min(timeout, max((one.source.connection.timeout for one in self._parts.fetchers), default=0.0))
+    def use(self, fetchers: Sequence[Fetcher]) -> None:
+        """Ask these from the next scrape on. Those that go are closed when no scrape waits for them any more."""
+        gone = [fetcher for fetcher in self.fetchers if fetcher not in fetchers]
+        self.fetchers, self._fetching = fetchers, None
+        if gone:
+            self._keep(asyncio.create_task(_close(gone, tuple(self._fetches))))
+
+    async def close(self) -> None:
+        """The connections to the sources."""
+        await _close(self.fetchers, ())
+
+    def _keep(self, task: asyncio.Task[Any]) -> None:
+        self._fetches.add(task)
+        task.add_done_callback(self._fetches.discard)
+
+    def _fetch(self, timeout: float) -> Awaitable[Fetched]:
+        timeout = min(timeout, max((one.source.connection.timeout for one in self.fetchers), default=0.0))
         ends = self._clock() + timeout
         if self._fetching is None or self._fetching.done() or self._fetch_ends > ends:
             self._fetch_ends = ends
-            self._fetching = asyncio.create_task(gather(self._parts.fetchers, timeout))
+            self._fetching = asyncio.create_task(_fetched(self.fetchers, timeout))
+            self._keep(self._fetching)
         return asyncio.shield(self._fetching)
 
     def _shown_before(self, scraper: Scraper, now: float) -> int:
@@ -112,18 +148,49 @@ class Pages:
             listener.answers_failed,
         )
 
-    def _families(self, request: Request, scrapes: list[Scrape]) -> list[MetricFamily]:
-        parts, now = self._parts, self._clock()
-        table, streams = parts.intake.table, parts.intake.streams
-        shown_before = None if request.scraper is None else self._shown_before(request.scraper, now)
-        beats = streams.heartbeats(now)
-        own = [
-            report.lua(bool(beats)),
-            *report.families(scrapes, parts.fetchers),
+    def _own(self, fetched: Fetched, beats: Sequence[LiveHeartbeat], now: float) -> list[MetricFamily]:
+        """The collector's own families."""
+        parts = self._parts
+        return [
+            report.lua(parts.intake.streams.instances, {beat.heartbeat.instance for beat in beats}),
+            *report.families(fetched.scrapes, fetched.fetchers),
             *pipeline.families(parts.intake, self._socket(), now),
             *(journal.families(parts.journal.tally, now) if parts.journal.wanted else []),
+            *web.families(parts.tally),
             *self._process.families(),
         ]
-        scraped = [family for scrape in scrapes for family in scrape.families]
-        fetched = any(scrape.source.kind == "stub_status" for scrape in scrapes)
-        return assemble.families(table, shown_before, beats, scraped, fetched, parts.coverage, own)
+
+    def _steps(self, request: Request, fetched: Fetched) -> Iterator[list[bytes]]:
+        """The page, which the last step gives; the others give nothing. All that it shows is taken in the first."""
+        parts, now = self._parts, self._clock()
+        table = parts.intake.table
+        shown_before = None if request.scraper is None else self._shown_before(request.scraper, now)
+        moment = assemble.capture(table, shown_before)
+        beats = parts.intake.streams.heartbeats(now)
+        own = self._own(fetched, beats, now)
+        coverage = parts.coverage.ratios()
+        rendered: list[MetricFamily] = []
+        for families in requests.in_steps(moment.families):
+            rendered += families
+            yield []
+        by_source = [instances.mark(scrape.families, scrape.source.name or "") for scrape in fetched.scrapes]
+        scraped = [family for some in by_source for family in some]
+        status = {scrape.source.name or "" for scrape in fetched.scrapes if scrape.source.kind == "stub_status"}
+        page = assemble.families(moment, rendered, beats, scraped, status, coverage, own)
+        yield pieces(page, openmetrics=request.openmetrics)
+
+
+async def _fetched(fetchers: Sequence[Fetcher], seconds: float) -> Fetched:
+    return Fetched(fetchers, await gather(fetchers, seconds))
+
+
+async def _close(fetchers: Sequence[Fetcher], after: Sequence[asyncio.Task[Any]]) -> None:
+    if after:
+        await asyncio.wait(after)
+    await asyncio.gather(*(fetcher.close() for fetcher in fetchers))
+
+
+def pack(body: Iterable[bytes]) -> list[bytes]:
+    """The pieces of a page, compressed as one."""
+    packer = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, _GZIP_FORMAT)
+    return [piece for piece in (*map(packer.compress, body), packer.flush()) if piece]

@@ -3,18 +3,27 @@
 import logging
 import math
 import socket
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 from typing import Protocol
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.payload import Payload
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder, gzip_accepted
 
 from collector import __version__
 from collector.log import say
 from collector.settings import ListenAddress, TcpAddress, UnixAddress
+from collector.web.door import Door
+from collector.web.front import Front
+from collector.web.limits import Limits
+from collector.web.policy import Access, Policy
 from collector.web.scrape import Request
+from collector.web.tally import Tally
 
 CONTENT_TYPE_OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 TIMEOUT_HEADER = "X-Prometheus-Scrape-Timeout-Seconds"
@@ -40,7 +49,22 @@ _LANDING = """<!DOCTYPE html>
 class PageSource(Protocol):
     """What the server needs of the rest."""
 
-    async def page(self, request: Request) -> bytes: ...
+    async def page(self, request: Request) -> list[bytes]: ...
+
+
+class Pieces(Payload):
+    """A body that is written piece by piece: each waits until the client has taken most of those before it."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        super().__init__(pieces)
+        self._size = sum(map(len, pieces))
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        return b"".join(self._value).decode(encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        for piece in self._value:
+            await writer.write(piece)
 
 
 class Degradation(Protocol):
@@ -78,10 +102,17 @@ def read_request(request: web.Request) -> Request:
     return Request(scraper, openmetrics, compressed, _source_timeout(request))
 
 
-def application(pages: PageSource, degradation: Degradation, telemetry_path: str) -> web.Application:
-    """The web application."""
+def application(
+    pages: PageSource, degradation: Degradation, telemetry_path: str, front: Front | None = None
+) -> web.Application:
+    """The web application. ``front`` None: open to everybody."""
+    front = front or Front(Policy(Access(), tally := Tally(time.time())), tally, Limits())
 
     async def metrics(request: web.Request) -> web.Response:
+        async with front.scrape(request) as refusal:
+            return refusal or await page(request)
+
+    async def page(request: web.Request) -> web.Response:
         wanted = read_request(request)
         try:
             body = await pages.page(wanted)
@@ -94,7 +125,7 @@ def application(pages: PageSource, degradation: Degradation, telemetry_path: str
         }
         if wanted.compressed:
             headers["Content-Encoding"] = "gzip"
-        return web.Response(body=body, headers=headers)
+        return web.Response(body=Pieces(body), headers=headers)
 
     async def healthy(_: web.Request) -> web.Response:
         return web.Response(text="resty-metrics is healthy\n")
@@ -103,16 +134,44 @@ def application(pages: PageSource, degradation: Degradation, telemetry_path: str
         faults = degradation()
         return web.Response(text="".join(f"{line}\n" for line in ["resty-metrics is ready", *faults]))
 
+    async def reload(_: web.Request) -> web.Response:
+        if front.reload is None:
+            return web.Response(status=403, text="start with --web.enable-lifecycle to reload by HTTP\n")
+        problems = await front.reload()
+        if problems:
+            text = "".join(f"{line}\n" for line in ["refused, the old configuration goes on:", *problems])
+            return web.Response(status=500, text=text)
+        return web.Response(text="the configuration was read again\n")
+
     async def landing(_: web.Request) -> web.Response:
         text = _LANDING.format(version=escape(__version__), path=escape(telemetry_path))
         return web.Response(text=text, content_type="text/html")
 
-    app = web.Application()
+    app = web.Application(middlewares=[front.middleware])
+    app.on_response_prepare.append(front.add_headers)
     app.router.add_get("/", landing)
     app.router.add_get("/-/healthy", healthy)
     app.router.add_get("/-/ready", ready)
     app.router.add_get(telemetry_path, metrics)
+    for add in (app.router.add_post, app.router.add_put):
+        add("/-/reload", reload)
     return app
+
+
+def bind_all(addresses: Sequence[ListenAddress]) -> list[socket.socket]:
+    """All or none. Raises OSError, as ``bind``."""
+    bound: list[tuple[ListenAddress, socket.socket]] = []
+    try:
+        for address in addresses:
+            bound.append((address, bind(address)))
+    except OSError:
+        for address, sock in bound:
+            sock.close()
+            if isinstance(address, UnixAddress):
+                with suppress(OSError):
+                    address.path.unlink()
+        raise
+    return [sock for _, sock in bound]
 
 
 def bind(address: ListenAddress) -> socket.socket:
@@ -175,18 +234,35 @@ def _remove_stale(path: Path) -> None:
             return
 
 
-async def start(app: web.Application, sockets: Sequence[socket.socket]) -> web.AppRunner:
-    """Listen and serve on bound sockets."""
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
-    await runner.setup()
-    for sock in sockets:
-        await web.SockSite(runner, sock).start()
-    say(logging.INFO, "serving", address=", ".join(_text(bound) for bound in runner.addresses))
-    return runner
+class Server:
+    """What serves an application on bound sockets, from ``start`` on."""
+
+    def __init__(self, app: web.Application, front: Front) -> None:
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        self._front = front
+        self._door: Door | None = None
+
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
+        """Listen and serve."""
+        await self._runner.setup()
+        assert self._runner.server is not None
+        policy = self._front.policy
+        self._door = Door(self._runner.server, lambda: policy.current.tls, self._front.limits, self._front.tally)
+        self._door.open(sockets)
+        scheme = "http" if policy.current.tls is None else "https"
+        say(logging.INFO, "serving", address=", ".join(_text(scheme, sock.getsockname()) for sock in sockets))
+
+    async def close(self) -> None:
+        """Answer what is under way, and end."""
+        if self._door is not None:
+            self._door.close()
+        await self._runner.cleanup()
+        if self._door is not None:
+            self._door.clear()
 
 
-def _text(bound: object) -> str:
+def _text(scheme: str, bound: object) -> str:
     if not isinstance(bound, tuple):
         return f"unix:{bound}"
     host, port = bound[:2]
-    return f"http://[{host}]:{port}" if ":" in str(host) else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in str(host) else f"{scheme}://{host}:{port}"

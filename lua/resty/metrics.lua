@@ -64,7 +64,21 @@ local function prepare()
     return loaded, why
 end
 
-local function start(socket)
+-- The name of this nginx; nil where it has none, or one that cannot be used, which is said.
+local function name_of(stated)
+    local name, why = settings.nginx(stated)
+    if why then
+        worker.fault("name", why .. "; its series have no label nginx")
+    end
+    return name
+end
+
+-- What nginx's variables state of socket and name.
+local function stated()
+    return ngx.var.resty_metrics_socket, ngx.var.resty_metrics_nginx
+end
+
+local function start(socket, name)
     if not process.first_time(process.WORKER_MARK) then
         disabled = true
         if process.first_time(process.CODE_CACHE_MARK) then
@@ -77,8 +91,8 @@ local function start(socket)
     if not loaded then
         return nil, why
     end
-    _M.socket = settings.socket(socket)
-    local started, reason = worker.start(_M.socket)
+    _M.socket, _M.nginx = settings.socket(socket), name_of(name)
+    local started, reason = worker.start(_M.socket, _M.nginx)
     if not started then
         return refuse(reason)
     end
@@ -92,21 +106,22 @@ end
 
 -- Where init_worker stated what nginx's configuration states too.
 local function compare_with_variables()
-    local socket = settings.socket(ngx.var.resty_metrics_socket)
+    local socket, name = stated()
+    socket, name = settings.socket(socket), name_of(name)
     local buckets = ngx.var.resty_metrics_buckets or settings.DEFAULT_BUCKETS
     local used = stated_buckets or buckets
-    if socket ~= _M.socket or buckets ~= used then
-        worker.fault("settings", "init_worker states socket " .. _M.socket .. " and buckets " .. used ..
-            ", but nginx's configuration socket " .. socket .. " and buckets " .. buckets ..
+    if socket ~= _M.socket or buckets ~= used or name ~= _M.nginx then
+        worker.fault("settings", "init_worker states " .. settings.words(_M.socket, used, _M.nginx) ..
+            ", but nginx's configuration " .. settings.words(socket, buckets, name) ..
             "; those of init_worker hold: make them equal")
     end
 end
 
--- The socket of a worker that began before anybody could state it: that of a request, or of init_worker.
-local function adopt(socket)
+-- Socket and name of a worker that began before anybody could state them: those of a request, or of init_worker.
+local function adopt(socket, name)
     provisional = false
-    _M.socket = settings.socket(socket)
-    worker.adopt(_M.socket)
+    _M.socket, _M.nginx = settings.socket(socket), name_of(name)
+    worker.adopt(_M.socket, _M.nginx)
 end
 
 -- What a request does only at first. Returns whether requests can be counted.
@@ -114,11 +129,11 @@ local function rare()
     if disabled then
         return false
     elseif not worker or not worker.started then
-        if not start(ngx.var.resty_metrics_socket) then
+        if not start(stated()) then
             return false
         end
     elseif provisional then
-        adopt(ngx.var.resty_metrics_socket)
+        adopt(stated())
     else
         compare_with_variables()
     end
@@ -175,7 +190,7 @@ local function begin()
     elseif ngx.worker.id() == nil then
         return nil, "this process serves no requests: nothing is sent from here"
     elseif settings.REQUEST_PHASES[phase] then
-        return start(ngx.var.resty_metrics_socket)
+        return start(stated())
     elseif not start() then
         return nil, OFF
     end
@@ -189,7 +204,7 @@ end
 function _M.wake()
     if worker and worker.started then
         if provisional and settings.REQUEST_PHASES[ngx.get_phase()] then
-            adopt(ngx.var.resty_metrics_socket)
+            adopt(stated())
         end
         if worker.exiting or not worker.timer_running then
             after()
@@ -266,7 +281,7 @@ function _M.log_nothing()
 end
 
 -- Starts the worker's timer before its first request. For init_worker_by_lua*.
--- options: {socket = path, buckets = "0.005 0.01 ..."}, the same as in the include; nil for the defaults.
+-- options: {socket = path, buckets = "0.005 0.01 ...", nginx = name}, the same as in the include; nil for the defaults.
 function _M.init_worker(options)
     options = options or {}
     local told = worker and worker.started and not provisional
@@ -274,7 +289,7 @@ function _M.init_worker(options)
         return  -- it was told before; or a cache manager or privileged agent, which serves no requests
     end
     stated_buckets = options.buckets
-    local ok, err = pcall(provisional and adopt or start, options.socket)
+    local ok, err = pcall(provisional and adopt or start, options.socket, options.nginx)
     if not ok then
         failed(err)
     end

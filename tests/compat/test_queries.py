@@ -101,7 +101,7 @@ def stack() -> Iterator[Stack]:
     with (
         Collector(directory / "collector.sock", source) as collector,
         nginx,
-        Prometheus(directory, collector.port, RULES) as prometheus,
+        Prometheus(directory, collector.port, rules=RULES) as prometheus,
     ):
         wait_until(lambda: prometheus.value("nginx_up"), message="the first page")
         send_all(port)

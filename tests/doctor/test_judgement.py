@@ -64,6 +64,35 @@ def test_an_nginx_that_does_not_know_us() -> None:
     assert bad(OURS, UNRELATED) == []
 
 
+NAME = 'map "" $resty_metrics_nginx {{ default "{}"; }}'
+LIFECYCLE = "init_worker_by_lua_block {{ dofile('/l/resty/metrics/load.lua').init_worker {{ nginx = '{}' }} }}"
+HEARD = """
+resty_metrics_workers_seen 1
+resty_metrics_workers_expected 1
+resty_metrics_workers_seen{nginx="a"} 1
+resty_metrics_workers_expected{nginx="a"} 3
+resty_metrics_workers_seen{nginx="b"} 2
+resty_metrics_workers_expected{nginx="b"} 2
+"""
+
+
+def test_workers_of_several_nginx_are_told_apart_by_the_names_that_they_state() -> None:
+    """One runs here for each name; where two masters have one, what the page says must do."""
+    a = nginx("a", HOOK + SOCKET.format(PATH) + NAME.format("a"))
+    b = nginx("b", HOOK + SOCKET.format(PATH) + NAME.format("b"))
+    other_b = nginx("other b", HOOK + SOCKET.format(PATH) + NAME.format("x") + LIFECYCLE.format("b"))
+    late = nginx("late", HOOK + SOCKET.format(PATH) + NAME.format("late"))
+    odd = nginx("odd", HOOK + SOCKET.format(PATH) + NAME.format("no name"))
+    instances = (a, b, other_b, late, odd, replace(ELSEWHERE, label="c"))
+    findings = judgement.judge(SUBJECT, replace(LOOKED, instances=instances, page=page.read(HEARD)))
+    assert [(one.verdict, one.seen.partition(";")[0]) for one in findings if one.check == "workers.seen"] == [
+        (Verdict.OK, "1 workers were heard of lately, 1 run"),
+        (Verdict.OK, "a: 1 workers were heard of lately, 1 run"),
+        (Verdict.OK, "b: 2 workers were heard of lately, 2 run"),
+        (Verdict.SKIP, "not known: late: no worker was heard of"),
+    ]
+
+
 def test_an_nginx_of_another_collector() -> None:
     assert bad(ELSEWHERE) == [("nginx.socket", Verdict.FAIL)]
     assert bad(OURS, ELSEWHERE) == [("nginx.socket", Verdict.FAIL)]

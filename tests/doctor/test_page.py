@@ -25,9 +25,10 @@ resty_metrics_source_up{source="lua"} 1
 """
 
 
-def judged(text: str, running: int = 2) -> list[Finding]:
+def judged(text: str, running: int = 2, **named: int) -> list[Finding]:
+    """``running`` workers of an nginx without a name, ``named`` of those with one."""
     shown = page.read(text)
-    return [*page.check(shown, "/state", running), *families.check(shown), *page.sources(shown)]
+    return [*page.check(shown, "/state", {"": running, **named}), *families.check(shown), *page.sources(shown)]
 
 
 def without_ok(text: str, running: int = 2) -> list[tuple[str, str]]:
@@ -38,6 +39,35 @@ def changed(line: str, name: str | None = None) -> str:
     """The healthy page with one sample as it is here."""
     key = line.rpartition(" ")[0]
     return "\n".join([one for one in HEALTHY.splitlines() if one.rpartition(" ")[0] != key] + [line, ""])
+
+
+def test_each_nginx_is_judged_by_its_name() -> None:
+    """Several masters on one page: workers of one make up for none of another's, and none hides behind the other."""
+    text = """
+resty_metrics_workers_expected 2
+resty_metrics_workers_seen 2
+resty_metrics_workers_expected{nginx="edge"} 4
+resty_metrics_workers_seen{nginx="edge"} 3
+resty_metrics_coverage_ratio 1
+resty_metrics_coverage_ratio{nginx="edge"} 0.5
+resty_metrics_source_up{source="lua"} 1
+resty_metrics_source_up{source="lua",nginx="edge"} 1
+resty_metrics_source_up{source="lua",nginx="gone"} 0
+"""
+    found = {(one.check, one.seen): one.verdict for one in judged(text, running=0)}
+    said = [(check, seen.partition(": ")[0]) for (check, seen), verdict in found.items() if verdict is Verdict.WARN]
+    assert said == [("workers.seen", "edge"), ("page.coverage", "edge"), ("source.lua", "gone")]
+    assert found["workers.seen", "2 workers were heard of lately, 2 run"] is Verdict.OK
+    assert found["workers.seen", "edge: 3 workers were heard of lately, 4 run"] is Verdict.WARN
+    said = [(one.seen, one.verdict) for one in judged(text, running=2, edge=5, late=1) if one.check == "workers.seen"]
+    assert said == [
+        ("2 workers were heard of lately, 2 run", Verdict.OK),
+        ("edge: 3 workers were heard of lately, 5 run", Verdict.WARN),
+        (
+            "not known: late: no worker was heard of; without lifecycle.conf one speaks with its first request",
+            Verdict.SKIP,
+        ),
+    ]
 
 
 def test_a_healthy_page() -> None:

@@ -30,8 +30,8 @@ from support.worker import Worker, counter
 from collector.ingest.credentials import MAX_UID, allowed_uids, read_uid
 from collector.ingest.endpoint import look
 from collector.ingest.healing import find_fault
-from collector.ingest.intake import Drain, Intake
-from collector.ingest.listener import Listener
+from collector.ingest.intake import Drain, Intake, Outcome
+from collector.ingest.listener import DRAIN_DATAGRAMS, Listener
 from collector.ingest.streams import Streams
 from collector.ingest.wire import HEADER_BYTES, MAX_DATAGRAM, Kind, Reason, Verdict, write_datagram
 from collector.table.table import Table
@@ -548,6 +548,30 @@ def test_what_is_queued_is_answered_before_the_end(tmp_path: Path, monkeypatch: 
             worker.send(worker.next_batch(counter("queued_total", 1)))
         listener.close()
         assert [worker.answer()[2] for _ in range(3)] == [2, 4, 5]
+
+
+@pytest.mark.parametrize(("seconds", "most"), [(60.0, DRAIN_DATAGRAMS), (-1.0, 1)])
+def test_a_queue_that_never_gets_empty_does_not_keep_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, most: int
+) -> None:
+    """For each datagram that is read there is another: the wake-up ends by their number, or by its time."""
+    monkeypatch.setattr("collector.ingest.listener.DRAIN_SECONDS", seconds)
+    listener = listening(tmp_path / "c.sock")
+    with Worker(tmp_path / "c.sock") as worker:
+        receive, read = Intake.receive, []
+
+        def receive_and_send(intake: Intake, datagram: bytes, *more: Any) -> Outcome:
+            worker.send_if_there_is_room(worker.next_batch(counter("endless_total", 1)))
+            read.append(datagram)
+            assert len(read) <= DRAIN_DATAGRAMS, "the wake-up does not end"
+            return receive(intake, datagram, *more)
+
+        monkeypatch.setattr(Intake, "receive", receive_and_send)
+        worker.send(worker.next_batch(counter("endless_total", 1)))
+        assert not listener.drain()
+        assert len(read) == most
+        monkeypatch.undo()
+        listener.close()
 
 
 def test_what_dead_collectors_left_goes_and_nothing_else(tmp_path: Path) -> None:

@@ -347,6 +347,24 @@ def test_heartbeat_invalid(value: Any) -> None:
     assert caught.value.reason == "invalid"
 
 
+@pytest.mark.parametrize("name", ["a", "web-1.eu_WEST", "x" * 64, ""])
+def test_the_name_of_an_nginx(name: str) -> None:
+    (batch,) = read_batch(msgpack.packb({"instance": name, "families": [counter()]}))
+    assert (batch.shape.instance, batch.shape.key.instance) == (name, name)
+    assert read_heartbeat(msgpack.packb({"instance": name})).instance == name
+
+
+@pytest.mark.parametrize("name", ["x" * 65, "a b", "a\n", "k\u00f6ln", '"', "a,b", 1, True, [], None, b"\xff"])
+def test_what_cannot_be_the_name_of_an_nginx(name: Any) -> None:
+    """It would stand on the page as it is."""
+    with pytest.raises(WireError) as caught:
+        read_batch(msgpack.packb({"instance": name, "families": [counter()]}))
+    assert (caught.value.reason, caught.value.rows) == ("invalid", 1)
+    with pytest.raises(WireError) as caught:
+        read_heartbeat(msgpack.packb({"instance": name}))
+    assert caught.value.reason == "invalid"
+
+
 def read_anything(datagram: bytes) -> None:
     """Every reader, over any bytes: whatever is not a WireError fails the test."""
     for reader in (read_batch, read_heartbeat):

@@ -18,8 +18,6 @@ from support.nginx import ROOT, Nginx, shared_directory
 from support.prometheus import Prometheus
 from support.wait import free_port, wait_until
 
-from grafana.panels import ROWS, Query
-
 pytestmark = pytest.mark.slow
 
 SITE = """
@@ -157,40 +155,6 @@ def test_openmetrics_is_valid_and_says_the_same(stack: Stack) -> None:
     # prometheus-client's parser of the text format gives every counter a _total that is not there
     as_text = {re.sub("^(nginx_connections_.*)_total$", r"\1", name) for name, _ in stack.collector.samples()}
     assert names == as_text
-
-
-# Why a query of the dashboard may find nothing here.
-EMPTY = {
-    "min(resty_metrics_coverage_ratio": "needs five minutes of traffic",
-    "sum by (source, reason)": "no source failed",
-    "sum by (reason) (rate(resty_metrics_refusals_total": "nothing was refused",
-    "sum by (reason) (rate(resty_metrics_worker_send_errors_total": "no worker failed to send",
-    "nginx_vts_": "Debian has no vts module",
-}
-QUERIES = [query for row in ROWS for panel in row.panels for query in panel.queries]
-
-
-def expression(query: Query) -> str:
-    """A query of the dashboard as Grafana would send it, with everything chosen."""
-    text = query.expression
-    for variable in ("$job", "$instance", "$server"):
-        text = text.replace(variable, ".*")
-    return text.replace("$__rate_interval", "30s")
-
-
-@pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.expression[:60])
-def test_each_query_of_the_dashboard_finds_something(stack: Stack, query: Query) -> None:
-    may_be_empty = any(beginning in query.expression for beginning in EMPTY)
-
-    def found() -> list[tuple[dict[str, str], float]]:
-        get(stack.port, "/")
-        get(stack.port, "/broken")
-        return stack.prometheus.query(expression(query))
-
-    if may_be_empty:
-        found()  # that it is a valid query is all that can be known
-    else:
-        wait_until(found, message=query.expression)
 
 
 def test_the_job_that_we_offer_is_valid() -> None:

@@ -68,6 +68,16 @@ def test_a_file_is_read_with_its_log(directory: Directory) -> None:
     assert (number_of(recovered.state), recovered.records) == (3, 2)
 
 
+def test_a_file_of_the_version_before_is_read_and_followed_by_one_of_ours(directory: Directory) -> None:
+    name = write(directory, 7)
+    with contextlib.closing(sqlite3.connect(directory.file(name))) as old:
+        old.execute("PRAGMA user_version=2")
+    assert number_of(recover(directory, None).state) == 7
+    following = write(directory, 8)
+    with contextlib.closing(sqlite3.connect(directory.file(following))) as ours:
+        assert ours.execute("PRAGMA user_version").fetchone() == (3,)
+
+
 def test_a_log_that_was_not_checkpointed_is_read_too(directory: Directory) -> None:
     name = write(directory, 1)
     log = Store(directory.file(name))

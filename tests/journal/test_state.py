@@ -12,7 +12,7 @@ from collector.ingest.intake import Intake
 from collector.ingest.streams import Streams
 from collector.ingest.wire import Header, Kind, write_datagram
 from collector.journal.errors import JournalError
-from collector.journal.records import of_drain, of_scrape, replay, seal, unseal
+from collector.journal.records import of_drain, of_scrape, replay, seal, unpack, unseal
 from collector.journal.snapshot import ROWS_PER_PART, read, write
 from collector.journal.state import State, capture
 from collector.page.requests import render
@@ -52,10 +52,17 @@ class Life:
         self.records: list[bytes] = []
         self.sequence = 0
 
-    def send(self, *families: dict[str, Any], birth: int = 1, stream: bytes = STREAM, now: float | None = None) -> None:
+    def send(
+        self,
+        *families: dict[str, Any],
+        birth: int = 1,
+        stream: bytes = STREAM,
+        now: float | None = None,
+        instance: str = "",
+    ) -> None:
         self.sequence += 1
         header = Header(1, Kind.BATCH, stream, birth, self.sequence, self.sequence)
-        self.receive(write_datagram(header, {"families": families}), now)
+        self.receive(write_datagram(header, {"instance": instance, "families": families}), now)
 
     def receive(self, datagram: bytes, now: float | None = None) -> None:
         self.intake.receive(datagram, 0, float(self.sequence) if now is None else now)
@@ -87,6 +94,7 @@ def busy_life() -> Life:
     life.send(counter("mine_total", ["b", 3]) | {"custom": True, "del": [["a"]]}, counter("c_total") | {"reset": True})
     life.send(histogram([1], ["x", 1, 2, 3]) | {"name": "mine_total", "custom": True}, birth=4)
     life.send(counter("mine_total", ["b", 3]) | {"custom": True})
+    life.send(counter("c_total", ["x", 5]), requests([5], [*row, 1, 0, 1, 1, 1]), stream=b"n" * 16, instance="edge")
     life.state.scrapers.note(("10.0.0.1", "Prometheus/3\udcff"), 7)
     life.receive(write_datagram(Header(1, Kind.BYE, b"t" * 16, 2, 2, 3), {}))
     return life
@@ -95,6 +103,41 @@ def busy_life() -> Life:
 def test_a_snapshot_is_the_state() -> None:
     life = busy_life()
     assert same(read(life.snapshot()), life.state)
+
+
+def test_a_snapshot_of_version_2_is_read_too() -> None:
+    """It ends in each of these parts before what has to do with the names of instances."""
+    life = busy_life()
+    families = life.state.table.families
+    life.state.table.families = {key: family for key, family in families.items() if not key.instance}
+    old = []
+    for part in life.snapshot():
+        kind, *fields = unpack(part)
+        if kind == "state":
+            fields = fields[:-2]
+        elif kind == "family":
+            fields = fields[:-1]
+        elif kind == "streams":
+            fields = [mark[:-1] for mark in fields]
+        old.append(seal(msgpack.packb([kind, *fields], unicode_errors="surrogateescape")))
+    state = read(old)
+    assert render(state.table) == render(life.state.table)
+    assert set(state.table.families) == set(life.state.table.families)
+    assert state.streams.instances == set()
+    assert {mark.name: mark.committed for mark in state.streams.capture()} == {
+        mark.name: mark.committed for mark in life.state.streams.capture()
+    }
+
+
+def test_the_names_of_instances_are_kept_with_the_streams() -> None:
+    life = Life()
+    life.send(counter("c_total", ["x", 1]))
+    life.send(counter("c_total", ["x", 2]), stream=b"n" * 16, instance="edge")
+    assert read(life.snapshot()).streams.instances == {"", "edge"}
+    state = State()
+    for record in life.records:
+        replay(state, record)
+    assert state.streams.instances == {"", "edge"}
 
 
 def test_the_records_lead_to_the_same_state() -> None:

@@ -101,12 +101,13 @@ function commands.pairs(list)
     return { written, MessagePack.pack(MessagePack.unpack(written)), MessagePack.pack(decode.value(written)) }
 end
 
-function commands.batch(id, birth, sequence, base, described)
+function commands.batch(id, birth, sequence, base, described, instance)
     local families = {}
     for i = 1, #described do
         families[i] = family_of(described[i])
     end
-    return bytes_of(datagram.batch(families, { id = id, birth = birth }, sequence, base, datagram.MAX_BYTES, never))
+    local own = { id = id, birth = birth, instance = instance or nil }
+    return bytes_of(datagram.batch(families, own, sequence, base, datagram.MAX_BYTES, never))
 end
 
 function commands.heartbeat(id, birth, beat, base, list)
@@ -302,6 +303,11 @@ end
 function commands.bounds(text)
     local bounds, err = settings.bounds(text)
     return { bounds or false, err or false }
+end
+
+function commands.nginx(stated)
+    local name, err = settings.nginx(stated)
+    return { name or false, err or false }
 end
 
 function commands.labels(stated)

@@ -68,3 +68,24 @@ def test_labels_are_refused_with_why(stated: Any) -> None:
     ((found, _, reason),) = ask(["labels", stated])
     assert found is False
     assert reason
+
+
+@pytest.mark.parametrize("name", ["a", "web-1.eu_WEST", "0", "x" * 64, "-", "."])
+def test_the_name_of_an_nginx_is_read(name: str) -> None:
+    assert ask(["nginx", name]) == [[name.encode(), False]]
+
+
+@pytest.mark.parametrize("stated", ["", None])
+def test_an_nginx_may_have_no_name(stated: str | None) -> None:
+    assert ask(["nginx", stated]) == [[False, False]]
+
+
+@pytest.mark.parametrize(
+    "stated", ["x" * 65, "a b", "a/b", "a\nb", "k\u00f6ln", '"', "$hostname", " ", 7, {"a": 1}, True]
+)
+def test_what_cannot_be_the_name_of_an_nginx(stated: Any) -> None:
+    """The reason is printable ASCII, whatever was stated."""
+    ((name, reason),) = ask(["nginx", stated])
+    assert name is False
+    assert b"A-Z a-z 0-9 _ . -" in reason
+    assert all(32 <= byte < 127 for byte in reason)

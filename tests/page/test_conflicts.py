@@ -7,8 +7,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from collector.ingest.heartbeat import GaugeFamily, Heartbeat
 from collector.ingest.streams import LiveHeartbeat
 from collector.page import assemble, conflicts
-from collector.page.coverage import Coverage
 from collector.page.exposition import MetricFamily, MetricType, render
+from collector.page.requests import render as render_table
 from collector.table.shapes import FamilyBatch, Shape
 from collector.table.table import Table
 
@@ -116,7 +116,10 @@ def test_a_page_with_conflicts_everywhere() -> None:
     said = GaugeFamily("became", "", (), "sum", ((4, 1),))
     for birth_ms, value in ((11, "4"), (9, "9")):
         beats = [LiveHeartbeat(b"s" * 16, birth_ms, 0.0, Heartbeat(families=(said,)))]
-        page = render(assemble.families(table, None, beats, [], False, Coverage(), []), openmetrics=False).decode()
+        page = render(
+            assemble.families(assemble.capture(table), render_table(table), beats, [], (), {}, []),
+            openmetrics=False,
+        ).decode()
         assert f"\nbecame {value}\n" in page
         assert 'nginx_http_responses_total{host="h"} 3\n' in page
         assert "# HELP nginx_http_responses_total Mine.\n" in page

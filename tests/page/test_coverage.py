@@ -4,16 +4,16 @@ import pytest
 
 from collector.ingest.heartbeat import Heartbeat, Master, NginxCounters
 from collector.ingest.streams import LiveHeartbeat
-from collector.page.coverage import ENDED, LEAST_REQUESTS, SAMPLE_SECONDS, WINDOW_SECONDS, Coverage, Sample
+from collector.page.coverage import ENDED, LEAST_REQUESTS, SAMPLE_SECONDS, WINDOW_SECONDS, Coverage, Sample, Window
 from collector.table.shapes import FamilyBatch, Shape
 from collector.table.table import Table
 
 
-def observed(*samples: tuple[float, float, float, float], master: str = "1-1") -> Coverage:
-    coverage = Coverage()
+def observed(*samples: tuple[float, float, float, float], master: str = "1-1") -> Window:
+    window = Window()
     for sample in samples:
-        coverage.keep(master, Sample(*sample))
-    return coverage
+        window.keep(master, Sample(*sample))
+    return window
 
 
 # seconds, ended, requests begun, in flight
@@ -37,28 +37,28 @@ def test_ratio(samples: list[tuple[float, float, float, float]], ratio: float | 
 
 def test_the_youngest_window_counts() -> None:
     """A location that lost its hook shows after five minutes, however long all was well before."""
-    coverage = Coverage()
+    window = Window()
     ended = requests = 0.0
     for step in range(int(4 * WINDOW_SECONDS / SAMPLE_SECONDS)):
         requests += 100
         ended += 100 if step < 3 * WINDOW_SECONDS / SAMPLE_SECONDS else 25
-        coverage.keep("1-1", Sample(step * SAMPLE_SECONDS, ended, requests, 0))
-    assert coverage.ratio() == 0.25
+        window.keep("1-1", Sample(step * SAMPLE_SECONDS, ended, requests, 0))
+    assert window.ratio() == 0.25
 
 
 def test_another_master_begins_anew() -> None:
-    coverage = observed((0, 0, 0, 0), (WINDOW_SECONDS, 500, 500, 0))
-    coverage.keep("2-2", Sample(WINDOW_SECONDS + 10, 5000, 5000, 0))
-    assert coverage.ratio() is None
+    window = observed((0, 0, 0, 0), (WINDOW_SECONDS, 500, 500, 0))
+    window.keep("2-2", Sample(WINDOW_SECONDS + 10, 5000, 5000, 0))
+    assert window.ratio() is None
 
 
 def test_samples_are_apart() -> None:
     """One a second comes in, one in ten is kept: the window ends at the last one kept, whose numbers it uses."""
-    coverage = Coverage()
+    window = Window()
     for second in range(int(WINDOW_SECONDS + SAMPLE_SECONDS)):
         ended = 1000.0 if second % SAMPLE_SECONDS == 0 else -1.0
-        coverage.keep("1-1", Sample(float(second), ended + second, 10.0 * second, 0))
-    assert coverage.ratio() == 0.1
+        window.keep("1-1", Sample(float(second), ended + second, 10.0 * second, 0))
+    assert window.ratio() == 0.1
 
 
 def test_just_enough_requests() -> None:
@@ -82,6 +82,6 @@ def test_a_heartbeat_of_before_a_burst_makes_no_sample() -> None:
     coverage = Coverage()
     coverage.observe([beat(0.0, 100)], ended(100), 0.5)
     coverage.observe([beat(WINDOW_SECONDS + 1, 1000)], ended(4000), WINDOW_SECONDS + 5)
-    assert coverage.ratio() is None
+    assert coverage.ratios() == {}
     coverage.observe([beat(WINDOW_SECONDS + 6, 4000)], ended(4000), WINDOW_SECONDS + 6)
-    assert coverage.ratio() == 1.0
+    assert coverage.ratios() == {"": 1.0}

@@ -42,7 +42,22 @@ def test_every_reason_is_there_from_the_start() -> None:
         assert f'resty_metrics_refusals_total{{reason="{reason}"}} 0' in found
     assert 'resty_metrics_refusals_total{reason="oversized"} 2' in found
     assert 'resty_metrics_datagrams_total{result="oversized"} 2' in found
+    for reason in ("dropped", "family_cap", "instance_cap", "type"):
+        assert f'resty_metrics_lost_rows_total{{reason="{reason}"}} 0' in found
     assert "resty_metrics_answers_failed_total 4" in found
+
+
+def test_families_of_an_nginx_with_a_name_say_so() -> None:
+    intake = Intake(Table(max_instances=1), Streams(), lambda _: True)
+    family = {"name": "x_total", "type": "counter", "labels": ["a"], "columns": ["value"], "rows": [["1", 1]]}
+    for sequence, name in ((1, "edge"), (2, "other")):
+        header = Header(1, Kind.BATCH, b"s" * 16, 1, sequence, 1)
+        intake.receive(write_datagram(header, {"instance": name, "families": [family]}), 0, 0.0)
+    intake.commit()
+    found = lines(intake)
+    assert 'resty_metrics_rows{nginx="edge",family="x_total"} 1' in found
+    assert 'resty_metrics_lost_rows_total{reason="instance_cap"} 1' in found
+    assert not any("other" in line and "resty_metrics_rows{" in line for line in found)
     assert "resty_metrics_datagrams_without_descriptor_total 3" in found
 
 

@@ -1,7 +1,10 @@
 """A real collector process of the test's own."""
 
+import base64
+import http.client
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import urllib.request
@@ -38,10 +41,16 @@ def counts_of(samples: Samples) -> Counts:
     return counts
 
 
+def basic(user: str, password: str) -> str:
+    """An Authorization header."""
+    return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
+
+
 class Collector:
     """``resty-metrics serve`` on a socket and a free port. A new ``start`` keeps both.
 
-    ``under``: what its command line begins with, such as unshare.
+    ``under``: what its command line begins with, such as unshare. ``tls``: how its page is asked, if by TLS;
+    ``user``: as whom, with a password.
     """
 
     def __init__(
@@ -50,11 +59,15 @@ class Collector:
         *arguments: str,
         environment: Mapping[str, str] | None = None,
         under: Sequence[str] = (),
+        tls: ssl.SSLContext | None = None,
+        user: tuple[str, str] | None = None,
     ) -> None:
         self.socket_path = socket_path
         self.state_dir = socket_path.with_suffix(".state")
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
+        self.tls = tls
+        self._user = user
         self._arguments: Sequence[str] = arguments
         self._under = under
         self._environment = {**os.environ, **(environment or {})}
@@ -92,7 +105,7 @@ class Collector:
         assert self.process is not None
         assert self.process.poll() is None, f"the collector ended: {self.log()}"
         try:
-            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=2) as response:
+            with self._open("/-/ready", {}, 2) as response:
                 return bool(response.status == 200)
         except OSError:
             return False
@@ -121,11 +134,15 @@ class Collector:
         return os.pread(self._log, size, 0).decode(errors="replace")
 
     def page(self, path: str = "/metrics", **headers: str) -> str:
-        request = urllib.request.Request(
-            self.url + path, headers={name.replace("_", "-"): value for name, value in headers.items()}
-        )
-        with urllib.request.urlopen(request, timeout=20) as response:
+        with self._open(path, {name.replace("_", "-"): value for name, value in headers.items()}, 20) as response:
             return str(response.read().decode())
+
+    def _open(self, path: str, headers: Mapping[str, str], seconds: float) -> http.client.HTTPResponse:
+        request = urllib.request.Request(self.url + path, headers=dict(headers))
+        if self._user is not None:
+            request.add_header("Authorization", basic(*self._user))
+        found: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=seconds, context=self.tls)
+        return found
 
     def samples(self) -> Samples:
         return samples_of(self.page())

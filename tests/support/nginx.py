@@ -1,6 +1,7 @@
 """A real nginx of the test's own: its prefix, its configuration, its life."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -102,6 +103,12 @@ class Nginx:
             f"fastcgi_temp_path {self.prefix}/fastcgi;\nuwsgi_temp_path {self.prefix}/uwsgi;\n"
             f"scgi_temp_path {self.prefix}/scgi;\n{include}\n{body}\n}}\n"
         )
+
+    def call(self, name: str) -> None:
+        """Give it a name, for several on one collector; ``start`` or ``reload`` applies it."""
+        for path in (self.share / "nginx.conf.d").glob("*.conf"):
+            text = re.sub(r'(\$resty_metrics_nginx +\{ default) ".*?"', rf'\1 "{name}"', path.read_text())
+            path.write_text(re.sub(r'(^ +nginx =) ".*?"', rf'\1 "{name}"', text, flags=re.MULTILINE))
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         words = [NGINX, "-p", str(self.prefix), "-e", str(self.error_log), "-c", str(self.conf), *arguments]

@@ -1,4 +1,4 @@
-"""A real Prometheus that scrapes one collector each second."""
+"""A real Prometheus that scrapes collectors, each second as a rule."""
 
 import json
 import signal
@@ -13,22 +13,35 @@ from typing import Any
 from support.wait import free_port, wait_until
 
 CONFIGURATION = """
-global: {{ scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }}
+global: {{ scrape_interval: {interval}, scrape_timeout: {interval}, evaluation_interval: 1s }}
 rule_files: {rules}
 scrape_configs:
   - job_name: resty-metrics
-    static_configs: [{{ targets: ["127.0.0.1:{port}"] }}]
+    {client}
+    static_configs: [{{ targets: {targets} }}]
 """
 
 
 class Prometheus:
-    """Debian's Prometheus, with its data under ``directory``. It evaluates ``rules``, files of them, each second."""
+    """Debian's Prometheus, with its data under ``directory``. It evaluates ``rules``, files of them, each second.
 
-    def __init__(self, directory: Path, collector_port: int, rules: Iterable[Path] = ()) -> None:
+    ``client``: more YAML of its job.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *collector_ports: int,
+        rules: Iterable[Path] = (),
+        interval: str = "1s",
+        client: str = "",
+    ) -> None:
         self._directory = directory
         self.port = free_port()
+        targets = json.dumps([f"127.0.0.1:{port}" for port in collector_ports])
+        files = json.dumps([str(path) for path in rules])
         (directory / "prometheus.yml").write_text(
-            CONFIGURATION.format(port=collector_port, rules=json.dumps([str(path) for path in rules]))
+            CONFIGURATION.format(targets=targets, rules=files, interval=interval, client=client)
         )
         self._process: subprocess.Popen[bytes] | None = None
 

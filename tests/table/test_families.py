@@ -6,7 +6,7 @@ import pytest
 
 from collector.table import overflow
 from collector.table.families import Family
-from collector.table.rows import Creation
+from collector.table.rows import Block, Creation
 from collector.table.shapes import REQUEST_COLUMNS, REQUEST_SCALE, Conversion, FamilyBatch, FamilyKey, Shape
 from collector.table.table import Table
 
@@ -92,13 +92,30 @@ def test_rows_add_up_under_their_clean_labels() -> None:
     assert [row.created for row in family.rows] == [0, 1, 2]
 
 
-def test_a_change_forgets_the_rendered_text() -> None:
+def keep(family: Family) -> None:
+    """As if it had been rendered."""
+    for row in family.rows:
+        row.kept = True
+    family.blocks.append(Block((b"text",), ([4],)))
+
+
+def test_a_change_says_that_the_kept_text_is_not_the_rows() -> None:
     family = family_of(counter("l"))
     family.merge(batch(counter("l"), ("a", 1), ("b", 1)), 1, 0.0)
-    for row in family.rows:
-        row.text = (b"text",)
-    family.merge(batch(counter("l"), ("b", 1)), 1, 0.0)
-    assert [row.text for row in family.rows] == [(b"text",), None]
+    keep(family)
+    family.merge(batch(counter("l"), ("b", 1), ("c", 1)), 1, 0.0)
+    assert [row.kept for row in family.rows] == [True, False, False]
+    assert len(family.blocks) == 1
+
+
+def test_rows_that_leave_their_place_leave_no_text_behind() -> None:
+    family = family_of(counter("l"))
+    family.merge(batch(counter("l"), ("a", 1), ("b", 1)), 1, 0.0)
+    keep(family)
+    captured = family.blocks
+    family.merge(FamilyBatch(counter("l"), "", False, [], deleted=[("a",)]), 1, 0.0)
+    assert family.blocks == []
+    assert len(captured) == 1
 
 
 def test_the_shape_of_the_stream_born_last_wins() -> None:
@@ -147,12 +164,12 @@ def test_an_inherited_family_that_is_not_known_yet_gives_way_to_any_other() -> N
 def test_a_change_of_shape_keeps_creation_numbers_and_joins_rows() -> None:
     family = family_of(counter("a", "b"))
     family.merge(batch(counter("a", "b"), ("1", "x", 1), ("2", "x", 2), ("1", "y", 4)), 1, 0.0)
-    for row in family.rows:
-        row.text = (b"text",)
+    keep(family)
     family.merge(batch(counter("a"), ("3", 8)), 2, 0.0)
     assert values(family) == {("1",): [5], ("2",): [2], ("3",): [8]}
     assert [row.created for row in family.rows] == [0, 1, 3]
-    assert all(row.text is None for row in family.rows)
+    assert not any(row.kept for row in family.rows)
+    assert family.blocks == []
 
 
 def test_help_follows_the_shape() -> None:
@@ -454,3 +471,32 @@ def test_creation_numbers_run_over_all_families() -> None:
     table.merge([batch(counter("l", name="a_total"), ("y", 1))], 1, 0.0)
     created = {key.name: [row.created for row in family.rows] for key, family in table.families.items()}
     assert created == {"a_total": [0, 3], "b_total": [1, 2]}
+
+
+def test_each_nginx_has_families_of_its_own() -> None:
+    """Caps, overflow, shape, deletions and resets of one are nothing to another."""
+    table = Table(max_rows=10, max_families=2, max_instances=3)
+    tenants = replace(requests((), "tenant"), instance="a")
+    for number in range(20):
+        table.merge([batch(tenants, (*LEFT, str(number), 1, 0, 0, 0))], 1, 0.0)
+    for instance in ("", "b"):
+        other = replace(tenants, instance=instance)
+        table.merge([batch(other, (*LEFT, "0", 1, 0, 0, 0), (*LEFT, "1", 1, 0, 0, 0))], 1, 0.0)
+    assert [(len(one.rows), one.overflow) for one in table.families.values()] == [(11, 10), (2, 0), (2, 0)]
+    reshaped = replace(requests((7,), "zone"), instance="b")
+    table.merge([batch(reshaped), replace(batch(replace(tenants, instance="")), reset=True)], 2, 0.0)
+    table.merge([replace(batch(tenants), deleted=((*LEFT, "3"),))], 1, 0.0)
+    assert [len(one.rows) for one in table.families.values()] == [10, 0, 1]
+    assert [one.shape.labels[-1] for one in table.families.values()] == ["tenant", "tenant", "zone"]
+    assert list(table.instances) == ["a", "", "b"]
+
+
+def test_what_one_nginx_fills_is_full_for_it_alone() -> None:
+    table = Table(max_families=2, max_instances=2)
+    for instance in ("a", "b", "c", "a"):
+        for name in ("x_total", "y_total", "z_total"):
+            table.merge([batch(replace(counter("l", name=name), instance=instance), ("x", 1))], 1, 0.0)
+    assert list(table.families) == [
+        FamilyKey(name, instance=instance) for instance in ("a", "b") for name in ("x_total", "y_total")
+    ]
+    assert (table.lost_rows, table.refused_rows) == (3, 3)

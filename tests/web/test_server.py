@@ -284,7 +284,7 @@ def test_a_scrape_does_not_wait_for_another_that_has_more_time(tmp_path: Path) -
 
 
 class Broken:
-    async def page(self, request: Request) -> bytes:
+    async def page(self, request: Request) -> list[bytes]:
         raise RuntimeError("secret")
 
 

@@ -59,6 +59,7 @@ def test_batch(name: str) -> None:
         assert list(family.shape.columns) == expected["columns"]
         assert family.help == expected.get("help", "")
         assert family.shape.scale == expected.get("scale", 1000 if expected["type"] == "requests" else 1)
+        assert family.shape.instance == described["body"].get("instance", "")
         assert family.shape.scope == expected.get("scope", "")
         assert family.shape.custom == expected.get("custom", False)
         assert family.reset == expected.get("reset", False)
@@ -76,6 +77,7 @@ def test_heartbeat(name: str) -> None:
     said = {key: getattr(heartbeat, key) for key in SAID}
     body = described["body"]
     assert said == {key: body.get(key) for key in said}
+    assert heartbeat.instance == body.get("instance", "")
     assert (heartbeat.part, heartbeat.parts) == (body.get("part", 1), body.get("parts", 1))
     dicts = None if heartbeat.dicts is None else {name: [*sizes] for name, *sizes in heartbeat.dicts}
     assert dicts == body.get("dicts")

@@ -2,16 +2,19 @@
 
 Every request is a label value of its own, so the table says for each whether it was counted, and how often. The line
 between the two sides loses, doubles and reorders datagrams and answers; commits stall; the collector is killed and
-reads its journal, or forgets all; a worker ends into the spool, an heir takes over, a worker is killed.
+reads its journal, or forgets all; a worker ends into the spool, an heir takes over, a worker is killed. Each worker is
+born under another name of its nginx than the one before, or under none: as if every reload had changed it.
 
 - Never, within one life of the journal, is a request counted twice, or a counter lower than it was, unless the row was
   deleted by the worker that counted it. That is ordered with its batches: a row that was deleted stays gone.
 - When all is quiet again, every request is counted once, but for those that may be lost: what a killed worker had, what
   did not fit the spool, what a collector that forgot all had counted. What was in a batch that the collector
   could not read is not counted.
+- A request stands under the name that the worker had which first sent it, whoever sends it again.
 - All does become quiet: no stream is ever stuck.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -30,6 +33,7 @@ WINDOW_BATCHES = 4
 QUEUE_DATAGRAMS = 3
 SPOOL_BATCHES = 3
 ROUNDS_TO_QUIET = 60
+NAMES = ("", "a", "b")
 
 
 @dataclass
@@ -51,6 +55,7 @@ class Stream:
     batches: dict[int, Batch] = field(default_factory=dict)
     flowing: bool = True
     inherited: bool = False
+    instance: str = ""
 
     @property
     def next(self) -> int:
@@ -117,7 +122,7 @@ class Spool:
         kept = {number: stream.batches[number] for number in numbers[: max(room, 0)]}
         if kept:
             left = Stream(stream.name, stream.birth_ms, stream.base, stream.base + len(kept) - 1, stream.base, kept)
-            left.inherited = True
+            left.inherited, left.instance = True, stream.instance
             self.streams.append(left)
         return [stream.batches[number] for number in numbers if number not in kept]
 
@@ -154,6 +159,7 @@ class WireModel(RuleBasedStateMachine):
         self.poisoned: set[int] = set()
         self.deleted: set[int] = set()  # by whoever counted it; perhaps the collector never heard of it
         self.surely_deleted: set[int] = set()
+        self.called: dict[int, str] = {}
         self.spool = Spool()
         self.workers: list[Worker] = []
         self.queue: list[tuple[bytes, Worker]] = []
@@ -188,7 +194,8 @@ class WireModel(RuleBasedStateMachine):
             }
             family["del"] = [[str(request)] for request in batch.deleted]
             self.surely_deleted.difference_update(batch.deleted if batch.poisoned else ())
-            body = {"families": [family]}
+            body = {"instance": stream.instance, "families": [family]}
+            self.called.update(dict.fromkeys(batch.requests, stream.instance))
             self.poisoned.update(batch.requests if batch.poisoned else ())
         header = Header(1, kind, stream.name, stream.birth_ms, sequence, stream.base)
         self.queue.append((write_datagram(header, body), worker))
@@ -276,8 +283,12 @@ class WireModel(RuleBasedStateMachine):
         self.answers += [(answer, descriptors[stream]) for stream, answer in self.intake.settle(drain)]
 
     def counted(self) -> dict[int, float]:
-        families = self.intake.table.families.values()
-        return {int(row.labels[0]): row.numbers[0] for family in families for row in family.rows}
+        """Each request, over all names: under two of them it would be counted twice."""
+        counts: Counter[int] = Counter()
+        for family in self.intake.table.families.values():
+            for row in family.rows:
+                counts[int(row.labels[0])] += int(row.numbers[0])
+        return dict(counts)
 
     # what happens
 
@@ -288,7 +299,8 @@ class WireModel(RuleBasedStateMachine):
 
     def spawn(self) -> None:
         self.births += 1
-        self.workers.append(Worker(Stream(self.births.to_bytes(16, "big"), self.births)))
+        name = NAMES[self.births % len(NAMES)]
+        self.workers.append(Worker(Stream(self.births.to_bytes(16, "big"), self.births, instance=name)))
 
     def pick(self, data: st.DataObject) -> Worker:
         if not self.workers:
@@ -470,6 +482,11 @@ class WireModel(RuleBasedStateMachine):
     @invariant()
     def nothing_is_counted_twice(self) -> None:
         assert all(count == 1 for count in self.counted().values())
+
+    @invariant()
+    def each_is_under_its_name(self) -> None:
+        for key, family in self.intake.table.families.items():
+            assert {self.called[int(row.labels[0])] for row in family.rows} <= {key.instance}
 
     def teardown(self) -> None:
         self.quiet()

@@ -146,7 +146,8 @@ def _lifecycle(nginx: Configured) -> list[Finding]:
     return [
         warn(
             "nginx.lifecycle",
-            f"{begun.place} states {name} {begun.value}, but {stated.place} states {stated.value}; the former holds",
+            f"{begun.place} states {name} {begun.value or 'none'}, but {stated.place} states {stated.value or 'none'}; "
+            "the former holds",
             "make them equal",
         )
         for name, begun, stated in found

@@ -45,11 +45,29 @@ class Directive:
 
 
 @dataclass(frozen=True, slots=True)
+class Include:
+    """An ``include``. ``pattern``: what it names, absolute; ``context``: the blocks around it, outermost first."""
+
+    pattern: str
+    context: tuple[str, ...]
+    file: str
+    line: int
+
+    @property
+    def place(self) -> str:
+        return f"{self.file}:{self.line}"
+
+    def names(self, path: str) -> bool:
+        return path == self.pattern or _matches(PurePosixPath(path), PurePosixPath(self.pattern))
+
+
+@dataclass(frozen=True, slots=True)
 class Configuration:
-    """What nginx read. ``main_file``: the first of its files."""
+    """What nginx read. ``main_file``: the first of its files; ``includes``: what was put in the place of."""
 
     main_file: str
     directives: tuple[Directive, ...]
+    includes: tuple[Include, ...] = ()
 
     def blocks(self, name: str) -> list[Directive]:
         """The blocks of the outermost level that are called so."""
@@ -71,18 +89,22 @@ def read(dump: str) -> Configuration:
         raise ConfigurationError("nginx -T showed no configuration file")
     parsed = {path: _parse(path, text) for path, text in texts.items()}
     main_file = next(iter(texts))
-    return Configuration(main_file, _directives(parsed[main_file], main_file, _Files(main_file, parsed), 0))
+    files = _Files(main_file, parsed, [])
+    directives = _directives(parsed[main_file], main_file, files, ())
+    return Configuration(main_file, directives, tuple(dict.fromkeys(files.includes)))
 
 
 @dataclass(frozen=True, slots=True)
 class _Files:
     main_file: str
     parsed: Mapping[str, list[dict[str, Any]]]
+    includes: list[Include]
 
-    def included(self, pattern: str) -> list[str]:
+    def included(self, pattern: str, context: tuple[str, ...], file: str, line: int) -> list[str]:
         """The shown files that an include names: relative to the main file's directory, a pattern or a path."""
-        wanted = PurePosixPath(self.main_file).parent / pattern
-        return [path for path in self.parsed if path == str(wanted) or _matches(PurePosixPath(path), wanted)]
+        include = Include(str(PurePosixPath(self.main_file).parent / pattern), context, file, line)
+        self.includes.append(include)
+        return [path for path in self.parsed if include.names(path)]
 
 
 def _matches(path: PurePosixPath, pattern: PurePosixPath) -> bool:
@@ -109,16 +131,18 @@ def _parse(path: str, text: str) -> list[dict[str, Any]]:
     return parsed
 
 
-def _directives(parsed: list[dict[str, Any]], file: str, files: _Files, depth: int) -> tuple[Directive, ...]:
+def _directives(
+    parsed: list[dict[str, Any]], file: str, files: _Files, context: tuple[str, ...], depth: int = 0
+) -> tuple[Directive, ...]:
     if depth > _DEEPEST:
         raise ConfigurationError(f"{file}: blocks or includes more than {_DEEPEST} deep")
     found: list[Directive] = []
     for one in parsed:
         name, args, line = one["directive"], tuple(one["args"]), one["line"]
         if name == "include" and args:
-            for path in files.included(args[0]):
-                found.extend(_directives(files.parsed[path], path, files, depth + 1))
+            for path in files.included(args[0], context, file, line):
+                found.extend(_directives(files.parsed[path], path, files, context, depth + 1))
             continue
-        block = None if "block" not in one else _directives(one["block"], file, files, depth + 1)
+        block = None if "block" not in one else _directives(one["block"], file, files, (*context, name), depth + 1)
         found.append(Directive(name, args, file, line, block))
     return tuple(found)

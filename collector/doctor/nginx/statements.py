@@ -12,7 +12,8 @@ from collector.doctor.nginx.hooks import code, directives
 from collector.settings import DEFAULT_SOCKET
 
 SPOOL = "resty_metrics_spool"
-_SOCKET, _BUCKETS = "$resty_metrics_socket", "$resty_metrics_buckets"
+_SOCKET, _BUCKETS, _NGINX = "$resty_metrics_socket", "$resty_metrics_buckets", "$resty_metrics_nginx"
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _INIT_WORKER = frozenset({"init_worker_by_lua", "init_worker_by_lua_block", "init_worker_by_lua_file"})
 _CALL = re.compile(r"resty[./]metrics.*?\.\s*init_worker\b(?P<arguments>.*)", re.DOTALL)
 _ARGUMENT = r"""\b{}\s*=\s*(?P<quote>["'])(?P<value>.*?)(?P=quote)"""
@@ -47,14 +48,25 @@ def _of_variable(configuration: Configuration, variable: str) -> list[Stated]:
 
 
 def lifecycle(configuration: Configuration, prefix: str, texts: Mapping[str, str | None]) -> dict[str, Stated]:
-    """What ``init_worker`` is called with: ``socket``, ``buckets``; empty where it is not called."""
+    """What ``init_worker`` is called with: ``socket``, ``buckets``, and ``nginx``, which is "" where it is not said;
+    empty where it is not called.
+    """
     for one in _http(configuration):
         text = code(one, prefix, texts) if one.name in _INIT_WORKER else None
         call = None if text is None else _CALL.search(text)
         if call is not None:
-            found = ((name, re.search(_ARGUMENT.format(name), call["arguments"])) for name in ("socket", "buckets"))
-            return {name: Stated(match["value"], one) for name, match in found if match is not None}
+            names = ("socket", "buckets", "nginx")
+            found = ((name, re.search(_ARGUMENT.format(name), call["arguments"])) for name in names)
+            stated = {name: Stated(match["value"], one) for name, match in found if match is not None}
+            return {"nginx": Stated("", one), **stated}
     return {}
+
+
+def name(configuration: Configuration, prefix: str, texts: Mapping[str, str | None]) -> str:
+    """What this nginx is called; "" if it has no name, or one that cannot be one."""
+    begun = lifecycle(configuration, prefix, texts)
+    stated = [begun["nginx"]] if begun else _of_variable(configuration, _NGINX)[-1:]
+    return next((one.value for one in stated if _NAME.fullmatch(one.value)), "")
 
 
 def sockets(configuration: Configuration, prefix: str, texts: Mapping[str, str | None]) -> list[Stated]:
@@ -71,7 +83,7 @@ def differences(
 ) -> list[tuple[str, Stated, Stated]]:
     """Where lifecycle and the include do not say the same: what, lifecycle's, the include's."""
     begun, found = lifecycle(configuration, prefix, texts), []
-    for name, variable in (("socket", _SOCKET), ("buckets", _BUCKETS)):
+    for name, variable in (("socket", _SOCKET), ("buckets", _BUCKETS), ("nginx", _NGINX)):
         for stated in _of_variable(configuration, variable):
             if name in begun and begun[name].value.split() != stated.value.split():
                 found.append((name, begun[name], stated))

@@ -40,6 +40,7 @@ class Command:
     uid: int | None
     gid: int | None
     master: int | None
+    seconds: float = SECONDS
 
     @property
     def label(self) -> str:
@@ -77,7 +78,7 @@ def examine(one: Command, socket_path: str) -> Instance:
     if hindrance is not None:
         return _unknown(one, socket_path, hindrance)
     try:
-        shown, built = _run(one, "-T"), _run(one, "-V").stderr
+        shown, built = run(one, "-T"), run(one, "-V").stderr
     except (OSError, subprocess.SubprocessError) as error:
         trouble = not_known("nginx.configuration", f"{one.label}: {error}", "give --nginx.command")
         return _unknown(one, socket_path, trouble)
@@ -115,14 +116,14 @@ def _failed(stderr: str) -> Finding:
 
 
 def _unknown(one: Command, socket_path: str, trouble: Finding) -> Instance:
-    workers = _workers(one.master)
+    workers = workers_of(one.master)
     root = files.root_of(one.master)
     found = _users_of(workers, root)
     way = None if root == files.ROOT else _way(socket_path, root)
     return Instance(one.label, one.master, None, trouble, None, workers, found, None, way, (), {}, None, ())
 
 
-def _run(one: Command, option: str) -> subprocess.CompletedProcess[str]:
+def run(one: Command, option: str) -> subprocess.CompletedProcess[str]:
     as_user: dict[str, Any] = {}
     if one.uid is not None and one.uid != os.geteuid():
         as_user = {"user": one.uid, "group": one.gid, "extra_groups": []}
@@ -135,7 +136,7 @@ def _run(one: Command, option: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         encoding="utf-8",
         errors="replace",
-        timeout=SECONDS,
+        timeout=one.seconds,
         check=False,
         **as_user,
     )
@@ -149,7 +150,7 @@ def _examined(one: Command, configuration: Configuration, built: str, socket_pat
     texts = {path: files.read(files.below(root, path)) for path in hooks.lua_files(configuration, prefix)}
     stated = [one.value for one in statements.sockets(configuration, prefix, texts)]
     aliases = frozenset(path for path in stated if _same(files.below(root, path), Path(socket_path)))
-    workers = _workers(master)
+    workers = workers_of(master)
     running, directive = _users_of(workers, root), _configured_user(configuration, built, master, root)
     lua = _module_files(configuration, root)
     return Instance(
@@ -205,7 +206,7 @@ def _wrote(pid: int, pid_file: str) -> bool:
     return own is not None and text is not None and text.strip() == own[1]
 
 
-def _workers(master: int | None) -> tuple[int, ...]:
+def workers_of(master: int | None) -> tuple[int, ...]:
     if master is None:
         return ()
     serving = [pid for pid, title in _titles() if command.serving(title)]

@@ -113,10 +113,15 @@ local function put_family(family, at, limit, written, out_of_time)
 end
 
 -- Cuts one batch from the dirty rows of the families: {bytes, length, rows}, or nil where nothing is dirty.
--- stream: {id, birth}; limit: bytes of the datagram; out_of_time(): true ends the batch early.
+-- stream: {id, birth, instance or nil}; limit: bytes of the datagram; out_of_time(): true ends the batch early.
 function _M.batch(families, stream, sequence, base, limit, out_of_time)
     local at = put_header(buffer, 1, stream.id, stream.birth, sequence, base)
-    at = put_string(buffer, encode.map(buffer, at, 1), "families")
+    local instance = stream.instance
+    at = encode.map(buffer, at, instance and 2 or 1)
+    if instance then
+        at = put_string(buffer, put_string(buffer, at, "instance"), instance)
+    end
+    at = put_string(buffer, at, "families")
     buffer[at] = 0xdc
     local families_at = at + 1
     at = at + 3

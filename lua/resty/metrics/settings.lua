@@ -1,6 +1,6 @@
 -- What the user may set, and the words it is refused with. Pure.
 --
--- The include sets nginx's variables; lifecycle.conf states two of them again as Lua arguments, since variables cannot be
+-- The include sets nginx's variables; lifecycle.conf states three of them again as Lua arguments, since variables cannot be
 -- read in init_worker. Whoever comes first decides for the worker's life.
 
 local floor = math.floor
@@ -13,7 +13,7 @@ local DEFAULT_BUCKETS = "0.005 0.01 0.025 0.05 0.075 0.1 0.25 0.5 0.75 1 2.5 5 7
 local MAX_BOUNDS = 64
 local MAX_LABELS = 28    -- of the user: a family has at most 32
 local MAX_LABEL = 128    -- bytes of a label's name
-local MAX_NAME = 64      -- bytes of a scope's name
+local MAX_NAME = 64      -- bytes of a scope's name, and of an nginx's
 
 local RESERVED = { server = true, method = true, status = true, scope = true, le = true }
 
@@ -130,6 +130,23 @@ end
 
 function _M.socket(stated)
     return (or_default(stated, DEFAULT_SOCKET):gsub("^unix:", ""))
+end
+
+-- The name of this nginx; nil where it has none, and why where that cannot be one.
+function _M.nginx(stated)
+    if stated == nil or stated == "" then
+        return nil
+    elseif type(stated) ~= "string" or #stated > MAX_NAME or stated:find("[^%w_.-]") then
+        local shown = tostring(stated):sub(1, MAX_NAME):gsub("[^\32-\126]", "?")
+        return nil, "$resty_metrics_nginx is \"" .. shown .. "\": the name of an nginx has 1 to " .. MAX_NAME ..
+            " of the characters A-Z a-z 0-9 _ . -"
+    end
+    return stated
+end
+
+-- What one of two that disagree states; name: nil for none.
+function _M.words(socket, buckets, name)
+    return "socket " .. socket .. ", buckets " .. buckets .. " and " .. (name and "the name " .. name or "no name")
 end
 
 -- stated: {labels, buckets} or nil each; default: the buckets where none are stated. Returns {labels, buckets, bounds},

@@ -4,7 +4,8 @@
 -- takes the name takes them all, so a stream is never split between two holders and its base is always known.
 -- `rows` is a list of batch bodies that were never sent: their numbers may join anybody's rows.
 -- "init" is the mark of the configuration whose worker took what was counted in init_by_lua.
--- "socket" is the path of the collector's socket, for workers whom no request has told it yet.
+-- "socket" is the path of the collector's socket and "nginx" the name of this nginx ("" for none), for workers whom no
+-- request has told them yet.
 -- Lists of a shared dictionary never evict: what does not fit is lost, and counted in `lost`, whose key exists from
 -- the start so that counting needs no memory.
 
@@ -124,11 +125,23 @@ function _M.recount(key, value)
     end
 end
 
--- Keeps the path of the collector's socket for workers whom no request has told it yet: recall("socket").
-function _M.keep_socket(path)
-    if dict and dict:get("socket") ~= path then
-        dict:safe_set("socket", path)
+local function keep(key, value)
+    if dict and dict:get(key) ~= value then
+        dict:safe_set(key, value)
     end
+end
+
+-- Keeps the path of the collector's socket and the name of this nginx (or nil) for workers whom no request has told them
+-- yet. The path comes last: where it is found, the name is.
+function _M.keep_settings(path, name)
+    keep("nginx", name or "")
+    keep("socket", path)
+end
+
+-- The path and the name that were kept; nil each where there is none.
+function _M.kept_settings()
+    local path, name = _M.recall("socket"), _M.recall("nginx")
+    return path, name ~= "" and name or nil
 end
 
 -- Whether what the master had counted when it read the configuration with this mark is this worker's to send: true for

@@ -36,24 +36,30 @@ local first_tick_due = 0
 
 -- the tick -----------------------------------------------------------------------------------------------------------
 
+-- From here on this is where the collector is, and what this nginx is called.
+local function use_settings(socket, name)
+    flush.link:redirect(socket)
+    holdings.own.instance = name
+end
+
 -- A worker that nobody has told where the collector is learns it from one that a request has told.
-local function share_socket()
+local function share_settings()
     if _M.waiting then
-        local path = spool.recall("socket")
+        local path, name = spool.kept_settings()
         if path then
             _M.waiting = false
-            flush.link:redirect(path)
+            use_settings(path, name)
         end
     elseif not _M.shared then
         _M.shared = true
-        spool.keep_socket(flush.link.path)
+        spool.keep_settings(flush.link.path, holdings.own.instance)
     end
 end
 
 local function work()
     local now = monotonic()
     local ends = now + TICK_WORK_SECONDS
-    share_socket()
+    share_settings()
     flush.read_answers(now)
     flush.check_overdue(now)
     inheritance.take_rows()
@@ -242,20 +248,22 @@ function _M.wait_for_settings()
     flush.link:wait_until(monotonic() + SETTINGS_SECONDS)
 end
 
--- A request has read where the collector's socket is.
-function _M.adopt(socket)
+-- A request has read where the collector's socket is, and the name of this nginx (or nil).
+function _M.adopt(socket, name)
     _M.waiting, _M.shared = false, false
-    flush.link:redirect(socket)
+    use_settings(socket, name)
 end
 
--- socket: the path of the collector's. Returns true, or nil and why.
-function _M.start(socket)
+-- socket: the path of the collector's; name: of this nginx, or nil. Returns true, or nil and why.
+function _M.start(socket, name)
     local id, err = process.random(16)
     if not id then
         return nil, err
     end
     flush.link = link_of.new(socket)
-    holdings.start(stream_of.new(id, process.wall_ms(), 1), tostring(ngx.worker.id() or 0))
+    local own = stream_of.new(id, process.wall_ms(), 1)
+    own.instance = name
+    holdings.start(own, tostring(ngx.worker.id() or 0))
     spool.open()
     cycle.read()
     _M.pid = process.pid()

@@ -143,6 +143,12 @@ FAULTS = [
         "OURS init_worker_by_lua_block { dofile('/lua/resty/metrics/load.lua').init_worker { buckets = '1 2' } }",
         [("nginx.lifecycle", "WARN")],
     ),
+    (
+        "lifecycle states no name",
+        'OURS map "" $resty_metrics_nginx { default edge; } '
+        "init_worker_by_lua_block { dofile('/lua/resty/metrics/load.lua').init_worker { } }",
+        [("nginx.lifecycle", "WARN")],
+    ),
 ]
 
 

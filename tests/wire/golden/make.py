@@ -112,11 +112,15 @@ DATAGRAMS: dict[str, tuple[str, int, int, dict[str, Any]]] = {
         {**counter("emptied_total", [], []), "custom": True, "reset": True},
         {**histogram("seconds", ["l"], [1], [["x", 1, 0, 0.5]]), "custom": True, "reset": True, "del": []},
     ]}),
+    "batch_instance": ("batch", 12, 9, {"instance": "web-1.eu_west", "families": [
+        requests([5], [], [["a", "GET", "200", 1, 0, 3, 90, 7_000]]), counter("c_total", [], [[1]]),
+    ]}),
     "batch_largest_header": ("batch", 2**64 - 1, 2**64 - 1, {"families": []}),
     "heartbeat_all_keys": ("heartbeat", 12, 8, HEARTBEAT),
     "beat_dicts": ("heartbeat", 12, 8, {"dicts": {"spool": [8_388_608, 8_196_096], "sessions": [1_048_576, 0]}}),
     "beat_gauges": ("heartbeat", 13, 8, {"worker": 0, "families": GAUGES}),
     "beat_part": ("heartbeat", 14, 8, {"worker": 0, "part": 2, "parts": 3, "families": GAUGES[:1]}),
+    "heartbeat_instance": ("heartbeat", 15, 8, {"instance": "web-1.eu_west", "module": "0.1.0", "worker": 0}),
     "heartbeat_empty": ("heartbeat", 1, 1, {}),
     "bye": ("bye", 7, 8, {}),
     "probe": ("probe", 99, 1, {}),
@@ -153,6 +157,9 @@ WORKER_BATCHES: dict[str, tuple[int, int, dict[str, Any]]] = {
         {"name": "both_total", "type": "counter", "custom": True, "labels": ["x", "y"], "columns": ["value"],
          "reset": True, "del": [["1", "2"]], "rows": []},
     ]}),
+    "worker_batch_instance": (13, 9, {"instance": "x" * 64, "families": [
+        requests([10], [], [["a", "GET", "304", 2, 0, 4, 600, 0]]), counter("no_labels_total", [], [[1]]),
+    ]}),
 }  # fmt: skip
 
 # name: (verdict, reason, kind, sequence, committed)
@@ -186,7 +193,8 @@ def packed_as_worker(body: dict[str, Any]) -> bytes:
         keys = [*(key for key in family if key != "rows"), "rows"]
         body_of = [packed(key) + _packed_value(key, family[key]) for key in keys]
         families.append(bytes([0x80 + len(family)]) + b"".join(body_of))
-    return b"\x81" + packed("families") + counted(families)
+    named = packed("instance") + packed(body["instance"]) if "instance" in body else b""
+    return bytes([0x80 + len(body)]) + named + packed("families") + counted(families)
 
 
 def header_of(kind: str, sequence: int, base: int) -> tuple[dict[str, Any], bytes]:

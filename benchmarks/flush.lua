@@ -1,0 +1,69 @@
+-- For flush.py, in the worker that is measured: makes rows dirty, and notes what each slice of a flush took.
+-- Needs nothing but the module itself, whose account of CPU it listens to.
+
+local counters = require "resty.metrics.counters"
+local holdings = require "resty.metrics.holdings"
+local process = require "resty.metrics.process"
+local requests = require "resty.metrics.requests"
+local rows = require "resty.metrics.rows"
+local settings = require "resty.metrics.settings"
+
+local FAMILY_ROWS = 10000
+
+local _M = {}
+
+local families, slices = {}, {}
+local add = counters.add
+
+function counters.add(key, label, count)
+    if key == "flush" then
+        slices[#slices + 1] = string.format("%.9f %.9f", process.monotonic(), count)
+    end
+    return add(key, label, count)
+end
+
+local function family(number)
+    if not families[number] then
+        local chosen = settings.read({})
+        local made = holdings.own_family(requests.shape(chosen.bounds, "scope-" .. number, {}))
+        families[number] = made
+        for i = 1, FAMILY_ROWS do
+            made:row { "www" .. i .. ".example.com", "GET", "200", "scope-" .. number }
+        end
+    end
+    return families[number]
+end
+
+-- So many rows get numbers that are as long on the wire as a busy second's.
+function _M.dirty(count)
+    slices = {}
+    for number = 1, math.ceil(count / FAMILY_ROWS) do
+        local one = family(number)
+        for i = 1, math.min(FAMILY_ROWS, count - (number - 1) * FAMILY_ROWS) do
+            local row = one.numbers[i]
+            for slot = rows.FIRST, rows.FIRST + one.width - 1 do
+                row[slot] = row[slot] + 37 * slot * i % 5000
+            end
+            one:mark(row)
+        end
+    end
+end
+
+-- The slices since then, "when how-long" each; nil while one of those rows is dirty. (The row of the requests that ask is.)
+function _M.slices()
+    for number = 1, #families do
+        if families[number]:dirty() > 0 then
+            return nil
+        end
+    end
+    return table.concat(slices, "\n")
+end
+
+-- Bytes of Lua memory.
+function _M.memory()
+    collectgarbage()
+    collectgarbage()
+    return collectgarbage("count") * 1024
+end
+
+return _M

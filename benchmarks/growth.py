@@ -1,0 +1,89 @@
+"""(f) How each cost grows: the exponent of rows, of workers, of the length of labels.
+
+1 is in proportion, 0 not at all. It is fitted to the logarithms of size and cost, by least squares.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from statistics import median
+
+from support.collector import Collector
+from support.nginx import shared_directory
+
+from benchmarks import cpu, flush
+from benchmarks.figures import Figure
+from benchmarks.merge import Merge
+from benchmarks.page import page_cost
+from benchmarks.rounds import exponent, spread
+from benchmarks.samples import make_table
+from benchmarks.scale import Scale
+from benchmarks.sites import Handler
+
+SUBJECT = "growth"
+ROWS = (1_000, 3_000, 10_000, 30_000, 100_000)
+WORKERS = (1, 4, 16, 64, 256)
+LENGTHS = (16, 32, 64, 128, 250)
+FIXED_ROWS = 10_000
+
+
+def _figure(what: str, by: str, sizes: Sequence[int], costs: Sequence[float]) -> Figure:
+    slope = exponent(sizes, costs)
+    return Figure(SUBJECT, f"{what}, {by} {sizes[0]:,} to {sizes[-1]:,}", "exponent", spread([slope]), 1)
+
+
+def _server(length: int) -> str:
+    """A server's name of so many bytes, all in all."""
+    return f"{{:x>{length}}}"
+
+
+def _merges(rounds: int, workers: int, rows: int, server: str = "www{}.example.com") -> float:
+    work = Merge(workers, None, rows, server)
+    return rows * median([work() for _ in range(rounds)])
+
+
+def _pages(rounds: int, every: int, rows: int, server: str = "www{}.example.com") -> float:
+    table = make_table(rows, server)
+    page_cost(table, 1)
+    return rows * median([page_cost(table, every) for _ in range(rounds)])
+
+
+def _flushes(rounds: int, made: Handler, rows: int) -> float:
+    flush.flush(made, rows)
+    return median([sum(one.cpu for one in flush.flush(made, rows).slices) for _ in range(rounds)])
+
+
+def _costs(scale: Scale, what: str, sizes: Sequence[int], cost: Callable[[int], float]) -> list[float]:
+    costs = []
+    for size in sizes:
+        scale.within(SUBJECT)(f"{what}, {size:,}")
+        costs.append(cost(size))
+    return costs
+
+
+def run(scale: Scale) -> Iterator[Figure]:
+    n, fixed = scale.rounds, FIXED_ROWS
+    rows = [size for size in ROWS if size <= scale.largest]
+    curves: list[tuple[str, str, Sequence[int], Callable[[int], float]]] = [
+        ("merge of every row", "rows", rows, lambda size: _merges(n, 1, size)),
+        ("page, all changed", "rows", rows, lambda size: _pages(n, 1, size)),
+        ("page, none changed", "rows", rows, lambda size: _pages(n, 0, size)),
+        (f"merge of {fixed:,} rows", "workers", WORKERS, lambda size: _merges(n, size, fixed)),
+        (f"merge of {fixed:,} rows", "bytes of a label", LENGTHS, lambda size: _merges(n, 1, fixed, _server(size))),
+        (f"page of {fixed:,} rows", "bytes of a label", LENGTHS, lambda size: _pages(n, 1, fixed, _server(size))),
+    ]
+    for what, by, sizes, cost in curves:
+        yield _figure(what, by, sizes, _costs(scale, f"{what} by {by}", sizes, cost))
+    yield _flush_growth(scale, rows)
+
+
+def _flush_growth(scale: Scale, rows: Sequence[int]) -> Figure:
+    directory = shared_directory()
+    made = flush.handler(directory / "collector.sock")
+    try:
+        with Collector(directory / "collector.sock"), made.nginx:
+            cpu.pin(made.worker, cpu.SUBJECT)
+            flush.ask(made, "/")
+            costs = _costs(scale, "flush by rows", rows, lambda size: _flushes(scale.rounds, made, size))
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    return _figure("flush of every row", "rows", rows, costs)

@@ -1,0 +1,70 @@
+"""(e) Memory of a row: in a worker's Lua machine, and in the collector with the text of its page."""
+
+import gc
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from support.collector import Collector
+from support.nginx import shared_directory
+
+from benchmarks import flush
+from benchmarks.figures import Figure, Reach
+from benchmarks.merge import Process
+from benchmarks.rounds import spread
+from benchmarks.scale import Scale
+
+SUBJECT = "memory"
+REACH_KILOBYTES = 3.5
+LUA_ROWS = 10_000
+
+
+def resident(pid: int) -> int:
+    """Bytes of a process in memory that it shares with no file."""
+    found = re.search(r"RssAnon:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found is not None
+    return int(found[1]) * 1024
+
+
+def _lua() -> Figure:
+    directory = shared_directory()
+    made = flush.handler(directory / "collector.sock")
+    try:
+        with Collector(directory / "collector.sock"), made.nginx:
+            flush.ask(made, "/")
+            before = float(flush.ask(made, "/memory"))
+            flush.flush(made, LUA_ROWS)
+            per_row = (float(flush.ask(made, "/memory")) - before) / LUA_ROWS
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    return Figure(SUBJECT, f"a worker's Lua, {LUA_ROWS:,} rows", "bytes per row", spread([per_row]), 1)
+
+
+def _collector(rows: int) -> Iterator[Figure]:
+    directory = shared_directory()
+    try:
+        with Collector(directory / "collector.sock") as collector:
+            collector.page()
+            before = resident(collector.pid)
+            send = Process(1, collector, rows)
+            sent = (resident(collector.pid) - before) / rows / 1024
+            collector.page()
+            send()
+            collector.page()
+            shown = (resident(collector.pid) - before) / rows / 1024
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    yield Figure(SUBJECT, f"collector, {rows:,} rows, no page yet", "KiB per row", spread([sent]), 1)
+    reach = Reach(REACH_KILOBYTES)
+    yield Figure(SUBJECT, f"collector, {rows:,} rows, after two pages", "KiB per row", spread([shown]), 1, reach=reach)
+
+
+def run(scale: Scale) -> Iterator[Figure]:
+    say = scale.within(SUBJECT)
+    say("a worker")
+    yield _lua()
+    for rows in (size for size in (10_000, 100_000) if size <= scale.largest):
+        say(f"a collector, {rows:,} rows")
+        yield from _collector(rows)
+    gc.collect()

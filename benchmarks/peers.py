@@ -1,0 +1,115 @@
+"""What others do the same job with, measured beside us where an environment variable names its folder.
+
+Nothing of theirs is here: each is used as its own documentation says, from the folder that the user has it in.
+
+    RESTY_METRICS_BENCH_VTS                   ngx_http_vhost_traffic_status_module.so, built for the nginx that runs
+    RESTY_METRICS_BENCH_NGINX_LUA_PROMETHEUS  prometheus.lua and its neighbours
+    RESTY_METRICS_BENCH_INGRESS_NGINX         monitor.lua (rootfs/etc/nginx/lua of ingress-nginx); needs lua-cjson
+"""
+
+import os
+import shutil
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+FOLDERS = {
+    "vts": "RESTY_METRICS_BENCH_VTS",
+    "nginx-lua-prometheus": "RESTY_METRICS_BENCH_NGINX_LUA_PROMETHEUS",
+    "ingress-nginx": "RESTY_METRICS_BENCH_INGRESS_NGINX",
+}
+VTS_MODULE = "ngx_http_vhost_traffic_status_module.so"
+INGRESS_SOCKET = "/tmp/nginx/prometheus-nginx.socket"  # in its code
+
+# The quick start of its README: a counter by host and status, a histogram by host.
+LUA_PROMETHEUS = """
+    lua_shared_dict prometheus_metrics 10M;
+    lua_package_path "{prefix}/peer/?.lua;;";
+    init_worker_by_lua_block {
+        prometheus = require("prometheus").init("prometheus_metrics")
+        requests = prometheus:counter("nginx_http_requests_total", "Number of HTTP requests", {"host", "status"})
+        latency = prometheus:histogram("nginx_http_request_duration_seconds", "HTTP request latency", {"host"})
+    }
+    log_by_lua_block {
+        requests:inc(1, {ngx.var.server_name, ngx.var.status})
+        latency:observe(tonumber(ngx.var.request_time), {ngx.var.server_name})
+    }
+"""
+# A batch large enough that nothing is dropped.
+INGRESS = """
+    lua_package_path "{prefix}/peer/?.lua;;";
+    init_worker_by_lua_block { require("monitor").init_worker(1000000) }
+    log_by_lua_block { require("monitor").call() }
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """``main`` and ``http`` go into its nginx.conf; ``install`` copies what it needs under an nginx's prefix."""
+
+    name: str
+    main: str
+    http: str
+    install: Callable[[Path], None]
+
+
+def _copied(folder: Path) -> Callable[[Path], None]:
+    def install(prefix: Path) -> None:
+        shutil.copytree(folder, prefix / "peer", ignore=shutil.ignore_patterns("test", ".git"))
+        for path in [prefix / "peer", *(prefix / "peer").rglob("*")]:
+            path.chmod(0o755 if path.is_dir() else 0o644)
+
+    return install
+
+
+def _ingress(folder: Path) -> Callable[[Path], None]:
+    copy = _copied(folder)
+
+    def install(prefix: Path) -> None:
+        copy(prefix)
+        module, reader = prefix / "peer" / "monitor.lua", prefix / "reader.sock"
+        module.write_text(module.read_text().replace(INGRESS_SOCKET, str(reader)))
+        _read_all(reader)
+
+    return install
+
+
+def _read_all(path: Path) -> None:
+    """Somebody who takes what is sent to a stream socket, as its controller does."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    path.chmod(0o666)
+    listener.listen()
+
+    def read() -> None:
+        while True:
+            connection, _ = listener.accept()
+            with connection:
+                while connection.recv(1 << 20):
+                    pass
+
+    threading.Thread(target=read, daemon=True).start()
+
+
+def known(environment: Mapping[str, str] = os.environ) -> list[Peer]:
+    """The peers whose folders are named. Raises FileNotFoundError, which says which variable is wrong."""
+    found = []
+    for name, variable in FOLDERS.items():
+        folder = Path(environment.get(variable, ""))
+        if not environment.get(variable):
+            continue
+        wanted = {"vts": VTS_MODULE, "nginx-lua-prometheus": "prometheus.lua", "ingress-nginx": "monitor.lua"}[name]
+        if not (folder / wanted).is_file():
+            raise FileNotFoundError(f"{variable} is {folder}, where there is no {wanted}")
+        found.append(_peer(name, folder))
+    return found
+
+
+def _peer(name: str, folder: Path) -> Peer:
+    if name == "vts":
+        return Peer(name, f"load_module {folder / VTS_MODULE};", "vhost_traffic_status_zone;", lambda _: None)
+    if name == "nginx-lua-prometheus":
+        return Peer(name, "", LUA_PROMETHEUS, _copied(folder))
+    return Peer(name, "", INGRESS, _ingress(folder))

@@ -1,0 +1,156 @@
+"""(a) What a request costs the worker: bare nginx, an empty handler, an access_log, ours, and peers.
+
+Each is an nginx of its own with one worker on one CPU, the load on another. CPU is the worker's own, requests are
+nginx's own count. The access_log is nginx's ``combined``, unbuffered.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from support.collector import Collector, counts_of
+from support.nginx import Nginx, shared_directory
+from support.wait import free_port, wait_until
+
+from benchmarks import load, peers, sites
+from benchmarks.figures import Figure, Reach
+from benchmarks.rounds import Series, Spread, measure, series, spread, take
+from benchmarks.scale import Scale
+from benchmarks.sites import Handler
+
+SUBJECT = "requests"
+BARE, AGAIN, OURS, ROWS = "bare", "bare, once more", "ours, 3 labels", "ours, 10,000 live rows"
+LABELLED, UPSTREAMS, BEFORE = "ours, 6 labels", "ours, upstream timings", "ours, the other checkout"
+TENANTS = 10_000
+LATENCY_MARGIN = 1.1  # of what the control shows
+PER_PEER = 0.25  # ours, of what nginx-lua-prometheus adds
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of request, and what ours may add to it (microseconds; None: nothing was promised)."""
+
+    name: str
+    path: str
+    reach: float | None
+    left_out: tuple[str, ...] = ()
+
+
+KINDS = (
+    Kind("return 200", "/", 0.5, (UPSTREAMS, ROWS)),
+    Kind("1 KiB file", "/file/1k", 0.9, (UPSTREAMS, ROWS)),
+    Kind("passed on", "/upstream", None, ("empty handler", LABELLED, ROWS)),
+)
+TENANTS_KIND = Kind("return 200 to 10,000 tenants", "/", None)
+
+
+def handlers(socket_path: Path, backend: int, before: Path | None) -> list[Handler]:
+    made = [
+        sites.bare(BARE, socket_path, backend),
+        sites.bare(AGAIN, socket_path, backend),
+        sites.empty("empty handler", socket_path, backend),
+        sites.access_log("access_log", socket_path, backend),
+        sites.ours(OURS, socket_path, backend),
+        sites.ours(LABELLED, socket_path, backend, labels=sites.LABELS),
+        sites.ours(UPSTREAMS, socket_path, backend, upstreams=True),
+        sites.ours(ROWS, socket_path, backend, labels=sites.TENANT_LABEL),
+        *(sites.of_peer(peer, socket_path, backend) for peer in peers.known()),
+    ]
+    return made if before is None else [*made, sites.ours(BEFORE, socket_path, backend, code=before)]
+
+
+def _added(kind: Kind, name: str, found: Series) -> Figure:
+    reach = Reach(kind.reach) if name == OURS and kind.reach is not None else None
+    return Figure(
+        SUBJECT,
+        f"{kind.name}: {name} adds",
+        "us of CPU",
+        found.above.scaled(1e6),
+        len(found.costs),
+        ("bare", found.reference.middle * 1e6, found.ratio),
+        reach,
+    )
+
+
+def _against_peer(kind: Kind, found: dict[str, Series]) -> Iterator[Figure]:
+    """What ours adds of what another adds, in the same rounds."""
+    for name in sorted({*peers.FOLDERS, BEFORE} & found.keys()):
+        its, ours = found[name].above, found[OURS].above
+        ratio = spread([ours.middle / its.middle]) if its.middle > 0 else spread([float("nan")])
+        reach = Reach(PER_PEER) if name == "nginx-lua-prometheus" and kind.reach is not None else None
+        what = f"{kind.name}: what ours adds, of what {name} adds"
+        yield Figure(SUBJECT, what, "times", ratio, 1, reach=reach)
+
+
+def _measure_kind(scale: Scale, kind: Kind, found: list[Handler], script: Path | None = None) -> dict[str, Series]:
+    works = {
+        one.name: partial(load.cpu_per_request, one, kind.path, scale.seconds, script)
+        for one in found
+        if one.name not in kind.left_out
+    }
+    for work in works.values():  # the first second of each has its page faults and its compiler
+        work()
+    return measure(works, BARE, scale.rounds, scale.within(f"{SUBJECT}, {kind.name}"))
+
+
+def _latencies(scale: Scale, found: list[Handler]) -> Iterator[Figure]:
+    """At half of what a bare worker can do, in an open loop."""
+    by_name = {one.name: one for one in found if one.name in (BARE, AGAIN, OURS, LABELLED) or one.name in peers.FOLDERS}
+    rate = 0.5 / load.cpu_per_request(by_name[BARE], "/", scale.seconds)
+    works = {name: partial(load.latency, one, "/", rate, 2 * scale.seconds) for name, one in by_name.items()}
+    taken = take(works, BARE, scale.rounds, scale.within(f"{SUBJECT}, latency at half load"))
+    for field in ("p50", "p99", "p999"):
+        by_handler = series([(name, getattr(one, field)) for name, one in taken], BARE)
+        most = LATENCY_MARGIN * max(1.0, by_handler[AGAIN].ratio.high)
+        for name, one in by_handler.items():
+            reach = Reach(one.reference.middle * 1e6 * most) if name == OURS and field == "p99" else None
+            reference = ("bare", one.reference.middle * 1e6, one.ratio)
+            what = f"{field} at {rate:,.0f} requests/s: {name}"
+            yield Figure(SUBJECT, what, "us", one.cost.scaled(1e6), len(one.costs), reference, reach)
+
+
+def _lost(collector: Collector, handler: Handler) -> Figure:
+    """Requests of full load that are not on the page, once everything has been sent."""
+    before = _shown(collector)
+    begun = load.requests_begun(handler.nginx)
+    load.cpu_per_request(handler, "/", 3)
+    sent = load.requests_begun(handler.nginx) - begun - 3  # the asking, here and in there
+    with suppress(AssertionError):
+        wait_until(lambda: _shown(collector) - before >= sent, 10, "the page")
+    lost = sent - (_shown(collector) - before)
+    what = f"requests lost of {sent:,} at full load of a worker"
+    return Figure(SUBJECT, what, "requests", Spread(lost, lost, lost), 1, reach=Reach(0))
+
+
+def _shown(collector: Collector) -> int:
+    counts = counts_of(collector.samples())
+    return sum(count for (server, _, _), count in counts.items() if server == sites.SERVER)
+
+
+def run(scale: Scale, before: Path | None = None) -> Iterator[Figure]:
+    directory, port = shared_directory(), free_port()
+    socket_path = directory / "collector.sock"
+    backend = Nginx(socket_path, sites.BACKEND.format(port=port), workers=1, include="")
+    found = handlers(socket_path, port, before)
+    with Collector(socket_path) as collector, ExitStack() as stack, tempfile.NamedTemporaryFile("w") as script:
+        stack.callback(shutil.rmtree, directory, ignore_errors=True)
+        script.write(load.TENANTS.format(tenants=TENANTS))
+        script.flush()
+        for nginx in (backend, *(one.nginx for one in found)):
+            stack.enter_context(nginx)
+        for kind in KINDS:
+            taken = _measure_kind(scale, kind, found)
+            yield from (_added(kind, name, one) for name, one in taken.items())
+            yield from _against_peer(kind, taken)
+        some = [one for one in found if one.name in (BARE, AGAIN, OURS, ROWS)]
+        taken = _measure_kind(scale, TENANTS_KIND, some, Path(script.name))
+        yield from (_added(TENANTS_KIND, name, one) for name, one in taken.items())
+        yield from _latencies(scale, found)
+        yield _lost(collector, next(one for one in found if one.name == OURS))
+        for one in found:
+            for line in one.nginx.errors()[:3]:
+                scale.within(SUBJECT)(f"{one.name}: {line}\n")

@@ -1,0 +1,118 @@
+"""Interleaved rounds: what is compared is measured in turns, each figure held against the reference nearest in time.
+
+A machine changes its speed while one measures (its clock, its neighbours, its caches). A figure is therefore never
+compared with a reference of minutes ago: before and after each measurement stands one of the reference. An A/A control,
+the reference under a second name, then says what a difference must be to mean anything.
+
+Rules:
+- Every measurement is a cost per unit of work (seconds of CPU, mostly), so less is better.
+- Who comes first in a round changes from round to round.
+"""
+
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from math import log
+from typing import TypeVar
+
+T = TypeVar("T")
+Work = Callable[[], float]
+Taken = tuple[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A median and the quartiles beside it."""
+
+    low: float
+    middle: float
+    high: float
+
+    def scaled(self, factor: float) -> "Spread":
+        return Spread(self.low * factor, self.middle * factor, self.high * factor)
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """All measurements of one name: its costs, and those of the reference that was measured around each."""
+
+    costs: Sequence[float]
+    references: Sequence[float]
+
+    @property
+    def cost(self) -> Spread:
+        return spread(self.costs)
+
+    @property
+    def reference(self) -> Spread:
+        return spread(self.references)
+
+    @property
+    def above(self) -> Spread:
+        """By how much each cost more than the reference around it."""
+        return spread([cost - its for cost, its in zip(self.costs, self.references, strict=True)])
+
+    @property
+    def ratio(self) -> Spread:
+        """How many times the reference around it each cost."""
+        return spread([cost / its for cost, its in zip(self.costs, self.references, strict=True)])
+
+
+def spread(values: Sequence[float]) -> Spread:
+    if len(values) == 1:
+        return Spread(values[0], values[0], values[0])
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return Spread(low, middle, high)
+
+
+def order(names: Sequence[str], reference: str, number: int) -> list[str]:
+    """The turns of round ``number``: the reference before and after each of the others."""
+    others = [name for name in names if name != reference]
+    turn = number % len(others) if others else 0
+    turns = [*others[turn:], *others[:turn]]
+    return [reference, *chain.from_iterable((name, reference) for name in turns)]
+
+
+def take(
+    works: Mapping[str, Callable[[], T]], reference: str, rounds: int, say: Callable[[str], None]
+) -> list[tuple[str, T]]:
+    """What the works gave, in the order they were called; ``say`` is told how far it is."""
+    taken = []
+    for number in range(rounds):
+        for name in order(tuple(works), reference, number):
+            say(f"round {number + 1} of {rounds}: {name}")
+            taken.append((name, works[name]()))
+    return taken
+
+
+def measure(works: Mapping[str, Work], reference: str, rounds: int, say: Callable[[str], None]) -> dict[str, Series]:
+    """Series of each name but the reference's. ``works`` measure once when they are called."""
+    return series(take(works, reference, rounds, say), reference)
+
+
+def series(taken: Sequence[Taken], reference: str) -> dict[str, Series]:
+    """Measurements in the order they were taken, each with the mean of the references next to it."""
+    found: dict[str, tuple[list[float], list[float]]] = {}
+    for place, (name, cost) in enumerate(taken):
+        if name == reference:
+            continue
+        costs, references = found.setdefault(name, ([], []))
+        costs.append(cost)
+        references.append(statistics.mean(_beside(taken, place, reference)))
+    return {name: Series(*both) for name, both in found.items()}
+
+
+def _beside(taken: Sequence[Taken], place: int, reference: str) -> Iterator[float]:
+    """The reference nearest before and nearest after a place."""
+    before, after = reversed(taken[:place]), taken[place + 1 :]
+    for side in (before, after):
+        nearest = next((cost for name, cost in side if name == reference), None)
+        if nearest is not None:
+            yield nearest
+
+
+def exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
+    """How a cost grows with a size: the slope of the line through both logarithms; 1 is in proportion."""
+    slope, _ = statistics.linear_regression([log(size) for size in sizes], [log(cost) for cost in costs])
+    return slope

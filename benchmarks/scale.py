@@ -1,0 +1,32 @@
+"""How long to measure, and whom to tell."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """``rounds`` of each comparison; ``seconds`` of load in each turn; ``largest``: rows, above which nothing is tried.
+
+    ``show``: progress on standard error.
+    """
+
+    rounds: int
+    seconds: int
+    largest: int
+    show: bool = True
+
+    def within(self, subject: str) -> Callable[[str], None]:
+        """Who is to be told how far a subject has come: one line that is written over."""
+
+        def say(text: str) -> None:
+            if self.show:
+                sys.stderr.write(f"\r\033[K{subject}: {text}"[:120])
+                sys.stderr.flush()
+
+        return say
+
+
+FULL = Scale(rounds=9, seconds=1, largest=100_000)
+QUICK = Scale(rounds=3, seconds=1, largest=10_000)

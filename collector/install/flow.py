@@ -1,0 +1,245 @@
+"""install and uninstall from beginning to end. Exit status: 0 done, or already so; 1 not done, and nothing is changed.
+
+Rules:
+- Nothing is changed before it was shown and agreed to: on a terminal by an answer, elsewhere by --yes.
+- From the first change on whatever happens (an error, a signal, a closed terminal) puts everything back; meanwhile
+  signals are ignored.
+"""
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from collector import __version__
+from collector.doctor.examination import find as find_collector
+from collector.doctor.nginx import hooks
+from collector.doctor.settings import Settings
+from collector.install import nginx, plan, removal, request, shown, targets
+from collector.install.error_logs import ErrorLogs
+from collector.install.facts import Facts, Plan
+from collector.install.nginx import Nginx
+from collector.install.refused import RefusedError
+from collector.install.transaction import Transaction
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """``prove``: nothing stays that was not seen to count."""
+
+    share: Path
+    yes: bool
+    dry_run: bool
+    prove: bool
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal came."""
+
+
+def install(settings: Settings, order: Order) -> int:
+    return _reporting(lambda: _install(settings, order))
+
+
+def uninstall(settings: Settings, order: Order) -> int:
+    return _reporting(lambda: _uninstall(settings, order))
+
+
+def _reporting(work: Callable[[], None]) -> int:
+    try:
+        work()
+    except RefusedError as refused:
+        _say("not done, nothing is changed:", refused.reasons)
+        return 1
+    except OSError as error:
+        _say("not done, nothing is changed:", [str(error)])
+        return 1
+    return 0
+
+
+def _say(words: str, reasons: Any = ()) -> None:
+    for line in shown.reasons(words, reasons):
+        click.echo(line, err=True)
+
+
+def _install(settings: Settings, order: Order) -> None:
+    settings, _ = find_collector(settings)
+    found = nginx.find(settings.nginx_command, settings.socket_path)
+    facts = nginx.observe(found, settings.socket_path, order.share)
+    made = plan.make(facts)
+    addresses = _addresses(facts)
+    if not made.changes:
+        _already(settings, order, made, addresses, found)
+        return
+    _tell(found, made, order)
+    if order.prove:
+        where = addresses[0].label if addresses else "nothing that nginx listens on"
+        click.echo(
+            f"then: nginx -t, a reload, and one request to {where}, which must be on the page; else all is put back"
+        )
+    trouble = _unprovable(settings, found) if order.prove else None
+    if order.dry_run:
+        _end_of_dry_run(trouble)
+        return
+    if trouble is not None:
+        raise trouble
+    _ask(order)
+    with _all_or_nothing(found.master) as transaction:
+        transaction.apply(made.changes)
+        logs = ErrorLogs(found)
+        _load(found, transaction)
+        seen = request.prove(settings, addresses, logs) if order.prove else None
+    _done(f"installed: {__version__} in {order.share}", "not proven" if seen is None else f"counted: {seen}")
+
+
+def _done(*lines: str) -> None:
+    """What is done is done, also where nobody reads it any more."""
+    with suppress(OSError):
+        for line in lines:
+            click.echo(line)
+
+
+def _addresses(facts: Facts) -> list[targets.Target]:
+    every = hooks.find(facts.configuration, facts.prefix, facts.texts).all
+    return targets.find(facts.configuration, [hook for hook in every if not hook.counts])
+
+
+def _already(settings: Settings, order: Order, made: Plan, addresses: list[targets.Target], found: Nginx) -> None:
+    """Nothing is to be changed; a request is sent all the same, to say that it counts."""
+    for line in shown.lines(made, str(order.share)):
+        click.echo(line)
+    click.echo(f"already installed: {__version__} in {order.share}")
+    if order.dry_run or not order.prove:
+        return
+    try:
+        click.echo(f"counted: {request.prove(settings, addresses, ErrorLogs(found))}")
+    except RefusedError as refused:
+        hint = "if nginx was not reloaded since the include was written, reload it: nginx -t && nginx -s reload"
+        raise RefusedError(*refused.reasons, hint) from None
+
+
+def _tell(found: Nginx, made: Plan, order: Order) -> None:
+    users = ", ".join(user.label for user in found.users)
+    click.echo(
+        f"{found.label}: {found.configuration.main_file}, prefix {found.configured.prefix}, workers run as {users}"
+    )
+    for line in shown.lines(made, str(order.share)):
+        click.echo(line)
+
+
+def _unprovable(settings: Settings, found: Nginx) -> RefusedError | None:
+    """Why no request could be seen to count, known before anything is changed."""
+    if found.master is None:
+        return RefusedError(f"{found.label} does not run, so nothing can be proven: start it, or give --without-proof")
+    try:
+        request.page(settings)
+    except RefusedError as refused:
+        words = "without the collector's page nothing can be proven: start it (resty-metrics serve), give the "
+        return RefusedError(*refused.reasons, f"{words}--web.listen-address that it has, or --without-proof")
+    return None
+
+
+def _end_of_dry_run(trouble: RefusedError | None) -> None:
+    click.echo("dry run: nothing is changed")
+    if trouble is not None:
+        _say("as things are, it would not be done:", trouble.reasons)
+
+
+def _ask(order: Order) -> None:
+    if order.yes:
+        return
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise RefusedError("there is no terminal to ask on: give --yes to go on without being asked")
+    if not click.confirm("Go on?"):
+        raise RefusedError("the answer was no")
+
+
+def _uninstall(settings: Settings, order: Order) -> None:
+    found = nginx.find(settings.nginx_command, settings.socket_path)
+    facts = nginx.observe(found, settings.socket_path, order.share)
+    added = None if facts.manifest is None else facts.manifest.of(facts.configuration.main_file)
+    made = removal.make(facts, None if added is None else facts.snippets.get(added.path))
+    if not made.changes:
+        for line in shown.lines(made, str(order.share)):
+            click.echo(line)
+        click.echo(f"nothing to remove: install has put nothing into {facts.configuration.main_file}")
+        return
+    _tell(found, made, order)
+    click.echo("then: nginx -t, and a reload; if nginx takes it not, all is put back")
+    if order.dry_run:
+        _end_of_dry_run(None)
+        return
+    _ask(order)
+    with _all_or_nothing(found.master) as transaction:
+        transaction.apply(made.configuration)
+        _load(found, transaction)
+        transaction.apply(made.files)
+        nginx.test(found)
+    if not any(change.after is not None for change in made.files):
+        transaction.remove_empty(order.share)
+    _done("uninstalled; nginx -t is well" + ("" if found.master is None else ", and nginx has reloaded"))
+
+
+def _load(found: Nginx, transaction: Transaction) -> None:
+    """nginx is asked, and then reads it, if it runs."""
+    nginx.test(found)
+    if found.master is not None:
+        transaction.loaded = True
+        nginx.reload(found.master)
+
+
+@contextmanager
+def _all_or_nothing(master: int | None) -> Iterator[Transaction]:
+    """A transaction that is put back if anything is raised, with a reload where nginx may have read it."""
+    transaction = Transaction()
+    before = _on_signals(_interrupt)
+    try:
+        yield transaction
+    except BaseException as error:
+        _on_signals(_wait)
+        reasons = [*_words(error), *_put_back(transaction, master)]
+        with suppress(OSError):  # whoever read our words may be gone
+            _say("not done, everything is put back:", reasons)
+        raise SystemExit(1) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _put_back(transaction: Transaction, master: int | None) -> list[str]:
+    """What went wrong with that, which nothing should."""
+    errors = transaction.roll_back()
+    if transaction.loaded and master is not None:
+        try:
+            nginx.reload(master)
+        except RefusedError as refused:
+            errors += refused.reasons
+    return errors
+
+
+def _words(error: BaseException) -> tuple[str, ...]:
+    if isinstance(error, RefusedError):
+        return error.reasons
+    return (str(error) or type(error).__name__,)
+
+
+def _on_signals(handler: Callable[[int, FrameType | None], None]) -> dict[signal.Signals, Any]:
+    return {number: signal.signal(number, handler) for number in _SIGNALS}
+
+
+def _interrupt(number: int, _: FrameType | None) -> None:
+    """The first one ends the work; those that follow must not end the putting back."""
+    _on_signals(_wait)
+    raise Interrupted(f"interrupted by {signal.Signals(number).name}")
+
+
+def _wait(_: int, __: FrameType | None) -> None:
+    return

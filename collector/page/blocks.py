@@ -1,0 +1,130 @@
+"""The rows of a family as text, in blocks: each is rendered in one step, and kept until a row of it changes.
+
+A family at one moment (``capture_family``) is lists of what its rows are. A row that changes gets new numbers, a block
+that changes is a new one, so what was captured stays as it was, however the family goes on
+(docs/decisions/0018-a-page-in-steps.md).
+
+Rules:
+- A block in which nothing has changed is taken as it is. Where some rows have, their text is put into a copy.
+- A block is kept only in the place of the one that was captured: several pages may be under way, and the later one may
+  be done first. ``Row.kept`` is set only where the row still has the numbers that were rendered.
+- A block with rows that this page shows at 0 is for this page alone.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+
+from collector.page.templates import Lines, template
+from collector.table.families import Family
+from collector.table.rows import Block, Row, places
+from collector.table.shapes import Labels, Numbers, Shape
+
+BLOCK_ROWS = 500  # some milliseconds where all of them have changed
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A family at one moment. ``labels``, ``numbers`` and ``kept`` are those of ``rows``, one by one.
+
+    Rows from the place ``known`` on are shown at 0. ``cache`` is the family's own list of blocks, ``blocks`` what stood
+    in it.
+    """
+
+    shape: Shape
+    help: str
+    rows: Sequence[Row]
+    labels: Sequence[Labels]
+    numbers: Sequence[Numbers]
+    kept: Sequence[bool]
+    known: int
+    cache: list[Block]
+    blocks: Sequence[Block]
+
+
+def capture_family(family: Family, shown_before: int | None) -> Snapshot:
+    """The family as it is now. Rows created from ``shown_before`` on are to be shown at 0; None: all as they are."""
+    rows = family.rows[:]
+    known = len(rows)
+    if shown_before is not None:
+        known = bisect_left(rows, shown_before, key=attrgetter("created"))
+    return Snapshot(
+        family.shape,
+        family.help,
+        rows,
+        [row.labels for row in rows],
+        [row.numbers for row in rows],
+        [row.kept for row in rows],
+        known,
+        family.blocks,
+        family.blocks[:],
+    )
+
+
+def render_blocks(snapshot: Snapshot) -> Iterator[Lines]:
+    """The lines of each block: one text for each metric that the family feeds."""
+    for number, first in enumerate(range(0, len(snapshot.rows), BLOCK_ROWS)):
+        yield _block(snapshot, number, range(first, min(first + BLOCK_ROWS, len(snapshot.rows)))).lines
+
+
+def _block(snapshot: Snapshot, number: int, run: range) -> Block:
+    old = snapshot.blocks[number] if number < len(snapshot.blocks) else None
+    texts = _changed(snapshot, run, 0 if old is None else old.rows)
+    if old is not None and not texts:
+        return old
+    block = _join(texts) if old is None or len(texts) == len(run) else _patch(old, texts)
+    if run.stop <= snapshot.known:
+        _keep(snapshot, number, block, [run.start + place for place in texts])
+    return block
+
+
+def _changed(snapshot: Snapshot, run: range, rows: int) -> dict[int, Lines]:
+    """The text of those rows that a block of so many rows lacks, by their place in it."""
+    make, zeros = template(snapshot.shape).render, (0,) * snapshot.shape.width
+    kept, labels, numbers, known = snapshot.kept, snapshot.labels, snapshot.numbers, snapshot.known
+    return {
+        place - run.start: make(labels[place], numbers[place] if place < known else zeros)
+        for place in run
+        if not kept[place] or place - run.start >= rows or place >= known
+    }
+
+
+def _join(texts: Mapping[int, Lines]) -> Block:
+    columns = list(zip(*texts.values(), strict=True))
+    return Block(tuple(map(b"".join, columns)), tuple([places(list(map(len, column))) for column in columns]))
+
+
+def _patch(old: Block, texts: Mapping[int, Lines]) -> Block:
+    """A block with these texts in the places of its own, or behind them."""
+    columns = [
+        _patch_metric(lines, ends, [(place, text[metric]) for place, text in texts.items()])
+        for metric, (lines, ends) in enumerate(zip(old.lines, old.ends, strict=True))
+    ]
+    return Block(tuple([lines for lines, _ in columns]), tuple([ends for _, ends in columns]))
+
+
+def _patch_metric(lines: bytes, ends: Sequence[int], texts: Sequence[tuple[int, bytes]]) -> tuple[bytes, Sequence[int]]:
+    begins = [0, *ends]
+    lengths = [end - begin for begin, end in zip(begins, ends, strict=False)]
+    view, pieces, copied = memoryview(lines), list[bytes | memoryview](), 0
+    for place, text in texts:
+        pieces += [view[begins[copied] : begins[min(place, len(ends))]], text]
+        lengths[place : place + 1] = [len(text)]
+        copied = min(place + 1, len(ends))
+    pieces.append(view[begins[copied] :])
+    return b"".join(pieces), places(lengths)
+
+
+def _keep(snapshot: Snapshot, number: int, block: Block, rendered: Sequence[int]) -> None:
+    cache, blocks = snapshot.cache, snapshot.blocks
+    if number < len(blocks) and cache[number] is blocks[number]:
+        cache[number] = block
+    elif number == len(cache):
+        cache.append(block)
+    else:
+        return  # another page was here first
+    for place in rendered:
+        row = snapshot.rows[place]
+        if row.numbers is snapshot.numbers[place]:
+            row.kept = True

@@ -1,0 +1,31 @@
+"""What was measured, as JSON for programs. The keys are an interface, described in ``docs/top.md``."""
+
+import json
+from dataclasses import asdict
+
+from collector import __version__
+from collector.top import health
+from collector.top.keys import State
+from collector.top.meter import View
+from collector.top.screen import Told
+from collector.top.tables import table, total
+
+SCHEMA = 1
+
+
+def as_json(view: View, told: Told, state: State) -> str:
+    """One object; numbers in seconds, bytes, and per second; null: not known."""
+    shown = table(state.view, view)
+    keys = [one.key for one in shown.columns]
+    value = {
+        "schema": SCHEMA,
+        "version": __version__,
+        "url": told.address,
+        "seconds": view.seconds,
+        "total": {**total(view), "connections": view.connections},
+        "health": [asdict(one) for one in health.words(view.page)],
+        "warnings": [asdict(one) for one in health.warnings(view)],
+        "view": state.view,
+        "rows": [dict(zip(keys, row, strict=True)) for row in shown.ordered(state.sort, state.reverse)],
+    }
+    return json.dumps(value, indent=2) + "\n"

@@ -1,0 +1,66 @@
+"""What top was told on its command line, put together; and which page is looked at where no URL was given.
+
+Rule: without a URL it is the page of the collector that runs here, as ``doctor`` finds it, by the lock beside the
+socket.
+"""
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from collector.config.load import Given
+from collector.config.problem import ConfigError
+from collector.top import settings
+from collector.top.keys import State
+from collector.top.session import Wanted
+from collector.top.settings import Access, Endpoint
+
+_ACCESS = {
+    "tls_ca_file": "ca_file",
+    "tls_cert_file": "cert_file",
+    "tls_key_file": "key_file",
+    "tls_server_name": "server_name",
+    "tls_insecure_skip_verify": "insecure_skip_verify",
+    "basic_auth_username": "username",
+    "basic_auth_password_file": "password_file",
+    "bearer_token_file": "bearer_token_file",
+}
+OWN = ("url", "interval", *_ACCESS)
+
+
+def wanted(own: Mapping[str, Any], given: Given, state: State) -> Wanted:
+    """``own``: the values of OWN; ``given``: what was said of a collector's settings.
+
+    Raises ConfigError, and ValueError where what was given does not fit together.
+    """
+    settings.check_sort(state.sort, state.view)
+    endpoint = own["url"] or _here(given)
+    access = Access(**{field: own[name] for name, field in _ACCESS.items()})
+    endpoint = replace(endpoint, connection=settings.connection(endpoint.url, access))
+    return Wanted(endpoint, own["interval"], state)
+
+
+def _here(given: Given) -> Endpoint:
+    """The page of a collector on this machine."""
+    from collector.doctor.settings import told
+
+    found = told(given, None)
+    if "web_listen_address" not in found.given:
+        from collector.doctor.examination import find
+
+        with contextlib.suppress(OSError):  # what cannot be looked at is left at its default
+            found, _ = find(found)
+    tls = found.web_config_file is not None and _has_tls(found.web_config_file)
+    return settings.listening(found.web_listen_address[0], found.web_telemetry_path, tls)
+
+
+def _has_tls(path: Path) -> bool:
+    """What a web configuration says; of one that this user may not read, what is likely."""
+    from collector.web import config
+
+    try:
+        return config.read(path.read_text(), path)[0].tls_server_config is not None
+    except (OSError, UnicodeError, ConfigError):
+        return True

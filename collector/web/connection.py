@@ -1,0 +1,141 @@
+"""One client's connection: aiohttp's, with an eye on how long the client takes.
+
+Rules:
+- From the first byte of a request its head has HEAD_SECONDS to be whole; a client that has read nothing of what was
+  sent to it for UNREAD_SECONDS is cut off. Between requests a connection may rest for REST_SECONDS.
+- A request that cannot be read is counted and said without a word of it.
+"""
+
+import asyncio
+import fcntl
+import logging
+import struct
+import termios
+from typing import Any, cast
+
+from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
+
+from collector.log import say
+from collector.web.tally import Closed, Tally
+from collector.web.tls import Tls
+
+HEAD_SECONDS = 10.0
+UNREAD_SECONDS = 30.0
+REST_SECONDS = 75.0
+MAX_LINE_BYTES = 8190  # of the request line, and of each header
+MAX_HEADERS = 64
+_OPTIONS: dict[str, Any] = {
+    "keepalive_timeout": REST_SECONDS,
+    "lingering_time": 0.0,  # there is no request whose body we read
+    "max_line_size": MAX_LINE_BYTES,
+    "max_field_size": MAX_LINE_BYTES,
+    "max_headers": MAX_HEADERS,
+    "auto_decompress": False,
+    "access_log": None,
+}
+
+
+class Connection(web.RequestHandler):
+    """``busy``: a request is being answered; ``since``: when it began to wait for one, by the loop's clock."""
+
+    def __init__(self, manager: web.Server, loop: asyncio.AbstractEventLoop, tls: Tls | None, tally: Tally) -> None:
+        super().__init__(manager, loop=loop, **_OPTIONS)
+        self.busy = False
+        self.since = loop.time()
+        self.lost: asyncio.Future[None] = loop.create_future()
+        self._tls = tls
+        self._tally = tally
+        self._way: asyncio.Transport | None = None
+        self._descriptor = -1
+        self._head_since: float | None = None
+        self._unread_since: float | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._way = cast(asyncio.Transport, transport)  # uvloop's of TLS is none by its class
+        self._descriptor = transport.get_extra_info("socket").fileno()
+        if self._tls is not None and not self._tls.admits(transport.get_extra_info("peercert")):
+            self.cut("client_san")
+            return
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._way = None
+        if not self.lost.done():
+            self.lost.set_result(None)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if not self.busy and self._head_since is None:
+            self._head_since = self._loop.time()
+        super().data_received(data)
+
+    @property
+    def rests(self) -> bool:
+        """Whether we wait for the client: for a request, or until it reads."""
+        return not self.busy or self._unread_since is not None
+
+    def begin(self) -> None:
+        """The head of a request is whole."""
+        self.busy = True
+        self._head_since = None
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        try:
+            return await super().finish_response(request, resp, start_time)
+        finally:
+            self.busy, self.since, self._head_since = False, self._loop.time(), None
+
+    def overdue(self, now: float) -> Closed | None:
+        """Why the client has had its time; None: it has not."""
+        if self._head_since is not None and now - self._head_since > HEAD_SECONDS:
+            return "slow_request"
+        if self._way is None or not _unread(self._descriptor):
+            self._unread_since = None
+        elif self._unread_since is None:
+            self._unread_since = now
+        elif now - self._unread_since > UNREAD_SECONDS:
+            return "slow_read"
+        return None
+
+    def cut(self, reason: Closed) -> None:
+        """End it now, whatever the client has still to read."""
+        self._tally.closed[reason] += 1
+        say(logging.WARNING, "a connection to the page was closed", reason=reason, client=self._client())
+        self.abort()
+
+    def abort(self) -> None:
+        if self._way is not None:
+            self._way.abort()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if status != 400:
+            return super().handle_error(request, status, exc, message)
+        large = isinstance(exc, LineTooLong)
+        reason = "too_large" if large else "malformed"
+        self._tally.refused["too_large" if large else "malformed"] += 1
+        say(logging.WARNING, "a request could not be read", reason=reason, client=self._client())
+        answer = web.Response(status=431 if large else 400, text=f"the request is {reason.replace('_', ' ')}\n")
+        answer.force_close()
+        return answer
+
+    def _client(self) -> str:
+        peer = self._way.get_extra_info("peername") if self._way is not None else None
+        return str(peer[0]) if isinstance(peer, tuple) else "-"
+
+
+def _unread(descriptor: int) -> bool:
+    """Whether the kernel holds bytes that the other side has not taken."""
+    try:
+        (count,) = struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, b"\0\0\0\0"))
+    except OSError:
+        return False
+    return bool(count)

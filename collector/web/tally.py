@@ -1,0 +1,24 @@
+"""What the server counts of itself."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Literal
+
+Closed = Literal["limit", "evicted", "handshake", "client_san", "slow_request", "slow_read"]
+File = Literal["settings", "web"]
+Refused = Literal["malformed", "too_large", "unauthorized", "busy", "rate_limit"]
+
+
+@dataclass(slots=True)
+class Tally:
+    """``connections``: open now; ``closed``: by us, before their time; ``refused``: requests that were not served.
+
+    ``wrong``: the files that were read last and refused, "settings" or "web"; ``loaded_at``: when a configuration last
+    came into force, in seconds of the wall clock.
+    """
+
+    loaded_at: float
+    wrong: set[File] = field(default_factory=set)
+    connections: int = 0
+    closed: Counter[Closed] = field(default_factory=Counter)
+    refused: Counter[Refused] = field(default_factory=Counter)

@@ -1,0 +1,36 @@
+"""The command measures, prints and writes."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from support.nginx import ROOT
+
+pytestmark = pytest.mark.slow
+
+
+def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
+    words = [str(ROOT / "scripts" / "bench"), *arguments]
+    return subprocess.run(words, capture_output=True, text=True, timeout=250, check=False)
+
+
+def test_a_subject_is_measured_printed_and_written(tmp_path: Path) -> None:
+    path = tmp_path / "bench.json"
+    done = bench("--quick", "--rounds=1", "--only=memory", f"--json={path}")
+    assert done.returncode == 0, done.stderr
+    written = json.loads(path.read_text())
+    assert written["machine"]["cpus"] >= 1
+    lua = written["figures"][0]
+    assert lua["unit"] == "bytes per row"
+    assert lua["value"] > 8 * 20  # a row is twenty doubles at least
+    for figure in written["figures"]:
+        assert figure["what"] in done.stdout
+
+
+@pytest.mark.parametrize("variable", ["RESTY_METRICS_BENCH_VTS", "RESTY_METRICS_BENCH_NGINX_LUA_PROMETHEUS"])
+def test_a_folder_without_the_peer_is_said(variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, str(tmp_path))
+    done = bench("--quick", "--rounds=1", "--only=requests", f"--json={tmp_path / 'bench.json'}")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"error: {variable} is {tmp_path}, where there is no ")

@@ -1,0 +1,117 @@
+"""The hot path in a real worker: compiled, and without garbage of its own."""
+
+import re
+import urllib.request
+from pathlib import Path
+
+import pytest
+from support.collector import Collector
+from support.load import Load
+from support.nginx import Nginx
+from support.wait import free_port
+
+pytestmark = pytest.mark.slow
+
+WARM_SECONDS, MOST_SECONDS = 2, 60
+SMALLEST_OBJECT = 16  # bytes of LuaJIT's smallest object: one for each request would show
+HOT = re.compile(
+    r"\b(metrics|scopes|requests|tree|buckets|upgraded|upstreams|attempts"  # ours
+    r"|base|misc|request|time|var)\.lua"  # of lua-resty-core
+)
+LABELS = "tenant=http_x_tenant tls=ssl_protocol scheme=scheme"
+SITE = """
+    server {{
+        listen 127.0.0.1:{port} backlog=1024;
+        server_name a.example;
+        access_log off;
+        location / {{ return 200 "ok\\n"; }}
+        location /passed-on {{ proxy_pass http://127.0.0.1:{port}/; }}
+        location = /garbage {{
+            log_by_lua_block {{ return }}
+            content_by_lua_block {{
+                collectgarbage("stop")
+                ngx.print(string.format("%d", collectgarbage("count") * 1024))
+            }}
+        }}
+        location = /begun {{ log_by_lua_block {{ return }} stub_status; }}
+    }}
+"""
+NO_HANDLER = 'lua_package_path "{prefix}/?.lua;;"; log_by_lua_block { require("empty").log() }'
+VERBOSE = 'init_worker_by_lua_block {{ require("jit.v").on("{log}") }}'
+
+
+def load(port: int, path: str, seconds: int) -> None:
+    with Load(f"http://127.0.0.1:{port}{path}", seconds, connections=8):
+        pass
+
+
+def set_labels(nginx: Nginx) -> None:
+    include = nginx.share / "nginx.conf.d" / "resty-metrics.conf"
+    text, before = include.read_text(), '$resty_metrics_labels        { default ""; }'
+    assert before in text
+    include.write_text(text.replace(before, before.replace('""', f'"{LABELS}"')))
+
+
+@pytest.mark.parametrize("path", ["/", "/passed-on"])
+def test_once_warm_nothing_is_interpreted_for_want_of_a_trace(socket_path: Path, path: str) -> None:
+    """jit.v writes a line for each trace that is compiled, and one with --- for each that had to be given up.
+
+    What a tick does, once a second, may still be at that; what a request does may not.
+    """
+    port = free_port()
+    nginx = Nginx(socket_path, "", workers=1)
+    log = nginx.prefix / "jit.log"
+    log.touch()
+    log.chmod(0o666)
+    more = "include {share}/nginx.conf.d/upstreams.conf;"
+    nginx.configure(more + VERBOSE.format(log=log) + SITE.format(port=port))
+    set_labels(nginx)
+    with Collector(socket_path), nginx:
+        for _ in range(MOST_SECONDS // WARM_SECONDS):
+            before = log.stat().st_size
+            load(port, path, WARM_SECONDS)
+            if 0 < before == log.stat().st_size:
+                break
+        lines = log.read_text().splitlines()
+        assert [line for line in lines if re.match(r"\[TRACE +\d+ metrics\.lua:\d+ return\]", line)], lines
+        load(port, path, 2 * WARM_SECONDS)
+        new = log.read_text().splitlines()[len(lines) :]
+        assert [line for line in new if "---" in line and HOT.search(line)] == []
+        assert nginx.errors() == []
+
+
+def bytes_per_request(nginx: Nginx, port: int, path: str) -> float:
+    """What the worker's Lua machine makes for each request, collected or not, once all is compiled."""
+
+    def ask(what: str) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{what}", timeout=10) as answer:
+            return str(answer.read().decode())
+
+    def begun() -> int:
+        found = re.search(r"\d+ \d+ (\d+)", ask("begun"))
+        assert found is not None
+        return int(found[1])
+
+    with nginx:
+        load(port, path, WARM_SECONDS)
+        garbage, requests = int(ask("garbage")), begun()
+        load(port, path, WARM_SECONDS)
+        requests, garbage = begun() - requests, int(ask("garbage")) - garbage
+        assert nginx.errors() == []
+    assert requests > 1000
+    return garbage / requests
+
+
+@pytest.mark.parametrize("labels", [False, True])
+def test_a_request_makes_no_garbage_but_what_any_log_handler_does(socket_path: Path, labels: bool) -> None:
+    port = free_port()
+    empty = Nginx(socket_path, NO_HANDLER + SITE.format(port=port), workers=1, include="")
+    module = empty.prefix / "empty.lua"
+    module.write_text("return { log = function() end }\n")
+    module.chmod(0o644)
+    ours = Nginx(socket_path, SITE.format(port=port), workers=1)
+    if labels:
+        set_labels(ours)
+    with Collector(socket_path):
+        its = bytes_per_request(empty, port, "/")
+        assert bytes_per_request(ours, port, "/") < its + SMALLEST_OBJECT

@@ -1,0 +1,225 @@
+"""Several nginx on one page."""
+
+from dataclasses import replace
+
+import pytest
+
+from collector.ingest.heartbeat import GaugeFamily, Heartbeat, Master, NginxCounters
+from collector.ingest.streams import LiveHeartbeat
+from collector.page import assemble, conflicts, exposition, instances
+from collector.page.coverage import ENDED, WINDOW_SECONDS, Coverage
+from collector.page.exposition import MetricFamily, MetricType
+from collector.page.requests import render
+from collector.sources import report
+from collector.table.shapes import REQUEST_COLUMNS, REQUEST_SCALE, FamilyBatch, Shape
+from collector.table.table import Table
+
+REQUESTS = Shape("http_requests", "requests", ("server", "method", "status"), (5,), REQUEST_COLUMNS, REQUEST_SCALE)
+WAITS = Shape("waits", "histogram", (), (5,), ("sum",))
+JOBS = Shape("jobs_total", "counter", (), None, ("value",))
+OWN = Shape("own_total", "counter", ("nginx", "l"), None, ("value",), custom=True)
+
+GOLDEN = """\
+# HELP nginx_http_responses_total Responses sent to clients, by the final status of the request.
+# TYPE nginx_http_responses_total counter
+nginx_http_responses_total{server="a",method="GET",status="200"} 3
+nginx_http_responses_total{nginx="edge",server="%",method="GET",status="200"} 3
+# HELP nginx_http_request_duration_seconds Time from a request's first byte to its log entry.
+# TYPE nginx_http_request_duration_seconds histogram
+nginx_http_request_duration_seconds_bucket{server="a",method="GET",status="200",le="0.005"} 1
+nginx_http_request_duration_seconds_bucket{server="a",method="GET",status="200",le="+Inf"} 3
+nginx_http_request_duration_seconds_sum{server="a",method="GET",status="200"} 1.0
+nginx_http_request_duration_seconds_count{server="a",method="GET",status="200"} 3
+nginx_http_request_duration_seconds_bucket{nginx="edge",server="%",method="GET",status="200",le="0.005"} 1
+nginx_http_request_duration_seconds_bucket{nginx="edge",server="%",method="GET",status="200",le="+Inf"} 3
+nginx_http_request_duration_seconds_sum{nginx="edge",server="%",method="GET",status="200"} 1.0
+nginx_http_request_duration_seconds_count{nginx="edge",server="%",method="GET",status="200"} 3
+# HELP nginx_http_request_bytes_total Bytes received from clients: request line, headers and body.
+# TYPE nginx_http_request_bytes_total counter
+nginx_http_request_bytes_total{server="a",method="GET",status="200"} 70
+nginx_http_request_bytes_total{nginx="edge",server="%",method="GET",status="200"} 70
+# HELP nginx_http_response_bytes_total Bytes sent to clients: headers and body.
+# TYPE nginx_http_response_bytes_total counter
+nginx_http_response_bytes_total{server="a",method="GET",status="200"} 80
+nginx_http_response_bytes_total{nginx="edge",server="%",method="GET",status="200"} 80
+# HELP waits Histogram waits of the nginx configuration.
+# TYPE waits histogram
+waits_bucket{le="5.0"} 1
+waits_bucket{le="+Inf"} 3
+waits_sum 4.0
+waits_count 3
+waits_bucket{nginx="edge",le="5.0"} 1
+waits_bucket{nginx="edge",le="+Inf"} 3
+waits_sum{nginx="edge"} 4.0
+waits_count{nginx="edge"} 3
+# HELP jobs_total Counter jobs_total of the nginx configuration.
+# TYPE jobs_total counter
+jobs_total 7
+jobs_total{nginx="edge"} 7
+# HELP own_total Counter own_total of the nginx configuration.
+# TYPE own_total counter
+own_total{nginx="mine",l="x"} 9
+own_total{nginx="edge",exported_nginx="mine",l="x"} 9
+"""
+
+
+def merge(table: Table, instance: str, server: str) -> None:
+    rows = {
+        REQUESTS: (server, "GET", "200", 1, 2, 1000, 70, 80),
+        WAITS: (1, 2, 4),
+        JOBS: (7,),
+        OWN: ("mine", "x", 9),
+    }
+    batches = [FamilyBatch(replace(shape, instance=instance), "", False, [row]) for shape, row in rows.items()]
+    table.merge(batches, 1, 0.0)
+
+
+def test_golden() -> None:
+    """Each sample of the one with a name begins with it; those of the other are as if it were alone."""
+    table = Table()
+    merge(table, "", "a")
+    alone = exposition.render(render(table), openmetrics=False).decode().splitlines()
+    merge(table, "edge", "%")
+    page = exposition.render(render(table), openmetrics=False).decode()
+    assert page == GOLDEN
+    assert [line for line in page.splitlines() if 'nginx="edge"' not in line] == alone
+
+
+@pytest.mark.parametrize(
+    ("names", "instance", "shown"),
+    [
+        (("a", "nginx"), "", ["a", "nginx"]),
+        (("a", "b"), "edge", ["a", "b"]),
+        (("a", "nginx"), "edge", ["a", "exported_nginx"]),
+        (("exported_nginx", "nginx"), "edge", ["exported_nginx", "exported_exported_nginx"]),
+        (("exported_nginx",), "edge", ["exported_nginx"]),
+    ],
+)
+def test_a_label_of_the_users_own(names: tuple[str, ...], instance: str, shown: list[str]) -> None:
+    assert instances.shown(names, instance) == shown
+
+
+def beat(instance: str, pid: int, stream: int, seen: float = 0.0, requests: int = 50) -> LiveHeartbeat:
+    said = Heartbeat(
+        module="0.1.0",
+        worker=0,
+        workers=2,
+        master=Master(pid, pid * 100),
+        nginx=NginxCounters(1, 1, requests, 1, 0, 1, 0),
+        generation=3,
+        dicts=(("d", 8, 4),),
+        families=(GaugeFamily("g", "", ("nginx",), "sum", (("own", stream, 1),)),),
+        instance=instance,
+    )
+    return LiveHeartbeat(bytes([stream]) * 16, stream, seen, said)
+
+
+def assembled(table: Table, *beats: LiveHeartbeat, fetched: tuple[str, ...] = ()) -> list[str]:
+    families = assemble.families(assemble.capture(table), render(table), list(beats), [], fetched, {}, [])
+    page = exposition.render(families, openmetrics=False).decode()
+    return [line for line in page.splitlines() if not line.startswith("#")]
+
+
+def test_gauges_are_those_of_each() -> None:
+    """Each has a newest master of its own, and what its workers say is combined with that of no other."""
+    one = [beat("", 1, 1), beat("", 1, 2)]
+    alone = assembled(Table(), *one)
+    both = assembled(Table(), *one, beat("edge", 9, 7))
+    assert [line for line in both if 'nginx="edge"' not in line] == alone
+    assert 'g{nginx="own"} 3' in alone
+    assert {
+        'nginx_up{nginx="edge"} 1',
+        'nginx_http_requests_total{nginx="edge"} 50',
+        'resty_metrics_workers_expected{nginx="edge"} 2',
+        'resty_metrics_workers_seen{nginx="edge"} 1',
+        'resty_metrics_nginx_reload_generation{nginx="edge"} 3',
+        'resty_metrics_shared_dict_free_bytes{nginx="edge",dict="d"} 4',
+        'resty_metrics_lua_info{nginx="edge",version="0.1.0"} 1',
+        'resty_metrics_requests_begun_total{nginx="edge",master="9-900"} 50',
+        'g{nginx="edge",exported_nginx="own"} 7',
+    } <= set(both)
+    assert len(both) == 2 * len(alone)
+
+
+def test_a_fetched_stub_status_replaces_that_of_its_name() -> None:
+    beats = [beat("", 1, 1), beat("edge", 9, 7)]
+    assert [line for line in assembled(Table(), *beats, fetched=("edge",)) if line.startswith("nginx_up")] == [
+        "nginx_up 1"
+    ]
+    assert [line for line in assembled(Table(), *beats, fetched=("",)) if line.startswith("nginx_up")] == [
+        'nginx_up{nginx="edge"} 1'
+    ]
+
+
+def test_coverage_is_that_of_each_as_long_as_it_is_heard_of() -> None:
+    coverage, table = Coverage(), Table()
+    shape = Shape(ENDED, "counter", ("master",), None, ("value",))
+    for now, ended in ((0.0, 0), (WINDOW_SECONDS, 500)):
+        rows = {"": ("1-100", ended), "edge": ("9-900", ended / 2)}
+        batches = [FamilyBatch(replace(shape, instance=name), "", False, [row]) for name, row in rows.items()]
+        table.merge(batches, 1, 0.0)
+        both = [beat("", 1, 1, now, ended), beat("edge", 9, 7, now, ended)]
+        coverage.observe(both, table, now)
+    assert coverage.ratios() == {"": 1.0, "edge": 0.5}
+    coverage.observe(both[:1], table, WINDOW_SECONDS + 1)
+    assert coverage.ratios() == {"": 1.0}
+
+
+def test_a_master_of_two_names_is_not_sampled() -> None:
+    """What nginx counts for workers of a new name would be missing from what the hook counts under the old one."""
+    coverage, table = Coverage(), Table()
+    shape = Shape(ENDED, "counter", ("master",), None, ("value",), instance="old")
+    for now, ended, requests in ((0.0, 0, 0), (WINDOW_SECONDS, 500, 500), (WINDOW_SECONDS + 60, 10, 1000)):
+        table.merge([FamilyBatch(shape, "", False, [("1-100", ended)])], 1, 0.0)
+        beats = [beat("old", 1, 1, now, requests)]
+        coverage.observe([*beats, beat("new", 1, 2, now, requests)] if requests == 1000 else beats, table, now)
+    assert coverage.ratios() == {"old": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("known", "alive", "shown"),
+    [
+        ((), (), ['{source="lua"} 0']),
+        (("",), ("",), ['{source="lua"} 1']),
+        (("", "a"), ("a",), ['{source="lua"} 0', '{source="lua",nginx="a"} 1']),
+        (("b", "a"), ("a",), ['{source="lua",nginx="a"} 1', '{source="lua",nginx="b"} 0']),
+    ],
+)
+def test_who_is_heard_of(known: tuple[str, ...], alive: tuple[str, ...], shown: list[str]) -> None:
+    lines = b"".join(report.lua(known, alive).lines).decode().splitlines()
+    assert [line.removeprefix("resty_metrics_source_up") for line in lines] == shown
+
+
+Said = tuple[str, str, MetricType]  # instance, name, type; "-": the collector's own
+
+# the user's families and the built-in ones, then (instance, name) of those that go; "a" was there first
+CLAIMS: list[tuple[list[Said], list[Said], list[tuple[str, str]]]] = [
+    ([("a", "m", "gauge"), ("b", "m", "gauge")], [], []),
+    ([("b", "m", "counter"), ("a", "m", "gauge")], [], [("b", "m")]),
+    ([("a", "m", "histogram"), ("b", "m_sum", "gauge")], [], [("b", "m_sum")]),
+    ([("b", "m", "gauge")], [("a", "m", "gauge"), ("b", "m", "gauge")], [("b", "m")]),
+    ([("b", "m", "counter")], [("a", "m", "gauge"), ("b", "m", "gauge")], [("b", "m")]),
+    ([("a", "m", "counter")], [("a", "m", "gauge"), ("b", "m", "gauge")], [("a", "m"), ("b", "m")]),
+    ([("b", "m", "gauge")], [("a", "m_total", "counter"), ("b", "m_total", "counter")], [("b", "m")]),
+    ([("b", "m", "gauge")], [("-", "m", "gauge")], [("-", "m")]),
+    ([], [("a", "m", "gauge"), ("b", "m", "gauge"), ("-", "m", "gauge")], []),
+]
+
+
+def family(said: Said, custom: bool) -> MetricFamily:
+    instance, name, kind = said
+    return MetricFamily(name, kind, "", [b"x 1\n"], custom, None if instance == "-" else instance)
+
+
+@pytest.mark.parametrize(("custom", "built_in", "goes"), CLAIMS)
+def test_who_keeps_a_name(custom: list[Said], built_in: list[Said], goes: list[tuple[str, str]]) -> None:
+    """A second one that is added takes nothing from the first."""
+    given = [*(family(one, True) for one in custom), *(family(one, False) for one in built_in)]
+    found = conflicts.resolve(given[: len(custom)], given[len(custom) :], ["a"])
+    left = [one for one in given if not any(one is kept for kept in found)]
+    assert [("-" if one.instance is None else one.instance, one.name) for one in left] == goes
+
+
+def test_a_conflict_is_said_of_its_nginx() -> None:
+    found = conflicts.resolve([family(("a", "m", "gauge"), True), family(("b", "m", "counter"), True)], [], ["a"])
+    assert found[-1].lines == [b'resty_metrics_family_conflict{nginx="b",family="m"} 1\n']

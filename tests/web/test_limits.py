@@ -1,0 +1,315 @@
+"""How much the server takes on, and clients that are slow: in this process, with limits that a test can wait for."""
+
+import asyncio
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import uvloop
+from support.certificates import LOCAL, Authority
+from support.wait import wait_until
+
+from collector.settings import TcpAddress, UnixAddress
+from collector.web import connection, door, policy, server
+from collector.web.front import Front
+from collector.web.limits import Limits
+from collector.web.policy import Access, Policy
+from collector.web.scrape import Request
+from collector.web.tally import Tally
+
+BODY = b"x" * 64_000_000  # more than the kernel takes for a client that does not read
+
+
+class Held:
+    """Pages that come when they are let go."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.asked = 0
+        self.body = b"page\n"
+        self._loop = loop
+        self._free = asyncio.Event()
+
+    async def page(self, _: Request) -> list[bytes]:
+        self.asked += 1
+        await self._free.wait()
+        return [self.body]
+
+    def let_go(self) -> None:
+        self._loop.call_soon_threadsafe(self._free.set)
+
+
+@dataclass
+class Running:
+    port: int
+    tally: Tally
+    limits: Limits
+    pages: Held
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+
+    def ask(self, path: str = "/-/healthy") -> socket.socket:
+        client = self.connect()
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        return client
+
+
+@contextmanager
+def serving(access: Access, limits: Limits) -> Iterator[Running]:
+    loop = uvloop.new_event_loop()
+    tally, pages = Tally(0.0), Held(loop)
+    bound = server.bind(TcpAddress("127.0.0.1", 0))
+    port = bound.getsockname()[1]
+    front = Front(Policy(access, tally), tally, limits)
+    ends, listens = asyncio.Event(), threading.Event()
+
+    async def serve() -> None:
+        serving = server.Server(server.application(pages, list, "/metrics", front), front)
+        await serving.start([bound])
+        listens.set()
+        await ends.wait()
+        pages.let_go()
+        await serving.close()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
+    thread.start()
+    try:
+        assert listens.wait(20)
+        yield Running(port, tally, limits, pages)
+    finally:
+        loop.call_soon_threadsafe(ends.set)
+        thread.join()
+        loop.close()
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "SWEEP_SECONDS", 0.05)
+
+
+@pytest.fixture
+def running() -> Iterator[Running]:
+    with serving(Access(), Limits(max_connections=8, max_requests=3)) as running:
+        yield running
+
+
+def status(client: socket.socket) -> int:
+    """Of the answer; 0: there is none."""
+    try:
+        answer = client.recv(65536)
+    except ConnectionError:
+        return 0
+    return int(answer.split()[1]) if answer else 0
+
+
+def ended(client: socket.socket) -> bool:
+    client.settimeout(20)
+    try:
+        while client.recv(1 << 20):
+            pass
+    except ConnectionError:
+        pass
+    client.close()
+    return True
+
+
+def test_scrapes_above_the_limit_are_told_so(running: Running) -> None:
+    held = [running.ask("/metrics") for _ in range(3)]
+    wait_until(lambda: running.pages.asked == 3, message="three scrapes")
+    with running.ask("/metrics") as fourth:
+        answer = fourth.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nRetry-After: 1\r\n" in answer
+    assert answer.endswith(b"3 scrapes are under way: try again later, or raise --web.max-requests\n")
+    with running.ask() as other:
+        assert status(other) == 200
+    running.pages.let_go()
+    assert [status(client) for client in held] == [200] * 3
+    for client in held:
+        client.close()
+    with running.ask("/metrics") as later:
+        assert status(later) == 200
+    assert running.tally.refused == {"busy": 1}
+
+
+def test_the_limits_can_be_lifted(running: Running) -> None:
+    running.limits.max_requests = running.limits.max_connections = 0
+    held = [running.ask("/metrics") for _ in range(40)]
+    wait_until(lambda: running.pages.asked == 40, message="forty scrapes")
+    running.pages.let_go()
+    for client in held:
+        assert status(client) == 200
+        client.close()
+
+
+def test_whoever_only_holds_connections_makes_room(running: Running) -> None:
+    """The one that has waited longest goes, whether it said half a request or nothing; who is served stays."""
+    scrape = running.ask("/metrics")
+    wait_until(lambda: running.pages.asked == 1, message="a scrape")
+    idle = [running.connect() for _ in range(7)]
+    for client in idle[:3]:
+        client.sendall(b"GET / HTTP/1.1\r\nX: ")
+    wait_until(lambda: running.tally.connections == 8, message="eight connections")
+    for number in range(5):
+        with running.ask() as fresh:
+            assert status(fresh) == 200, number
+    assert running.tally.closed["evicted"] >= 1
+    assert running.tally.closed["limit"] == 0
+    assert ended(idle[0])
+    running.pages.let_go()
+    assert status(scrape) == 200
+    for client in (scrape, *idle[1:]):
+        client.close()
+    wait_until(lambda: running.tally.connections == 0, message="the end of all")
+
+
+def test_where_all_are_served_a_new_one_is_closed_at_once(running: Running) -> None:
+    running.limits.max_requests = 0
+    held = [running.ask("/metrics") for _ in range(8)]
+    wait_until(lambda: running.pages.asked == 8, message="eight scrapes")
+    assert ended(running.connect())
+    assert running.tally.closed == {"limit": 1}
+    running.pages.let_go()
+    for client in held:
+        assert status(client) == 200
+        client.close()
+
+
+def test_whoever_does_not_read_makes_room(running: Running) -> None:
+    running.limits.max_requests = 0
+    running.pages.body = BODY
+    running.pages.let_go()
+    deaf = [running.ask("/metrics") for _ in range(8)]
+    wait_until(lambda: running.pages.asked == 8, message="eight scrapes")
+
+    def served() -> bool:
+        with running.ask() as fresh:
+            return status(fresh) == 200
+
+    wait_until(served, message="an answer to another")
+    assert running.tally.closed["evicted"] >= 1
+    for client in deaf:
+        client.close()
+
+
+def trickle(client: socket.socket) -> bool:
+    """One more byte of a head that never ends; whether the server has had enough."""
+    try:
+        client.sendall(b"x")
+    except OSError:
+        return True
+    return False
+
+
+def test_a_head_that_trickles_in_is_not_waited_for(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither as the first of a connection nor later; a connection that rests is left alone."""
+    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.3)
+    first, second, resting = running.connect(), running.ask(), running.ask()
+    assert (status(second), status(resting)) == (200, 200)
+    for client in (first, second):
+        client.sendall(b"GET /-/healthy HTTP/1.1\r\nX: ")
+    wait_until(lambda: trickle(first), message="the end of the first")
+    wait_until(lambda: trickle(second), message="the end of the second")
+    assert running.tally.closed == {"slow_request": 2}
+    resting.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert status(resting) == 200
+    for client in (first, second, resting):
+        client.close()
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
+def test_a_client_that_does_not_read_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tls: bool) -> None:
+    monkeypatch.setattr(connection, "UNREAD_SECONDS", 0.3)
+    access: Access = Access()
+    wrap: Callable[[socket.socket], socket.socket] = _as_it_is
+    if tls:
+        authority = Authority(tmp_path)
+        authority.issue("server", LOCAL)
+        (tmp_path / "web.yml").write_text("tls_server_config: {cert_file: server.pem, key_file: server.key}")
+        access, wrap = policy.load(tmp_path / "web.yml"), _by_tls(authority)
+    with serving(access, Limits()) as running:
+        running.pages.body = BODY
+        running.pages.let_go()
+        client = wrap(running.connect())
+        client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(10)
+        wait_until(lambda: running.tally.closed == {"slow_read": 1}, message="the end of it")
+        wait_until(lambda: running.tally.connections == 0, message="the end of the connection")
+        client.close()
+        other = wrap(running.connect())
+        other.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert status(other) == 200
+        other.close()
+
+
+def _as_it_is(client: socket.socket) -> socket.socket:
+    return client
+
+
+def _by_tls(authority: Authority) -> Callable[[socket.socket], socket.socket]:
+    context = ssl.create_default_context(cafile=authority.file)
+    return lambda client: context.wrap_socket(client, server_hostname="localhost", suppress_ragged_eofs=True)
+
+
+def test_a_handshake_that_does_not_come_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "HANDSHAKE_SECONDS", 0.3)
+    authority = Authority(tmp_path)
+    authority.issue("server", LOCAL)
+    (tmp_path / "web.yml").write_text("tls_server_config: {cert_file: server.pem, key_file: server.key}")
+    with serving(policy.load(tmp_path / "web.yml"), Limits(max_connections=3)) as running:
+        assert ended(running.connect())
+        wait_until(lambda: running.tally.closed == {"handshake": 1}, message="its count")
+        monkeypatch.setattr(door, "HANDSHAKE_SECONDS", 60.0)
+        silent = [running.connect() for _ in range(3)]
+        wait_until(lambda: running.tally.connections == 3, message="three handshakes under way")
+        wrap = _by_tls(authority)
+        client = wrap(running.connect())
+        client.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert status(client) == 200
+        assert ended(silent[0])
+        client.close()
+        for one in silent[1:]:
+            one.close()
+        wait_until(lambda: running.tally.connections == 0, message="the end of all")
+
+
+# what is sent, the status it is answered with, the reason it is counted under
+UNREADABLE = [
+    (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\n\r\n", 431, "too_large"),
+    (b"GET / HTTP/1.1\r\nX: " + b"x" * 9000 + b"\r\n\r\n", 431, "too_large"),
+    (b"GET / HTTP/1.1\r\n" + b"".join(b"X%d: y\r\n" % number for number in range(100)) + b"\r\n", 400, "malformed"),
+    (b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400, "malformed"),
+    (b"\x16\x03\x01\x02\x00\x01", 400, "malformed"),
+]
+
+
+@pytest.mark.parametrize(("sent", "expected", "reason"), UNREADABLE, ids=range(len(UNREADABLE)))
+def test_what_cannot_be_read(
+    running: Running, caplog: pytest.LogCaptureFixture, sent: bytes, expected: int, reason: str
+) -> None:
+    with running.connect() as client:
+        client.sendall(sent)
+        assert status(client) == expected
+    assert running.tally.refused == {reason: 1}
+    assert "Traceback" not in caplog.text
+    assert "xxx" not in caplog.text
+
+
+def test_a_body_that_nobody_reads_is_not_waited_for(running: Running) -> None:
+    with running.connect() as client:
+        client.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\nabc")
+        assert status(client) == 200
+        assert client.recv(1) == b""
+
+
+def test_all_addresses_or_none(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=f"'127.0.0.1:{port}'"):
+            server.bind_all([UnixAddress(tmp_path / "w.sock"), TcpAddress("127.0.0.1", port)])
+    assert list(tmp_path.iterdir()) == []
