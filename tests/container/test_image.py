@@ -78,6 +78,9 @@ def test_the_image_is_small_and_not_root(buildah: Buildah) -> None:
     assert buildah("run", *inside, "id", "-u") == str(IMAGE_UID)
     assert buildah("run", *inside, "resty-metrics", "-V").startswith("resty-metrics 0.")
     assert buildah("run", *inside, "sh", "-c", "ls /src 2>&1 || true").startswith("ls: cannot access")
+    export = "resty-metrics export /tmp/files >/dev/null && cd /tmp/files && ls */resty-metrics.conf */rules grafana"
+    exported = buildah("run", *inside, "sh", "-c", export).split()
+    assert {"nginx.conf.d/resty-metrics.conf", "alerts.yml", "overview.json", "provisioning"} <= set(exported)
     added = int(buildah("run", *inside, "du", "-sk", "/opt/resty-metrics").split()[0])
     assert added < 60_000
     buildah("rm", container)
@@ -101,6 +104,8 @@ def test_the_image_counts_what_nginx_beside_it_serves(buildah: Buildah, shared: 
             counted = ("nginx_http_responses_total", labels)
             wait_until(lambda: samples_of(read(f"{url}/metrics")).get(counted) == 50, message="the requests")
             assert nginx.errors() == []
+        healthcheck = ["resty-metrics", "healthcheck", f"--web.listen-address=127.0.0.1:{page_port}"]
+        assert buildah("run", "--isolation=chroot", container, "--", *healthcheck) == ""
     finally:
         os.killpg(collector.pid, signal.SIGTERM)
         collector.wait(timeout=20)
