@@ -21,14 +21,14 @@ RUN /build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /whe
 
 FROM docker.io/library/python:3.13-slim-bookworm
 
+# 101 is the user nginx of the official nginx image: by that name the collector knows it, whatever else it is told.
 RUN groupadd --gid 10001 resty-metrics \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin resty-metrics \
+    && useradd --uid 101 --gid nogroup --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin nginx \
     && install --directory --owner=10001 --group=10001 --mode=0755 /run/resty-metrics /var/lib/resty-metrics
 COPY --from=build /opt/resty-metrics /opt/resty-metrics
 
-# 101 is the user nginx of the official nginx image, which has no name in this one.
-ENV PATH=/opt/resty-metrics/bin:$PATH \
-    RESTY_METRICS_SOCKET_ALLOW_UID=101
+ENV PATH=/opt/resty-metrics/bin:$PATH
 USER 10001:10001
 VOLUME ["/run/resty-metrics", "/var/lib/resty-metrics"]
 EXPOSE 19145

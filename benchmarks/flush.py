@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from support.collector import Collector
-from support.nginx import Nginx, shared_directory
-from support.wait import free_port, wait_until
+from support.nginx import shared_directory
+from support.wait import free_port
 
 from benchmarks import cpu, sites
 from benchmarks.figures import Figure, Reach
@@ -140,12 +140,6 @@ def run(scale: Scale) -> Iterator[Figure]:
                     say(f"{rows:,} rows, flush {number + 1} of {scale.rounds * PER_ROUND}")
                     flushes.append(flush(made, rows))
                 yield from _figures(rows, flushes)
-            _wait_sent(collector, nginx)
+            assert nginx.errors() == [], nginx.errors()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def _wait_sent(collector: Collector, nginx: Nginx) -> None:
-    """nginx ends at once where nothing is under way."""
-    wait_until(lambda: collector.value("resty_metrics_worker_unacked_batches", worker="0") == 0, message="the acks")
-    assert nginx.errors() == [], nginx.errors()

@@ -5,12 +5,13 @@ Rules:
 - No count and no stream is touched. A source that stays keeps its client, its counters too if only its connection
   differs; one that goes is closed when nobody waits for it any more.
 - What needs a restart is said and not taken.
+- Files are read and users are looked up in a thread: the loop takes datagrams meanwhile.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -55,6 +56,7 @@ class Reloader:
             try:
                 settings = await asyncio.to_thread(self._load)
                 access = await asyncio.to_thread(policy.load, settings.web_config_file)
+                uids = await asyncio.to_thread(allowed_uids, settings.socket_allow_uid)
             except ConfigError as error:
                 problems = [problem.text(error.file) for problem in error.problems]
                 self._front.tally.wrong.add("settings")
@@ -62,10 +64,10 @@ class Reloader:
                     say(logging.ERROR, "the configuration is refused, the old one goes on", error=problem)
                 return problems
             self._front.policy.take(access)
-            self._take(settings)
+            self._take(settings, uids)
             return []
 
-    def _take(self, settings: Settings) -> None:
+    def _take(self, settings: Settings, uids: Container[int]) -> None:
         """Put it in force, in one step of the loop."""
         old, stays = self.settings, _of_the_start(self.settings)
         for name, flag in RESTART.items():
@@ -74,7 +76,7 @@ class Reloader:
         self.settings = replace(settings, **stays)
         if (settings.log_level, settings.log_format) != (old.log_level, old.log_format):
             log.configure(settings.log_level, settings.log_format)
-        self._intake.allow(allowed_uids(settings.socket_allow_uid).__contains__)
+        self._intake.allow(uids.__contains__)
         self._pages.use(renewed(self._pages.fetchers, settings.sources))
         limits = self._front.limits
         limits.max_connections, limits.max_requests = settings.web_max_connections, settings.web_max_requests

@@ -341,6 +341,17 @@ def test_several_addresses_all_or_none(shared: Path) -> None:
     assert set(shared.iterdir()) == before | {other}
 
 
+@pytest.mark.parametrize("first", ["127.0.0.1", ""])
+def test_an_address_given_twice_is_said_and_no_socket_is_made(shared: Path, first: str) -> None:
+    """Also where one covers the other: two sockets may be bound to one port as long as none listens."""
+    port = free_port()
+    addresses = [f"--web.listen-address={host}:{port}" for host in (first, "127.0.0.1")]
+    done = run("serve", f"--socket.path={shared}/collector.sock", "--state.dir=none", *addresses)
+    assert done.returncode == 1
+    assert f"choose another --web.listen-address: '127.0.0.1:{port}'" in done.stderr
+    assert [path.name for path in shared.iterdir()] == ["collector.sock.lock"]
+
+
 def test_several_addresses_in_a_variable(shared: Path) -> None:
     """With blanks between them, as the variable of each flag that is repeatable."""
     ports = free_port(), free_port()

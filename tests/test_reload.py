@@ -1,24 +1,37 @@
 """The configuration read again, while a collector counts."""
 
+import asyncio
 import os
+import pwd
 import signal
 import socket
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
+from typing import Any, cast
 
 import pytest
 from support.collector import Collector
 from support.wait import free_port, wait_until
 from support.worker import Worker, counter
 
+from collector.config.settings import Settings
+from collector.ingest.intake import Intake
+from collector.ingest.streams import Streams
 from collector.ingest.wire import Reason, Verdict
-from collector.reload import RESTART, renewed
+from collector.reload import RESTART, Reloader, renewed
 from collector.sources.fetch import Fetcher
 from collector.sources.source import Connection, Source
+from collector.table.table import Table
+from collector.web.front import Front
+from collector.web.limits import Limits
+from collector.web.policy import Access, Policy
+from collector.web.scrape import Pages
+from collector.web.tally import Tally
 
 PAGE = b"Active connections: 1 \nserver accepts handled requests\n 7 7 %d \nReading: 0 Writing: 1 Waiting: 0 \n"
 SUCCESS, WHEN = (
@@ -194,6 +207,29 @@ def test_reload_by_http_is_off_unless_it_is_asked_for(tmp_path: Path) -> None:
         assert post(collector) == (403, "start with --web.enable-lifecycle to reload by HTTP\n")
         assert post(collector, "GET")[0] == 405
         assert "read again" not in collector.log()
+
+
+def test_a_name_service_that_is_slow_does_not_hold_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop takes datagrams meanwhile; here it answers the name service."""
+    asked, answered = threading.Event(), threading.Event()
+
+    def getpwnam(name: str) -> Any:
+        asked.set()
+        assert answered.wait(10), "the loop waits for the name service"
+        raise KeyError(name)
+
+    async def run() -> None:
+        tally = Tally(0)
+        front = Front(Policy(Access(), tally), tally, Limits())
+        pages = Pages(cast(Any, None), [], lambda: 0.0)
+        intake = Intake(Table(), Streams(), lambda uid: False)
+        reload = asyncio.create_task(Reloader(Settings(), Settings, intake, pages, front)())
+        assert await asyncio.to_thread(asked.wait, 10)
+        answered.set()
+        assert await reload == []
+
+    monkeypatch.setattr(pwd, "getpwnam", getpwnam)
+    asyncio.run(run())
 
 
 def test_a_fetcher_stays_with_its_source() -> None:

@@ -19,6 +19,7 @@ from collector.config.problem import Problem
 Path = tuple[str | int, ...]
 MOST_VALUES = 100_000
 
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")  # an escape may stand for it; no path and no name has it
 _QUOTED = re.compile(r"'[^']{2,}'")
 
 
@@ -82,6 +83,9 @@ class _Values:
             return dict(self._pairs(node, path))
         if isinstance(node, yaml.SequenceNode):
             return [self.of(item, (*path, at)) for at, item in enumerate(node.value)]
+        if _NO_TEXT.search(node.value):
+            self._problem(node, path, "NUL, or half a surrogate pair: give text")
+            return None
         return None if node.value == "" and node.start_mark.index == node.end_mark.index else node.value
 
     def _pairs(self, node: yaml.MappingNode, path: Path) -> Iterator[tuple[str, Any]]:
@@ -89,15 +93,20 @@ class _Values:
         for key, value in node.value:
             line = key.start_mark.line + 1
             if not isinstance(key, yaml.ScalarNode):
-                self._document.problems.append(Problem(line, name_of(path), "a key is a word, not a list or a mapping"))
+                self._problem(key, path, "a key is a word, not a list or a mapping")
                 continue
             name = key.value
+            if _NO_TEXT.search(name):
+                self._problem(key, path, "a key with NUL, or half a surrogate pair")
+                continue
             if name in first:
-                words = f"given twice, first in line {first[name]}"
-                self._document.problems.append(Problem(line, name_of((*path, name)), words))
+                self._problem(key, (*path, name), f"given twice, first in line {first[name]}")
                 continue
             first[name] = line
             self._document.lines[(*path, name)] = line
             found = self.of(value, (*path, name))
             if found is not None:
                 yield name, found
+
+    def _problem(self, node: yaml.Node, path: Path, words: str) -> None:
+        self._document.problems.append(Problem(node.start_mark.line + 1, name_of(path), words))

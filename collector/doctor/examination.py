@@ -98,6 +98,7 @@ def find(settings: Settings) -> tuple[Settings, Subject]:
         own=namespaces_of(os.getpid()),
         root=os.geteuid() == 0,
         configuration=trouble,
+        confides=collector.confides(pid),
     )
 
 
@@ -109,7 +110,7 @@ def _unfound(settings: Settings) -> tuple[Settings, Subject]:
     return settings, Subject(str(settings.socket_path), "", {}, lock, None, None, nobody, False, None, {}, root)
 
 
-async def _look(settings: Settings, looking: _Looking) -> Looked:
+async def _look(settings: Settings, subject: Subject, looking: _Looking) -> Looked:
     path, address = settings.socket_path, settings.web_listen_address[0]
     secured = settings.web_config_file is not None
     async with asyncio.TaskGroup() as group:
@@ -121,14 +122,14 @@ async def _look(settings: Settings, looking: _Looking) -> Looked:
         probed = begin("socket.probe", in_thread(probe.send, path), None)
         answer = begin("page.answers", web.get(address, settings.web_telemetry_path, secured), None)
         ready = begin("page.ready", web.get(address, "/-/ready", secured), None)
-        sources = begin("source", _sources(settings), ())
+        sources = begin("source", _sources(settings, subject), ())
         instances = begin("nginx.configuration", _instances(settings), ())
         others = begin("processes", in_thread(collector.others), None)
     return Looked(
         holders.result(),
         probed.result(),
         answer.result(),
-        _read(answer.result()),
+        read_page(answer.result()),
         ready.result(),
         sources.result(),
         instances.result(),
@@ -136,8 +137,12 @@ async def _look(settings: Settings, looking: _Looking) -> Looked:
     )
 
 
-async def _sources(settings: Settings) -> tuple[Fetched, ...]:
-    return tuple(_fetched(scrape) for scrape in await web.fetch_all(settings.sources))
+async def _sources(settings: Settings, subject: Subject) -> tuple[Fetched, ...]:
+    """Where another user says which source is to be shown which file, that file is not read: root may read all."""
+    ours = subject.confides or "sources" in settings.given
+    asked = [one for one in settings.sources if ours or not one.connection.files]
+    withheld = [Fetched(one.kind, one.address, None, 0, True) for one in settings.sources if one not in asked]
+    return (*(_fetched(scrape) for scrape in await web.fetch_all(asked)), *withheld)
 
 
 async def _instances(settings: Settings) -> tuple[Instance, ...]:
@@ -146,7 +151,8 @@ async def _instances(settings: Settings) -> tuple[Instance, ...]:
     return tuple(await asyncio.gather(*(in_thread(nginx.examine, command, path) for command in commands)))
 
 
-def _read(answer: Answer | None) -> Page | None:
+def read_page(answer: Answer | None) -> Page | None:
+    """The page that an answer is; None: it is none, or none of ours."""
     if answer is None or answer.error is not None:
         return None
     try:
@@ -168,7 +174,7 @@ async def examine(settings: Settings) -> tuple[Subject, list[Finding]]:
     settings, subject = await looking.at(
         "collector.process", FIND_SECONDS, in_thread(find, settings), _unfound(settings)
     )
-    looked = await _look(settings, looking)
+    looked = await _look(settings, subject, looking)
     return subject, [*judge(subject, looked), *looking.findings]
 
 

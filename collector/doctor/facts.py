@@ -23,7 +23,8 @@ class Subject:
 
     ``state_dir``: empty: none. ``taken``: flags taken from the running collector. ``in_another_network``: it lives in
     another network namespace than we. ``queue``: max_dgram_qlen of ours. ``own``: our namespaces. ``root``: we may see
-    all processes. ``configuration``: what is wrong with the collector's file.
+    all processes. ``configuration``: what is wrong with the collector's file. ``confides``: it has our user and our
+    file system, so what it may read is what we may.
     """
 
     socket_path: str
@@ -38,6 +39,7 @@ class Subject:
     own: Mapping[str, int]
     root: bool
     configuration: str | None = None
+    confides: bool = True
 
     @property
     def pid(self) -> int | None:
@@ -56,12 +58,13 @@ class Holders:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A source as doctor fetched it. ``error`` None: it was read."""
+    """A source as doctor fetched it. ``error`` None: it was read. ``withheld``: it was not asked."""
 
     name: str
     url: str
     error: str | None
     families: int
+    withheld: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,12 @@ import stat
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from collector.doctor import descriptors, families, page, processes, reach, socket_file
+from collector.doctor import descriptors, families, page, processes, reach, socket_file, versions
 from collector.doctor.facts import Fetched, Instance, Looked, Subject
-from collector.doctor.finding import Finding, Verdict, not_known, ok, warn
+from collector.doctor.finding import Finding, Verdict, not_known, ok, skip, warn
 from collector.doctor.nginx import checks, deaths, statements
-from collector.doctor.page import Installed, Page
+from collector.doctor.page import Page
+from collector.doctor.versions import Installed
 from collector.settings import command
 
 _COMMAND = re.compile(r"\bresty-metrics (doctor|serve)\b")
@@ -148,13 +149,13 @@ def _no_nginx() -> Finding:
 
 
 def _instance(subject: Subject, one: Instance, looked: Looked) -> list[Check]:
-    versions = frozenset() if looked.page is None else frozenset(looked.page.by("lua_info", "version"))
+    running = frozenset() if looked.page is None else frozenset(looked.page.by("lua_info", "version"))
     found: list[Check] = []
     trouble, configured, way, confined = one.trouble, one.configured, one.socket_way, one.confinement
     if trouble is not None:
         found.append(("nginx.configuration", lambda: trouble))
     if configured is not None:
-        found.append(("nginx.configuration", lambda: checks.check(configured, subject.socket_path, versions)))
+        found.append(("nginx.configuration", lambda: checks.check(configured, subject.socket_path, running)))
     found.append(("nginx.workers", lambda: _workers(one, subject.root)))
     found.append(("workers.died", lambda: deaths.check(one.logs)))
     if way is not None:
@@ -201,7 +202,7 @@ def _page(subject: Subject, looked: Looked) -> list[Check]:
         found.append(("page.overflow", lambda: families.check(shown)))
         found.append(("source", lambda: page.sources(shown)))
     found += [_fetched(one, foreign) for one in looked.sources]
-    found.append(("versions", lambda: page.versions(_installed(looked.instances, shown))))
+    found.append(("versions", lambda: versions.check(_installed(looked.instances, shown))))
     return found
 
 
@@ -219,6 +220,9 @@ def _running(instances: Iterable[Instance], path: str) -> dict[str, int]:
 
 
 def _fetched(one: Fetched, foreign: int | None) -> Check:
+    if one.withheld:
+        seen = f"{one.url}: the files it names are for the collector, which is another user or in another container"
+        return (f"source.{one.name}", lambda: skip(f"source.{one.name}", seen))
     return (f"source.{one.name}", lambda: page.fetched(one.name, one.url, one.error, one.families, foreign))
 
 

@@ -1,4 +1,4 @@
-"""What the collector's own page and readiness say: ``page.*``, ``source.*``, ``workers``, ``versions``, ``journal``.
+"""What the collector's own page and readiness say: ``page.*``, ``source.*``, ``workers``, ``journal``.
 
 Rules:
 - A metric that is absent is not known: SKIP where it may be absent for now, nothing where this collector has none.
@@ -6,13 +6,12 @@ Rules:
 - What is said of each nginx by name is judged, and named, for each.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from collector import __version__
-from collector.doctor.finding import Finding, Verdict, fail, not_known, ok, skip, warn
+from collector.doctor.finding import Finding, fail, not_known, ok, skip, warn
 
 LEAST_COVERAGE = 0.99
 SLOW_COMMIT_SECONDS = 1.0
@@ -278,28 +277,3 @@ def fetched(name: str, url: str, error: str | None, families: int, foreign: int 
         remedy = _FETCHED.get(error.partition(":")[0], "see that nginx has that location and lets this machine read it")
         return fail(f"source.{name}", f"{url}: {error}", remedy)
     return ok(f"source.{name}", f"{url} answers and can be read ({families} families)")
-
-
-@dataclass(frozen=True, slots=True)
-class Installed:
-    """Versions that are there: of the running collector, of what workers run, of the Lua files on disk."""
-
-    collector: Sequence[str]
-    workers: Sequence[str]
-    files: Mapping[str, str]
-
-
-def versions(installed: Installed) -> Finding:
-    """``versions``: doctor, collector, Lua module agree; the wire's version is that of the probe that was answered."""
-    named = [("doctor", __version__)]
-    named += [("collector", version) for version in installed.collector]
-    named += [("Lua module in the workers", version) for version in installed.workers]
-    named += [(f"Lua module at {path}", version) for path, version in sorted(installed.files.items())]
-    shown = ", ".join(f"{name} {version}" for name, version in named)
-    if len({version for _, version in named}) > 1:
-        return warn(
-            "versions", f"they differ: {shown}", "install the same version of all, reload nginx, restart the collector"
-        )
-    if not installed.collector:
-        return not_known("versions", f"no collector could be asked ({shown})", "see page.answers")
-    return Finding("versions", Verdict.OK, shown)

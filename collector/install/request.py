@@ -6,11 +6,9 @@ import ssl
 import time
 from collections.abc import Sequence
 
-from collector.doctor import page as pages
-from collector.doctor.examination import examine
+from collector.doctor.examination import examine, read_page
 from collector.doctor.finding import Verdict
 from collector.doctor.observe import web
-from collector.doctor.page import Answer
 from collector.doctor.settings import Settings
 from collector.install import proof
 from collector.install.error_logs import ErrorLogs
@@ -25,10 +23,13 @@ _MOST = 4096
 
 def page(settings: Settings) -> str:
     """The collector's page. Raises RefusedError where there is none."""
-    answer: Answer = asyncio.run(web.get(settings.web_listen_address[0], settings.web_telemetry_path))
+    secured = settings.web_config_file is not None
+    answer = asyncio.run(web.get(settings.web_listen_address[0], settings.web_telemetry_path, secured))
     if answer.error is not None:
         raise RefusedError(f"{answer.url}: {answer.error}")
-    if not pages.read(answer.text).series("build_info"):
+    if answer.wants is not None:
+        raise RefusedError(f"{answer.url} wants {answer.wants}, so what it counted cannot be seen from here")
+    if read_page(answer) is None:
         raise RefusedError(f"{answer.url} is no page of ours: see --web.listen-address")
     return answer.text
 

@@ -105,15 +105,25 @@ def _patch(old: Block, texts: Mapping[int, Lines]) -> Block:
 
 
 def _patch_metric(lines: bytes, ends: Sequence[int], texts: Sequence[tuple[int, bytes]]) -> tuple[bytes, Sequence[int]]:
-    begins = [0, *ends]
-    lengths = [end - begin for begin, end in zip(begins, ends, strict=False)]
     view, pieces, copied = memoryview(lines), list[bytes | memoryview](), 0
+    lengths: dict[int, int] = {}
     for place, text in texts:
-        pieces += [view[begins[copied] : begins[min(place, len(ends))]], text]
-        lengths[place : place + 1] = [len(text)]
-        copied = min(place + 1, len(ends))
-    pieces.append(view[begins[copied] :])
-    return b"".join(pieces), places(lengths)
+        begin = ends[min(place, len(ends)) - 1] if place else 0
+        end = ends[place] if place < len(ends) else begin
+        pieces += [view[copied:begin], text]
+        copied = end
+        if len(text) != end - begin or place >= len(ends):
+            lengths[place] = len(text)
+    pieces.append(view[copied:])
+    return b"".join(pieces), _moved(ends, lengths) if lengths else ends
+
+
+def _moved(ends: Sequence[int], changed: Mapping[int, int]) -> Sequence[int]:
+    """Where the rows end when some have other lengths, or are new."""
+    lengths = [end - begin for begin, end in zip((0, *ends), ends, strict=False)]
+    for place, length in changed.items():
+        lengths[place : place + 1] = [length]
+    return places(lengths)
 
 
 def _keep(snapshot: Snapshot, number: int, block: Block, rendered: Sequence[int]) -> None:

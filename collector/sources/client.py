@@ -42,6 +42,7 @@ class Client:
         self._source = source
         self._body_cap = body_cap
         self._session: aiohttp.ClientSession | None = None
+        self._closed = False
         self._context: ssl.SSLContext | bool = True  # the system's authorities
         self._stamps: tuple[Stamp, ...] | None = None
 
@@ -53,8 +54,14 @@ class Client:
             raise
         except ValueError as error:  # from below the client, of what it was sent
             raise SourceError("connection", type(error).__name__) from error
+        except RuntimeError as error:  # a session that was closed meanwhile
+            if not self._closed:
+                raise
+            raise SourceError("connection", "the collector asks no more") from error
 
     async def _get(self) -> bytes:
+        if self._closed:
+            raise SourceError("connection", "the collector asks no more")
         connection = self._source.connection
         headers = {} if connection.host is None else {"Host": connection.host}
         authorization = credentials.authorization(connection)
@@ -81,6 +88,8 @@ class Client:
             return b"".join(pieces)
 
     async def close(self) -> None:
+        """For good: who asks now gets a SourceError (``connection``)."""
+        self._closed = True
         if self._session is not None:
             await self._session.close()
 

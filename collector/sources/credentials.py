@@ -50,7 +50,7 @@ def _read(path: Path) -> bytes:
 def stamps(tls: Tls) -> tuple[Stamp, ...]:
     """What changes when one of the files does. Raises SourceError (``credentials``)."""
     found = []
-    for path in _files(tls):
+    for path in tls.files:
         try:
             found.append(files.stamp(path))
         except OSError as error:
@@ -58,13 +58,9 @@ def stamps(tls: Tls) -> tuple[Stamp, ...]:
     return tuple(found)
 
 
-def _files(tls: Tls) -> list[Path]:
-    return [path for path in (tls.ca_file, tls.cert_file, tls.key_file) if path is not None]
-
-
 def context(tls: Tls) -> ssl.SSLContext:
     """How a server is verified and what it is shown. Raises SourceError (``credentials``)."""
-    for path in _files(tls):
+    for path in tls.files:
         _read(path)
     try:
         found = ssl.create_default_context(cafile=None if tls.ca_file is None else str(tls.ca_file))

@@ -39,6 +39,11 @@ class Tls:
     server_name: str | None = None
     insecure_skip_verify: bool = False
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that it names."""
+        return tuple(path for path in (self.ca_file, self.cert_file, self.key_file) if path is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class BasicAuth:
@@ -63,6 +68,13 @@ class Connection:
     tls: Tls = Tls()
     basic_auth: BasicAuth | None = None
     authorization: Authorization | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that it names."""
+        secrets = [] if self.basic_auth is None else [self.basic_auth.password_file]
+        secrets += [] if self.authorization is None else [self.authorization.credentials_file]
+        return (*self.tls.files, *secrets)
 
 
 @dataclass(frozen=True, slots=True)

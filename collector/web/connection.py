@@ -49,6 +49,7 @@ class Connection(web.RequestHandler):
         self._way: asyncio.Transport | None = None
         self._descriptor = -1
         self._head_since: float | None = None
+        self._unread = 0
         self._unread_since: float | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -92,9 +93,10 @@ class Connection(web.RequestHandler):
         """Why the client has had its time; None: it has not."""
         if self._head_since is not None and now - self._head_since > HEAD_SECONDS:
             return "slow_request"
-        if self._way is None or not _unread(self._descriptor):
+        before, self._unread = self._unread, 0 if self._way is None else _unread(self._descriptor)
+        if not self._unread:
             self._unread_since = None
-        elif self._unread_since is None:
+        elif self._unread_since is None or self._unread != before:  # it reads, however slowly
             self._unread_since = now
         elif now - self._unread_since > UNREAD_SECONDS:
             return "slow_read"
@@ -132,10 +134,10 @@ class Connection(web.RequestHandler):
         return str(peer[0]) if isinstance(peer, tuple) else "-"
 
 
-def _unread(descriptor: int) -> bool:
-    """Whether the kernel holds bytes that the other side has not taken."""
+def _unread(descriptor: int) -> int:
+    """The bytes that the kernel holds and the other side has not taken."""
     try:
         (count,) = struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, b"\0\0\0\0"))
     except OSError:
-        return False
-    return bool(count)
+        return 0
+    return int(count)

@@ -45,9 +45,8 @@ class Door:
         self._timer: asyncio.TimerHandle | None = None
 
     def open(self, sockets: Sequence[socket.socket]) -> None:
-        """Listen on bound sockets."""
+        """Take connections from sockets that listen."""
         for sock in sockets:
-            sock.listen(BACKLOG)
             sock.setblocking(False)
             self._sockets.append(sock)
             self._loop.add_reader(sock, self._accept, sock)

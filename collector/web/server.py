@@ -18,7 +18,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encode
 from collector import __version__
 from collector.log import say
 from collector.settings import ListenAddress, TcpAddress, UnixAddress
-from collector.web.door import Door
+from collector.web.door import BACKLOG, Door
 from collector.web.front import Front
 from collector.web.limits import Limits
 from collector.web.policy import Access, Policy
@@ -175,7 +175,10 @@ def bind_all(addresses: Sequence[ListenAddress]) -> list[socket.socket]:
 
 
 def bind(address: ListenAddress) -> socket.socket:
-    """A bound socket for the server, which does not listen yet. Raises OSError, which names the flag to change."""
+    """A socket that listens: one that is only bound does not keep the port from others, not even from ourselves.
+
+    Nobody is taken in before the server starts. Raises OSError, which names the flag to change.
+    """
     try:
         return _bind_unix(address.path) if isinstance(address, UnixAddress) else _bind_tcp(address)
     except OSError as error:
@@ -190,6 +193,7 @@ def _bind_unix(path: Path) -> socket.socket:
     try:
         sock.bind(str(path))
         path.chmod(0o666)
+        sock.listen(BACKLOG)
     except OSError:
         sock.close()
         raise
@@ -211,6 +215,7 @@ def _bind_name(name: tuple[object, ...], family: int, dualstack: bool = False) -
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(not dualstack))
         sock.bind(name)
+        sock.listen(BACKLOG)
     except OSError:
         sock.close()
         raise
@@ -235,7 +240,7 @@ def _remove_stale(path: Path) -> None:
 
 
 class Server:
-    """What serves an application on bound sockets, from ``start`` on."""
+    """What serves an application on sockets that listen, from ``start`` on."""
 
     def __init__(self, app: web.Application, front: Front) -> None:
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
@@ -243,7 +248,7 @@ class Server:
         self._door: Door | None = None
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
-        """Listen and serve."""
+        """Serve."""
         await self._runner.setup()
         assert self._runner.server is not None
         policy = self._front.policy

@@ -45,7 +45,8 @@ AT_A_GLANCE = Row(
         ),
         Panel(
             "p50",
-            "Half of the requests took at most this long.",
+            "Half of the requests took at most this long. Where it rises with the p99, all is slow, not some: look "
+            "at the event loop below, then at Upstreams.",
             "s",
             (Query(quantile(0.5, DURATION), "p50"),),
             "stat",

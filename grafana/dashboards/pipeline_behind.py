@@ -136,7 +136,8 @@ PAGE = Row(
         ),
         Panel(
             "CPU of the collector",
-            "1 is a whole core, and all that it can use: fewer rows, or fewer scrapes.",
+            "1 is a whole core. Near it the collector falls behind: fewer rows (labels with fewer values), or fewer "
+            "scrapes.",
             "short",
             (Query(total("process_cpu_seconds_total", "instance", HERE), _HERE),),
             width=6,

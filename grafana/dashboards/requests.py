@@ -53,7 +53,8 @@ DURATIONS = Row(
         ),
         Panel(
             "Mean by server",
-            "Sum of durations by number of requests. Far above the median: a few requests are very slow.",
+            "Sum of durations by number of requests. Far above the median: a few requests are very slow; the "
+            "heatmap has them.",
             "s",
             (Query(mean(DURATION, "server, nginx"), _SERVER),),
         ),
@@ -146,7 +147,7 @@ SIZES = Row(
         ),
         Panel(
             "Bytes received",
-            "Request lines, headers and bodies.",
+            "Request lines, headers and bodies. A burst is uploads: client_max_body_size and limit_req bound them.",
             "Bps",
             (Query(total(_RECEIVED, "server, nginx"), _SERVER),),
             width=6,

@@ -74,7 +74,7 @@ AT_A_GLANCE = Row(
         ),
         Panel(
             "p99 of the answer",
-            "99 of 100 attempts had their whole answer after this time.",
+            "99 of 100 attempts had their whole answer after this time. If it rises: the phases below say which part.",
             "s",
             (Query(quantile(0.99, _histogram("response"), labels=_UPSTREAM), "p99"),),
             "stat",

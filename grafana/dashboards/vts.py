@@ -215,14 +215,15 @@ FILTERS = Row(
     (
         Panel(
             "Requests by filter",
-            "What vhost_traffic_status_filter_by_set_key tells apart.",
+            "What vhost_traffic_status_filter_by_set_key tells apart. More values than you thought of: see Names "
+            "below.",
             "reqps",
             (Query(total(f"{_FILTER}_requests_total", _OF_FILTER, NGINX), _FILTER_NAME),),
             none="vts has no filters",
         ),
         Panel(
             "Mean duration by filter",
-            "Sum of durations by number of requests.",
+            "Sum of durations by number of requests. The slowest value first; few requests make it jump.",
             "s",
             (
                 Query(

@@ -89,6 +89,13 @@ WRONG = [
         ["f:3: no YAML: expected a single document in the stream but found another document"],
     ),
     ("a control character", "log:\n  level: \x01", ["f:2: no YAML: a character that cannot be printed"]),
+    ("a NUL", 'state:\n  dir: "/a\\0b"', ["f:2: state.dir: NUL, or half a surrogate pair: give text"]),
+    (
+        "half a pair of UTF-16",
+        r'socket: {path: "/a\ud800"}',
+        ["f:1: socket.path: NUL, or half a surrogate pair: give text"],
+    ),
+    ("a key with a NUL", r'log: {"a\0": b}', ["f:1: log: a key with NUL, or half a surrogate pair"]),
     ("depth", "[" * 10_000, ["f: nested too deeply"]),
     ("an alias of itself", "a: &a [*a]", ["f: nested too deeply"]),
     (

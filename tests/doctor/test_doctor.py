@@ -128,6 +128,33 @@ def test_flags_from_the_environment_of_the_collector(
     assert "refused" in found.seen("source.stub_status", "FAIL")
 
 
+@needs_root
+@pytest.mark.parametrize("by_flag", [False, True])
+def test_no_secret_of_ours_is_sent_where_another_user_wants_it(shared: Path, by_flag: bool) -> None:
+    """A collector that runs as somebody else names a file that only root may read, and where to send what is in it."""
+    secret = shared / "secret"
+    secret.write_text("hunter2")
+    secret.chmod(0o600)
+    directory = shared / "run"
+    directory.mkdir()
+    os.chown(directory, 65534, 65534)
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    with socket.create_server(("127.0.0.1", 0)) as theirs:
+        theirs.setblocking(False)
+        url = f"http://127.0.0.1:{theirs.getsockname()[1]}/"
+        flags = [f"--source.vts={url}", f"--source.bearer-token-file={secret}"]
+        file = shared / "resty-metrics.yml"
+        file.write_text(f"sources: [{{kind: vts, url: '{url}', authorization: {{credentials_file: {secret}}}}}]\n")
+        with Collector(directory / "c.sock", *(flags if by_flag else [f"--config.file={file}"]), under=nobody):
+            found = diagnose(directory / "c.sock", None)
+            with pytest.raises(BlockingIOError):
+                theirs.accept()
+            assert "the files it names are for the collector" in found.seen("source.vts", "SKIP")
+            diagnose(directory / "c.sock", None, f"--config.file={file}")  # root's own word
+            with theirs.accept()[0] as client:
+                assert b"Authorization: Bearer hunter2" in client.recv(4096)
+
+
 def test_the_file_of_the_collector(shared: Path, socket_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is found where the collector was started, and what doctor is told itself wins over it."""
     web = shared / "web.sock"

@@ -3,9 +3,10 @@
 import pytest
 
 from collector import __version__
-from collector.doctor import families, page
+from collector.doctor import families, page, versions
 from collector.doctor.finding import Finding, Verdict
-from collector.doctor.page import Answer, Installed
+from collector.doctor.page import Answer
+from collector.doctor.versions import Installed
 
 HEALTHY = """
 resty_metrics_build_info{version="0.1.0"} 1
@@ -185,7 +186,7 @@ VERSIONS = [
 
 @pytest.mark.parametrize(("installed", "verdict", "words"), VERSIONS)
 def test_versions(installed: Installed, verdict: Verdict, words: str | None) -> None:
-    finding = page.versions(installed)
+    finding = versions.check(installed)
     assert finding.verdict is verdict
     assert (words or "") in finding.seen
 

@@ -148,6 +148,7 @@ CASES = [
     *counter("RestyMetricsRowsLost", "resty_metrics_worker_lost_rows_total", 'worker="1", reason="spool"'),
     *counter("RestyMetricsOverflow", "resty_metrics_overflow_rows_total", 'family="http_requests"'),
     *gauge("RestyMetricsJournalDown", "resty_metrics_journal_up", 0, 1),
+    *gauge("RestyMetricsConfigRefused", "resty_metrics_config_last_reload_successful", 0, 1),
     Case("RestyMetricsEventLoopLag", lag(30)),
     Case("RestyMetricsEventLoopLag", lag(0), fires=False),
     Case(

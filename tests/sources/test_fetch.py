@@ -194,6 +194,19 @@ def test_a_failing_source_hides_no_other() -> None:
     assert 'resty_metrics_source_errors_total{source="stub_status",nginx="two",reason="timeout"} 0' in lines
 
 
+def test_whoever_asks_after_the_end_gets_a_page_without_the_source() -> None:
+    """At the end of the process the sources are closed first, while scrapes may still come."""
+
+    async def run() -> list[Scrape]:
+        async with serving(saying(answer(PAGE))) as address:
+            fetchers = [fetcher_of(f"one={address}"), fetcher_of(f"two={address}")]
+            await fetchers[0].fetch(5)
+            await asyncio.gather(*(fetcher.close() for fetcher in fetchers))
+            return await gather(fetchers, 5)
+
+    assert [scrape.reason for scrape in asyncio.run(run())] == ["connection", "connection"]
+
+
 def test_a_change_is_said_once_and_without_what_the_source_sent(caplog: pytest.LogCaptureFixture) -> None:
     async def run() -> None:
         port = free_port()

@@ -1,8 +1,11 @@
 """How much the server takes on, and clients that are slow: in this process, with limits that a test can wait for."""
 
 import asyncio
+import fcntl
 import socket
 import ssl
+import sys
+import termios
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import uvloop
+from aiohttp import web
 from support.certificates import LOCAL, Authority
 from support.wait import wait_until
 
@@ -245,6 +249,52 @@ def test_a_client_that_does_not_read_is_cut_off(tmp_path: Path, monkeypatch: pyt
         other.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
         assert status(other) == 200
         other.close()
+
+
+def test_a_client_that_reads_slowly_is_waited_for() -> None:
+    """As long as it takes any of what was sent between two looks."""
+
+    async def run(client: socket.socket, taken: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        one = connection.Connection(web.Server(_never), loop, None, Tally(0.0))
+        await loop.connect_accepted_socket(lambda: one, taken)
+        assert one.transport is not None
+        one.transport.write(bytes(100_000))  # all in the kernel, which sends no more than the client has room for
+
+        async def settled() -> int:
+            before, now = -1, waiting(taken)
+            while now != before:
+                await asyncio.sleep(0.05)
+                before, now = now, waiting(taken)
+            return now
+
+        assert await settled() > 0
+        assert one.overdue(0.0) is None
+        for at in (1, 2):
+            left = await settled()
+            while waiting(taken) == left:
+                await loop.sock_recv(client, 4096)
+            assert 0 < await settled() < left
+            assert one.overdue(at * connection.UNREAD_SECONDS + at) is None
+        assert one.overdue(4 * connection.UNREAD_SECONDS) == "slow_read"
+        one.abort()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(listening.getsockname())
+        taken, _ = listening.accept()
+        for sock in (client, taken):
+            sock.setblocking(False)
+        asyncio.run(run(client, taken))
+
+
+async def _never(_: web.BaseRequest) -> web.StreamResponse:
+    raise AssertionError
+
+
+def waiting(sock: socket.socket) -> int:
+    """The bytes that were sent and are not taken."""
+    return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
 
 def _as_it_is(client: socket.socket) -> socket.socket:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -85,6 +86,21 @@ def told(pid: int | None) -> tuple[dict[str, tuple[str, ...]], Path, Layer, str 
         return found, directory, read_file(path, lambda path: files.below(root, str(path)), uid)[0], None
     except ConfigError as error:
         return found, directory, {}, str(error)
+
+
+def confides(pid: int | None) -> bool:
+    """Whether it may read what we may: our user in every respect, our file system, and no program that runs as root for
+    whoever starts it, with words of theirs. Ask after its words were read.
+    """
+    if pid is None:
+        return True
+    uids = re.search(r"^Uid:((?:\t\d+)+)$", files.read(Path(f"/proc/{pid}/status")) or "", re.MULTILINE)
+    if uids is None or set(uids[1].split()) != {str(os.geteuid())} or files.root_of(pid) != files.ROOT:
+        return False
+    try:
+        return not Path(f"/proc/{pid}/exe").stat().st_mode & stat.S_ISUID
+    except OSError:
+        return False
 
 
 def _directory(pid: int) -> Path:
