@@ -158,9 +158,13 @@ class Service:
 
 
 def test_under_systemd(machine: Machine) -> None:
-    machine.install("systemd")
-    machine.boot()
+    machine.install("systemd", "nginx-light", "libnginx-mod-http-lua")
     service = Service(machine)
+    site = machine.root / "etc/nginx/sites-available/default"
+    site.write_text(
+        f"server {{ listen 127.0.0.1:{free_port()}; server_name a.example; location / {{ return 200; }} }}\n"
+    )
+    machine.boot()
     service.settings()
     machine.run("dpkg", "-i", "/resty-metrics.deb")
     assert service.shown("ActiveState") == "active"
@@ -176,13 +180,25 @@ def test_under_systemd(machine: Machine) -> None:
     assert service.shown("ActiveState") == "active"
     service.send(4)
     assert service.sent() == 7
+    assert_nginx_keeps_what_it_needs(machine)
     machine.run("dpkg", "-r", "resty-metrics")
+    machine.run("nginx", "-t")
     assert machine.path("/run/resty-metrics").is_dir()
     machine.run("dpkg", "-i", "/newer.deb")
     service.send(5)
     assert service.sent() == 12
     machine.run("dpkg", "-P", "resty-metrics")
     assert not machine.path("/run/resty-metrics").exists()
+
+
+def assert_nginx_keeps_what_it_needs(machine: Machine) -> None:
+    """The command puts the package's files into nginx, and the package stays until they are out again."""
+    assert "counted: a request to" in machine.run("resty-metrics", "install", "--yes")
+    said = machine.run("dpkg", "-r", "resty-metrics", status=1)
+    assert "/etc/nginx/conf.d/resty-metrics.conf:2:include /usr/share/resty-metrics/" in said
+    assert machine.run("systemctl", "is-active", UNIT).strip() == "active"
+    machine.run("resty-metrics", "uninstall", "--yes")
+    assert machine.run("dpkg", "-V", "resty-metrics") == ""
 
 
 def assert_healed_and_kept(service: Service) -> None:

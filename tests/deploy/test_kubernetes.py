@@ -8,6 +8,8 @@ import pytest
 import yaml
 from support.nginx import ROOT
 
+from collector import __version__
+
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 OVERLAYS = ("sidecar", "daemonset")
 OLDEST, NEWEST = "1.29", kubernetes_validate.latest_version()
@@ -66,7 +68,7 @@ def test_the_check_is_one() -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_nothing_of_ours_can_take_nginx_out_of_service(overlay: str) -> None:
-    ours = [one for one in containers(overlay) if one["image"].startswith("resty-metrics:")]
+    ours = [one for one in containers(overlay) if one["image"] == f"resty-metrics:{__version__}"]
     assert len(ours) == 2
     for one in ours:
         assert "readinessProbe" not in one
