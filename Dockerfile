@@ -16,7 +16,8 @@ COPY nginx.conf.d/ nginx.conf.d/
 COPY grafana/ grafana/
 COPY prometheus/ prometheus/
 RUN /build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels . \
-    && /build/bin/pip --python /opt/resty-metrics/bin/python install --quiet --no-deps --no-index /wheels/*.whl
+    && /build/bin/pip --python /opt/resty-metrics/bin/python install --quiet --no-deps --no-index /wheels/*.whl \
+    && find /opt/resty-metrics -type f \( -name '*.c' -o -name '*.h' -o -name '*.p[xy][xid]' \) -delete
 
 FROM docker.io/library/python:3.13-slim-bookworm
 
@@ -31,6 +32,9 @@ ENV PATH=/opt/resty-metrics/bin:$PATH
 USER 10001:10001
 VOLUME ["/run/resty-metrics", "/var/lib/resty-metrics"]
 EXPOSE 19145
-HEALTHCHECK --interval=30s --timeout=5s CMD ["python3", "-m", "collector.web.health"]
+HEALTHCHECK --interval=30s --timeout=5s CMD ["resty-metrics", "healthcheck"]
+LABEL org.opencontainers.image.title=resty-metrics \
+    org.opencontainers.image.description="Request metrics of OpenResty and nginx for Prometheus" \
+    org.opencontainers.image.licenses=Apache-2.0
 ENTRYPOINT ["resty-metrics"]
 CMD ["serve"]

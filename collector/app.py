@@ -37,6 +37,7 @@ from collector.lock import Lock, LockedError, acquire
 from collector.log import LOGGER, say
 from collector.page.coverage import Coverage
 from collector.reload import Reloader
+from collector.service_manager import READY, STOPPING, ServiceManager, status
 from collector.sources.fetch import Fetcher
 from collector.web import policy, server
 from collector.web.front import Front
@@ -225,12 +226,13 @@ async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(CHECK_SECONDS)
 
 
-async def _reload(collector: Collector, hangup: asyncio.Event) -> None:
+async def _reload(collector: Collector, manager: ServiceManager, hangup: asyncio.Event) -> None:
     """At each SIGHUP."""
     while True:
         await hangup.wait()
         hangup.clear()
-        await collector.reload()
+        with manager.reloading():
+            await collector.reload()
 
 
 async def _collect(
@@ -241,7 +243,7 @@ async def _collect(
     web_sockets: Sequence[socket.socket],
 ) -> NoReturn:
     loop = asyncio.get_running_loop()
-    stop = _signals(loop)
+    stop, manager = _signals(loop), ServiceManager()
     collector = Collector(settings, load, access, kept)
     hangup = asyncio.Event()
     loop.add_signal_handler(signal.SIGHUP, hangup.set)
@@ -254,17 +256,20 @@ async def _collect(
     collector.listener.attach(loop)
     serving = server.Server(app, collector.front)
     await serving.start(web_sockets)
+    manager.tell(READY, status(collector.faults()))
     works = (
         collector.watch,
         collector.tend_journal,
         collector.guard.run,
         collector.front.policy.watch,
         collector.live.run,
-        partial(_reload, collector, hangup),
+        partial(_reload, collector, manager, hangup),
+        partial(manager.beat, collector.faults),
     )
     tasks = [asyncio.create_task(_for_ever(work)) for work in works]
     await stop.wait()
     end_within(END_SECONDS, 0)
+    manager.tell(STOPPING)
     for task in tasks:
         task.cancel()
     await _finish(collector, serving, loop.time())

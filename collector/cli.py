@@ -23,6 +23,7 @@ from collector.options import NGINX_COMMAND, OPTIONS, TOP_OPTIONS, Checked
 if TYPE_CHECKING:
     from collector.config.load import Given
     from collector.doctor.settings import Settings
+    from collector.settings import ListenAddress
 
 EXIT_WRONG, EXIT_MISCONFIGURED = 1, 2
 TOP_VIEWS = ("servers", "upstreams", "rows", "workers")
@@ -160,6 +161,17 @@ def check_config(file: Path | None, **options: Any) -> None:
 
     with _refusing(EXIT_WRONG):
         click.echo(checked(_given(options)), nl=False)
+
+
+@main.command(params=[OPTIONS["--web.listen-address"]])
+def healthcheck(web_listen_address: "tuple[ListenAddress, ...]") -> NoReturn:
+    """Ask the collector that listens there whether it is healthy: for a container. No other file or setting is read.
+
+    Exit status: 0 every address answers, 1 one does not.
+    """
+    from collector.web.health import answers
+
+    sys.exit(0 if all(map(answers, web_listen_address)) else 1)
 
 
 install_commands.add_to(main, _told)

@@ -9,7 +9,8 @@ VENV="$ROOT/.venv"
 PACKAGES_RUN=(nginx-light libnginx-mod-http-lua lua-resty-core)
 PACKAGES_CHECK=(lua-check shellcheck)
 PACKAGES_TEST=(libnginx-mod-http-echo luajit2 lua-messagepack prometheus prometheus-nginx-exporter wrk buildah
-    debootstrap openssl faketime iproute2 tmux chromium chromium-driver)
+    debootstrap systemd-container docker-compose openssl faketime iproute2 tmux
+    chromium chromium-driver)
 PACKAGES_BENCH=(wrk nghttp2-client)
 UNITS=(nginx prometheus prometheus-nginx-exporter)
 

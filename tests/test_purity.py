@@ -10,7 +10,7 @@ from support.nginx import ROOT
 COLLECTOR = ROOT / "collector"
 SHELL = {
     "__main__.py", "app.py", "cli.py", "config/check.py", "config/file.py", "config/load.py", "ending.py", "kept.py",
-    "lock.py", "log.py", "options.py", "reload.py",
+    "lock.py", "log.py", "options.py", "reload.py", "service_manager.py",
     "doctor/examination.py", "doctor/settings.py", "doctor/observe/collector.py", "doctor/observe/files.py",
     "doctor/observe/nginx.py", "doctor/observe/probe.py", "doctor/observe/security.py", "doctor/observe/users.py",
     "doctor/observe/web.py",
@@ -18,8 +18,8 @@ SHELL = {
     "doctor/watch/levels.py", "doctor/watch/observer.py", "doctor/watch/output.py", "doctor/watch/session.py",
     "ingest/credentials.py", "ingest/descriptors.py", "ingest/endpoint.py", "ingest/guard.py", "ingest/listener.py",
     "ingest/probe.py",
-    "install/commands.py", "install/error_logs.py", "install/flow.py", "install/nginx.py", "install/package.py",
-    "install/request.py", "install/transaction.py",
+    "install/commands.py", "install/error_logs.py", "install/export.py", "install/flow.py", "install/nginx.py",
+    "install/package.py", "install/request.py", "install/transaction.py",
     "journal/files.py", "journal/journal.py", "journal/reading.py", "journal/recovery.py", "journal/store.py",
     "journal/writer.py",
     "kernel/attribution.py", "kernel/namespaces.py", "kernel/processes.py", "kernel/sock_diag.py",

@@ -251,8 +251,6 @@ async def _say_who(path: Path, there: Identity) -> None:
             cgroup=process.cgroup,
         )
     if not strangers:
-        say(
-            logging.ERROR,
-            f"who replaced the socket has gone already; {command('doctor --watch', path)} shows who comes next",
-            per="gone",
-        )
+        hidden = "" if os.geteuid() == 0 else ", or is a process that our user may not look into"
+        watch = f"{command('doctor --watch', path)}, by root, shows who comes next"
+        say(logging.ERROR, f"who replaced the socket has gone already{hidden}; {watch}", per="gone")

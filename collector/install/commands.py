@@ -30,6 +30,9 @@ _SHARE = click.Option(
     callback=_share,
     help="Where lua/ and nginx.conf.d/ go; nginx's workers must be able to read it.",
 )
+_FOUND_AT = click.Option(
+    ["--share-dir", "share"], default=SHARE, show_default=True, callback=_share, help="Where nginx will find them."
+)
 _YES = click.Option(["--yes", "-y"], is_flag=True, help="Do not ask. Needed where there is no terminal.")
 _DRY_RUN = click.Option(["--dry-run"], is_flag=True, help="Show what would be changed, and change nothing.")
 _UNPROVEN = click.Option(
@@ -57,8 +60,14 @@ def add_to(group: click.Group, told: Told) -> None:
         callback=partial(_uninstall, told),
         help="Remove what install put there, and reload nginx.",
     )
-    group.add_command(install)
-    group.add_command(uninstall)
+    export = click.Command(
+        "export",
+        params=[click.Argument(["directory"], type=click.Path(path_type=Path)), _FOUND_AT],
+        callback=_export,
+        help="Copy the files for nginx, Grafana and Prometheus into DIRECTORY, and touch nothing else.",
+    )
+    for one in (install, uninstall, export):
+        group.add_command(one)
 
 
 def _order(share: Path, yes: bool, dry_run: bool, without_proof: bool = False) -> Any:
@@ -81,3 +90,15 @@ def _uninstall(told: Told, share: Path, yes: bool, dry_run: bool, nginx_command:
     from collector.install import flow
 
     sys.exit(flow.uninstall(settings, _order(share, yes, dry_run)))
+
+
+def _export(directory: Path, share: Path) -> None:
+    from collector.install.export import export
+    from collector.install.refused import RefusedError
+
+    try:
+        count = export(directory, share)
+    except (RefusedError, OSError) as error:
+        click.echo(f"not everything was written: {error}", err=True)
+        sys.exit(1)
+    click.echo(f"{count} files are in {directory}")

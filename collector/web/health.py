@@ -1,34 +1,59 @@
-"""The container's health check: does the page's server answer, by HTTP or by TLS, whatever it wants to be shown.
+"""Does the page's server answer, by HTTP or by TLS, whatever it wants to be shown: for a container's health check.
 
-    python3 -m collector.web.health [HOST:PORT]
-
-Exit status 0: it answers. No certificate is checked, nothing secret is sent.
+No certificate is checked, nothing secret is sent, and nothing is imported that takes a while.
 """
 
 import http.client
+import socket
 import ssl
-import sys
 
-ADDRESS = "127.0.0.1:19145"
+from collector.settings import ListenAddress, UnixAddress
+
 SECONDS = 2.0
+_ANY = {None: "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
-def answers(address: str) -> bool:
+class _Unix(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(SECONDS)
+        self.sock.connect(self._path)
+
+
+class _UnixByTls(_Unix):
+    def connect(self) -> None:
+        super().connect()
+        self.sock = _unverified().wrap_socket(self.sock, server_hostname="localhost")
+
+
+def answers(address: ListenAddress) -> bool:
     """Whether there is an answer below status 500, or a demand for a client's certificate."""
-    return any(map(_asked, (http.client.HTTPConnection(address, timeout=SECONDS), _by_tls(address))))
+    if isinstance(address, UnixAddress):
+        return _asked(_Unix(str(address.path)), False) or _asked(_UnixByTls(str(address.path)), True)
+    host = _ANY.get(address.host) or address.host or ""
+    plain = http.client.HTTPConnection(host, address.port, timeout=SECONDS)
+    return _asked(plain, False) or _asked(
+        http.client.HTTPSConnection(host, address.port, timeout=SECONDS, context=_unverified()), True
+    )
 
 
-def _by_tls(address: str) -> http.client.HTTPConnection:
+def _unverified() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return http.client.HTTPSConnection(address, timeout=SECONDS, context=context)
+    return context
 
 
-def _asked(connection: http.client.HTTPConnection) -> bool:
+def _asked(connection: http.client.HTTPConnection, by_tls: bool) -> bool:
     secured = False
     try:
         connection.connect()
-        secured = isinstance(connection, http.client.HTTPSConnection)
+        secured = by_tls
         connection.request("GET", "/-/healthy")
         return connection.getresponse().status < 500
     except TimeoutError:
@@ -39,7 +64,3 @@ def _asked(connection: http.client.HTTPConnection) -> bool:
         return secured  # closed behind the handshake: it wants a client's certificate
     finally:
         connection.close()
-
-
-if __name__ == "__main__":
-    sys.exit(0 if answers(*sys.argv[1:] or [ADDRESS]) else 1)

@@ -370,9 +370,9 @@ def test_doctor_and_the_health_check_know_who_answers(secured: tuple[str, Collec
             answer = asyncio.run(get(address, "/metrics", likely))
             assert (answer.error, answer.wants) == (None, wants)
             assert ("resty_metrics_build_info" in answer.text) == (wants is None)
-    assert health.answers(f"127.0.0.1:{collector.port}")
+    assert health.answers(TcpAddress("127.0.0.1", collector.port))
     collector.terminate()
-    assert not health.answers(f"127.0.0.1:{collector.port}")
+    assert not health.answers(TcpAddress("127.0.0.1", collector.port))
     gone = asyncio.run(get(TcpAddress("127.0.0.1", collector.port), "/metrics"))
     assert gone.error is not None
     assert "refused" in gone.error.lower() or "cannot connect" in gone.error.lower()
