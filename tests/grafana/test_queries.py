@@ -1,4 +1,6 @@
-"""Each query of each panel, as Grafana would send it, to a Prometheus that watches real nginx under known traffic."""
+"""Each query of each panel, as Grafana would send it, and each rule: on a Prometheus that watches real nginx under
+known traffic.
+"""
 
 import math
 import re
@@ -7,6 +9,7 @@ from collections.abc import Iterator
 from functools import partial
 
 import pytest
+import yaml
 from support import impostors
 from support.fleet import (
     BROKEN,
@@ -17,6 +20,7 @@ from support.fleet import (
     ONCE,
     ORDERS,
     PASSED,
+    RULES,
     SLOW,
     USERS,
     VTS_ERRORS,
@@ -44,6 +48,13 @@ EMPTY = {
 WHY = {"missing", "replaced"}  # who heals fast sees the path before the other is there
 PANELS = [(board.name, panel) for board in DASHBOARDS for panel in board.panels]
 CHOICES = {choice.name: choice.query for board in DASHBOARDS for choice in board.choices if choice.query is not None}
+RECORDED = [
+    rule["record"]
+    for path in RULES
+    for group in yaml.safe_load(path.read_text())["groups"]
+    for rule in group["rules"]
+    if "record" in rule
+]
 Series = list[tuple[dict[str, str], float]]
 
 
@@ -253,3 +264,30 @@ def test_the_incident_as_one_would_have_seen_it(watched: Fleet) -> None:
         assert marked
         assert marked <= WHY
     assert values(watched, "pipeline", "Lost rows", instance=of_edge)["rows"] == 0
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_each_recorded_rule_gives_something(watched: Fleet, name: str) -> None:
+    wait_until(lambda: watched.prometheus.query(name), message=f"{name} in Prometheus")
+
+
+def test_no_rule_fails(watched: Fleet) -> None:
+    def all_ran() -> bool:
+        return all(rule["health"] != "unknown" for rule in watched.prometheus.rules())
+
+    wait_until(all_ran, message="every rule's first run")
+    assert {rule["name"]: rule["lastError"] for rule in watched.prometheus.rules() if rule["health"] != "ok"} == {}
+
+
+def test_what_is_recorded_is_right(watched: Fleet) -> None:
+    def recorded(name: str) -> dict[tuple[str | None, str], float]:
+        found = watched.prometheus.query(f"job_nginx_server:{name}")
+        return {(labels.get("nginx"), labels["server"]): value for labels, value in found}
+
+    ratio = BROKEN / (GOOD + BROKEN + USERS + ORDERS)
+    for name in ("nginx_http_responses_errors:ratio_rate5m", "slo_errors_per_request:ratio_rate3d"):
+        errors = recorded(name)
+        assert errors[None, "a.example"] == pytest.approx(ratio, rel=ABOUT)
+        assert errors[EDGE, "a.example"] == 0
+    slow = recorded("nginx_http_request_duration_seconds:p99_rate5m")
+    assert 1 < slow[None, "b.example"] <= 2.5

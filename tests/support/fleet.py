@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from support.collector import Collector
-from support.nginx import Nginx, shared_directory
+from support.nginx import ROOT, Nginx, shared_directory
 from support.prometheus import Prometheus
 from support.wait import free_port, wait_until
 
@@ -28,6 +28,7 @@ ONCE = 4  # each kind besides
 CACHED = 20  # the first is a miss
 VTS_REQUESTS, VTS_ERRORS, VTS_HITS, VTS_SECONDS = 500, 50, 400, 0.2  # what its zones grow by
 INTERVAL, SCRAPES = "500ms", 12
+RULES = sorted((ROOT / "prometheus" / "rules").glob("*.yml"))
 _CAPTURE = Path(__file__).parents[1] / "data" / "vts" / "13-everything.vts.json"
 
 _SITE = """
@@ -115,7 +116,7 @@ def fleet() -> Iterator[Fleet]:
         nginx,
         edge,
         edge_collector,
-        Prometheus(directory, collector.port, edge_collector.port, interval=INTERVAL) as prometheus,
+        Prometheus(directory, collector.port, edge_collector.port, rules=RULES, interval=INTERVAL) as prometheus,
     ):
         wait_until(lambda: "resty-metrics" in nginx.log(), message="that nobody is there is said")
         with collector:
