@@ -15,7 +15,7 @@ Rules:
 from dataclasses import dataclass, field
 from enum import Enum
 
-from collector.ingest.heartbeat import Heartbeat, join
+from collector.ingest.heartbeat import Heartbeat, Master, join
 from collector.ingest.wire import Header
 
 STREAM_CAP = 4_096
@@ -40,7 +40,7 @@ class Placement(Enum):
 @dataclass(slots=True)
 class Stream:
     """One worker process's life. ``ended`` is when its bye came, None while it is open; ``instance`` is the name of its
-    nginx, "" if it has none, None as long as it did not say.
+    nginx, "" if it has none, None as long as it did not say; ``master``, too, is what it last said.
     """
 
     received: int
@@ -54,6 +54,7 @@ class Stream:
     parts_of: int = 0
     parts: dict[int, Heartbeat] = field(default_factory=dict)
     instance: str | None = None
+    master: Master | None = None
 
     def hear(self, number: int, heartbeat: Heartbeat, now: float) -> None:
         """Keep a beat, or a part of one, if it is newer than what there is."""
@@ -66,7 +67,7 @@ class Stream:
             self.beat, self.beat_seen = number, now
             self.heartbeat = join([self.parts[part] for part in sorted(self.parts)])
             self.parts = {}
-            self.instance = self.heartbeat.instance
+            self.instance, self.master = self.heartbeat.instance, self.heartbeat.master
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +107,12 @@ class Streams:
 
     @property
     def instances(self) -> set[str]:
-        """The names of all nginx instances that the streams are of; "" for one without a name."""
-        return {stream.instance for stream in self._streams.values() if stream.instance is not None}
+        """The names of all nginx that the streams are of; "" for one without a name. A name that has ended and whose
+        master goes on under another one, after a reload, is not among them.
+        """
+        named = [stream for stream in self._streams.values() if stream.instance is not None]
+        masters = {stream.master for stream in named if stream.ended is None} - {None}
+        return {stream.instance or "" for stream in named if stream.ended is None or stream.master not in masters}
 
     @property
     def open(self) -> int:

@@ -5,6 +5,7 @@ Rules:
 - A server that is not among them takes the place of the quietest as soon as it is twice as busy; one change a sample.
 - An interval in which numbers were taken back or moved (a family deleted, rows evicted into ``other``) is left out: no
   number is better than a wrong one. So are durations across a change of buckets.
+- A server that is new had no request before: its rate is over the window that its sum has, from the start on.
 - ``now`` is seconds of a monotonic clock.
 """
 
@@ -128,14 +129,21 @@ class History:
         waiting = sorted((name for name in grown if name not in self.series), key=lambda name: -grown[name])
         room = MAX_SERVERS + 1 - len(self.series)
         for name in waiting[:room]:
-            self.series[name] = Series()
+            self.series[name] = self._new(name)
         for name in waiting[room : room + 1]:
             since = now - BUSY_SECONDS
             quietest = min((one for one in self.series if one != ALL), key=lambda one: self.series[one].busy(since))
             minute = self.series[quietest]
             if grown[name] > 2 * max(minute.busy(since) * SAMPLE_SECONDS / BUSY_SECONDS, grown.get(quietest, 0)):
                 del self.series[quietest]
-                self.series[name] = Series()
+                self.series[name] = self._new(name)
+
+    def _new(self, name: str) -> Series:
+        """A series of a server; one that has no row yet was asked for nothing in the points of the sum."""
+        if name in self._totals:
+            return Series()
+        before = self.series[ALL].points
+        return Series(deque((Point(one.end, one.seconds, 0, 0, None, None, None) for one in before), maxlen=POINTS))
 
     def _forget(self, now: float) -> None:
         for series in self.series.values():

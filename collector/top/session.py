@@ -8,6 +8,7 @@ Rules:
 import asyncio
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -55,14 +56,19 @@ async def _run_once(wanted: Wanted, json: bool) -> NoReturn:
         _complain(wanted.endpoint, found.error)
         end(1)
     told = Told(wanted.endpoint.shown, wanted.interval)
-    if json:
-        sys.stdout.write(once.as_json(found.view, told, wanted.state))
-    else:
-        out = console()
-        width = out.width if out.is_terminal else screen.PIPE_WIDTH
-        for line in screen.report(found.view, told, wanted.state, width):
-            out.print(line, soft_wrap=True)
+    with suppress(OSError, SystemExit):  # who read it has gone, and rich ends the process then
+        _print(found.view, told, wanted.state, json)
     end(0)
+
+
+def _print(view: View, told: Told, state: keys.State, json: bool) -> None:
+    if json:
+        sys.stdout.write(once.as_json(view, told, state))
+        return
+    out = console()
+    width = out.width if out.is_terminal else screen.PIPE_WIDTH
+    for line in screen.report(view, told, state, width):
+        out.print(line, soft_wrap=True)
 
 
 def _complain(endpoint: Endpoint, error: Trouble | None) -> None:

@@ -290,7 +290,7 @@ async def run(prefix: Path, ports: Ports) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with pipeline(prefix, ports) as processes, aiohttp.ClientSession() as client:
         print(f"site     http://127.0.0.1:{ports.site}/  (Host: shop.example, api.example)")
-        print(f"page     http://127.0.0.1:{ports.page}/metrics")
+        print(f"page     http://127.0.0.1:{ports.page}/metrics, and for the eye http://127.0.0.1:{ports.page}/")
         print(f"nginx    {prefix}/nginx.conf, {prefix}/error.log")
         print("A little traffic is on its way. Ctrl-C ends all.", flush=True)
         while not stop.is_set():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from collector.ingest.heartbeat import GaugeFamily, Heartbeat
+from collector.ingest.heartbeat import GaugeFamily, Heartbeat, Master
 from collector.ingest.streams import ENDED_SECONDS, GAUGES_SECONDS, SILENT_SECONDS, Placement, Streams
 from collector.ingest.wire import Header, Kind
 
@@ -224,6 +224,17 @@ def test_room_at_the_cap_is_made_by_streams_that_are_over() -> None:
     streams.bye(bye(), 0.0)
     assert streams.place(batch(1, 1, C), ENDED_SECONDS - 10) is Placement.STREAM_CAP
     assert streams.place(batch(1, 1, C), ENDED_SECONDS) is Placement.NEXT
+
+
+def test_a_name_that_its_master_gave_up_is_no_instance_any_more() -> None:
+    streams = Streams()
+    one, other = Master(1, 100), Master(2, 200)
+    for stream, instance, master in ((A, "old", one), (b"b" * 16, "new", one), (b"c" * 16, "edge", other)):
+        streams.beat(beat(1, stream=stream), Heartbeat(instance=instance, master=master), 0.0)
+    assert streams.instances == {"old", "new", "edge"}
+    streams.bye(bye(A), 1.0)
+    streams.bye(bye(b"c" * 16), 1.0)
+    assert streams.instances == {"new", "edge"}, "edge has ended, and nobody goes on for it"
 
 
 def test_last_datagram() -> None:

@@ -166,7 +166,8 @@ def test_a_new_name_at_a_reload_begins_new_series(socket_path: Path) -> None:
         assert counts(collector, "old") == Counter({("a.example", "GET", "200"): 11})
         wait_until(lambda: collector.value("nginx_up", nginx="old") is None, 40, "the end of the old name's gauges")
         assert collector.value("nginx_up", nginx="new") == 1
-        assert collector.value("resty_metrics_source_up", source="lua") is None
+        sources = {key: value for key, value in collector.samples().items() if key[0] == "resty_metrics_source_up"}
+        assert sources == {("resty_metrics_source_up", frozenset({("source", "lua"), ("nginx", "new")})): 1}
         assert site.nginx.errors() == []
 
 

@@ -30,6 +30,18 @@ def test_a_server_that_is_new_counts_from_its_first_request() -> None:
     assert [point.requests for point in history.series[ALL].points] == [3]
 
 
+def test_a_new_server_is_no_busier_than_all_of_them() -> None:
+    history = History()
+    for at, all_totals in enumerate(({"a": totals(0)}, {"a": totals(30)}, {"a": totals(30), "b": totals(20)})):
+        history.observe(all_totals, 0, 5.0 * at)
+    rates = {}
+    for name, series in history.series.items():
+        summary = summarize(series.points, 0.0)
+        assert summary is not None
+        rates[name] = summary.rate
+    assert rates == {ALL: 5, "a": 3, "b": 2}
+
+
 def test_a_summary_is_of_the_points_of_its_window() -> None:
     history = History()
     for at, requests in enumerate((0, 1000, 1010, 1030)):
@@ -96,7 +108,7 @@ def test_a_busy_server_takes_the_place_of_a_quiet_one() -> None:
     history.observe(quiet, 0, 5.0)
     assert "late" not in history.series
     history.observe({**quiet, "late": totals(50)}, 0, 10.0)
-    assert [point.requests for point in history.series["late"].points] == [50]
+    assert [point.requests for point in history.series["late"].points] == [0, 50], "it was not asked for before"
     assert len(history.series) == MAX_SERVERS + 1
 
 

@@ -169,10 +169,21 @@ def test_live(busy: Collector, directory: Path) -> None:
 
 
 def test_once_in_a_pipe(busy: Collector) -> None:
-    done = run(*command(busy, "--once", "--interval=1s", "--sort=5xx"))
+    done = run(*command(busy, "--once", "--interval=4s", "--sort=5xx"))
     assert (done.returncode, done.stderr) == (0, "")
     assert "\x1b" not in done.stdout
     assert list(column(done.stdout, "5xx")) == ["b.example", "a.example"]
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
+def test_once_for_somebody_who_reads_nothing(busy: Collector, form: tuple[str, ...]) -> None:
+    words = [*command(busy, "--once", "--interval=1s", *form)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.close()
+        assert running.stderr.read() == b""
+    assert running.returncode == 0
 
 
 def test_json_over_a_unix_socket(busy: Collector, directory: Path) -> None:

@@ -81,7 +81,8 @@ async def _get(address: ListenAddress, path: str, scheme: Scheme) -> Answer | _O
     except (aiohttp.ClientError, OSError, ValueError) as error:
         if _wants_certificate(error) or (scheme == "https" and _hung_up(error)):
             return Answer(shown, "", None, "a client certificate")
-        answer = Answer(shown, "", str(error) or type(error).__name__)
+        failure = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+        answer = Answer(shown, "", str(failure) or type(failure).__name__)
         return answer if _is_nobody(error) else _Other(answer)
 
 
