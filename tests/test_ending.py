@@ -15,7 +15,10 @@ from support.collector import COMMAND, Collector
 from support.wait import wait_until
 
 STARTS = 30.0
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a process another resolv.conf")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a process another resolv.conf"),
+]
 NAME_SERVER = f"127.53.{os.getpid() // 250 % 250}.{os.getpid() % 250 + 1}"  # each run its own
 SOURCE = "--source.stub-status=http://nobody-answers.example/stub_status"
 

@@ -12,6 +12,8 @@ import pytest
 import yaml
 from support.nginx import ROOT
 
+pytestmark = pytest.mark.slow
+
 COMPAT = ROOT / "prometheus" / "compat"
 RULES = sorted(COMPAT.glob("*.yml"))
 OURS = sorted((ROOT / "prometheus" / "rules").glob("*.yml"))

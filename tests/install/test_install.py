@@ -18,6 +18,8 @@ from support.collector import Collector
 from support.debian import Debian, environment, run, words
 from support.wait import wait_until
 
+pytestmark = pytest.mark.slow
+
 LINE = '(package.loaded["resty.metrics"] or dofile("{share}/lua/resty/metrics/load.lua")).log()'
 
 
@@ -96,7 +98,6 @@ def test_a_fresh_debian(collector: Collector) -> None:
         assert samples["shop.example", "other", "400"] == 1
 
 
-@pytest.mark.slow
 def test_all_in_one_file(collector: Collector) -> None:
     """As OpenResty has it: a line is added to the user's file, which keeps its mode, and goes again."""
     with Debian(includes=False) as debian:
@@ -116,7 +117,6 @@ def test_all_in_one_file(collector: Collector) -> None:
         assert not debian.share.exists()
 
 
-@pytest.mark.slow
 def test_a_main_file_that_is_a_link_is_written_through(collector: Collector) -> None:
     with Debian(includes=False) as debian:
         real = debian.etc / "real.conf"
@@ -138,14 +138,12 @@ BESIDE = [
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("http", "server"), [one[1:] for one in BESIDE], ids=[one[0] for one in BESIDE])
 def test_beside_what_the_user_has(collector: Collector, http: str, server: str) -> None:
     with Debian(http=http, server=server) as debian:
         assert_installed(debian, collector)
 
 
-@pytest.mark.slow
 def test_a_hook_of_a_location_is_named_with_the_line_to_add(collector: Collector) -> None:
     with Debian(server="location /own {\nlog_by_lua_block {\n local own = 1\n}\n return 200; }") as debian:
         site = debian.etc / "sites-enabled" / "default"
@@ -169,7 +167,6 @@ OWN_HOOKS = [
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("name", "hook", "with_line"), OWN_HOOKS, ids=[one[0] for one in OWN_HOOKS])
 def test_a_hook_in_http_needs_our_line_first(collector: Collector, name: str, hook: str, with_line: str | None) -> None:
     """The user's Lua is never edited: the line is said, and once it is there the include without a hook goes in."""
@@ -196,7 +193,6 @@ def test_a_hook_in_http_needs_our_line_first(collector: Collector, name: str, ho
         assert (f"{lua}:1" if with_line is None else f"{own}:1 (log_by_lua_block)") in done.error
 
 
-@pytest.mark.slow
 def test_a_server_whose_hook_shadows_ours_everywhere(collector: Collector) -> None:
     with Debian(server="log_by_lua_block { local own = 1 }") as debian:
         said = refused(debian, collector)
@@ -219,14 +215,12 @@ def test_no_lua_module(collector: Collector) -> None:
         assert "apt install libnginx-mod-http-lua" in said
 
 
-@pytest.mark.slow
 def test_code_cache_off(collector: Collector) -> None:
     with Debian(http="lua_code_cache off;") as debian:
         line = debian.conf.read_text().split("lua_code_cache")[0].count("\n") + 1
         assert f"{debian.conf}:{line}: lua_code_cache off" in refused(debian, collector)
 
 
-@pytest.mark.slow
 def test_the_collector_is_down() -> None:
     with Debian() as debian:
         said = refused(debian, None)
@@ -238,7 +232,6 @@ def test_the_collector_is_down() -> None:
         assert get(debian) == 200
 
 
-@pytest.mark.slow
 def test_a_request_that_is_not_counted_takes_all_back(collector: Collector, shared: Path) -> None:
     """The page is of one collector, nginx's workers are told to send to another path."""
     with Debian() as debian:
@@ -253,7 +246,6 @@ def test_a_request_that_is_not_counted_takes_all_back(collector: Collector, shar
         assert get(debian) == 200
 
 
-@pytest.mark.slow
 def test_a_module_that_does_not_load_takes_all_back(collector: Collector) -> None:
     """What it says in nginx's error log is among the reasons."""
     with Debian(
@@ -264,7 +256,6 @@ def test_a_module_that_does_not_load_takes_all_back(collector: Collector) -> Non
         assert "not today" in said
 
 
-@pytest.mark.slow
 def test_what_else_the_reload_applies_is_said(collector: Collector) -> None:
     with Debian() as debian:
         pending = debian.etc / "conf.d" / "pending.conf"
@@ -289,7 +280,6 @@ def test_what_nginx_takes_not_is_taken_back(collector: Collector) -> None:
 LISTENS = ["127.0.0.1:{port} proxy_protocol", "unix:{run}/nginx.sock", "127.0.0.1:{port} ssl"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("listen", LISTENS)
 def test_whatever_nginx_listens_on(collector: Collector, listen: str, tmp_path: Path) -> None:
     with Debian() as debian:
@@ -338,7 +328,6 @@ def test_dry_run(collector: Collector) -> None:
         assert collector.request_counts().total() == 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("answer", "status"), [(b"y\n", 0), (b"n\n", 1), (b"\x03", 1), (b"\x04", 1)])
 def test_on_a_terminal_it_asks(collector: Collector, answer: bytes, status: int) -> None:
     with Debian() as debian:
@@ -379,7 +368,6 @@ def in_the_middle(debian: Debian, collector: Collector, shared: Path) -> "subpro
     return process
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_in_the_middle_takes_all_back(collector: Collector, number: signal.Signals, shared: Path) -> None:
     with Debian() as debian:
@@ -395,7 +383,6 @@ def test_a_signal_in_the_middle_takes_all_back(collector: Collector, number: sig
         assert get(debian) == 200
 
 
-@pytest.mark.slow
 def test_a_collector_that_ends_in_the_middle_takes_all_back(collector: Collector, shared: Path) -> None:
     with Debian() as debian:
         before = debian.tree()
@@ -434,7 +421,6 @@ def test_twice_in_a_row_and_an_upgrade(collector: Collector) -> None:
         assert debian.workers().isdisjoint(workers)
 
 
-@pytest.mark.slow
 def test_installed_by_hand(collector: Collector) -> None:
     with Debian() as debian:
         assert_installed(debian, collector)
@@ -466,7 +452,6 @@ def test_uninstall(collector: Collector) -> None:
         assert done.out.startswith("nothing to remove")
 
 
-@pytest.mark.slow
 def test_uninstall_keeps_what_the_user_changed_beside_it(collector: Collector) -> None:
     with Debian() as debian:
         assert_installed(debian, collector)
@@ -481,7 +466,6 @@ def test_uninstall_keeps_what_the_user_changed_beside_it(collector: Collector) -
         assert not debian.share.exists()
 
 
-@pytest.mark.slow
 def test_two_nginx_share_the_files(collector: Collector) -> None:
     with Debian() as one, Debian() as two:
         two.share = one.share
@@ -495,7 +479,6 @@ def test_two_nginx_share_the_files(collector: Collector) -> None:
         assert not one.share.exists()
 
 
-@pytest.mark.slow
 def test_a_directory_that_workers_cannot_reach(collector: Collector) -> None:
     if os.geteuid() != 0:
         pytest.skip("workers run as ourselves")
@@ -508,7 +491,6 @@ def test_a_directory_that_workers_cannot_reach(collector: Collector) -> None:
         assert str(closed) in said
 
 
-@pytest.mark.slow
 def test_nginx_does_not_run(collector: Collector) -> None:
     debian = Debian()
     try:

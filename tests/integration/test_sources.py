@@ -25,6 +25,8 @@ from support.wait import free_port
 
 from collector.sources.fetch import BODY_CAP
 
+pytestmark = pytest.mark.slow
+
 SCRAPE_SECONDS = 3.0
 SENT = 5 * 1024**3
 SOCKET_BUFFERS = 16 * 1024**2  # of both ends, and what the server has put before it waits

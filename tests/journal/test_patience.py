@@ -1,6 +1,10 @@
 """When to try again to write a journal."""
 
+import pytest
+
 from collector.journal.patience import FIRST_SECONDS, MOST_SECONDS, QUIET_SECONDS, Patience
+
+pytestmark = pytest.mark.slow
 
 
 def waits(patience: Patience, now: float, times: int) -> list[float]:

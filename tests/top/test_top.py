@@ -23,6 +23,8 @@ from support.wait import free_port, wait_until
 from collector.cli import main, top
 from collector.top.tables import COLUMNS
 
+pytestmark = pytest.mark.slow
+
 # 90 requests/s at a.example, of which two in ten are 404; 15 at b.example of 60 ms, of which one in three is a 500.
 SITE = """
 include {{share}}/nginx.conf.d/lifecycle.conf;

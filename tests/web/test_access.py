@@ -23,6 +23,8 @@ from collector.settings import TcpAddress, UnixAddress
 from collector.web import health, policy
 from collector.web.tls import subject_names
 
+pytestmark = pytest.mark.slow
+
 PASSWORD = "correct horse"
 HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
 

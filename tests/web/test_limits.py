@@ -26,6 +26,8 @@ from collector.web.policy import Access, Policy
 from collector.web.scrape import Request
 from collector.web.tally import Tally
 
+pytestmark = pytest.mark.slow
+
 BODY = b"x" * 64_000_000  # more than the kernel takes for a client that does not read
 
 
