@@ -57,8 +57,8 @@ def _stem(name: str) -> str:
 
 
 def test_a_page_with_everything(socket_path: Path) -> None:
-    with everything(socket_path) as collector:
-        text = collector.page()
+    with everything(socket_path) as made:
+        text = made.collector.page()
     read = everything_read(text)
     assert read == everything_parsed(text)
     assert {name for name, _ in read} >= {page.RESPONSES, f"{page.DURATION}_bucket", page.ATTEMPTS, page.ACTIVE}
