@@ -38,7 +38,9 @@ def test_each_panel_says_what_to_do_and_in_which_unit(board: Dashboard, panel: P
     assert all(query.unit in {None, *UNITS} for query in panel.queries)
     for query in panel.queries:
         selectors = re.findall(r"\{(.*?)\}", query.expression)
-        assert all('job=~"$job", instance=~"$instance"' in selector for selector in selectors if "=" in selector)
+        chosen = [selector for selector in selectors if "=" in selector]
+        assert chosen
+        assert all('job=~"$job", instance=~"$instance"' in selector for selector in chosen)
         named = set(re.findall(r"\$(\w+)", query.expression)) - {"__rate_interval", "__range"}
         assert named <= {choice.name for choice in board.choices}
         assert re.findall(r"\[(?!\$__rate_interval\]|\$__range\])", query.expression) == []

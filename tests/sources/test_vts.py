@@ -132,6 +132,7 @@ def test_half_a_histogram_is_none(missing: str) -> None:
 
 def test_buckets_without_their_counters_are_no_histogram() -> None:
     found = lines(document(serverZones={"a": timed(counters=[1])}))
+    assert 'nginx_vts_server_bytes_total{host="a",direction="in"} 300' in found
     assert not [line for line in found if "duration" in line]
 
 
