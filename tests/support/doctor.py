@@ -9,8 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from support.collector import COMMAND
+import pytest
+from support.collector import COMMAND, Collector
 from support.nginx import NGINX, Nginx
+from support.wait import free_port, wait_until
+
+SITE = """include {{share}}/nginx.conf.d/lifecycle.conf;
+server {{
+    listen 127.0.0.1:{port};
+    server_name a.example;
+    location / {{ return 200 ok; }}
+    {more}
+}}
+"""
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +79,17 @@ def diagnose(
     )
     assert done.stderr == ""
     return Diagnosis(done.returncode, json.loads(done.stdout))
+
+
+def bad(found: Diagnosis) -> set[str]:
+    """The checks with a finding that is not as it should be."""
+    return found.verdicts("WARN", "FAIL")
+
+
+def site(more: str = "") -> str:
+    """What a healthy nginx serves; ``more`` is in its server."""
+    return SITE.format(port=free_port(), more=more)
+
+
+def heard_of(collector: Collector, workers: int = 2) -> None:
+    wait_until(lambda: collector.value("resty_metrics_workers_seen") == workers, message="the workers' heartbeats")
