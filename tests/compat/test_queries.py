@@ -3,7 +3,6 @@
 tests/data/compat has the queries as their dashboards have them, with where each comes from, and why one finds nothing.
 """
 
-import http.client
 import re
 import shutil
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support.client import ask
 from support.collector import Collector
 from support.nginx import ROOT, Nginx, shared_directory
 from support.prometheus import Prometheus
@@ -75,20 +75,13 @@ class Stack:
     live_peer: str
 
 
-def send(port: int, method: str, path: str) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request(method, path)
-    connection.getresponse().read()
-    connection.close()
-
-
 def send_all(port: int) -> None:
-    send(port, "GET", "/cached/")  # the miss alone: of two at once both would be one
+    ask(port, "/cached/")  # the miss alone: of two at once both would be one
     left = {**TRAFFIC, ("GET", "/cached/"): TRAFFIC["GET", "/cached/"] - 1}
     with ThreadPoolExecutor(12) as pool:
-        for request, times in left.items():
-            for _ in range(times):
-                pool.submit(send, port, *request)
+        sent = [pool.submit(ask, port, path, method) for (method, path), times in left.items() for _ in range(times)]
+        for each in sent:
+            each.result()
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,11 @@
 """Configurations with hooks, paths and phases of their own: each documented variant is accepted and counts exactly."""
 
-import http.client
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support.client import ask
 from support.collector import Collector
 from support.nginx import Nginx
 from support.wait import free_port, wait_until
@@ -95,12 +95,7 @@ def write_own_files(nginx: Nginx, hook: str) -> None:
 
 
 def get(port: int, host: str, path: str) -> str:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request("GET", path, headers={"Host": host})
-        return connection.getresponse().read().decode()
-    finally:
-        connection.close()
+    return ask(port, path, Host=host).body.decode()
 
 
 REQUESTS = [

@@ -1,6 +1,5 @@
 """Several nginx on one collector, told apart by the names in their configuration."""
 
-import http.client
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from support.client import get
 from support.collector import Collector, Samples, counts_of
 from support.nginx import Counts, Nginx
 from support.wait import free_port, wait_until
@@ -40,11 +40,7 @@ class Site:
         self.nginx.call(name)
 
     def get(self, path: str, times: int) -> None:
-        for _ in range(times):
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-            connection.request("GET", path)
-            connection.getresponse().read()
-            connection.close()
+        get(self.port, path, times=times)
 
 
 @contextmanager

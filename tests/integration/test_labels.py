@@ -5,8 +5,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from support.client import get
 from support.collector import Collector
-from support.labels import by_labels, get
+from support.labels import by_labels
 from support.nginx import Nginx
 from support.wait import free_port, wait_until
 

@@ -1,12 +1,12 @@
 """Server names that no exposition format likes, and buckets that change while requests are served."""
 
-import http.client
 import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from support.client import get
 from support.collector import Collector
 from support.load import Load
 from support.nginx import Nginx
@@ -24,14 +24,6 @@ SERVER_NAMES = [
 ]
 
 
-def get(port: int, times: int) -> None:
-    for _ in range(times):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-        connection.request("GET", "/")
-        connection.getresponse().read()
-        connection.close()
-
-
 def test_odd_server_names_arrive_as_they_are(socket_path: Path) -> None:
     ports = [free_port() for _ in SERVER_NAMES]
     site = "server_names_hash_bucket_size 512;" + "".join(
@@ -40,7 +32,7 @@ def test_odd_server_names_arrive_as_they_are(socket_path: Path) -> None:
     )
     with Collector(socket_path) as collector, Nginx(socket_path, site) as nginx:
         for number, port in enumerate(ports):
-            get(port, number + 1)
+            get(port, times=number + 1)
         wanted = Counter({(name, "GET", "200"): n + 1 for n, (_, name) in enumerate(SERVER_NAMES)})
         wait_until(lambda: collector.request_counts().total() == wanted.total(), message="all requests")
         assert collector.request_counts() == wanted
@@ -60,7 +52,7 @@ def test_bytes_that_are_no_utf8_are_spelled_out(socket_path: Path) -> None:
     nginx = Nginx(socket_path, f"server {{ listen 127.0.0.1:{port}; server_name bad.example; return 200; }}")
     nginx.conf.write_bytes(nginx.conf.read_bytes().replace(b"bad.example", b"b\xff\xfed.example"))
     with Collector(socket_path) as collector, nginx:
-        get(port, 3)
+        get(port, times=3)
         wait_until(lambda: collector.request_counts().total() == 3, message="all requests")
         assert collector.request_counts() == Counter({(r"b\xff\xfed.example", "GET", "200"): 3})
 

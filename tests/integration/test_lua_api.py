@@ -1,12 +1,12 @@
 """Metrics of the user's own code: every phase, several workers, reloads, and use that is wrong in every way."""
 
-import http.client
 import os
 import signal
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from support import client
 from support.collector import Collector
 from support.nginx import Nginx
 from support.wait import free_port, wait_until
@@ -51,15 +51,9 @@ PER_REQUEST = ("set", "rewrite", "access", "content", "header_filter", "body_fil
 
 def get(port: int, path: str = "/", times: int = 1) -> list[str]:
     """The bodies of as many requests, each on a connection of its own: they spread over the workers."""
-    bodies = []
-    for _ in range(times):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-        connection.request("GET", path)
-        response = connection.getresponse()
-        bodies.append(response.read().decode())
-        assert response.status == 200, bodies[-1]
-        connection.close()
-    return bodies
+    answers = client.get(port, path, times=times)
+    assert {answer.status for answer in answers} == {200}, answers
+    return [answer.body.decode() for answer in answers]
 
 
 def by_label(collector: Collector, name: str, label: str) -> dict[str, float]:

@@ -1,6 +1,5 @@
 """What a real Prometheus makes of the page."""
 
-import http.client
 import re
 import shutil
 import subprocess
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from support.client import get
 from support.collector import Collector, samples_of
 from support.nginx import ROOT, Nginx, shared_directory
 from support.prometheus import Prometheus
@@ -56,14 +56,6 @@ def stack() -> Iterator[Stack]:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def get(port: int, path: str, times: int = 1) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    for _ in range(times):
-        connection.request("GET", path, headers={"Host": "a.example"})
-        connection.getresponse().read()
-    connection.close()
-
-
 def test_up_and_the_sources(stack: Stack) -> None:
     wait_until(lambda: stack.prometheus.value("up") == 1, message="up")
     wait_until(lambda: stack.prometheus.value('resty_metrics_source_up{source="lua"}') == 1, message="source_up")
@@ -74,7 +66,7 @@ def test_up_and_the_sources(stack: Stack) -> None:
 def test_increase_sees_the_first_of_a_new_row(stack: Stack) -> None:
     """Every first 5xx would be missed if its row appeared at its value."""
     wait_until(lambda: stack.prometheus.value("up") == 1, message="up")
-    get(stack.port, "/broken", 5)
+    get(stack.port, "/broken", times=5, kept=True)
     broken = 'increase(nginx_http_responses_total{status="500"}[1m])'
     wait_until(lambda: (stack.prometheus.value(broken) or 0) > 0, message="increase")
     assert stack.prometheus.value('max_over_time(nginx_http_responses_total{status="500"}[1m])') == 5
@@ -84,7 +76,7 @@ def test_increase_sees_the_first_of_a_new_row(stack: Stack) -> None:
 def test_histogram_quantile_of_a_known_delay(stack: Stack) -> None:
     """60 ms lies in the bucket (0.05, 0.075]."""
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: get(stack.port, "/sixty", 15), range(4)))
+        list(pool.map(lambda _: get(stack.port, "/sixty", times=15, kept=True), range(4)))
     by_server = "sum by (le) (nginx_http_request_duration_seconds_bucket{status='200'})"
     wait_until(
         lambda: (stack.prometheus.value("sum(nginx_http_request_duration_seconds_count{status='200'})") or 0) >= 60,
@@ -107,7 +99,7 @@ def test_overlapping_scrapes_agree(stack: Stack) -> None:
 
     def load() -> None:
         while not stop.is_set():
-            get(stack.port, "/", 20)
+            get(stack.port, "/", times=20, kept=True)
 
     thread = threading.Thread(target=load)
     thread.start()

@@ -3,7 +3,6 @@
 The first is the quick start of that library's README, word for word but for its path. The second uses all its calls.
 """
 
-import http.client
 import random
 import threading
 import urllib.error
@@ -14,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support.client import ask
 from support.collector import Collector, Samples, samples_of
 from support.nginx import Nginx
 from support.wait import free_port, wait_until
@@ -152,13 +152,8 @@ def running(socket_path: Path, site: str, page: str = "", workers: int = 4) -> I
 def send(port: int, paths: list[str], done: Counter[str]) -> None:
     """Requests on one connection after another; what was answered is counted."""
     for path in paths:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-        try:
-            connection.request("GET", path)
-            if connection.getresponse().read() is not None:
-                done[path] += 1
-        finally:
-            connection.close()
+        ask(port, path)
+        done[path] += 1
 
 
 def over_reloads(application: Application, paths: list[str], reloads: int) -> Counter[str]:

@@ -1,8 +1,8 @@
 """stub_status of a live nginx: what Debian's prometheus-nginx-exporter says of it is what the page says."""
 
-import http.client
 from pathlib import Path
 
+from support.client import get
 from support.collector import Collector, samples_of
 from support.exporter import Exporter
 from support.nginx import Nginx
@@ -29,20 +29,12 @@ def numbers(page: str) -> dict[str, int]:
     return {name: int(found[parsed, NOTHING]) for name, parsed in wanted.items() if (parsed, NOTHING) in found}
 
 
-def send(port: int, times: int) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    for _ in range(times):
-        connection.request("GET", "/")
-        connection.getresponse().read()
-    connection.close()
-
-
 def test_read_in_the_worker(socket_path: Path) -> None:
     port = free_port()
     nginx = Nginx(socket_path, SITE.format(port=port))
     address = f"http://{nginx.stub_status}/stub_status"
     with Collector(socket_path) as collector, nginx, Exporter(address) as exporter:
-        send(port, 37)
+        get(port, times=37, kept=True)
         theirs = settled(exporter)
         # while the exporter reads, its own request is being written; afterwards its connection waits
         afterwards = theirs | {
@@ -71,7 +63,7 @@ def test_fetched(socket_path: Path) -> None:
     address = f"http://{nginx.stub_status}/stub_status"
     source = f"--source.stub-status={address}"
     with nginx, Collector(socket_path, source) as collector, Exporter(address) as exporter:
-        send(port, 37)
+        get(port, times=37, kept=True)
         exporter.page()
         collector.page()  # now both connections are there
 

@@ -1,10 +1,9 @@
 """The worker's timer: one flush a second whatever the traffic, and a first tick that ngx_lua may drop."""
 
-import http.client
-import time
 from pathlib import Path
 
 import pytest
+from support.client import get
 from support.collector import Collector
 from support.load import Load
 from support.nginx import Nginx
@@ -21,15 +20,8 @@ SITE = """
 """
 ALL_TIMERS_RUN = """
     lua_max_running_timers 1;
-    init_worker_by_lua_block { ngx.timer.at(0, function() ngx.sleep(2) end) }
+    init_worker_by_lua_block { ngx.timer.at(0, function() ngx.sleep(2) ngx.log(ngx.NOTICE, "it ends") end) }
 """
-
-
-def get(port: int) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request("GET", "/", headers={"Host": "a.example"})
-    connection.getresponse().read()
-    connection.close()
 
 
 def test_load_makes_no_more_batches_than_ticks(socket_path: Path) -> None:
@@ -52,7 +44,7 @@ def test_a_first_tick_that_was_dropped_is_asked_for_again(socket_path: Path) -> 
     with Collector(socket_path) as collector, Nginx(socket_path, site, workers=1) as nginx:
         get(port)
         wait_until(lambda: "lua_max_running_timers are not enough" in nginx.log(), message="the drop")
-        time.sleep(3)  # until a timer can run
+        wait_until(lambda: "it ends" in nginx.log(), message="room for a timer")
         get(port)
         wait_until(lambda: collector.request_counts() == nginx.access_counts(), message="page == access_log")
         assert collector.request_counts().total() == 2

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support.client import get
 from support.collector import Collector, Samples
 from support.fastcgi import FastCgi
+from support.labels import by_labels
 from support.nginx import Nginx
 from support.wait import free_port, wait_until
 
@@ -120,21 +122,6 @@ def read_log(nginx: Nginx, requests: int) -> Truth:
     return Truth(attempts, milliseconds, retries, cache)
 
 
-def counter(samples: Samples, name: str, *labels: str) -> Counter[tuple[str, ...]]:
-    found: Counter[tuple[str, ...]] = Counter()
-    for (sample, pairs), value in samples.items():
-        if sample == name and value:
-            found[tuple(dict(pairs).get(label, "absent") for label in labels)] += int(value)
-    return found
-
-
-def get(port: int, path: str) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    connection.request("GET", path)
-    connection.getresponse().read()
-    connection.close()
-
-
 @dataclass(frozen=True)
 class Site:
     nginx: Nginx
@@ -151,7 +138,7 @@ def site(socket_path: Path, fastcgi: str, workers: int) -> Site:
 
 def assert_agrees(collector: Collector, nginx: Nginx, requests: int) -> Samples:
     def labels_of(samples: Samples) -> Counter[tuple[str, ...]]:
-        return counter(samples, "nginx_http_upstream_attempts_total", "peer", "status")
+        return by_labels(samples, "nginx_http_upstream_attempts_total", "peer", "status")
 
     truth = read_log(nginx, requests)
     try:
@@ -159,13 +146,13 @@ def assert_agrees(collector: Collector, nginx: Nginx, requests: int) -> Samples:
     except AssertionError:
         assert labels_of(collector.samples()) == truth.attempts
     samples = collector.samples()
-    assert counter(samples, "nginx_http_upstream_retries_total").total() == truth.retries
-    assert counter(samples, "nginx_http_cache_requests_total", "cache_status") == Counter(
+    assert by_labels(samples, "nginx_http_upstream_retries_total").total() == truth.retries
+    assert by_labels(samples, "nginx_http_cache_requests_total", "cache_status") == Counter(
         {(status,): count for status, count in truth.cache.items()}
     )
     for name, of_log in truth.milliseconds.items():
         base = f"nginx_http_upstream_{name}_duration_seconds"
-        assert counter(samples, f"{base}_count").total() == len(of_log)
+        assert by_labels(samples, f"{base}_count").total() == len(of_log)
         seconds = sum(value for (sample, _), value in samples.items() if sample == f"{base}_sum")
         assert round(seconds * 1000) == sum(of_log)
         below = sum(v for (s, pairs), v in samples.items() if s == f"{base}_bucket" and dict(pairs)["le"] == "0.1")
@@ -187,13 +174,13 @@ def test_attempts_are_those_of_the_access_log(socket_path: Path, workers: int) -
             assert truth.retries > 8
             assert truth.cache == {"MISS": 1, "HIT": 7}
             assert ("nobody", "502") in truth.attempts
-            by_upstream = counter(samples, "nginx_http_upstream_attempts_total", "upstream")
+            by_upstream = by_labels(samples, "nginx_http_upstream_attempts_total", "upstream")
             assert by_upstream["php",] == by_upstream["greeter",] == 8
             assert by_upstream["good",] == 1
             assert by_upstream["unix",] == 8
             assert by_upstream["kept",] == 8  # the subrequests of /sub are no attempts of ours
             assert by_upstream[f"127.0.0.1:{where.down}",] == 8
-            assert counter(samples, "nginx_http_cache_requests_total", "server") == {("a.example",): 8}
+            assert +by_labels(samples, "nginx_http_cache_requests_total", "server") == {("a.example",): 8}
             counted = Counter({k: n for k, n in collector.request_counts().items() if k[0] == "a.example"})
             assert where.nginx.access_counts() == counted
             assert [line for line in where.nginx.errors() if "resty" in line or "lua" in line] == []
@@ -225,7 +212,7 @@ def test_the_peer_can_be_left_out(socket_path: Path) -> None:
             for (_, status), count in read_log(where.nginx, 4).attempts.items():
                 wanted["absent", status] += count
             name = "nginx_http_upstream_attempts_total"
-            wait_until(lambda: counter(collector.samples(), name, "peer", "status") == wanted, message="attempts")
+            wait_until(lambda: by_labels(collector.samples(), name, "peer", "status") == wanted, message="attempts")
 
 
 def test_without_its_include_upstreams_are_not_counted_and_that_is_said(socket_path: Path) -> None:

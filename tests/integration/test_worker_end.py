@@ -1,10 +1,10 @@
 """A worker's end, where the requests that ngx_lua remembers are long gone."""
 
-import http.client
 import signal
 from pathlib import Path
 
 import pytest
+from support.client import get
 from support.collector import Collector
 from support.nginx import Nginx
 from support.wait import free_port, wait_until
@@ -20,14 +20,6 @@ SITE = """
 """
 
 
-def get(port: int, times: int) -> None:
-    for _ in range(times):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-        connection.request("GET", "/", headers={"Host": "a.example"})
-        connection.getresponse().read()
-        connection.close()
-
-
 @pytest.mark.parametrize("gracefully", [True, False])
 def test_nothing_is_logged_through_a_request_that_is_gone(
     socket_path: Path, monkeypatch: pytest.MonkeyPatch, gracefully: bool
@@ -37,10 +29,10 @@ def test_nothing_is_logged_through_a_request_that_is_gone(
     port = free_port()
     nginx = Nginx(socket_path, SITE.format(port=port), workers=8)
     with Collector(socket_path) as collector, nginx:
-        get(port, 80)
+        get(port, times=80)
         wait_until(lambda: collector.request_counts() == nginx.access_counts(), message="page == access_log")
         collector.terminate()
-        get(port, 80)  # most workers have not met the fault when they end
+        get(port, times=80)  # most workers have not met the fault when they end
         if gracefully:
             nginx.quit()
         else:
@@ -52,14 +44,14 @@ def test_no_stream_stays_open_after_its_worker(socket_path: Path) -> None:
     """Also where the collector's queue was full when the worker said bye, or its heir did."""
     port = free_port()
     with Collector(socket_path) as collector, Nginx(socket_path, SITE.format(port=port), workers=8) as nginx:
-        get(port, 100)
+        get(port, times=100)
         wait_until(lambda: collector.request_counts() == nginx.access_counts(), message="page == access_log")
         collector.signal(signal.SIGSTOP)
         for _ in range(2):
-            get(port, 100)
+            get(port, times=100)
             nginx.reload()
             wait_until(lambda: len(nginx.worker_pids()) == 8, message="the end of the old workers")
-        get(port, 100)
+        get(port, times=100)
         collector.signal(signal.SIGCONT)
         wait_until(lambda: collector.request_counts() == nginx.access_counts(), message="page == access_log")
         streams = "resty_metrics_streams"

@@ -1,6 +1,5 @@
 """The live page in a real browser, of a real collector and a real nginx, in real faults."""
 
-import http.client
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from support.browser import CHROMEDRIVER, CHROMIUM, Browser
+from support.client import get
 from support.collector import Collector
 from support.nginx import Nginx, shared_directory
 from support.wait import free_port, wait_until
@@ -44,11 +44,7 @@ class Stage:
         self.browser.driver.get(f"{self.collector.url}/")
 
     def ask(self, count: int, server: str = "shop.example", path: str = "/") -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
-        for _ in range(count):
-            connection.request("GET", path, headers={"Host": server})
-            connection.getresponse().read()
-        connection.close()
+        get(self._port, path, {"Host": server}, count, kept=True)
 
     def warnings(self) -> list[str]:
         """The names of the warnings that the browser shows."""

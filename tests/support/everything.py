@@ -1,14 +1,13 @@
 """An nginx and a collector whose page has every family that can be had at once."""
 
 import shutil
-import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from support.client import get, upgrade
 from support.collector import Collector
-from support.labels import get
 from support.nginx import Nginx
 from support.wait import free_port, wait_until
 
@@ -64,7 +63,6 @@ _SITE = """
     }
 """
 _PATHS = ("/", "/passed", "/passed", "/cached", "/scoped", "/own", "/many")
-_UPGRADED = "/upgraded"
 
 
 @dataclass(frozen=True)
@@ -105,15 +103,7 @@ def everything(socket_path: Path) -> Iterator[Everything]:
             collector.start()
             for path in _PATHS:
                 get(port, path)
-            _upgrade(port)
+            upgrade(port, "/upgraded", "a.example")
             counted = len(_PATHS) + 1
             wait_until(lambda: collector.request_counts().total() >= counted, message="the requests on the page")
             yield Everything(collector, port)
-
-
-def _upgrade(port: int) -> None:
-    with socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.sendall(f"GET {_UPGRADED} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n".encode())
-        with suppress(ConnectionError):
-            while connection.recv(4096):
-                pass

@@ -3,17 +3,16 @@
 Each kind of traffic has a number that is known, and whatever can go wrong went wrong once.
 """
 
-import http.client
 import json
 import shutil
-import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from support.client import get, upgrade
 from support.collector import Collector
 from support.nginx import ROOT, Nginx, shared_directory
 from support.prometheus import Prometheus
@@ -189,33 +188,17 @@ def _disturb(made: Fleet) -> None:
 
 def _send(port: int, of_edge: int) -> None:
     with ThreadPoolExecutor(SLOW) as pool:
-        slow = [pool.submit(_get, port, "b.example", "/slow", 1) for _ in range(SLOW)]
+        slow = [pool.submit(get, port, "/slow", {"Host": "b.example"}) for _ in range(SLOW)]
         for path, times in {"/": GOOD, "/broken": BROKEN, "/users/7": USERS, "/orders/7": ORDERS}.items():
-            _get(port, "a.example", path, times)
-        _get(port, "b.example", "/passed", PASSED)
+            get(port, path, {"Host": "a.example"}, times, kept=True)
+        get(port, "/passed", {"Host": "b.example"}, PASSED, kept=True)
         for path in ("/cached", "/wrong", "/many"):
-            _get(port, "b.example", path, 1)
-        _get(of_edge, "a.example", "/", OF_EDGE)
-        _get(of_edge, "a.example", "/cached", CACHED)
-        _upgrade(port)
+            get(port, path, {"Host": "b.example"}, 1, kept=True)
+        get(of_edge, "/", {"Host": "a.example"}, OF_EDGE, kept=True)
+        get(of_edge, "/cached", {"Host": "a.example"}, CACHED, kept=True)
+        upgrade(port, "/upgraded", "b.example")
         for each in slow:
             each.result()
-
-
-def _get(port: int, host: str, path: str, times: int) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    for _ in range(times):
-        connection.request("GET", path, headers={"Host": host})
-        connection.getresponse().read()
-    connection.close()
-
-
-def _upgrade(port: int) -> None:
-    with socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.sendall(b"GET /upgraded HTTP/1.1\r\nHost: b.example\r\nConnection: close\r\n\r\n")
-        with suppress(ConnectionError):
-            while connection.recv(4096):
-                pass
 
 
 def _wait_until_scraped(made: Fleet) -> None:

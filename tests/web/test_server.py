@@ -13,6 +13,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
+from support.client import ask
 from support.collector import Collector
 from support.wait import wait_until
 from support.worker import Worker, counter
@@ -42,16 +43,6 @@ def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
         yield collector
 
 
-def ask(collector: Collector, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", collector.port, timeout=20)
-    try:
-        connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
-        response = connection.getresponse()
-        return response.status, dict(response.getheaders()), response.read()
-    finally:
-        connection.close()
-
-
 ACCEPTS = [
     ("", PLAIN),
     ("*/*", PLAIN),
@@ -71,7 +62,7 @@ ACCEPTS = [
 
 @pytest.mark.parametrize(("accept", "content_type"), ACCEPTS)
 def test_the_format_is_the_clients_choice(collector: Collector, accept: str, content_type: str) -> None:
-    status, headers, body = ask(collector, "/metrics", Accept=accept)
+    status, headers, body = ask(collector.port, "/metrics", Accept=accept)
     assert (status, headers["Content-Type"]) == (200, content_type)
     assert headers["Vary"] == "Accept, Accept-Encoding"
     if content_type == OPENMETRICS:
@@ -87,15 +78,15 @@ def test_the_format_is_the_clients_choice(collector: Collector, accept: str, con
     [("gzip", True), ("gzip, deflate", True), ("deflate;q=1, gzip;q=0.5", True), ("identity", False), ("br", False)],
 )
 def test_gzip_where_the_client_takes_it(collector: Collector, accept: str, compressed: bool) -> None:
-    _, headers, body = ask(collector, "/metrics", Accept_Encoding=accept)
+    _, headers, body = ask(collector.port, "/metrics", Accept_Encoding=accept)
     assert (headers.get("Content-Encoding") == "gzip") == compressed
     text = gzip.decompress(body) if compressed else body
     assert b"resty_metrics_socket_up 1\n" in text
 
 
 def test_health_and_readiness(collector: Collector) -> None:
-    assert ask(collector, "/-/healthy")[::2] == (200, b"resty-metrics is healthy\n")
-    assert ask(collector, "/-/ready")[::2] == (200, b"resty-metrics is ready\n")
+    assert ask(collector.port, "/-/healthy")[::2] == (200, b"resty-metrics is healthy\n")
+    assert ask(collector.port, "/-/ready")[::2] == (200, b"resty-metrics is ready\n")
 
 
 def test_readiness_says_what_is_degraded_and_stays_200(tmp_path: Path) -> None:
@@ -104,26 +95,26 @@ def test_readiness_says_what_is_degraded_and_stays_200(tmp_path: Path) -> None:
         collector.socket_path.mkdir()  # nothing can be renamed over it
         (collector.socket_path / "in the way").touch()
         text = f"degraded: the socket at {collector.socket_path} cannot be put right"
-        wait_until(lambda: text in ask(collector, "/-/ready")[2].decode(), message="the degradation")
-        status, _, body = ask(collector, "/-/ready")
+        wait_until(lambda: text in ask(collector.port, "/-/ready")[2].decode(), message="the degradation")
+        status, _, body = ask(collector.port, "/-/ready")
         assert (status, body.splitlines()[0]) == (200, b"resty-metrics is ready")
         assert collector.value("resty_metrics_socket_up") == 0
-        assert ask(collector, "/-/healthy")[0] == 200
+        assert ask(collector.port, "/-/healthy")[0] == 200
 
 
 def test_the_landing_page_leads_to_the_others(collector: Collector) -> None:
-    status, headers, body = ask(collector, "/")
+    status, headers, body = ask(collector.port, "/")
     assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
     for path in ("/metrics", "/-/healthy", "/-/ready"):
         assert f'<a href="{path}">'.encode() in body
-        assert ask(collector, path)[0] == 200
+        assert ask(collector.port, path)[0] == 200
 
 
 def test_a_telemetry_path_is_escaped_and_served(tmp_path: Path) -> None:
     with Collector(tmp_path / "collector.sock", '--web.telemetry-path=/m"<') as collector:
-        assert b'<a href="/m&#34;&lt;">' in ask(collector, "/")[2]
-        assert ask(collector, "/m%22%3C")[0] == 200
-        assert ask(collector, "/metrics")[0] == 404
+        assert b'<a href="/m&#34;&lt;">' in ask(collector.port, "/")[2]
+        assert ask(collector.port, "/m%22%3C")[0] == 200
+        assert ask(collector.port, "/metrics")[0] == 404
 
 
 @pytest.mark.parametrize(
@@ -131,11 +122,11 @@ def test_a_telemetry_path_is_escaped_and_served(tmp_path: Path) -> None:
     [("GET", "/none", 404), ("POST", "/metrics", 405), ("HEAD", "/metrics", 200), ("GET", "/metrics/", 404)],
 )
 def test_other_requests(collector: Collector, method: str, path: str, status: int) -> None:
-    assert ask(collector, path, method)[0] == status
+    assert ask(collector.port, path, method)[0] == status
 
 
 def test_head_is_the_page_without_its_body(collector: Collector) -> None:
-    _, headers, body = ask(collector, "/metrics", "HEAD", Accept="application/openmetrics-text")
+    _, headers, body = ask(collector.port, "/metrics", "HEAD", Accept="application/openmetrics-text")
     assert (headers["Content-Type"], body) == (OPENMETRICS, b"")
     assert int(headers["Content-Length"]) > 0
 
@@ -146,7 +137,7 @@ def test_scrapes_that_overlap_show_the_same(collector: Collector) -> None:
             worker.send(worker.next_batch(counter("seen_total", 1)))
             worker.probe()
         with ThreadPoolExecutor(16) as pool:
-            pages = list(pool.map(lambda _: ask(collector, "/metrics")[2], range(64)))
+            pages = list(pool.map(lambda _: ask(collector.port, "/metrics")[2], range(64)))
     assert {line for page in pages for line in page.splitlines() if line.startswith(b"seen_total")} == {
         b"seen_total 50"
     }
@@ -159,7 +150,7 @@ def test_a_slow_source_leaves_the_scrape_its_time(tmp_path: Path) -> None:
         silent.listen()
         source = f"--source.stub-status=http://127.0.0.1:{silent.getsockname()[1]}/"
         with Collector(tmp_path / "collector.sock", source) as collector:
-            page = ask(collector, "/metrics", X_Prometheus_Scrape_Timeout_Seconds="1")[2].decode()
+            page = ask(collector.port, "/metrics", X_Prometheus_Scrape_Timeout_Seconds="1")[2].decode()
     (took,) = [line.split()[1] for line in page.splitlines() if line.startswith("resty_metrics_source_duration_seco")]
     assert 0.5 <= float(took) < DEFAULT_TIMEOUT
     assert 'resty_metrics_source_up{source="stub_status"} 0' in page
@@ -170,13 +161,13 @@ def test_a_slow_source_leaves_the_scrape_its_time(tmp_path: Path) -> None:
 def test_a_new_row_is_at_0_for_each_scraper_once(collector: Collector) -> None:
     """A Prometheus sees the step from 0, whoever else has looked before; a person sees the value at once."""
     headers = {"X_Prometheus_Scrape_Timeout_Seconds": "10"}
-    ask(collector, "/metrics", User_Agent="one", **headers)
+    ask(collector.port, "/metrics", User_Agent="one", **headers)
     with Worker(collector.socket_path) as worker:
         worker.send(worker.next_batch(counter("fresh_total", 5)))
         worker.probe()
-    assert b"\nfresh_total 5\n" in ask(collector, "/metrics")[2]
-    assert b"\nfresh_total 0\n" in ask(collector, "/metrics", User_Agent="one", **headers)[2]
-    assert b"\nfresh_total 5\n" in ask(collector, "/metrics", User_Agent="one", **headers)[2]
+    assert b"\nfresh_total 5\n" in ask(collector.port, "/metrics")[2]
+    assert b"\nfresh_total 0\n" in ask(collector.port, "/metrics", User_Agent="one", **headers)[2]
+    assert b"\nfresh_total 5\n" in ask(collector.port, "/metrics", User_Agent="one", **headers)[2]
 
 
 TIMEOUTS = [
@@ -245,7 +236,7 @@ def connections(collector: Collector, count: int) -> list[http.client.HTTPConnec
         connection.request("GET", "/metrics", headers={"Accept": ("text/plain", OPENMETRICS)[number % 2]})
         opened.append(connection)
     for _ in range(3):
-        assert ask(collector, "/-/healthy")[0] == 200
+        assert ask(collector.port, "/-/healthy")[0] == 200
     return opened
 
 
@@ -256,7 +247,7 @@ def test_scrapes_that_overlap_ask_a_source_once_and_outlive_each_other(tmp_path:
         first, *others = connections(collector, 7)
         connection = source.asked()
         first.close()
-        assert ask(collector, "/-/healthy")[0] == 200
+        assert ask(collector.port, "/-/healthy")[0] == 200
         source.answer(connection)
         for other in others:
             response = other.getresponse()
@@ -273,7 +264,7 @@ def test_a_scrape_does_not_wait_for_another_that_has_more_time(tmp_path: Path) -
     with Collector(tmp_path / "collector.sock", source.flag) as collector:
         (patient,) = connections(collector, 1)
         first = source.asked()
-        page = ask(collector, "/metrics", X_Prometheus_Scrape_Timeout_Seconds="1")[2].decode()
+        page = ask(collector.port, "/metrics", X_Prometheus_Scrape_Timeout_Seconds="1")[2].decode()
         (took,) = [line.split()[1] for line in page.splitlines() if line.startswith("resty_metrics_source_duration_s")]
         assert float(took) < 2
         source.answer(first)

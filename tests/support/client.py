@@ -1,0 +1,49 @@
+"""Requests by HTTP to a port of loopback."""
+
+import http.client
+import socket
+from collections.abc import Mapping
+from contextlib import closing, suppress
+from typing import NamedTuple
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def ask(port: int, path: str = "/", method: str = "GET", **headers: str) -> Answer:
+    """One request, on a connection of its own. A header ``User-Agent`` is ``User_Agent``."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    with _connected(port) as connection:
+        return _ask(connection, path, method, named)
+
+
+def get(
+    port: int, path: str = "/", headers: Mapping[str, str] | None = None, times: int = 1, kept: bool = False
+) -> list[Answer]:
+    """As many; each on a connection of its own, so that they spread over the workers, or ``kept``: all on one."""
+    if kept:
+        with _connected(port) as connection:
+            return [_ask(connection, path, "GET", headers or {}) for _ in range(times)]
+    return [answer for _ in range(times) for answer in get(port, path, headers, kept=True)]
+
+
+def upgrade(port: int, path: str, host: str) -> None:
+    """A request that is answered with status 101; the server ends the connection."""
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        with suppress(ConnectionError):
+            while connection.recv(4096):
+                pass
+
+
+def _connected(port: int) -> closing[http.client.HTTPConnection]:
+    return closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20))
+
+
+def _ask(connection: http.client.HTTPConnection, path: str, method: str, headers: Mapping[str, str]) -> Answer:
+    connection.request(method, path, headers=dict(headers))
+    response = connection.getresponse()
+    return Answer(response.status, dict(response.getheaders()), response.read())
