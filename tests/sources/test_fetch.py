@@ -194,6 +194,26 @@ def test_a_failing_source_hides_no_other() -> None:
     assert 'resty_metrics_source_errors_total{source="stub_status",nginx="two",reason="timeout"} 0' in lines
 
 
+def test_a_bug_of_ours_hides_no_other_source(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def broken(body: bytes) -> None:
+        raise KeyError(body)
+
+    async def run() -> list[Scrape]:
+        async with serving(saying(answer(PAGE))) as address:
+            fetchers = [Fetcher(parse_source(f"one={address}", "vts")), fetcher_of(f"two={address}")]
+            scrapes = await gather(fetchers, 5)
+            await asyncio.gather(*(fetcher.close() for fetcher in fetchers))
+            assert fetchers[0].errors == {"internal": 1}
+            return scrapes
+
+    monkeypatch.setattr("collector.sources.vts.parse", broken)
+    assert [(scrape.reason, len(scrape.families)) for scrape in asyncio.run(run())] == [("internal", 0), (None, 8)]
+    (said,) = (vars(record)["fields"] for record in caplog.records)
+    assert said["error"].startswith("KeyError in fetch:")
+    assert "broken:" in said["error"]
+    assert "Active" not in said["error"]
+
+
 def test_whoever_asks_after_the_end_gets_a_page_without_the_source() -> None:
     """At the end of the process the sources are closed first, while scrapes may still come."""
 
