@@ -12,9 +12,9 @@ from typing import Protocol
 
 import aiohttp
 
+from collector.files import Stamp
 from collector.sources import credentials
 from collector.sources.errors import SourceError
-from collector.sources.files import Stamp
 from collector.sources.resolver import ThreadResolver
 from collector.sources.source import Connection, Tls
 
