@@ -25,7 +25,7 @@ SHELL = {
     "kernel/attribution.py", "kernel/namespaces.py", "kernel/processes.py", "kernel/sock_diag.py",
     "page/process.py",
     "sources/client.py", "sources/credentials.py", "sources/fetch.py", "sources/report.py",
-    "sources/resolver.py",
+    "sources/resolver.py", "sources/threads.py",
     "top/looking.py", "top/session.py", "top/terminal.py", "top/told.py",
     "web/connection.py", "web/door.py", "web/front.py", "web/health.py", "web/live.py", "web/policy.py",
     "web/scrape.py", "web/server.py", "web/tls.py", "web/users.py",
