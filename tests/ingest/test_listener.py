@@ -143,7 +143,7 @@ def test_an_undecodable_batch_is_dropped(collector: Collector, worker: Worker, b
 def test_what_is_refused_is_not_in_the_log(socket_path: Path) -> None:
     """Its reason is, once; no byte of it: labels may be anybody's secrets."""
     secret = "hunter2"
-    bodies = [
+    bodies: list[dict[str, Any]] = [
         body(labels=[secret]), body(name=f"bad {secret}"), body(type=secret), body(rows=[[secret, -1]]),
         body(rows=[[secret]]), body(help=[secret]), body(**{secret: -1}), {"families": secret}, {secret: 1},
     ]  # fmt: skip

@@ -161,7 +161,9 @@ GAUGES = """
     }
     server {
         listen 127.0.0.1:PORT reuseport;
-        location /inc { content_by_lua_block { gauges.sum:inc(2, {"inc"}) gauges.sum:dec(1, {"inc"}) } }
+        location /inc {
+            content_by_lua_block { gauges.sum:inc(2, {"inc"}) gauges.sum:dec(1, {"inc"}) ngx.print(ngx.worker.pid()) }
+        }
         location /last { content_by_lua_block { gauges.last:set(ngx.var.arg_value, {"y"}) } }
         location /del { content_by_lua_block { gauges.last:del({"y"}) } }
         location /odd { content_by_lua_block { gauges.max:set(1/0, {"inf"}) gauges.max:set("-1.5", {"string"}) } }
@@ -181,7 +183,7 @@ def test_gauges_of_workers_combine_and_vanish_with_them(socket_path: Path) -> No
     port = free_port()
     site = GAUGES.replace("PORT", str(port))
     with Collector(socket_path) as collector, Nginx(socket_path, site, workers=4) as nginx:
-        get(port, "/inc", 40)
+        by_worker = Counter(int(pid) for pid in get(port, "/inc", 40))
         wait_until(lambda: by_label(collector, "sum_gauge", "k") == {"x": 10, "inc": 40, "init": 1000}, message="sums")
         wait_until(lambda: by_label(collector, "max_gauge", "k") == {"x": 4, "init": -1}, message="the largest")
         assert by_label(collector, "min_gauge", "k") == {"x": 1}
@@ -193,6 +195,14 @@ def test_gauges_of_workers_combine_and_vanish_with_them(socket_path: Path) -> No
         get(port, "/odd", 1)
         odd = {"x": 4, "init": -1, "inf": float("inf"), "string": -1.5}
         wait_until(lambda: by_label(collector, "max_gauge", "k") == odd, message="odd values")
+        pid, share = by_worker.most_common(1)[0]
+        os.kill(pid, signal.SIGKILL)
+        left = {
+            "x": 10.0,
+            "inc": 40.0 - share,
+            "init": 1000.0,
+        }  # another has its number
+        wait_until(lambda: by_label(collector, "sum_gauge", "k") == left, 40, "what the other workers have")
         nginx.quit()
         wait_until(lambda: not by_label(collector, "sum_gauge", "k"), 40, message="no gauge without a worker")
         assert [line for line in nginx.errors() if "resty-metrics" in line] == []
