@@ -25,9 +25,11 @@ from benchmarks.sites import Handler
 SUBJECT = "requests"
 BARE, AGAIN, OURS, ROWS = "bare", "bare, once more", "ours, 3 labels", "ours, 10,000 live rows"
 LABELLED, UPSTREAMS, BEFORE = "ours, 6 labels", "ours, upstream timings", "ours, the other checkout"
+WHOLE = "ours, upstream timings and 6 labels"
 TENANTS = 10_000
 LATENCY_MARGIN = 1.1  # of what the control shows
 PER_PEER = 0.25  # ours, of what nginx-lua-prometheus adds
+WHOLE_MOST = 2.0  # upstream timings and three labels of the user's, of what the default labels add
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,8 @@ class Kind:
 
 
 KINDS = (
-    Kind("return 200", "/", 0.5, (UPSTREAMS, ROWS)),
-    Kind("1 KiB file", "/file/1k", 0.9, (UPSTREAMS, ROWS)),
+    Kind("return 200", "/", 0.5, (UPSTREAMS, WHOLE, ROWS)),
+    Kind("1 KiB file", "/file/1k", 0.9, (UPSTREAMS, WHOLE, ROWS)),
     Kind("passed on", "/upstream", None, ("empty handler", LABELLED, ROWS)),
 )
 TENANTS_KIND = Kind("return 200 to 10,000 tenants", "/", None)
@@ -57,6 +59,7 @@ def handlers(socket_path: Path, backend: int, before: Path | None) -> list[Handl
         sites.ours(OURS, socket_path, backend),
         sites.ours(LABELLED, socket_path, backend, labels=sites.LABELS),
         sites.ours(UPSTREAMS, socket_path, backend, upstreams=True),
+        sites.ours(WHOLE, socket_path, backend, labels=sites.LABELS, upstreams=True),
         sites.ours(ROWS, socket_path, backend, labels=sites.TENANT_LABEL),
         *(sites.of_peer(peer, socket_path, backend) for peer in peers.known()),
     ]
@@ -84,6 +87,10 @@ def _against_peer(kind: Kind, found: dict[str, Series]) -> Iterator[Figure]:
         reach = Reach(PER_PEER) if name == "nginx-lua-prometheus" and kind.reach is not None else None
         what = f"{kind.name}: what ours adds, of what {name} adds"
         yield Figure(SUBJECT, what, "times", ratio, 1, reach=reach)
+    if WHOLE in found and found[OURS].above.middle > 0:
+        times = found[WHOLE].above.middle / found[OURS].above.middle
+        what = f"{kind.name}: what {WHOLE} add, of what {OURS} add"
+        yield Figure(SUBJECT, what, "times", spread([times]), 1, reach=Reach(WHOLE_MOST))
 
 
 def _measure_kind(scale: Scale, kind: Kind, found: list[Handler], script: Path | None = None) -> dict[str, Series]:

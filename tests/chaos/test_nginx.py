@@ -75,6 +75,27 @@ def test_reloads_while_the_collector_is_away(stage: Stage) -> None:
     stage.conserved(60)
 
 
+def test_quit_and_start_while_the_collector_is_away(stage: Stage) -> None:
+    """The spool goes with nginx: what was counted since the collector went is lost, and nothing else."""
+    with stage.load():
+        stage.handles(5000)
+    known = stage.conserved()
+    with stage.sampler.away():
+        stage.collector.kill()
+        with stage.load():
+            stage.handles(5000)
+        stage.nginx.quit()
+        lost = stage.truth.counts() - known
+        stage.nginx.start()
+        stage.collector.start()
+    with stage.load():
+        stage.heals(SLOW_HEALS_SECONDS)
+        stage.handles(5000)
+    wait_until(lambda: stage.collector.request_counts() == stage.truth.counts() - lost, 30, "all but what was lost")
+    stage.result.waits.append(("requests lost", lost.total()))
+    assert lost.total() > 5000
+
+
 def test_kill_9_of_a_worker(stage: Stage) -> None:
     """The loss is at most what it had not had acknowledged, and is measured."""
     possible: Counts = Counter()

@@ -148,6 +148,27 @@ def test_it_heals_within_a_second_and_says_why(
     assert f"fault={reason}" in collector.log()
 
 
+WITHOUT_INOTIFY = 'echo 0 >/proc/sys/user/max_inotify_instances && exec "$@"'
+
+
+@only_root
+def test_the_look_of_each_second_is_enough_without_inotify(shared: Path) -> None:
+    """In a user namespace that may have no inotify instance."""
+    path = shared / "run" / "collector.sock"
+    path.parent.mkdir(mode=0o755)
+    under = ["unshare", "--user", "--map-root-user", "sh", "-ec", WITHOUT_INOTIFY, "sh"]
+    with Collector(path, f"--state.dir={shared}/state", under=under) as collector:
+        assert "no inotify" in collector.log()
+        send(collector, "before_total")
+        for fault, reason in ((removed, "missing"), (without_mode, "mode"), (with_another_directory, "missing")):
+            before, began = rebinds(collector, reason), time.monotonic()
+            fault(path)
+            wait_until(lambda was=before, why=reason: rebinds(collector, why) == was + 1, message=reason)  # type: ignore[misc]
+            assert time.monotonic() - began < 6  # the third of three in a row waits longer
+        send(collector, "after_total")
+        assert (collector.value("before_total"), collector.value("after_total")) == (1, 1)
+
+
 IMPOSTOR = """
 import os, socket, sys, time
 path = sys.argv[1]

@@ -140,6 +140,28 @@ def test_an_undecodable_batch_is_dropped(collector: Collector, worker: Worker, b
     assert refusals(collector)["undecodable"] == before["undecodable"] + 1
 
 
+def test_what_is_refused_is_not_in_the_log(socket_path: Path) -> None:
+    """Its reason is, once; no byte of it: labels may be anybody's secrets."""
+    secret = "hunter2"
+    bodies: list[dict[str, Any]] = [
+        body(labels=[secret]), body(name=f"bad {secret}"), body(type=secret), body(rows=[[secret, -1]]),
+        body(rows=[[secret]]), body(help=[secret]), body(**{secret: -1}), {"families": secret}, {secret: 1},
+    ]  # fmt: skip
+    with Collector(socket_path, "--log.level=debug") as collector, Worker(socket_path) as worker:
+        for one in bodies:
+            worker.send(worker.next_batch(one))
+        header = worker.header(Kind.BATCH, worker.sequence + 1, base=worker.sequence + 1)
+        worker.send(write_datagram(header, {})[:HEADER_BYTES] + b"\xc1" + secret.encode())
+        worker.send(secret.encode() * 20)
+        worker.probe()
+        refused = refusals(collector)
+        assert refused["invalid"] >= 6
+        assert refused["undecodable"] >= 1
+        assert collector.terminate() == 0
+        assert "reason=invalid" in collector.log()
+        assert secret not in collector.log()
+
+
 def test_an_unknown_version_is_held_and_its_number_stays_free(collector: Collector, worker: Worker) -> None:
     before = refusals(collector)
     good(worker, collector)

@@ -2,11 +2,14 @@
 
 import os
 import signal
+import socket
+import ssl
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from support import client
+from support.certificates import Authority
 from support.collector import Collector
 from support.nginx import Nginx
 from support.wait import free_port, wait_until
@@ -93,6 +96,46 @@ def test_what_init_counted_is_not_counted_again_by_a_worker_that_replaces_a_dead
         assert by_label(collector, "phases_total", "phase")["init"] == 1
 
 
+TLS_PHASES = """
+    lua_package_path "{share}/lua/?.lua;;";
+    init_by_lua_block { phases = require("resty.metrics").counter("phases_total", "Phases.", {"phase"}) }
+    ssl_session_fetch_by_lua_block { phases:inc(1, {"ssl_session_fetch"}) }
+    ssl_session_store_by_lua_block { phases:inc(1, {"ssl_session_store"}) }
+    server {
+        listen 127.0.0.1:PORT ssl;
+        ssl_protocols TLSv1.2;
+        ssl_session_tickets off;
+        ssl_session_cache shared:sessions:1m;
+        ssl_certificate CERTIFICATE;
+        ssl_certificate_key KEY;
+        ssl_client_hello_by_lua_block { phases:inc(1, {"ssl_client_hello"}) }
+        ssl_certificate_by_lua_block { phases:inc(1, {"ssl_certificate"}) }
+        server_rewrite_by_lua_block { phases:inc(1, {"server_rewrite"}) }
+        location / { return 200 ok; }
+    }
+"""
+
+
+def test_the_phases_of_tls_count_once(socket_path: Path, shared: Path) -> None:
+    """A worker's first use of the module is in a handshake, before nginx has variables; the request comes last."""
+    port, handshakes = free_port(), 6
+    pair = Authority(shared).issue("localhost")
+    site = TLS_PHASES.replace("PORT", str(port))
+    site = site.replace("CERTIFICATE", str(pair.certificate)).replace("KEY", str(pair.key))
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with Collector(socket_path) as collector, Nginx(socket_path, site, workers=1) as nginx:
+        for number in range(1, handshakes + 1):
+            with socket.create_connection(("127.0.0.1", port), 10) as plain, context.wrap_socket(plain) as tls:
+                if number == handshakes:
+                    tls.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                    assert tls.recv(4096).startswith(b"HTTP/1.1 200")
+        of_tls = ("ssl_client_hello", "ssl_certificate", "ssl_session_fetch", "ssl_session_store")
+        wanted = dict.fromkeys(of_tls, float(handshakes)) | {"server_rewrite": 1}
+        wait_until(lambda: by_label(collector, "phases_total", "phase") == wanted, message=f"{wanted}")
+        assert nginx.errors() == []
+
+
 GAUGES = """
     lua_package_path "{share}/lua/?.lua;;";
     init_by_lua_block {
@@ -112,7 +155,9 @@ GAUGES = """
     }
     server {
         listen 127.0.0.1:PORT reuseport;
-        location /inc { content_by_lua_block { gauges.sum:inc(2, {"inc"}) gauges.sum:dec(1, {"inc"}) } }
+        location /inc {
+            content_by_lua_block { gauges.sum:inc(2, {"inc"}) gauges.sum:dec(1, {"inc"}) ngx.print(ngx.worker.pid()) }
+        }
         location /last { content_by_lua_block { gauges.last:set(ngx.var.arg_value, {"y"}) } }
         location /del { content_by_lua_block { gauges.last:del({"y"}) } }
         location /odd { content_by_lua_block { gauges.max:set(1/0, {"inf"}) gauges.max:set("-1.5", {"string"}) } }
@@ -132,7 +177,7 @@ def test_gauges_of_workers_combine_and_vanish_with_them(socket_path: Path) -> No
     port = free_port()
     site = GAUGES.replace("PORT", str(port))
     with Collector(socket_path) as collector, Nginx(socket_path, site, workers=4) as nginx:
-        get(port, "/inc", 40)
+        by_worker = Counter(int(pid) for pid in get(port, "/inc", 40))
         wait_until(lambda: by_label(collector, "sum_gauge", "k") == {"x": 10, "inc": 40, "init": 1000}, message="sums")
         wait_until(lambda: by_label(collector, "max_gauge", "k") == {"x": 4, "init": -1}, message="the largest")
         assert by_label(collector, "min_gauge", "k") == {"x": 1}
@@ -144,6 +189,14 @@ def test_gauges_of_workers_combine_and_vanish_with_them(socket_path: Path) -> No
         get(port, "/odd", 1)
         odd = {"x": 4, "init": -1, "inf": float("inf"), "string": -1.5}
         wait_until(lambda: by_label(collector, "max_gauge", "k") == odd, message="odd values")
+        pid, share = by_worker.most_common(1)[0]
+        os.kill(pid, signal.SIGKILL)
+        left = {
+            "x": 10.0,
+            "inc": 40.0 - share,
+            "init": 1000.0,
+        }  # another has its number
+        wait_until(lambda: by_label(collector, "sum_gauge", "k") == left, 40, "what the other workers have")
         nginx.quit()
         wait_until(lambda: not by_label(collector, "sum_gauge", "k"), 40, message="no gauge without a worker")
         assert [line for line in nginx.errors() if "resty-metrics" in line] == []

@@ -157,12 +157,15 @@ def send(port: int, paths: list[str], done: Counter[str]) -> None:
 
 
 def over_reloads(application: Application, paths: list[str], reloads: int) -> Counter[str]:
-    """Sends all the paths by four threads while nginx is reloaded so often. Returns what was answered."""
+    """Sends all the paths by four threads while nginx is reloaded so often, the last time before the last of them.
+    Returns what was answered."""
     counts = [Counter[str]() for _ in range(4)]
     threads = [threading.Thread(target=send, args=(application.port, paths[i::4], counts[i])) for i in range(4)]
     for thread in threads:
         thread.start()
-    for _ in range(reloads):
+    for number in range(reloads):
+        share = len(paths) * number // reloads
+        wait_until(lambda share=share: sum(count.total() for count in counts) >= share, 60, "a share of the requests")  # type: ignore[misc]
         application.nginx.reload()
     for thread in threads:
         thread.join()

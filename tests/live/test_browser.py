@@ -1,17 +1,24 @@
 """The live page in a real browser, of a real collector and a real nginx, in real faults."""
 
+import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from support import impostors
 from support.browser import CHROMEDRIVER, CHROMIUM, Browser
 from support.client import get
 from support.collector import Collector
 from support.nginx import Nginx, shared_directory
 from support.wait import free_port, wait_until
+from support.worker import Worker, counter
+
+from collector.table.families import MAX_ROWS
 
 pytestmark = [
     pytest.mark.slow,
@@ -71,7 +78,12 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     with Nginx(socket_path, SITE.replace("PORT", str(port))) as nginx:
         state = directory / "state"
         state.mkdir()
-        arguments = (f"--source.stub-status=http://{nginx.stub_status}/stub_status", f"--state.dir={state}")
+        (directory / "resty-metrics.yml").touch()
+        arguments = (
+            f"--source.stub-status=http://{nginx.stub_status}/stub_status",
+            f"--state.dir={state}",
+            f"--config.file={directory}/resty-metrics.yml",
+        )
         with (
             Collector(socket_path, *arguments) as collector,
             Browser(tmp_path_factory.mktemp("chromium")) as browser,
@@ -169,10 +181,68 @@ def test_warnings_come_with_their_faults_and_go_with_them(stage: Stage) -> None:
     wait_until(
         lambda: len(stage.texts('[data-name="RestyMetricsSourceDown"]')) == 2, NEWS_SECONDS, "Lua's and stub_status's"
     )
+    for width, dark in ((1200, False), (1200, True), (320, False)):
+        stage.browser.look(width=width, dark=dark)
+        assert stage.browser.run("return document.documentElement.scrollWidth") == width
+        assert stage.browser.violations() == []
     for one in blocked:
         one.end()
     stage.nginx.start()
     wait_until(lambda: not faults & {*stage.warnings()}, NEWS_SECONDS, "the end of the warnings")
+
+
+def configured(stage: Stage, text: str) -> None:
+    (stage.directory / "resty-metrics.yml").write_text(text)
+    stage.collector.signal(signal.SIGHUP)
+
+
+def rows_of_a_family(first: int) -> dict[str, Any]:
+    """A batch of a thousand rows."""
+    body = counter("jobs_total", 1, {"id": first})
+    body["families"][0]["rows"] = [[str(number), 1] for number in range(first, first + 1000)]
+    return body
+
+
+def test_a_worker_that_hangs_and_a_configuration_that_is_refused(stage: Stage) -> None:
+    """They too go with their causes."""
+    faults = {"RestyMetricsWorkersMissing", "RestyMetricsConfigRefused"}
+    stage.browser.look()
+    stage.open()
+    wait_until(lambda: not faults & {*stage.warnings()}, NEWS_SECONDS, "no warning of these")
+    hanging = stage.nginx.worker_pids()[0]
+    os.kill(hanging, signal.SIGSTOP)
+    try:
+        configured(stage, "nonsense: 1\n")
+        wait_until(lambda: {*stage.warnings()} >= faults, NEWS_SECONDS, "the warnings")
+    finally:
+        os.kill(hanging, signal.SIGCONT)
+    configured(stage, "")
+    wait_until(lambda: not faults & {*stage.warnings()}, NEWS_SECONDS, "the end of the warnings")
+
+
+def test_what_was_refused_lost_full_or_replaced_is_said(stage: Stage) -> None:
+    """For ten minutes and more, or until the collector starts anew."""
+    faults = {
+        "RestyMetricsRefusals", "RestyMetricsRowsLost", "RestyMetricsOverflow", "RestyMetricsSocketContended",
+    }  # fmt: skip
+    stage.browser.look()
+    stage.open()
+    assert not faults & {*stage.warnings()}
+    with Worker(stage.collector.socket_path) as worker:
+        worker.send(worker.next_batch(counter("jobs_total", -1, {"id": "x"})))
+        for first in range(0, MAX_ROWS + 1000, 1000):
+            worker.send(worker.next_batch(rows_of_a_family(first)))
+        worker.probe()
+    with impostors.returns(stage.collector.socket_path):
+        wait_until(lambda: {*stage.warnings()} >= faults, NEWS_SECONDS, "the warnings")
+    assert "invalid" in stage.text('[data-name="RestyMetricsRefusals"]')
+    assert "id has " in stage.text('[data-name="RestyMetricsOverflow"]')
+    assert "doctor --watch" in stage.text('[data-name="RestyMetricsSocketContended"]')
+    stage.collector.terminate()
+    stage.collector.start()
+    stage.wake()
+    wait_until(lambda: not faults & {*stage.warnings()}, NEWS_SECONDS, "the end of the warnings")
+    assert all("ERR_CONNECTION_REFUSED" in one for one in stage.browser.complaints())
 
 
 def test_a_collector_that_is_gone_is_said_to_be(stage: Stage) -> None:

@@ -1,8 +1,10 @@
 """The web configuration file: what is taken, and what is refused with which words at which line."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
+from support.certificates import LOCAL, Authority
 
 from collector.config.problem import ConfigError
 from collector.web.config import CLIENT_AUTH, WebConfig, read
@@ -131,6 +133,42 @@ def test_what_is_wrong_is_named(text: str, line: int, key: str, words: str) -> N
     (problem,) = raised.value.problems
     assert (problem.line, words in problem.words) == (line, True), problem
     assert key in problem.key
+
+
+# Of the keys that Debian's exporter-toolkit knows. Those that it takes and we refuse are in docs/web.md.
+SAME = [
+    ("tls_server_config: {{cert_file: {c}, key_file: {k}}}", True),
+    ("tls_server_config: {{cert_file: {c}, key_file: {k}, client_auth_type: RequireAndVerifyClientCert,"
+     " client_ca_file: {c}}}", True),
+    ("tls_server_config: {{cert_file: {c}, key_file: {k}, min_version: TLS12, max_version: TLS13,"
+     " cipher_suites: [TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256], curve_preferences: [X25519]}}", True),
+    ("http_server_config: {{http2: false, headers: {{X-Frame-Options: deny}}}}", True),
+    (f"basic_auth_users: {{{{alice: {HASH}}}}}", True),
+    ("tls_server_config: {{cert_file: {c}}}", False),
+    ("tls_server_config: {{cert_file: {c}, key_file: {k}, min_version: SSL3}}", False),
+    ("tls_server_config: {{cert_file: {c}, key_file: {k}, client_auth_type: require}}", False),
+    ("tls_server_config: {{cert_file: {c}, key_file: {k}, client_ca_file: {c}}}", False),
+    ("tls_server_config: {{cert_file: {c}, key_file: {k}, cipher_suites: [RC4-SHA]}}", False),
+    ("tls_server_config: {{cert_file: {c}, key_file: {k}, curve_preferences: [P256]}}", False),
+    ("http_server_config: {{headers: {{X-A: b}}}}", False),
+    ("http_server_config: {{http3: true}}", False),
+    ("tls_config: {{}}", False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "good"), SAME, ids=range(len(SAME)))
+def test_it_is_what_exporter_toolkit_takes(text: str, good: bool, tmp_path: Path) -> None:
+    """By Prometheus's own check of such a file."""
+    pair, path = Authority(tmp_path).issue("server", LOCAL), tmp_path / "web.yml"
+    path.write_text(text.format(c=pair.certificate, k=pair.key))
+    theirs = subprocess.run(["promtool", "check", "web-config", str(path)], capture_output=True, text=True, check=False)
+    assert (theirs.returncode == 0) == good, theirs.stdout + theirs.stderr
+    try:
+        read(path.read_text(), path)
+    except ConfigError:
+        assert not good
+    else:
+        assert good
 
 
 def test_all_that_is_wrong_is_said_and_nothing_secret() -> None:

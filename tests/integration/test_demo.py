@@ -1,0 +1,58 @@
+"""What scripts/run starts: its proof, and the end of everything it began."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.nginx import ROOT
+from support.wait import wait_until
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def clone(shared: Path) -> Path:
+    """A clone in a directory that nginx's workers cannot enter, as below /root."""
+    private = shared / "private"
+    private.mkdir(mode=0o700)
+    for name in ("lua", "nginx.conf.d", "deploy"):
+        shutil.copytree(ROOT / name, private / name)
+    return private
+
+
+def descendants(pid: int) -> set[int]:
+    """Processes below this one, by what the kernel says now."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return {int(child) for child in children} | {below for child in children for below in descendants(int(child))}
+
+
+def test_check_shows_that_each_of_a_thousand_was_counted(clone: Path) -> None:
+    words = [sys.executable, str(clone / "deploy" / "demo" / "demo.py"), "--check"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "sent 1000, counted 1000; sources: " in done.stdout
+    assert {"lua 1", "stub_status 1"} <= set(done.stdout.split("sources: ")[1].splitlines()[0].split(", "))
+    assert done.stdout.endswith("OK: every request is on the page exactly once\n")
+
+
+def test_ctrl_c_ends_all_of_it(clone: Path) -> None:
+    words = [sys.executable, str(clone / "deploy" / "demo" / "demo.py")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL) as running:
+        assert running.stdout is not None
+        said = [running.stdout.readline() for _ in range(4)]
+        assert said[3] == "A little traffic is on its way. Ctrl-C ends all.\n"
+        prefix = Path(said[2].split()[1].removesuffix(",")).parent
+        assert prefix.is_dir()
+        below = descendants(running.pid)
+        workers = [pid for pid in below if b"worker process" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        assert workers
+        if os.geteuid() == 0:
+            assert all(Path(f"/proc/{pid}").stat().st_uid != 0 for pid in workers)
+        running.send_signal(signal.SIGINT)
+        assert running.wait(timeout=30) == 0
+    wait_until(lambda: not [pid for pid in below if Path(f"/proc/{pid}").exists()], message="the end of all of it")
+    assert not prefix.exists()
