@@ -224,7 +224,7 @@ def test_code_cache_off(collector: Collector) -> None:
 def test_the_collector_is_down() -> None:
     with Debian() as debian:
         said = refused(debian, None)
-        assert "Cannot connect" in said
+        assert "Connect call failed" in said
         assert "resty-metrics serve" in said
         done = run("install", debian, None, "--without-proof")
         assert done.status == 0, done.text
@@ -326,6 +326,20 @@ def test_dry_run(collector: Collector) -> None:
         assert f"+include {debian.share}/nginx.conf.d/resty-metrics.conf;" in said
         assert "nothing is changed" in said
         assert collector.request_counts().total() == 0
+
+
+def test_a_dry_run_of_what_would_not_be_done() -> None:
+    with Debian() as debian:
+
+        def work() -> str:
+            done = run("install", debian, None, "--dry-run")
+            assert done.status == 1
+            return done.text
+
+        said = assert_untouched(debian, work)
+        assert "dry run: nothing is changed" in said
+        assert "as things are, it would not be done:" in said
+        assert "resty-metrics serve" in said
 
 
 @pytest.mark.parametrize(("answer", "status"), [(b"y\n", 0), (b"n\n", 1), (b"\x03", 1), (b"\x04", 1)])
