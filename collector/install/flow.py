@@ -74,7 +74,9 @@ def _say(words: str, reasons: Any = ()) -> None:
 
 
 def _install(settings: Settings, order: Order) -> None:
-    settings, _ = find_collector(settings)
+    settings, subject = find_collector(settings)
+    if subject.choice is not None:
+        raise RefusedError(subject.choice)
     found = nginx.find(settings.nginx_command, settings.socket_path)
     facts = nginx.observe(found, settings.socket_path, order.share)
     made = plan.make(facts)

@@ -37,6 +37,11 @@ class Access:
     password_file: Path | None = None
     bearer_token_file: Path | None = None
 
+    @property
+    def has_secret(self) -> bool:
+        """Whether whoever is asked learns one."""
+        return self.password_file is not None or self.bearer_token_file is not None
+
 
 def read_page_url(text: str) -> Endpoint:
     """``http://HOST:PORT/metrics``, https, ``unix:/path`` or ``unix:/path:/metrics``; without a path the usual one.
