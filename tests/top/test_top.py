@@ -155,9 +155,9 @@ def test_live(busy: Collector, directory: Path) -> None:
 
         with in_its_place(busy.socket_path):
             terminal.shows(
-                "socket: down", "! the file at the socket's path is not the collector's", "doctor says whose"
+                "socket: down", "! The socket leads to nobody, or to somebody else", "Run: sudo resty-metrics"
             )
-        terminal.until(lambda seen: "socket: up" in seen and "is not the collector's" not in seen, "the warning's end")
+        terminal.until(lambda seen: "socket: up" in seen and "leads to nobody" not in seen, "the warning's end")
 
         busy.kill()
         terminal.shows("! the page cannot be read", "Connect call failed", "a.example")
