@@ -67,6 +67,31 @@ def option(flag: str, **attributes: Any) -> click.Option:
 
 
 _PATH = Checked("path", machine.file_path)
+
+
+def _shown(prefix: str, unverified: str, when: str) -> tuple[click.Option, ...]:
+    """How a server is verified, and what it is shown. ``unverified``: words for what checks nothing; ``when`` secrets
+    are read."""
+    return (
+        option(f"{prefix}tls.ca-file", type=_PATH, help="Certificate authorities (PEM) instead of the system's."),
+        option(f"{prefix}tls.cert-file", type=_PATH, help="Client certificate (PEM)."),
+        option(f"{prefix}tls.key-file", type=_PATH, help="Key of the client certificate (PEM)."),
+        option(
+            f"{prefix}tls.server-name",
+            type=Checked("name", _by_source("read_server_name")),
+            help="Name to ask for, and to find in the certificate, instead of the URL's.",
+        ),
+        option(f"{prefix}tls.insecure-skip-verify", is_flag=True, help=unverified),
+        option(
+            f"{prefix}basic-auth.username",
+            type=Checked("name", _by_source("read_username")),
+            help="User for basic authentication.",
+        ),
+        option(f"{prefix}basic-auth.password-file", type=_PATH, help=f"File with the password, read {when}."),
+        option(f"{prefix}bearer-token-file", type=_PATH, help=f"File with a bearer token, read {when}."),
+    )
+
+
 _ALL = (
     option(
         "--config.file",
@@ -121,22 +146,7 @@ _ALL = (
         help="Longest time for a source, if the scrape leaves it. This and the next are for sources given by flags.",
     ),
     option("--source.host", type=Checked("host", _by_source("read_host")), help="Host header for the sources."),
-    option("--source.tls.ca-file", type=_PATH, help="Certificate authorities (PEM) instead of the system's."),
-    option("--source.tls.cert-file", type=_PATH, help="Client certificate (PEM)."),
-    option("--source.tls.key-file", type=_PATH, help="Key of the client certificate (PEM)."),
-    option(
-        "--source.tls.server-name",
-        type=Checked("name", _by_source("read_server_name")),
-        help="Name to ask for, and to find in the certificate, instead of the URL's.",
-    ),
-    option("--source.tls.insecure-skip-verify", is_flag=True, help="Take any certificate of a source."),
-    option(
-        "--source.basic-auth.username",
-        type=Checked("name", _by_source("read_username")),
-        help="User for basic authentication.",
-    ),
-    option("--source.basic-auth.password-file", type=_PATH, help="File with the password, read at each fetch."),
-    option("--source.bearer-token-file", type=_PATH, help="File with a bearer token, read at each fetch."),
+    *_shown("--source.", "Take any certificate of a source.", "at each fetch"),
     option(
         "--web.listen-address",
         type=Checked("address", settings.read_listen_address),
@@ -199,21 +209,6 @@ TOP_OPTIONS = [
         default="2s",
         help="Time between two looks; with --once what is measured.",
     ),
-    option("--tls.ca-file", type=_PATH, help="Certificate authorities (PEM) instead of the system's."),
-    option("--tls.cert-file", type=_PATH, help="Client certificate (PEM)."),
-    option("--tls.key-file", type=_PATH, help="Key of the client certificate (PEM)."),
-    option(
-        "--tls.server-name",
-        type=Checked("name", _by_source("read_server_name")),
-        help="Name to ask for, and to find in the certificate, instead of the URL's.",
-    ),
-    option("--tls.insecure-skip-verify", is_flag=True, help="Take any certificate."),
-    option(
-        "--basic-auth.username",
-        type=Checked("name", _by_source("read_username")),
-        help="User for basic authentication.",
-    ),
-    option("--basic-auth.password-file", type=_PATH, help="File with the password, read at each look."),
-    option("--bearer-token-file", type=_PATH, help="File with a bearer token, read at each look."),
+    *_shown("--", "Take any certificate.", "at each look"),
     *(OPTIONS[flag] for flag in _TOP_SHARED),
 ]

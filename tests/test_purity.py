@@ -9,8 +9,8 @@ from support.nginx import ROOT
 
 COLLECTOR = ROOT / "collector"
 SHELL = {
-    "__main__.py", "app.py", "cli.py", "config/check.py", "config/file.py", "config/load.py", "ending.py", "kept.py",
-    "lock.py", "log.py", "options.py", "reload.py", "service_manager.py",
+    "__main__.py", "app.py", "cli.py", "config/check.py", "config/file.py", "config/load.py", "ending.py", "files.py",
+    "kept.py", "lock.py", "log.py", "options.py", "reload.py", "service_manager.py",
     "doctor/examination.py", "doctor/settings.py", "doctor/observe/collector.py", "doctor/observe/files.py",
     "doctor/observe/nginx.py", "doctor/observe/probe.py", "doctor/observe/security.py", "doctor/observe/users.py",
     "doctor/observe/web.py",
@@ -24,8 +24,8 @@ SHELL = {
     "journal/writer.py",
     "kernel/attribution.py", "kernel/namespaces.py", "kernel/processes.py", "kernel/sock_diag.py",
     "page/process.py",
-    "sources/client.py", "sources/credentials.py", "sources/fetch.py", "sources/files.py", "sources/report.py",
-    "sources/resolver.py",
+    "sources/client.py", "sources/credentials.py", "sources/fetch.py", "sources/report.py",
+    "sources/resolver.py", "sources/threads.py",
     "top/looking.py", "top/session.py", "top/terminal.py", "top/told.py",
     "web/connection.py", "web/door.py", "web/front.py", "web/health.py", "web/live.py", "web/policy.py",
     "web/scrape.py", "web/server.py", "web/tls.py", "web/users.py",

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from collector import files
 from collector.config import written
 from collector.config.document import Document
 from collector.config.machine import state_dir
@@ -12,7 +13,6 @@ from collector.config.read import read
 from collector.config.settings import Layer
 from collector.ingest.credentials import read_uid
 from collector.settings import read_file_path
-from collector.sources import files
 
 MOST_BYTES = 1024 * 1024
 

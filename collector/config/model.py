@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationInfo
 
 from collector import settings
+from collector.config.text import by_text, one
 from collector.settings import ListenAddress
 from collector.sources import source
 from collector.sources.source import Kind
@@ -26,24 +27,13 @@ class Readers:
     file: Callable[[str], Path]
 
 
-def _text(read: Callable[[str], Any]) -> PlainValidator:
-    """A value that is read by a function of its text."""
-    return PlainValidator(lambda value: read(_one(value)))
-
-
 def _by(reader: str) -> PlainValidator:
     """A value that is read by one of the ``Readers``, which are the context of the validation."""
 
     def validate(value: object, info: ValidationInfo) -> Any:
-        return getattr(info.context, reader)(_one(value))
+        return getattr(info.context, reader)(one(value))
 
     return PlainValidator(validate)
-
-
-def _one(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"give one value, not a {'list' if isinstance(value, list) else 'mapping'}")
-    return value
 
 
 _Several = BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
@@ -55,8 +45,8 @@ class _Section(BaseModel):
 
 
 class Socket(_Section):
-    path: Annotated[Path, _text(settings.read_socket_path)] = Path(settings.DEFAULT_SOCKET)
-    mode: Annotated[int, _text(settings.read_mode)] = 0o666
+    path: Annotated[Path, by_text(settings.read_socket_path)] = Path(settings.DEFAULT_SOCKET)
+    mode: Annotated[int, by_text(settings.read_mode)] = 0o666
     allow_uid: Annotated[list[Annotated[int, _by("uid")]], _Several] = []
 
 
@@ -66,45 +56,45 @@ class State(_Section):
 
 class Web(_Section):
     listen_address: Annotated[
-        list[Annotated[ListenAddress, _text(settings.read_listen_address)]], _Several, Field(min_length=1)
+        list[Annotated[ListenAddress, by_text(settings.read_listen_address)]], _Several, Field(min_length=1)
     ] = [settings.read_listen_address(settings.DEFAULT_LISTEN)]
-    telemetry_path: Annotated[str, _text(settings.read_telemetry_path)] = settings.DEFAULT_TELEMETRY_PATH
+    telemetry_path: Annotated[str, by_text(settings.read_telemetry_path)] = settings.DEFAULT_TELEMETRY_PATH
     config_file: _File = None
-    enable_lifecycle: Annotated[bool, _text(settings.read_switch)] = False
-    max_connections: Annotated[int, _text(settings.read_limit)] = settings.DEFAULT_MAX_CONNECTIONS
-    max_requests: Annotated[int, _text(settings.read_limit)] = settings.DEFAULT_MAX_REQUESTS
+    enable_lifecycle: Annotated[bool, by_text(settings.read_switch)] = False
+    max_connections: Annotated[int, by_text(settings.read_limit)] = settings.DEFAULT_MAX_CONNECTIONS
+    max_requests: Annotated[int, by_text(settings.read_limit)] = settings.DEFAULT_MAX_REQUESTS
 
 
 class Log(_Section):
-    level: Annotated[str, _text(settings.read_log_level)] = "info"
-    format: Annotated[str, _text(settings.read_log_format)] = "logfmt"
+    level: Annotated[str, by_text(settings.read_log_level)] = "info"
+    format: Annotated[str, by_text(settings.read_log_format)] = "logfmt"
 
 
 class TlsConfig(_Section):
     ca_file: _File = None
     cert_file: _File = None
     key_file: _File = None
-    server_name: Annotated[str | None, _text(source.read_server_name)] = None
-    insecure_skip_verify: Annotated[bool, _text(settings.read_switch)] = False
+    server_name: Annotated[str | None, by_text(source.read_server_name)] = None
+    insecure_skip_verify: Annotated[bool, by_text(settings.read_switch)] = False
 
 
 class BasicAuth(_Section):
-    username: Annotated[str, _text(source.read_username)]
+    username: Annotated[str, by_text(source.read_username)]
     password_file: Annotated[Path, _by("file")]
 
 
 class Authorization(_Section):
-    type: Annotated[str, _text(source.read_scheme)] = "Bearer"
+    type: Annotated[str, by_text(source.read_scheme)] = "Bearer"
     credentials_file: Annotated[Path, _by("file")]
 
 
 class SourceConfig(_Section):
-    kind: Annotated[Kind, _text(source.read_kind)]
-    name: Annotated[str | None, _text(source.read_name)] = None
-    url: Annotated[tuple[str, str | None], _text(source.read_url)]
-    timeout: Annotated[float, _text(settings.read_duration)] = source.DEFAULT_TIMEOUT
-    host: Annotated[str | None, _text(source.read_host)] = None
-    derived: Annotated[bool, _text(settings.read_switch)] = True
+    kind: Annotated[Kind, by_text(source.read_kind)]
+    name: Annotated[str | None, by_text(source.read_name)] = None
+    url: Annotated[tuple[str, str | None], by_text(source.read_url)]
+    timeout: Annotated[float, by_text(settings.read_duration)] = source.DEFAULT_TIMEOUT
+    host: Annotated[str | None, by_text(source.read_host)] = None
+    derived: Annotated[bool, by_text(settings.read_switch)] = True
     tls_config: TlsConfig = TlsConfig()
     basic_auth: BasicAuth | None = None
     authorization: Authorization | None = None

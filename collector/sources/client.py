@@ -3,7 +3,8 @@
 Rules:
 - Redirects are not followed; only 200 is an answer. Neither proxies nor .netrc are looked for.
 - Nothing is decompressed: a few bytes may become gigabytes.
-- A password or token is read for each request; certificates and keys are loaded again when their files change.
+- A password or token is read for each request; certificates and keys are loaded again when their files change. All that
+  in a thread, one at a time: where a file system does not answer, the loop goes on, and no more threads wait for it.
 """
 
 import asyncio
@@ -12,11 +13,13 @@ from typing import Protocol
 
 import aiohttp
 
-from collector.sources import credentials
+from collector.files import Stamp
+from collector.sources import credentials, threads
 from collector.sources.errors import SourceError
-from collector.sources.files import Stamp
 from collector.sources.resolver import ThreadResolver
 from collector.sources.source import Connection, Tls
+
+Shown = tuple[str | None, ssl.SSLContext | bool]  # the Authorization header, and how a server is verified
 
 KEPT_SECONDS = 120.0  # above the usual interval of scrapes, and nginx's keepalive_timeout
 _PIECE = 256 * 1024
@@ -45,6 +48,7 @@ class Client:
         self._closed = False
         self._context: ssl.SSLContext | bool = True  # the system's authorities
         self._stamps: tuple[Stamp, ...] | None = None
+        self._reading: asyncio.Task[Shown] | None = None
 
     async def get(self) -> bytes:
         """The document. Raises SourceError, or what the network does: aiohttp.ClientError, OSError."""
@@ -64,14 +68,14 @@ class Client:
             raise SourceError("connection", "the collector asks no more")
         connection = self._source.connection
         headers = {} if connection.host is None else {"Host": connection.host}
-        authorization = credentials.authorization(connection)
+        authorization, trust = await self._shown(connection)
         if authorization is not None:
             headers["Authorization"] = authorization
         request = self._opened().get(
             self._source.url,
             headers=headers,
             allow_redirects=False,
-            ssl=await self._trust(connection.tls),
+            ssl=trust,
             server_hostname=connection.tls.server_name,
         )
         async with request as response:
@@ -93,13 +97,25 @@ class Client:
         if self._session is not None:
             await self._session.close()
 
-    async def _trust(self, tls: Tls) -> ssl.SSLContext | bool:
+    async def _shown(self, connection: Connection) -> Shown:
+        if connection.tls == Tls() and not connection.files:
+            return None, True
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(threads.call("credentials", self._read))
+        return await asyncio.shield(self._reading)
+
+    def _read(self) -> Shown:
+        """What the files say now. It is called in a thread. Raises SourceError (``credentials``)."""
+        connection = self._source.connection
+        return credentials.authorization(connection), self._trust(connection.tls)
+
+    def _trust(self, tls: Tls) -> ssl.SSLContext | bool:
         """A connection that was made with another context is not used again."""
         if tls == Tls() or not self._source.url.lower().startswith("https:"):
             return True
         stamps = credentials.stamps(tls)
         if stamps != self._stamps:
-            self._context = await asyncio.to_thread(credentials.context, tls)
+            self._context = credentials.context(tls)
             self._stamps = stamps
         return self._context
 

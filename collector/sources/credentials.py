@@ -8,9 +8,9 @@ import re
 import ssl
 from pathlib import Path
 
-from collector.sources import files
+from collector import files
+from collector.files import Stamp
 from collector.sources.errors import SourceError
-from collector.sources.files import Stamp
 from collector.sources.source import Connection, Tls
 
 _TOKEN = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")

@@ -3,7 +3,7 @@
 from typing import Literal, get_args
 
 SourceReason = Literal[
-    "refused", "timeout", "tls", "credentials", "resolve", "status", "parse", "too_large", "connection"
+    "refused", "timeout", "tls", "credentials", "resolve", "status", "parse", "too_large", "connection", "internal"
 ]
 REASONS: tuple[SourceReason, ...] = get_args(SourceReason)
 

@@ -1,7 +1,8 @@
 """Fetching a source at scrape time: a client for each, bounded in time.
 
 Rules:
-- A failing source never raises and never hides another: it becomes a ``Scrape`` that says why.
+- A failing source never raises and never hides another: it becomes a ``Scrape`` that says why. So does one that meets a
+  bug of ours: ``internal``.
 - What is wrong with a source is said in the log when it changes, not at each scrape, and without what the source sent.
 - A large document is parsed off the loop.
 """
@@ -10,6 +11,7 @@ import asyncio
 import logging
 import socket
 import time
+import traceback
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -87,6 +89,12 @@ def in_words(error: Exception, seconds: float) -> str:
     return type(error).__name__
 
 
+def _place(error: Exception) -> str:
+    """Where an error came from; its own words may be what the source sent."""
+    calls = (f"{call.name}:{call.lineno}" for call in traceback.extract_tb(error.__traceback__))
+    return f"{type(error).__name__} in {' > '.join(calls)}, please report this"
+
+
 class Fetcher:
     """The client of one source. ``errors`` counts failures by reason."""
 
@@ -111,11 +119,10 @@ class Fetcher:
                 else:
                     families = await asyncio.to_thread(_read, self.source, body)
         except Exception as error:
-            reason = reason_of(error)
-            if reason is None:
-                raise
+            known = reason_of(error)
+            reason, words = (known, in_words(error, seconds)) if known else ("internal", _place(error))
             self.errors[reason] += 1
-            families, words = _without(kind, labels), in_words(error, seconds)
+            families = _without(kind, labels)
         self._mention(reason, words)
         return Scrape(self.source, families, reason, words, time.monotonic() - began)
 

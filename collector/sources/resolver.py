@@ -1,17 +1,12 @@
-"""Names to addresses, each in a thread of its own.
+"""Names to addresses, each in a thread of its own."""
 
-A name server that does not answer holds neither the loop's few threads, which other sources need for their names, nor
-the end of the process.
-"""
-
-import asyncio
 import socket
-import threading
+from collections.abc import Sequence
 from typing import Any
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-Found = list[tuple[Any, ...]]
+from collector.sources import threads
 
 
 class ThreadResolver(AbstractResolver):
@@ -21,28 +16,14 @@ class ThreadResolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         """The addresses. Raises OSError (socket.gaierror) where there is none."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Found] = loop.create_future()
 
-        def settle(found: Found | OSError | UnicodeError) -> None:
-            if future.done():
-                return
-            if isinstance(found, list):
-                future.set_result(found)
-            else:
-                future.set_exception(OSError(None, str(found)) if isinstance(found, UnicodeError) else found)
-
-        def look_up() -> None:
-            found: Found | OSError | UnicodeError
+        def look_up() -> Sequence[tuple[Any, ...]]:
             try:
-                found = list(socket.getaddrinfo(host, port, family, socket.SOCK_STREAM))
-            except (OSError, UnicodeError) as error:
-                found = error
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(settle, found)
+                return socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
+            except UnicodeError as error:
+                raise OSError(None, str(error)) from None
 
-        threading.Thread(target=look_up, name="resolver", daemon=True).start()
-        return [_result(host, *one) for one in await future]
+        return [_result(host, *one) for one in await threads.call("resolver", look_up)]
 
     async def close(self) -> None:
         """Nothing is open."""

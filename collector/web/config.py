@@ -9,14 +9,15 @@ Rules:
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from collector.config.document import Document, name_of, parse
 from collector.config.problem import ConfigError, Problem
+from collector.config.text import by_text
 from collector.settings import read_switch
 from collector.web.tls_names import CIPHERS, CURVES, TLS13_CIPHERS, VERSIONS
 
@@ -35,15 +36,6 @@ _HASH = re.compile(r"\$2[abxy]?\$(?:0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
 _DURATION = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>ns|us|µs|ms|s|m|h)")
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _MOST_BURST = 1_000_000
-
-
-def _text(read: Callable[[str], Any]) -> PlainValidator:
-    def validate(value: object) -> Any:
-        if not isinstance(value, str):
-            raise ValueError(f"give one value, not a {'list' if isinstance(value, list) else 'mapping'}")
-        return read(value)
-
-    return PlainValidator(validate)
 
 
 def _client_auth(text: str) -> str:
@@ -100,12 +92,12 @@ def _line(text: str) -> str:
     return text
 
 
+Words = Annotated[str | None, by_text(str)]
+File = Annotated[Path | None, by_text(Path)]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-Words = Annotated[str | None, _text(str)]
-File = Annotated[Path | None, _text(Path)]
 
 
 class TlsServer(_Section):
@@ -116,14 +108,14 @@ class TlsServer(_Section):
     client_ca: Words = None
     cert_file: File = None
     key_file: File = None
-    client_auth_type: Annotated[str, _text(_client_auth)] = "none"
+    client_auth_type: Annotated[str, by_text(_client_auth)] = "none"
     client_ca_file: File = None
-    client_allowed_sans: list[Annotated[str, _text(str)]] | None = None
-    cipher_suites: list[Annotated[str, _text(_cipher)]] = []
-    curve_preferences: Annotated[list[Annotated[str, _text(_curve)]], Field(max_length=1)] = []
-    min_version: Annotated[str, _text(_version)] = "TLS12"
-    max_version: Annotated[str, _text(_version)] = "TLS13"
-    prefer_server_cipher_suites: Annotated[bool, _text(read_switch)] = True
+    client_allowed_sans: list[Annotated[str, by_text(str)]] | None = None
+    cipher_suites: list[Annotated[str, by_text(_cipher)]] = []
+    curve_preferences: Annotated[list[Annotated[str, by_text(_curve)]], Field(max_length=1)] = []
+    min_version: Annotated[str, by_text(_version)] = "TLS12"
+    max_version: Annotated[str, by_text(_version)] = "TLS13"
+    prefer_server_cipher_suites: Annotated[bool, by_text(read_switch)] = True
 
     @property
     def files(self) -> list[Path]:
@@ -133,15 +125,15 @@ class TlsServer(_Section):
 class HttpServer(_Section):
     """``http2`` is taken and does nothing: this server speaks HTTP/1.1."""
 
-    http2: Annotated[bool, _text(read_switch)] = True
-    headers: dict[str, Annotated[str, _text(_line)]] = {}
+    http2: Annotated[bool, by_text(read_switch)] = True
+    headers: dict[str, Annotated[str, by_text(_line)]] = {}
 
 
 class RateLimit(_Section):
     """``interval``: seconds between two requests; 0: no limit."""
 
-    interval: Annotated[float, _text(_interval)] = 0.0
-    burst: Annotated[int, _text(_burst)] = 0
+    interval: Annotated[float, by_text(_interval)] = 0.0
+    burst: Annotated[int, by_text(_burst)] = 0
 
 
 class WebConfig(_Section):
@@ -149,7 +141,7 @@ class WebConfig(_Section):
 
     tls_server_config: TlsServer | None = None
     http_server_config: HttpServer = HttpServer()
-    basic_auth_users: dict[str, Annotated[bytes, _text(_hash)]] = {}
+    basic_auth_users: dict[str, Annotated[bytes, by_text(_hash)]] = {}
     rate_limit: RateLimit = RateLimit()
 
 

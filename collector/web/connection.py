@@ -17,7 +17,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
 from collector.log import say
-from collector.web.tally import Closed, Tally
+from collector.web.tally import Closed, Refused, Tally
 from collector.web.tls import Tls
 
 HEAD_SECONDS = 10.0
@@ -122,8 +122,8 @@ class Connection(web.RequestHandler):
         if status != 400:
             return super().handle_error(request, status, exc, message)
         large = isinstance(exc, LineTooLong)
-        reason = "too_large" if large else "malformed"
-        self._tally.refused["too_large" if large else "malformed"] += 1
+        reason: Refused = "too_large" if large else "malformed"
+        self._tally.refused[reason] += 1
         say(logging.WARNING, "a request could not be read", reason=reason, client=self._client())
         answer = web.Response(status=431 if large else 400, text=f"the request is {reason.replace('_', ' ')}\n")
         answer.force_close()

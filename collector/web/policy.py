@@ -13,7 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from collector import files
 from collector.config.problem import ConfigError, Problem
+from collector.files import Stamp
 from collector.log import say
 from collector.web import config, tls
 from collector.web.config import RateLimit, WebConfig
@@ -23,7 +25,7 @@ from collector.web.tls import Tls, TlsError
 CHECK_SECONDS = 1.0
 MOST_BYTES = 1024 * 1024
 
-Signature = tuple[tuple[int, int, int, int] | None, ...]
+Signature = tuple[Stamp | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,46 +47,41 @@ def load(path: Path | None) -> Access:
         return Access()
     before = signature((path,))
     found, document = config.read(_text(path), path)
-    files = (path, *_named(found, path))
-    seen = (*before, *signature(files[1:]))
+    named = _named(found, path)
+    seen = (*before, *signature(named))
     try:
         made = None if found.tls_server_config is None else tls.make(found.tls_server_config, path.parent)
     except TlsError as error:
         key = ("tls_server_config", error.key)
         raise ConfigError(str(path), [Problem(document.line(key), ".".join(key), str(error))]) from None
     users = {name.encode(): hashed for name, hashed in found.basic_auth_users.items()}
-    return Access(path, made, users, found.http_server_config.headers, found.rate_limit, files, seen)
+    return Access(path, made, users, found.http_server_config.headers, found.rate_limit, (path, *named), seen)
 
 
-def _named(found: WebConfig, path: Path) -> list[Path]:
-    return [] if found.tls_server_config is None else [path.parent / one for one in found.tls_server_config.files]
+def _named(found: WebConfig, path: Path) -> tuple[Path, ...]:
+    tls_files = [] if found.tls_server_config is None else found.tls_server_config.files
+    return tuple(path.parent / one for one in tls_files)
 
 
 def _text(path: Path) -> str:
     try:
-        with path.open("rb") as opened:
-            raw = opened.read(MOST_BYTES + 1)
+        return files.read(path, MOST_BYTES).decode()
     except OSError as error:
         raise ConfigError(str(path), [Problem(None, "", f"cannot be read: {error.strerror}")]) from None
-    if len(raw) > MOST_BYTES:
-        raise ConfigError(str(path), [Problem(None, "", f"larger than {MOST_BYTES} bytes")])
-    try:
-        return raw.decode()
     except UnicodeDecodeError:
         raise ConfigError(str(path), [Problem(None, "", "not UTF-8")]) from None
 
 
-def signature(files: tuple[Path, ...]) -> Signature:
+def signature(paths: tuple[Path, ...]) -> Signature:
     """What tells a file that was changed, or replaced, from the one that was read."""
-    return tuple(map(_look, files))
+    return tuple(map(_look, paths))
 
 
-def _look(path: Path) -> tuple[int, int, int, int] | None:
+def _look(path: Path) -> Stamp | None:
     try:
-        found = path.stat()
+        return files.stamp(path)
     except OSError:
         return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 class Policy:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from collector import files
 from collector.web.config import TlsServer
 from collector.web.tls_names import CIPHERS, CURVES
 
@@ -123,6 +124,6 @@ def _load_authorities(context: ssl.SSLContext, config: TlsServer, directory: Pat
 
 def _readable(key: str, path: Path) -> None:
     try:
-        path.open("rb").close()
+        files.read(path)
     except OSError as error:
         raise TlsError(key, f"cannot be read: {error.strerror}") from None

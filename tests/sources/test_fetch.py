@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +11,12 @@ from support.certificates import Authority
 from support.sources import PAGE, Handler, answer, endless, hang, plain, reset, saying, serving, stall
 from support.wait import free_port
 
+from collector import files
 from collector.page.exposition import render
 from collector.sources import report
 from collector.sources.errors import REASONS, SourceReason
 from collector.sources.fetch import Fetcher, Scrape, gather
-from collector.sources.source import Connection, Kind, Source, parse_source
+from collector.sources.source import Authorization, Connection, Kind, Source, parse_source
 
 
 def fetcher_of(text: str, body_cap: int = 1_000_000, kind: Kind = "stub_status") -> Fetcher:
@@ -192,6 +194,50 @@ def test_a_failing_source_hides_no_other() -> None:
     assert 'resty_metrics_source_up{source="stub_status",nginx="two"} 1' in lines
     assert 'resty_metrics_source_errors_total{source="stub_status",nginx="one",reason="timeout"} 1' in lines
     assert 'resty_metrics_source_errors_total{source="stub_status",nginx="two",reason="timeout"} 0' in lines
+
+
+def test_a_bug_of_ours_hides_no_other_source(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def broken(body: bytes) -> None:
+        raise KeyError(body)
+
+    async def run() -> list[Scrape]:
+        async with serving(saying(answer(PAGE))) as address:
+            fetchers = [Fetcher(parse_source(f"one={address}", "vts")), fetcher_of(f"two={address}")]
+            scrapes = await gather(fetchers, 5)
+            await asyncio.gather(*(fetcher.close() for fetcher in fetchers))
+            assert fetchers[0].errors == {"internal": 1}
+            return scrapes
+
+    monkeypatch.setattr("collector.sources.vts.parse", broken)
+    assert [(scrape.reason, len(scrape.families)) for scrape in asyncio.run(run())] == [("internal", 0), (None, 8)]
+    (said,) = (vars(record)["fields"] for record in caplog.records)
+    assert said["error"].startswith("KeyError in fetch:")
+    assert "broken:" in said["error"]
+    assert "Active" not in said["error"]
+
+
+def test_a_file_system_that_does_not_answer_holds_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One thread waits for it, however often the source is asked; when it answers, so does the source."""
+    answers, read = threading.Event(), files.read
+
+    def dead(path: Path) -> bytes:
+        assert answers.wait(20)
+        return read(path)
+
+    async def run() -> list[SourceReason | None]:
+        async with serving(saying(answer(PAGE))) as address:
+            shown = Connection(authorization=Authorization(Path(__file__).with_name("token")))
+            waiting = Fetcher(replace(parse_source(f"one={address}", "stub_status"), connection=shown))
+            fetchers = [waiting, fetcher_of(f"two={address}")]
+            scrapes = [scrape for _ in range(3) for scrape in await gather(fetchers, 0.3)]
+            assert sum(thread.name == "credentials" for thread in threading.enumerate()) == 1
+            answers.set()
+            scrapes += await gather(fetchers, 20)
+            await asyncio.gather(*(fetcher.close() for fetcher in fetchers))
+            return [scrape.reason for scrape in scrapes]
+
+    monkeypatch.setattr(files, "read", dead)
+    assert asyncio.run(run()) == ["timeout", None] * 3 + ["credentials", None]
 
 
 def test_whoever_asks_after_the_end_gets_a_page_without_the_source() -> None:

@@ -2,12 +2,13 @@
 
 import asyncio
 import http.client
+import os
 import signal
 import socket
 import ssl
 import subprocess
 import urllib.error
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -325,6 +326,23 @@ def test_a_start_with_a_wrong_file_touches_nothing(certificates: Site, tmp_path:
         assert (done.returncode, words in done.stderr) == (status, True), done.stderr
         assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def a_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("make", [a_pipe, Path.mkdir])
+def test_what_is_no_file_is_not_waited_for(certificates: Site, make: Callable[[Path], None]) -> None:
+    """Neither the configuration itself, nor what it names; and no descriptor stays open."""
+    path = certificates.directory / make.__name__
+    make(path)
+    certificates.write(f"tls_server_config: {{cert_file: {path}, key_file: server.key}}")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for wrong in (path, certificates.path):
+        with pytest.raises(ConfigError, match="cannot be read: not a regular file"):
+            policy.load(wrong)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_a_key_with_a_passphrase_does_not_ask_for_it(certificates: Site) -> None:

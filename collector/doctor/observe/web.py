@@ -77,8 +77,7 @@ async def _get(address: ListenAddress, path: str, scheme: Scheme) -> Answer | _O
     except (aiohttp.ClientError, OSError, ValueError) as error:
         if _wants_certificate(error) or (scheme == "https" and _hung_up(error)):
             return Answer(shown, "", None, "a client certificate")
-        failure = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-        answer = Answer(shown, "", str(failure) or type(failure).__name__)
+        answer = Answer(shown, "", _words(error))
         return answer if _is_nobody(error) else _Other(answer)
 
 
@@ -93,6 +92,13 @@ async def _by_hand(path: Path, otherwise: Answer) -> Answer:
     except (OSError, TimeoutError) as error:
         return Answer(otherwise.url, "", None, "a client certificate") if _wants_certificate(error) else otherwise
     return Answer(otherwise.url, "", None, "TLS on its unix socket, which doctor does not speak")
+
+
+def _words(error: Exception) -> str:
+    """Of a connection what the system said, without aiohttp's settings."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"Cannot connect: {error.os_error.strerror or error.os_error}"
+    return str(error) or type(error).__name__
 
 
 def _unverified() -> ssl.SSLContext:

@@ -1,0 +1,34 @@
+"""A call in a thread of its own.
+
+A name server or a file system that does not answer holds neither the loop's few threads, which other sources need, nor
+the end of the process.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+Found = TypeVar("Found")
+
+
+async def call(name: str, function: Callable[[], Found]) -> Found:
+    """What ``function`` returns or raises; it goes on where nobody waits for it any more. ``name``: of the thread."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Found] = loop.create_future()
+
+    def settle(how: Callable[[Any], None], found: Any) -> None:
+        if not future.done():
+            how(found)
+
+    def run() -> None:
+        try:
+            settled = partial(settle, future.set_result, function())
+        except Exception as error:
+            settled = partial(settle, future.set_exception, error)
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(settled)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return await future
