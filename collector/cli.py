@@ -116,7 +116,10 @@ def doctor(as_json: bool, watch: bool, nginx_command: str | None, **options: Any
     if watch:
         from collector.doctor.watch import run as run_watch
 
-        sys.exit(run_watch(find(settings)[0].socket_path, as_json))
+        settings, subject = find(settings)
+        if subject.choice is not None:
+            raise click.UsageError(subject.choice)
+        sys.exit(run_watch(settings.socket_path, as_json))
     run(settings, as_json)
 
 

@@ -27,12 +27,25 @@ _NOT_IN_A_PATH = frozenset("?#{}")  # the end of a path in a URL; a pattern to a
 _HOST_PORT = re.compile(r"(?P<host>\[[0-9a-fA-F:.%]+\]|[^:\[\]]*):(?P<port>[0-9]{1,5})")
 
 
+_EVERY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
 @dataclass(frozen=True, slots=True)
 class TcpAddress:
     """``host`` None: every address of the machine; ``port`` 0: a free one."""
 
     host: str | None
     port: int
+
+    @property
+    def near_host(self) -> str:
+        """Where a client on this machine finds who listens here."""
+        return _EVERY.get(self.host or "", self.host or "")
+
+    @property
+    def near(self) -> str:
+        """The same with the port, as in a URL."""
+        return f"[{self.near_host}]:{self.port}" if ":" in self.near_host else f"{self.near_host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)

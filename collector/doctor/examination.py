@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import NoReturn, ParamSpec, TypeVar
 
 from collector.doctor import page, report
@@ -80,8 +80,10 @@ def find(settings: Settings) -> tuple[Settings, Subject]:
     """The collector by the lock beside the socket; else, where no path was given, the only one that runs."""
     lock = collector.lock_of(settings.socket_path)
     pid = collector.pid_of(lock)
+    candidates: Mapping[int, str] = {}
     if pid is None and "socket_path" not in settings.given:
-        pid = collector.the_only_one()
+        candidates = collector.serving()
+        pid = next(iter(candidates)) if len(candidates) == 1 else None
     found, directory, written, trouble = collector.told(pid)
     settings, taken = merged(settings, found, directory, written)
     process = None if pid is None else describe(pid)
@@ -99,6 +101,7 @@ def find(settings: Settings) -> tuple[Settings, Subject]:
         root=os.geteuid() == 0,
         configuration=trouble,
         confides=collector.confides(pid),
+        candidates=() if pid is not None else tuple(sorted(set(candidates.values()))),
     )
 
 

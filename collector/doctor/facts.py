@@ -3,6 +3,7 @@
 Rule: None is "could not be looked at"; an empty tuple is "looked, and nothing is there".
 """
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,7 +25,8 @@ class Subject:
     ``state_dir``: empty: none. ``taken``: flags taken from the running collector. ``in_another_network``: it lives in
     another network namespace than we. ``queue``: max_dgram_qlen of ours. ``own``: our namespaces. ``root``: we may see
     all processes. ``configuration``: what is wrong with the collector's file. ``confides``: it has our user and our
-    file system, so what it may read is what we may.
+    file system, so what it may read is what we may. ``candidates``: the sockets of
+    collectors that run where none is at ``socket_path`` and no path was given, so that it is not known which is meant.
     """
 
     socket_path: str
@@ -40,10 +42,17 @@ class Subject:
     root: bool
     configuration: str | None = None
     confides: bool = True
+    candidates: tuple[str, ...] = ()
 
     @property
     def pid(self) -> int | None:
         return None if self.running is None else self.running.pid
+
+    @property
+    def choice(self) -> str | None:
+        """How to say which of several collectors is meant; None: there is no choice."""
+        ways = " or ".join(f"--socket.path={shlex.quote(path)}" for path in self.candidates)
+        return f"several collectors run: say which one: {ways}" if ways else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,16 +45,17 @@ def failed(check: str, error: Exception) -> Finding:
 def _socket(subject: Subject, looked: Looked) -> list[Check]:
     path, holders, probe = subject.socket_path, looked.holders, looked.probe
     answered = probe is not None and probe.outcome == "answered"
+    absent = subject.choice or socket_file.START
     found: list[Check] = [
-        ("collector.process", lambda: socket_file.collector(subject.running, answered)),
+        ("collector.process", lambda: socket_file.collector(subject.running, answered, absent)),
         ("collector.settings", lambda: _settings(subject)),
     ]
     open_files, pid = subject.descriptors, subject.pid
     if open_files is not None and pid is not None:
         found.append(("collector.descriptors", lambda: descriptors.check(pid, open_files)))
     if holders is not None:
-        found.append(("socket.path", lambda: socket_file.path(path, holders.file, holders.error)))
-    found.append(("socket.lock", lambda: socket_file.lock(subject.lock, subject.running, answered)))
+        found.append(("socket.path", lambda: socket_file.path(path, holders.file, holders.error, absent)))
+    found.append(("socket.lock", lambda: socket_file.lock(subject.lock, subject.running, answered, absent)))
     if holders is not None and holders.file is not None and stat.S_ISSOCK(holders.file.mode):
         sight = processes.Sight(subject.pid, subject.root, answered)
         found += [
@@ -63,7 +64,7 @@ def _socket(subject: Subject, looked: Looked) -> list[Check]:
             ("socket.senders", lambda: processes.senders(holders.connected, subject.pid)),
         ]
     if probe is not None:
-        found.append(("socket.probe", lambda: socket_file.probe(probe)))
+        found.append(("socket.probe", lambda: socket_file.probe(probe, absent)))
     workers = sum(len(one.workers) for one in looked.instances)
     foreign = subject.pid if subject.in_another_network else None
     found.append(("socket.queue", lambda: socket_file.queue(subject.queue, foreign, workers)))

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from collector.advice.warnings import LEAST_COVERAGE, SLOW_COMMIT_SECONDS
 from collector.doctor.finding import Finding, fail, not_known, ok, skip, warn
 
-LEAST_COVERAGE = 0.99
-SLOW_COMMIT_SECONDS = 1.0
 _PREFIX = "resty_metrics_"
 _SILENT = "no worker was heard of; without lifecycle.conf one speaks with its first request"
 

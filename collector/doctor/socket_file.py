@@ -10,7 +10,7 @@ from typing import Literal
 
 from collector.doctor.finding import Finding, fail, not_known, ok, warn
 
-_START = "start it: resty-metrics serve"
+START = "start it: resty-metrics serve"
 _TYPES = (
     (stat.S_ISREG, "a regular file"),
     (stat.S_ISDIR, "a directory"),
@@ -67,13 +67,14 @@ class Probe:
 _DIRECTORY = "see what it holds, and remove it: the collector does not; then it puts its socket there"
 
 
-def path(path: str, found: SocketFile | None, error: str | None) -> Finding:
-    """``socket.path``: there, and a datagram socket. ``error``: why it could not be looked at."""
+def path(path: str, found: SocketFile | None, error: str | None, absent: str = START) -> Finding:
+    """``socket.path``: there, and a datagram socket. ``error``: why it could not be looked at; ``absent``: what to do
+    where no collector is."""
     check = "socket.path"
     if found is None and error is not None:
         return not_known(check, f"{path}: {error}", "run doctor as root")
     if found is None:
-        return fail(check, f"{path} does not exist", _START)
+        return fail(check, f"{path} does not exist", absent)
     if not stat.S_ISSOCK(found.mode):
         kind = next((words for is_type, words in _TYPES if is_type(found.mode)), "no socket")
         remedy = _DIRECTORY if stat.S_ISDIR(found.mode) else "restart the collector: it renames its socket over that"
@@ -88,11 +89,11 @@ _INVISIBLE = "the probe is answered, so a collector runs, but its process cannot
 _ENTER = "run doctor in its pid namespace, or on the host"
 
 
-def lock(found: LockFile, running: Running | None, answered: bool) -> Finding:
+def lock(found: LockFile, running: Running | None, answered: bool, absent: str = START) -> Finding:
     """``socket.lock``: held by a living collector."""
     check = "socket.lock"
     if not found.exists:
-        return fail(check, f"{found.path} does not exist: no collector was ever started on this path", _START)
+        return fail(check, f"{found.path} does not exist: no collector was ever started on this path", absent)
     if found.holder is not None:
         return ok(check, f"process {found.holder} holds {found.path}")
     if running is None and answered:
@@ -100,19 +101,19 @@ def lock(found: LockFile, running: Running | None, answered: bool) -> Finding:
     if running is not None:
         seen = f"{found.path} names process {running.pid}, which runs but holds another lock file"
         return warn(check, seen, "the directory was made anew under it: restart the collector")
-    return fail(check, f"nobody holds {found.path}: no collector runs", _START)
+    return fail(check, f"nobody holds {found.path}: no collector runs on it", absent)
 
 
-def collector(running: Running | None, answered: bool) -> Finding:
+def collector(running: Running | None, answered: bool, absent: str = START) -> Finding:
     """``collector.process``: it runs, and is not stopped."""
     check = "collector.process"
     if running is None and answered:
         return not_known(check, _INVISIBLE, _ENTER)
     if running is None:
-        return fail(check, "no collector is found for this socket", _START)
+        return fail(check, "no collector is found for this socket", absent)
     if not running.ours:
         seen = f"process {running.pid} ({running.command}) holds the lock, and is no collector"
-        return fail(check, seen, f"end process {running.pid}, then {_START}")
+        return fail(check, seen, f"end process {running.pid}, then {START}")
     if running.state in "TtZX":
         words = {"Z": "has ended, and its parent has not noticed", "X": "has ended"}.get(running.state, "is stopped")
         return fail(
@@ -125,7 +126,7 @@ _PROBES: dict[Outcome, tuple[str, str]] = {
     "refused": ("nobody receives at the path: who bound that socket is gone", "restart the collector"),
     "no_answer": ("no answer: whoever holds the socket does not read it, or is no collector", "see socket.holder"),
     "full": ("the socket's queue is full and stays full: whoever holds it does not read it", "see socket.holder"),
-    "missing": ("there is no socket at the path", _START),
+    "missing": ("there is no socket at the path", START),
     "denied": ("this user may not write to the socket", "run doctor as root"),
     "wrong_type": ("the socket at the path is not a datagram socket", "restart the collector"),
     "held": ("the collector speaks another version of the wire than this doctor", "install the same version of both"),
@@ -134,11 +135,12 @@ _PROBES: dict[Outcome, tuple[str, str]] = {
 }
 
 
-def probe(found: Probe) -> Finding:
+def probe(found: Probe, absent: str = START) -> Finding:
     """``socket.probe``: a datagram through the path is answered."""
     if found.outcome == "answered":
         return ok("socket.probe", f"answered in {found.seconds * 1000:.1f} ms")
     seen, remedy = _PROBES[found.outcome]
+    remedy = absent if remedy == START else remedy
     detail = f" ({found.detail})" if found.detail else ""
     report = not_known if found.outcome == "denied" else fail
     return report("socket.probe", f"{seen}{detail}", remedy)

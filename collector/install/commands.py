@@ -52,7 +52,8 @@ def add_to(group: click.Group, told: Told) -> None:
         callback=partial(_install, told),
         help="Put our files and one include into nginx, reload it, and see that a request is counted.\n\n"
         "What it would change is shown first. If nginx does not take it, or nothing is counted, all is put back. "
-        "What is not given is taken from the collector that runs. Exit status: 0 done, or already so; 1 not done.",
+        "What is not given is taken from the collector that runs. Exit status: 0 done, or already so; 1 not done, "
+        "or would not be (--dry-run).",
     )
     uninstall = click.Command(
         "uninstall",

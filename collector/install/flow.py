@@ -1,4 +1,5 @@
-"""install and uninstall from beginning to end. Exit status: 0 done, or already so; 1 not done, and nothing is changed.
+"""install and uninstall from beginning to end. Exit status: 0 done, or already so; 1 not done, and nothing is changed;
+of a dry run the one that it would be, as far as is known before anything is changed.
 
 Rules:
 - Nothing is changed before it was shown and agreed to: on a terminal by an answer, elsewhere by --yes.
@@ -28,6 +29,7 @@ from collector.install.nginx import Nginx
 from collector.install.refused import RefusedError
 from collector.install.transaction import Transaction
 
+_DRY_RUN = "dry run: nothing is changed"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -46,21 +48,22 @@ class Interrupted(KeyboardInterrupt):
 
 
 def install(settings: Settings, order: Order) -> int:
-    return _reporting(lambda: _install(settings, order))
+    return _reporting(lambda: _install(settings, order), order)
 
 
 def uninstall(settings: Settings, order: Order) -> int:
-    return _reporting(lambda: _uninstall(settings, order))
+    return _reporting(lambda: _uninstall(settings, order), order)
 
 
-def _reporting(work: Callable[[], None]) -> int:
+def _reporting(work: Callable[[], None], order: Order) -> int:
+    words = "as things are, it would not be done:" if order.dry_run else "not done, nothing is changed:"
     try:
         work()
     except RefusedError as refused:
-        _say("not done, nothing is changed:", refused.reasons)
+        _say(words, refused.reasons)
         return 1
     except OSError as error:
-        _say("not done, nothing is changed:", [str(error)])
+        _say(words, [str(error)])
         return 1
     return 0
 
@@ -71,7 +74,9 @@ def _say(words: str, reasons: Any = ()) -> None:
 
 
 def _install(settings: Settings, order: Order) -> None:
-    settings, _ = find_collector(settings)
+    settings, subject = find_collector(settings)
+    if subject.choice is not None:
+        raise RefusedError(subject.choice)
     found = nginx.find(settings.nginx_command, settings.socket_path)
     facts = nginx.observe(found, settings.socket_path, order.share)
     made = plan.make(facts)
@@ -87,10 +92,11 @@ def _install(settings: Settings, order: Order) -> None:
         )
     trouble = _unprovable(settings, found) if order.prove else None
     if order.dry_run:
-        _end_of_dry_run(trouble)
-        return
+        click.echo(_DRY_RUN)
     if trouble is not None:
         raise trouble
+    if order.dry_run:
+        return
     _ask(order)
     with _all_or_nothing(found.master) as transaction:
         transaction.apply(made.changes)
@@ -147,12 +153,6 @@ def _unprovable(settings: Settings, found: Nginx) -> RefusedError | None:
     return None
 
 
-def _end_of_dry_run(trouble: RefusedError | None) -> None:
-    click.echo("dry run: nothing is changed")
-    if trouble is not None:
-        _say("as things are, it would not be done:", trouble.reasons)
-
-
 def _ask(order: Order) -> None:
     if order.yes:
         return
@@ -175,7 +175,7 @@ def _uninstall(settings: Settings, order: Order) -> None:
     _tell(found, made, order)
     click.echo("then: nginx -t, and a reload; if nginx takes it not, all is put back")
     if order.dry_run:
-        _end_of_dry_run(None)
+        click.echo(_DRY_RUN)
         return
     _ask(order)
     with _all_or_nothing(found.master) as transaction:

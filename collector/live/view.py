@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from collector.advice.warnings import LEAST_COVERAGE
 from collector.ingest.streams import GAUGES_SECONDS
 from collector.live import chart
 from collector.live.chart import Chart
@@ -11,7 +12,7 @@ from collector.live.counts import Growth
 from collector.live.facts import Facts, Nginx, SourceState, Worker
 from collector.live.history import ALL, MAX_SERVERS, History, Point, Series, Summary, summarize
 from collector.live.latency import in_words
-from collector.live.notices import LEAST_COVERAGE, Notice, notices
+from collector.live.notices import Notice, notices
 from collector.live.words import ABSENT, duration, number, percent, size
 
 State = Literal["ok", "warning", "critical", "unknown"]

@@ -11,10 +11,10 @@ from collector.sources.client import Client
 from collector.sources.errors import SourceReason
 from collector.sources.fetch import in_words, reason_of
 from collector.top import page
-from collector.top.health import Trouble
 from collector.top.meter import Meter, View
 from collector.top.settings import Endpoint
 from collector.top.tables import total
+from collector.top.warnings import Trouble
 
 # Without the header of a scrape, which would make a scraper of us, the collector gives its sources 5 s.
 TIMEOUT_SECONDS = 8.0

@@ -9,6 +9,7 @@ from collector.top.keys import State
 from collector.top.meter import View
 from collector.top.screen import Told
 from collector.top.tables import table, total
+from collector.top.warnings import warnings
 
 SCHEMA = 1
 
@@ -24,7 +25,7 @@ def as_json(view: View, told: Told, state: State) -> str:
         "seconds": view.seconds,
         "total": {**total(view), "connections": view.connections},
         "health": [asdict(one) for one in health.words(view.page)],
-        "warnings": [asdict(one) for one in health.warnings(view)],
+        "warnings": [asdict(one) for one in warnings(view)],
         "view": state.view,
         "rows": [dict(zip(keys, row, strict=True)) for row in shown.ordered(state.sort, state.reverse)],
     }

@@ -17,6 +17,7 @@ from collector.top import figures, health, layout
 from collector.top.keys import State
 from collector.top.meter import View
 from collector.top.tables import NAMES, Cell, Table, table, total
+from collector.top.warnings import Trouble, warnings
 
 _WELL = {True: "green", False: "bold red", None: "dim"}
 _BETWEEN = "  "
@@ -30,7 +31,7 @@ class Told:
 
     address: str
     interval: float
-    error: health.Trouble | None = None
+    error: Trouble | None = None
     for_seconds: float = 0.0
 
 
@@ -128,10 +129,10 @@ def _traffic(view: View) -> list[Text]:
 
 def _troubles(view: View | None, told: Told, width: int, most: int | None) -> list[Text]:
     """Each warning, and behind it what to do. ``most``: lines."""
-    found = [] if view is None else health.warnings(view)
+    found = [] if view is None else warnings(view)
     if told.error is not None:
         seen = f"{told.error.seen}, for {figures.seconds(told.for_seconds)}"
-        found.insert(0, health.Trouble(seen, f"{told.error.remedy}; tried again every {told.interval:g} s"))
+        found.insert(0, Trouble(seen, f"{told.error.remedy}; tried again every {told.interval:g} s"))
     blocks = [_wrapped(f"! {printable(one.seen)} -> {printable(one.remedy)}", width) for one in found]
     lines: list[Text] = []
     for i, block in enumerate(blocks):

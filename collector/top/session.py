@@ -15,12 +15,12 @@ from typing import NoReturn
 from collector.doctor.report import printable
 from collector.ending import end
 from collector.top import keys, once, screen
-from collector.top.health import Trouble
 from collector.top.looking import Look, Looker
 from collector.top.meter import View
 from collector.top.screen import Told
 from collector.top.settings import Endpoint
 from collector.top.terminal import Terminal, console
+from collector.top.warnings import Trouble
 
 FIRST_SECONDS = 1.0  # until there are rates at all
 

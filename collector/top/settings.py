@@ -11,7 +11,6 @@ from collector.top.tables import COLUMNS
 
 LEAST_INTERVAL = 0.5
 _OPEN = Connection()
-_ANY = {None: "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +36,11 @@ class Access:
     password_file: Path | None = None
     bearer_token_file: Path | None = None
 
+    @property
+    def has_secret(self) -> bool:
+        """Whether whoever is asked learns one."""
+        return self.password_file is not None or self.bearer_token_file is not None
+
 
 def read_page_url(text: str) -> Endpoint:
     """``http://HOST:PORT/metrics``, https, ``unix:/path`` or ``unix:/path:/metrics``; without a path the usual one.
@@ -61,8 +65,7 @@ def listening(address: ListenAddress, path: str, tls: bool) -> Endpoint:
     scheme = "https" if tls else "http"
     if isinstance(address, UnixAddress):
         return Endpoint(f"http://localhost{path}", str(address.path), f"unix:{address.path}:{path}", _OPEN)
-    host = _ANY.get(address.host, address.host)
-    url = f"{scheme}://[{host}]:{address.port}{path}" if ":" in str(host) else f"{scheme}://{host}:{address.port}{path}"
+    url = f"{scheme}://{address.near}{path}"
     return Endpoint(url, None, url, _OPEN)
 
 

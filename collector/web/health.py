@@ -10,7 +10,6 @@ import ssl
 from collector.settings import ListenAddress, UnixAddress
 
 SECONDS = 2.0
-_ANY = {None: "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 class _Unix(http.client.HTTPConnection):
@@ -36,7 +35,7 @@ def answers(address: ListenAddress) -> bool:
     """Whether there is an answer below status 500, or a demand for a client's certificate."""
     if isinstance(address, UnixAddress):
         return _asked(_Unix(str(address.path)), False) or _asked(_UnixByTls(str(address.path)), True)
-    host = _ANY.get(address.host) or address.host or ""
+    host = address.near_host
     plain = http.client.HTTPConnection(host, address.port, timeout=SECONDS)
     return _asked(plain, False) or _asked(
         http.client.HTTPSConnection(host, address.port, timeout=SECONDS, context=_unverified()), True

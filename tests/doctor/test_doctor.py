@@ -107,6 +107,30 @@ def test_no_secret_of_ours_is_sent_where_another_user_wants_it(shared: Path, by_
                 assert b"Authorization: Bearer hunter2" in client.recv(4096)
 
 
+@needs_root
+def test_where_several_run_and_none_at_the_default_socket_each_command_asks_which(shared: Path) -> None:
+    """In a mount namespace of their own, where no other collector of this machine is, nor the socket of one."""
+    paths = [shared / "one.sock", shared / "two.sock"]
+    without_run = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /run && exec "$@"', "sh")
+    with Collector(paths[0], under=without_run) as first:
+        there = ("nsenter", f"--target={first.pid}", "--mount")
+        found = diagnose(None, None, under=there)
+        assert found.verdicts("FAIL").isdisjoint({"collector.process", "socket.probe"})
+        with Collector(paths[1], under=there):
+            found = diagnose(None, None, under=there)
+            for check in ("collector.process", "socket.path", "socket.lock", "socket.probe"):
+                assert f"say which one: --socket.path={paths[0]} or --socket.path={paths[1]}" in found.seen(
+                    check, "FAIL"
+                )
+                assert "start it" not in found.seen(check, "FAIL")
+            for other, status in (("top --once", 2), ("doctor --watch", 2), ("install --dry-run", 1)):
+                done = subprocess.run(
+                    [*there, COMMAND, *other.split()], capture_output=True, text=True, timeout=30, check=False
+                )
+                assert done.returncode == status, other
+                assert f"--socket.path={paths[1]}" in done.stderr
+
+
 def test_the_file_of_the_collector(shared: Path, socket_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is found where the collector was started, and what doctor is told itself wins over it."""
     web = shared / "web.sock"

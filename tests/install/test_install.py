@@ -328,6 +328,20 @@ def test_dry_run(collector: Collector) -> None:
         assert collector.request_counts().total() == 0
 
 
+def test_a_dry_run_of_what_would_not_be_done() -> None:
+    with Debian() as debian:
+
+        def work() -> str:
+            done = run("install", debian, None, "--dry-run")
+            assert done.status == 1
+            return done.text
+
+        said = assert_untouched(debian, work)
+        assert "dry run: nothing is changed" in said
+        assert "as things are, it would not be done:" in said
+        assert "resty-metrics serve" in said
+
+
 @pytest.mark.parametrize(("answer", "status"), [(b"y\n", 0), (b"n\n", 1), (b"\x03", 1), (b"\x04", 1)])
 def test_on_a_terminal_it_asks(collector: Collector, answer: bytes, status: int) -> None:
     with Debian() as debian:

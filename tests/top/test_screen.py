@@ -7,12 +7,12 @@ import pytest
 from rich.cells import cell_len
 
 from collector.top import once, screen
-from collector.top.health import Trouble
 from collector.top.keys import State
 from collector.top.meter import Meter, View
 from collector.top.page import Page, read
 from collector.top.screen import Told
 from collector.top.tables import NAMES, table
+from collector.top.warnings import Trouble
 
 TOLD = Told("http://127.0.0.1:19145/metrics", 2.0)
 Samples = Mapping[str, Mapping[str, float]]
@@ -169,29 +169,37 @@ def test_all_is_well() -> None:
 
 
 WRONG: list[tuple[Samples, str, str]] = [
-    ({"resty_metrics_socket_up": {"": 0}}, "socket: down", "is not the collector's"),
-    ({"resty_metrics_socket_contended": {"": 1}}, "socket: contended", "somebody keeps taking the socket"),
-    ({"resty_metrics_socket_standby": {"": 1}}, "socket: stands by", "another one holds the lock"),
-    ({"resty_metrics_source_up": {'source="lua"': 0}}, "lua: down", "no worker is heard of"),
+    ({"resty_metrics_socket_up": {"": 0}}, "socket: down", "leads to nobody, or to somebody else"),
+    (
+        {"resty_metrics_socket_contended": {"": 1}},
+        "socket: contended",
+        "Somebody keeps removing or replacing",
+    ),
+    ({"resty_metrics_socket_standby": {"": 1}}, "socket: stands by", "another one has the socket"),
+    ({"resty_metrics_source_up": {'source="lua"': 0}}, "lua: down", "No worker of nginx is heard of"),
     (
         {"resty_metrics_source_up": {'source="lua"': 1, 'source="vts",nginx="edge"': 0}},
         "vts edge: down",
-        "source vts edge cannot be read",
+        "The source vts edge cannot be read",
     ),
-    ({"resty_metrics_workers_seen": {"": 1}}, "workers: 1 of 2", "only 1 of 2 are heard of"),
-    ({"resty_metrics_journal_up": {"": 0}}, "journal: in memory only", "kept in memory only"),
+    ({"resty_metrics_workers_seen": {"": 1}}, "workers: 1 of 2", "1 of 2 workers of nginx are heard of"),
+    ({"resty_metrics_journal_up": {"": 0}}, "journal: in memory only", "Counts are in memory only"),
     ({"resty_metrics_journal_pending_seconds": {"": 3}}, "journal: stalls", "writes stall"),
-    ({"resty_metrics_coverage_ratio": {"": 0.5}}, "coverage: 50.0%", "a log_by_lua lacks our line"),
-    ({"resty_metrics_family_conflict": {'family="a_total"': 1}}, "", "withheld from the page: a_total"),
-    ({"resty_metrics_refusals_total": {'reason="uid"': 7}}, "", "datagrams were refused: uid 7"),
-    ({"resty_metrics_lost_rows_total": {'reason="invalid"': 2}}, "", "rows could not be counted: invalid 2"),
-    ({"resty_metrics_overflow_rows_total": {'family="a"': 2}}, "", "rows were counted as other: a 2"),
+    ({"resty_metrics_coverage_ratio": {"": 0.5}}, "coverage: 50.0%", "Only 50.0% of the requests of nginx are counted"),
+    ({"resty_metrics_family_conflict": {'family="a_total"': 1}}, "", "a_total is withheld from the page"),
+    ({"resty_metrics_refusals_total": {'reason="uid"': 7}}, "", "Datagrams are refused: uid: 7"),
+    ({"resty_metrics_lost_rows_total": {'reason="invalid"': 2}}, "", "Numbers were lost: invalid 2"),
+    (
+        {"resty_metrics_overflow_rows_total": {'family="a"': 2}},
+        "",
+        "a has as many rows as it may have: 2 rows",
+    ),
     ({"resty_metrics_socket_rebinds_total": {'reason="missing"': 1}}, "", "put back: missing 1"),
-    ({"resty_metrics_answers_failed_total": {"": 2}}, "", "workers could not be answered: 2"),
+    ({"resty_metrics_answers_failed_total": {"": 2}}, "", "Workers could not be answered: 2"),
     (
         {"resty_metrics_worker_send_errors_total": {'worker="0",reason="EAGAIN"': 1, 'worker="1",reason="EAGAIN"': 1}},
         "",
-        "workers could not send: EAGAIN 2",
+        "Workers could not send: EAGAIN 2",
     ),
 ]
 

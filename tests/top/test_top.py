@@ -155,9 +155,9 @@ def test_live(busy: Collector, directory: Path) -> None:
 
         with in_its_place(busy.socket_path):
             terminal.shows(
-                "socket: down", "! the file at the socket's path is not the collector's", "doctor says whose"
+                "socket: down", "! The socket leads to nobody, or to somebody else", "Run: sudo resty-metrics"
             )
-        terminal.until(lambda seen: "socket: up" in seen and "is not the collector's" not in seen, "the warning's end")
+        terminal.until(lambda seen: "socket: up" in seen and "leads to nobody" not in seen, "the warning's end")
 
         busy.kill()
         terminal.shows("! the page cannot be read", "Connect call failed", "a.example")
@@ -287,6 +287,29 @@ def test_a_guarded_page(directory: Path, tmp_path: Path) -> None:
             assert refused.returncode == 1
             assert seen in refused.stderr
             assert remedy in refused.stderr.partition(" -> ")[2]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@pytest.mark.parametrize("secret", ["--basic-auth.password-file", "--bearer-token-file"])
+def test_no_secret_is_sent_where_another_user_says_that_the_page_is(tmp_path: Path, secret: str) -> None:
+    """Whoever may hold a lock may say so; with the URL it is the operator's own word."""
+    (tmp_path / "secret").write_text("hunter2")
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    own = shared_directory()
+    os.chown(own, 65534, 65534)
+    try:
+        with Collector(own / "c.sock", under=nobody) as theirs:
+            words = [COMMAND, "top", "--once", "--interval=500ms", f"--socket.path={theirs.socket_path}"]
+            assert run(*words).returncode == 0
+            words.append(f"{secret}={tmp_path}/secret")
+            if "basic" in secret:
+                words.append("--basic-auth.username=reader")
+            refused = run(*words)
+            assert refused.returncode == 2
+            assert f"--url={theirs.url}/metrics" in refused.stderr
+            assert run(*words, f"--url={theirs.url}/metrics").returncode == 0
+    finally:
+        subprocess.run(["rm", "-rf", str(own)], check=True)
 
 
 def test_each_flag_and_key_is_documented() -> None:

@@ -128,11 +128,10 @@ def socket_of(pid: int) -> str | None:
     return found.get("--socket.path", (default,))[-1].removeprefix("unix:")
 
 
-def the_only_one() -> int | None:
-    """The collector, if exactly one runs in our mount namespace, where its paths are ours."""
+def serving() -> dict[int, str]:
+    """The collectors of our mount namespace, where their paths are ours: pid and socket path."""
     here = [one.pid for one in processes.namesakes() if files.root_of(one.pid) == files.ROOT]
-    found = [pid for pid in here if socket_of(pid) is not None]
-    return found[0] if len(found) == 1 else None
+    return {pid: path for pid in here if (path := socket_of(pid)) is not None}
 
 
 def _command(process: Process) -> str:

@@ -23,15 +23,11 @@ Scheme = Literal["http", "https"]
 _CERTIFICATE_ALERTS = (
     "TLSV13_ALERT_CERTIFICATE_REQUIRED", "SSLV3_ALERT_BAD_CERTIFICATE", "SSLV3_ALERT_HANDSHAKE_FAILURE"
 )  # fmt: skip
-_ANY = {None: "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 def base(address: ListenAddress, scheme: Scheme = "http") -> str:
     """Where a client on this machine finds what listens there."""
-    if isinstance(address, UnixAddress):
-        return f"{scheme}://localhost"
-    host = _ANY.get(address.host, address.host)
-    return f"{scheme}://[{host}]:{address.port}" if ":" in str(host) else f"{scheme}://{host}:{address.port}"
+    return f"{scheme}://{'localhost' if isinstance(address, UnixAddress) else address.near}"
 
 
 async def get(address: ListenAddress, path: str, secured: bool = False) -> Answer:

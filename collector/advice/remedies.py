@@ -8,6 +8,8 @@ _SOURCES = {
     "status": "Correct the address: that location of nginx answers with another status.",
     "parse": "Correct the address: it leads to another page than it should.",
     "credentials": "See that the files of certificate, password or token of the source can be read.",
+    "too_large": "Correct the address: what comes from there is larger than a document of nginx.",
+    "internal": "This is a bug of the collector: please report it, with what its log says.",
 }
 _REFUSALS = {
     "uid": "Allow the user of nginx's workers with --socket.allow-uid. They hold what they have until then.",
