@@ -309,9 +309,16 @@ FUZZ = """
         }
         local made = {good, good_sizes, {}, metrics}
         local NONE = {}
+        local function bytes()
+            local found = {}
+            for i = 1, math.random(0, 40) do
+                found[i] = string.char(math.random(0, 255))
+            end
+            return table.concat(found)
+        end
         local function any()
-            local n = math.random(#odd + 3)
-            return odd[n]
+            local n = math.random(#odd + 13)
+            return n > #odd + 3 and bytes() or odd[n]
         end
         local methods = {"inc", "dec", "set", "observe", "del"}
         -- Whatever is done wrong, `good` is not touched rightly by it: del and reset are for others.
