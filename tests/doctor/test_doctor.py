@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.collector import Collector, Samples
+from support.collector import COMMAND, Collector, Samples
 from support.doctor import Diagnosis, bad, diagnose, needs_root, site, words
 from support.nginx import ROOT, Nginx
 from support.wait import free_port
