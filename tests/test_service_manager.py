@@ -16,6 +16,8 @@ from support.wait import free_port, wait_until
 
 from collector.service_manager import status, watchdog_seconds
 
+pytestmark = pytest.mark.slow
+
 BEAT_SECONDS = 0.1
 USEC = str(int(2 * BEAT_SECONDS * 1e6))
 

@@ -7,14 +7,11 @@ Rules:
   signals are ignored.
 """
 
-import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import click
 
@@ -25,12 +22,12 @@ from collector.doctor.settings import Settings
 from collector.install import nginx, plan, removal, request, shown, targets
 from collector.install.error_logs import ErrorLogs
 from collector.install.facts import Facts, Plan
+from collector.install.interruption import handlers_kept, interruptible
 from collector.install.nginx import Nginx
 from collector.install.refused import RefusedError
 from collector.install.transaction import Transaction
 
 _DRY_RUN = "dry run: nothing is changed"
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +38,6 @@ class Order:
     yes: bool
     dry_run: bool
     prove: bool
-
-
-class Interrupted(KeyboardInterrupt):
-    """A signal came."""
 
 
 def install(settings: Settings, order: Order) -> int:
@@ -68,7 +61,7 @@ def _reporting(work: Callable[[], None], order: Order) -> int:
     return 0
 
 
-def _say(words: str, reasons: Any = ()) -> None:
+def _say(words: str, reasons: Sequence[str] = ()) -> None:
     for line in shown.reasons(words, reasons):
         click.echo(line, err=True)
 
@@ -200,18 +193,15 @@ def _load(found: Nginx, transaction: Transaction) -> None:
 def _all_or_nothing(master: int | None) -> Iterator[Transaction]:
     """A transaction that is put back if anything is raised, with a reload where nginx may have read it."""
     transaction = Transaction()
-    before = _on_signals(_interrupt)
-    try:
-        yield transaction
-    except BaseException as error:
-        _on_signals(_wait)
-        reasons = [*_words(error), *_put_back(transaction, master)]
-        with suppress(OSError):  # whoever read our words may be gone
-            _say("not done, everything is put back:", reasons)
-        raise SystemExit(1) from None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with handlers_kept():
+        try:
+            with interruptible():
+                yield transaction
+        except BaseException as error:
+            reasons = [*_words(error), *_put_back(transaction, master)]
+            with suppress(OSError):  # whoever read our words may be gone
+                _say("not done, everything is put back:", reasons)
+            raise SystemExit(1) from None
 
 
 def _put_back(transaction: Transaction, master: int | None) -> list[str]:
@@ -229,17 +219,3 @@ def _words(error: BaseException) -> tuple[str, ...]:
     if isinstance(error, RefusedError):
         return error.reasons
     return (str(error) or type(error).__name__,)
-
-
-def _on_signals(handler: Callable[[int, FrameType | None], None]) -> dict[signal.Signals, Any]:
-    return {number: signal.signal(number, handler) for number in _SIGNALS}
-
-
-def _interrupt(number: int, _: FrameType | None) -> None:
-    """The first one ends the work; those that follow must not end the putting back."""
-    _on_signals(_wait)
-    raise Interrupted(f"interrupted by {signal.Signals(number).name}")
-
-
-def _wait(_: int, __: FrameType | None) -> None:
-    return

@@ -9,6 +9,8 @@ from support.doctor import bad, diagnose, heard_of, needs_root, site
 from support.nginx import Nginx
 from support.wait import free_port, wait_until
 
+pytestmark = pytest.mark.slow
+
 
 def test_an_nginx_that_was_ended(collector: Collector, nginx: Nginx) -> None:
     nginx.quit()
@@ -17,7 +19,6 @@ def test_an_nginx_that_was_ended(collector: Collector, nginx: Nginx) -> None:
     assert found.verdicts("FAIL") == set()
 
 
-@pytest.mark.slow
 @needs_root
 def test_a_user_who_may_not_send(collector: Collector) -> None:
     server = Nginx(collector.socket_path, site())
@@ -31,7 +32,6 @@ def test_a_user_who_may_not_send(collector: Collector) -> None:
     assert found.seen("reach.socket", "OK")
 
 
-@pytest.mark.slow
 @needs_root
 def test_a_user_who_may_send_by_a_flag(socket_path: Path) -> None:
     server = Nginx(socket_path, site())
@@ -45,7 +45,6 @@ def line_of(nginx: Nginx, words: str) -> int:
     return next(at for at, line in enumerate(nginx.conf.read_text().splitlines(), 1) if words in line)
 
 
-@pytest.mark.slow
 def test_a_hook_that_shadows_ours(collector: Collector) -> None:
     more = 'location /x { log_by_lua_block { local brace = "}" } return 200 x; }'
     with Nginx(collector.socket_path, site(more)) as server:
@@ -79,7 +78,6 @@ def test_another_socket_in_nginx(collector: Collector) -> None:
     assert f"write {collector.socket_path} there" in found.seen("nginx.socket", "FAIL")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("hook", ["log_by_lua_block { }", "log_by_lua_file x.lua;"])
 def test_a_configuration_that_nginx_refuses(collector: Collector, nginx: Nginx, hook: str) -> None:
     nginx.configure(f"{site()} {hook}")
@@ -107,7 +105,6 @@ def test_a_source_that_is_something_else(collector: Collector, nginx: Nginx) -> 
     assert "/: parse: " in found.seen("source.vts", "FAIL")
 
 
-@pytest.mark.slow
 def test_versions_that_differ(collector: Collector) -> None:
     server = Nginx(collector.socket_path, site())
     module = server.share / "lua" / "resty" / "metrics.lua"

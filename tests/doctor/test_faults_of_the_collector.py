@@ -18,6 +18,8 @@ from support.doctor import Diagnosis, diagnose, heard_of, needs_root
 from support.nginx import Nginx
 from support.wait import free_port, wait_until
 
+pytestmark = pytest.mark.slow
+
 TAKES = """
 os.unlink(sys.argv[1])
 sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -64,7 +66,6 @@ AT_THE_PATH = [
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("harm", "there", "probed"), AT_THE_PATH, ids=[one[0].__name__ for one in AT_THE_PATH])
 def test_something_else_at_the_path(helpless: Collector, harm: Callable[[Path], None], there: str, probed: str) -> None:
     harm(helpless.socket_path)
@@ -98,7 +99,6 @@ def test_an_impostor(helpless: Collector) -> None:
     assert "nobody receives" in gone.seen("socket.probe", "FAIL")
 
 
-@pytest.mark.slow
 def test_a_socket_that_is_taken_away_again_and_again(collector: Collector) -> None:
     def take() -> bool:
         collector.socket_path.unlink(missing_ok=True)
@@ -134,7 +134,6 @@ def test_few_descriptors_are_left(collector: Collector) -> None:
     assert f"prlimit --pid {collector.pid} " in found.seen("collector.descriptors", "WARN")
 
 
-@pytest.mark.slow
 @needs_root
 def test_a_full_queue(helpless: Collector) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender, contextlib.suppress(BlockingIOError):
@@ -146,7 +145,6 @@ def test_a_full_queue(helpless: Collector) -> None:
     assert "is stopped" in found.seen("collector.process", "FAIL")
 
 
-@pytest.mark.slow
 @needs_root
 def test_modes(collector: Collector, nginx: Nginx) -> None:
     path = collector.socket_path
@@ -166,7 +164,6 @@ def test_modes(collector: Collector, nginx: Nginx) -> None:
     wait_until(lambda: diagnose(path, nginx).status == 0, message="health after the faults")
 
 
-@pytest.mark.slow
 def test_a_stopped_collector_and_a_bounded_examination(collector: Collector, nginx: Nginx) -> None:
     collector.signal(signal.SIGSTOP)
     began = time.monotonic()
@@ -197,7 +194,6 @@ def test_a_collector_that_was_never_started(socket_path: Path) -> None:
     assert list(socket_path.parent.iterdir()) == []
 
 
-@pytest.mark.slow
 def test_a_second_collector(collector: Collector, nginx: Nginx) -> None:
     """The lock file was removed while the first one could not see to it, so nothing kept the second from starting."""
     collector.signal(signal.SIGSTOP)
@@ -243,7 +239,6 @@ def in_network(of: int, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
         process.wait(timeout=10)
 
 
-@pytest.mark.slow
 @needs_root
 def test_another_network_namespace_and_a_short_queue(socket_path: Path) -> None:
     short = 'open("/proc/sys/net/unix/max_dgram_qlen", "w").write("3")'

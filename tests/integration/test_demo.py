@@ -12,6 +12,7 @@ from support.nginx import ROOT
 from support.wait import wait_until
 
 pytestmark = pytest.mark.slow
+DEMO = [sys.executable, "-m", "deploy.demo"]
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def clone(shared: Path) -> Path:
     """A clone in a directory that nginx's workers cannot enter, as below /root."""
     private = shared / "private"
     private.mkdir(mode=0o700)
-    for name in ("lua", "nginx.conf.d", "deploy"):
+    for name in ("collector", "lua", "nginx.conf.d", "deploy"):
         shutil.copytree(ROOT / name, private / name)
     return private
 
@@ -31,8 +32,9 @@ def descendants(pid: int) -> set[int]:
 
 
 def test_check_shows_that_each_of_a_thousand_was_counted(clone: Path) -> None:
-    words = [sys.executable, str(clone / "deploy" / "demo" / "demo.py"), "--check"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        [*DEMO, "--check"], cwd=clone, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "sent 1000, counted 1000; sources: " in done.stdout
     assert {"lua 1", "stub_status 1"} <= set(done.stdout.split("sources: ")[1].splitlines()[0].split(", "))
@@ -40,8 +42,7 @@ def test_check_shows_that_each_of_a_thousand_was_counted(clone: Path) -> None:
 
 
 def test_ctrl_c_ends_all_of_it(clone: Path) -> None:
-    words = [sys.executable, str(clone / "deploy" / "demo" / "demo.py")]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL) as running:
+    with subprocess.Popen(DEMO, cwd=clone, stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL) as running:
         assert running.stdout is not None
         said = [running.stdout.readline() for _ in range(4)]
         assert said[3] == "A little traffic is on its way. Ctrl-C ends all.\n"

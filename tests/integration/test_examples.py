@@ -8,6 +8,8 @@ from support.examples import Example, examples_of
 from support.nginx import Nginx
 from support.wait import free_port, wait_until
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = [
     (name, n, example)
     for name in ("lua-api.md", "migration.md", "labels.md")

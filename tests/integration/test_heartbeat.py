@@ -7,9 +7,12 @@ import urllib.request
 from functools import partial
 from pathlib import Path
 
+import pytest
 from support.collector import Collector
 from support.nginx import Nginx
 from support.wait import free_port, wait_until
+
+pytestmark = pytest.mark.slow
 
 GENERATION = "resty_metrics_nginx_reload_generation"
 RELOADED = "resty_metrics_nginx_last_reload_timestamp_seconds"

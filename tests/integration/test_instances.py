@@ -13,6 +13,8 @@ from support.collector import Collector, Samples, counts_of
 from support.nginx import Counts, Nginx
 from support.wait import free_port, wait_until
 
+pytestmark = pytest.mark.slow
+
 SITE = """
     include {share}/nginx.conf.d/lifecycle.conf;
     server {
@@ -88,7 +90,6 @@ def is_valid(collector: Collector) -> None:
     assert [one for one, times in series.items() if times > 1] == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("first", "second"), [("", "edge-2"), ("edge-1", "edge-2")], ids=["one unnamed", "both named"])
 def test_two_on_one_collector(socket_path: Path, first: str, second: str) -> None:
     """Each counted exactly; what joins, or is killed, changes nothing of the other."""

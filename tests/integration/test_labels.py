@@ -11,6 +11,8 @@ from support.labels import by_labels
 from support.nginx import Nginx
 from support.wait import free_port, wait_until
 
+pytestmark = pytest.mark.slow
+
 RESPONSES = "nginx_http_responses_total"
 
 

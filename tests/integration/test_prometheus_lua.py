@@ -18,6 +18,8 @@ from support.collector import Collector, Samples, samples_of
 from support.nginx import Nginx
 from support.wait import free_port, wait_until
 
+pytestmark = pytest.mark.slow
+
 QUICK_START = """
 lua_shared_dict prometheus_metrics 10M;
 lua_package_path "{share}/lua/?.lua;;";
@@ -172,7 +174,6 @@ def over_reloads(application: Application, paths: list[str], reloads: int) -> Co
     return sum(counts, Counter())
 
 
-@pytest.mark.slow
 def test_the_quick_start(socket_path: Path) -> None:
     with running(socket_path, QUICK_START) as app:
         done = over_reloads(app, ["/", "/missing", "/"] * 1000, 10)
@@ -191,7 +192,6 @@ def test_the_quick_start(socket_path: Path) -> None:
         assert app.nginx.errors() == []
 
 
-@pytest.mark.slow
 def test_all_the_calls(socket_path: Path) -> None:
     source = random.Random(4)
     paths = [f"/job?queue={source.choice('ab')}&n={source.randrange(1, 2000)}" for _ in range(2000)]

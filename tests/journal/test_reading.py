@@ -26,6 +26,8 @@ from collector.journal.recovery import recover
 from collector.journal.state import State, capture
 from collector.journal.store import Store
 
+pytestmark = pytest.mark.slow
+
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts file systems")
 SCRAPER = ("10.0.0.1", "Prometheus")
 HEALS_WITHIN = 5.0

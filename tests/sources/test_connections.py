@@ -3,6 +3,8 @@
 Files are changed under the feet of one client, as rotation does.
 """
 
+import asyncio
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -90,13 +92,21 @@ def stage() -> Iterator[Stage]:
     shutil.rmtree(directory)
 
 
+def open_sockets() -> int:
+    """How many this process has."""
+    return sum("socket:" in os.path.realpath(link) for link in Path("/proc/self/fd").iterdir())
+
+
 def fetched(url: str, connection: Connection, times: int = 1) -> list[Scrape]:
     """By one client, on the loop that the collector has."""
 
     async def run() -> list[Scrape]:
+        before = open_sockets()
         fetcher = Fetcher(replace(parse_source(url, "stub_status"), connection=connection))
         scrapes = [await fetcher.fetch(5) for _ in range(times)]
         await fetcher.close()
+        while open_sockets() > before:  # noqa: ASYNC110 - TLS says good-bye to nginx, which close() does not wait for
+            await asyncio.sleep(0.001)
         return scrapes
 
     return uvloop.run(run())

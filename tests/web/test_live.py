@@ -12,6 +12,8 @@ from support.worker import Worker
 from collector.live.render import FILES, HEADERS
 from collector.settings import DEFAULT_TELEMETRY_PATH
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:

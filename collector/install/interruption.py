@@ -1,0 +1,75 @@
+"""What a signal does to a change that is half made: it ends the work, once, and is not lost.
+
+A handler that raises out of an event loop may take with it what the loop was about to run, and whoever waits for that
+waits for ever. So in a loop it cancels the tasks instead, and the exception follows when the loop has ended.
+"""
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_AGAIN_SECONDS = 0.05
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal came."""
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """The first of SIGNALS raises Interrupted in the body, or at its end; those that follow are ignored, and all are
+    while it is being left. The handlers from before come back with ``handlers_kept``."""
+    first: list[signal.Signals] = []
+
+    def interrupt(number: int, _: FrameType | None) -> None:
+        if first:
+            return
+        first.append(signal.Signals(number))
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise _interrupted(first[0]) from None
+        loop.call_soon_threadsafe(_cancel_all, loop)
+
+    for number in SIGNALS:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    except BaseException as error:
+        _ignore()
+        if first and not isinstance(error, Interrupted):
+            raise _interrupted(first[0]) from error
+        raise
+    _ignore()
+    if first:  # and its exception was lost, as it is in a destructor
+        raise _interrupted(first[0])
+
+
+@contextmanager
+def handlers_kept() -> Iterator[None]:
+    """The handlers of SIGNALS after the body are those from before it."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupted(number: signal.Signals) -> Interrupted:
+    return Interrupted(f"interrupted by {number.name}")
+
+
+def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
+    """Again and again until the loop has ended: asyncio.wait_for before Python 3.12 may lose a cancellation."""
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+    loop.call_later(_AGAIN_SECONDS, _cancel_all, loop)
+
+
+def _ignore() -> None:
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: None)

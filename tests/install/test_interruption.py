@@ -1,0 +1,83 @@
+"""A signal at any moment ends the work, also in the middle of an event loop."""
+
+import asyncio
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from collector.install.interruption import SIGNALS, Interrupted, handlers_kept, interruptible
+
+
+def kill_soon(number: signal.Signals, seconds: float) -> threading.Thread:
+    def kill() -> None:
+        time.sleep(seconds)
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    return thread
+
+
+async def busy() -> None:
+    """Many tasks that wake each other without end."""
+
+    async def one() -> None:
+        while True:
+            await asyncio.wait_for(asyncio.sleep(0), 5)
+
+    await asyncio.gather(*(one() for _ in range(10)))
+
+
+def in_a_loop() -> None:
+    asyncio.run(busy())
+
+
+def without_one() -> None:
+    while True:
+        time.sleep(0.0001)
+
+
+class Destroyed:
+    """Python drops what is raised in here."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self.work = work
+
+    def __del__(self) -> None:
+        self.work()
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("work", [in_a_loop, without_one])
+def test_at_any_moment(number: signal.Signals, work: Callable[[], None]) -> None:
+    for seed in range(12):
+        with handlers_kept():
+            thread = kill_soon(number, random.Random(seed).uniform(0, 0.02))
+            with pytest.raises(Interrupted, match=f"^interrupted by {number.name}$"), interruptible():
+                work()
+            thread.join()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_its_exception_may_be_lost_and_it_is_not() -> None:
+    with handlers_kept(), pytest.raises(Interrupted), interruptible():
+        Destroyed(lambda: os.kill(os.getpid(), signal.SIGTERM))
+
+
+def test_a_second_one_does_not_end_the_putting_back() -> None:
+    with handlers_kept():
+        with pytest.raises(Interrupted, match="SIGTERM"), interruptible():
+            os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGHUP)
+
+
+def test_the_handlers_from_before_come_back() -> None:
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with handlers_kept(), interruptible():
+        pass
+    assert [signal.getsignal(number) for number in SIGNALS] == before
