@@ -1,19 +1,19 @@
-"""The container image: built from the Dockerfile, run beside an nginx that shares its directory."""
+"""The container image: built from the Dockerfile, run as an engine runs it, beside an nginx that shares a directory."""
 
 import os
-import shutil
+import shlex
 import signal
 import subprocess
-import urllib.request
-from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from support.collector import samples_of
-from support.index import CERTIFICATES, write_pip_configuration
-from support.nginx import ROOT, Nginx, shared_directory
-from support.wait import free_port, wait_until
+from support import readme
+from support.containers import IN_NGINX_CONTAINER, ContainedNginx, container
+from support.image import IMAGE_UID, SOCKETS, STATE, Buildah, Image, ImageCollector
+from support.nginx import ROOT, Nginx
+from support.stage import SLOW_HEALS_SECONDS, Stage, play, site
+from support.wait import free_port
 
 pytestmark = [
     pytest.mark.slow,
@@ -21,55 +21,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0 and "CI" not in os.environ, reason="needs root, for debootstrap"),
 ]
 
-BASE = "docker.io/library/python:3.13-slim-bookworm"
-IMAGE_UID = 10001
-
-
-def run(*words: str | Path, timeout: float = 600) -> str:
-    done = subprocess.run(
-        [str(word) for word in words], capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL
-    )
-    assert done.returncode == 0, f"{words[:6]}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
-    return done.stdout.strip()
-
-
-@dataclass(frozen=True)
-class Buildah:
-    """buildah with a storage of its own under ``directory``; no engine, no network namespace."""
-
-    directory: Path
-
-    def words(self, command: str, *arguments: str | Path) -> list[str]:
-        storage = ["--root", f"{self.directory}/root", "--runroot", f"{self.directory}/run", "--storage-driver", "vfs"]
-        return ["buildah", *storage, command, *map(str, arguments)]
-
-    def __call__(self, command: str, *arguments: str | Path) -> str:
-        return run(*self.words(command, *arguments))
-
-
-def make_base(buildah: Buildah, tree: Path) -> None:
-    """The base image under the name that FROM asks for."""
-    base = buildah("from", "scratch")
-    buildah("copy", "--quiet", base, tree, "/")
-    buildah("commit", "--quiet", base, BASE)
-    buildah("rm", base)
-
-
-@pytest.fixture(scope="module")
-def buildah(base_tree: Path) -> Iterator[Buildah]:
-    """buildah with the image, built."""
-    directory = shared_directory()
-    tool = Buildah(directory)
-    try:
-        make_base(tool, base_tree)
-        pip = directory / "pip.conf"
-        write_pip_configuration(pip)
-        volumes = [f"--volume={pip}:/etc/pip.conf:ro", f"--volume={CERTIFICATES}:{CERTIFICATES}:ro"]
-        options = ["--isolation=chroot", "--pull-never", "--format=docker", "--layers=false", *volumes]
-        tool("build", *options, "--tag=resty-metrics", ROOT)
-        yield tool
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+ENDS_SECONDS = 2
 
 
 def test_the_image_is_small_and_not_root(buildah: Buildah) -> None:
@@ -97,41 +49,121 @@ def test_the_official_nginx_may_send_whatever_the_file_says(buildah: Buildah) ->
     buildah("rm", container)
 
 
-def test_the_image_counts_what_nginx_beside_it_serves(buildah: Buildah, shared: Path) -> None:
-    os.chown(shared, IMAGE_UID, IMAGE_UID)
-    port, page_port = free_port(), free_port()
-    site = f"server {{ listen 127.0.0.1:{port}; server_name a.example; location / {{ return 200; }} }}"
-    container = buildah("from", "--pull-never", "resty-metrics")
-    serve = ["resty-metrics", "serve", f"--web.listen-address=127.0.0.1:{page_port}"]
-    options = ["--isolation=chroot", f"--volume={shared}:/run/resty-metrics", container, "--", *serve]
-    url = f"http://127.0.0.1:{page_port}"
-    collector = subprocess.Popen(buildah.words("run", *options), stdin=subprocess.DEVNULL, start_new_session=True)
-    try:
-        wait_until(lambda: answers(f"{url}/-/ready"), 30, "the collector in its container")
-        with Nginx(shared / "collector.sock", site) as nginx:
-            for _ in range(50):
-                assert answers(f"http://127.0.0.1:{port}/")
-            labels = frozenset({("server", "a.example"), ("method", "GET"), ("status", "200")})
-            counted = ("nginx_http_responses_total", labels)
-            wait_until(lambda: samples_of(read(f"{url}/metrics")).get(counted) == 50, message="the requests")
-            assert nginx.errors() == []
-        healthcheck = ["resty-metrics", "healthcheck", f"--web.listen-address=127.0.0.1:{page_port}"]
-        assert buildah("run", "--isolation=chroot", container, "--", *healthcheck) == ""
-    finally:
-        os.killpg(collector.pid, signal.SIGTERM)
-        collector.wait(timeout=20)
-        wait_until(lambda: not answers(url), message="the end of the collector in its container")
-        buildah("rm", container)
+def test_an_engine_is_told_what_it_is(image: Image) -> None:
+    told = image.configuration
+    assert (told["User"], told["Entrypoint"], told["Cmd"]) == ("10001:10001", ["resty-metrics"], ["serve"])
+    assert set(told["Volumes"]) == {SOCKETS, STATE}
+    assert set(told["ExposedPorts"]) == {"19145/tcp"}
+    assert told["Healthcheck"]["Test"] == ["CMD", "resty-metrics", "healthcheck"]
+    titles = {name.removeprefix("org.opencontainers.image."): text for name, text in told["Labels"].items()}
+    assert titles.items() >= {"title": "resty-metrics", "licenses": "Apache-2.0"}.items()
 
 
-def read(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=5) as response:
-        return str(response.read().decode())
+def test_it_needs_no_right_and_no_file_but_its_volumes(image: Image, shared: Path) -> None:
+    with ImageCollector(image, shared, "--pid") as collector:
+        status = dict(line.split(":\t", 1) for line in Path(f"/proc/{collector.pid}/status").read_text().splitlines())
+        assert set(status["Uid"].split()) == {str(IMAGE_UID)}
+        assert status["NSpid"].split()[-1] == "1"
+        assert (int(status["CapEff"], 16), status["NoNewPrivs"]) == (0, "1")
+        mounts = [line.split()[4:6] for line in Path(f"/proc/{collector.pid}/mountinfo").read_text().splitlines()]
+        written = {place for place, options in mounts if "rw" in options.split(",")}
+        assert "/" not in written
+        assert {SOCKETS, STATE} <= written
+        said = collector.execute("sh", "-c", "echo > /file")
+        assert "Read-only file system" in said.stderr
+        assert collector.value("resty_metrics_journal_up") == 1
+        assert collector.execute(*image.configuration["Healthcheck"]["Test"][1:]).returncode == 0
+        assert not [line for line in collector.log().splitlines() if "level=info" not in line]
 
 
-def answers(url: str) -> bool:
-    try:
-        read(url)
-    except OSError:
-        return False
-    return True
+def test_an_engine_stops_it_at_its_first_word(image: Image, shared: Path) -> None:
+    """SIGTERM to process 1 of a pid namespace, which has no default action: whoever does not handle it stays."""
+    with ImageCollector(image, shared, "--pid") as collector:
+        assert collector.process is not None
+        os.kill(collector.pid, signal.SIGTERM)
+        assert collector.process.wait(timeout=ENDS_SECONDS) == 0
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["the same namespaces", "network and pid namespaces apart"])
+def test_nothing_is_lost_over_a_shared_volume(
+    image: Image, shared: Path, apart: bool, request: pytest.FixtureRequest
+) -> None:
+    """Containers come and go on the volumes, nginx reloads: the page is nginx's access_log."""
+    port, seen_by_nginx = free_port(), shared / "run" / "collector.sock"
+    with ExitStack() as stack:
+        collector = stack.enter_context(ImageCollector(image, shared, *(["--pid"] if apart else [])))
+        if apart:
+            theirs = shared / "nginx-sees"
+            words = container(IN_NGINX_CONTAINER, shared / "run", theirs, "--net")
+            nginx: Nginx = ContainedNginx(words, theirs / "collector.sock", site(port))
+        else:
+            nginx = Nginx(seen_by_nginx, site(port))
+        stack.enter_context(nginx)
+        stage = stack.enter_context(play(Stage(request.node.name, shared, collector, nginx, port, False)))
+        assert namespaces(collector.pid).isdisjoint(namespaces(nginx.master_pid())) is apart
+        if apart:
+            stage.load_under = ("nsenter", f"--net=/proc/{nginx.master_pid()}/ns/net")
+        with stage.load():
+            stage.flows(0)
+            for end in (collector.terminate, collector.kill):
+                with stage.sampler.away():
+                    end()
+                    collector.start()
+                stage.heals(SLOW_HEALS_SECONDS)
+                nginx.reload()
+                stage.flows()
+        stage.conserved()
+
+
+def namespaces(pid: int) -> set[Path]:
+    return {Path(f"/proc/{pid}/ns/{name}").readlink() for name in ("net", "pid")}
+
+
+TYPED = """
+set -eu
+sudo() {{ "$@"; }}
+mount -t tmpfs tmpfs "$1"
+for top in etc usr/share; do
+    mkdir -p "$1/$top" "$1/$top.work"
+    mount -t overlay overlay -o "lowerdir=/$top,upperdir=$1/$top,workdir=$1/$top.work" "/$top"
+done
+mount -t tmpfs tmpfs /run
+mount -t tmpfs tmpfs /var/log
+mkdir /var/log/nginx
+install -d -o {uid} /run/state
+ip link set lo up
+nginx
+{directory}
+{run} &
+until curl --silent localhost:19145/-/ready; do sleep 0.1; done
+{copy}
+echo '{include}' >/etc/nginx/conf.d/metrics.conf
+{reload}
+for _ in $(seq 200); do
+    curl --silent --output /dev/null http://localhost/
+    if {seen}; then break; fi
+done
+kill $(cat /run/nginx.pid)
+"""
+
+
+@pytest.mark.skipif(not Path("/etc/nginx/conf.d").is_dir(), reason="no nginx of Debian's")
+def test_a_newcomers_way(image: Image, shared: Path) -> None:
+    """README.md's words, in namespaces where its directory and ports are nobody else's; ``docker run`` is ours."""
+    blocks = readme.blocks()
+    _, directory, run = blocks["image"].replace("\\\n", "").splitlines()
+    script = TYPED.format(
+        uid=IMAGE_UID,
+        directory=directory,
+        run=shlex.join(image.docker_run(run, {"resty-metrics": "/run/state"})),
+        **{name: blocks[name] for name in ("copy", "include", "reload", "seen")},
+    )
+    words = ["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc"]
+    done = subprocess.run(
+        [*words, "bash", "-c", script, "newcomer", str(shared)],
+        cwd=ROOT, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    if "mount: " in done.stderr:
+        pytest.skip(done.stderr)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert 'nginx_http_responses_total{server="_",method="GET",status="200"} ' in done.stdout, done.stderr

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.collector import Samples, samples_of
-from support.machine import SOURCE, Machine
+from support.machine import Machine
 from support.nginx import shared_directory
 from support.wait import free_port, wait_until
 from support.worker import Worker, counter
@@ -37,31 +37,6 @@ def directory() -> Iterator[Path]:
     path = shared_directory()
     yield path
     shutil.rmtree(path, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def able(base_tree: Path, directory: Path) -> None:
-    """Not every kernel lets us lay one tree over another and run it in namespaces of its own."""
-    try:
-        machine = Machine(base_tree, directory / "probe")
-        try:
-            machine.run("true")
-        finally:
-            machine.close()
-    except AssertionError as error:
-        pytest.skip(f"systemd-nspawn runs nothing here: {error}")
-
-
-@pytest.fixture(scope="module")
-def package(able: None, base_tree: Path, directory: Path) -> Path:
-    """Built on the machine that it is for."""
-    machine = Machine(base_tree, directory / "builder")
-    try:
-        machine.run(f"{SOURCE}/deploy/debian/build", "/packages")
-        (built,) = (machine.root / "packages").iterdir()
-        return Path(shutil.copy(built, directory))
-    finally:
-        machine.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """deploy/compose.yaml, as the compose client understands it; what it mounts, as nginx and Prometheus do."""
 
+import shlex
 import subprocess
 import urllib.request
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from support import readme
 from support.collector import Collector
 from support.nginx import ROOT, Nginx
 from support.wait import free_port, wait_until
@@ -19,8 +21,12 @@ Volume = tuple[str, str, bool]
 
 
 def client(*words: str) -> str:
+    """Another command than README.md's with its flags: without an engine there is nothing to bring up."""
+    docker, compose, *flags, up, build = shlex.split(readme.blocks()["compose"])
+    assert (docker, compose, up, build) == ("docker", "compose", "up", "--build")
     done = subprocess.run(
-        ["docker-compose", "--file", str(DEPLOY / "compose.yaml"), *words],
+        ["docker-compose", *flags, *words],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=120,

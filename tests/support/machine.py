@@ -1,6 +1,7 @@
 """A Debian machine of the test's own: a tree laid over a minimal one, where programs run, and systemd too.
 
-It has its own files and processes, and this machine's network. Nothing of this machine's system is changed.
+It has its own files and processes, and this machine's network unless it is told otherwise. Nothing of this machine's
+system is changed.
 """
 
 import os
@@ -20,35 +21,45 @@ _OF_ITS_OWN = 'mkdir -p /run/systemd && mount -t tmpfs nspawn /run/systemd && ex
 
 
 class Machine:
-    """``directory``: where it is kept, to be closed before that is removed. A command that fails: AssertionError."""
+    """``directory``: where it is kept, to be closed before that is removed. A command that fails: AssertionError.
 
-    def __init__(self, base: Path, directory: Path) -> None:
+    ``on``: another machine, stopped by ``freeze``, whose files it begins with.
+    """
+
+    def __init__(self, base: Path, directory: Path, on: "Machine | None" = None) -> None:
         self.directory = directory
         self.root = directory / "root"
         self._console = directory / "console"
         self._boot: subprocess.Popen[bytes] | None = None
         self._leader: int | None = None
+        self._frozen = False
         layers = directory / "layers"  # on a disk of memory, since the one here may be an overlay itself
         for path in (self.root, layers):
             path.mkdir(parents=True)
         _run("mount", "-t", "tmpfs", "-o", "mode=0755", "machine", str(layers))
         for path in (layers / "upper", layers / "work"):
             path.mkdir(mode=0o755)
-        options = f"lowerdir={base},upperdir={layers}/upper,workdir={layers}/work"
+        lower = str(base) if on is None else f"{on.directory}/layers/upper:{base}"
+        options = f"lowerdir={lower},upperdir={layers}/upper,workdir={layers}/work"
         _run("mount", "-t", "overlay", "overlay", "-o", options, str(self.root))
         write_pip_configuration(directory / "pip.conf")
 
     def close(self) -> None:
         if self._boot is not None:
             self.halt()
-        for path in (self.root, self.directory / "layers"):
-            _run("umount", str(path))
+        self.freeze()
+        _run("umount", str(self.directory / "layers"))
+
+    def freeze(self) -> None:
+        """Nothing runs there any more; others may begin with its files."""
+        if not self._frozen:
+            _run("umount", str(self.root))
+        self._frozen = True
 
     def run(self, *words: str, status: int = 0) -> str:
         """What a command says there, both streams; where nothing runs, or beside what systemd has started."""
-        before = self._words() if self._leader is None else ["nsenter", f"--target={self._leader}", "--all", "--"]
         done = subprocess.run(
-            [*before, *words],
+            [*self.inside(), *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -59,6 +70,10 @@ class Machine:
         assert done.returncode == status, f"{shlex.join(words)}: {done.returncode}\n{done.stdout[-3000:]}"
         return done.stdout
 
+    def inside(self) -> list[str]:
+        """What a command begins with that is to run there."""
+        return self._words() if self._leader is None else ["nsenter", f"--target={self._leader}", "--all", "--"]
+
     def install(self, *packages: str) -> str:
         return self.run(
             "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "--no-install-recommends", *packages
@@ -68,11 +83,11 @@ class Machine:
         """A file of it as it is seen from here."""
         return Path(f"/proc/{self._leader}/root{inside}") if self._leader else self.root / inside.lstrip("/")
 
-    def boot(self) -> None:
-        """systemd, until it has started everything that it was going to."""
+    def boot(self, *options: str) -> None:
+        """systemd, until it has started everything that it was going to; ``options`` of systemd-nspawn besides."""
         with self._console.open("wb") as console:
             self._boot = subprocess.Popen(
-                [*self._words()[:-1], "--boot", "--console=pipe"],
+                [*self._words()[:-1], "--boot", "--console=pipe", *options],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,
