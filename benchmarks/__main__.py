@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from benchmarks import figures, flush, growth, memory, merge, page, peers, requests
+from benchmarks import figures, fleet, flush, growth, memory, merge, page, peers, requests
 from benchmarks.figures import Figure
 from benchmarks.scale import FULL, QUICK, Scale
 
@@ -19,6 +19,7 @@ SUBJECTS: dict[str, Callable[[Scale], Iterator[Figure]]] = {
     "page": page.run,
     "memory": memory.run,
     "growth": growth.run,
+    "fleet": fleet.run,
 }
 JSON = Path("bench.json")
 

@@ -93,21 +93,25 @@ class Process:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.connect(str(collector.socket_path))
         self._answers = {name: socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for name in self._streams.names}
-        self()
+        self.send()
 
     def __call__(self) -> float:
-        datagrams, pid = self._streams.datagrams(), self._collector.pid
+        pid = self._collector.pid
         cpu.pin(pid, cpu.SUBJECT)
         before = cpu.seconds(pid)
+        self.send()
+        return (cpu.seconds(pid) - before) / self._streams.rows
+
+    def send(self) -> None:
+        """All rows, until they are committed."""
         last: dict[bytes, int] = {}
-        for datagram in datagrams:
+        for datagram in self._streams.datagrams():
             name = datagram[8:24]
             socket.send_fds(self._socket, [datagram], [self._answers[name][1].fileno()])
             last[name] = int.from_bytes(datagram[32:40], "big")
         for name, sequence in last.items():
             while int.from_bytes(self._answers[name][0].recv(64)[32:40], "big") < sequence:
                 pass
-        return (cpu.seconds(pid) - before) / self._streams.rows
 
 
 def _figure(name: str, found: Series, reach: int | None) -> Figure:

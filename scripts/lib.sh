@@ -11,7 +11,7 @@ PACKAGES_CHECK=(lua-check shellcheck)
 PACKAGES_TEST=(libnginx-mod-http-echo luajit2 lua-messagepack prometheus prometheus-nginx-exporter wrk buildah
     debootstrap systemd-container docker-compose openssl faketime iproute2 tmux
     chromium chromium-driver)
-PACKAGES_BENCH=(wrk nghttp2-client)
+PACKAGES_BENCH=(wrk nghttp2-client prometheus)
 UNITS=(nginx prometheus prometheus-nginx-exporter)
 
 say() {

@@ -28,6 +28,20 @@ def test_a_subject_is_measured_printed_and_written(tmp_path: Path) -> None:
         assert figure["what"] in done.stdout
 
 
+def test_a_fleet_is_scraped_passed_on_and_summed_up(tmp_path: Path) -> None:
+    """Real collectors and three kinds of Prometheus; what they have to agree on, not how fast it went."""
+    path = tmp_path / "bench.json"
+    done = bench("--quick", "--rounds=1", "--only=fleet", f"--json={path}")
+    assert done.returncode == 0, done.stderr
+    figures = {(one["what"], one["unit"]): one["value"] for one in json.loads(path.read_text())["figures"]}
+    page = figures["5 pages: a page", "samples"]
+    assert page >= 22 * 100
+    assert figures["5 pages: series", "series"] >= 5 * page
+    assert figures["5 pages, agent: samples that failed or were dropped", "samples"] == 0
+    assert 0 < figures["federation: what the rules made of them", "series"] < page
+    assert all(value > 0 for (what, unit), value in figures.items() if "CPU" in unit)
+
+
 @pytest.mark.parametrize("variable", ["RESTY_METRICS_BENCH_VTS", "RESTY_METRICS_BENCH_NGINX_LUA_PROMETHEUS"])
 def test_a_folder_without_the_peer_is_said(variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, str(tmp_path))

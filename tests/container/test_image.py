@@ -24,9 +24,8 @@ pytestmark = [
 ENDS_SECONDS = 2
 
 
-def test_the_image_is_small_and_not_root(buildah: Buildah) -> None:
-    container = buildah("from", "--pull-never", "resty-metrics")
-    inside = ["--isolation=chroot", container, "--"]
+def test_the_image_is_small_and_not_root(buildah: Buildah, image: Image) -> None:
+    inside = ["--isolation=chroot", image.container, "--"]
     assert buildah("run", *inside, "id", "-u") == str(IMAGE_UID)
     assert buildah("run", *inside, "resty-metrics", "-V").startswith("resty-metrics 0.")
     assert buildah("run", *inside, "sh", "-c", "ls /src 2>&1 || true").startswith("ls: cannot access")
@@ -35,18 +34,15 @@ def test_the_image_is_small_and_not_root(buildah: Buildah) -> None:
     assert {"nginx.conf.d/resty-metrics.conf", "alerts.yml", "overview.json", "provisioning"} <= set(exported)
     added = int(buildah("run", *inside, "du", "-sk", "/opt/resty-metrics").split()[0])
     assert added < 72_000, "the libraries, with their bytecode: uvloop is 14 MB of it, pygments (by rich, for top) 10"
-    buildah("rm", container)
 
 
-def test_the_official_nginx_may_send_whatever_the_file_says(buildah: Buildah) -> None:
+def test_the_official_nginx_may_send_whatever_the_file_says(buildah: Buildah, image: Image) -> None:
     """A variable in the image would win over a file that is mounted."""
-    container = buildah("from", "--pull-never", "resty-metrics")
-    inside = ["--isolation=chroot", container, "--", "sh", "-c"]
+    inside = ["--isolation=chroot", image.container, "--", "sh", "-c"]
     write = "echo 'socket: {allow_uid: [1000]}' > /tmp/c.yml && resty-metrics check-config /tmp/c.yml"
     assert "allow_uid:\n  - 1000\n" in buildah("run", *inside, write)
     known = "from collector.ingest.credentials import allowed_uids; print(101 in allowed_uids(()))"
     assert buildah("run", *inside, f"python3 -c '{known}'") == "True"
-    buildah("rm", container)
 
 
 def test_an_engine_is_told_what_it_is(image: Image) -> None:

@@ -72,12 +72,13 @@ class Buildah:
 
 
 class Image:
-    """The built image: ``configuration`` as an engine reads it, and its file system below ``root``."""
+    """The built image: ``configuration`` as engines read it; its files below ``root``, ``container`` to buildah."""
 
     def __init__(self, buildah: Buildah) -> None:
         described = json.loads(buildah("inspect", "--type=image", IMAGE))
         self.configuration: dict[str, Any] = described["Docker"]["config"]
-        self.root = buildah("mount", buildah("from", "--pull-never", IMAGE))
+        self.container = buildah("from", "--pull-never", IMAGE)
+        self.root = buildah("mount", self.container)
 
     def command(self, *arguments: str, environment: Mapping[str, str] | None = None) -> list[str]:
         """What its first process is, inside; ``arguments`` instead of the image's own."""

@@ -13,19 +13,22 @@ from typing import Any
 from support.wait import free_port, wait_until
 
 CONFIGURATION = """
-global: {{ scrape_interval: {interval}, scrape_timeout: {interval}, evaluation_interval: 1s }}
+global: {{ scrape_interval: {interval}, scrape_timeout: {interval}, evaluation_interval: {evaluation} }}
 rule_files: {rules}
 scrape_configs:
   - job_name: resty-metrics
     {client}
     static_configs: [{{ targets: {targets} }}]
+{more}
 """
 
 
 class Prometheus:
-    """Debian's Prometheus, with its data under ``directory``. It evaluates ``rules``, files of them, each second.
+    """Debian's Prometheus, with its data under ``directory``. It evaluates ``rules``, files of them, each second
+    unless ``evaluation`` says otherwise.
 
-    ``client``: more YAML of its job.
+    ``client``: more YAML of its job; ``more``: of the configuration, as it is to stand at the end, more jobs first.
+    ``arguments``: further flags. ``agent``: it has no storage to ask, only what it passes on.
     """
 
     def __init__(
@@ -34,22 +37,30 @@ class Prometheus:
         *collector_ports: int,
         rules: Iterable[Path] = (),
         interval: str = "1s",
+        evaluation: str = "1s",
         client: str = "",
+        more: str = "",
+        arguments: Iterable[str] = (),
+        agent: bool = False,
     ) -> None:
         self._directory = directory
         self.port = free_port()
         targets = json.dumps([f"127.0.0.1:{port}" for port in collector_ports])
         files = json.dumps([str(path) for path in rules])
         (directory / "prometheus.yml").write_text(
-            CONFIGURATION.format(targets=targets, rules=files, interval=interval, client=client)
+            CONFIGURATION.format(
+                targets=targets, rules=files, interval=interval, evaluation=evaluation, client=client, more=more
+            )
         )
         self._process: subprocess.Popen[bytes] | None = None
+        mode = ["--enable-feature=agent", "--storage.agent.path"] if agent else ["--storage.tsdb.path"]
+        self._arguments = [*mode[:-1], f"{mode[-1]}={directory}/data", *arguments]
 
     def __enter__(self) -> "Prometheus":
         words = [
             "prometheus",
             f"--config.file={self._directory}/prometheus.yml",
-            f"--storage.tsdb.path={self._directory}/data",
+            *self._arguments,
             f"--web.listen-address=127.0.0.1:{self.port}",
             "--log.level=warn",
         ]
@@ -64,6 +75,16 @@ class Prometheus:
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(timeout=30)
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def page(self) -> str:
+        """What it says of itself."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=20) as response:
+            return str(response.read().decode())
 
     def _ready(self) -> bool:
         assert self._process is not None
