@@ -199,10 +199,15 @@ def _scraped(fleet: Fleet, directory: Path) -> Iterator[Figure]:
 def _federated(fleet: Fleet, leaf: Prometheus, series: float, directory: Path) -> Iterator[Figure]:
     directory.mkdir()
     recorded = f"count({RECORDED})"
+
+    def all_taken() -> bool:
+        there = leaf.value(recorded)
+        return there is not None and top.value(recorded) == there
+
     fleet.until(lambda: (leaf.value(f"count({P99})") or 0) > 0, "recording rules over two scrapes")
     client = FEDERATION.format(match=RECORDED)
     with Prometheus(directory, leaf.port, interval=fleet.interval, client=client) as top:
-        fleet.until(lambda: top.value(recorded) == leaf.value(recorded) is not None, "all that was recorded")
+        fleet.until(all_taken, "all that was recorded")
         found = top.value(recorded) or 0
         took = top.value('scrape_duration_seconds{job="resty-metrics"}') or 0
     yield _figure("federation: what the rules made of them", "series", [found])

@@ -101,7 +101,7 @@ def test_nothing_is_lost_over_a_shared_volume(
             stage.load_under = ("nsenter", f"--net=/proc/{nginx.master_pid()}/ns/net")
         with stage.load():
             stage.flows(0)
-            for end in (collector.terminate, collector.kill):
+            for end in (collector.kill, collector.terminate):
                 with stage.sampler.away():
                     end()
                     collector.start()
@@ -131,25 +131,29 @@ ip link set lo up
 nginx
 {directory}
 {run} &
-until curl --silent localhost:19145/-/ready; do sleep 0.1; done
+{patiently} localhost:19145/-/ready
 {copy}
 echo '{include}' >/etc/nginx/conf.d/metrics.conf
 {reload}
 for _ in $(seq 200); do
     curl --silent --output /dev/null http://localhost/
     if {seen}; then break; fi
+    sleep 0.1
 done
 kill $(cat /run/nginx.pid)
 """
 
 
-@pytest.mark.skipif(not Path("/etc/nginx/conf.d").is_dir(), reason="no nginx of Debian's")
+@pytest.mark.skipif(
+    not Path("/etc/nginx/conf.d").is_dir() and "CI" not in os.environ, reason="no nginx as Debian has it"
+)
 def test_a_newcomers_way(image: Image, shared: Path) -> None:
     """README.md's words, in namespaces where its directory and ports are nobody else's; ``docker run`` is ours."""
     blocks = readme.blocks()
     _, directory, run = blocks["image"].replace("\\\n", "").splitlines()
     script = TYPED.format(
         uid=IMAGE_UID,
+        patiently=readme.PATIENTLY,
         directory=directory,
         run=shlex.join(image.docker_run(run, {"resty-metrics": "/run/state"})),
         **{name: blocks[name] for name in ("copy", "include", "reload", "seen")},
@@ -159,7 +163,7 @@ def test_a_newcomers_way(image: Image, shared: Path) -> None:
         [*words, "bash", "-c", script, "newcomer", str(shared)],
         cwd=ROOT, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL,
     )  # fmt: skip
-    if "mount: " in done.stderr:
+    if "mount: " in done.stderr and "CI" not in os.environ:
         pytest.skip(done.stderr)
     assert done.returncode == 0, done.stdout + done.stderr
     assert 'nginx_http_responses_total{server="_",method="GET",status="200"} ' in done.stdout, done.stderr

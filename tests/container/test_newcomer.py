@@ -24,6 +24,16 @@ pytestmark = [
 
 HAVE = ("sudo", "curl", "systemd", "nginx-light", "libnginx-mod-http-lua", "pipx")
 """What a newcomer has before: an nginx with Lua, as that section begins with, and what the commands are made of."""
+LOOK = """
+{run} >said &
+counted() {{
+    curl --silent "$(sed -n 's/^page *\\([^ ,]*\\).*/\\1/p' said)" | grep '^nginx_http_responses_total.* [1-9]'
+}}
+for _ in $(seq 300); do if grep -q Ctrl-C said && counted; then break; fi; sleep 0.1; done
+kill $!
+wait $!
+cat said
+"""
 SERVED = re.compile(r'server="_",method="GET",status="200"} (\d+)\n')
 
 
@@ -82,9 +92,12 @@ def test_every_block_is_typed_somewhere() -> None:
 def test_a_look_at_it(base_tree: Path, machines: Path) -> None:
     machine = Machine(base_tree, machines / "look")
     try:
-        machine.install("sudo")
+        machine.install("sudo", "curl")
         newcomer = Newcomer(machine)
         assert newcomer.types("check").endswith("OK: every request is on the page exactly once\n")
+        said = newcomer.does(LOOK.format(run=newcomer.block("run")))
+        assert re.search(r'^nginx_http_responses_total{server="shop.example",.+} [1-9]', said, re.MULTILINE), said
+        assert "A little traffic is on its way. Ctrl-C ends all." in said
     finally:
         machine.close()
 
@@ -93,7 +106,7 @@ def test_an_environment_of_python(newcomer: Newcomer) -> None:
     newcomer.types("venv")
     start(newcomer.machine)
     with newcomer.in_another_terminal("serve"):
-        newcomer.does("until curl --silent localhost:19145/-/ready; do sleep 0.1; done")
+        newcomer.does(f"{readme.PATIENTLY} localhost:19145/-/ready")
         assert "counted: a request to" in newcomer.types("install", answer="y")
         assert_counts(newcomer)
         newcomer.does("sudo resty-metrics uninstall --yes")
@@ -107,7 +120,7 @@ def test_pipx(newcomer: Newcomer) -> None:
     newcomer.types("pipx")
     start(newcomer.machine)
     with newcomer.in_another_terminal("serve"):
-        newcomer.does("until curl --silent localhost:19145/-/ready; do sleep 0.1; done")
+        newcomer.does(f"{readme.PATIENTLY} localhost:19145/-/ready")
         newcomer.types("install", answer="y")
         assert_counts(newcomer)
 

@@ -8,6 +8,9 @@ import textwrap
 
 from support.nginx import ROOT
 
+PATIENTLY = "curl --silent --fail --retry 60 --retry-delay 1 --retry-connrefused"
+"""What a newcomer asks with for something that has just been started."""
+
 _BLOCK = re.compile(
     r"^(?P<margin> *)<!-- newcomer: (?P<name>\w+) -->\n\n(?P<block>(?:(?P=margin) {4}.*\n|\n)+)", re.MULTILINE
 )
