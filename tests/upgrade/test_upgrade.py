@@ -37,7 +37,7 @@ def holds(then: Any, now: Any) -> bool:
 
 def test_the_version_of_now_is_among_them() -> None:
     """So that the one after it is held to it."""
-    assert __version__.rpartition(".")[0] in VERSIONS
+    assert __version__.rpartition(".")[0] in VERSIONS, "run tests/data/upgrade/make.py for it"
 
 
 def test_its_journal_leads_to_the_same_page(left: Path, shared: Path) -> None:
