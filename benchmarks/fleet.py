@@ -18,7 +18,7 @@ from pathlib import Path
 from support.collector import Collector, samples_of
 from support.nginx import ROOT, shared_directory
 from support.prometheus import Prometheus
-from support.wait import free_ports, wait_until
+from support.wait import wait_until
 
 from benchmarks import cpu
 from benchmarks.figures import Figure
@@ -135,8 +135,7 @@ def _fleet(pages: int, directory: Path) -> Iterator[Fleet]:
     places = [directory / str(number) for number in range(pages)]
     for place in places:
         place.mkdir(mode=0o755)
-    ports = free_ports(pages)
-    collectors = [Collector(place / "collector.sock", port=port) for place, port in zip(places, ports, strict=True)]
+    collectors = [Collector(place / "collector.sock") for place in places]
     with ThreadPoolExecutor(STARTS) as pool:
         try:
             list(pool.map(Collector.start, collectors))

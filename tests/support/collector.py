@@ -50,7 +50,7 @@ class Collector:
     """``resty-metrics serve`` on a socket and a free port. A new ``start`` keeps both.
 
     ``under``: what its command line begins with, such as unshare. ``tls``: how its page is asked, if by TLS;
-    ``user``: as whom, with a password. ``port``: where, if not on any.
+    ``user``: as whom, with a password.
     """
 
     def __init__(
@@ -61,11 +61,10 @@ class Collector:
         under: Sequence[str] = (),
         tls: ssl.SSLContext | None = None,
         user: tuple[str, str] | None = None,
-        port: int | None = None,
     ) -> None:
         self.socket_path = socket_path
         self.state_dir = socket_path.with_suffix(".state")
-        self.port = port or free_port()
+        self.port = free_port()
         self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
         self.tls = tls
         self._user = user
