@@ -114,6 +114,8 @@ def _source(facts: Facts, source: SourceState) -> Notice:
 
 
 def _arrival(facts: Facts, history: History) -> Iterator[Notice]:
+    if facts.journal.stalls:  # and nothing is counted before it is written
+        return
     series = history.series.get(ALL)
     begun = history.nginx_rate(facts.now - ARRIVAL_SECONDS, LEAST_ARRIVAL_SECONDS)
     if series is None or begun is None or begun <= LEAST_RATE:
@@ -187,6 +189,12 @@ def _journal(facts: Facts) -> Iterator[Notice]:
             warnings.JOURNAL_DOWN,
             f"{journal.directory}: {journal.reason}. If the collector ended now, counters would begin anew.",
             f"{remedies.of_journal(journal.reason)} The journal then comes back by itself.",
+        )
+    if journal.stalls:
+        yield _notice(
+            facts,
+            warnings.JOURNAL_STALLS,
+            f"{journal.directory}: a write takes {duration(journal.waits)} so far. Nothing new is counted meanwhile.",
         )
 
 
