@@ -163,7 +163,7 @@ def test_eviction_is_decided_again_as_it_was() -> None:
     family = life.state.table.families[FamilyKey("c_total")]
     assert family.evicted > 40
     assert family.overflow > 100
-    assert next(row.numbers for row in family.rows if row.labels == ("known",)) == [300]
+    assert next(row.numbers for row in family.rows if row.labels == ("known",)) == (300,)
     assert sum(row.numbers[0] for row in family.rows) == 600
     for start, position in starts:
         state = read(start)
