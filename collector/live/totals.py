@@ -51,7 +51,8 @@ def add_family(family: Family, totals: dict[str, Totals]) -> None:
     shape = family.shape
     bounds = tuple([bound / shape.scale for bound in shape.bounds or ()])
     for (server, status), rows in _groups(family).items():
-        counts = reader(shape.width)(reduce(partial(plus, width=shape.width), rows))[: shape.buckets]
+        together = reduce(partial(plus, width=shape.width), rows)
+        counts = [*reader(shape.width)(together)[: shape.buckets]]
         totals.setdefault(server_name(shape.instance, server), Totals()).add(bounds, counts, status)
 
 

@@ -19,7 +19,7 @@ from operator import attrgetter
 from collector.page.templates import Lines, template
 from collector.table.families import Family
 from collector.table.rows import Block, Row, places
-from collector.table.shapes import Labels, Shape
+from collector.table.shapes import Shape
 from collector.table.sums import Sums, reader
 
 BLOCK_ROWS = 500
@@ -28,7 +28,7 @@ STEP_ROWS = 100  # a millisecond or two
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A family at one moment. ``labels``, ``sums`` and ``kept`` are those of ``rows``, one by one.
+    """A family at one moment. ``sums`` and ``kept`` are those of ``rows``, one by one.
 
     Rows from the place ``known`` on are shown at 0. ``cache`` is the family's own list of blocks, ``blocks`` what stood
     in it: each until it is rendered, or a page would need all text twice.
@@ -37,7 +37,6 @@ class Snapshot:
     shape: Shape
     help: str
     rows: Sequence[Row]
-    labels: Sequence[Labels]
     sums: Sequence[Sums]
     kept: Sequence[bool]
     known: int
@@ -56,7 +55,6 @@ def capture_family(family: Family, shown_before: int | None) -> Snapshot:
         family.shape,
         family.help,
         rows,
-        [row.labels for row in rows],
         [row.sums for row in rows],
         [row.kept for row in rows],
         known,
@@ -84,15 +82,15 @@ def _block(snapshot: Snapshot, number: int, run: range) -> Generator[None, None,
     return block
 
 
-def _changed(snapshot: Snapshot, run: range, rows: int) -> Generator[None, None, dict[int, Lines]]:
+def _changed(snapshot: Snapshot, run: range, length: int) -> Generator[None, None, dict[int, Lines]]:
     """The text of those rows that a block of so many rows lacks, by their place in it, STEP_ROWS in each step."""
     make, numbers = template(snapshot.shape).render, reader(snapshot.shape.width)
-    kept, labels, sums, known = snapshot.kept, snapshot.labels, snapshot.sums, snapshot.known
-    lacking = [place for place in run if not kept[place] or place - run.start >= rows or place >= known]
+    rows, kept, sums, known = snapshot.rows, snapshot.kept, snapshot.sums, snapshot.known
+    lacking = [place for place in run if not kept[place] or place - run.start >= length or place >= known]
     texts: dict[int, Lines] = {}
     for first in range(0, len(lacking), STEP_ROWS):
         for place in lacking[first : first + STEP_ROWS]:
-            texts[place - run.start] = make(labels[place], numbers(sums[place] if place < known else 0))
+            texts[place - run.start] = make(rows[place].labels, numbers(sums[place] if place < known else 0))
         yield
     return texts
 

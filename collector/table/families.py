@@ -229,14 +229,14 @@ class Family:
         for forgotten in (self._index, self._aliases, self._conversions):
             forgotten.clear()
         for row in rows:
-            labels, numbers = conversion.labels(row.labels), conversion.numbers(row.numbers)
+            labels, sums = conversion.labels(row.labels), sums_of(conversion.numbers(row.numbers))
             first = self._index.get(labels)
             if first is None:
-                row.labels, row.numbers, row.kept = labels, numbers, False
-                self._index[labels] = row
-                self.rows.append(row)
+                moved = Row(labels, sums, shape.width, row.created, row.used)
+                self._index[labels] = moved
+                self.rows.append(moved)
             else:
-                first.sums = plus(first.sums, sums_of(numbers), first.width)
+                first.sums = plus(first.sums, sums, shape.width)
                 first.used = max(first.used, row.used)
 
     def _conversion(self, shape: Shape) -> Conversion:

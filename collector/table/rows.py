@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from collector.table.shapes import Labels
-from collector.table.sums import Numbers, Sums, reader, sums_of
+from collector.table.sums import Numbers, Sums, reader
 
 
 @dataclass(slots=True)
@@ -17,7 +17,7 @@ class Creation:
 
 
 class Row:
-    """One label set with its running numbers.
+    """One label set with its running numbers. Another shape of the family has other rows.
 
     ``sums`` are its numbers as they are kept, ``width`` of them: another object after each change. ``used`` is the
     running time of its last delta. ``kept``: its family's block has its text as it is; False after a change.
@@ -36,10 +36,6 @@ class Row:
     @property
     def numbers(self) -> Numbers:
         return reader(self.width)(self.sums)
-
-    @numbers.setter
-    def numbers(self, numbers: Numbers) -> None:
-        self.sums, self.width = sums_of(numbers), len(numbers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from collector.journal.state import State, capture
 from collector.page.requests import render
 from collector.table.scrapers import Scrapers
 from collector.table.shapes import REQUEST_COLUMNS, REQUEST_LABELS, FamilyKey
+from collector.table.sums import sums_of
 from collector.table.table import Table
 
 STREAM = b"s" * 16
@@ -195,7 +196,7 @@ def test_a_capture_stays_as_it_was() -> None:
 def test_a_sum_of_any_size_is_kept_to_the_last_digit(value: float) -> None:
     life = Life()
     life.send(counter("c_total", ["x", 1], ["y", 2]))
-    life.state.table.families[FamilyKey("c_total")].rows[0].numbers = (value,)
+    life.state.table.families[FamilyKey("c_total")].rows[0].sums = sums_of([value])
     kept = read(life.snapshot()).table.families[FamilyKey("c_total")].rows[0].numbers[0]
     assert (kept, type(kept)) == (value, type(value))
 

@@ -58,7 +58,7 @@ def merged(batches: Sequence[Sequence[float]], start: Sequence[float]) -> tuple[
     """The numbers of a row that had ``start`` and got these, packed wherever they can be."""
     family = Family(SHAPE, Creation())
     family.merge(family_batch(SHAPE, "", False, [("x", *[0] * WIDTH)]), 1, 0.0)
-    family.rows[0].numbers = start
+    family.rows[0].sums = sums_of(start)
     for deltas in batches:
         family.merge(family_batch(SHAPE, "", False, [("x", *deltas)]), 1, 0.0)
     return tuple(family.rows[0].numbers)
