@@ -15,6 +15,8 @@ from collector.lock import Lock, acquire, reading
 from collector.log import say
 from collector.table.scrapers import YOUNG_SECONDS
 
+STATE_MODE = 0o750  # of the directory, where it is made: what the journal has the page may show for a password only
+
 
 @dataclass(slots=True)
 class Kept:
@@ -32,7 +34,7 @@ def lock_state(directory: Path | None) -> tuple[Lock | None, JournalError | None
         return None, None
     try:
         with failures():
-            return acquire(directory / "lock"), None
+            return acquire(directory / "lock", STATE_MODE), None
     except JournalError as error:
         return None, error
 

@@ -83,9 +83,9 @@ def read_holder(text: str) -> int | None:
     return int(first) if first.isascii() and first.isdigit() else None
 
 
-def acquire(path: Path) -> Lock:
-    """Take the lock; its directory is made if it is missing. Raises LockedError, OSError."""
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+def acquire(path: Path, directory_mode: int = 0o755) -> Lock:
+    """Take the lock; its directory is made, with this mode, if it is missing. Raises LockedError, OSError."""
+    path.parent.mkdir(mode=directory_mode, parents=True, exist_ok=True)
     for _ in range(_TRIES):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, MODE)
         try:

@@ -8,9 +8,9 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 VENV="$ROOT/.venv"
 PACKAGES_RUN=(nginx-light libnginx-mod-http-lua lua-resty-core)
 PACKAGES_CHECK=(lua-check shellcheck)
-PACKAGES_TEST=(libnginx-mod-http-echo luajit2 lua-messagepack prometheus prometheus-nginx-exporter wrk buildah
+PACKAGES_TEST=(libnginx-mod-http-echo luajit2 lua-messagepack luarocks pipx prometheus prometheus-nginx-exporter wrk buildah
     debootstrap systemd-container docker-compose openssl faketime iproute2 tmux
-    chromium chromium-driver)
+    chromium chromium-driver checkpolicy semodule-utils)
 PACKAGES_BENCH=(wrk nghttp2-client)
 UNITS=(nginx prometheus prometheus-nginx-exporter)
 

@@ -25,6 +25,8 @@ def test_it_names_its_holder_and_is_private(tmp_path: Path) -> None:
 def test_the_directory_is_made(tmp_path: Path) -> None:
     acquire(tmp_path / "a" / "b" / "lock").release()
     assert stat.S_IMODE((tmp_path / "a" / "b").stat().st_mode) == 0o755
+    acquire(tmp_path / "c" / "lock", 0o750).release()
+    assert stat.S_IMODE((tmp_path / "c").stat().st_mode) == 0o750
 
 
 def test_a_second_one_is_told_who_has_it(tmp_path: Path) -> None:

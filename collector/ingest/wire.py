@@ -111,16 +111,21 @@ def write_answer(verdict: Verdict, reason: Reason, header: Header, committed: in
 
 
 def read_answer(answer: bytes) -> Answer:
-    """An answer, read as a worker reads it: for ``doctor`` and tests. Raises WireError."""
+    """An answer, read as a worker reads it: for ``doctor`` and tests. Raises WireError.
+
+    One of another version comes from a collector that does not know ours: it holds, whatever else it says.
+    """
     if len(answer) != ANSWER_BYTES:
         raise WireError("truncated", f"{len(answer)} bytes")
     magic, version, verdict, reason, kind, stream, sequence, committed = _ANSWER.unpack(answer)
     if magic != _ANSWER_MAGIC:
         raise WireError("magic", repr(magic))
+    if version != VERSION:
+        return Answer(Verdict.HOLD, Reason.VERSION, kind, stream, sequence, 0)
     try:
         return Answer(Verdict(verdict), Reason(reason), kind, stream, sequence, committed)
     except ValueError as error:
-        raise WireError("invalid", f"version {version}: {error}") from None
+        raise WireError("invalid", str(error)) from None
 
 
 def read_map(body: bytes) -> dict[str, Any]:

@@ -162,10 +162,13 @@ def test_what_is_refused_is_not_in_the_log(socket_path: Path) -> None:
         assert secret not in collector.log()
 
 
-def test_an_unknown_version_is_held_and_its_number_stays_free(collector: Collector, worker: Worker) -> None:
+@pytest.mark.parametrize("version", [0, 2, 255])
+def test_an_unknown_version_is_held_and_its_number_stays_free(
+    collector: Collector, worker: Worker, version: int
+) -> None:
     before = refusals(collector)
     good(worker, collector)
-    worker.send(worker.next_batch(counter("good_total", 1), version=2))
+    worker.send(worker.next_batch(counter("good_total", 1), version=version))
     assert worker.answer() == (Verdict.HOLD, Reason.VERSION, worker.sequence - 1)
     worker.sequence -= 1
     good(worker, collector)

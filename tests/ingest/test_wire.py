@@ -15,11 +15,15 @@ from collector.ingest.heartbeat import Heartbeat, NginxCounters, read_heartbeat
 from collector.ingest.wire import (
     HEADER_BYTES,
     MAX_DATAGRAM,
+    Answer,
     Header,
     Kind,
+    Reason,
+    Verdict,
     WireError,
     read_answer,
     read_header,
+    write_answer,
     write_datagram,
 )
 
@@ -296,6 +300,15 @@ def test_answer_reasons(name: str, answer: bytes, reason: str) -> None:
     with pytest.raises(WireError) as caught:
         read_answer(answer)
     assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("version", [0, 2, 255])
+def test_an_answer_of_another_version_holds(version: int) -> None:
+    header = Header(1, Kind.BATCH, b"s" * 16, 1, 7, 1)
+    answer = write_answer(Verdict.ACK, Reason.NONE, header, 7)
+    assert read_answer(answer).committed == 7
+    other = read_answer(answer[:4] + bytes([version, 99]) + answer[6:])
+    assert other == Answer(Verdict.HOLD, Reason.VERSION, Kind.BATCH, b"s" * 16, 7, 0)
 
 
 def test_heartbeat_says_nothing_of_what_it_lacks() -> None:

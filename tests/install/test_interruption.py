@@ -13,14 +13,13 @@ import pytest
 from collector.install.interruption import SIGNALS, Interrupted, handlers_kept, interruptible
 
 
-def kill_soon(number: signal.Signals, seconds: float) -> threading.Thread:
+def killed_soon(number: signal.Signals, seconds: float, work: Callable[[], None]) -> None:
     def kill() -> None:
         time.sleep(seconds)
         os.kill(os.getpid(), number)
 
-    thread = threading.Thread(target=kill)
-    thread.start()
-    return thread
+    threading.Thread(target=kill).start()
+    work()
 
 
 async def busy() -> None:
@@ -56,11 +55,9 @@ class Destroyed:
 @pytest.mark.parametrize("work", [in_a_loop, without_one])
 def test_at_any_moment(number: signal.Signals, work: Callable[[], None]) -> None:
     for seed in range(12):
-        with handlers_kept():
-            thread = kill_soon(number, random.Random(seed).uniform(0, 0.02))
-            with pytest.raises(Interrupted, match=f"^interrupted by {number.name}$"), interruptible():
-                work()
-            thread.join()
+        seconds = random.Random(seed).uniform(0, 0.02)
+        with handlers_kept(), pytest.raises(Interrupted, match=f"^interrupted by {number.name}$"), interruptible():
+            killed_soon(number, seconds, work)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -3,12 +3,14 @@
 import subprocess
 import sys
 import sysconfig
+import zipfile
 from pathlib import Path
 
 import pytest
 from support.debian import Debian, environment
 from support.nginx import ROOT
 
+from collector import __version__
 from collector.install import package
 
 
@@ -34,25 +36,71 @@ def run(*words: str | Path) -> str:
     return done.stdout
 
 
-@pytest.mark.slow
-def test_a_wheel_in_a_fresh_environment(tmp_path: Path) -> None:
-    """What install would copy is what is in the tree; dashboards and scrape job are in the wheel too."""
-    source = tmp_path / "source"
-    source.mkdir()
-    for name in ("collector", "lua", "nginx.conf.d", "grafana", "prometheus", "pyproject.toml", "README.md", "LICENSE"):
+PIP = (sys.executable, "-m", "pip", "--quiet", "--no-input", "--disable-pip-version-check")
+NO_INDEX = ("--no-deps", "--no-build-isolation", "--no-index")
+IN_THE_SOURCE = ("collector", "lua", "nginx.conf.d", "grafana", "prometheus", "pyproject.toml", "README.md", "LICENSE")
+
+
+def data_files(top: Path) -> dict[str, bytes]:
+    """What is not Python, as a wheel has it below share/."""
+    kinds = ("lua/**/*.lua", "nginx.conf.d/*.conf", "grafana/*.json", "grafana/**/*.yml", "prometheus/**/*.yml")
+    return {str(path.relative_to(top)): path.read_bytes() for kind in kinds for path in top.glob(kind)}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel and an sdist, by the backend itself, in ``dist`` of a copy of the source."""
+    source = tmp_path_factory.mktemp("source")
+    for name in IN_THE_SOURCE:
         run("cp", "-r", ROOT / name, source)
-    pip = [sys.executable, "-m", "pip", "--quiet", "--no-input", "--disable-pip-version-check"]
-    run(*pip, "wheel", "--no-deps", "--no-build-isolation", "--no-index", f"--wheel-dir={tmp_path}", source)
+    run(*PIP, "wheel", *NO_INDEX, f"--wheel-dir={source}/dist", source)
+    script = "import os; from setuptools import build_meta; os.chdir(os.sys.argv[1]); build_meta.build_sdist('dist')"
+    run(sys.executable, "-c", script, source)
+    return source / "dist"
+
+
+def contents(wheel: Path) -> dict[str, bytes]:
+    """The files of a wheel; without its list of them, whose order is nobody's business."""
+    with zipfile.ZipFile(wheel) as archive:
+        return {name: archive.read(name) for name in archive.namelist() if not name.endswith("/RECORD")}
+
+
+@pytest.mark.slow
+def test_what_is_built_from_the_sdist_is_what_is_built_from_the_tree(built: Path, tmp_path: Path) -> None:
+    (sdist,), (wheel,) = built.glob("*.tar.gz"), built.glob("*.whl")
+    run(*PIP, "wheel", *NO_INDEX, f"--wheel-dir={tmp_path}", sdist)
+    (again,) = tmp_path.glob("*.whl")
+    assert contents(again) == contents(wheel)
+
+
+@pytest.mark.slow
+def test_pipx_installs_the_wheel_with_all_that_it_needs(built: Path, tmp_path: Path) -> None:
+    """As docs/packages.md has it, from what the project allows, not from its pins."""
+    (wheel,) = built.glob("*.whl")
+    places = {"PIPX_HOME": str(tmp_path / "pipx"), "PIPX_BIN_DIR": str(tmp_path / "bin"), "HOME": str(tmp_path)}
+    done = subprocess.run(
+        ["pipx", "install", str(wheel)],
+        capture_output=True, text=True, timeout=250, check=False, cwd="/", env={**environment(), **places},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    command = tmp_path / "bin" / "resty-metrics"
+    assert run(command, "-V") == f"resty-metrics {__version__}\n"
+    run(command, "export", tmp_path / "files")
+    assert data_files(tmp_path / "files") == data_files(ROOT)
+    assert run(command, "check-config").startswith("socket:")
+
+
+@pytest.mark.slow
+def test_a_wheel_in_a_fresh_environment(built: Path, tmp_path: Path) -> None:
+    """What install would copy is what is in the tree; dashboards and scrape job are in the wheel too."""
     fresh = tmp_path / "fresh"
     run(sys.executable, "-m", "venv", "--without-pip", fresh)
-    run(*pip, "--python", fresh / "bin/python", "install", "--no-deps", "--no-index", *tmp_path.glob("*.whl"))
+    run(*PIP, "--python", fresh / "bin/python", "install", "--no-deps", "--no-index", *built.glob("*.whl"))
     libraries = next(fresh.glob("lib/python*/site-packages"))
     (libraries / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
     share = fresh / "share" / "resty-metrics"
     assert package.read(share) == package.read(ROOT)
-    rules = (ROOT / "prometheus").rglob("*.yml")
-    for path in [*(ROOT / "grafana").glob("*.json"), *(ROOT / "grafana").rglob("*.yml"), *rules]:
-        assert (share / path.relative_to(ROOT)).read_bytes() == path.read_bytes()
+    assert data_files(share) == data_files(ROOT)
     assert run(fresh / "bin/python", "-c", "import collector; print(collector.__file__)").startswith(str(fresh))
     with Debian() as debian:
         before = debian.tree()

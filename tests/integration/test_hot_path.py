@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 WARM_SECONDS, MOST_SECONDS = 2, 60
 SMALLEST_OBJECT = 16  # bytes of LuaJIT's smallest object: one for each request would show
 HOT = re.compile(
-    r"\b(metrics|scopes|requests|tree|buckets|upgraded|upstreams|attempts"  # ours
+    r"\b(metrics|scopes|requests|tree|buckets|decimal|upgraded|upstreams|attempts"  # ours
     r"|base|misc|request|time|var)\.lua"  # of lua-resty-core
 )
 LABELS = "tenant=http_x_tenant tls=ssl_protocol scheme=scheme"

@@ -64,6 +64,12 @@ def test_what_was_acknowledged_outlives_kill_9(socket_path: Path) -> None:
             assert collector.value("resty_metrics_journal_up") == 1
 
 
+def test_no_stranger_may_read_it(socket_path: Path) -> None:
+    """The page may want a password, and what is on it is in the journal."""
+    with Collector(socket_path) as collector:
+        assert collector.state_dir.stat().st_mode & 0o007 == 0
+
+
 def test_no_counter_goes_backward_for_a_prometheus(socket_path: Path) -> None:
     """Not even to the 0 that a new row begins with, also when it was shown that just before the end."""
     with Collector(socket_path) as collector, Worker(socket_path) as worker:

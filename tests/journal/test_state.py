@@ -290,5 +290,7 @@ def test_a_record_that_cannot_be_applied_is_refused(entries: Any) -> None:
 def test_only_what_was_sealed_is_unsealed(payload: bytes) -> None:
     assert unseal(seal(payload)) == payload
     for damaged in (payload, seal(payload)[:-1], b"x" + seal(payload), seal(payload + b"x")[:-1]):
+        if damaged == seal(damaged[4:]):
+            continue  # four bytes of 0 are nothing, sealed
         with pytest.raises(JournalError, match="checksum"):
             unseal(damaged)

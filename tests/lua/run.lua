@@ -48,6 +48,7 @@ _G.ngx = {
 
 local attempts = require "resty.metrics.attempts"
 local datagram = require "resty.metrics.datagram"
+local decimal = require "resty.metrics.decimal"
 local decode = require "resty.metrics.decode"
 local definition = require "resty.metrics.definition"
 local deletion = require "resty.metrics.deletion"
@@ -384,6 +385,23 @@ function commands.flood(count, hours)
 end
 
 -- Requests with as many different methods of a length. Returns the kilobytes that stay, and the rows and requests.
+-- The numbers of these texts, each of 1 to decimal.MOST digits; that memory which follows them is not theirs.
+function commands.decimals(texts)
+    local numbers = {}
+    for i, text in ipairs(texts) do
+        local bytes = ffi.new("unsigned char[?]", #text + 16, text .. ("9"):rep(16))
+        numbers[i] = decimal.parse(bytes, #text)
+    end
+    return { decimal.MOST, numbers }
+end
+
+-- What a variable with this text is read as where there is no lua-resty-core, and whether it was read without a string.
+function commands.reader(text)
+    ngx.var.tested = text
+    local read, direct = decimal.reader("tested")
+    return { read(), direct }
+end
+
 function commands.methods(count, length)
     local family = rows.new(requests.shape({ 5 }), 10000)
     local count_request = requests.counter(family, {})

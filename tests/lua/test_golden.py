@@ -58,6 +58,15 @@ def test_an_answer_is_read(name: str) -> None:
     assert (answer[b"sequence"], answer[b"committed"]) == (expected["sequence"], expected["committed"])
 
 
+@pytest.mark.parametrize("name", ["answer_ack", "answer_drop_invalid", "answer_hold_uid"])
+@pytest.mark.parametrize("version", [0, 2, 255])
+def test_whatever_an_answer_of_another_version_says_it_holds(name: str, version: int) -> None:
+    _, data = load(name)
+    (answer,) = ask(["answer", data[:4] + bytes([version, 99]) + data[6:]])
+    assert (answer[b"verdict"], answer[b"reason"], answer[b"committed"]) == (b"hold", b"version", 0)
+    assert (answer[b"version"], answer[b"stream"]) == (version, data[8:24])
+
+
 @pytest.mark.parametrize(
     "data", [b"", b"RSTA", load("answer_ack")[1][:-1], load("answer_ack")[1] + b"x", b"X" + load("answer_ack")[1][1:]]
 )

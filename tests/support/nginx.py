@@ -122,11 +122,18 @@ class Nginx:
     def master_pid(self) -> int:
         return int(self.pid_file.read_text())
 
-    def worker_pids(self, master: int | None = None) -> list[int]:
+    def _master(self) -> int | None:
+        """None where there is none, or nginx is about to write its file."""
         try:
-            pid = self.master_pid() if master is None else master
-            children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+            return self.master_pid()
         except (OSError, ValueError):
+            return None
+
+    def worker_pids(self, master: int | None = None) -> list[int]:
+        pid = self._master() if master is None else master
+        try:
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+        except OSError:
             return []
         return [int(child) for child in children.split() if _is_worker(int(child))]
 
@@ -140,7 +147,7 @@ class Nginx:
         """USR2, then QUIT to the old master, as the binary is upgraded. Returns the old master's pid."""
         old = self.master_pid()
         os.kill(old, signal.SIGUSR2)
-        wait_until(lambda: self.pid_file.exists() and self.master_pid() != old, message="the new master's pid")
+        wait_until(lambda: self._master() not in (None, old), message="the new master's pid")
         wait_until(lambda: len(self.worker_pids()) == self._workers, message="the new master's workers")
         os.kill(old, signal.SIGQUIT)
         return old

@@ -1,11 +1,19 @@
 """Waiting for a condition, never for a time."""
 
+import itertools
+import os
+import random
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 T = TypeVar("T")
+
+# below those that the kernel gives to who connects, which under load are thousands
+FIRST_PORT, PORTS, PROCESSES = 10_000, 2_500, 8
+_ports = itertools.count(random.randrange(PORTS))
 
 
 def wait_until(condition: Callable[[], T], timeout: float = 20.0, message: str = "the condition") -> T:
@@ -21,8 +29,14 @@ def wait_until(condition: Callable[[], T], timeout: float = 20.0, message: str =
 
 
 def free_port() -> int:
-    """A TCP port of loopback that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of loopback that is free now, and that no other process of pytest-xdist gives."""
+    while True:
+        port = FIRST_PORT + next(_ports) % PORTS * PROCESSES + _process() % PROCESSES
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+def _process() -> int:
+    return int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))

@@ -18,6 +18,7 @@ from support.collector import Collector
 from support.wait import wait_until
 from support.worker import Worker, counter
 
+from collector.ingest.wire import Verdict
 from collector.settings import TcpAddress, UnixAddress
 from collector.sources.source import DEFAULT_TIMEOUT
 from collector.web import server
@@ -164,7 +165,7 @@ def test_a_new_row_is_at_0_for_each_scraper_once(collector: Collector) -> None:
     ask(collector.port, "/metrics", User_Agent="one", **headers)
     with Worker(collector.socket_path) as worker:
         worker.send(worker.next_batch(counter("fresh_total", 5)))
-        worker.probe()
+        assert worker.answer()[0] is Verdict.ACK
     assert b"\nfresh_total 5\n" in ask(collector.port, "/metrics")[2]
     assert b"\nfresh_total 0\n" in ask(collector.port, "/metrics", User_Agent="one", **headers)[2]
     assert b"\nfresh_total 5\n" in ask(collector.port, "/metrics", User_Agent="one", **headers)[2]

@@ -11,6 +11,7 @@ local band = bit.band
 local copy, ffi_string = ffi.copy, ffi.string
 local u16, u64, put_string = encode.u16, encode.u64, encode.string
 
+local VERSION = 1            -- of the protocol
 local HEADER_BYTES = 48
 local STREAM_AT, BIRTH_AT, SEQUENCE_AT, BASE_AT = 8, 24, 32, 40
 local ANSWER_BYTES = 40
@@ -27,6 +28,7 @@ local bytes_type = ffi.typeof("uint8_t[?]")
 local buffer = ffi.new("uint8_t[?]", MAX_BYTES + 16384)
 
 local _M = {
+    VERSION = VERSION,
     HEADER_BYTES = HEADER_BYTES,
     ANSWER_BYTES = ANSWER_BYTES,
     MAX_BYTES = MAX_BYTES,
@@ -42,7 +44,7 @@ local _M = {
 -- stream: 16 bytes; birth: milliseconds; returns the offset behind the header
 local function put_header(p, kind, stream, birth, sequence, base)
     copy(p, "RSTM", 4)
-    p[4] = 1
+    p[4] = VERSION
     p[5] = kind
     p[6] = 0
     p[7] = 0
@@ -236,22 +238,25 @@ local function p64(p, at)
     return high * TWO_32 + p[at + 4] * 16777216 + p[at + 5] * 65536 + p[at + 6] * 256 + p[at + 7]
 end
 
--- An answer of the collector: {verdict, reason, kind, stream, sequence, committed}; nil if it is none of ours.
+-- An answer of the collector: {verdict, reason, version, kind, stream, sequence, committed}; nil if it is none of ours.
+-- One of another version comes from a collector that does not know ours: whatever it says, nothing is released by it.
 function _M.read_answer(p, length)
-    if length ~= ANSWER_BYTES or ffi_string(p, 4) ~= "RSTA" or p[4] ~= 1 then
+    if length ~= ANSWER_BYTES or ffi_string(p, 4) ~= "RSTA" then
         return nil
     end
-    local verdict = _M.VERDICT[p[5]]
+    local known = p[4] == VERSION
+    local verdict = known and _M.VERDICT[p[5]] or not known and "hold"
     if not verdict then
         return nil
     end
     return {
         verdict = verdict,
-        reason = _M.REASON[p[6]] or tostring(p[6]),
+        reason = known and (_M.REASON[p[6]] or tostring(p[6])) or "version",
+        version = p[4],
         kind = p[7],
         stream = ffi_string(p + 8, 16),
         sequence = p64(p, 24),
-        committed = p64(p, 32),
+        committed = known and p64(p, 32) or 0,
     }
 end
 

@@ -39,7 +39,6 @@ local function on_answer(answer, now)
     if not stream then
         return
     end
-    _M.link:heard(answer)
     if answer.verdict ~= "ack" then
         counters.add("answers", answer.reason)
     end
@@ -51,6 +50,7 @@ local function on_answer(answer, now)
     if answer.verdict == "hold" then
         stream:hold(now)
     end
+    _M.link:heard(answer, holdings.any_held)
 end
 
 local function read_answers(now)

@@ -109,6 +109,15 @@ function _M.unacked()
     return batches, bytes
 end
 
+function _M.any_held()
+    for i = 1, #_M.streams do
+        if _M.streams[i].state == "held" then
+            return true
+        end
+    end
+    return false
+end
+
 local function any_dirty()
     for i = 1, #_M.families do
         if _M.families[i]:dirty() > 0 or deletion.pending(_M.families[i]) then

@@ -7,6 +7,7 @@
 local transport = require "resty.metrics.transport"
 local process = require "resty.metrics.process"
 local counters = require "resty.metrics.counters"
+local datagram = require "resty.metrics.datagram"
 local error_log = require "resty.metrics.error_log"
 
 local ngx = ngx
@@ -25,9 +26,12 @@ local REMEDY = {
     EPERM = "that socket is connected to somebody else, so not the collector's: see who made it",
     ack_overdue = "datagrams go out and nothing answers: the collector hangs, or another program has its socket",
     uid = "the collector does not accept this user: start it with --socket.allow-uid",
-    version = "the collector does not know this version of the protocol: update it",
     not_ready = "the collector is not ready yet",
     stream_cap = "the collector has as many streams as it accepts",
+    version = "the collector is older than this Lua module: update it, or put the Lua files of its version back and "
+        .. "reload nginx",
+    newer = "the collector is newer than this Lua module: bring the Lua files to its version (resty-metrics install) "
+        .. "and reload nginx",
 }
 
 local _M = {}
@@ -45,7 +49,7 @@ function _M.new(path)
 end
 
 -- One line in the error log for each change of state.
-local function say(self, state, text)
+local function say(self, state, text, remedy)
     if self.said == state then
         return
     end
@@ -54,8 +58,8 @@ local function say(self, state, text)
         log(WARN, "resty-metrics: the collector at ", self.path, " answers again")
     else
         log(ERR, "resty-metrics: the collector at ", self.path, " cannot be reached: ", text, " (", state,
-            ", worker's uid ", process.uid(), "); ", REMEDY[state] or "request metrics wait in this worker until it can",
-            "; this is said once")
+            ", worker's uid ", process.uid(), "); ",
+            remedy or REMEDY[state] or "request metrics wait in this worker until it can", "; this is said once")
     end
 end
 
@@ -148,14 +152,26 @@ function _M.close_if_overdue(self, tick)
     return true
 end
 
--- An answer came: somebody who knows the protocol is there.
-function _M.heard(self, answer)
+local function say_held(self, answer)
+    local text, remedy = "it holds our batches, reason " .. answer.reason, nil
+    if answer.reason == "version" then
+        text = text .. ": its protocol is version " .. answer.version .. ", ours " .. datagram.VERSION
+        remedy = answer.version > datagram.VERSION and REMEDY.newer or nil
+    end
+    say(self, answer.reason, text, remedy)
+end
+
+-- An answer came: somebody who knows the protocol is there. any_held(): whether a stream of this worker is held; it may
+-- be another one than the answer is for, and the line is well only when none is.
+function _M.heard(self, answer, any_held)
     self.unanswered_tick = nil
     self.backoff = 0
     if answer.verdict == "ack" then
-        say(self, "ok")
+        if self.said ~= "ok" and not any_held() then
+            say(self, "ok")
+        end
     elseif answer.verdict == "hold" then
-        say(self, answer.reason, "it holds our batches, reason " .. answer.reason)
+        say_held(self, answer)
     elseif self.said_drop ~= answer.reason then
         self.said_drop = answer.reason
         log(ERR, "resty-metrics: the collector dropped a batch as ", answer.reason, ": its rows are lost; ",

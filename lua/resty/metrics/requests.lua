@@ -10,6 +10,7 @@
 local ffi = require "ffi"
 local bit = require "bit"
 local buckets = require "resty.metrics.buckets"
+local decimal = require "resty.metrics.decimal"
 local rows = require "resty.metrics.rows"
 local tree = require "resty.metrics.tree"
 local upgraded = require "resty.metrics.upgraded"
@@ -18,7 +19,6 @@ local ngx = ngx
 local var = ngx.var
 local now, start_time, get_method = ngx.now, ngx.req.start_time, ngx.req.get_method
 local band, floor = bit.band, math.floor
-local tonumber = tonumber
 
 local NAME = "http_requests"
 local FIRST = rows.FIRST
@@ -46,12 +46,13 @@ function _M.shape(bounds, scope, labels)
 end
 
 -- A function that counts the request that has just ended in this family; variables: nginx's, one for each label of the
--- user's.
+-- user's. To be called in a request.
 function _M.counter(family, variables)
     local bounds, find = family.shape.bounds, tree.finder(family, variables)
     local slot_of, search = buckets.of(bounds)
     local duration_slot = FIRST + #bounds + 1
     local request_slot, response_slot = duration_slot + 1, duration_slot + 2
+    local request_length, bytes_sent = decimal.reader("request_length"), decimal.reader("bytes_sent")
 
     return function()
         local server, method, status = var.server_name or "", get_method() or "", ngx.status
@@ -64,8 +65,8 @@ function _M.counter(family, variables)
         local slot = ms <= LOOKED_UP and slot_of[ms] or search(ms)
         row[slot] = row[slot] + 1
         row[duration_slot] = row[duration_slot] + ms
-        row[request_slot] = row[request_slot] + (tonumber(var.request_length) or 0)
-        row[response_slot] = row[response_slot] + (tonumber(var.bytes_sent) or 0)
+        row[request_slot] = row[request_slot] + request_length()
+        row[response_slot] = row[response_slot] + bytes_sent()
         ended[0] = ended[0] + 1
 
         if row[0] == 0 then
