@@ -113,9 +113,9 @@ class Family:
         if isinstance(deltas, bytes):
             self._add_packed(labels, deltas)
             return
-        width, now = self.shape.width, self._now
+        known, width, now = self._index.get, self.shape.width, self._now
         for key, numbers in zip(labels, deltas, strict=True):
-            row = self._row(key)
+            row = known(key) or self._row(key)
             row.sums, row.kept, row.used = plus(row.sums, numbers, width), False, now
 
     def _add_packed(self, labels: Sequence[Labels], deltas: bytes) -> None:
