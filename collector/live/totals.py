@@ -9,12 +9,11 @@ Rule: an upgraded connection (101) is a request, and no latency.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial, reduce
 from operator import add
 
 from collector.table.families import Family
 from collector.table.labels import ABSENT
-from collector.table.sums import Sums, plus, reader
+from collector.table.sums import Sums, reader, total
 from collector.table.table import Table
 
 Bounds = tuple[float, ...]  # seconds, ascending; a bucket more is above the last
@@ -51,8 +50,7 @@ def add_family(family: Family, totals: dict[str, Totals]) -> None:
     shape = family.shape
     bounds = tuple([bound / shape.scale for bound in shape.bounds or ()])
     for (server, status), rows in _groups(family).items():
-        together = reduce(partial(plus, width=shape.width), rows)
-        counts = [*reader(shape.width)(together)[: shape.buckets]]
+        counts = [*reader(shape.width)(total(rows, shape.width))[: shape.buckets]]
         totals.setdefault(server_name(shape.instance, server), Totals()).add(bounds, counts, status)
 
 

@@ -12,7 +12,7 @@ Rules:
 """
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from itertools import chain
 from operator import add
@@ -69,6 +69,18 @@ def plus(some: Sums, others: Sums, width: int) -> Sums:
         return total
     read = reader(width)
     return tuple(map(add, read(some), read(others)))
+
+
+def total(rows: Iterable[Sums], width: int) -> Sums:
+    """All rows, of ``width`` numbers each, together."""
+    found: Sums = 0
+    full = guard(width)
+    for sums in rows:
+        if type(found) is int and type(sums) is int and not (more := found + sums) & full:
+            found = more
+        else:
+            found = plus(found, sums, width)
+    return found
 
 
 @lru_cache(maxsize=256)

@@ -1,6 +1,7 @@
 """Packed numbers against plain lists of them."""
 
 from collections.abc import Sequence
+from functools import reduce
 from operator import add
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from collector.table.families import Family
 from collector.table.rows import Creation
 from collector.table.shapes import Shape, family_batch
-from collector.table.sums import MAX_COUNT, guard, pack, reader, split, sums_of
+from collector.table.sums import MAX_COUNT, guard, pack, reader, split, sums_of, total
 
 WIDTH = 4
 EDGES = [0, 1, 2**31, MAX_COUNT - 1, MAX_COUNT, 2**62, 2**63 - 1, 2**63, 2**64 - 1, 2**64, 2**80, -1]
@@ -77,6 +78,12 @@ def test_a_row_adds_up_as_a_list_would(batches: list[list[float]], start: list[f
         expected = [*map(add, expected, deltas)]
     found = merged(batches, start)
     assert [(number, type(number)) for number in found] == [(number, type(number)) for number in expected]
+
+
+@given(st.lists(st.lists(NUMBERS, min_size=WIDTH, max_size=WIDTH), max_size=6))
+def test_rows_together_are_what_lists_would_be(rows: list[list[float]]) -> None:
+    found = reader(WIDTH)(total(map(sums_of, rows), WIDTH))
+    assert found == reduce(lambda some, others: tuple(map(add, some, others)), rows, (0,) * WIDTH)
 
 
 def test_a_sum_that_outgrows_its_lane_goes_on() -> None:
