@@ -5,7 +5,7 @@ _SOURCES = {
     "resolve": "Correct the host name in the address of the source, or mend the name server.",
     "timeout": "See whether nginx is overloaded, or raise the source's timeout (--source.timeout).",
     "tls": "See that the certificate is valid and that ca_file and server_name of the source suit it.",
-    "status": "Correct the address: that location of nginx answers with another status.",
+    "status": "Correct the address, or allow this machine in nginx: that location answers with another status.",
     "parse": "Correct the address: it leads to another page than it should.",
     "credentials": "See that the files of certificate, password or token of the source can be read.",
     "too_large": "Correct the address: what comes from there is larger than a document of nginx.",
@@ -15,6 +15,7 @@ _REFUSALS = {
     "uid": "Allow the user of nginx's workers with --socket.allow-uid. They hold what they have until then.",
     "version": "Bring the Lua module and the collector to one release. Workers hold what they have until then.",
     "stream_cap": "There are more workers than one collector takes: run a second one for some of them.",
+    "not_ready": "The collector was beginning or ending: workers held what they had.",
 }
 _JOURNAL = {
     "full": "Make room on the disk of that directory.",

@@ -11,6 +11,7 @@ Severity = Literal["critical", "warning"]
 Command = Literal["doctor", "watch", "check-config"]
 
 LEAST_COVERAGE = 0.99  # of nginx's requests
+LEAST_SPOOL = 0.2  # of the spool that should be free
 SLOW_COMMIT_SECONDS = 1.0
 
 
@@ -116,7 +117,7 @@ JOURNAL_STALLS = Advice(
 CONFIG_REFUSED = Advice(
     "RestyMetricsConfigRefused",
     "warning",
-    "The configuration was refused ({file}), the one before goes on",
+    "The configuration was refused, the one before goes on",
     "Correct the file and reload.",
     "check-config",
 )

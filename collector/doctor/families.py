@@ -5,13 +5,11 @@ Rule: whoever reads that a family is full wants to know by which label: it is th
 
 from collections.abc import Iterable
 
-from collector.doctor.finding import Finding, ok, warn
+from collector.advice import warnings
+from collector.doctor.finding import Finding, as_remedy, ok, warn
 from collector.doctor.page import Page
 
-_REMEDY = (
-    "a label with so many values belongs in a log, or goes through an nginx map that groups them; what is above the "
-    'cap of a family stands under "other"'
-)
+_REMEDY = as_remedy(warnings.OVERFLOW.do)
 
 
 def check(page: Page) -> list[Finding]:
@@ -55,5 +53,5 @@ def _conflicts(page: Page) -> Finding:
     found = sorted(page.by("family_conflict", "family"))
     if not found:
         return ok("page.conflicts", "no two families claim one name")
-    remedy = "give the metric in your Lua code that has this name, or that of one of its samples, another name"
-    return warn("page.conflicts", f"withheld from the page: {', '.join(found)}", remedy)
+    seen = f"withheld from the page, since a metric of yours has this name or that of a sample: {', '.join(found)}"
+    return warn("page.conflicts", seen, as_remedy(warnings.CONFLICT.do))

@@ -49,6 +49,12 @@ def not_known(check: str, why: str, remedy: str) -> Finding:
     return Finding(check, Verdict.WARN, f"not known: {why}", remedy)
 
 
+def as_remedy(*advice: str) -> str:
+    """What collector/advice has, as it stands behind an arrow."""
+    text = " ".join(advice)
+    return text[:1].lower() + text[1:].removesuffix(".")
+
+
 def worst(findings: Iterable[Finding]) -> Verdict:
     """FAIL, WARN or OK: the report as a whole. SKIP does not count."""
     verdicts = {finding.verdict for finding in findings}

@@ -4,6 +4,7 @@ Rules:
 - A metric that is absent is not known: SKIP where it may be absent for now, nothing where this collector has none.
 - Counters count from the collector's start, and are said to.
 - What is said of each nginx by name is judged, and named, for each.
+- What to do is collector/advice's, but where another finding of doctor says more.
 """
 
 from collections.abc import Mapping
@@ -11,8 +12,9 @@ from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from collector.advice import remedies, warnings
 from collector.advice.warnings import LEAST_COVERAGE, SLOW_COMMIT_SECONDS
-from collector.doctor.finding import Finding, fail, not_known, ok, skip, warn
+from collector.doctor.finding import Finding, as_remedy, fail, not_known, ok, skip, warn
 
 _PREFIX = "resty_metrics_"
 _SILENT = "no worker was heard of; without lifecycle.conf one speaks with its first request"
@@ -117,7 +119,7 @@ def _socket(page: Page) -> list[Finding]:
         findings.append(fail("page.socket", seen, "resty-metrics doctor --watch names who does it; end that"))
     if page.value("socket_standby"):
         seen = "the collector stands by: another holds the lock in the directory that was made anew"
-        findings.append(warn("page.socket", seen, "end one of the two"))
+        findings.append(warn("page.socket", seen, as_remedy(warnings.STANDBY.do)))
     return findings
 
 
@@ -150,7 +152,7 @@ def _seen(nginx: str, seen: float | None, expected: float | None) -> Finding:
     words = f"{_of(nginx)}{seen:g} workers were heard of lately, {expected:g} run"
     if seen >= expected:
         return ok(check, words)
-    return warn(check, words, "include lifecycle.conf, without which it takes a request, or see nginx's error log")
+    return warn(check, words, as_remedy(warnings.WORKERS_MISSING.do))
 
 
 def _coverage(page: Page) -> list[Finding]:
@@ -178,21 +180,13 @@ def _counted(page: Page, check: str, name: str, label: str, words: str, remedy: 
 
 
 def _lost(page: Page) -> list[Finding]:
-    remedy = "the collector's log says which datagrams; another version of the Lua module may be the cause"
+    remedy = as_remedy(warnings.ROWS_LOST.do)
     return _counted(page, "page.lost", "lost_rows_total", "reason", "rows that could not be counted", remedy)
-
-
-_REFUSALS = {
-    "uid": "a user may not send: see reach.uid, and --socket.allow-uid",
-    "version": "the Lua module and the collector differ in version: install the same of both",
-    "stream_cap": "too many streams: are there many nginx, or workers that end at once?",
-    "not_ready": "it was not ready at its start; the workers kept what they had",
-}
 
 
 def _refusals(page: Page) -> list[Finding]:
     found = page.by("refusals_total", "reason")
-    remedy = next((words for reason, words in _REFUSALS.items() if reason in found), "see the collector's log")
+    remedy = as_remedy(*dict.fromkeys(map(remedies.of_refusal, sorted(found))))
     return _counted(page, "page.refusals", "refusals_total", "reason", "datagrams refused", remedy)
 
 
@@ -202,7 +196,10 @@ def _worker_errors(page: Page) -> list[Finding]:
     found |= {f"overflow of {family}": value for family, value in page.by("worker_overflow_total", "family").items()}
     if not found:
         return [ok("workers.errors", "the workers report none")]
-    return [warn("workers.errors", f"the workers report: {_shown(found)}", "nginx's error log says more of each")]
+    return [warn("workers.errors", f"the workers report: {_shown(found)}", as_remedy(warnings.WORKER_ERRORS.do))]
+
+
+_WRITTEN_AGAIN = "What is in memory is then written, without a restart, which before that would lose it"
 
 
 def _journal(page: Page, state_dir: str) -> list[Finding]:
@@ -213,14 +210,8 @@ def _journal(page: Page, state_dir: str) -> list[Finding]:
     if up:
         return [_written(page, state_dir)]
     seen = f"the collector keeps its numbers in memory only{f': {_shown(errors)}' if errors else ''}"
-    return [
-        warn(
-            "journal",
-            seen,
-            f"see that {state_dir} can be written and its disk is not full; what is in memory is then written, "
-            "without a restart, which before that would lose it",
-        )
-    ]
+    known = as_remedy(*dict.fromkeys(map(remedies.of_journal, sorted(errors)))) or "see the collector's log"
+    return [warn("journal", seen, f"{state_dir}: {known}. {_WRITTEN_AGAIN}")]
 
 
 def _written(page: Page, state_dir: str) -> Finding:
@@ -261,18 +252,12 @@ def _lua(check: str, nginx: str, alive: bool) -> Finding:
     return warn(check, seen, remedy)
 
 
-_FETCHED = {
-    "credentials": "see that the collector's user may read the file, and that it holds what it should",
-    "tls": "see ca_file and server_name of that source, and the certificate that nginx has there",
-}
-
-
 def fetched(name: str, url: str, error: str | None, families: int, foreign: int | None) -> Finding:
     """``source.stub_status``, ``source.vts``: one source as doctor itself fetched it. ``foreign``: as above."""
     if error is not None and foreign is not None:
         seen = f"{url}: {error} from here; process {foreign} lives in another network namespace"
         return not_known(f"source.{name}", seen, f"nsenter --target {foreign} --net resty-metrics doctor")
     if error is not None:
-        remedy = _FETCHED.get(error.partition(":")[0], "see that nginx has that location and lets this machine read it")
+        remedy = as_remedy(remedies.of_source(error.partition(":")[0]))
         return fail(f"source.{name}", f"{url}: {error}", remedy)
     return ok(f"source.{name}", f"{url} answers and can be read ({families} families)")

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from collector.advice.warnings import SLOW_COMMIT_SECONDS
+
 
 @dataclass(frozen=True, slots=True)
 class Socket:
@@ -30,10 +32,16 @@ class SourceState:
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """``directory`` None: none is wanted. ``reason`` None: it is written."""
+    """``directory`` None: none is wanted. ``reason`` None: it is written; ``waits``: for how many seconds the oldest
+    record has waited for that."""
 
     directory: str | None
     reason: str | None
+    waits: float = 0.0
+
+    @property
+    def stalls(self) -> bool:
+        return self.reason is None and self.waits >= SLOW_COMMIT_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

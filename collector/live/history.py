@@ -105,14 +105,19 @@ class History:
         """Take a sample of what nginx itself counts, by master."""
         self._begun.append((now, begun))
 
-    def nginx_rate(self, since: float) -> float | None:
-        """Requests per second that nginx itself counted since then; None where no master said it twice."""
+    def nginx_rate(self, since: float, least: float = 0.0) -> float | None:
+        """Requests per second that nginx itself counted since then, of the masters that speak now and spoke more than
+        ``least`` seconds before; None where there is none. Samples in between in which nobody spoke do no harm."""
         if not self._begun:
             return None
         last, begun = self._begun[-1]
-        first, before = next(((at, one) for at, one in self._begun if at >= since), (last, begun))
-        grown = [count - before[master] for master, count in begun.items() if master in before]
-        return sum(grown) / (last - first) if grown and last > first else None
+        rates = []
+        for master, count in begun.items():
+            said = ((at, one[master]) for at, one in self._begun if at >= since and master in one)
+            first, before = next(said, (last, count))
+            if last - first > least:
+                rates.append((count - before) / (last - first))
+        return sum(rates) if rates else None
 
     def _extend(self, totals: Mapping[str, Totals], now: float, seconds: float) -> None:
         nothing = Totals()

@@ -15,7 +15,7 @@ from functools import partial
 from itertools import chain
 
 from collector.advice import remedies, warnings
-from collector.advice.warnings import LEAST_COVERAGE, Advice, Severity
+from collector.advice.warnings import LEAST_COVERAGE, LEAST_SPOOL, Advice, Severity
 from collector.ingest.streams import GAUGES_SECONDS
 from collector.live.counts import Growth
 from collector.live.facts import Facts, Nginx, SourceState
@@ -26,8 +26,8 @@ RECENT_SECONDS = 600.0
 OVERFLOW_SECONDS = 900.0
 LOAD_SECONDS = 300.0
 ARRIVAL_SECONDS = 60.0
+LEAST_ARRIVAL_SECONDS = 25.0  # that nginx must have been watched: requests may take long, and count when they end
 MANY_REBINDS = 3
-LEAST_SPOOL = 0.2
 LEAST_RATE = 1.0  # requests per second
 MOST_ERRORS = 0.05
 MOST_TAIL = 1.0  # seconds
@@ -114,8 +114,10 @@ def _source(facts: Facts, source: SourceState) -> Notice:
 
 
 def _arrival(facts: Facts, history: History) -> Iterator[Notice]:
+    if facts.journal.stalls:  # and nothing is counted before it is written
+        return
     series = history.series.get(ALL)
-    begun = history.nginx_rate(facts.now - ARRIVAL_SECONDS)
+    begun = history.nginx_rate(facts.now - ARRIVAL_SECONDS, LEAST_ARRIVAL_SECONDS)
     if series is None or begun is None or begun <= LEAST_RATE:
         return
     summary = summarize(series.points, facts.now - ARRIVAL_SECONDS)
@@ -188,6 +190,12 @@ def _journal(facts: Facts) -> Iterator[Notice]:
             f"{journal.directory}: {journal.reason}. If the collector ended now, counters would begin anew.",
             f"{remedies.of_journal(journal.reason)} The journal then comes back by itself.",
         )
+    if journal.stalls:
+        yield _notice(
+            facts,
+            warnings.JOURNAL_STALLS,
+            f"{journal.directory}: a write takes {duration(journal.waits)} so far. Nothing new is counted meanwhile.",
+        )
 
 
 def _configuration(facts: Facts) -> Iterator[Notice]:
@@ -195,8 +203,7 @@ def _configuration(facts: Facts) -> Iterator[Notice]:
         yield _notice(
             facts,
             warnings.CONFIG_REFUSED,
-            "What was read last is wrong; the collector's log has every problem with its line.",
-            file=file,
+            f"What was read last is wrong ({file}); the collector's log has every problem with its line.",
         )
 
 

@@ -169,6 +169,8 @@ def _journal(facts: Facts) -> Health:
         return Health("Journal", "unknown", "none wanted", "counts are in memory only")
     if journal.reason is not None:
         return Health("Journal", "warning", f"in memory only ({journal.reason})", journal.directory)
+    if journal.stalls:
+        return Health("Journal", "warning", f"a write takes {duration(journal.waits)} so far", journal.directory)
     return Health("Journal", "ok", "written", journal.directory)
 
 

@@ -24,6 +24,7 @@ UPSTREAM_RESPONSE = "nginx_http_upstream_response_duration_seconds"
 ACTIVE = "nginx_connections_active"
 REQUESTS = "nginx_http_requests_total"
 OURS = "resty_metrics_"
+SPOOL = "resty_metrics_spool"
 
 _WANTED = {
     RESPONSES, DURATION, REQUEST_BYTES, RESPONSE_BYTES, ATTEMPTS, RETRIES, UPSTREAM_RESPONSE, ACTIVE, REQUESTS,

@@ -6,13 +6,14 @@ Rule: a state is a warning as long as it holds, an event (a rebind, a loss) for 
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 from collector.advice import remedies
 from collector.advice import warnings as known
-from collector.advice.warnings import LEAST_COVERAGE, Advice, Severity
+from collector.advice.warnings import LEAST_COVERAGE, LEAST_SPOOL, Advice, Severity
 from collector.top import health, page
 from collector.top.meter import View
-from collector.top.page import OURS, Page
+from collector.top.page import OURS, SPOOL, Page
 
 _COMMANDS = {
     "doctor": "sudo resty-metrics doctor",
@@ -34,7 +35,8 @@ class Trouble:
 def warnings(view: View) -> list[Trouble]:
     """What an operator should do something about, critical ones first."""
     now = view.page
-    found = [*_of_the_socket(view), *_of_sources(now), *_of_each_nginx(now), *_of_the_journal(now), *_of_events(view)]
+    states = (_of_sources, _of_each_nginx, _of_the_journal, _of_the_configuration)
+    found = [*_of_the_socket(view), *chain.from_iterable(of(now) for of in states), *_of_events(view)]
     return sorted(found, key=lambda one: one.severity != "critical")
 
 
@@ -79,6 +81,11 @@ def _of_each_nginx(now: Page) -> Iterator[Trouble]:
     for labels, share in now.labelled(f"{OURS}coverage_ratio"):
         if share < LEAST_COVERAGE:
             yield _trouble(known.COVERAGE, share=f"{share:.1%}", of=_of(labels))
+    free = now.series(f"{OURS}shared_dict_free_bytes")
+    for text, capacity in now.series(f"{OURS}shared_dict_capacity_bytes").items():
+        labels = page.labels(text)
+        if labels.get("dict") == SPOOL and free.get(text, capacity) < LEAST_SPOOL * capacity:
+            yield _trouble(known.SPOOL_FULL, f"{free[text] / capacity:.1%} is free", of=_of(labels))
 
 
 def _of_the_journal(now: Page) -> Iterator[Trouble]:
@@ -87,6 +94,11 @@ def _of_the_journal(now: Page) -> Iterator[Trouble]:
         yield _trouble(known.JOURNAL_STALLS)
     elif journal.well is False:
         yield _trouble(known.JOURNAL_DOWN, do=remedies.of_journal(""))
+
+
+def _of_the_configuration(now: Page) -> Iterator[Trouble]:
+    if now.value(f"{OURS}config_last_reload_successful") == 0:
+        yield _trouble(known.CONFIG_REFUSED)
 
 
 def _of_events(view: View) -> Iterator[Trouble]:

@@ -125,7 +125,7 @@ class Live:
             socket=self._socket(),
             heard=None if streams.last_datagram is None else max(0.0, now - streams.last_datagram),
             sources=[_source(fetcher.source, scrapes.get(fetcher.source)) for fetcher in self._pages.fetchers],
-            journal=self._journal(),
+            journal=self._journal(now),
             workers=nginx.workers_of(streams, now),
             nginx=nginx.nginxes(streams, parts.coverage.ratios(), now, time.time()),
             rows=sum(len(family.rows) for family in table.families.values()),
@@ -138,9 +138,9 @@ class Live:
         guard = self._parts.guard
         return Socket(str(self._socket_path), guard.up(), guard.contended, guard.standing_by, guard.faults())
 
-    def _journal(self) -> Journal:
-        directory = None if self._state_dir is None else str(self._state_dir)
-        return Journal(directory, self._parts.journal.tally.reason)
+    def _journal(self, now: float) -> Journal:
+        directory, tally = None if self._state_dir is None else str(self._state_dir), self._parts.journal.tally
+        return Journal(directory, tally.reason, tally.pending_seconds(now))
 
 
 def _source(source: Source, scrape: Scrape | None) -> SourceState:

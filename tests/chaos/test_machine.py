@@ -5,14 +5,15 @@ The wall clock is that of libfaketime, for the collector and for nginx: the mach
 
 import contextlib
 import resource
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support import disks
+from support.clock import Clock
 from support.collector import Collector
 from support.stage import HEALS_SECONDS, OVERDUE_SECONDS, SLOW_HEALS_SECONDS, Stage, opened
+from support.stalls import stalled
 from support.wait import wait_until
 
 STALL_SECONDS = 2.0
@@ -138,16 +139,6 @@ def waits(collector: Collector) -> float:
     return collector.value("resty_metrics_journal_pending_seconds") or 0
 
 
-@contextlib.contextmanager
-def stalled(state: Path) -> Iterator[None]:
-    number = (state / "current").read_text().split()[0]
-    path = state / f"journal-{number}.sqlite"
-    with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=30)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-        other.execute("ROLLBACK")
-
-
 def probes(collector: Collector) -> float:
     return collector.value("resty_metrics_datagrams_total", result="probe") or 0
 
@@ -180,20 +171,11 @@ def without_descriptors(collector: Collector) -> Iterator[None]:
 
 
 def test_the_clock_is_set_back_and_forward(request: pytest.FixtureRequest, shared: Path, long: bool) -> None:
-    clock = shared / "clock"
-    clock.write_text("+0\n")
-    (library,) = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")
-    environment = {
-        "LD_PRELOAD": str(library),
-        "FAKETIME_TIMESTAMP_FILE": str(clock),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "FAKETIME_FORCE_MONOTONIC_FIX": "0",  # it would slow down how Python's threads take turns, a thousandfold
-    }
-    with opened(request.node.name, shared, long, environment) as stage:
+    clock = Clock(shared / "clock", monotonic=False)
+    with opened(request.node.name, shared, long, clock.environment) as stage:
         with stage.load():
             for offset in ["-1d", "+3d", "-400d", "+0"] * stage.times(1, 3):
-                clock.write_text(f"{offset}\n")
+                clock.set(offset)
                 stage.handles(5000)
                 stage.nginx.reload()  # workers born in another time
                 stage.flows(0)

@@ -3,8 +3,9 @@
 import pytest
 
 from collector import __version__
+from collector.advice import remedies, warnings
 from collector.doctor import families, page, versions
-from collector.doctor.finding import Finding, Verdict
+from collector.doctor.finding import Finding, Verdict, as_remedy
 from collector.doctor.page import Answer
 from collector.doctor.versions import Installed
 
@@ -148,6 +149,32 @@ def test_workers_are_compared_with_those_that_run() -> None:
     assert without_ok(HEALTHY, running=0) == []
 
 
+ADVISED = [
+    ("resty_metrics_socket_standby 1", warnings.STANDBY.do),
+    ("resty_metrics_workers_seen 1", warnings.WORKERS_MISSING.do),
+    ('resty_metrics_lost_rows_total{reason="dropped"} 2', warnings.ROWS_LOST.do),
+    ('resty_metrics_overflow_rows_total{family="http_requests"} 7', warnings.OVERFLOW.do),
+    ('resty_metrics_family_conflict{family="a_total"} 1', warnings.CONFLICT.do),
+    ('resty_metrics_refusals_total{reason="uid"} 9', remedies.of_refusal("uid")),
+    ('resty_metrics_journal_up 0\nresty_metrics_journal_errors_total{reason="full"} 1', remedies.of_journal("full")),
+]
+
+
+@pytest.mark.parametrize(("line", "advice"), ADVISED, ids=[one[0].partition(" ")[0] for one in ADVISED])
+def test_what_to_do_is_what_the_live_page_says(line: str, advice: str) -> None:
+    (finding,) = [one for one in judged(changed(line)) if one.verdict not in (Verdict.OK, Verdict.SKIP)]
+    assert as_remedy(advice) in str(finding.remedy)
+    assert finding.remedy == (finding.remedy or "").removesuffix(".")
+
+
+def test_each_reason_has_its_remedy() -> None:
+    """Also where several are seen at once."""
+    refusals = "resty_metrics_refusals_total"
+    text = f'{HEALTHY}{refusals}{{reason="version"}} 1\n{refusals}{{reason="stream_cap"}} 1\n'
+    (finding,) = [one for one in judged(text) if one.check == "page.refusals"]
+    assert finding.remedy == as_remedy(remedies.of_refusal("stream_cap"), remedies.of_refusal("version"))
+
+
 def test_several_findings_stand_side_by_side() -> None:
     text = changed("resty_metrics_socket_up 0") + "resty_metrics_socket_standby 1\n"
     assert without_ok(text) == [("page.socket", "FAIL"), ("page.socket", "WARN")]
@@ -194,7 +221,7 @@ def test_versions(installed: Installed, verdict: Verdict, words: str | None) -> 
 def test_a_fetched_source() -> None:
     assert page.fetched("vts", "u", None, 30, None).verdict is Verdict.OK
     assert page.fetched("vts", "u", "timeout", 0, None) == Finding(
-        "source.vts", Verdict.FAIL, "u: timeout", "see that nginx has that location and lets this machine read it"
+        "source.vts", Verdict.FAIL, "u: timeout", as_remedy(remedies.of_source("timeout"))
     )
     assert page.fetched("vts", "u", "refused", 0, 77).seen.startswith("not known: u: refused from here; process 77")
 

@@ -25,6 +25,9 @@ WELL: Samples = {
     "resty_metrics_workers_expected": {"": 2},
     "resty_metrics_journal_up": {"": 1},
     "resty_metrics_coverage_ratio": {"": 1.0},
+    "resty_metrics_shared_dict_capacity_bytes": {'dict="resty_metrics_spool"': 100},
+    "resty_metrics_shared_dict_free_bytes": {'dict="resty_metrics_spool"': 20},
+    "resty_metrics_config_last_reload_successful": {"": 1},
 }
 
 
@@ -186,6 +189,15 @@ WRONG: list[tuple[Samples, str, str]] = [
     ({"resty_metrics_journal_up": {"": 0}}, "journal: in memory only", "Counts are in memory only"),
     ({"resty_metrics_journal_pending_seconds": {"": 3}}, "journal: stalls", "writes stall"),
     ({"resty_metrics_coverage_ratio": {"": 0.5}}, "coverage: 50.0%", "Only 50.0% of the requests of nginx are counted"),
+    (
+        {
+            "resty_metrics_shared_dict_capacity_bytes": {'dict="a"': 100, 'nginx="b",dict="resty_metrics_spool"': 100},
+            "resty_metrics_shared_dict_free_bytes": {'dict="a"': 0, 'nginx="b",dict="resty_metrics_spool"': 19},
+        },
+        "",
+        "The spool in nginx (b) is nearly full: 19.0% is free",
+    ),
+    ({"resty_metrics_config_last_reload_successful": {"": 0}}, "", "The configuration was refused, the one before"),
     ({"resty_metrics_family_conflict": {'family="a_total"': 1}}, "", "a_total is withheld from the page"),
     ({"resty_metrics_refusals_total": {'reason="uid"': 7}}, "", "Datagrams are refused: uid: 7"),
     ({"resty_metrics_lost_rows_total": {'reason="invalid"': 2}}, "", "Numbers were lost: invalid 2"),
