@@ -10,7 +10,7 @@ import shutil
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -39,6 +39,8 @@ CHANGED = {"all changed": 1, "1 % changed": 100, "none changed": 0}
 REACH = {"all changed": 0.35, "none changed": 0.07}
 REACH_ROWS = 10_000
 STALL_MILLISECONDS = 100
+
+Wait = tuple[float, float]  # seconds, and seconds of the collector's CPU in them
 
 
 class Reference(Registered):
@@ -134,28 +136,36 @@ def _steps(scale: Scale) -> Figure:
 
 
 def _stall(scale: Scale) -> Iterator[Figure]:
-    """The longest that a worker waits for its answer, without a scrape and during one. Wall time: what it is about."""
+    """The longest that a worker waits for its answer, without a scrape and during one. Wall time: what it is about; and
+    how much CPU the collector had meanwhile, which does not depend on who else runs.
+    """
     directory = shared_directory()
     os.sched_setaffinity(0, {cpu.LOAD})
-    found: dict[str, list[float]] = {"no scrape": [], "a scrape, all changed": [], "a scrape, none changed": []}
+    found: dict[str, list[Wait]] = {"no scrape": [], "a scrape, all changed": [], "a scrape, none changed": []}
     try:
         with Collector(directory / "collector.sock") as collector:
             everything, one = Process(1, collector, scale.largest), Process(1, collector, 1)
             for number in range(scale.rounds):
                 scale.within(f"{SUBJECT}, what the intake waits")(f"round {number + 1} of {scale.rounds}")
-                found["no scrape"].append(_longest(one, partial(time.sleep, 1.0)))
+                found["no scrape"].append(_longest(one, collector.pid, partial(time.sleep, 1.0)))
                 everything()
-                found["a scrape, all changed"].append(_longest(one, partial(_scrape, collector)))
-                found["a scrape, none changed"].append(_longest(one, partial(_scrape, collector)))
-        quiet = spread(found["no scrape"])
-        for name, longest in found.items():
-            what = f"{scale.largest:,} rows, {name}: longest wait for an answer"
-            ratio = spread([value / quiet.middle for value in longest])
-            reference = None if name == "no scrape" else ("no scrape", quiet.middle * 1e3, ratio)
-            yield Figure(SUBJECT, what, "ms", spread(longest).scaled(1e3), scale.rounds, reference)
+                found["a scrape, all changed"].append(_longest(one, collector.pid, partial(_scrape, collector)))
+                found["a scrape, none changed"].append(_longest(one, collector.pid, partial(_scrape, collector)))
+        yield from _waits(scale, found)
     finally:
         os.sched_setaffinity(0, set(cpu.CPUS))
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _waits(scale: Scale, found: Mapping[str, Sequence[Wait]]) -> Iterator[Figure]:
+    for place, unit in enumerate(("ms", "ms of CPU")):
+        quiet = spread([wait[place] for wait in found["no scrape"]]).middle
+        for name, waits in found.items():
+            longest = [wait[place] for wait in waits]
+            what = f"{scale.largest:,} rows, {name}: longest wait for an answer"
+            ratio = spread([value / quiet for value in longest])
+            reference = None if name == "no scrape" else ("no scrape", quiet * 1e3, ratio)
+            yield Figure(SUBJECT, what, unit, spread(longest).scaled(1e3), scale.rounds, reference)
 
 
 def _scrape(collector: Collector) -> None:
@@ -164,16 +174,16 @@ def _scrape(collector: Collector) -> None:
             pass
 
 
-def _longest(send: Callable[[], object], meanwhile: Callable[[], object]) -> float:
+def _longest(send: Callable[[], object], pid: int, meanwhile: Callable[[], object]) -> Wait:
     thread = threading.Thread(target=meanwhile)
     thread.start()
-    longest = 0.0
+    longest, most = 0.0, 0.0
     while thread.is_alive():
-        began = time.monotonic()
+        spent, began = cpu.seconds(pid), time.monotonic()
         send()
-        longest = max(longest, time.monotonic() - began)
+        longest, most = max(longest, time.monotonic() - began), max(most, cpu.seconds(pid) - spent)
     thread.join()
-    return longest
+    return longest, most
 
 
 def run(scale: Scale) -> Iterator[Figure]:

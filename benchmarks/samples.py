@@ -5,7 +5,7 @@ import random
 from collections.abc import Iterator, Sequence
 
 from collector.ingest.wire import Header, Kind, write_datagram
-from collector.table.shapes import REQUEST_COLUMNS, REQUEST_LABELS, REQUEST_SCALE, REQUESTS, FamilyBatch, Shape
+from collector.table.shapes import REQUEST_COLUMNS, REQUEST_LABELS, REQUEST_SCALE, REQUESTS, Shape, family_batch
 from collector.table.table import Table
 
 BOUNDS = (5, 10, 25, 50, 75, 100, 250, 500, 750, 1000, 2500, 5000, 7500, 10000, 30000, 60000)
@@ -47,7 +47,7 @@ def make_table(rows: int, server: str = "www{}.example.com") -> Table:
     table = Table()
     for scope, count in scopes(rows):
         raw = [(*row[:3], scope, *row[3:]) for row in make_rows(count, server=server)]
-        table.merge([FamilyBatch(shape(scope), "", False, raw)], 1, 0.0)
+        table.merge([family_batch(shape(scope), "", False, raw)], 1, 0.0)
     return table
 
 

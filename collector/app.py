@@ -12,6 +12,7 @@ import logging
 import resource
 import signal
 import socket
+import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -53,6 +54,7 @@ START_SECONDS = 2.0  # for the first snapshot, before the socket is there
 M_MMAP_THRESHOLD, MAPPED_BYTES = -3, 65_536  # mallopt(3)
 END_SECONDS = 1.8  # for all of the end, so that it takes no more than 2 s
 LAST_DRAIN_SECONDS, LAST_WRITE_SECONDS = 0.4, 1.4  # since its beginning: until the socket is closed, and the journal
+SWITCH_SECONDS = 0.001  # until a thread that waits for Python's lock gets it; Python's default is 0.005
 GC_THRESHOLD = 100_000  # objects made until the youngest are looked at; Python's default is 700
 
 
@@ -95,9 +97,11 @@ def _tune_process() -> None:
     """Decoding a batch makes thousands of tuples that live for milliseconds: Python's cyclic collector would walk
     over them, and over the whole table, at each of them. There are no cycles in either. And each stream may have a
     descriptor with us. A block of the page's text has its own mapping, which goes with it: glibc would raise the size
-    from which it makes one, and blocks that were replaced would stay as holes, as large as the page."""
+    from which it makes one, and blocks that were replaced would stay as holes, as large as the page. The journal's
+    thread takes Python's lock a dozen times in each commit, and workers wait for its end."""
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
+    sys.setswitchinterval(SWITCH_SECONDS)
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's
     if mallopt is not None:
         mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES)

@@ -1,13 +1,13 @@
 """The body of a batch: families with their shape, and their rows.
 
 Rules:
-- A batch is validated whole before anything of it is used. The checks run over all its numbers at once in C; only a
-  batch with floats in it is looked at number by number.
+- A batch is validated whole before anything of it is used. The numbers of all rows of a family are packed at once in
+  C, which fails for what is no count; only then are they looked at one by one: a float may be valid all the same.
 - A bool is not a number. Keys that are not known are ignored.
 - What the page could not show is invalid too: a label ``le`` beside buckets, two bounds that look the same.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, Final
 
@@ -36,9 +36,9 @@ from collector.table.shapes import (
     FamilyBatch,
     FamilyType,
     Labels,
-    RawRow,
     Shape,
 )
+from collector.table.sums import Deltas, Numbers, pack_rows
 
 MAX_SCOPE_CHARACTERS = 64
 _TYPES: Final[dict[Any, FamilyType]] = {"requests": "requests", "counter": "counter", "histogram": "histogram"}
@@ -68,8 +68,10 @@ def _read_family(family: Any, instance: str) -> FamilyBatch:
     shape = _read_shape(family, instance)
     text = check_help(family.get("help", ""))
     deleted = _read_deleted(family.get("del", ()), len(shape.labels))
-    rows = _read_rows(family.get("rows"), shape)
-    return FamilyBatch(shape, text, family.get("inherited") is True, rows, family.get("reset") is True, deleted)
+    labels, deltas = _read_rows(family.get("rows"), shape)
+    return FamilyBatch(
+        shape, text, family.get("inherited") is True, labels, deltas, family.get("reset") is True, deleted
+    )
 
 
 def _read_shape(family: dict[str, Any], instance: str) -> Shape:
@@ -145,19 +147,24 @@ def _read_deleted(deleted: Any, labels: int) -> tuple[Labels, ...]:
     return checked
 
 
-def _read_rows(rows: Any, shape: Shape) -> tuple[RawRow, ...]:
-    labels = len(shape.labels)
+def _read_rows(rows: Any, shape: Shape) -> tuple[list[Labels], Deltas]:
+    """The labels of each row, and the numbers of all."""
+    width = len(shape.labels)
     require(type(rows) is tuple and {tuple}.issuperset(map(type, rows)), "rows")
-    require({labels + shape.width}.issuperset(map(len, rows)), "length of a row")
-    columns = list(zip(*rows, strict=True))
-    for column in columns[:labels]:
-        check_strings(column, "a label value is not a string")
+    require({width + shape.width}.issuperset(map(len, rows)), "length of a row")
+    labels = [row[:width] for row in rows]
+    check_strings(chain.from_iterable(labels), "a label value is not a string")
+    if shape.scope != "":
+        require({shape.scope}.issuperset([values[len(REQUEST_LABELS)] for values in labels]), "a row of another scope")
+    deltas = pack_rows([row[width:] for row in rows])
+    if not isinstance(deltas, bytes):
+        _check_numbers(deltas, shape)
+    return labels, deltas
+
+
+def _check_numbers(rows: Sequence[Numbers], shape: Shape) -> None:
+    """Valid, though they could not be packed."""
     if shape.type == "histogram":
-        check_finite(list(chain.from_iterable(columns[-1:])), "a sum is not finite")
-        check_counts(list(chain.from_iterable(columns[labels:-1])))
-    else:
-        check_counts(list(chain.from_iterable(columns[labels:])))
-    if shape.scope != "" and rows:
-        require(set(columns[len(REQUEST_LABELS)]) == {shape.scope}, "a row of another scope")
-    checked: tuple[RawRow, ...] = rows
-    return checked
+        check_finite([row[-1] for row in rows], "a sum is not finite")
+        rows = [row[:-1] for row in rows]
+    check_counts([*chain.from_iterable(rows)])

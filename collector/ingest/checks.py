@@ -2,13 +2,13 @@
 
 import math
 import re
-from array import array
 from itertools import pairwise
 from typing import Any
 
 from collector.ingest.wire import WireError
+from collector.table.sums import MAX_COUNT, pack
 
-MAX_NUMBER = 2**53
+MAX_NUMBER = MAX_COUNT
 MAX_LABELS = 32
 MAX_BOUNDS = 256
 MAX_HELP_CHARACTERS = 1_024
@@ -65,16 +65,11 @@ def check_bounds(bounds: Any, scale: int) -> None:
 
 def check_counts(numbers: list[Any]) -> None:
     """Finite, non-negative, at most 2^53. All at once in C; only where there are floats one by one."""
-    if list(map(type, numbers)).count(int) == len(numbers):
-        try:
-            array("Q", numbers)  # the quickest way to meet a negative one
-        except OverflowError:
-            raise WireError("invalid", "a negative number") from None
-        require(sum(numbers) <= MAX_NUMBER or max(numbers) <= MAX_NUMBER, "a number above 2^53")
-    else:
-        require(_NUMBERS.issuperset(map(type, numbers)), "not a number")
-        # False for NaN too.
-        require(all(0 <= number <= MAX_NUMBER for number in numbers), "a number out of range")
+    if pack(numbers) is not None:
+        return
+    require(_NUMBERS.issuperset(map(type, numbers)), "not a number")
+    # False for NaN too.
+    require(all(0 <= number <= MAX_NUMBER for number in numbers), "a number out of range")
 
 
 def check_finite(numbers: Any, detail: str) -> None:

@@ -238,7 +238,7 @@ class Intake:
         if families:
             self.streams.call(header.stream, families[0].shape.instance)
         self._reply(Verdict.ACK, Reason.NONE, header)
-        return Outcome("applied", None, header.stream, sum(len(family.rows) for family in families), lost_state)
+        return Outcome("applied", None, header.stream, sum(len(family.labels) for family in families), lost_state)
 
     def _accept(self, header: Header, body: bytes, families: tuple[FamilyBatch, ...], now: float) -> None:
         self._accepted.append(Accepted(header.stream, header.birth_ms, header.sequence, body, families, now))

@@ -25,7 +25,7 @@ from collector.log import LOGGER, say
 
 SNAPSHOT_BYTES = 8 * 1024 * 1024
 SNAPSHOT_FACTOR = 4  # times the size of the last snapshot
-FULL_BYTES = 16 * 1024 * 1024
+FULL_BYTES = 4 * 1024 * 1024  # of records; as rows that wait to be merged they take some six times as much
 FULL_RECORDS = 1_024
 
 Then = Callable[[], None]

@@ -25,7 +25,8 @@ from collector.journal.records import seal, unpack
 from collector.journal.state import Capture, State
 from collector.table.families import FamilyState
 from collector.table.scrapers import Scrapers
-from collector.table.shapes import Numbers, Shape
+from collector.table.shapes import Shape
+from collector.table.sums import Numbers, reader, sums_of
 from collector.table.table import Table, TableState
 
 ROWS_PER_PART = 500
@@ -51,7 +52,7 @@ def write(capture: Capture) -> Iterator[bytes]:
 
 
 def _write_family(family: FamilyState) -> Iterator[bytes]:
-    shape = family.shape
+    shape, numbers = family.shape, reader(family.shape.width)
     yield _pack(
         "family",
         *(shape.name, shape.type, shape.labels, shape.bounds, shape.columns),
@@ -60,7 +61,8 @@ def _write_family(family: FamilyState) -> Iterator[bytes]:
         shape.instance,
     )
     for start in range(0, len(family.rows), ROWS_PER_PART):
-        rows = family.rows[start : start + ROWS_PER_PART]
+        part = family.rows[start : start + ROWS_PER_PART]
+        rows = [(created, labels, numbers(sums), used) for created, labels, sums, used in part]
         try:
             yield _pack("rows", *rows)
         except OverflowError:
@@ -115,4 +117,4 @@ def _read_family(*fields: Any) -> FamilyState:
 def _read_row(created: int, labels: Any, numbers: Any, used: float) -> tuple[int, Any, Any, float]:
     if str in map(type, numbers):
         numbers = [int(number) if type(number) is str else number for number in numbers]
-    return created, labels, numbers, used
+    return created, labels, sums_of(numbers), used

@@ -19,6 +19,7 @@ from collector.journal.errors import JournalError, JournalReason
 APPLICATION_ID = 0x52535444  # "RSTD"
 VERSION = 3
 READABLE = (2, 3)
+CACHE_KIBIBYTES = 256  # SQLite's own 2 MB are for who reads
 BUSY_SECONDS = 30.0  # another program that reads the file may hold a commit up, not end it
 _BY_ERRNO: dict[int | None, JournalReason] = {
     errno.ENOSPC: "full",
@@ -94,6 +95,7 @@ class Store:
             try:
                 self._database.execute("PRAGMA journal_mode=WAL")
                 self._database.execute("PRAGMA synchronous=NORMAL")
+                self._database.execute(f"PRAGMA cache_size={-CACHE_KIBIBYTES}")
                 self._database.execute("SELECT count(*) FROM log").fetchone()
                 self.snapshot_bytes = path.stat().st_size
                 self._inode = path.stat().st_ino

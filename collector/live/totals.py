@@ -9,12 +9,11 @@ Rule: an upgraded connection (101) is a request, and no latency.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from operator import add
 
 from collector.table.families import Family
 from collector.table.labels import ABSENT
-from collector.table.shapes import Numbers
+from collector.table.sums import Sums, reader, total
 from collector.table.table import Table
 
 Bounds = tuple[float, ...]  # seconds, ascending; a bucket more is above the last
@@ -51,21 +50,21 @@ def add_family(family: Family, totals: dict[str, Totals]) -> None:
     shape = family.shape
     bounds = tuple([bound / shape.scale for bound in shape.bounds or ()])
     for (server, status), rows in _groups(family).items():
-        counts = [*map(sum, islice(zip(*rows, strict=True), shape.buckets))]
+        counts = [*reader(shape.width)(total(rows, shape.width))[: shape.buckets]]
         totals.setdefault(server_name(shape.instance, server), Totals()).add(bounds, counts, status)
 
 
-def _groups(family: Family) -> Mapping[tuple[str, str], list[Numbers]]:
+def _groups(family: Family) -> Mapping[tuple[str, str], list[Sums]]:
     """Rows that are added up alike."""
     names = family.shape.labels
-    groups: defaultdict[tuple[str, str], list[Numbers]] = defaultdict(list)
+    groups: defaultdict[tuple[str, str], list[Sums]] = defaultdict(list)
     if "server" not in names or "status" not in names:
-        groups[ABSENT, ABSENT] = [row.numbers for row in family.rows]
+        groups[ABSENT, ABSENT] = [row.sums for row in family.rows]
         return groups if family.rows else {}
     server, status = names.index("server"), names.index("status")
     for row in family.rows:
         said = row.labels[status]
-        groups[row.labels[server], said if said == _UPGRADED else said[:1]].append(row.numbers)
+        groups[row.labels[server], said if said == _UPGRADED else said[:1]].append(row.sums)
     return groups
 
 

@@ -1,51 +1,53 @@
-"""The rows of a family as text, in blocks: each is rendered in one step, and kept until a row of it changes.
+"""The rows of a family as text, in blocks: each is rendered in a few steps, and kept until a row of it changes.
 
-A family at one moment (``capture_family``) is lists of what its rows are. A row that changes gets new numbers, a block
+A family at one moment (``capture_family``) is lists of what its rows are. A row that changes gets new sums, a block
 that changes is a new one, so what was captured stays as it was, however the family goes on
 (docs/decisions/0018-a-page-in-steps.md).
 
 Rules:
 - A block in which nothing has changed is taken as it is. Where some rows have, their text is put into a copy.
 - A block is kept only in the place of the one that was captured: several pages may be under way, and the later one may
-  be done first. ``Row.kept`` is set only where the row still has the numbers that were rendered.
+  be done first. ``Row.kept`` is set only where the row still has the sums that were rendered.
 - A block with rows that this page shows at 0 is for this page alone.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
 from collector.page.templates import Lines, template
 from collector.table.families import Family
 from collector.table.rows import Block, Row, places
-from collector.table.shapes import Labels, Numbers, Shape
+from collector.table.shapes import Shape
+from collector.table.sums import Sums, reader
 
-BLOCK_ROWS = 500  # some milliseconds where all of them have changed
+BLOCK_ROWS = 500
+STEP_ROWS = 100  # a millisecond or two
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A family at one moment. ``labels``, ``numbers`` and ``kept`` are those of ``rows``, one by one.
+    """A family at one moment. ``sums`` and ``kept`` are those of ``rows``, one by one.
 
     Rows from the place ``known`` on are shown at 0. ``cache`` is the family's own list of blocks, ``blocks`` what stood
-    in it.
+    in it: each until it is rendered, or a page would need all text twice.
     """
 
     shape: Shape
     help: str
     rows: Sequence[Row]
-    labels: Sequence[Labels]
-    numbers: Sequence[Numbers]
+    sums: Sequence[Sums]
     kept: Sequence[bool]
     known: int
     cache: list[Block]
-    blocks: Sequence[Block]
+    blocks: list[Block | None]
 
 
 def capture_family(family: Family, shown_before: int | None) -> Snapshot:
     """The family as it is now. Rows created from ``shown_before`` on are to be shown at 0; None: all as they are."""
     rows = family.rows[:]
+    lacking = -(-len(rows) // BLOCK_ROWS) - len(family.blocks)
     known = len(rows)
     if shown_before is not None:
         known = bisect_left(rows, shown_before, key=attrgetter("created"))
@@ -53,24 +55,25 @@ def capture_family(family: Family, shown_before: int | None) -> Snapshot:
         family.shape,
         family.help,
         rows,
-        [row.labels for row in rows],
-        [row.numbers for row in rows],
+        [row.sums for row in rows],
         [row.kept for row in rows],
         known,
         family.blocks,
-        family.blocks[:],
+        [*family.blocks, *[None] * lacking],
     )
 
 
-def render_blocks(snapshot: Snapshot) -> Iterator[Lines]:
-    """The lines of each block: one text for each metric that the family feeds."""
+def render_blocks(snapshot: Snapshot) -> Iterator[Lines | None]:
+    """The lines of each block: one text for each metric that the family feeds. None after a step that ends none."""
     for number, first in enumerate(range(0, len(snapshot.rows), BLOCK_ROWS)):
-        yield _block(snapshot, number, range(first, min(first + BLOCK_ROWS, len(snapshot.rows)))).lines
+        block = yield from _block(snapshot, number, range(first, min(first + BLOCK_ROWS, len(snapshot.rows))))
+        snapshot.blocks[number] = None
+        yield block.lines
 
 
-def _block(snapshot: Snapshot, number: int, run: range) -> Block:
-    old = snapshot.blocks[number] if number < len(snapshot.blocks) else None
-    texts = _changed(snapshot, run, 0 if old is None else old.rows)
+def _block(snapshot: Snapshot, number: int, run: range) -> Generator[None, None, Block]:
+    old = snapshot.blocks[number]
+    texts = yield from _changed(snapshot, run, 0 if old is None else old.rows)
     if old is not None and not texts:
         return old
     block = _join(texts) if old is None or len(texts) == len(run) else _patch(old, texts)
@@ -79,15 +82,17 @@ def _block(snapshot: Snapshot, number: int, run: range) -> Block:
     return block
 
 
-def _changed(snapshot: Snapshot, run: range, rows: int) -> dict[int, Lines]:
-    """The text of those rows that a block of so many rows lacks, by their place in it."""
-    make, zeros = template(snapshot.shape).render, (0,) * snapshot.shape.width
-    kept, labels, numbers, known = snapshot.kept, snapshot.labels, snapshot.numbers, snapshot.known
-    return {
-        place - run.start: make(labels[place], numbers[place] if place < known else zeros)
-        for place in run
-        if not kept[place] or place - run.start >= rows or place >= known
-    }
+def _changed(snapshot: Snapshot, run: range, length: int) -> Generator[None, None, dict[int, Lines]]:
+    """The text of those rows that a block of so many rows lacks, by their place in it, STEP_ROWS in each step."""
+    make, numbers = template(snapshot.shape).render, reader(snapshot.shape.width)
+    rows, kept, sums, known = snapshot.rows, snapshot.kept, snapshot.sums, snapshot.known
+    lacking = [place for place in run if not kept[place] or place - run.start >= length or place >= known]
+    texts: dict[int, Lines] = {}
+    for first in range(0, len(lacking), STEP_ROWS):
+        for place in lacking[first : first + STEP_ROWS]:
+            texts[place - run.start] = make(rows[place].labels, numbers(sums[place] if place < known else 0))
+        yield
+    return texts
 
 
 def _join(texts: Mapping[int, Lines]) -> Block:
@@ -127,8 +132,8 @@ def _moved(ends: Sequence[int], changed: Mapping[int, int]) -> Sequence[int]:
 
 
 def _keep(snapshot: Snapshot, number: int, block: Block, rendered: Sequence[int]) -> None:
-    cache, blocks = snapshot.cache, snapshot.blocks
-    if number < len(blocks) and cache[number] is blocks[number]:
+    cache, old = snapshot.cache, snapshot.blocks[number]
+    if old is not None and cache[number] is old:
         cache[number] = block
     elif number == len(cache):
         cache.append(block)
@@ -136,5 +141,5 @@ def _keep(snapshot: Snapshot, number: int, block: Block, rendered: Sequence[int]
         return  # another page was here first
     for place in rendered:
         row = snapshot.rows[place]
-        if row.numbers is snapshot.numbers[place]:
+        if row.sums is snapshot.sums[place]:
             row.kept = True

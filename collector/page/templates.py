@@ -15,7 +15,8 @@ from prometheus_client.utils import floatToGoString
 
 from collector.page import instances
 from collector.page.exposition import escape_label
-from collector.table.shapes import REQUEST_LABELS, FamilyType, Labels, Numbers, Shape
+from collector.table.shapes import REQUEST_LABELS, FamilyType, Labels, Shape
+from collector.table.sums import Numbers
 
 RESPONSES = "nginx_http_responses_total"
 DURATION = "nginx_http_request_duration_seconds"
@@ -61,20 +62,21 @@ def _fill_counter(template: Template, block: bytes, labels: Labels, numbers: Num
 
 
 def _fill_histogram(template: Template, block: bytes, labels: Labels, numbers: Numbers) -> Lines:
-    *buckets, total = numbers
-    cumulative = list(accumulate(buckets))
-    return (block.join(template.chunks[0]) % (*cumulative, total / template.scale, cumulative[-1]),)
+    cumulative = [*accumulate(numbers[:-1])]
+    cumulative += (numbers[-1] / template.scale, cumulative[-1])
+    return (block.join(template.chunks[0]) % tuple(cumulative),)
 
 
 def _fill_requests(template: Template, block: bytes, labels: Labels, numbers: Numbers) -> Lines:
-    *buckets, duration_ms, request_bytes, response_bytes = numbers
-    cumulative = list(accumulate(buckets))
+    duration_ms, request_bytes, response_bytes = numbers[-3:]
+    cumulative = [*accumulate(numbers[:-3])]
     count = cumulative[-1]
+    cumulative += (duration_ms / template.scale, count)
     responses, duration, received, sent = template.chunks
     timed = labels[_STATUS] != _UPGRADED
     return (
         block.join(responses) % count,
-        block.join(duration) % (*cumulative, duration_ms / template.scale, count) if timed else b"",
+        block.join(duration) % tuple(cumulative) if timed else b"",
         block.join(received) % request_bytes,
         block.join(sent) % response_bytes,
     )

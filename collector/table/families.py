@@ -1,26 +1,27 @@
 """A family: all rows of one kind, in the shape of the stream that was born last, bounded.
 
-The hot path is one dictionary look-up and one addition of tuples per row; whatever is slow (cleaning labels, deciding
-on overflow, changing shape) happens when a label set is seen for the first time.
+The hot path is one dictionary look-up and one addition per row (table/sums.py); whatever is slow (cleaning labels,
+deciding on overflow, changing shape) happens when a label set is seen for the first time.
 
 Rules:
 - Rows stay in the order of their creation, and a row keeps its creation number when the family changes shape.
 - At ``max_rows`` a new label set gives up labels (``overflow``). A tenth above that everything becomes ``other``, so a
   family is bounded whatever is sent.
 - At ``max_rows`` rows that were idle for an hour first make room, looked for at most once a minute.
-- Raw label sets that were seen before are remembered, unless they are long; the memory of them is bounded too.
+- Raw label sets that are not clean are remembered once they were seen, unless they are long; the memory of them is
+  bounded too.
 - Rows that went to an overflow row are counted, each time: they are not remembered.
 - ``now`` is running time, given by whoever merges: the same batches at the same times make the same family.
 """
 
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
-from operator import add
 
 from collector.table import overflow
 from collector.table.labels import MAX_LABEL_BYTES, clean
 from collector.table.rows import Block, Creation, Row
-from collector.table.shapes import Conversion, FamilyBatch, Labels, Numbers, RawRow, Shape
+from collector.table.shapes import Conversion, FamilyBatch, Labels, Shape
+from collector.table.sums import Deltas, Sums, guard, pack_rows, plus, rows_of, split, sums_of
 
 MAX_ROWS = 10_000
 _MAX_CONVERSIONS = 16
@@ -29,9 +30,9 @@ _MAX_SHARED_VALUES = 1_024
 
 @dataclass(frozen=True, slots=True)
 class FamilyState:
-    """All that a family is, to be kept beyond this process: its rows as (creation number, labels, numbers, used).
+    """All that a family is, to be kept beyond this process: its rows as (creation number, labels, sums, used).
 
-    Numbers are never changed in place, so a captured state stays as it was while the family goes on.
+    Sums are never changed in place, so a captured state stays as it was while the family goes on.
     """
 
     shape: Shape
@@ -40,7 +41,7 @@ class FamilyState:
     overflow: int
     evicted: int
     scanned: float
-    rows: Sequence[tuple[int, Labels, Numbers, float]]
+    rows: Sequence[tuple[int, Labels, Sums, float]]
 
 
 class Family:
@@ -77,11 +78,12 @@ class Family:
             self._remove(set(self.rows))
         if batch.shape == self.shape:
             self._delete(batch.deleted)
-            self._add(batch.rows)
+            self._add(batch.labels, batch.deltas)
             return
-        conversion, old = self._conversion(batch.shape), len(batch.shape.labels)
+        conversion = self._conversion(batch.shape)
         self._delete(map(conversion.labels, batch.deleted))
-        self._add([conversion.labels(raw[:old]) + conversion.numbers(raw[old:]) for raw in batch.rows])
+        rows = [*map(conversion.numbers, rows_of(batch.deltas, batch.shape.width))]
+        self._add([*map(conversion.labels, batch.labels)], pack_rows(rows))
 
     @property
     def values_by_label(self) -> dict[str, int]:
@@ -94,7 +96,7 @@ class Family:
         return self._values_by_label
 
     def capture(self) -> FamilyState:
-        rows = [(row.created, row.labels, row.numbers, row.used) for row in self.rows]
+        rows = [(row.created, row.labels, row.sums, row.used) for row in self.rows]
         counts = (self.overflow, self.evicted)
         return FamilyState(self.shape, self.help, self.birth_ms, *counts, self._scanned, rows)
 
@@ -103,21 +105,37 @@ class Family:
         self.shape, self.help = state.shape, state.help
         self.birth_ms, self.overflow = state.birth_ms, state.overflow
         self.evicted, self._scanned = state.evicted, state.scanned
-        self.rows = [Row(labels, numbers, created, used) for created, labels, numbers, used in state.rows]
+        width = self.shape.width
+        self.rows = [Row(labels, sums, width, created, used) for created, labels, sums, used in state.rows]
         self._index = {row.labels: row for row in self.rows}
 
-    def _add(self, rows: Iterable[RawRow]) -> None:
-        known, labels, now = self._aliases.get, len(self.shape.labels), self._now
-        for raw in rows:
-            row = known(raw[:labels])
-            if row is None:
-                row = self._find(raw[:labels])
-            row.numbers = [*map(add, row.numbers, raw[labels:])]
-            row.kept = False
-            row.used = now
+    def _add(self, labels: Sequence[Labels], deltas: Deltas) -> None:
+        if isinstance(deltas, bytes):
+            self._add_packed(labels, deltas)
+            return
+        known, width, now = self._index.get, self.shape.width, self._now
+        for key, numbers in zip(labels, deltas, strict=True):
+            row = known(key) or self._row(key)
+            row.sums, row.kept, row.used = plus(row.sums, numbers, width), False, now
+
+    def _add_packed(self, labels: Sequence[Labels], deltas: bytes) -> None:
+        known, width, now = self._index.get, self.shape.width, self._now
+        full = guard(width)
+        for key, packed in zip(labels, split(deltas, width), strict=True):
+            row = known(key) or self._row(key)
+            sums = row.sums
+            if type(sums) is int and not (total := sums + packed) & full:
+                row.sums = total
+            else:
+                row.sums = plus(sums, packed, width)
+            row.kept, row.used = False, now
+
+    def _row(self, key: Labels) -> Row:
+        """The row for a raw label set; made if need be."""
+        return self._index.get(key) or self._aliases.get(key) or self._find(key)
 
     def _find(self, key: Labels) -> Row:
-        """The row for a raw label set that is not remembered; made if need be."""
+        """The row for a raw label set that is not remembered."""
         labels = self._clean(key)
         row = self._index.get(labels)
         if row is None and not self._has_room():
@@ -125,10 +143,10 @@ class Family:
             return self._overflow_row(labels)
         if row is None:
             row = self._create(labels)
-        if all(len(label) <= MAX_LABEL_BYTES for label in key):
+        if labels != key and all(len(label) <= MAX_LABEL_BYTES for label in key):
             if len(self._aliases) >= 2 * self.max_rows:
                 self._aliases.clear()
-            self._aliases[row.labels if labels == key else key] = row
+            self._aliases[key] = row
         return row
 
     def _clean(self, key: Labels) -> Labels:
@@ -162,7 +180,7 @@ class Family:
             if taker is None:
                 taker = self._create(labels)
                 taker.used = row.used
-            taker.numbers = [*map(add, taker.numbers, row.numbers)]
+            taker.sums = plus(taker.sums, row.sums, row.width)
             taker.kept, taker.used = False, max(taker.used, row.used)
 
     def _overflow_row(self, labels: Labels) -> Row:
@@ -179,12 +197,14 @@ class Family:
         if not gone:
             return
         self.rows, self.blocks = [row for row in self.rows if row not in gone], []
-        self._index = {row.labels: row for row in self.rows}
-        self._aliases = {key: row for key, row in self._aliases.items() if row not in gone}
+        for row in gone:
+            del self._index[row.labels]
+        for key in [key for key, row in self._aliases.items() if row in gone]:
+            del self._aliases[key]
         self._values_by_label = None
 
     def _create(self, labels: Labels) -> Row:
-        row = Row(labels, (0,) * self.shape.width, self._creation.next, self._now)
+        row = Row(labels, 0, self.shape.width, self._creation.next, self._now)
         self._creation.next += 1
         self._index[labels] = row
         self.rows.append(row)
@@ -209,14 +229,14 @@ class Family:
         for forgotten in (self._index, self._aliases, self._conversions):
             forgotten.clear()
         for row in rows:
-            labels, numbers = conversion.labels(row.labels), conversion.numbers(row.numbers)
+            labels, sums = conversion.labels(row.labels), sums_of(conversion.numbers(row.numbers))
             first = self._index.get(labels)
             if first is None:
-                row.labels, row.numbers, row.kept = labels, numbers, False
-                self._index[labels] = row
-                self.rows.append(row)
+                moved = Row(labels, sums, shape.width, row.created, row.used)
+                self._index[labels] = moved
+                self.rows.append(moved)
             else:
-                first.numbers = [*map(add, first.numbers, numbers)]
+                first.sums = plus(first.sums, sums, shape.width)
                 first.used = max(first.used, row.used)
 
     def _conversion(self, shape: Shape) -> Conversion:

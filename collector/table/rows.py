@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from collector.table.shapes import Labels, Numbers
+from collector.table.shapes import Labels
+from collector.table.sums import Numbers, Sums, reader
 
 
 @dataclass(slots=True)
@@ -16,20 +17,25 @@ class Creation:
 
 
 class Row:
-    """One label set with its running numbers.
+    """One label set with its running numbers. Another shape of the family has other rows.
 
-    ``used`` is the running time of its last delta. ``kept``: its family's block has its text as it is; False after a
-    change.
+    ``sums`` are its numbers as they are kept, ``width`` of them: another object after each change. ``used`` is the
+    running time of its last delta. ``kept``: its family's block has its text as it is; False after a change.
     """
 
-    __slots__ = ("created", "kept", "labels", "numbers", "used")
+    __slots__ = ("created", "kept", "labels", "sums", "used", "width")
 
-    def __init__(self, labels: Labels, numbers: Numbers, created: int, used: float) -> None:
+    def __init__(self, labels: Labels, sums: Sums, width: int, created: int, used: float) -> None:
         self.labels = labels
-        self.numbers = numbers
+        self.sums = sums
+        self.width = width
         self.created = created
         self.used = used
         self.kept = False
+
+    @property
+    def numbers(self) -> Numbers:
+        return reader(self.width)(self.sums)
 
 
 @dataclass(frozen=True, slots=True)

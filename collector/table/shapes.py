@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from collector.table.labels import ABSENT
+from collector.table.sums import Deltas, Numbers, pack_rows, rows_of
 
 FamilyType = Literal["requests", "counter", "histogram"]
 Labels = tuple[str, ...]
-Numbers = Sequence[float]
 RawRow = tuple[Any, ...]
 
 REQUESTS = "http_requests"
@@ -84,7 +84,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class FamilyBatch:
-    """The rows of one family in one batch, each as it was sent: its label values, then its deltas.
+    """The rows of one family in one batch: the label values of each as they were sent, and the deltas of all.
 
     ``inherited``: the rows were taken over from a worker that has ended, and so was their shape. ``reset``: all rows
     that the family has go before these are added; ``deleted``: those with these label values do.
@@ -93,9 +93,30 @@ class FamilyBatch:
     shape: Shape
     help: str
     inherited: bool
-    rows: Sequence[RawRow]
+    labels: Sequence[Labels]
+    deltas: Deltas
     reset: bool = False
     deleted: Sequence[Labels] = ()
+
+    @property
+    def rows(self) -> tuple[RawRow, ...]:
+        """Each row as it was sent."""
+        numbers = rows_of(self.deltas, self.shape.width)
+        return tuple([(*labels, *deltas) for labels, deltas in zip(self.labels, numbers, strict=True)])
+
+
+def family_batch(
+    shape: Shape,
+    text: str,
+    inherited: bool,
+    rows: Sequence[RawRow],
+    reset: bool = False,
+    deleted: Sequence[Labels] = (),
+) -> FamilyBatch:
+    """A batch of rows as they are sent: label values, then deltas."""
+    labels = len(shape.labels)
+    deltas = pack_rows([row[labels:] for row in rows])
+    return FamilyBatch(shape, text, inherited, [row[:labels] for row in rows], deltas, reset, deleted)
 
 
 class Conversion:

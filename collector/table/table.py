@@ -107,17 +107,17 @@ class Table:
     def _create(self, batch: FamilyBatch) -> Family | None:
         families = self._sizes[batch.shape.instance]
         if families == 0 and len(self._sizes) >= self._max_instances:
-            self.refused_rows += len(batch.rows)
+            self.refused_rows += len(batch.labels)
             return None
         if families >= (self._max_with_custom if batch.shape.custom else self._max_families):
-            self.lost_rows += len(batch.rows)
+            self.lost_rows += len(batch.labels)
             return None
         self._sizes[batch.shape.instance] += 1
         return self._begin(batch)
 
     def _change_type(self, family: Family, batch: FamilyBatch, birth_ms: int) -> Family | None:
         if batch.inherited or birth_ms <= family.birth_ms:
-            self.mistyped_rows += len(batch.rows)
+            self.mistyped_rows += len(batch.labels)
             return None
         return self._begin(batch)
 

@@ -189,6 +189,7 @@ class Pages:
         beats = parts.intake.streams.heartbeats(now)
         own = self._own(fetched, beats, now)
         coverage = parts.coverage.ratios()
+        yield []
         rendered: list[MetricFamily] = []
         for families in requests.in_steps(moment.families):
             rendered += families

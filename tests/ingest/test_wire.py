@@ -7,7 +7,7 @@ from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from collector.ingest.batch import read_batch
@@ -434,23 +434,24 @@ ANY_VALUE = st.recursive(
 )
 
 
+BUSY = [HealthCheck.too_slow]  # to draw such a value takes long on a machine that is busy
 KEYS = ["name", "type", "labels", "bounds", "columns", "rows", "help", "scope", "custom", "scale", "reset", "del"]
 
 
 @given(st.sampled_from(KEYS), ANY_VALUE, st.sampled_from([requests(), scoped(), counter(), histogram()]))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500, deadline=None, suppress_health_check=BUSY)
 def test_any_value_for_any_key(key: str, value: Any, family: dict[str, Any]) -> None:
     read_anything(write_datagram(HEADER, {"families": [family | {key: value}]}))
 
 
 @given(st.sampled_from(["name", "help", "labels", "combine", "rows"]), ANY_VALUE)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=BUSY)
 def test_any_value_for_any_key_of_a_gauge(key: str, value: Any) -> None:
     read_anything(write_datagram(HEADER, gauge(**{key: value})))
 
 
 @given(st.sampled_from(["part", "parts", "dicts", "families", "generation", "configured"]), ANY_VALUE)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=BUSY)
 def test_any_value_for_any_key_of_a_heartbeat(key: str, value: Any) -> None:
     read_anything(write_datagram(HEADER, {key: value}))
 

@@ -3,7 +3,7 @@
 from support.live import merge, shape
 
 from collector.live.totals import Totals, request_families, totals_of
-from collector.table.shapes import FamilyBatch, Shape
+from collector.table.shapes import Shape, family_batch
 from collector.table.table import Table
 
 SECONDS = (0.1, 1.0)
@@ -38,5 +38,5 @@ def test_scopes_are_added_up_and_instances_are_not() -> None:
 
 def test_only_requests_are_looked_at() -> None:
     table = Table()
-    table.merge([FamilyBatch(Shape("c_total", "counter", ("server",), None, ("value",)), "", False, [("a", 1)])], 1, 0)
+    table.merge([family_batch(Shape("c_total", "counter", ("server",), None, ("value",)), "", False, [("a", 1)])], 1, 0)
     assert totals_of(request_families(table)) == {}

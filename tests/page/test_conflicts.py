@@ -9,7 +9,7 @@ from collector.ingest.streams import LiveHeartbeat
 from collector.page import assemble, conflicts
 from collector.page.exposition import MetricFamily, MetricType, render
 from collector.page.requests import render as render_table
-from collector.table.shapes import FamilyBatch, Shape
+from collector.table.shapes import Shape, family_batch
 from collector.table.table import Table
 
 Said = tuple[str, MetricType]
@@ -111,8 +111,8 @@ def test_a_page_with_conflicts_everywhere() -> None:
     requests = Shape("http_requests", "requests", ("server", "method", "status"), (5,), columns, 1000)
     responses = Shape("nginx_http_responses_total", "counter", ("host",), None, ("value",), custom=True)
     became = Shape("became", "counter", (), None, ("value",), custom=True)
-    table.merge([FamilyBatch(requests, "", False, [("a", "GET", "200", 1, 0, 5, 6, 7)])], 10, 0.0)
-    table.merge([FamilyBatch(responses, "Mine.", False, [("h", 3)]), FamilyBatch(became, "", False, [(9,)])], 10, 0.0)
+    table.merge([family_batch(requests, "", False, [("a", "GET", "200", 1, 0, 5, 6, 7)])], 10, 0.0)
+    table.merge([family_batch(responses, "Mine.", False, [("h", 3)]), family_batch(became, "", False, [(9,)])], 10, 0.0)
     said = GaugeFamily("became", "", (), "sum", ((4, 1),))
     for birth_ms, value in ((11, "4"), (9, "9")):
         beats = [LiveHeartbeat(b"s" * 16, birth_ms, 0.0, Heartbeat(families=(said,)))]

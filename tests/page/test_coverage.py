@@ -5,7 +5,7 @@ import pytest
 from collector.ingest.heartbeat import Heartbeat, Master, NginxCounters
 from collector.ingest.streams import LiveHeartbeat
 from collector.page.coverage import ENDED, LEAST_REQUESTS, SAMPLE_SECONDS, WINDOW_SECONDS, Coverage, Sample, Window
-from collector.table.shapes import FamilyBatch, Shape
+from collector.table.shapes import Shape, family_batch
 from collector.table.table import Table
 
 
@@ -73,7 +73,7 @@ def beat(seen: float, requests: int) -> LiveHeartbeat:
 def ended(count: int) -> Table:
     table = Table()
     shape = Shape(ENDED, "counter", ("master",), None, ("value",))
-    table.merge([FamilyBatch(shape, "", False, [("7-8", count)])], 1, 0.0)
+    table.merge([family_batch(shape, "", False, [("7-8", count)])], 1, 0.0)
     return table
 
 

@@ -11,7 +11,7 @@ from collector.page.coverage import ENDED, WINDOW_SECONDS, Coverage
 from collector.page.exposition import MetricFamily, MetricType
 from collector.page.requests import render
 from collector.sources import report
-from collector.table.shapes import REQUEST_COLUMNS, REQUEST_SCALE, FamilyBatch, Shape
+from collector.table.shapes import REQUEST_COLUMNS, REQUEST_SCALE, Shape, family_batch
 from collector.table.table import Table
 
 REQUESTS = Shape("http_requests", "requests", ("server", "method", "status"), (5,), REQUEST_COLUMNS, REQUEST_SCALE)
@@ -70,7 +70,7 @@ def merge(table: Table, instance: str, server: str) -> None:
         JOBS: (7,),
         OWN: ("mine", "x", 9),
     }
-    batches = [FamilyBatch(replace(shape, instance=instance), "", False, [row]) for shape, row in rows.items()]
+    batches = [family_batch(replace(shape, instance=instance), "", False, [row]) for shape, row in rows.items()]
     table.merge(batches, 1, 0.0)
 
 
@@ -156,7 +156,7 @@ def test_coverage_is_that_of_each_as_long_as_it_is_heard_of() -> None:
     shape = Shape(ENDED, "counter", ("master",), None, ("value",))
     for now, ended in ((0.0, 0), (WINDOW_SECONDS, 500)):
         rows = {"": ("1-100", ended), "edge": ("9-900", ended / 2)}
-        batches = [FamilyBatch(replace(shape, instance=name), "", False, [row]) for name, row in rows.items()]
+        batches = [family_batch(replace(shape, instance=name), "", False, [row]) for name, row in rows.items()]
         table.merge(batches, 1, 0.0)
         both = [beat("", 1, 1, now, ended), beat("edge", 9, 7, now, ended)]
         coverage.observe(both, table, now)
@@ -170,7 +170,7 @@ def test_a_master_of_two_names_is_not_sampled() -> None:
     coverage, table = Coverage(), Table()
     shape = Shape(ENDED, "counter", ("master",), None, ("value",), instance="old")
     for now, ended, requests in ((0.0, 0, 0), (WINDOW_SECONDS, 500, 500), (WINDOW_SECONDS + 60, 10, 1000)):
-        table.merge([FamilyBatch(shape, "", False, [("1-100", ended)])], 1, 0.0)
+        table.merge([family_batch(shape, "", False, [("1-100", ended)])], 1, 0.0)
         beats = [beat("old", 1, 1, now, requests)]
         coverage.observe([*beats, beat("new", 1, 2, now, requests)] if requests == 1000 else beats, table, now)
     assert coverage.ratios() == {"old": 1.0}

@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from collector.page import exposition
 from collector.page.requests import render
 from collector.table.scrapers import Scrapers
-from collector.table.shapes import REQUEST_COLUMNS, REQUEST_SCALE, FamilyBatch, FamilyKey, Shape
+from collector.table.shapes import REQUEST_COLUMNS, REQUEST_SCALE, FamilyKey, Shape, family_batch
 from collector.table.table import Table
 
 REQUESTS = Shape("http_requests", "requests", ("server", "method", "status"), (5, 1000), REQUEST_COLUMNS, REQUEST_SCALE)
@@ -15,7 +15,7 @@ LOGINS = Shape("logins_total", "counter", ("result",), None, ("value",))
 
 
 def merge(table: Table, shape: Shape, *rows: tuple[object, ...], birth_ms: int = 1, help_text: str = "") -> None:
-    table.merge([FamilyBatch(shape, help_text, False, rows)], birth_ms, 0.0)
+    table.merge([family_batch(shape, help_text, False, rows)], birth_ms, 0.0)
 
 
 def page(table: Table, shown_before: int | None = None) -> str:

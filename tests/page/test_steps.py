@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from collector.page import exposition, requests
-from collector.page.blocks import BLOCK_ROWS
+from collector.page.blocks import BLOCK_ROWS, STEP_ROWS
 from collector.page.templates import template
-from collector.table.shapes import REQUEST_COLUMNS, REQUEST_SCALE, FamilyBatch, Shape
+from collector.table.shapes import REQUEST_COLUMNS, REQUEST_SCALE, Shape, family_batch
 from collector.table.table import Table
 
 OLD = Shape("sizes", "histogram", ("path", "kind"), (5, 10), ("sum",), custom=True)
@@ -20,7 +20,7 @@ ROWS = 2 * BLOCK_ROWS + 1
 
 
 def merge(table: Table, shape: Shape, *rows: tuple[object, ...], birth_ms: int = 1, reset: bool = False) -> None:
-    table.merge([FamilyBatch(shape, "", False, rows, reset)], birth_ms, 0.0)
+    table.merge([family_batch(shape, "", False, rows, reset)], birth_ms, 0.0)
 
 
 def made() -> Table:
@@ -56,7 +56,7 @@ def change_type(table: Table) -> None:
     merge(table, Shape("sizes", "counter", ("path",), None, ("value",), custom=True), ("/0", 1), birth_ms=2)
 
 
-@pytest.mark.parametrize("steps", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("steps", [0, 1, 5, 6, 11, 14, 15])
 @pytest.mark.parametrize("happen", [change_all, make_new_rows, reshape, reset, change_type])
 def test_what_happens_between_two_steps_is_on_the_next_page(happen: Callable[[Table], None], steps: int) -> None:
     table, alike = made(), made()
@@ -130,7 +130,7 @@ def test_pages_under_way_at_once_never_mix(seed: int) -> None:
             merge(table, SERVED, *[(str(n), "GET", s, 1, n, 3, 4, 5) for n, s in zip(numbers, statuses, strict=True)])
         elif action < 0.98:
             gone = [(f"/{source.randrange(ROWS)}", "a")]
-            table.merge([FamilyBatch(OLD, "", False, [], deleted=gone)], 1, 0.0)
+            table.merge([family_batch(OLD, "", False, [], deleted=gone)], 1, 0.0)
         else:
             shapes.reverse()
             merge(table, shapes[0], (*["a"] * len(shapes[0].labels), *[1] * shapes[0].width), birth_ms=next(births))
@@ -153,8 +153,9 @@ def test_what_has_not_changed_is_taken_as_it_is() -> None:
 def test_a_step_has_a_bounded_number_of_rows() -> None:
     table = made()
     steps = list(requests.in_steps(requests.capture(table)))
-    assert len(steps) == 3 + 1 + 1 + 1  # the rows of two families, and what each has finished
-    (sizes,) = steps[3]
+    blocks = BLOCK_ROWS // STEP_ROWS + 1  # the steps of one: its rows, then what they are together
+    assert len(steps) == 2 * blocks + (1 + 1) + 1 + (1 + 1) + 1  # of two families, and what each has finished
+    (sizes,) = steps[2 * blocks + 2]
     assert [chunk.count(b"_count{") for chunk in sizes.lines] == [BLOCK_ROWS, BLOCK_ROWS, 1]
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from collector.live.facts import Facts, Journal, Nginx, Socket, Top
-from collector.table.shapes import REQUEST_COLUMNS, FamilyBatch, Shape
+from collector.table.shapes import REQUEST_COLUMNS, Shape, family_batch
 from collector.table.table import Table
 
 BOUNDS_MS = (100, 1000)
@@ -46,4 +46,4 @@ def shape(bounds: tuple[int, ...] = BOUNDS_MS, scope: str = "", instance: str = 
 def merge(table: Table, *rows: tuple[str, str, tuple[int, ...]], of: Shape | None = None, birth_ms: int = 1) -> None:
     """Add requests to a table: server, status, and how many fell into each bucket."""
     sent = [(server, "GET", status, *counts, 0, 0, 0) for server, status, counts in rows]
-    table.merge([FamilyBatch(of or shape(), "", False, sent)], birth_ms, 0.0)
+    table.merge([family_batch(of or shape(), "", False, sent)], birth_ms, 0.0)

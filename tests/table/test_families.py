@@ -7,7 +7,15 @@ import pytest
 from collector.table import overflow
 from collector.table.families import Family
 from collector.table.rows import Block, Creation
-from collector.table.shapes import REQUEST_COLUMNS, REQUEST_SCALE, Conversion, FamilyBatch, FamilyKey, Shape
+from collector.table.shapes import (
+    REQUEST_COLUMNS,
+    REQUEST_SCALE,
+    Conversion,
+    FamilyBatch,
+    FamilyKey,
+    Shape,
+    family_batch,
+)
 from collector.table.table import Table
 
 BUILT_IN = ("server", "method", "status")
@@ -22,7 +30,7 @@ def counter(*labels: str, name: str = "c_total") -> Shape:
 
 
 def batch(shape: Shape, *rows: tuple[object, ...], inherited: bool = False, help_text: str = "") -> FamilyBatch:
-    return FamilyBatch(shape, help_text, inherited, rows)
+    return family_batch(shape, help_text, inherited, rows)
 
 
 def values(family: Family) -> dict[tuple[str, ...], list[float]]:
@@ -113,7 +121,7 @@ def test_rows_that_leave_their_place_leave_no_text_behind() -> None:
     family.merge(batch(counter("l"), ("a", 1), ("b", 1)), 1, 0.0)
     keep(family)
     captured = family.blocks
-    family.merge(FamilyBatch(counter("l"), "", False, [], deleted=[("a",)]), 1, 0.0)
+    family.merge(family_batch(counter("l"), "", False, [], deleted=[("a",)]), 1, 0.0)
     assert family.blocks == []
     assert len(captured) == 1
 
@@ -320,6 +328,14 @@ def test_what_is_remembered_of_an_evicted_row_goes_too() -> None:
     family.merge(batch(counter("l"), ("a", 1), ("a", 1)), 1, HOUR)
     assert values(family) == {("other",): [4], ("c",): [1]}
     assert sum(row.numbers[0] for row in family.rows) == 5
+
+
+def test_an_evicted_row_may_come_again_in_the_same_batch() -> None:
+    """It had been remembered until the batch was through, and what came of it was lost."""
+    family = family_of(counter("l"), max_rows=2)
+    family.merge(batch(counter("l"), ("a", 1), ("", 1)), 1, 0.0)
+    family.merge(batch(counter("l"), ("c", 1), ("a", 2), ("", 4), ("_", 8)), 1, HOUR)
+    assert values(family) == {("other",): [16], ("c",): [1]}
 
 
 def test_a_flood_does_not_fill_a_family_for_ever_and_the_known_rows_stay_exact() -> None:

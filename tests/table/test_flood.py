@@ -6,7 +6,7 @@ import pytest
 
 from collector.page.requests import render
 from collector.table.families import MAX_ROWS
-from collector.table.shapes import REQUEST_COLUMNS, REQUEST_LABELS, REQUEST_SCALE, FamilyBatch, Shape
+from collector.table.shapes import REQUEST_COLUMNS, REQUEST_LABELS, REQUEST_SCALE, Shape, family_batch
 from collector.table.table import Table
 
 SHAPE = Shape("http_requests", "requests", (*REQUEST_LABELS, "tenant"), (5,), REQUEST_COLUMNS, REQUEST_SCALE)
@@ -18,7 +18,7 @@ KNOWN = 200
 
 def send(table: Table, tenants: list[str], now: float) -> None:
     rows = [("s", "GET", "200", tenant, 1, 0, 2, 3, 4) for tenant in tenants]
-    table.merge([FamilyBatch(SHAPE, "", False, rows)], 1, now)
+    table.merge([family_batch(SHAPE, "", False, rows)], 1, now)
 
 
 @pytest.mark.slow

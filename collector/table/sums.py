@@ -1,0 +1,114 @@
+"""The running numbers of a row in one object: what the table adds up, and what its memory is.
+
+Numbers that can only grow are small integers nearly always. *Packed*, each of them is a lane of 64 bits in one integer:
+to add twenty is one addition, and twenty take 200 bytes instead of 400 (docs/decisions/0024-numbers-in-lanes.md).
+
+Rules:
+- A lane of what came in a batch is at most 2^53, one of a row below 2^63: so their sum never runs into the next lane,
+  and ``guard`` shows which sums may not stay packed.
+- What does not fit a lane (a float, a negative sum, 2^63 and more) is a tuple of the numbers as they are.
+- Whether packed or not cannot be seen in the numbers: an integer stays one, to the last digit. A row that is not packed
+  is not tried again.
+"""
+
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from itertools import chain
+from operator import add
+from struct import Struct
+from typing import Any, Literal
+
+MAX_COUNT = 2**53
+LANE_BITS = 64
+
+Numbers = Sequence[float]
+Sums = int | tuple[float, ...]
+Deltas = bytes | Sequence[tuple[float, ...]]  # of many rows: their lanes one behind the other, or the numbers of each
+
+_LANE_BYTES = LANE_BITS // 8
+_LANE = "Q"
+_ORDER: Literal["little", "big"] = "little" if array(_LANE, [1]).tobytes()[0] else "big"  # as array has it
+
+
+def pack(counts: Sequence[Any]) -> bytes | None:
+    """Counts as lanes; None if any of them is no integer, negative or above 2^53. A bool is no integer."""
+    lanes = _lanes(counts)
+    return lanes if lanes is None or sum(counts) <= MAX_COUNT or max(counts) <= MAX_COUNT else None
+
+
+def pack_rows(rows: Sequence[tuple[Any, ...]]) -> Deltas:
+    """Rows of counts packed one behind the other; as they are if they cannot be, which the first mostly shows."""
+    lanes = pack([*chain.from_iterable(rows)]) if _are_integers(rows[0] if rows else ()) else None
+    return rows if lanes is None else lanes
+
+
+def rows_of(deltas: Deltas, width: int) -> Sequence[Numbers]:
+    """The numbers of each row, ``width`` of them."""
+    return [*map(reader(width), split(deltas, width))] if isinstance(deltas, bytes) else deltas
+
+
+def split(lanes: bytes, width: int) -> list[int]:
+    """The rows of so many counts that stand one behind the other, each packed."""
+    read, order, size = int.from_bytes, _ORDER, width * _LANE_BYTES
+    return [read(lanes[place : place + size], order) for place in range(0, len(lanes), size)]
+
+
+def sums_of(numbers: Numbers) -> Sums:
+    """Numbers packed, if they may be."""
+    lanes = _lanes(numbers)
+    packed = None if lanes is None else int.from_bytes(lanes, _ORDER)
+    return tuple(numbers) if packed is None or packed & guard(len(numbers)) else packed
+
+
+def plus(some: Sums, others: Sums, width: int) -> Sums:
+    """Two rows of ``width`` numbers together."""
+    if isinstance(some, tuple) and isinstance(others, tuple):
+        return tuple(map(add, some, others))
+    if isinstance(some, int) and isinstance(others, int) and not (total := some + others) & guard(width):
+        return total
+    read = reader(width)
+    return tuple(map(add, read(some), read(others)))
+
+
+def total(rows: Iterable[Sums], width: int) -> Sums:
+    """All rows, of ``width`` numbers each, together."""
+    found: Sums = 0
+    full = guard(width)
+    for sums in rows:
+        if type(found) is int and type(sums) is int and not (more := found + sums) & full:
+            found = more
+        else:
+            found = plus(found, sums, width)
+    return found
+
+
+@lru_cache(maxsize=256)
+def reader(width: int) -> Callable[[Sums], tuple[float, ...]]:
+    """What gives the numbers of a row, ``width`` of them."""
+    lanes, order = Struct(f"={width}{_LANE}"), _ORDER
+    size, unpack = lanes.size, lanes.unpack
+
+    def read(sums: Sums) -> tuple[float, ...]:
+        return sums if isinstance(sums, tuple) else unpack(sums.to_bytes(size, order))
+
+    return read
+
+
+@lru_cache(maxsize=256)
+def guard(width: int) -> int:
+    """A packed row in which each lane has nothing but its highest bit."""
+    return sum(1 << (LANE_BITS * (lane + 1) - 1) for lane in range(width))
+
+
+def _are_integers(numbers: Sequence[Any]) -> bool:
+    return list(map(type, numbers)).count(int) == len(numbers)
+
+
+def _lanes(numbers: Sequence[Any]) -> bytes | None:
+    if not _are_integers(numbers):
+        return None
+    try:
+        return array(_LANE, numbers).tobytes()  # the quickest way to meet a negative one
+    except OverflowError:
+        return None
