@@ -31,6 +31,7 @@ from collector.__main__ import main
 sys.argv[:2] = sys.argv[1:2]
 main()
 """
+ONE_RELEASE = "the Lua module and the collector to one release"
 UNREACHED = "cannot be reached"
 WORKERS = 2
 
@@ -89,7 +90,7 @@ def test_a_newer_module_waits_for_a_collector_of_its_version(socket_path: Path) 
         assert_said_once(site, f"its protocol is version {VERSION}, ours {NEWER}")
         assert "the collector is older than this Lua module: update it" in site.said(UNREACHED)[0]
         assert "result=held reason=version" in collector.log()
-        assert "the Lua module and the collector to one release" in diagnose(socket_path, site.nginx).seen("page.refusals", "WARN")
+        assert ONE_RELEASE in diagnose(socket_path, site.nginx).seen("page.refusals", "WARN")
         with Worker(socket_path) as worker:  # those of its own version it serves as ever
             worker.send(worker.next_batch(counter("mine_total", 3)))
             assert worker.answer()[::2] == (Verdict.ACK, 1)
@@ -112,7 +113,7 @@ def test_an_older_module_waits_for_a_reload_or_for_the_collector_before(socket_p
         assert "bring the Lua files to its version (resty-metrics install) and reload" in site.said(UNREACHED)[0]
         found = diagnose(socket_path, site.nginx)
         assert "another version of the wire" in found.seen("socket.probe", "FAIL")
-        assert "the Lua module and the collector to one release" in found.seen("page.refusals", "WARN")
+        assert ONE_RELEASE in found.seen("page.refusals", "WARN")
         assert collector.request_counts() == {}
         collector.terminate()
         with Collector(socket_path) as before:
