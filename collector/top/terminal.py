@@ -44,7 +44,9 @@ class Terminal:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Columns and lines."""
+        """Columns and lines: the terminal's, which change, whatever COLUMNS and LINES say."""
+        with contextlib.suppress(OSError):  # it is no terminal, or has gone
+            self._console.size = os.get_terminal_size(sys.stdout.fileno())
         return self._console.size
 
     @contextlib.contextmanager

@@ -18,6 +18,9 @@ HOT = re.compile(
     r"\b(metrics|scopes|requests|tree|buckets|decimal|upgraded|upstreams|attempts"  # ours
     r"|base|misc|request|time|var)\.lua"  # of lua-resty-core
 )
+# Where something rare left the trace, LuaJIT may try one that begins further in, at what pcall() calls. It ends with
+# that function, which is no end for a trace; the trace that requests are in is not touched.
+WITHIN_PCALL = re.compile(r"-- NYI: return to lower frame at metrics\.lua")
 LABELS = "tenant=http_x_tenant tls=ssl_protocol scheme=scheme"
 SITE = """
     server {{
@@ -76,7 +79,8 @@ def test_once_warm_nothing_is_interpreted_for_want_of_a_trace(socket_path: Path,
         assert [line for line in lines if re.match(r"\[TRACE +\d+ metrics\.lua:\d+ return\]", line)], lines
         load(port, path, 2 * WARM_SECONDS)
         new = log.read_text().splitlines()[len(lines) :]
-        assert [line for line in new if "---" in line and HOT.search(line)] == []
+        given_up = [line for line in new if "---" in line and HOT.search(line) and not WITHIN_PCALL.search(line)]
+        assert given_up == []
         assert nginx.errors() == []
 
 

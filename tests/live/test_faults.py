@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from support import impostors
 from support.browser import CHROMEDRIVER, CHROMIUM, Browser
+from support.client import requests_begun
 from support.collector import Collector
 from support.stalls import stalled
 from support.viewing import NEWS_SECONDS, Viewing, opened
@@ -194,13 +195,10 @@ def test_workers_end_while_the_journal_stalls(stage: Viewing) -> None:
         wait_until(lambda: beats() >= before + 4, NEWS_SECONDS, "two ticks of two workers")
 
     with stalled(stage.directory / "state"):
-        with ThreadPoolExecutor(8) as clients:
-            held = [clients.submit(stage.ask, 1, path="/held") for _ in range(8)]
+        with requests_begun(stage.port, "/held", 8):
             asked_for_much()
             stage.nginx.reload()
             asked_for_much()
-        for one in held:
-            one.result()
         stage.appear("RestyMetricsSpoolFull")
     stage.go("RestyMetricsSpoolFull")
 

@@ -2,8 +2,8 @@
 
 import http.client
 import socket
-from collections.abc import Mapping
-from contextlib import closing, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import NamedTuple
 
 
@@ -37,6 +37,21 @@ def upgrade(port: int, path: str, host: str) -> None:
         with suppress(ConnectionError):
             while connection.recv(4096):
                 pass
+
+
+@contextmanager
+def requests_begun(port: int, path: str, count: int) -> Iterator[None]:
+    """So many whose bodies come at the end of the block, for a location that waits for that."""
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 1\r\n\r\n"
+    with ExitStack() as stack:
+        begun = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 20)) for _ in range(count)]
+        for one in begun:
+            one.sendall(head.encode())
+        yield
+        for one in begun:
+            one.sendall(b"x")
+        for one in begun:
+            assert one.recv(4096).startswith(b"HTTP/1.1 200 ")
 
 
 def _connected(port: int) -> closing[http.client.HTTPConnection]:

@@ -23,7 +23,7 @@ server {
     location / { return 200 "ok"; }
     location /bad { return 502; }
     location /slow { echo_sleep 1.5; echo ok; }
-    location /held { echo_sleep 6; echo ok; }
+    location /held { echo_read_request_body; echo ok; }
     location /any { content_by_lua_block { ngx.status = tonumber(ngx.var.arg_status) ngx.print("any") } }
 }
 server { listen 127.0.0.1:PORT; server_name "api.example"; location / { echo_sleep 0.02; echo ok; } }
