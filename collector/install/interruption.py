@@ -6,7 +6,7 @@ waits for ever. So in a loop it cancels the tasks instead, and the exception fol
 
 import asyncio
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -32,7 +32,7 @@ def interruptible() -> Iterator[None]:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             raise _interrupted(first[0]) from None
-        loop.call_soon_threadsafe(_cancel_all, loop)
+        loop.call_soon_threadsafe(lambda: _cancel(loop, asyncio.all_tasks(loop)))
 
     for number in SIGNALS:
         signal.signal(number, interrupt)
@@ -63,11 +63,13 @@ def _interrupted(number: signal.Signals) -> Interrupted:
     return Interrupted(f"interrupted by {number.name}")
 
 
-def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
-    """Again and again until the loop has ended: asyncio.wait_for before Python 3.12 may lose a cancellation."""
-    for task in asyncio.all_tasks(loop):
+def _cancel(loop: asyncio.AbstractEventLoop, tasks: Iterable[asyncio.Task[object]]) -> None:
+    """Again and again until they have ended: asyncio.wait_for before Python 3.12 may lose a cancellation."""
+    left = [task for task in tasks if not task.done()]
+    for task in left:
         task.cancel()
-    loop.call_later(_AGAIN_SECONDS, _cancel_all, loop)
+    if left:
+        loop.call_later(_AGAIN_SECONDS, _cancel, loop, left)
 
 
 def _ignore() -> None:

@@ -30,7 +30,7 @@ from collector.table.sums import Numbers, reader, sums_of
 from collector.table.table import Table, TableState
 
 ROWS_PER_PART = 500
-_MAX_UNSIGNED = 2**64 - 1
+_MIN_SIGNED, _MAX_UNSIGNED = -(2**63), 2**64 - 1  # of msgpack
 
 
 def _pack(kind: str, *values: Any) -> bytes:
@@ -72,7 +72,10 @@ def _write_family(family: FamilyState) -> Iterator[bytes]:
 
 
 def _as_text(numbers: Numbers) -> list[float | str]:
-    return [str(number) if isinstance(number, int) and number > _MAX_UNSIGNED else number for number in numbers]
+    return [
+        str(number) if isinstance(number, int) and not _MIN_SIGNED <= number <= _MAX_UNSIGNED else number
+        for number in numbers
+    ]
 
 
 def read(parts: Iterable[bytes]) -> State:

@@ -2,7 +2,8 @@
 
 Rules:
 - One notice for each alert of prometheus/rules/alerts.yml that a quarter of an hour can tell, under the alert's name,
-  so that docs/runbook.md has its section. It comes as soon as the fact is there, and goes with it; alerts wait longer.
+  so that docs/runbook.md has its section; and one that is no alert, of writes that stall. It comes as soon as the fact
+  is there, and goes with it; alerts wait longer.
 - That nobody is heard of means nothing until the collector has run for as long as a heartbeat lives, and
   nothing where Lua is not used at all.
 - What needs longer windows, or knows only from outside (the collector is down, budgets, peers, vts's memory), is the
@@ -36,14 +37,16 @@ _NAMED = 5  # servers or labels in one text
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """``name``: of the alert; ``seen``: what was found; ``do``: the remedy; ``command``: what to type, if anything."""
+    """``name``: of the alert; ``seen``: what was found; ``do``: the remedy; ``command``: what to type, if anything;
+    ``alert``: whether there is one of that name, and so a section of docs/runbook.md."""
 
     name: str
     severity: Severity
     title: str
     seen: str
     do: str
-    command: str | None = None
+    command: str | None
+    alert: bool
 
 
 def notices(facts: Facts, history: History, growth: Growth) -> list[Notice]:
@@ -65,7 +68,9 @@ def notices(facts: Facts, history: History, growth: Growth) -> list[Notice]:
 def _notice(facts: Facts, advice: Advice, seen: str, do: str | None = None, **places: object) -> Notice:
     commands = {"doctor": facts.doctor, "watch": facts.watch, "check-config": "resty-metrics check-config FILE"}
     command = None if advice.command is None else commands[advice.command]
-    return Notice(advice.name, advice.severity, advice.title.format(**places), seen, do or advice.do, command)
+    return Notice(
+        advice.name, advice.severity, advice.title.format(**places), seen, do or advice.do, command, advice.alert
+    )
 
 
 def _socket(facts: Facts, growth: Growth) -> Iterator[Notice]:

@@ -13,6 +13,7 @@ from collector.live.facts import Row, Top
 from collector.page.instances import labels_of, shown
 from collector.table.families import Family
 from collector.table.shapes import Labels
+from collector.table.sums import reader
 
 NOTE_SECONDS = 60.0
 MAX_ROWS = 20_000
@@ -60,7 +61,7 @@ def _labels(family: Family, values: Labels) -> Sequence[tuple[str, str]]:
 def _counts(families: Iterable[Family], room: int) -> Iterable[tuple[int, float]]:
     """Requests by row, of as many rows as there is room for."""
     for family in families:
-        buckets = family.shape.buckets
+        buckets, numbers = family.shape.buckets, reader(family.shape.width)
         for row in family.rows[:room]:
-            yield row.created, sum(row.numbers[:buckets])
+            yield row.created, sum(numbers(row.sums)[:buckets])
         room -= min(room, len(family.rows))

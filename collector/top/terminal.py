@@ -46,7 +46,9 @@ class Terminal:
     def size(self) -> tuple[int, int]:
         """Columns and lines: the terminal's, which change, whatever COLUMNS and LINES say."""
         with contextlib.suppress(OSError):  # it is no terminal, or has gone
-            self._console.size = os.get_terminal_size(sys.stdout.fileno())
+            size = os.get_terminal_size(sys.stdout.fileno())
+            if all(size):  # a serial line says 0
+                self._console.size = size
         return self._console.size
 
     @contextlib.contextmanager

@@ -60,6 +60,20 @@ def test_at_any_moment(number: signal.Signals, work: Callable[[], None]) -> None
             killed_soon(number, seconds, work)
 
 
+def test_while_the_loop_waits_for_a_thread(caplog: pytest.LogCaptureFixture) -> None:
+    """As for the name of a host. That is waited for, and said of it is nothing."""
+
+    def work() -> None:
+        asyncio.run(in_a_thread())
+
+    async def in_a_thread() -> None:
+        await asyncio.to_thread(time.sleep, 0.4)
+
+    with handlers_kept(), pytest.raises(Interrupted), interruptible():
+        killed_soon(signal.SIGTERM, 0.1, work)
+    assert caplog.records == []
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_its_exception_may_be_lost_and_it_is_not() -> None:
     with handlers_kept(), pytest.raises(Interrupted), interruptible():

@@ -192,7 +192,7 @@ def test_a_capture_stays_as_it_was() -> None:
     assert list(write(taken)) == before
 
 
-@pytest.mark.parametrize("value", [2**53, 2**64 - 1, 2**64, 2**80, 1e300])
+@pytest.mark.parametrize("value", [2**53, 2**64 - 1, 2**64, 2**80, 1e300, -(2**63), -(2**63) - 1, -(2**64)])
 def test_a_sum_of_any_size_is_kept_to_the_last_digit(value: float) -> None:
     life = Life()
     life.send(counter("c_total", ["x", 1], ["y", 2]))

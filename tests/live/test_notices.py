@@ -58,6 +58,7 @@ def test_a_fact_makes_its_warning_and_no_other(name: str) -> None:
     given, words = CASES[name]
     (found,) = notices(given, History(), Growth())
     assert found.name == name
+    assert found.alert == (name in of_alerts())
     assert words in " ".join(filter(None, (found.title, found.seen, found.do, found.command)))
 
 

@@ -2,11 +2,12 @@
 
 import json
 import os
+import pty
 import re
 import ssl
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import bcrypt
@@ -116,6 +117,22 @@ def in_its_place(path: Path) -> Iterator[None]:
     yield
     (path / "file").unlink()
     path.rmdir()
+
+
+def test_a_terminal_that_has_no_size(busy: Collector) -> None:
+    """A serial line, or what a script opens: it is taken for one of the usual size."""
+    ours, its = pty.openpty()
+    process = subprocess.Popen(command(busy), stdin=its, stdout=its, stderr=its)
+    os.close(its)
+    seen = b""
+    while b"req/s" not in seen:
+        seen += os.read(ours, 4096)
+    os.write(ours, b"q")
+    with suppress(OSError):
+        while os.read(ours, 4096):
+            pass
+    assert process.wait(timeout=30) == 0
+    os.close(ours)
 
 
 def test_live(busy: Collector, directory: Path) -> None:
