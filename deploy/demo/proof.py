@@ -42,6 +42,10 @@ async def read_page(client: aiohttp.ClientSession, ports: Ports) -> tuple[Counts
     return counts, sources
 
 
+def all_up(sources: dict[str, float]) -> bool:
+    return all(value == 1 for value in sources.values()) and {"lua", "stub_status"} <= sources.keys()
+
+
 def proof(sent: int, log: Counts, page: Counts, sources: dict[str, float]) -> bool:
     """Print sent, logged and counted, and say whether they agree and every source is up."""
     print(f"{'server':<14}{'method':<8}{'status':<8}{'access_log':>10}{'page':>10}")
@@ -49,15 +53,14 @@ def proof(sent: int, log: Counts, page: Counts, sources: dict[str, float]) -> bo
         mark = "" if log[key] == page[key] else "   <- differs"
         print(f"{key[0]:<14}{key[1]:<8}{key[2]:<8}{log[key]:>10}{page[key]:>10}{mark}")
     print(f"{'all':<30}{log.total():>10}{page.total():>10}")
-    up = all(value == 1 for value in sources.values()) and {"lua", "stub_status"} <= sources.keys()
-    good = log == page and log.total() == sent and up
+    good = log == page and log.total() == sent and all_up(sources)
     print(f"sent {sent}, counted {page.total()}; sources: " + ", ".join(f"{k} {v:g}" for k, v in sources.items()))
     print("OK: every request is on the page exactly once" if good else "FAILED: see above")
     return good
 
 
 async def check(prefix: Path, ports: Ports) -> bool:
-    """Send every kind, wait until the page has them, show the proof."""
+    """Send every kind, wait until the page has them and the workers' first heartbeat, show the proof."""
     order = [kind for kind in KINDS for _ in range(kind.times)]
     random.Random(0).shuffle(order)
     async with pipeline(prefix, ports), aiohttp.ClientSession() as client:
@@ -72,6 +75,7 @@ async def check(prefix: Path, ports: Ports) -> bool:
         while True:
             page, sources = await read_page(client, ports)
             log = logged(prefix)
-            if (page == log and log.total() == len(order)) or time.monotonic() > ends:
+            done = page == log and log.total() == len(order) and all_up(sources)
+            if done or time.monotonic() > ends:
                 return proof(len(order), log, page, sources)
             await asyncio.sleep(0.1)

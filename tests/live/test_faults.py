@@ -179,9 +179,17 @@ def test_a_second_collector(stage: Viewing) -> None:
         stage.collector.signal(signal.SIGCONT)
 
 
-def test_workers_end_while_the_journal_stalls(stage: Viewing) -> None:
-    """What they sent and what was not written is in the spool, until it is. Requests keep them until those that follow
-    them wait for an answer too, and so inherit nothing."""
+@pytest.fixture
+def small_spool(browser: Browser) -> Iterator[Viewing]:
+    """And one worker at a time, so that it is known which one has what."""
+    with opened(browser, spool="32k", workers=1) as made:
+        yield made
+
+
+def test_a_worker_ends_while_the_journal_stalls(small_spool: Viewing) -> None:
+    """What it sent and what was not written is in the spool, until it is. A request keeps it until the one that follows
+    waits for an answer too, and so inherits nothing."""
+    stage = small_spool
     stage.open()
     stage.go("RestyMetricsSpoolFull")
 
@@ -192,10 +200,10 @@ def test_workers_end_while_the_journal_stalls(stage: Viewing) -> None:
         for status in STATUSES:
             stage.ask(1, path=f"/any?status={status}")
         before = beats()
-        wait_until(lambda: beats() >= before + 4, NEWS_SECONDS, "two ticks of two workers")
+        wait_until(lambda: beats() >= before + 4, NEWS_SECONDS, "two ticks, of two workers")
 
     with stalled(stage.directory / "state"):
-        with requests_begun(stage.port, "/held", 8):
+        with requests_begun(stage.port, "/held", 1):
             asked_for_much()
             stage.nginx.reload()
             asked_for_much()

@@ -79,7 +79,9 @@ class Viewing:
 
 
 @contextmanager
-def opened(browser: Browser, http: str = SITE, spool: str = "8m", times: int = 1) -> Iterator[Viewing]:
+def opened(
+    browser: Browser, http: str = SITE, spool: str = "8m", times: int = 1, workers: int = 2
+) -> Iterator[Viewing]:
     """``http``: PORT in it is the port to ask. ``spool``: the size of nginx's dictionary. ``times``: how fast time goes
     for nginx and the collector; 1: as it does, and the collector's clock can be set forward.
 
@@ -92,7 +94,7 @@ def opened(browser: Browser, http: str = SITE, spool: str = "8m", times: int = 1
     (directory / "resty-metrics.yml").touch()
     clock = Clock(directory / "clock", monotonic=True)
     of_nginx, of_collector = ({}, clock.environment) if times == 1 else (hurried(times), hurried(times))
-    nginx = Nginx(socket_path, http.replace("PORT", str(port)), environment=of_nginx)
+    nginx = Nginx(socket_path, http.replace("PORT", str(port)), workers=workers, environment=of_nginx)
     include = nginx.share / "nginx.conf.d" / "resty-metrics.conf"
     include.write_text(include.read_text().replace("resty_metrics_spool 8m;", f"resty_metrics_spool {spool};"))
     with nginx:
