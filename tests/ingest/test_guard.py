@@ -7,7 +7,6 @@ import resource
 import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from support.collector import Collector
+from support.stalls import stalled
 from support.wait import wait_until
 from support.worker import Worker, counter
 
@@ -288,21 +288,6 @@ def flooded(collector: Collector) -> Iterator[None]:
             sender.join()
 
 
-def journal_of(collector: Collector) -> Path:
-    directory = collector.socket_path.parents[1] / "state"
-    number = (directory / "current").read_text().split()[0]
-    return directory / f"journal-{number}.sqlite"
-
-
-@contextmanager
-def stalled(collector: Collector) -> Iterator[None]:
-    """A disk that takes its time: no commit gets through."""
-    with contextlib.closing(sqlite3.connect(journal_of(collector), isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-        other.execute("ROLLBACK")
-
-
 def test_up_does_not_flap_while_the_queue_is_full(collector: Collector) -> None:
     with flooded(collector):
         ends = time.monotonic() + 5
@@ -319,7 +304,7 @@ def test_up_does_not_flap_while_the_reader_waits_for_a_slow_disk(collector: Coll
         pending.append(collector.value("resty_metrics_journal_pending_records") or 0)
         return len(pending) >= 10 and 0 < min(pending[-10:]) == max(pending[-10:])
 
-    with flooded(collector), stalled(collector):
+    with flooded(collector), stalled(collector.socket_path.parents[1] / "state"):
         wait_until(waits, message="a reader that waits")
         ends = time.monotonic() + 4
         while time.monotonic() < ends:

@@ -49,8 +49,7 @@ server {
 
 @pytest.fixture(scope="module")
 def stage(browser: Browser) -> Iterator[Viewing]:
-    """With a small spool."""
-    with opened(browser, spool="32k") as made:
+    with opened(browser) as made:
         yield made
 
 
