@@ -32,6 +32,8 @@ local REMEDY = {
         .. "reload nginx",
     newer = "the collector is newer than this Lua module: bring the Lua files to its version (resty-metrics install) "
         .. "and reload nginx",
+    inherited = "nothing else waits with them; they are counted once a collector of their version is back, and end "
+        .. "with this nginx",
 }
 
 local _M = {}
@@ -154,7 +156,10 @@ end
 
 local function say_held(self, answer)
     local text, remedy = "it holds our batches, reason " .. answer.reason, nil
-    if answer.reason == "version" then
+    if answer.reason == "version" and answer.version == datagram.VERSION then
+        text = "it holds batches that a worker of another version left, reason version"
+        remedy = REMEDY.inherited
+    elseif answer.reason == "version" then
         text = text .. ": its protocol is version " .. answer.version .. ", ours " .. datagram.VERSION
         remedy = answer.version > datagram.VERSION and REMEDY.newer or nil
     end
