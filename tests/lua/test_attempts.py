@@ -67,6 +67,7 @@ def test_one_attempt_for_each_peer_that_was_tried(
 def test_times(text: str, connect: list[int], header: list[int], response: list[int]) -> None:
     (result,) = ask(["times", text])
     assert result[:3] == [connect, header, response]
+    assert result[4:] == [text.encode(), b"200||127.0.0.1:80|backend"]
     assert not result[3] or result[3] == [connect[0], header[0], response[0]]
 
 

@@ -4,12 +4,12 @@
 -- item per attempt; ", " stands between attempts, " : " where an internal redirect went on to another upstream, "-" for
 -- what never happened. An item without an address is none: the redirect found no peer to try.
 
-local find, sub, byte = string.find, string.sub, string.byte
+local find, sub = string.find, string.sub
 local floor = math.floor
 
-local FAST_BYTES = 17  -- "0.000|0.012|0.013"
+local SHORT_BYTES = 18  -- "0.000|0.012|0.013|"
 
-local _M = {}
+local _M = { SHORT_BYTES = SHORT_BYTES }
 
 -- The items of a list, and for each the number of the group between redirects that it is in.
 function _M.split(text)
@@ -71,22 +71,35 @@ function _M.times(text)
     }
 end
 
-local function digits(text, at)
-    local a, _, b, c, d = byte(text, at, at + 4)
-    return a * 1000 + b * 100 + c * 10 + d - 53328  -- 53328: four times "0", at these weights
+local function digits(bytes, at)
+    return bytes[at] * 1000 + bytes[at + 2] * 100 + bytes[at + 3] * 10 + bytes[at + 4] - 53328  -- four times "0", weighted
 end
 
--- The same for the commonest case, one attempt with three times below ten seconds: three numbers, or nothing. No string
--- is made, and LuaJIT compiles it.
-function _M.three(text)
-    if #text == FAST_BYTES and byte(text, 6) == 124 and byte(text, 12) == 124
-        and byte(text, 2) == 46 and byte(text, 8) == 46 and byte(text, 14) == 46 then
-        return digits(text, 1), digits(text, 7), digits(text, 13)
+-- Whether these bytes begin with the times of one attempt, each below ten seconds: "0.000|0.012|0.013|". The commonest case,
+-- read without making a string; LuaJIT compiles it.
+function _M.is_short(bytes, size)
+    return size >= SHORT_BYTES and bytes[5] == 124 and bytes[11] == 124 and bytes[17] == 124
+        and bytes[1] == 46 and bytes[7] == 46 and bytes[13] == 46
+end
+
+-- Those three, in milliseconds.
+function _M.three(bytes)
+    return digits(bytes, 0), digits(bytes, 6), digits(bytes, 12)
+end
+
+-- A text of $rm_attempts, "connect|header|response|statuses|cache status|addresses|name", as the times and the rest;
+-- or the cache status alone, without times.
+function _M.halves(text)
+    local first = find(text, "|", 1, true)
+    if not first then
+        return nil, text
     end
+    local last = find(text, "|", find(text, "|", first + 1, true) + 1, true)
+    return sub(text, 1, last - 1), sub(text, last + 1)
 end
 
--- "statuses|cache status|addresses|name", of which the first three cannot hold a "|" unless the path of a unix socket
--- does; or the cache status alone.
+-- That rest: "statuses|cache status|addresses|name", of which the first three cannot hold a "|" unless the path of a unix
+-- socket does; or the cache status alone.
 function _M.fields(text)
     local first = find(text, "|", 1, true)
     if not first then

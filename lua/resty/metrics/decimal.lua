@@ -1,23 +1,16 @@
--- A number that nginx's variable holds, without making a string of it: that string, and Lua's way from it to the number,
--- are a quarter of what such a variable costs.
---
--- It is asked for as lua-resty-core's ngx.var does, by the function that lua-resty-core declares; and only where the first
--- answer is that of ngx.var. Else ngx.var is asked.
+-- A number that nginx's variable holds, read digit by digit where nginx printed it: what a string of it and Lua's way from
+-- that to the number cost is saved.
 
-local bit = require "bit"
 local ffi = require "ffi"
+local variable = require "resty.metrics.variable"
 
-local ngx = ngx
-local C, ffi_string = ffi.C, ffi.string
-local tobit = bit.tobit
+local ffi_string = ffi.string
 local concat, format, loadstring, min = table.concat, string.format, loadstring, math.min
-local pcall, tonumber = pcall, tonumber
+local tonumber = tonumber
 
 local MOST = 7  -- digits; what is longer is made a string
 
 local _M = { MOST = MOST }
-
-local value, size, err = ffi.new("unsigned char *[1]"), ffi.new("size_t[1]"), ffi.new("char *[1]")
 
 -- A function of (bytes, number of them) for 1 to MOST decimal digits. There is no branch in it, so one trace of LuaJIT does
 -- for all lengths: in the place of digits that are not there it reads the last one again, times 0.
@@ -46,42 +39,24 @@ _M.parse = parser()
 
 local parse = _M.parse
 
-local function by_ngx_var(name)
-    local var = ngx.var
-    return function()
-        return tonumber(var[name]) or 0
-    end
-end
-
-local function directly(name)
-    require "resty.core.var"
-    local get_request = require("resty.core.base").get_request
-    local name_length, lower = #name, ffi.new("char[?]", #name)
-
-    return function()
-        if C.ngx_http_lua_ffi_var_get(get_request(), name, name_length, lower, 0, value, size, err) ~= 0 then
-            return 0
-        end
-        local length = tobit(tonumber(size[0]))
-        if length > 0 and length <= MOST then
-            return parse(value[0], length)
-        end
-        return tonumber(ffi_string(value[0], size[0])) or 0
-    end
-end
-
 -- A function that gives what this variable, of digits alone, holds for the request at hand; 0 where that is no number. And
 -- whether it makes no string of it. To be called in a request.
 function _M.reader(name)
-    local known = by_ngx_var(name)
-    local made, read = pcall(directly, name)
-    if made then
-        local answered, number = pcall(read)
-        if answered and number == known() then
-            return read, true
-        end
+    local read, direct = variable.reader(name)
+    local function by_string()
+        return tonumber(ffi_string(read())) or 0
     end
-    return known, false
+    local function by_digits()
+        local bytes, length = read()
+        if length > 0 and length <= MOST then
+            return parse(bytes, length)
+        end
+        return tonumber(ffi_string(bytes, length)) or 0
+    end
+    if direct and by_digits() == by_string() then
+        return by_digits, true
+    end
+    return by_string, false
 end
 
 return _M

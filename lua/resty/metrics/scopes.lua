@@ -47,7 +47,7 @@ local function use_upstreams(variables, fault)
     if bad or bad_peer then
         fault("settings", bad or bad_peer)
     end
-    if on and not variables.resty_metrics_attempts then
+    if on and not variables.rm_attempts then
         fault("settings", "$resty_metrics_upstreams is on, but upstreams.conf, which makes the variables it needs, "
             .. "is not included; upstreams are not counted")
         on = false

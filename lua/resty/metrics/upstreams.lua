@@ -2,26 +2,31 @@
 --
 -- Rules:
 -- - One observation for each attempt that nginx lists, none for what it lists as "-".
--- - Two variables a request, composed in upstreams.conf: what happened is alike for many requests, so it is read once and
---   kept as a plan, the rows to add to; the times are read each time.
+-- - One variable a request, composed in upstreams.conf: the times, which are read each time, then what happened, which is alike
+--   for many requests, so it is read once and kept as a plan, the rows to add to.
 -- - nginx knows the name in proxy_pass of the last upstream alone: of those before an internal redirect it is unknown.
 
 local bit = require "bit"
+local ffi = require "ffi"
 local clear = require "table.clear"
 local attempts = require "resty.metrics.attempts"
 local buckets = require "resty.metrics.buckets"
 local rows = require "resty.metrics.rows"
+local variable = require "resty.metrics.variable"
 
 local var = ngx.var
-local band = bit.band
-local three = attempts.three
+local band, ffi_string = bit.band, ffi.string
+local is_short, three = attempts.is_short, attempts.three
 
 local KEPT_MOST = 4096       -- plans, and times that are not of the commonest form
 local KEPT_BYTES = 512       -- longer texts are read each time
 local FIRST = rows.FIRST
 local LOOKED_UP = buckets.LOOKED_UP
+local SHORT_BYTES = attempts.SHORT_BYTES
 
 local _M = {}
+
+local read
 
 local attempted, retried, cached
 local connect, header, response
@@ -57,9 +62,11 @@ local function histogram(family_of, phase, help, bounds)
     })
 end
 
--- family_of(shape): makes a family; bounds: milliseconds; peer: whether attempts are told apart by it.
+-- family_of(shape): makes a family; bounds: milliseconds; peer: whether attempts are told apart by it. To be called in a
+-- request.
 function _M.use(family_of, bounds, peer)
     with_peer = peer
+    read = variable.reader("rm_attempts")
     attempted = counter(family_of, "nginx_http_upstream_attempts_total",
         "Attempts to have a request answered by an upstream, by peer and status; \"-\" where no status came.",
         peer and { "upstream", "peer", "status" } or { "upstream", "status" })
@@ -108,7 +115,7 @@ local function plan_attempt(name, attempt)
     }
 end
 
--- What is to be added for a text of $resty_metrics_attempts.
+-- What is to be added for such a text about what happened.
 local function make_plan(text)
     local statuses, cache_status, addresses, name = attempts.fields(text)
     local list, retries = attempts.read(statuses, addresses)
@@ -189,31 +196,40 @@ local function count_cached(plan)
     count(cached, row, 1)
 end
 
--- Counts what the request that has just ended asked of upstreams and of a cache.
-function _M.count()
-    local what = var.resty_metrics_attempts
-    if what == "" then
-        return
-    end
+-- Any number of attempts, or none and what the cache did.
+local function count_text(text)
+    local when, what = attempts.halves(text)
     local plan = plans[what] or plan_of(what)
     if plan.cache_status then
         count_cached(plan)
     end
-    local alone = plan.alone
-    if alone then
-        local text = var.resty_metrics_attempt_times
-        local connect_ms, header_ms, response_ms = three(text)
-        if connect_ms then
-            count(attempted, alone.row, 1)
-            observe(connect, alone.connect, connect_ms)
-            observe(header, alone.header, header_ms)
-            observe(response, alone.response, response_ms)
-        else
-            many(plan, text)
-        end
-    elseif plan[1] then
-        many(plan, var.resty_metrics_attempt_times)
+    if plan[1] then
+        many(plan, when)
     end
+end
+
+-- Counts what the request that has just ended asked of upstreams and of a cache.
+function _M.count()
+    local bytes, size = read()
+    if size == 0 then
+        return
+    elseif not is_short(bytes, size) then
+        return count_text(ffi_string(bytes, size))
+    end
+    local connect_ms, header_ms, response_ms = three(bytes)
+    local what = ffi_string(bytes + SHORT_BYTES, size - SHORT_BYTES)
+    local plan = plans[what] or plan_of(what)
+    local alone = plan.alone
+    if not alone then
+        return count_text(ffi_string(read()))
+    end
+    if plan.cache_status then
+        count_cached(plan)
+    end
+    count(attempted, alone.row, 1)
+    observe(connect, alone.connect, connect_ms)
+    observe(header, alone.header, header_ms)
+    observe(response, alone.response, response_ms)
 end
 
 return _M
