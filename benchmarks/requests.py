@@ -1,13 +1,17 @@
 """(a) What a request costs the worker: bare nginx, an empty handler, an access_log, ours, and peers.
 
-Each is an nginx of its own with one worker on one CPU, the load on another. CPU is the worker's own, requests are
-nginx's own count. The access_log is nginx's ``combined``, unbuffered.
+Each is an nginx of its own with one worker on one CPU, the load and what answers the requests that are passed on on
+another. CPU is the worker's own, requests are nginx's own count. The access_log is nginx's ``combined``, unbuffered.
+
+Each round has nginxes of its own: two of the same kind may differ by a microsecond a request for as long as they live
+(by where the memory lies that they got), which no number of rounds on the same ones would show.
 """
 
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,9 +20,10 @@ from support.collector import Collector, counts_of
 from support.nginx import Nginx, shared_directory
 from support.wait import free_port, wait_until
 
-from benchmarks import load, peers, sites
+from benchmarks import cpu, load, peers, sites
 from benchmarks.figures import Figure, Reach
-from benchmarks.rounds import Series, Spread, measure, series, spread, take
+from benchmarks.load import Latency
+from benchmarks.rounds import Series, Spread, Taken, series, spread, take
 from benchmarks.scale import Scale
 from benchmarks.sites import Handler
 
@@ -27,6 +32,7 @@ BARE, AGAIN, OURS, ROWS = "bare", "bare, once more", "ours, 3 labels", "ours, 10
 LABELLED, UPSTREAMS, BEFORE = "ours, 6 labels", "ours, upstream timings", "ours, the other checkout"
 WHOLE = "ours, upstream timings and 6 labels"
 TENANTS = 10_000
+WARM_SECONDS = 2  # of load before a handler is measured: page faults, and LuaJIT
 LATENCY_MARGIN = 1.1  # of what the control shows
 PER_PEER = 0.25  # ours, of what nginx-lua-prometheus adds
 WHOLE_MOST = 2.0  # upstream timings and three labels of the user's, of what the default labels add
@@ -93,23 +99,28 @@ def _against_peer(kind: Kind, found: dict[str, Series]) -> Iterator[Figure]:
         yield Figure(SUBJECT, what, "times", spread([times]), 1, reach=Reach(WHOLE_MOST))
 
 
-def _measure_kind(scale: Scale, kind: Kind, found: list[Handler], script: Path | None = None) -> dict[str, Series]:
+def _take_kind(scale: Scale, number: int, kind: Kind, found: list[Handler], script: Path | None) -> list[Taken]:
     works = {
         one.name: partial(load.cpu_per_request, one, kind.path, scale.seconds, script)
         for one in found
         if one.name not in kind.left_out
     }
-    for work in works.values():  # the first second of each has its page faults and its compiler
-        work()
-    return measure(works, BARE, scale.rounds, scale.within(f"{SUBJECT}, {kind.name}"))
+    say = scale.within(f"{SUBJECT}, {kind.name}")
+    for one in found:
+        if one.name in works:
+            say(f"round {number + 1}: {one.name} gets warm")
+            load.cpu_per_request(one, kind.path, WARM_SECONDS, script)
+    return take(works, BARE, number, say)
 
 
-def _latencies(scale: Scale, found: list[Handler]) -> Iterator[Figure]:
-    """At half of what a bare worker can do, in an open loop."""
-    by_name = {one.name: one for one in found if one.name in (BARE, AGAIN, OURS, LABELLED) or one.name in peers.FOLDERS}
-    rate = 0.5 / load.cpu_per_request(by_name[BARE], "/", scale.seconds)
-    works = {name: partial(load.latency, one, "/", rate, 2 * scale.seconds) for name, one in by_name.items()}
-    taken = take(works, BARE, scale.rounds, scale.within(f"{SUBJECT}, latency at half load"))
+def _take_latencies(scale: Scale, number: int, found: list[Handler], rate: float) -> list[tuple[str, Latency]]:
+    """In an open loop."""
+    some = [one for one in found if one.name in (BARE, AGAIN, OURS, LABELLED) or one.name in peers.FOLDERS]
+    works = {one.name: partial(load.latency, one, "/", rate, 2 * scale.seconds) for one in some}
+    return take(works, BARE, number, scale.within(f"{SUBJECT}, latency at half load"))
+
+
+def _latencies(taken: list[tuple[str, Latency]], rate: float) -> Iterator[Figure]:
     for field in ("p50", "p99", "p999"):
         by_handler = series([(name, getattr(one, field)) for name, one in taken], BARE)
         most = LATENCY_MARGIN * max(1.0, by_handler[AGAIN].ratio.high)
@@ -138,26 +149,46 @@ def _shown(collector: Collector) -> int:
     return sum(count for (server, _, _), count in counts.items() if server == sites.SERVER)
 
 
-def run(scale: Scale, before: Path | None = None) -> Iterator[Figure]:
+@contextmanager
+def _started(before: Path | None) -> Iterator[tuple[Collector, list[Handler]]]:
+    """All of them, new, with what they pass requests on to."""
     directory, port = shared_directory(), free_port()
     socket_path = directory / "collector.sock"
     backend = Nginx(socket_path, sites.BACKEND.format(port=port), workers=1, include="")
     found = handlers(socket_path, port, before)
-    with Collector(socket_path) as collector, ExitStack() as stack, tempfile.NamedTemporaryFile("w") as script:
+    with Collector(socket_path) as collector, ExitStack() as stack:
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
-        script.write(load.TENANTS.format(tenants=TENANTS))
-        script.flush()
         for nginx in (backend, *(one.nginx for one in found)):
             stack.enter_context(nginx)
-        for kind in KINDS:
-            taken = _measure_kind(scale, kind, found)
-            yield from (_added(kind, name, one) for name, one in taken.items())
-            yield from _against_peer(kind, taken)
-        some = [one for one in found if one.name in (BARE, AGAIN, OURS, ROWS)]
-        taken = _measure_kind(scale, TENANTS_KIND, some, Path(script.name))
-        yield from (_added(TENANTS_KIND, name, one) for name, one in taken.items())
-        yield from _latencies(scale, found)
-        yield _lost(collector, next(one for one in found if one.name == OURS))
+        for worker in backend.worker_pids():
+            cpu.pin(worker, cpu.LOAD)
+        yield collector, found
         for one in found:
             for line in one.nginx.errors()[:3]:
-                scale.within(SUBJECT)(f"{one.name}: {line}\n")
+                sys.stderr.write(f"{one.name}: {line}\n")
+
+
+def run(scale: Scale, before: Path | None = None) -> Iterator[Figure]:
+    taken: dict[Kind, list[Taken]] = {kind: [] for kind in (*KINDS, TENANTS_KIND)}
+    latencies: list[tuple[str, Latency]] = []
+    rate, lost = 0.0, None
+    with tempfile.NamedTemporaryFile("w") as script:
+        script.write(load.TENANTS.format(tenants=TENANTS))
+        script.flush()
+        for number in range(scale.rounds):
+            with _started(before) as (collector, found):
+                for kind in KINDS:
+                    taken[kind] += _take_kind(scale, number, kind, found, None)
+                some = [one for one in found if one.name in (BARE, AGAIN, OURS, ROWS)]
+                taken[TENANTS_KIND] += _take_kind(scale, number, TENANTS_KIND, some, Path(script.name))
+                by_name = {one.name: one for one in found}
+                rate = rate or 0.5 / load.cpu_per_request(by_name[BARE], "/", scale.seconds)  # half of what it can do
+                latencies += _take_latencies(scale, number, found, rate)
+                lost = lost or _lost(collector, by_name[OURS])
+    for kind, costs in taken.items():
+        by_handler = series(costs, BARE)
+        yield from (_added(kind, name, one) for name, one in by_handler.items())
+        yield from _against_peer(kind, by_handler)
+    yield from _latencies(latencies, rate)
+    if lost is not None:
+        yield lost

@@ -75,20 +75,20 @@ def order(names: Sequence[str], reference: str, number: int) -> list[str]:
 
 
 def take(
-    works: Mapping[str, Callable[[], T]], reference: str, rounds: int, say: Callable[[str], None]
+    works: Mapping[str, Callable[[], T]], reference: str, number: int, say: Callable[[str], None]
 ) -> list[tuple[str, T]]:
-    """What the works gave, in the order they were called; ``say`` is told how far it is."""
+    """What the works gave in round ``number``, in the order they were called; ``say`` is told how far it is."""
     taken = []
-    for number in range(rounds):
-        for name in order(tuple(works), reference, number):
-            say(f"round {number + 1} of {rounds}: {name}")
-            taken.append((name, works[name]()))
+    for name in order(tuple(works), reference, number):
+        say(f"round {number + 1}: {name}")
+        taken.append((name, works[name]()))
     return taken
 
 
 def measure(works: Mapping[str, Work], reference: str, rounds: int, say: Callable[[str], None]) -> dict[str, Series]:
     """Series of each name but the reference's. ``works`` measure once when they are called."""
-    return series(take(works, reference, rounds, say), reference)
+    taken = chain.from_iterable(take(works, reference, number, say) for number in range(rounds))
+    return series(list(taken), reference)
 
 
 def series(taken: Sequence[Taken], reference: str) -> dict[str, Series]:
