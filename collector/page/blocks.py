@@ -1,4 +1,4 @@
-"""The rows of a family as text, in blocks: each is rendered in a few steps, and kept until a row of it changes.
+"""The rows of a family as text, in blocks: each is rendered in one step, and kept until a row of it changes.
 
 A family at one moment (``capture_family``) is lists of what its rows are. A row that changes gets new sums, a block
 that changes is a new one, so what was captured stays as it was, however the family goes on
@@ -12,7 +12,7 @@ Rules:
 """
 
 from bisect import bisect_left
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -22,8 +22,7 @@ from collector.table.rows import Block, Row, places
 from collector.table.shapes import Shape
 from collector.table.sums import Sums, reader
 
-BLOCK_ROWS = 500
-STEP_ROWS = 100  # a millisecond or two
+BLOCK_ROWS = 100  # a millisecond or two, if all have changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +62,17 @@ def capture_family(family: Family, shown_before: int | None) -> Snapshot:
     )
 
 
-def render_blocks(snapshot: Snapshot) -> Iterator[Lines | None]:
-    """The lines of each block: one text for each metric that the family feeds. None after a step that ends none."""
+def render_blocks(snapshot: Snapshot) -> Iterator[Lines]:
+    """The lines of each block: one text for each metric that the family feeds."""
     for number, first in enumerate(range(0, len(snapshot.rows), BLOCK_ROWS)):
-        block = yield from _block(snapshot, number, range(first, min(first + BLOCK_ROWS, len(snapshot.rows))))
+        block = _block(snapshot, number, range(first, min(first + BLOCK_ROWS, len(snapshot.rows))))
         snapshot.blocks[number] = None
         yield block.lines
 
 
-def _block(snapshot: Snapshot, number: int, run: range) -> Generator[None, None, Block]:
+def _block(snapshot: Snapshot, number: int, run: range) -> Block:
     old = snapshot.blocks[number]
-    texts = yield from _changed(snapshot, run, 0 if old is None else old.rows)
+    texts = _changed(snapshot, run, 0 if old is None else old.rows)
     if old is not None and not texts:
         return old
     block = _join(texts) if old is None or len(texts) == len(run) else _patch(old, texts)
@@ -82,17 +81,15 @@ def _block(snapshot: Snapshot, number: int, run: range) -> Generator[None, None,
     return block
 
 
-def _changed(snapshot: Snapshot, run: range, length: int) -> Generator[None, None, dict[int, Lines]]:
-    """The text of those rows that a block of so many rows lacks, by their place in it, STEP_ROWS in each step."""
+def _changed(snapshot: Snapshot, run: range, length: int) -> dict[int, Lines]:
+    """The text of those rows that a block of so many rows lacks, by their place in it."""
     make, numbers = template(snapshot.shape).render, reader(snapshot.shape.width)
     rows, kept, sums, known = snapshot.rows, snapshot.kept, snapshot.sums, snapshot.known
-    lacking = [place for place in run if not kept[place] or place - run.start >= length or place >= known]
-    texts: dict[int, Lines] = {}
-    for first in range(0, len(lacking), STEP_ROWS):
-        for place in lacking[first : first + STEP_ROWS]:
-            texts[place - run.start] = make(rows[place].labels, numbers(sums[place] if place < known else 0))
-        yield
-    return texts
+    return {
+        place - run.start: make(rows[place].labels, numbers(sums[place] if place < known else 0))
+        for place in run
+        if not kept[place] or place - run.start >= length or place >= known
+    }
 
 
 def _join(texts: Mapping[int, Lines]) -> Block:

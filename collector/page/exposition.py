@@ -18,7 +18,7 @@ from itertools import chain
 from typing import Literal
 
 MetricType = Literal["counter", "gauge", "histogram", "unknown"]
-PIECE_BYTES = 16_384  # chunks of this size are pieces of their own
+PIECE_BYTES = 4_096  # chunks of this size are pieces of their own
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,14 +32,13 @@ def capture(table: Table, shown_before: int | None = None) -> list[Snapshot]:
 
 
 def in_steps(snapshots: Iterable[Snapshot]) -> Iterator[list[MetricFamily]]:
-    """Every family of the snapshots, some rows in each step; what a step has finished, mostly nothing."""
+    """Every family of the snapshots, a block of rows in each step; what a step has finished, mostly nothing."""
     for snapshot in snapshots:
         metrics = _metrics(snapshot.shape, snapshot.help)
         columns: list[list[bytes]] = [[] for _ in metrics]
         for lines in render_blocks(snapshot):
-            if lines is not None:
-                for column, one in zip(columns, lines, strict=True):
-                    column.append(one)
+            for column, one in zip(columns, lines, strict=True):
+                column.append(one)
             yield []
         yield [
             MetricFamily(name, kind, text, column, snapshot.shape.custom, snapshot.shape.instance)

@@ -12,12 +12,12 @@ from support.collector import Collector
 from support.worker import Worker
 
 from collector.page.blocks import BLOCK_ROWS
-from collector.page.exposition import PIECE_BYTES
 from collector.web import server
 from collector.web.scrape import Request
 
-ROWS = 4 * BLOCK_ROWS
+ROWS = 20 * BLOCK_ROWS
 PER_BATCH = 250
+PIECE = 1 << 20  # bytes; twenty are more than what lies between server and client takes
 
 
 def send(worker: Worker, value: int) -> None:
@@ -88,7 +88,7 @@ def test_each_page_shows_one_committed_state(collector: Collector) -> None:
 
 class Pieces:
     async def page(self, request: Request) -> list[bytes]:
-        return [bytes([65 + number]) * PIECE_BYTES for number in range(20)]
+        return [bytes([65 + number]) * PIECE for number in range(20)]
 
 
 def test_a_client_that_reads_nothing_holds_nobody() -> None:
@@ -101,10 +101,10 @@ def test_a_client_that_reads_nothing_holds_nobody() -> None:
             for _ in range(3):
                 async with client.get("/metrics") as response:
                     found.append(len(await response.read()))
-            assert len(await slow.read()) == 20 * PIECE_BYTES
+            assert len(await slow.read()) == 20 * PIECE
             return found
 
-    assert asyncio.run(others()) == [20 * PIECE_BYTES] * 3
+    assert asyncio.run(others()) == [20 * PIECE] * 3
 
 
 def test_the_page_says_how_long_it_took(collector: Collector) -> None:
