@@ -165,7 +165,7 @@ def _started(before: Path | None) -> Iterator[tuple[Collector, list[Handler]]]:
         yield collector, found
         for one in found:
             for line in one.nginx.errors()[:3]:
-                sys.stderr.write(f"{one.name}: {line}\n")
+                sys.stderr.write(f"\r\033[K{one.name}: {line}\n")
 
 
 def run(scale: Scale, before: Path | None = None) -> Iterator[Figure]:

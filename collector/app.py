@@ -96,9 +96,9 @@ def run(settings: Settings, load: Callable[[], Settings]) -> int:
 def _tune_process() -> None:
     """Decoding a batch makes thousands of tuples that live for milliseconds: Python's cyclic collector would walk
     over them, and over the whole table, at each of them. There are no cycles in either. And each stream may have a
-    descriptor with us. A block of the page's text has its own mapping, which goes with it: glibc would raise the size
-    from which it makes one, and blocks that were replaced would stay as holes, as large as the page. The journal's
-    thread takes Python's lock a dozen times in each commit, and workers wait for its end."""
+    descriptor with us. A block of the page's text, of histograms at least, has its own mapping, which goes with it:
+    glibc would raise the size from which it makes one, and blocks that were replaced would stay as holes, as large as
+    the page. The journal's thread takes Python's lock a dozen times in each commit, and workers wait for its end."""
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
     sys.setswitchinterval(SWITCH_SECONDS)

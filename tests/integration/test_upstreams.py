@@ -222,3 +222,37 @@ def test_without_its_include_upstreams_are_not_counted_and_that_is_said(socket_p
         get(port, "/")
         wait_until(lambda: collector.request_counts().total() == 1, message="the request")
         assert len([line for line in nginx.errors() if "upstreams.conf" in line]) == 1
+
+
+READ = """
+lua_shared_dict read 1m;
+include {{share}}/nginx.conf.d/upstreams.conf;
+server {{
+    listen 127.0.0.1:{port};
+    location / {{ return 200; }}
+    location = /passed-on {{
+        proxy_pass http://127.0.0.1:{port}/;
+        log_by_lua_block {{
+            local read, direct = require("resty.metrics.variable").reader("rm_attempts")
+            local text = require("ffi").string(read())
+            ngx.shared.read:set("text", (direct and "directly " or "by a string ") .. text)
+        }}
+    }}
+    location = /read {{ content_by_lua_block {{ ngx.print(ngx.shared.read:get("text")) }} }}
+}}
+"""
+
+
+def test_what_nginx_composed_is_read_without_making_a_string(socket_path: Path) -> None:
+    port = free_port()
+    with Collector(socket_path), Nginx(socket_path, READ.format(port=port), workers=1) as nginx:
+        get(port, "/")  # our own hook makes our modules known
+        get(port, "/passed-on")
+
+        def text() -> str:
+            (answer,) = get(port, "/read")
+            return answer.body.decode()
+
+        wait_until(lambda: text().startswith("directly "), message="the log hook")
+        assert re.fullmatch(rf"directly (\d\.\d{{3}}\|){{3}}200\|\|127\.0\.0\.1:{port}\|127\.0\.0\.1:{port}", text())
+        assert nginx.errors() == []

@@ -168,6 +168,6 @@ def test_after_a_reload_only_what_was_sent_before_it_waits(socket_path: Path) ->
         wait_refused(collector, 2 * WORKERS)
         assert collector.request_counts() <= site.nginx.access_counts()
         assert len(site.said(f"its protocol is version {VERSION}, ours {NEWER}")) <= WORKERS
-        assert 1 <= len(site.said("batches that a worker of another version left")) <= WORKERS
+        assert 1 <= len(site.said("holds batches that a worker of another version left")) <= WORKERS
         assert site.said("answers again") == []
         assert site.nginx.errors() == site.said(UNREACHED)

@@ -333,6 +333,11 @@ function commands.times(text)
     return { found.connect, found.header, found.response, short, attempts.halves(whole) }
 end
 
+function commands.halves(text)
+    local when, what = attempts.halves(text)
+    return { when or false, what }
+end
+
 function commands.fields(text)
     return { attempts.fields(text) }
 end
@@ -386,7 +391,6 @@ function commands.flood(count, hours)
     return { grown, family:live(), exact, freed, sums.other or 0 }
 end
 
--- Requests with as many different methods of a length. Returns the kilobytes that stay, and the rows and requests.
 -- The numbers of these texts, each of 1 to decimal.MOST digits; that memory which follows them is not theirs.
 function commands.decimals(texts)
     local numbers = {}
@@ -404,6 +408,7 @@ function commands.reader(text)
     return { read(), direct }
 end
 
+-- Requests with as many different methods of a length. Returns the kilobytes that stay, and the rows and requests.
 function commands.methods(count, length)
     local family = rows.new(requests.shape({ 5 }), 10000)
     local count_request = requests.counter(family, {})

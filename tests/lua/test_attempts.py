@@ -84,6 +84,10 @@ def test_the_short_way_to_read_times_agrees_with_the_long_one() -> None:
     assert all(len(text) == 17 for text, result in zip(texts, results, strict=True) if result[3])
 
 
+def test_what_the_cache_did_stands_alone_where_nothing_was_passed_on() -> None:
+    assert ask(["halves", "HIT"], ["halves", "-|-|0.1|502||a|b|c"]) == [[False, b"HIT"], [b"-|-|0.1", b"502||a|b|c"]]
+
+
 @pytest.mark.parametrize(
     ("text", "fields"),
     [

@@ -24,7 +24,7 @@ def send(worker: Worker, value: int) -> None:
     """Every row goes up by ``value``; the rows of one batch are one committed state."""
     family = {"name": "sent_total", "type": "counter", "labels": ["number"], "columns": ["value"], "custom": True}
     for first in range(0, ROWS, PER_BATCH):
-        rows = [[f"{number:05}", value] for number in range(first, first + PER_BATCH)]
+        rows = [[f"{number:040}", value] for number in range(first, first + PER_BATCH)]
         worker.send(worker.next_batch({"families": [{**family, "rows": rows}]}))
         worker.answer()
 

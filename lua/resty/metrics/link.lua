@@ -32,8 +32,6 @@ local REMEDY = {
         .. "reload nginx",
     newer = "the collector is newer than this Lua module: bring the Lua files to its version (resty-metrics install) "
         .. "and reload nginx",
-    inherited = "nothing else waits with them; they are counted once a collector of their version is back, and end "
-        .. "with this nginx",
 }
 
 local _M = {}
@@ -154,11 +152,20 @@ function _M.close_if_overdue(self, tick)
     return true
 end
 
+-- A worker before this one, of another version, had sent what it left.
+local function say_inherited(self)
+    if self.said ~= "inherited" then
+        self.said = "inherited"
+        log(WARN, "resty-metrics: the collector at ", self.path, " holds batches that a worker of another version left; ",
+            "nothing else waits with them; they are counted once a collector of their version is back, and end with ",
+            "this nginx; this is said once")
+    end
+end
+
 local function say_held(self, answer)
     local text, remedy = "it holds our batches, reason " .. answer.reason, nil
     if answer.reason == "version" and answer.version == datagram.VERSION then
-        text = "it holds batches that a worker of another version left, reason version"
-        remedy = REMEDY.inherited
+        return say_inherited(self)
     elseif answer.reason == "version" then
         text = text .. ": its protocol is version " .. answer.version .. ", ours " .. datagram.VERSION
         remedy = answer.version > datagram.VERSION and REMEDY.newer or nil

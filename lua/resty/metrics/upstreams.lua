@@ -221,7 +221,7 @@ function _M.count()
     local plan = plans[what] or plan_of(what)
     local alone = plan.alone
     if not alone then
-        return count_text(ffi_string(read()))
+        return count_text(ffi_string(bytes, size))
     end
     if plan.cache_status then
         count_cached(plan)

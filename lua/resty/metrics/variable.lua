@@ -2,7 +2,7 @@
 -- all others or made, is a quarter of what a variable costs.
 --
 -- It is asked for as lua-resty-core's ngx.var does, by the function that lua-resty-core declares; and only where the first
--- answer is that of ngx.var. Else ngx.var is asked.
+-- answer is that of ngx.var, and that for a variable which is never empty too. Else ngx.var is asked.
 
 local ffi = require "ffi"
 local bit = require "bit"
@@ -11,6 +11,8 @@ local ngx = ngx
 local C, cast, ffi_string = ffi.C, ffi.cast, ffi.string
 local tobit = bit.tobit
 local pcall, tonumber = pcall, tonumber
+
+local NEVER_EMPTY = "request_length"
 
 local _M = {}
 
@@ -37,18 +39,21 @@ local function directly(name)
     end
 end
 
+-- What reads a variable directly, if its first answer is that of ngx.var; else nil.
+local function checked(name)
+    local known = by_ngx_var(name)
+    local made, read = pcall(directly, name)
+    local answered, bytes, length = pcall(read)
+    if made and answered and ffi_string(bytes, length) == ffi_string(known()) then
+        return read
+    end
+end
+
 -- A function that gives the bytes of this variable for the request at hand (a pointer, good until the next variable is
 -- read) and their number, 0 where there is none. And whether it makes no string of them. To be called in a request.
 function _M.reader(name)
-    local known = by_ngx_var(name)
-    local made, read = pcall(directly, name)
-    if made then
-        local answered, bytes, length = pcall(read)
-        if answered and ffi_string(bytes, length) == ffi_string(known()) then
-            return read, true
-        end
-    end
-    return known, false
+    local read = checked(NEVER_EMPTY) and checked(name)
+    return read or by_ngx_var(name), read ~= nil
 end
 
 return _M
