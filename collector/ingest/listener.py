@@ -25,7 +25,7 @@ from collector.ingest.wire import MAX_DATAGRAM
 from collector.log import say
 
 DRAIN_DATAGRAMS = 256
-DRAIN_SECONDS = 0.002  # and about as long again to merge what was read, which takes memory until then
+DRAIN_SECONDS = 0.001  # and about as long again to merge what was read, which takes memory until then
 LAST_DRAIN_SECONDS = 1.0
 
 _RECEIVE_FLAGS = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
