@@ -105,7 +105,7 @@ def _take_kind(scale: Scale, number: int, kind: Kind, found: list[Handler], scri
         for one in found
         if one.name not in kind.left_out
     }
-    say = scale.within(f"{SUBJECT}, {kind.name}")
+    say = scale.within(f"{SUBJECT}, {scale.rounds} rounds, {kind.name}")
     for one in found:
         if one.name in works:
             say(f"round {number + 1}: {one.name} gets warm")
@@ -117,7 +117,7 @@ def _take_latencies(scale: Scale, number: int, found: list[Handler], rate: float
     """In an open loop."""
     some = [one for one in found if one.name in (BARE, AGAIN, OURS, LABELLED) or one.name in peers.FOLDERS]
     works = {one.name: partial(load.latency, one, "/", rate, 2 * scale.seconds) for one in some}
-    return take(works, BARE, number, scale.within(f"{SUBJECT}, latency at half load"))
+    return take(works, BARE, number, scale.within(f"{SUBJECT}, {scale.rounds} rounds, latency at half load"))
 
 
 def _latencies(taken: list[tuple[str, Latency]], rate: float) -> Iterator[Figure]:
@@ -171,7 +171,7 @@ def _started(before: Path | None) -> Iterator[tuple[Collector, list[Handler]]]:
 def run(scale: Scale, before: Path | None = None) -> Iterator[Figure]:
     taken: dict[Kind, list[Taken]] = {kind: [] for kind in (*KINDS, TENANTS_KIND)}
     latencies: list[tuple[str, Latency]] = []
-    rate, lost = 0.0, None
+    rate, lost = 0.0, list[Figure]()
     with tempfile.NamedTemporaryFile("w") as script:
         script.write(load.TENANTS.format(tenants=TENANTS))
         script.flush()
@@ -184,11 +184,9 @@ def run(scale: Scale, before: Path | None = None) -> Iterator[Figure]:
                 by_name = {one.name: one for one in found}
                 rate = rate or 0.5 / load.cpu_per_request(by_name[BARE], "/", scale.seconds)  # half of what it can do
                 latencies += _take_latencies(scale, number, found, rate)
-                lost = lost or _lost(collector, by_name[OURS])
+                lost = lost or [_lost(collector, by_name[OURS])]
     for kind, costs in taken.items():
         by_handler = series(costs, BARE)
         yield from (_added(kind, name, one) for name, one in by_handler.items())
         yield from _against_peer(kind, by_handler)
-    yield from _latencies(latencies, rate)
-    if lost is not None:
-        yield lost
+    yield from (*_latencies(latencies, rate), *lost)

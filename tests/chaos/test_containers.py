@@ -3,10 +3,12 @@
 Network, pid and mount namespaces differ. Each sees the directory at a path of its own, as two containers mount it.
 """
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.collector import COMMAND
 from support.containers import (
     IN_COLLECTOR_CONTAINER,
     IN_NGINX_CONTAINER,
@@ -65,3 +67,24 @@ def test_they_share_nothing_but_the_directory(contained: Stage) -> None:
             assert f"{kind}: another (" in found.seen("socket.open", "OK")
         assert "2 workers run as www-data" in found.seen("nginx.workers", "OK")
     stage.conserved()
+
+
+def test_the_command_is_executed_with_a_version_flag_in_the_collectors_container(contained: Stage) -> None:
+    """As the scanner did: in a pid namespace of its own, where the collector's own path is its socket."""
+    stage = contained
+    made = stage.path.stat().st_ino
+    mounts = f"/proc/{stage.collector.pid}/ns/mnt"
+    assert Path(mounts).readlink() != Path("/proc/self/ns/mnt").readlink()
+    inside = ["nsenter", f"--mount={mounts}", "unshare", "--pid", "--fork"]
+    with stage.load():
+        stage.handles(1_000)
+        for _ in range(stage.times(10, 100)):
+            done = subprocess.run([*inside, COMMAND, "-V"], capture_output=True, text=True, timeout=60, check=True)
+            assert (done.stdout.startswith("resty-metrics "), done.stderr) == (True, "")
+        assert stage.path.stat().st_ino == made
+        stage.heals()
+        stage.flows()
+        stage.doctor_finds_only()
+    stage.conserved()
+    assert stage.rebinds("replaced") == stage.rebinds("missing") == 0
+    assert not stage.sampler.saw("resty_metrics_socket_up", 0)

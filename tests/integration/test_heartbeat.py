@@ -109,3 +109,37 @@ def test_what_blocks_the_event_loop_is_seen(socket_path: Path) -> None:
         total = collector.value(f"{LAG}_sum", worker="0")
         assert total is not None
         assert total > 0.25
+
+
+HOLDS_MUCH = """
+server {{
+    listen 127.0.0.1:{port};
+    location / {{ content_by_lua_block {{
+        for _ = 1, 7 do ngx.timer.at(3600, function() end) end
+        ngx.timer.at(0, function() ngx.sleep(3600) end)
+        package.loaded.much = ("x"):rep(20 * 1024 * 1024)
+        ngx.say("done")
+    }} }}
+}}
+"""
+MEMORY, TIMERS = "resty_metrics_worker_lua_memory_bytes", "resty_metrics_worker_timers"
+
+
+def test_memory_and_timers_are_those_of_the_worker(socket_path: Path) -> None:
+    port = free_port()
+    site = "include {share}/nginx.conf.d/lifecycle.conf;" + HOLDS_MUCH.format(port=port)
+    with Collector(socket_path) as collector, Nginx(socket_path, site, workers=1):
+        wait_until(lambda: collector.value(MEMORY, worker="0"), message="the first beat")
+        memory = collector.value(MEMORY, worker="0") or 0
+        pending = collector.value(TIMERS, worker="0", state="pending") or 0
+        running = collector.value(TIMERS, worker="0", state="running") or 0
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20).read()
+
+        def has_grown() -> bool:
+            return (
+                (collector.value(MEMORY, worker="0") or 0) > memory + 20e6
+                and (collector.value(TIMERS, worker="0", state="pending") or 0) >= pending + 7
+                and (collector.value(TIMERS, worker="0", state="running") or 0) == running + 1
+            )
+
+        wait_until(has_grown, message="what the worker holds now")
