@@ -54,6 +54,10 @@ KINDS = (
     Kind("passed on", "/upstream", None, ("empty handler", LABELLED, ROWS)),
 )
 TENANTS_KIND = Kind("return 200 to 10,000 tenants", "/", None)
+LATENCY_KINDS = (
+    Kind("return 200", "/", 0.5, (UPSTREAMS, WHOLE, BEFORE)),
+    Kind("passed on", "/upstream", None, ("empty handler", "access_log", LABELLED, ROWS, BEFORE)),
+)
 
 
 def handlers(socket_path: Path, backend: int, before: Path | None) -> list[Handler]:
@@ -113,21 +117,27 @@ def _take_kind(scale: Scale, number: int, kind: Kind, found: list[Handler], scri
     return take(works, BARE, number, say)
 
 
-def _take_latencies(scale: Scale, number: int, found: list[Handler], rate: float) -> list[tuple[str, Latency]]:
+def _take_latencies(
+    scale: Scale, number: int, kind: Kind, found: list[Handler], rate: float
+) -> list[tuple[str, Latency]]:
     """In an open loop."""
-    some = [one for one in found if one.name in (BARE, AGAIN, OURS, LABELLED) or one.name in peers.FOLDERS]
-    works = {one.name: partial(load.latency, one, "/", rate, 2 * scale.seconds) for one in some}
-    return take(works, BARE, number, scale.within(f"{SUBJECT}, {scale.rounds} rounds, latency at half load"))
+    works = {
+        one.name: partial(load.latency, one, kind.path, rate, 2 * scale.seconds)
+        for one in found
+        if one.name not in kind.left_out
+    }
+    return take(works, BARE, number, scale.within(f"{SUBJECT}, {scale.rounds} rounds, {kind.name} at half load"))
 
 
-def _latencies(taken: list[tuple[str, Latency]], rate: float) -> Iterator[Figure]:
+def _latencies(kind: Kind, taken: list[tuple[str, Latency]], rate: float) -> Iterator[Figure]:
     for field in ("p50", "p99", "p999"):
         by_handler = series([(name, getattr(one, field)) for name, one in taken], BARE)
         most = LATENCY_MARGIN * max(1.0, by_handler[AGAIN].ratio.high)
         for name, one in by_handler.items():
-            reach = Reach(one.reference.middle * 1e6 * most) if name == OURS and field == "p99" else None
+            promised = name == OURS and field == "p99" and kind.reach is not None
+            reach = Reach(one.reference.middle * 1e6 * most) if promised else None
             reference = ("bare", one.reference.middle * 1e6, one.ratio)
-            what = f"{field} at {rate:,.0f} requests/s: {name}"
+            what = f"{kind.name}, {field} at {rate:,.0f} requests/s: {name}"
             yield Figure(SUBJECT, what, "us", one.cost.scaled(1e6), len(one.costs), reference, reach)
 
 
@@ -170,8 +180,9 @@ def _started(before: Path | None) -> Iterator[tuple[Collector, list[Handler]]]:
 
 def run(scale: Scale, before: Path | None = None) -> Iterator[Figure]:
     taken: dict[Kind, list[Taken]] = {kind: [] for kind in (*KINDS, TENANTS_KIND)}
-    latencies: list[tuple[str, Latency]] = []
-    rate, lost = 0.0, list[Figure]()
+    latencies: dict[Kind, list[tuple[str, Latency]]] = {kind: [] for kind in LATENCY_KINDS}
+    rates: dict[Kind, float] = {}
+    lost: list[Figure] = []
     with tempfile.NamedTemporaryFile("w") as script:
         script.write(load.TENANTS.format(tenants=TENANTS))
         script.flush()
@@ -182,11 +193,15 @@ def run(scale: Scale, before: Path | None = None) -> Iterator[Figure]:
                 some = [one for one in found if one.name in (BARE, AGAIN, OURS, ROWS)]
                 taken[TENANTS_KIND] += _take_kind(scale, number, TENANTS_KIND, some, Path(script.name))
                 by_name = {one.name: one for one in found}
-                rate = rate or 0.5 / load.cpu_per_request(by_name[BARE], "/", scale.seconds)  # half of what it can do
-                latencies += _take_latencies(scale, number, found, rate)
+                for kind, of_kind in latencies.items():
+                    if kind not in rates:  # half of what it can do
+                        rates[kind] = 0.5 / load.cpu_per_request(by_name[BARE], kind.path, scale.seconds)
+                    of_kind += _take_latencies(scale, number, kind, found, rates[kind])
                 lost = lost or [_lost(collector, by_name[OURS])]
     for kind, costs in taken.items():
         by_handler = series(costs, BARE)
         yield from (_added(kind, name, one) for name, one in by_handler.items())
         yield from _against_peer(kind, by_handler)
-    yield from (*_latencies(latencies, rate), *lost)
+    for kind, of_kind in latencies.items():
+        yield from _latencies(kind, of_kind, rates[kind])
+    yield from lost

@@ -206,8 +206,8 @@ def test_a_worker_ends_while_the_journal_stalls(small_spool: Viewing) -> None:
             asked_for_much()
             stage.nginx.reload()
             asked_for_much()
-        stage.appear("RestyMetricsSpoolFull")
-    stage.go("RestyMetricsSpoolFull")
+        stage.appear("RestyMetricsSpoolFull", "RestyMetricsJournalStalls")
+    stage.go("RestyMetricsSpoolFull", "RestyMetricsJournalStalls")
 
 
 # a configuration with log hooks of its own ----------------------------------------------------------------------------
