@@ -101,13 +101,21 @@ class Family:
         return FamilyState(self.shape, self.help, self.birth_ms, *counts, self._scanned, rows)
 
     def restore(self, state: FamilyState) -> None:
-        """Become what was captured; meant for a family that has no rows yet."""
+        """Become what was captured; meant for a family that has no rows yet. Rows of equal labels are added up."""
         self.shape, self.help = state.shape, state.help
         self.birth_ms, self.overflow = state.birth_ms, state.overflow
         self.evicted, self._scanned = state.evicted, state.scanned
-        width = self.shape.width
-        self.rows = [Row(labels, sums, width, created, used) for created, labels, sums, used in state.rows]
-        self._index = {row.labels: row for row in self.rows}
+        for created, labels, sums, used in state.rows:
+            self._place(Row(labels, sums, self.shape.width, created, used))
+
+    def repair(self) -> None:
+        """Make rows and index agree again, after a merge that failed half-way. Every row keeps its numbers."""
+        rows, self.rows, self.blocks = self.rows, [], []
+        self._values_by_label = None
+        for forgotten in (self._index, self._aliases, self._conversions):
+            forgotten.clear()
+        for row in rows:
+            self._place(Row(row.labels, row.sums, self.shape.width, row.created, row.used))
 
     def _add(self, labels: Sequence[Labels], deltas: Deltas) -> None:
         if isinstance(deltas, bytes):
@@ -135,14 +143,12 @@ class Family:
         return self._index.get(key) or self._aliases.get(key) or self._find(key)
 
     def _find(self, key: Labels) -> Row:
-        """The row for a raw label set that is not remembered."""
+        """Return the row for a raw label set that is not remembered."""
         labels = self._clean(key)
-        row = self._index.get(labels)
-        if row is None and not self._has_room():
+        if labels not in self._index and not self._has_room() and labels not in self._index:
             self.overflow += 1
             return self._overflow_row(labels)
-        if row is None:
-            row = self._create(labels)
+        row = self._row_of(labels)
         if labels != key and all(len(label) <= MAX_LABEL_BYTES for label in key):
             if len(self._aliases) >= 2 * self.max_rows:
                 self._aliases.clear()
@@ -176,10 +182,7 @@ class Family:
         self.evicted += len(idle)
         self._remove(idle.keys())
         for row, labels in idle.items():
-            taker = self._index.get(labels)
-            if taker is None:
-                taker = self._create(labels)
-                taker.used = row.used
+            taker = self._row_of(labels, row.used)
             taker.sums = plus(taker.sums, row.sums, row.width)
             taker.kept, taker.used = False, max(taker.used, row.used)
 
@@ -187,7 +190,7 @@ class Family:
         kept = overflow.give_up(self.shape, labels)
         if kept not in self._index and len(self.rows) >= self._hard_limit:
             kept = overflow.give_up_all(self.shape, labels)
-        return self._index.get(kept) or self._create(kept)
+        return self._row_of(kept)
 
     def _delete(self, keys: Iterable[Labels]) -> None:
         found = (self._index.get(self._clean(key)) for key in keys)
@@ -203,12 +206,18 @@ class Family:
             del self._aliases[key]
         self._values_by_label = None
 
-    def _create(self, labels: Labels) -> Row:
-        row = Row(labels, 0, self.shape.width, self._creation.next, self._now)
-        self._creation.next += 1
-        self._index[labels] = row
-        self.rows.append(row)
-        self._values_by_label = None
+    def _row_of(self, labels: Labels, used: float | None = None) -> Row:
+        """Return the row with these clean labels. Create it if it is missing, last used at ``used`` or now.
+
+        Rows are created nowhere else: making room may itself create the row that was looked for in vain before.
+        """
+        row = self._index.get(labels)
+        if row is None:
+            row = Row(labels, 0, self.shape.width, self._creation.next, self._now if used is None else used)
+            self._creation.next += 1
+            self._index[labels] = row
+            self.rows.append(row)
+            self._values_by_label = None
         return row
 
     def _follow(self, batch: FamilyBatch, birth_ms: int) -> None:
@@ -230,14 +239,16 @@ class Family:
             forgotten.clear()
         for row in rows:
             labels, sums = conversion.labels(row.labels), sums_of(conversion.numbers(row.numbers))
-            first = self._index.get(labels)
-            if first is None:
-                moved = Row(labels, sums, shape.width, row.created, row.used)
-                self._index[labels] = moved
-                self.rows.append(moved)
-            else:
-                first.sums = plus(first.sums, sums, shape.width)
-                first.used = max(first.used, row.used)
+            self._place(Row(labels, sums, shape.width, row.created, row.used))
+
+    def _place(self, row: Row) -> None:
+        """Put a row behind the others, or add it to the one that has its labels."""
+        first = self._index.setdefault(row.labels, row)
+        if first is row:
+            self.rows.append(row)
+        else:
+            first.sums = plus(first.sums, row.sums, row.width)
+            first.used = max(first.used, row.used)
 
     def _conversion(self, shape: Shape) -> Conversion:
         conversion = self._conversions.get(shape)

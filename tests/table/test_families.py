@@ -338,6 +338,33 @@ def test_an_evicted_row_may_come_again_in_the_same_batch() -> None:
     assert values(family) == {("other",): [16], ("c",): [1]}
 
 
+@pytest.mark.parametrize("custom", [False, True])
+@pytest.mark.parametrize("value", ["other", "new"])
+def test_a_row_that_makes_its_own_room_is_made_once(value: str, custom: bool) -> None:
+    """The idle rows go to ``other``, which may be the very row that was looked for in vain before."""
+    family = family_of(replace(counter("tenant"), custom=custom), max_rows=5)
+    for tenant in "abcde":
+        family.merge(batch(family.shape, (tenant, 1)), 1, 0.0)
+    family.merge(batch(family.shape, (value, 1), (value, 1)), 1, 2 * HOUR)
+    assert [row.labels for row in family.rows] == list(values(family))
+    assert sum(numbers[0] for numbers in values(family).values()) == 7
+    assert values(family)[value,] == ([7] if value == "other" else [2])
+    for tenant in "fghij":
+        family.merge(batch(family.shape, (tenant, 1)), 1, 4 * HOUR)
+    family.merge(FamilyBatch(family.shape, "", False, [], b"", reset=True), 1, 4 * HOUR)
+    assert family.rows == []
+
+
+def test_rows_of_equal_labels_are_added_up_when_a_family_is_restored() -> None:
+    family = family_of(counter("l"))
+    family.merge(batch(counter("l"), ("a", 1), ("b", 2)), 1, 0.0)
+    state = family.capture()
+    again = family_of(counter("l"))
+    again.restore(replace(state, rows=[*state.rows, (9, ("a",), 4, 7.0)]))
+    assert values(again) == {("a",): [5], ("b",): [2]}
+    assert [(row.created, row.used) for row in again.rows] == [(0, 7.0), (1, 0.0)]
+
+
 def test_a_flood_does_not_fill_a_family_for_ever_and_the_known_rows_stay_exact() -> None:
     family = family_of(requests((), "path"), max_rows=100)
     sent = 0

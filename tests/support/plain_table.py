@@ -1,0 +1,148 @@
+"""A table in the plainest way: what docs/wire.md and decision 10 say, with no thought of speed or memory.
+
+It shares no code with the collector's own. A batch is what a worker packs into a datagram: a list of families, each a
+map as docs/wire.md has it, all keys present.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+IDLE_SECONDS = 3600
+SCAN_SECONDS = 60
+Labels = tuple[str, ...]
+Key = tuple[str, str, str, bool]  # instance, name, scope, custom
+
+
+@dataclass
+class PlainRow:
+    numbers: list[float]
+    used: float
+
+
+def clean(labels: Sequence[str]) -> Labels:
+    """Return label values as the page shows them, for the values that the model sends."""
+    return tuple(value or "_" for value in labels)
+
+
+@dataclass
+class PlainFamily:
+    """Rows by label set, in the order of their creation."""
+
+    type: str
+    labels: list[str]
+    bounds: list[float] | None
+    custom: bool
+    cap: int
+    birth: int = 0
+    scanned: float = 0.0
+    rows: dict[Labels, PlainRow] = field(default_factory=dict)
+    overflow: int = 0
+    evicted: int = 0
+
+    def add(self, labels: Labels, numbers: Sequence[float], now: float) -> None:
+        if labels not in self.rows:
+            self.make_room(now)
+        if labels not in self.rows and len(self.rows) >= self.cap:
+            self.overflow += 1
+            labels = self.overflow_row(labels)
+        self.add_up(labels, numbers, now)
+
+    def add_up(self, labels: Labels, numbers: Sequence[float], used: float) -> None:
+        row = self.rows.setdefault(labels, PlainRow([0] * len(numbers), used))
+        row.numbers = [a + b for a, b in zip(row.numbers, numbers, strict=True)]
+        row.used = max(row.used, used)
+
+    def overflow_row(self, labels: Labels) -> Labels:
+        if self.give_up(labels) in self.rows or len(self.rows) < self.cap + self.cap // 10:
+            return self.give_up(labels)
+        return self.give_up_all(labels)
+
+    def give_up(self, labels: Labels) -> Labels:
+        users = set(self.labels) if self.custom else set(self.labels) - {"server", "method", "status", "scope"}
+        if self.type == "counter" and not self.custom:
+            users = {"peer"} & set(self.labels)
+        gone = users or set(self.labels[:1])
+        return tuple("other" if name in gone else value for name, value in zip(self.labels, labels, strict=True))
+
+    def give_up_all(self, labels: Labels) -> Labels:
+        kept = {"scope"} if self.type == "requests" else set()
+        return tuple(value if name in kept else "other" for name, value in zip(self.labels, labels, strict=True))
+
+    def make_room(self, now: float) -> None:
+        if len(self.rows) < self.cap or now - self.scanned < SCAN_SECONDS:
+            return
+        self.scanned = now
+        for give in (self.give_up, self.give_up_all):
+            if len(self.rows) >= self.cap:
+                self.evict(give, now)
+
+    def evict(self, give: Callable[[Labels], Labels], now: float) -> None:
+        idle = [labels for labels, row in self.rows.items() if now - row.used >= IDLE_SECONDS]
+        takers = {give(labels) for labels in idle}
+        gone = {labels: self.rows[labels] for labels in idle if labels not in takers}
+        for labels in gone:
+            del self.rows[labels]
+        for labels, row in gone.items():
+            self.evicted += 1
+            self.add_up(give(labels), row.numbers, row.used)
+
+    def reshape(self, labels: list[str], bounds: list[float] | None) -> None:
+        old, self.rows = self.rows, {}
+        convert = conversion(self.labels, self.bounds, labels, bounds)
+        self.labels, self.bounds = labels, bounds
+        for values, row in old.items():
+            self.add_up(*convert(values, row.numbers), row.used)
+
+
+def conversion(
+    old: list[str], old_bounds: list[float] | None, new: list[str], new_bounds: list[float] | None
+) -> Callable[[Sequence[str], Sequence[float]], tuple[Labels, list[float]]]:
+    """Return how label values and numbers of one shape look in another."""
+
+    def convert(values: Sequence[str], numbers: Sequence[float]) -> tuple[Labels, list[float]]:
+        by_name = dict(zip(old, values, strict=True))
+        labels = clean([by_name.get(name, "") for name in new])
+        if old_bounds is None or new_bounds is None:
+            return labels, list(numbers)
+        buckets: list[float] = [0] * (len(new_bounds) + 1)
+        for bound, count in zip([*old_bounds, float("inf")], numbers, strict=False):
+            buckets[bisect_left(new_bounds, bound)] += count
+        return labels, [*buckets, *numbers[len(old_bounds) + 1 :]]
+
+    return convert
+
+
+class PlainTable:
+    """All families by key. ``mistyped``: rows of a type that their family has no more."""
+
+    def __init__(self, cap: int) -> None:
+        self.families: dict[Key, PlainFamily] = {}
+        self.mistyped = 0
+        self._cap = cap
+
+    def merge(self, instance: str, batch: Sequence[dict[str, Any]], birth: int, now: float) -> None:
+        for sent in batch:
+            self._merge((instance, sent["name"], sent["scope"], sent["custom"]), sent, birth, now)
+
+    def _merge(self, key: Key, sent: dict[str, Any], birth: int, now: float) -> None:
+        known = self.families.get(key)
+        if known is not None and known.type != sent["type"] and (sent["inherited"] or birth <= known.birth):
+            self.mistyped += len(sent["rows"])
+            return
+        if known is None or known.type != sent["type"]:
+            known = PlainFamily(sent["type"], sent["labels"], sent["bounds"], sent["custom"], self._cap)
+            self.families[key] = known
+        if not sent["inherited"] and birth > known.birth:
+            known.birth = birth
+            if (sent["labels"], sent["bounds"]) != (known.labels, known.bounds):
+                known.reshape(sent["labels"], sent["bounds"])
+        convert = conversion(sent["labels"], sent["bounds"], known.labels, known.bounds)
+        if sent["reset"]:
+            known.rows.clear()
+        width = len(sent["labels"])
+        for values in sent["del"]:
+            known.rows.pop(convert(values, [])[0], None)
+        for row in sent["rows"]:
+            known.add(*convert(row[:width], row[width:]), now)
