@@ -79,6 +79,12 @@ def configure(level: str, form: str) -> None:
     root.setLevel(level.upper())
 
 
-def say(level: int, message: str, /, *, per: str | None = None, **fields: Any) -> None:
-    """One line: an event, and what is known of it. ``per``: what it may be said of once in QUIET_SECONDS."""
-    LOGGER.log(level, message, extra={"fields": fields, "per": per})
+def say(
+    level: int, message: str, trace: BaseException | None = None, /, *, per: str | None = None, **fields: Any
+) -> None:
+    """Write one line: an event, and what is known of it.
+
+    ``per``: the subject that the message is written for once in QUIET_SECONDS. ``trace``: an error whose traceback is
+    written.
+    """
+    LOGGER.log(level, message, extra={"fields": fields, "per": per}, exc_info=trace)

@@ -14,7 +14,7 @@ _SOURCES = {
 _REFUSALS = {
     "uid": "Allow the user of nginx's workers with --socket.allow-uid. They hold what they have until then.",
     "version": "Bring the Lua module and the collector to one release. Workers hold what they have until then.",
-    "stream_cap": "There are more workers than one collector takes: run a second one for some of them.",
+    "stream_cap": "4,096 workers are alive, as many as one collector takes. Run a second collector for some of them.",
     "not_ready": "The collector was beginning or ending: workers held what they had.",
 }
 _JOURNAL = {

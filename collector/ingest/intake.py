@@ -11,6 +11,8 @@ Rules:
 - A stream with a batch in the drain is answered when that is safe, every other one at once: a journal that is slow
   must not make a worker, or a probe, believe that nobody is there.
 - Every refusal is counted by result and reason. A uid that is refused is remembered, so that it is logged once.
+- An unexpected error (a bug) costs the datagram, or the rows, that met it and nothing else. It is counted with the
+  reason ``internal`` and handed to the shell, which logs it. The marks pass such a batch, or its stream would be stuck.
 """
 
 from collections import Counter
@@ -19,7 +21,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from collector.ingest.batch import read_batch
-from collector.ingest.heartbeat import read_heartbeat
+from collector.ingest.heartbeat import Heartbeat, read_heartbeat
 from collector.ingest.streams import Placement, Streams
 from collector.ingest.wire import (
     HEADER_BYTES,
@@ -33,21 +35,25 @@ from collector.ingest.wire import (
     write_answer,
 )
 from collector.table.shapes import FamilyBatch
-from collector.table.table import Table
+from collector.table.table import Failure, Table
 
 Result = Literal["applied", "duplicate", "out_of_order", "heartbeat", "bye", "probe", "held", "dropped", "unanswerable"]
 MAX_REFUSED_UIDS = 64
 
 
+INTERNAL = "internal"  # the reason of what a bug of ours refused
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one datagram. ``rows``: applied, or lost if it was dropped."""
+    """What became of one datagram. ``rows``: applied, or lost if it was dropped. ``error``: the bug that dropped it."""
 
     result: Result
     reason: str | None = None
     stream: bytes | None = None
     rows: int = 0
     lost_state: bool = False
+    error: Exception | None = None
 
     @property
     def answer(self) -> bool:
@@ -102,6 +108,14 @@ class Drain:
         return [reply.header.stream for reply in self.replies]
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A drain that is in the table: an (stream, answer) for each stream that waited, and what could not be added."""
+
+    answers: tuple[tuple[bytes, bytes], ...]
+    failures: tuple[Failure, ...]
+
+
 class Intake:
     """Datagrams in, a table and answers out.
 
@@ -135,7 +149,10 @@ class Intake:
 
         ``wall_ms``: the wall clock, Unix milliseconds; None: births are believed as they are said.
         """
-        outcome = self._receive(datagram, uid, now, wall_ms)
+        try:
+            outcome = self._receive(datagram, uid, now, wall_ms)
+        except Exception as error:
+            outcome = Outcome("unanswerable", INTERNAL, error=error)
         self.results[outcome.result, outcome.reason] += 1
         self.bytes += len(datagram)
         self.lost_states += outcome.lost_state
@@ -154,17 +171,18 @@ class Intake:
         self._accepted, self._ended, self._replies = [], [], {}
         return drain
 
-    def settle(self, drain: Drain) -> tuple[tuple[bytes, bytes], ...]:
-        """The drain's batches are safe: show them, and say so. One (stream, answer) for each stream that waits."""
+    def settle(self, drain: Drain) -> Settled:
+        """Show the batches of a drain, which are safe now, and acknowledge them."""
+        failures: list[Failure] = []
         for batch in drain.accepted:
-            self.table.merge(batch.families, batch.birth_ms, batch.now)
+            failures += self.table.merge(batch.families, batch.birth_ms, batch.now)
             self.streams.commit(batch.stream, batch.sequence)
-        return self._answers(drain.replies)
+        return Settled(self._answers(drain.replies), tuple(failures))
 
     def commit(self) -> list[tuple[bytes, bytes]]:
-        """End a drain that is safe as it is. All of its answers."""
+        """End a drain that is safe as it is. Return all of its answers."""
         drain = self.take()
-        return [*drain.prompt, *self.settle(drain)]
+        return [*drain.prompt, *self.settle(drain).answers]
 
     def _answers(self, replies: Iterable[_Reply]) -> tuple[tuple[bytes, bytes], ...]:
         return tuple([(reply.header.stream, self._answer(reply)) for reply in replies])
@@ -206,14 +224,18 @@ class Intake:
         """A heartbeat that cannot be read still shows that the worker lives, and is acked."""
         if header.base < 1:
             return self._ack(header, "dropped", "invalid")
-        heartbeat, reason = None, None
+        heartbeat: Heartbeat | None = None
+        reason: str | None = None
+        bug: Exception | None = None
         try:
             heartbeat = read_heartbeat(datagram[HEADER_BYTES:])
         except WireError as error:
             reason = error.reason
+        except Exception as error:
+            reason, bug = INTERNAL, error
         if not self.streams.beat(header, heartbeat, now):
             return self._hold(header, Reason.STREAM_CAP)
-        return self._ack(header, "heartbeat" if reason is None else "dropped", reason)
+        return replace(self._ack(header, "heartbeat" if reason is None else "dropped", reason), error=bug)
 
     def _batch(self, header: Header, datagram: bytes, now: float) -> Outcome:
         if header.base < 1 or header.sequence < 1:
@@ -234,6 +256,10 @@ class Intake:
         except WireError as error:
             self._accept(header, b"", (), now)
             return self._drop(header, error, lost_state)
+        except Exception as error:
+            self._accept(header, b"", (), now)
+            dropped = self._drop(header, WireError("invalid", repr(error)), lost_state)
+            return replace(dropped, reason=INTERNAL, error=error)
         self._accept(header, body, families, now)
         if families:
             self.streams.call(header.stream, families[0].shape.instance)

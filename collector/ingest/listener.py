@@ -188,9 +188,18 @@ class Listener:
         self._keeper.keep(drain, partial(self._settle, drain))
 
     def _settle(self, drain: Drain) -> None:
-        answers = self._intake.settle(drain)
+        settled = self._intake.settle(drain)
+        for failure in settled.failures:
+            say(
+                logging.ERROR,
+                "rows could not be counted because of a bug, please report it",
+                failure.error,
+                per=failure.family.name,
+                family=failure.family.name,
+                rows=failure.rows,
+            )
         self._owed.subtract(drain.waiting)
-        self._answer(answers)
+        self._answer(settled.answers)
         for stream in drain.waiting:
             if self._owed[stream] <= 0:
                 del self._owed[stream]
@@ -212,7 +221,15 @@ class Listener:
         self._done = []
 
     def _mention(self, outcome: Outcome, uid: int) -> None:
-        if outcome.reason == "uid" and uid not in self._refused and len(self._refused) < _MAX_REFUSED:
+        if outcome.error is not None:
+            say(
+                logging.ERROR,
+                "a datagram was dropped because of a bug, please report it",
+                outcome.error,
+                per=type(outcome.error).__name__,
+                rows=outcome.rows,
+            )
+        elif outcome.reason == "uid" and uid not in self._refused and len(self._refused) < _MAX_REFUSED:
             self._refused.add(uid)
             say(
                 logging.WARNING,

@@ -4,7 +4,11 @@ This is the collector's state chart of docs/wire.md. It decides and remembers; w
 
 Rules:
 - ``received`` runs ahead of ``committed``; only ``committed`` is ever told to a worker.
-- A stream is unknown, open or ended. At the cap a new one is refused; none is forgotten to make room.
+- A stream is unknown, open or ended. An open stream is silent once it has missed three beats.
+- The cap is for the living. A new stream at the cap takes the place of an ended one or else of a silent one, the oldest
+  first, and is refused only if there is neither. The mark of the stream that gives way is kept (departed.py): if it
+  comes back, its batches are neither lost nor counted twice.
+- A stream whose commit is under way does not give way.
 - A beat of several parts counts when all of them have come; a part of a later beat ends the wait for the earlier.
 - Gauges live as long as beats come: three missed beats, a bye or the end of the stream, and they are gone.
 - Births order the streams, and come from a clock that may be set: one in the future counts as now. Where the youngest
@@ -12,19 +16,22 @@ Rules:
 - ``now`` is seconds of a monotonic clock.
 """
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import chain
 
+from collector.ingest.departed import Departed, StreamMark
 from collector.ingest.heartbeat import Heartbeat, Master, join
 from collector.ingest.wire import Header
 
 STREAM_CAP = 4_096
+DEPARTED_PER_STREAM = 8  # marks that are kept for each stream of the cap
 BEAT_SECONDS = 5.0
 MISSED_BEATS = 3
 GAUGES_SECONDS = BEAT_SECONDS * MISSED_BEATS
 ENDED_SECONDS = 10 * 60.0
 SILENT_SECONDS = 24 * 3600.0
-_PRUNE_AT_CAP_SECONDS = 1.0
 
 
 class Placement(Enum):
@@ -56,6 +63,15 @@ class Stream:
     instance: str | None = None
     master: Master | None = None
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether everything that was accepted is safe; otherwise a commit is under way."""
+        return self.committed == self.received
+
+    def mark(self, name: bytes) -> StreamMark:
+        """Return what is safe of it."""
+        return StreamMark(name, self.birth_ms, self.committed, self.seen, self.ended, self.instance)
+
     def hear(self, number: int, heartbeat: Heartbeat, now: float) -> None:
         """Keep a beat, or a part of one, if it is newer than what there is."""
         if number <= self.beat or number < self.parts_of:
@@ -68,18 +84,6 @@ class Stream:
             self.heartbeat = join([self.parts[part] for part in sorted(self.parts)])
             self.parts = {}
             self.instance, self.master = self.heartbeat.instance, self.heartbeat.master
-
-
-@dataclass(frozen=True, slots=True)
-class StreamMark:
-    """What a journal keeps of a stream."""
-
-    name: bytes
-    birth_ms: int
-    committed: int
-    seen: float
-    ended: float | None
-    instance: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +102,10 @@ class Streams:
     def __init__(self, cap: int = STREAM_CAP) -> None:
         self.last_datagram: float | None = None
         self._cap = cap
-        self._streams: dict[bytes, Stream] = {}
-        self._prune_again = 0.0
+        self._streams: dict[bytes, Stream] = {}  # in the order in which they came
+        self._by_seen: OrderedDict[bytes, None] = OrderedDict()  # the same names, the least recently seen first
+        self._ended: OrderedDict[bytes, None] = OrderedDict()  # those that said bye, the first to do so first
+        self._departed = Departed(DEPARTED_PER_STREAM * cap)
         self._youngest_ms = 0
 
     def __len__(self) -> int:
@@ -114,15 +120,17 @@ class Streams:
         masters = {stream.master for stream in named if stream.ended is None} - {None}
         return {stream.instance or "" for stream in named if stream.ended is None or stream.master not in masters}
 
-    @property
-    def open(self) -> int:
-        """How many streams have not said bye."""
-        return sum(stream.ended is None for stream in self._streams.values())
+    def states(self, now: float) -> dict[str, int]:
+        """Count the streams by state: open, silent, ended, and departed for those of which only the mark is left."""
+        silent = sum(stream.ended is None and _is_silent(stream, now) for stream in self._streams.values())
+        ended = len(self._ended)
+        opened = len(self._streams) - ended - silent
+        return {"open": opened, "silent": silent, "ended": ended, "departed": len(self._departed)}
 
     def committed(self, name: bytes) -> int:
-        """Every batch up to this number is safe; 0 where nothing is known."""
-        stream = self._streams.get(name)
-        return 0 if stream is None else stream.committed
+        """Return the number up to which every batch is safe; 0 where nothing is known."""
+        known = self._streams.get(name) or self._departed.get(name)
+        return 0 if known is None else known.committed
 
     def believe(self, birth_ms: int) -> None:
         """Somebody was born then, in an earlier life of the collector, who is forgotten by now."""
@@ -130,9 +138,9 @@ class Streams:
 
     def birth(self, header: Header, wall_ms: int) -> int:
         """When the stream of a datagram was born, as far as that can be believed, at ``wall_ms`` of the wall clock."""
-        stream = self._streams.get(header.stream)
-        if stream is not None:
-            return stream.birth_ms
+        known = self._streams.get(header.stream) or self._departed.get(header.stream)
+        if known is not None:
+            return known.birth_ms
         return min(header.birth_ms, wall_ms) if self._youngest_ms <= wall_ms else self._youngest_ms + 1
 
     def place(self, header: Header, now: float) -> Placement:
@@ -151,6 +159,7 @@ class Streams:
         stream = self._streams[name]
         stream.received = sequence
         stream.ended = None
+        self._ended.pop(name, None)
 
     def call(self, name: bytes, instance: str) -> None:
         """A batch of the stream said which nginx it is of."""
@@ -178,31 +187,40 @@ class Streams:
         stream.heartbeat, stream.parts = None, {}
         if stream.ended is not None:
             return False
-        stream.ended = now
+        self._end(header.stream, stream, now)
         return True
 
     def capture(self) -> list[StreamMark]:
-        """What is safe of every stream, to be kept beyond this process."""
-        return [
-            StreamMark(name, stream.birth_ms, stream.committed, stream.seen, stream.ended, stream.instance)
-            for name, stream in self._streams.items()
-        ]
+        """Return what is safe of every stream, to be kept beyond this process: the departed, then those still here,
+        the least recently seen first.
+        """
+        return [*self._departed, *(self._streams[name].mark(name) for name in self._by_seen)]
 
     def restore(self, mark: StreamMark) -> None:
-        """A stream as it was; its birth stays what it was said to be first."""
-        known = self._streams.get(mark.name)
-        stream = Stream(mark.committed, mark.committed, mark.birth_ms, mark.seen, mark.ended, instance=mark.instance)
+        """Take a stream as an earlier life of the collector left it; its birth stays what it was said to be first.
+
+        Above the cap the stream that was restored least recently departs.
+        """
+        known = self._streams.get(mark.name) or self._departed.take(mark.name)
+        stream = Stream(mark.committed, mark.committed, mark.birth_ms, mark.seen, instance=mark.instance)
         if known is not None:
             stream.birth_ms = known.birth_ms
             stream.instance = known.instance if mark.instance is None else mark.instance
         self.believe(stream.birth_ms)
-        self._streams[mark.name] = stream
+        self._add(mark.name, stream)
+        self._ended.pop(mark.name, None)
+        if mark.ended is not None:
+            self._end(mark.name, stream, mark.ended)
+        if len(self._streams) > self._cap:
+            self._depart(next(iter(self._by_seen)))
 
     def end(self, name: bytes, now: float) -> None:
-        """A stream said bye at ``now``, in an earlier life of the collector."""
+        """Note that a stream said bye at ``now``, in an earlier life of the collector."""
         stream = self._streams.get(name)
         if stream is not None:
-            stream.seen = stream.ended = now
+            stream.seen = now
+            self._by_seen.move_to_end(name)
+            self._end(name, stream, now)
 
     def heartbeats(self, now: float) -> list[LiveHeartbeat]:
         """What is known of the workers now."""
@@ -213,34 +231,70 @@ class Streams:
         ]
 
     def prune(self, now: float) -> int:
-        """Forget the streams that are over; how many. And what those said of themselves that have fallen silent."""
+        """Forget the streams that are over, and return how many. Drop what silent ones said of themselves."""
         for stream in self._streams.values():
-            if now - stream.seen > GAUGES_SECONDS:
+            if _is_silent(stream, now):
                 stream.heartbeat, stream.parts = None, {}
         over = [name for name, stream in self._streams.items() if _is_over(stream, now)]
         for name in over:
-            del self._streams[name]
-        return len(over)
+            self._remove(name)
+        return len(over) + self._departed.prune(now - SILENT_SECONDS)
 
     def _meet(self, header: Header, now: float) -> Stream | None:
-        """The stream of a datagram, begun if it is unknown; None at the cap."""
+        """Return the stream of a datagram. Begin it if it is unknown, but not where the cap leaves no room: None."""
         stream = self._streams.get(header.stream)
         if stream is None:
-            if len(self._streams) >= self._cap and now >= self._prune_again:
-                self._prune_again = now + _PRUNE_AT_CAP_SECONDS
-                self.prune(now)
-            if len(self._streams) >= self._cap:
+            if len(self._streams) >= self._cap and not self._make_room(now):
                 return None
-            begin = header.base - 1
-            self.believe(header.birth_ms)
-            stream = self._streams[header.stream] = Stream(begin, begin, header.birth_ms, now)
+            stream = self._begin(header, now)
+            self._add(header.stream, stream)
         stream.seen = self.last_datagram = now
+        self._by_seen.move_to_end(header.stream)
         return stream
+
+    def _begin(self, header: Header, now: float) -> Stream:
+        mark = self._departed.take(header.stream)
+        if mark is not None:
+            return Stream(mark.committed, mark.committed, mark.birth_ms, now, instance=mark.instance)
+        self.believe(header.birth_ms)
+        return Stream(header.base - 1, header.base - 1, header.birth_ms, now)
+
+    def _add(self, name: bytes, stream: Stream) -> None:
+        self._streams[name] = stream
+        self._by_seen[name] = None
+        self._by_seen.move_to_end(name)
+
+    def _end(self, name: bytes, stream: Stream, now: float) -> None:
+        stream.ended = now
+        self._ended[name] = None
+
+    def _make_room(self, now: float) -> bool:
+        """Have the oldest stream that is ended, or else silent, give way. Return whether there was one."""
+        for name in chain(self._ended, self._by_seen):
+            stream = self._streams[name]
+            if stream.ended is None and not _is_silent(stream, now):
+                return False  # whatever follows was seen later
+            if stream.is_settled:
+                self._depart(name)
+                return True
+        return False
+
+    def _depart(self, name: bytes) -> None:
+        self._departed.add(self._remove(name).mark(name))
+
+    def _remove(self, name: bytes) -> Stream:
+        del self._by_seen[name]
+        self._ended.pop(name, None)
+        return self._streams.pop(name)
+
+
+def _is_silent(stream: Stream, now: float) -> bool:
+    return now - stream.seen > GAUGES_SECONDS
 
 
 def _is_over(stream: Stream, now: float) -> bool:
-    if stream.committed != stream.received:
-        return False  # a commit of it is under way
+    if not stream.is_settled:
+        return False
     if stream.ended is not None and now - stream.ended >= ENDED_SECONDS:
         return True
     return now - stream.seen >= SILENT_SECONDS

@@ -1,7 +1,7 @@
 """A snapshot: a whole state as a sequence of blobs, each a sealed msgpack array that begins with its kind.
 
-    ["state", now, max_rows, max_families, next_creation, lost_rows, mistyped_rows, max_instances, refused_rows]
-                                                                                         the first one
+    ["state", now, max_rows, max_families, next_creation, lost_rows, mistyped_rows, max_instances, refused_rows,
+     failed_rows]                                                                        the first one
     ["family", name, type, labels, bounds, columns, scale, scope, custom, help, birth_ms, overflow, evicted, scanned,
      instance]
     ["rows", [creation, labels, numbers, used], ...]                      of the family before it, ROWS_PER_PART each
@@ -19,7 +19,8 @@ from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
 
-from collector.ingest.streams import StreamMark, Streams
+from collector.ingest.departed import StreamMark
+from collector.ingest.streams import Streams
 from collector.journal.errors import JournalError
 from collector.journal.records import seal, unpack
 from collector.journal.state import Capture, State
@@ -41,8 +42,8 @@ def write(capture: Capture) -> Iterator[bytes]:
     """The parts of a snapshot, in order."""
     table = capture.table
     lost = (table.lost_rows, table.mistyped_rows)
-    of_instances = (table.max_instances, table.refused_rows)
-    yield _pack("state", capture.now, table.max_rows, table.max_families, table.next_creation, *lost, *of_instances)
+    more = (table.max_instances, table.refused_rows, table.failed_rows)
+    yield _pack("state", capture.now, table.max_rows, table.max_families, table.next_creation, *lost, *more)
     for family in table.families:
         yield from _write_family(family)
     marks = [(one.name, one.birth_ms, one.committed, one.seen, one.ended, one.instance) for one in capture.streams]
@@ -91,7 +92,7 @@ def read(parts: Iterable[bytes]) -> State:
 
 
 def _read(values: Sequence[Any]) -> State:
-    _, now, max_rows, max_families, next_creation, lost_rows, mistyped_rows, *of_instances = values[0]
+    _, now, max_rows, max_families, next_creation, lost_rows, mistyped_rows, *more = values[0]
     families: list[FamilyState] = []
     streams, scrapers = Streams(), Scrapers()
     for kind, *fields in values[1:-1]:
@@ -108,7 +109,7 @@ def _read(values: Sequence[Any]) -> State:
         else:
             raise ValueError(f"part {kind!r}")
     caps = (max_rows, max_families, next_creation)
-    table = TableState(*caps, lost_rows, mistyped_rows, families, *of_instances)
+    table = TableState(*caps, lost_rows, mistyped_rows, families, *more)
     return State(Table.restore(table), streams, scrapers, now)
 
 

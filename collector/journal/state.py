@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from collector.ingest.streams import StreamMark, Streams
+from collector.ingest.departed import StreamMark
+from collector.ingest.streams import Streams
 from collector.table.scrapers import Scraper, Scrapers
 from collector.table.table import Table, TableState
 

@@ -10,7 +10,7 @@ from typing import get_args
 
 from collector import __version__
 from collector.ingest.healing import FAULTS, Fault
-from collector.ingest.intake import Intake, Result
+from collector.ingest.intake import INTERNAL, Intake, Result
 from collector.ingest.streams import Streams
 from collector.ingest.wire import Reason
 from collector.page import instances
@@ -21,7 +21,10 @@ from collector.table.table import Table
 
 _OVERSIZED = "oversized"
 _RESULTS = (*get_args(Result), _OVERSIZED)
-_REFUSALS = (*(reason.name.lower() for reason in Reason if reason is not Reason.NONE), "truncated", "magic", _OVERSIZED)
+_REFUSALS = (
+    *(reason.name.lower() for reason in Reason if reason is not Reason.NONE),
+    *("truncated", "magic", _OVERSIZED, INTERNAL),
+)
 _REFUSING = ("held", "dropped", "unanswerable")
 
 
@@ -120,6 +123,7 @@ def _lost_rows(intake: Intake, table: Table) -> dict[str, float]:
         "family_cap": table.lost_rows,
         "instance_cap": table.refused_rows,
         "type": table.mistyped_rows,
+        INTERNAL: table.failed_rows,
     }
 
 
@@ -137,8 +141,8 @@ def _label_values(table: Table) -> MetricFamily:
 
 
 def _streams(streams: Streams, now: float) -> list[MetricFamily]:
-    states = {"open": streams.open, "ended": len(streams) - streams.open}
-    found = [_family("resty_metrics_streams", "gauge", "Streams of workers, by state.", _by("state", states))]
+    text = "Streams of workers, by state; of departed ones, which gave way to new ones, only the marks are left."
+    found = [_family("resty_metrics_streams", "gauge", text, _by("state", streams.states(now)))]
     if streams.last_datagram is not None:
         found.append(
             _family(

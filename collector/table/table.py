@@ -37,12 +37,22 @@ class TableState:
     families: Sequence[FamilyState]
     max_instances: int = MAX_INSTANCES
     refused_rows: int = 0
+    failed_rows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The rows of one family in one batch that raised an error while they were added: some of them may be lost."""
+
+    family: FamilyKey
+    rows: int
+    error: Exception
 
 
 class Table:
     """All families by key. ``lost_rows`` counts rows that came when there were too many families of their instance,
     ``refused_rows`` those of an instance that found no room, ``mistyped_rows`` those of a type that their family has no
-    more.
+    more, ``failed_rows`` those that a bug kept from being added.
     """
 
     def __init__(
@@ -52,6 +62,7 @@ class Table:
         self.lost_rows = 0
         self.refused_rows = 0
         self.mistyped_rows = 0
+        self.failed_rows = 0
         self._creation = Creation()
         self._max_rows = max_rows
         self._max_families = max_families
@@ -79,8 +90,8 @@ class Table:
         """All of it, as it is now; cheap: the rows' numbers are shared, not copied."""
         families = [family.capture() for family in self.families.values()]
         lost = (self.lost_rows, self.mistyped_rows)
-        of_instances = (self._max_instances, self.refused_rows)
-        return TableState(self._max_rows, self._max_families, self._creation.next, *lost, families, *of_instances)
+        more = (self._max_instances, self.refused_rows, self.failed_rows)
+        return TableState(self._max_rows, self._max_families, self._creation.next, *lost, families, *more)
 
     @classmethod
     def restore(cls, state: TableState) -> "Table":
@@ -88,21 +99,36 @@ class Table:
         table = cls(state.max_rows, state.max_families, state.max_instances)
         table._creation.next = state.next_creation
         table.lost_rows, table.mistyped_rows = state.lost_rows, state.mistyped_rows
-        table.refused_rows = state.refused_rows
+        table.refused_rows, table.failed_rows = state.refused_rows, state.failed_rows
         for one in state.families:
             family = table.families[one.shape.key] = Family(one.shape, table._creation, state.max_rows)
             family.restore(one)
             table._sizes[one.shape.instance] += 1
         return table
 
-    def merge(self, batches: Iterable[FamilyBatch], birth_ms: int, now: float) -> None:
-        """Add one batch of a stream born at ``birth_ms`` (Unix milliseconds), that came at ``now`` (running time)."""
+    def merge(self, batches: Iterable[FamilyBatch], birth_ms: int, now: float) -> list[Failure]:
+        """Add one batch of a stream born at ``birth_ms`` (Unix milliseconds), that came at ``now`` (running time).
+
+        Return what could not be added, which a bug alone can cause: it costs the rows of its family in this batch at
+        most. They are in ``failed_rows``, and so is the family's name in the failure.
+        """
+        failures = []
         for batch in batches:
-            family = self.families.get(batch.shape.key) or self._create(batch)
-            if family is not None and family.shape.type != batch.shape.type:
-                family = self._change_type(family, batch, birth_ms)
-            if family is not None:
-                family.merge(batch, birth_ms, now)
+            try:
+                self._merge(batch, birth_ms, now)
+            except Exception as error:
+                self.failed_rows += len(batch.labels)
+                failures.append(Failure(batch.shape.key, len(batch.labels), error))
+                if (family := self.families.get(batch.shape.key)) is not None:
+                    family.repair()
+        return failures
+
+    def _merge(self, batch: FamilyBatch, birth_ms: int, now: float) -> None:
+        family = self.families.get(batch.shape.key) or self._create(batch)
+        if family is not None and family.shape.type != batch.shape.type:
+            family = self._change_type(family, batch, birth_ms)
+        if family is not None:
+            family.merge(batch, birth_ms, now)
 
     def _create(self, batch: FamilyBatch) -> Family | None:
         families = self._sizes[batch.shape.instance]

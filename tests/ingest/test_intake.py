@@ -8,6 +8,8 @@ import pytest
 from collector.ingest.intake import MAX_REFUSED_UIDS, Intake, Result
 from collector.ingest.streams import Streams
 from collector.ingest.wire import Answer, Header, Kind, Reason, Verdict, read_answer, write_datagram
+from collector.table.families import Family
+from collector.table.shapes import FamilyBatch, FamilyKey
 from collector.table.table import Table
 
 A, B = b"a" * 16, b"b" * 16
@@ -75,9 +77,9 @@ def test_a_stalled_commit_acks_nothing_new() -> None:
     intake.receive(batch(2), ALLOWED, 0.0)
     second = intake.take()
     assert values(intake) == {}
-    assert [read_answer(answer).committed for _, answer in intake.settle(first)] == [1]
+    assert [read_answer(answer).committed for _, answer in intake.settle(first).answers] == [1]
     assert values(intake) == {("x",): 1, ("y",): 1}
-    assert [read_answer(answer).committed for _, answer in intake.settle(second)] == [2]
+    assert [read_answer(answer).committed for _, answer in intake.settle(second).answers] == [2]
 
 
 def test_lost_state_is_counted() -> None:
@@ -222,6 +224,101 @@ def test_good_batches_count_between_any_bad_ones() -> None:
     assert values(intake)["x",] == 400
     assert intake.results["applied", None] == 400
     assert intake.results.total() == 800
+
+
+class BrokenError(Exception):
+    """A bug of ours."""
+
+
+def break_rows_of(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Have the family of that name fail at each merge, after it was changed."""
+    merge = Family.merge
+
+    def failing(self: Family, batch: FamilyBatch, birth_ms: int, now: float) -> None:
+        merge(self, batch, birth_ms, now)
+        if self.shape.name == name:
+            self._index.clear()
+            raise BrokenError
+
+    monkeypatch.setattr(Family, "merge", failing)
+
+
+def named(name: str, sequence: int = 1, stream: bytes = A, *more: str) -> bytes:
+    families = [
+        {"name": one, "type": "counter", "labels": ["l"], "columns": ["value"], "rows": [["x", 1], ["y", 1]]}
+        for one in (name, *more)
+    ]
+    return write_datagram(Header(1, Kind.BATCH, stream, 1000, sequence, 1), {"families": families})
+
+
+def counts(intake: Intake, name: str) -> list[float]:
+    return [row.numbers[0] for row in intake.table.families[FamilyKey(name)].rows]
+
+
+def test_a_batch_that_cannot_be_added_costs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of this stream or another, before it or after it, nor another family of the same batch."""
+    break_rows_of(monkeypatch, "bad_total")
+    intake = make()
+    for datagram in (
+        named("good_total", 1, A),
+        named("first_total", 2, A, "bad_total", "last_total"),
+        named("good_total", 3, A),
+        named("good_total", 1, B),
+    ):
+        intake.receive(datagram, ALLOWED, 0.0)
+    drain = intake.take()
+    settled = intake.settle(drain)
+    assert [counts(intake, name) for name in ("good_total", "first_total", "last_total")] == [[3, 3], [1, 1], [1, 1]]
+    assert {stream: read_answer(answer).committed for stream, answer in settled.answers} == {A: 3, B: 1}
+    assert [(failure.family.name, failure.rows) for failure in settled.failures] == [("bad_total", 2)]
+    assert isinstance(settled.failures[0].error, BrokenError)
+    assert intake.table.failed_rows == 2
+
+
+def test_a_family_whose_merge_failed_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its index agrees with its rows again: none is made twice, none keeps another from going."""
+    intake = make()
+    with monkeypatch.context() as broken:
+        break_rows_of(broken, "bad_total")
+        intake.receive(named("bad_total", 1), ALLOWED, 0.0)
+        intake.commit()
+    intake.receive(named("bad_total", 2), ALLOWED, 0.0)
+    intake.commit()
+    assert counts(intake, "bad_total") == [2, 2]
+    family = {"name": "bad_total", "type": "counter", "labels": ["l"], "columns": ["value"], "rows": []}
+    reset = write_datagram(Header(1, Kind.BATCH, A, 1000, 3, 1), {"families": [{**family, "reset": True}]})
+    intake.receive(reset, ALLOWED, 0.0)
+    intake.commit()
+    assert counts(intake, "bad_total") == []
+
+
+READERS = [("read_batch", batch(2), "dropped"), ("read_heartbeat", bare(Kind.HEARTBEAT), "dropped")]
+
+
+@pytest.mark.parametrize(("reader", "datagram", "result"), READERS)
+def test_a_bug_while_a_datagram_is_read_costs_that_one(
+    reader: str, datagram: bytes, result: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    intake = make()
+    intake.receive(batch(1), ALLOWED, 0.0)
+    with monkeypatch.context() as broken:
+        broken.setattr(f"collector.ingest.intake.{reader}", lambda body: 1 / 0)
+        outcome = intake.receive(datagram, ALLOWED, 0.0)
+    assert (outcome.result, outcome.reason, type(outcome.error)) == (result, "internal", ZeroDivisionError)
+    after = 3 if reader == "read_batch" else 2
+    assert intake.receive(batch(after), ALLOWED, 0.0).result == "applied", "the stream is not stuck"
+    assert answers(intake)[A].committed == after
+    assert values(intake) == {("x",): 2, ("y",): 2}
+    assert intake.results["dropped", "internal"] == 1
+
+
+def test_a_bug_anywhere_else_costs_the_datagram(monkeypatch: pytest.MonkeyPatch) -> None:
+    intake = make()
+    with monkeypatch.context() as broken:
+        broken.setattr(Streams, "place", lambda *arguments: 1 / 0)
+        outcome = intake.receive(batch(1), ALLOWED, 0.0)
+    assert (outcome.result, outcome.reason, outcome.stream) == ("unanswerable", "internal", None)
+    assert intake.receive(batch(1), ALLOWED, 0.0).result == "applied"
 
 
 NOW_MS = 1_800_000_000_000

@@ -549,6 +549,49 @@ def is_ours(listener: Listener) -> bool:
     return find_fault(listener.endpoint.identity, look(listener.path)) is None
 
 
+def own_descriptors() -> set[str]:
+    return {path.name for path in Path("/proc/self/fd").iterdir()}
+
+
+@pytest.mark.parametrize("place", ["streams.Streams.place", "intake.read_batch", "intake.Intake._batch"])
+def test_a_bug_costs_one_datagram_and_no_descriptor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, place: str
+) -> None:
+    """Those behind it in the same drain, of other workers, are counted and answered."""
+    listener = listening(tmp_path / "c.sock")
+    with Worker(tmp_path / "c.sock") as bad, Worker(tmp_path / "c.sock") as good:
+        before = own_descriptors()
+        with monkeypatch.context() as broken:
+            broken.setattr(f"collector.ingest.{place}", lambda *arguments: 1 / 0)
+            for _ in range(3):
+                bad.send(bad.next_batch(counter("c_total", 1)))
+            listener.drain()
+        bad.send(write_datagram(bad.header(Kind.PROBE, 1), {}))
+        good.send(good.next_batch(counter("c_total", 1)))
+        listener.drain()
+        assert good.answer() == (Verdict.ACK, Reason.NONE, 1)
+        wait_until(lambda: own_descriptors() <= before, message="the descriptors' closing")
+    assert caplog.text.count("because of a bug") == 3
+    assert "ZeroDivisionError" in caplog.text
+    listener.close()
+
+
+def test_rows_that_a_bug_keeps_from_the_table_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    listener = listening(tmp_path / "c.sock")
+    with Worker(tmp_path / "c.sock") as worker:
+        with monkeypatch.context() as broken:
+            broken.setattr("collector.table.families.Family.merge", lambda *arguments: 1 / 0)
+            worker.send(worker.next_batch(counter("bad_total", 1)))
+            listener.drain()
+        worker.send(worker.next_batch(counter("good_total", 1)))
+        listener.drain()
+        assert [worker.answer()[2] for _ in range(2)] == [1, 2]
+    assert "rows could not be counted because of a bug" in caplog.text
+    listener.close()
+
+
 @pytest.mark.parametrize("mode", [0o666, 0o660, 0o600])
 def test_the_socket_has_its_mode_whatever_the_umask_is(tmp_path: Path, mode: int) -> None:
     before = os.umask(0o077)

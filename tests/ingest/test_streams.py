@@ -3,7 +3,15 @@
 import pytest
 
 from collector.ingest.heartbeat import GaugeFamily, Heartbeat, Master
-from collector.ingest.streams import ENDED_SECONDS, GAUGES_SECONDS, SILENT_SECONDS, Placement, Streams
+from collector.ingest.streams import (
+    DEPARTED_PER_STREAM,
+    ENDED_SECONDS,
+    GAUGES_SECONDS,
+    SILENT_SECONDS,
+    STREAM_CAP,
+    Placement,
+    Streams,
+)
 from collector.ingest.wire import Header, Kind
 
 A, B, C = b"a" * 16, b"b" * 16, b"c" * 16
@@ -81,11 +89,11 @@ def test_bye_of_an_unknown_stream_makes_none() -> None:
 def test_a_batch_opens_an_ended_stream_again() -> None:
     streams = opened(5)
     streams.bye(bye(), 1.0)
-    assert streams.open == 0
+    assert streams.states(0.0) == {"open": 0, "silent": 0, "ended": 1, "departed": 0}
     assert streams.place(batch(6, 6), 2.0) is Placement.NEXT
     streams.advance(A, 6)
     streams.commit(A, 6)
-    assert streams.open == 1
+    assert streams.states(0.0) == {"open": 1, "silent": 0, "ended": 0, "departed": 0}
     streams.prune(1.0 + ENDED_SECONDS)
     assert len(streams) == 1
 
@@ -218,12 +226,150 @@ def test_cap() -> None:
     assert len(streams) == 2
 
 
-def test_room_at_the_cap_is_made_by_streams_that_are_over() -> None:
+def filled(cap: int) -> Streams:
+    """Streams 0, 1, 2, ... up to the cap, each with one safe batch, met at the second of its number."""
+    streams = Streams(cap=cap)
+    for number in range(cap):
+        send(streams, number, 1, float(number))
+    return streams
+
+
+def name(number: int) -> bytes:
+    return number.to_bytes(16, "big")
+
+
+def send(streams: Streams, number: int, sequence: int, now: float, base: int = 1) -> Placement:
+    place = streams.place(batch(sequence, base, name(number)), now)
+    if place is Placement.NEXT:
+        streams.advance(name(number), sequence)
+        streams.commit(name(number), sequence)
+    return place
+
+
+SILENT = GAUGES_SECONDS + 0.1
+
+
+def test_an_ended_stream_gives_way_at_once_and_the_first_to_end_first() -> None:
+    streams = filled(3)
+    streams.bye(bye(name(2)), 3.0)
+    streams.bye(bye(name(0)), 4.0)
+    assert send(streams, 7, 1, 4.0) is Placement.NEXT
+    assert streams.states(4.0) == {"open": 2, "silent": 0, "ended": 1, "departed": 1}
+    assert send(streams, 8, 1, 4.0) is Placement.NEXT
+    assert send(streams, 9, 1, 4.0) is Placement.STREAM_CAP
+    assert streams.states(4.0) == {"open": 3, "silent": 0, "ended": 0, "departed": 2}
+
+
+def test_a_silent_stream_gives_way_the_oldest_first() -> None:
+    streams = filled(3)
+    send(streams, 0, 2, 3.0)
+    assert send(streams, 7, 1, 1.0 + GAUGES_SECONDS) is Placement.STREAM_CAP
+    assert send(streams, 7, 1, 1.0 + SILENT) is Placement.NEXT
+    assert send(streams, 8, 1, 1.0 + SILENT) is Placement.STREAM_CAP
+    assert send(streams, 8, 1, 2.0 + SILENT) is Placement.NEXT
+    assert streams.beat(beat(1, stream=name(0)), Heartbeat(), 2.0 + SILENT)
+    assert streams.states(2.0 + SILENT) == {"open": 3, "silent": 0, "ended": 0, "departed": 2}
+
+
+def test_an_ended_stream_gives_way_before_a_silent_one() -> None:
+    streams = filled(2)
+    streams.bye(bye(name(1)), 100.0)
+    assert send(streams, 7, 1, 100.0) is Placement.NEXT
+    assert streams.states(100.0) == {"open": 1, "silent": 1, "ended": 0, "departed": 1}
+
+
+def test_a_stream_that_is_heard_does_not_give_way() -> None:
+    streams = filled(1)
+    for second in range(1, 100):
+        assert streams.beat(beat(second, stream=name(0)), Heartbeat(), float(second))
+        assert send(streams, 7, 1, second + 0.9) is Placement.STREAM_CAP
+
+
+def test_a_stream_whose_commit_is_under_way_does_not_give_way() -> None:
+    streams = filled(2)
+    streams.place(batch(2, 1, name(0)), 1.0)
+    streams.advance(name(0), 2)
+    streams.bye(bye(name(0)), 1.0)
+    assert send(streams, 7, 1, 1.0) is Placement.STREAM_CAP
+    assert send(streams, 7, 1, 1.0 + SILENT) is Placement.NEXT, "the other one is silent"
+    streams.commit(name(0), 2)
+    assert send(streams, 8, 1, 1.0 + SILENT) is Placement.NEXT
+
+
+def test_a_stream_that_gave_way_comes_back_without_loss_or_double_count() -> None:
+    """It was stopped with two batches that it does not know to be safe; meanwhile others took its place."""
+    streams = filled(1)
+    for sequence in (2, 3):
+        send(streams, 0, sequence, 0.0)
+    assert send(streams, 7, 1, SILENT) is Placement.NEXT
+    assert streams.committed(name(0)) == 3
+    back = 2 * SILENT
+    assert send(streams, 0, 2, back, base=2) is Placement.DUPLICATE
+    assert send(streams, 0, 3, back, base=2) is Placement.DUPLICATE
+    assert send(streams, 0, 5, back, base=2) is Placement.OUT_OF_ORDER
+    assert send(streams, 0, 4, back, base=2) is Placement.NEXT
+    assert send(streams, 0, 9, back, base=9) is Placement.NEXT_LOST_STATE
+
+
+def test_what_says_bye_after_it_gave_way_is_told_what_is_safe() -> None:
+    streams = filled(1)
+    send(streams, 7, 1, SILENT)
+    assert not streams.bye(bye(name(0)), SILENT)
+    assert streams.committed(name(0)) == 1
+    assert streams.states(SILENT)["open"] == 1
+
+
+def test_the_birth_of_a_stream_that_gave_way_stays_as_it_was() -> None:
+    streams = filled(1)
+    send(streams, 7, 1, SILENT)
+    assert streams.birth(batch(2, 2, name(0)), 2000) == 1000
+
+
+def test_the_dead_keep_no_worker_out() -> None:
+    """64 workers that crash each second and a quarter, for hours: the cap would be full after 80 seconds."""
+    streams = Streams()
+    for generation in range(2_000):
+        for worker in range(64):
+            assert send(streams, generation * 64 + worker, 1, generation * 1.25) is Placement.NEXT
+    states = streams.states(2_000 * 1.25)
+    assert (len(streams), states["departed"]) == (STREAM_CAP, STREAM_CAP * DEPARTED_PER_STREAM)
+
+
+def test_reloads_keep_no_worker_out() -> None:
+    streams = Streams(cap=64)
+    for generation in range(50):
+        for worker in range(64):
+            number = generation * 64 + worker
+            assert send(streams, number, 1, float(generation)) is Placement.NEXT
+            streams.bye(bye(name(number)), float(generation))
+
+
+def test_the_mark_that_departed_first_is_forgotten_first() -> None:
     streams = Streams(cap=1)
-    streams.beat(beat(1), Heartbeat(), 0.0)
-    streams.bye(bye(), 0.0)
-    assert streams.place(batch(1, 1, C), ENDED_SECONDS - 10) is Placement.STREAM_CAP
-    assert streams.place(batch(1, 1, C), ENDED_SECONDS) is Placement.NEXT
+    for number in range(DEPARTED_PER_STREAM + 2):
+        send(streams, number, 1, number * SILENT)
+    assert [streams.committed(name(number)) for number in range(3)] == [0, 1, 1]
+
+
+def test_the_marks_of_the_departed_are_forgotten_in_the_end() -> None:
+    streams = filled(1)
+    send(streams, 7, 1, SILENT)
+    assert streams.prune(SILENT_SECONDS - 0.1) == 0
+    assert streams.prune(SILENT_SECONDS) == 1
+    assert streams.committed(name(0)) == 0
+
+
+def test_a_restart_keeps_all_marks_and_has_room_for_the_living() -> None:
+    streams = filled(3)
+    streams.bye(bye(name(2)), 3.0)
+    send(streams, 7, 1, 3.0)
+    again = Streams(cap=2)
+    for mark in streams.capture():
+        again.restore(mark)
+    assert again.states(3.0) == {"open": 2, "silent": 0, "ended": 0, "departed": 2}
+    assert [again.committed(name(number)) for number in (0, 1, 2, 7)] == [1, 1, 1, 1]
+    for turn, number in enumerate((2, 0, 1, 7), 1):
+        assert send(again, number, 1, 3.0 + turn * SILENT) is Placement.DUPLICATE
 
 
 def test_a_name_that_its_master_gave_up_is_no_instance_any_more() -> None:

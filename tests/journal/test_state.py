@@ -115,7 +115,7 @@ def test_a_snapshot_of_version_2_is_read_too() -> None:
     for part in life.snapshot():
         kind, *fields = unpack(part)
         if kind == "state":
-            fields = fields[:-2]
+            fields = fields[:-3]
         elif kind == "family":
             fields = fields[:-1]
         elif kind == "streams":

@@ -38,11 +38,21 @@ def batch(sequence: int, rows: list[list[object]]) -> bytes:
 def test_every_reason_is_there_from_the_start() -> None:
     """increase() would not see the first one of a series that appears with it."""
     found = lines(Intake(Table(), Streams(), lambda _: True))
-    for reason in ("version", "not_ready", "stream_cap", "uid", "undecodable", "invalid", "truncated", "magic"):
+    for reason in (
+        "version",
+        "not_ready",
+        "stream_cap",
+        "uid",
+        "undecodable",
+        "invalid",
+        "truncated",
+        "magic",
+        "internal",
+    ):
         assert f'resty_metrics_refusals_total{{reason="{reason}"}} 0' in found
     assert 'resty_metrics_refusals_total{reason="oversized"} 2' in found
     assert 'resty_metrics_datagrams_total{result="oversized"} 2' in found
-    for reason in ("dropped", "family_cap", "instance_cap", "type"):
+    for reason in ("dropped", "family_cap", "instance_cap", "type", "internal"):
         assert f'resty_metrics_lost_rows_total{{reason="{reason}"}} 0' in found
     assert "resty_metrics_answers_failed_total 4" in found
 
@@ -92,7 +102,7 @@ def test_what_came_and_what_became_of_it() -> None:
         'resty_metrics_lost_rows_total{reason="dropped"} 1',
         'resty_metrics_lost_rows_total{reason="family_cap"} 0',
         "resty_metrics_lost_state_total 0",
-        'resty_metrics_streams{state="open"} 1',
+        'resty_metrics_streams{state="silent"} 1',
         f"resty_metrics_datagram_bytes_total {size}",
     ):
         assert line in found
@@ -174,9 +184,10 @@ def test_streams_by_state() -> None:
     for stream in (b"a", b"b", b"c"):
         intake.receive(write_datagram(Header(1, Kind.HEARTBEAT, stream * 16, 1, 1, 1), {}), 0, 1.0)
     intake.receive(write_datagram(Header(1, Kind.BYE, b"b" * 16, 1, 1, 1), {}), 0, 1.0)
+    intake.receive(write_datagram(Header(1, Kind.HEARTBEAT, b"c" * 16, 1, 2, 1), {}), 0, 90.0)
     found = lines(intake)
-    assert 'resty_metrics_streams{state="open"} 2' in found
-    assert 'resty_metrics_streams{state="ended"} 1' in found
+    for state, count in (("open", 1), ("silent", 1), ("ended", 1), ("departed", 0)):
+        assert f'resty_metrics_streams{{state="{state}"}} {count}' in found
 
 
 SAID = [

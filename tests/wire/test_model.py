@@ -12,6 +12,9 @@ born under another name of its nginx than the one before, or under none: as if e
   could not read is not counted.
 - A request stands under the name that the worker had which first sent it, whoever sends it again.
 - All does become quiet: no stream is ever stuck.
+
+The collector has room for few streams: the dead, the silent and those that ended give way to new ones all the time, and
+many of them come back.
 """
 
 from collections import Counter
@@ -24,6 +27,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from collector.ingest.intake import Drain, Intake
+from collector.ingest.streams import GAUGES_SECONDS, Streams
 from collector.ingest.wire import Header, Kind, Verdict, read_answer, write_datagram
 from collector.journal.records import of_drain, replay
 from collector.journal.snapshot import read, write
@@ -34,6 +38,16 @@ QUEUE_DATAGRAMS = 3
 SPOOL_BATCHES = 3
 ROUNDS_TO_QUIET = 60
 NAMES = ("", "a", "b")
+STREAMS = 2
+SILENT = GAUGES_SECONDS + 1.0
+
+
+def with_room_for_few(state: State) -> State:
+    """The same state, in a collector with a small cap of streams."""
+    marks, state.streams = state.streams.capture(), Streams(STREAMS)
+    for mark in marks:
+        state.streams.restore(mark)
+    return state
 
 
 @dataclass
@@ -136,6 +150,7 @@ RARE_EVENTS = [
     "a_worker_beats",
     "the_collector_is_ready_or_not",
     "time_passes",
+    "silence",
     "all_is_quiet",
     "a_snapshot_is_taken",
 ]
@@ -168,7 +183,7 @@ class WireModel(RuleBasedStateMachine):
 
     def begin_collector(self, state: State | None = None) -> None:
         """With what the journal held, or with nothing and a new journal."""
-        self.state = State() if state is None else state
+        self.state = with_room_for_few(State() if state is None else state)
         self.snapshot = list(write(capture(self.state, self.now)))
         self.records: list[bytes] = []
         self.intake = Intake(self.state.table, self.state.streams, lambda uid: True)
@@ -280,7 +295,7 @@ class WireModel(RuleBasedStateMachine):
     def commit_one(self) -> None:
         drain, descriptors = self.drains.pop(0)
         self.write(drain)
-        self.answers += [(answer, descriptors[stream]) for stream, answer in self.intake.settle(drain)]
+        self.answers += [(answer, descriptors[stream]) for stream, answer in self.intake.settle(drain).answers]
 
     def counted(self) -> dict[int, float]:
         """Each request, over all names: under two of them it would be counted twice."""
@@ -441,6 +456,10 @@ class WireModel(RuleBasedStateMachine):
         if not self.queue:
             self.intake.streams.prune(self.now)
 
+    def silence(self, data: st.DataObject) -> None:
+        """All streams may give way now, whatever of theirs is on its way."""
+        self.now += SILENT
+
     def all_is_quiet(self, data: st.DataObject) -> None:
         self.quiet()
 
@@ -463,6 +482,7 @@ class WireModel(RuleBasedStateMachine):
     def work(self) -> None:
         """One round in which nothing is lost on the line; who is still unacked after it takes it for overdue."""
         for worker in self.workers:
+            self.now += SILENT  # whoever came before gives way
             self.inherit(worker)
             self.tick_worker(worker, retry=True)
             self.beat(worker)

@@ -1,0 +1,66 @@
+"""The marks of senders that gave way at the cap: enough to know their batches again if they come back.
+
+A sender that is silent may be dead, or stopped for a while with batches that it believes to be unacknowledged. Its mark
+takes a few hundred bytes, a sender much more, so marks are kept for many more senders than the cap admits.
+
+Rules:
+- At the bound the mark that departed first is forgotten. If that sender comes back, it begins as an unknown one.
+- Marks are ordered by their departure, which is the order in which their senders fell silent, or nearly so.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class StreamMark:
+    """What is safe of a stream: every batch up to ``committed``. This is what a journal keeps of it.
+
+    ``seen`` is when it last sent something, ``ended`` when it said bye (None: it did not), both in seconds of running
+    time. ``instance`` is the name of its nginx, None where that is not known.
+    """
+
+    name: bytes
+    birth_ms: int
+    committed: int
+    seen: float
+    ended: float | None
+    instance: str | None = None
+
+
+class Departed:
+    """The marks of at most ``most`` streams, by name."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._marks: OrderedDict[bytes, StreamMark] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._marks)
+
+    def __iter__(self) -> Iterator[StreamMark]:
+        return iter(self._marks.values())
+
+    def get(self, name: bytes) -> StreamMark | None:
+        """Return the mark of a stream, None if there is none."""
+        return self._marks.get(name)
+
+    def add(self, mark: StreamMark) -> None:
+        """Keep the mark of a stream that gives way."""
+        self._marks[mark.name] = mark
+        self._marks.move_to_end(mark.name)
+        if len(self._marks) > self._most:
+            self._marks.popitem(last=False)
+
+    def take(self, name: bytes) -> StreamMark | None:
+        """Remove and return the mark of a stream that comes back, None if there is none."""
+        return self._marks.pop(name, None)
+
+    def prune(self, seen_before: float) -> int:
+        """Forget the marks of streams that were last seen before then. Return how many."""
+        count = 0
+        while self._marks and next(iter(self._marks.values())).seen <= seen_before:
+            self._marks.popitem(last=False)
+            count += 1
+        return count
