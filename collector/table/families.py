@@ -14,8 +14,10 @@ Rules:
 - ``now`` is running time, given by whoever merges: the same batches at the same times make the same family.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
+from operator import attrgetter
 
 from collector.table import overflow
 from collector.table.labels import MAX_LABEL_BYTES, clean
@@ -25,6 +27,7 @@ from collector.table.sums import Deltas, Sums, guard, pack_rows, plus, rows_of, 
 
 MAX_ROWS = 10_000
 _MAX_CONVERSIONS = 16
+_FEW_ROWS = 16  # are looked for one by one when they go, instead of walking over all rows
 _MAX_SHARED_VALUES = 1_024
 
 
@@ -199,11 +202,16 @@ class Family:
     def _remove(self, gone: Set[Row]) -> None:
         if not gone:
             return
-        self.rows, self.blocks = [row for row in self.rows if row not in gone], []
+        if len(gone) <= _FEW_ROWS:
+            for row in gone:
+                del self.rows[bisect_left(self.rows, row.created, key=attrgetter("created"))]
+        else:
+            self.rows = [row for row in self.rows if row not in gone]
+        self.blocks = []
         for row in gone:
             del self._index[row.labels]
-        for key in [key for key, row in self._aliases.items() if row in gone]:
-            del self._aliases[key]
+        if self._aliases:
+            self._aliases = {key: row for key, row in self._aliases.items() if row not in gone}
         self._values_by_label = None
 
     def _row_of(self, labels: Labels, used: float | None = None) -> Row:
@@ -238,8 +246,8 @@ class Family:
         for forgotten in (self._index, self._aliases, self._conversions):
             forgotten.clear()
         for row in rows:
-            labels, sums = conversion.labels(row.labels), sums_of(conversion.numbers(row.numbers))
-            self._place(Row(labels, sums, shape.width, row.created, row.used))
+            sums = row.sums if conversion.keeps_numbers else sums_of(conversion.numbers(row.numbers))
+            self._place(Row(conversion.labels(row.labels), sums, shape.width, row.created, row.used))
 
     def _place(self, row: Row) -> None:
         """Put a row behind the others, or add it to the one that has its labels."""

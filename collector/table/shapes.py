@@ -122,18 +122,26 @@ def family_batch(
 class Conversion:
     """Rows of one shape in the terms of another shape of the same family."""
 
-    __slots__ = ("_buckets", "_labels", "_places", "_scales")
+    __slots__ = ("_buckets", "_labels", "_places", "_scales", "keeps_labels", "keeps_numbers")
 
     def __init__(self, old: Shape, new: Shape) -> None:
         self._labels = [old.labels.index(name) if name in old.labels else None for name in new.labels]
         self._buckets = new.buckets
         self._places = _bucket_places(old, new)
         self._scales = (new.scale, old.scale)
+        self.keeps_labels = old.labels == new.labels
+        self.keeps_numbers = (old.bounds, old.scale) == (new.bounds, new.scale)
 
     def labels(self, labels: Labels) -> Labels:
-        return tuple([ABSENT if index is None else labels[index] for index in self._labels])
+        """Return the label values of a row in the new shape."""
+        return (
+            labels
+            if self.keeps_labels
+            else tuple([ABSENT if index is None else labels[index] for index in self._labels])
+        )
 
     def numbers(self, numbers: Numbers) -> tuple[float, ...]:
+        """Return the numbers of a row in the new shape."""
         buckets: list[float] = [0] * self._buckets
         for place, count in zip(self._places, numbers, strict=False):
             buckets[place] += count

@@ -175,7 +175,7 @@ BATCHES = Row(
         ),
         Panel(
             "Refused",
-            "uid: start the collector with --socket.allow-uid; version: update it; stream_cap: over 4,096 live workers; "
+            "uid: start the collector with --socket.allow-uid; version: update it; stream_cap: over 4,096 workers; "
             "invalid, undecodable: a stranger, or please report it.",
             "cps",
             (Query(total("resty_metrics_refusals_total", "reason", HERE), "{{reason}}"),),

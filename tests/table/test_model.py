@@ -159,7 +159,7 @@ class TableModel(RuleBasedStateMachine):
         self.commit()
         for openmetrics, parse in ((False, parse_text), (True, parse_openmetrics)):
             text = self.page(self.state.table, openmetrics=openmetrics)
-            samples = [one for family in parse(text.decode()) for one in family.samples]  # type: ignore[no-untyped-call]
+            samples = [one for family in parse(text.decode()) for one in family.samples]
             series = [(one.name, frozenset(one.labels.items())) for one in samples]
             assert len(set(series)) == len(series)
 
