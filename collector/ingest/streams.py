@@ -22,6 +22,7 @@ STREAM_CAP = 4_096
 BEAT_SECONDS = 5.0
 MISSED_BEATS = 3
 GAUGES_SECONDS = BEAT_SECONDS * MISSED_BEATS
+UP_SECONDS = BEAT_SECONDS * 2
 ENDED_SECONDS = 10 * 60.0
 SILENT_SECONDS = 24 * 3600.0
 _PRUNE_AT_CAP_SECONDS = 1.0
@@ -84,12 +85,13 @@ class StreamMark:
 
 @dataclass(frozen=True, slots=True)
 class LiveHeartbeat:
-    """The newest heartbeat of a stream whose gauges have not expired."""
+    """The newest heartbeat of a stream whose gauges have not expired. ``recent``: it is proof that nginx is up."""
 
     stream: bytes
     birth_ms: int
     seen: float
     heartbeat: Heartbeat
+    recent: bool = True
 
 
 class Streams:
@@ -207,7 +209,9 @@ class Streams:
     def heartbeats(self, now: float) -> list[LiveHeartbeat]:
         """What is known of the workers now."""
         return [
-            LiveHeartbeat(name, stream.birth_ms, stream.beat_seen, stream.heartbeat)
+            LiveHeartbeat(
+                name, stream.birth_ms, stream.beat_seen, stream.heartbeat, recent=now - stream.beat_seen < UP_SECONDS
+            )
             for name, stream in self._streams.items()
             if stream.heartbeat is not None and now - stream.beat_seen <= GAUGES_SECONDS
         ]
