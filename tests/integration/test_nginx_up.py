@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from support.client import get
@@ -80,12 +81,11 @@ def wait_beats(collector: Collector, times: int, name: str = "", workers: int = 
     def uptimes() -> list[float | None]:
         return [collector.value(UPTIME, worker=str(worker), **named(name)) for worker in range(workers)]
 
+    def all_differ(before: list[float | None]) -> bool:
+        return all(now != then for now, then in zip(uptimes(), before, strict=True))
+
     for _ in range(times):
-        before = uptimes()
-        wait_until(
-            lambda before=before: all(now != then for now, then in zip(uptimes(), before, strict=True)),
-            message="a beat of each worker",
-        )
+        wait_until(partial(all_differ, uptimes()), message="a beat of each worker")
 
 
 def wait_absent(collector: Collector, name: str) -> None:
