@@ -30,6 +30,7 @@ DEPARTED_PER_STREAM = 8  # marks that are kept for each stream of the cap
 BEAT_SECONDS = 5.0
 MISSED_BEATS = 3
 GAUGES_SECONDS = BEAT_SECONDS * MISSED_BEATS
+UP_SECONDS = BEAT_SECONDS * 2
 ENDED_SECONDS = 10 * 60.0
 SILENT_SECONDS = 24 * 3600.0
 
@@ -88,12 +89,13 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class LiveHeartbeat:
-    """The newest heartbeat of a stream whose gauges have not expired."""
+    """The newest heartbeat of a stream whose gauges have not expired. ``recent``: it is proof that nginx is up."""
 
     stream: bytes
     birth_ms: int
     seen: float
     heartbeat: Heartbeat
+    recent: bool = True
 
 
 class Streams:
@@ -225,7 +227,9 @@ class Streams:
     def heartbeats(self, now: float) -> list[LiveHeartbeat]:
         """What is known of the workers now."""
         return [
-            LiveHeartbeat(name, stream.birth_ms, stream.beat_seen, stream.heartbeat)
+            LiveHeartbeat(
+                name, stream.birth_ms, stream.beat_seen, stream.heartbeat, recent=now - stream.beat_seen < UP_SECONDS
+            )
             for name, stream in self._streams.items()
             if stream.heartbeat is not None and now - stream.beat_seen <= GAUGES_SECONDS
         ]

@@ -30,7 +30,7 @@ def capture(table: Table, shown_before: int | None = None) -> Moment:
 
 
 def _nginx_counters(beats: list[LiveHeartbeat], fetched: Container[str]) -> list[MetricFamily]:
-    """What the workers read of each nginx, unless it is fetched; absent where no worker says it."""
+    """Return what the workers read of each nginx, unless it is fetched; nothing where no recent heartbeat says it."""
     found: list[MetricFamily] = []
     for instance, some in instances.by_instance(beats).items():
         status = None if instance in fetched else workers.stub_status(some)

@@ -5,7 +5,7 @@ Rules:
 - nginx's own counters belong to a master: of two masters (a binary upgrade) the page shows the one born last.
 - Several instances of nginx, told apart by their names, know nothing of each other: whatever takes beats here but
   ``families`` takes those of one instance.
-- What no living heartbeat says is absent.
+- What no living heartbeat says is absent. nginx's own counters, and ``nginx_up`` with them, need a recent one.
 """
 
 from collections.abc import Iterable, Mapping
@@ -58,8 +58,12 @@ def _birth(beat: LiveHeartbeat) -> int:
 
 
 def stub_status(beats: Iterable[LiveHeartbeat]) -> StubStatus | None:
-    """nginx's own counters from the newest beat of the newest master; None where nobody says them."""
-    for beat in of_newest_master(beats):
+    """Return nginx's own counters, from the newest beat of the newest master; None where no recent beat has them.
+
+    A beat that is two periods old or more is no proof that nginx runs. ``nginx_up`` is then absent, never 0: the
+    workers of an nginx that was reloaded and waits for its first request are as silent as those of one that was killed.
+    """
+    for beat in of_newest_master(beat for beat in beats if beat.recent):
         values = None if beat.heartbeat.nginx is None else astuple(beat.heartbeat.nginx)
         if values is not None and None not in values:
             return StubStatus(*values)

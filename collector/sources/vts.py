@@ -4,7 +4,11 @@ Source of the format: nginx-module-vts, ``ngx_http_vhost_traffic_status_display_
 ``ngx_http_vhost_traffic_status_display_prometheus.c``.
 
 Rules:
-- What a document does not have is absent: older versions lack keys, zones without traffic are left out.
+- A number that the document lacks is absent: older versions lack keys.
+- The document lists every peer of the configuration. vts's own page shows those that have a node in shared memory: the
+  first request makes it, ``reset`` zeroes it, ``delete`` removes it. A peer has a ring of times if it has a node.
+- ``reset`` zeroes the count of a histogram and not its buckets. Buckets above their count are left out, since a strict
+  reader refuses the whole page for them; sum and count stay.
 - The document is not always UTF-8 and holds raw control bytes: a byte that is no UTF-8 is shown as ``\\xHH``.
 - Versions 0.2.4 and 0.2.5 escape names for HTML as well (``display_encode_uri``), which breaks the JSON of a name with
   a quote: any client could take the source away. It is undone.
@@ -169,16 +173,20 @@ def _main(document: Document, lines: _Lines) -> None:
 
 
 def _histogram(lines: _Lines, metric: str, labels: Labels, node: Mapping[str, Any], prefix: str) -> None:
-    """Buckets are cumulative in the document; what lies above the last one is in the node's counter alone.
+    """Add a histogram; nothing if the node lacks its buckets, count or sum.
 
-    A histogram without its count or sum is none, and is left out.
+    Buckets are cumulative in the document; what lies above the last one is in the node's counter alone. Their order is
+    that of the configuration, which vts does not sort.
     """
     buckets = _table(node, f"{prefix}Buckets")
     bounds, counters = buckets.get("msecs", []), buckets.get("counters", [])
     count, total = node.get("requestCounter"), node.get(f"{prefix}MsecCounter")
     if not bounds or len(bounds) != len(counters) or count is None or total is None:
         return
-    for bound, counter in zip(bounds, counters, strict=True):
+    cumulative = sorted(zip(bounds, counters, strict=True))
+    heights = [_unsigned(counter, metric) for _, counter in cumulative] + [_unsigned(count, metric)]
+    plausible = cumulative if heights == sorted(heights) else []
+    for bound, counter in plausible:
         lines.add(metric, {**labels, "le": f"{_unsigned(bound, metric) / 1000:.3f}"}, counter, "_bucket")
     lines.add(metric, {**labels, "le": "+Inf"}, count, "_bucket")
     lines.add(metric, labels, total, "_sum", 1000)
@@ -210,8 +218,8 @@ def _zone(lines: _Lines, scope: str, labels: Labels, node: Mapping[str, Any]) ->
 
 
 def _peer(lines: _Lines, upstream: str, node: Mapping[str, Any]) -> None:
-    """A peer; like vts, one without traffic is left out."""
-    if not node.get("requestCounter"):
+    """Add a peer; nothing if vts has no node for it."""
+    if not node.get("requestCounter") and not _table(node, "requestMsecs").get("times"):
         return
     labels = {"upstream": upstream, "backend": str(node.get("server", ""))}
     _bytes_and_codes(lines, "upstream", labels, node)

@@ -3,6 +3,7 @@
 tests/data/compat has the queries as their dashboards have them, with where each comes from, and why one finds nothing.
 """
 
+import math
 import re
 import shutil
 from collections.abc import Iterator
@@ -122,7 +123,7 @@ class Query:
     empty_without_vts: str | None = None
 
     def find(self, prometheus: Prometheus, nginx: str = ".*") -> list[tuple[dict[str, str], float]]:
-        """What Grafana would get for it, with everything chosen; of a variable the values that it offers."""
+        """Return what Grafana shows for it with everything chosen, thus no NaN; of a variable, the values it offers."""
         text = re.sub(r'=~?\s*"\^?\$\w+\$?"', f'=~".*", nginx=~"{nginx}"', self.text)
         text = text.replace("${__range_s}s", "5m")
         text = re.sub(r"\$__(rate_interval|interval|range)\b", "5m", text)
@@ -130,7 +131,7 @@ class Query:
         if values := re.fullmatch(r"label_values\((.*),\s*(\w+)\)", text):
             selector, label = values.groups()
             return [found for found in prometheus.query(f"count by ({label}) ({selector})") if label in found[0]]
-        return prometheus.query(text)
+        return [found for found in prometheus.query(text) if not math.isnan(found[1])]
 
 
 def queries(path: Path) -> Iterator[Query]:
@@ -220,6 +221,15 @@ EXACT = {
 @pytest.mark.parametrize("expression", EXACT)
 def test_a_number_that_is_known(stack: Stack, expression: str) -> None:
     wait_until(lambda: stack.prometheus.value(expression) == EXACT[expression], message=expression)
+
+
+def test_the_variable_of_upstreams_offers_those_of_the_nginx_without_vts(stack: Stack) -> None:
+    (variable,) = [
+        query for query in ALL if query.text == 'label_values(nginx_upstream_bytes{instance=~"$Instance"}, upstream)'
+    ]
+    offered = {labels["upstream"] for labels, _ in variable.find(stack.prometheus, nginx="")}
+    counted = {labels["upstream"] for labels, _ in stack.prometheus.query("nginx_http_upstream_attempts_total")}
+    assert offered == counted >= {"pool"}
 
 
 def test_the_peers_of_an_upstream(stack: Stack) -> None:

@@ -53,6 +53,15 @@ def durations(le: str, labels: str = "") -> str:
     return one(f"{SECONDS}_bucket", f'server="s", method="GET", status="200", le="{le}"{labels}')
 
 
+def attempts(status: str, labels: str = "") -> str:
+    return one("nginx_http_upstream_attempts_total", f'upstream="pool", peer="10.0.0.1:80", status="{status}"{labels}')
+
+
+VTS_CODES = "nginx_vts_status_code_requests_total"
+VTS_SERVERS = "nginx_vts_server_requests_total"
+VTS_UPSTREAMS = "nginx_vts_upstream_requests_total"
+# Each adds its own power of two, so that a sum says which are in it.
+STATUSES = ("009", "101", "200", "304", "404", "499", "500", "599", "700", "1234")
 INGRESS = "nginx_ingress_controller"
 LUA = ("nginx-lua-prometheus",)
 REQUESTS = {one("nginx_http_requests_total"): grows(600), answers(): grows(600)}
@@ -129,6 +138,54 @@ CASES = [
             f"count({INGRESS}_request_duration_seconds_bucket)": 1,
             f"count({INGRESS}_nginx_process_requests_total)": 1,
             'nginx_vts_main_connections{status="requests"}': 600 * MINUTES,
+        },
+    ),
+    Case(
+        "codes in the classes of vts",
+        ("vts",),
+        {answers(status=status): still(2**number) for number, status in enumerate(STATUSES)},
+        {
+            f'{VTS_SERVERS}{{host="{host}", code="{code}"}}': value
+            for host in ("s", "*")
+            for code, value in {"1xx": 3, "2xx": 4, "3xx": 8, "4xx": 48, "5xx": 960}.items()
+        }
+        | {
+            f"count({VTS_SERVERS})": 10,
+            f'sum({VTS_CODES}{{host="s"}})': 1023,
+            f'{VTS_CODES}{{host="s", code="other"}}': 769,
+            f'{VTS_CODES}{{host="*", code="other"}}': 769,
+            f'{VTS_CODES}{{host="s", code="499"}}': 32,
+        },
+    ),
+    Case(
+        "attempts in the classes of vts, where those that the client ended are 4xx",
+        ("vts",),
+        {attempts(status): still(2**number) for number, status in enumerate(("-", "50", *STATUSES[1:]))},
+        {
+            f'{VTS_UPSTREAMS}{{upstream="pool", backend="10.0.0.1:80", code="{code}"}}': value
+            for code, value in {"1xx": 2 + 4, "2xx": 8, "3xx": 16, "4xx": 1 + 32 + 64, "5xx": 1920}.items()
+        }
+        | {f"count({VTS_UPSTREAMS})": 5},
+    ),
+    Case(
+        "an upstream whose bytes are not known is a value of the dashboard's variable, and no number",
+        ("vts", "vts-exporter"),
+        {
+            attempts("200", ', nginx="without"'): grows(1),
+            attempts("200", ', nginx="with"'): grows(1),
+            one("nginx_vts_info", 'nginx="with"'): still(1),
+            one(VTS_UPSTREAMS, 'nginx="with", upstream="pool", backend="10.0.0.1:80", code="2xx"'): grows(1),
+            one(
+                "nginx_vts_upstream_bytes_total",
+                'nginx="with", upstream="pool", backend="10.0.0.1:80", direction="in"',
+            ): grows(60),
+        },
+        {
+            'count(nginx_upstream_bytes{nginx="without"})': 1,
+            'count(nginx_upstream_bytes{nginx="without", upstream="pool", direction="", backend=""})': 1,
+            'count(nginx_upstream_bytes{nginx="without"} >= 0) or vector(0)': 0,
+            'count(nginx_upstream_bytes{nginx="with"})': 1,
+            'sum(rate(nginx_upstream_bytes{direction="in"}[5m]))': 1,
         },
     ),
     Case(

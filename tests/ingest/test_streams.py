@@ -4,6 +4,7 @@ import pytest
 
 from collector.ingest.heartbeat import GaugeFamily, Heartbeat, Master
 from collector.ingest.streams import (
+    BEAT_SECONDS,
     DEPARTED_PER_STREAM,
     ENDED_SECONDS,
     GAUGES_SECONDS,
@@ -178,6 +179,14 @@ def test_gauges_expire_after_three_missed_beats() -> None:
     assert streams.heartbeats(10.1 + GAUGES_SECONDS) == []
     streams.beat(beat(2), Heartbeat(), 100.0)
     assert len(streams.heartbeats(100.0)) == 1
+
+
+def test_a_beat_is_recent_for_less_than_two_periods() -> None:
+    """So nginx is not up two periods after it was killed, even if that was right after a beat."""
+    streams = Streams()
+    streams.beat(beat(1), Heartbeat(), 10.0)
+    ages = (0.0, BEAT_SECONDS, 2 * BEAT_SECONDS - 0.1, 2 * BEAT_SECONDS, GAUGES_SECONDS)
+    assert [streams.heartbeats(10.0 + age)[0].recent for age in ages] == [True, True, True, False, False]
 
 
 def test_gauges_go_with_a_bye_and_do_not_come_back() -> None:

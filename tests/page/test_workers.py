@@ -9,8 +9,9 @@ from collector.sources.stub_status import StubStatus
 OLD, NEW = Master(pid=1, birth=100), Master(pid=1, birth=200)
 
 
-def beat(seen: float, **values: object) -> LiveHeartbeat:
-    return LiveHeartbeat(stream=b"s" * 16, birth_ms=0, seen=seen, heartbeat=Heartbeat(**values))  # type: ignore[arg-type]
+def beat(seen: float, recent: bool = True, **values: object) -> LiveHeartbeat:
+    said = Heartbeat(**values)  # type: ignore[arg-type]
+    return LiveHeartbeat(stream=b"s" * 16, birth_ms=0, seen=seen, heartbeat=said, recent=recent)
 
 
 def lines(*beats: LiveHeartbeat) -> list[str]:
@@ -56,6 +57,28 @@ def test_a_number_that_is_missing_makes_no_stub_status() -> None:
     assert workers.stub_status([beat(1, master=NEW, nginx=counters(None))]) is None
     assert workers.stub_status([beat(1, master=NEW)]) is None
     assert workers.stub_status([beat(1, nginx=counters(1))]) is None
+
+
+def test_one_recent_beat_is_enough_for_stub_status() -> None:
+    silent = beat(1, recent=False, master=NEW, nginx=counters(10), worker=0)
+    assert workers.stub_status([silent]) is None
+    heard = beat(5, master=NEW, nginx=counters(30), worker=1)
+    assert workers.stub_status([silent, heard]) == StubStatus(1, 1, 30, 1, 0, 1, 0)
+
+
+def test_a_silent_newest_master_gives_way_to_one_that_is_heard() -> None:
+    """After a binary upgrade whose new master was killed."""
+    beats = [
+        beat(3, recent=False, master=NEW, nginx=counters(10), worker=0),
+        beat(9, master=OLD, nginx=counters(900), worker=0),
+    ]
+    assert workers.stub_status(beats) == StubStatus(1, 1, 900, 1, 0, 1, 0)
+
+
+def test_gauges_of_a_worker_outlive_the_proof_that_nginx_is_up() -> None:
+    """Three beats, not two: one that is late makes no gap in a graph."""
+    found = lines(beat(1, recent=False, master=NEW, worker=0, workers=2, gauges=WorkerGauges(rows=7)))
+    assert {'resty_metrics_worker_rows{worker="0"} 7', "resty_metrics_workers_seen 1"} <= set(found)
 
 
 def test_workers_expected_and_seen_are_those_of_the_newest_master() -> None:

@@ -116,6 +116,23 @@ def test_a_peer_that_is_listed_twice_is_one_series() -> None:
     assert found.count(line) == 1
 
 
+IDLE = {"server": "127.0.0.1:1"} | ZONE | {"requestCounter": 0, "inBytes": 0}
+RING = {"times": [0, 0], "msecs": [0, 0]}
+PEERS: list[tuple[str, dict[str, Any], bool]] = [
+    ("never asked", IDLE | {"requestMsecs": {"times": [], "msecs": []}}, False),
+    ("reset", IDLE | {"requestMsecs": RING}, True),
+    ("never asked, of a version without the ring", IDLE, False),
+    ("asked, of a version without the ring", IDLE | {"requestCounter": 1}, True),
+    ("asked", IDLE | {"requestCounter": 1, "requestMsecs": RING}, True),
+]
+
+
+@pytest.mark.parametrize(("peer", "shown"), [case[1:] for case in PEERS], ids=[case[0] for case in PEERS])
+def test_a_peer_is_shown_once_vts_has_a_node_for_it(peer: dict[str, Any], shown: bool) -> None:
+    line = 'nginx_vts_upstream_bytes_total{upstream="u",backend="127.0.0.1:1",direction="in"} 0'
+    assert (line in lines(document(upstreamZones={"u": [peer]}))) == shown
+
+
 def test_names_that_are_shown_alike_are_one_series() -> None:
     """A client that picks the names must not make a page that Prometheus refuses."""
     found = lines(document(serverZones={"SPOT": ZONE, "\\xFF": ZONE}).replace(b"SPOT", b"\xff"))
@@ -134,6 +151,30 @@ def test_buckets_without_their_counters_are_no_histogram() -> None:
     found = lines(document(serverZones={"a": timed(counters=[1])}))
     assert 'nginx_vts_server_bytes_total{host="a",direction="in"} 300' in found
     assert not [line for line in found if "duration" in line]
+
+
+def bounds_and_counts(zone: dict[str, Any]) -> list[tuple[str, int]]:
+    """The buckets of a server zone, in the order of the page."""
+    page = "\n".join(lines(document(serverZones={"a": zone})))
+    buckets = [
+        sample
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+        if sample.name == "nginx_vts_server_request_duration_seconds_bucket"
+    ]
+    return [(sample.labels["le"], int(sample.value)) for sample in buckets]
+
+
+def test_buckets_stand_in_ascending_order() -> None:
+    assert bounds_and_counts(timed(msecs=[10, 5], counters=[2, 1])) == [("0.005", 1), ("0.010", 2), ("+Inf", 3)]
+
+
+@pytest.mark.parametrize("counters", [[1, 4], [4, 4], [2, 1]], ids=["one above", "all above", "one that falls"])
+def test_buckets_that_the_count_contradicts_are_left_out(counters: list[int]) -> None:
+    """As after a reset. Sum and count stay."""
+    assert bounds_and_counts(timed(counters=counters)) == [("+Inf", 3)]
+    page = lines(document(serverZones={"a": timed(counters=counters)}))
+    assert 'nginx_vts_server_request_duration_seconds_sum{host="a"} 0.021' in page
 
 
 REFUSED = [
@@ -159,6 +200,8 @@ REFUSED = [
     ("a bound that no double holds", document(serverZones={"a": timed(msecs=[5, 10**400])})),
     ("a bound that is a string", document(serverZones={"a": timed(msecs=[5, "10"])})),
     ("a bound that is infinite", document(serverZones={"a": timed(msecs=[5, float("inf")])})),
+    ("a bucket's counter that is a string", document(serverZones={"a": timed(counters=[1, "2"])})),
+    ("times that are a list", document(upstreamZones={"u": [IDLE | {"requestMsecs": []}]})),
     ("buckets that are null", document(serverZones={"a": ZONE | {"requestBuckets": None}})),
     ("zones that are null", document(serverZones=None)),
     ("a peer that is null", document(upstreamZones={"u": [None]})),
