@@ -122,7 +122,9 @@ class Directory:
     def supersede(self, name: Name, whole: bool = True) -> None:
         """This file was read, or must not be: ``remove_others`` may remove it, if ``whole``, and those before it."""
         self._identities.add(name.identity)
-        self._superseded.update(number for number in self.numbers() if whole or number != name.number)
+        self._superseded.update(self.numbers())
+        if not whole:
+            self._superseded.discard(name.number)
 
     def remove_others(self, name: Name | None) -> None:
         """Remove every superseded file but this one, each with its sides. Set aside those that nobody has read."""

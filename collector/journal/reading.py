@@ -95,7 +95,6 @@ def _read(path: Path, origin: Path, busy_seconds: float, mode: str = "ro", locki
         snapshot = database.execute("SELECT data FROM snapshot ORDER BY number")
         parts = [data if type(data) is bytes else b"" for (data,) in snapshot]
         log, flaw = _read_log(database)
-        database.execute("COMMIT")
         return Content(version, parts, log, flaw, counted)
 
 
