@@ -29,7 +29,6 @@ from collector.ingest.credentials import allowed_uids
 from collector.ingest.guard import Guard
 from collector.ingest.intake import Intake
 from collector.ingest.listener import Listener
-from collector.journal.files import Directory
 from collector.journal.journal import Journal
 from collector.journal.state import Capture, capture
 from collector.journal.writer import Report, Writer
@@ -125,6 +124,7 @@ class Collector:
         self.clock = running_time(kept.state)
         self.intake = Intake(kept.state.table, kept.state.streams, allowed_uids(settings.socket_allow_uid).__contains__)
         self.journal = Journal(self._capture, self._note_stale, lambda: self.listener.resume(), self.clock)
+        self.journal.tally.lose(kept.loss)
         self.listener = Listener(settings.socket_path, settings.socket_mode, self.intake, self.journal, self.clock)
         self.guard = Guard(self.listener, kept.socket_lock)
         self.coverage = Coverage()
@@ -159,7 +159,7 @@ class Collector:
         if self.kept.error is not None:
             self.journal.fail(self.kept.error)
             return
-        self._use_journal(self.settings.state_dir)
+        self._use_journal()
         await self.journal.settle(START_SECONDS)
 
     async def watch(self) -> None:
@@ -182,7 +182,7 @@ class Collector:
             if self.journal.used:
                 self.journal.check()
             elif self.kept.state_lock is not None:
-                self._use_journal(directory)
+                self._use_journal()
         await asyncio.Event().wait()
 
     def _lock_anew(self, directory: Path) -> Lock | None:
@@ -205,13 +205,14 @@ class Collector:
     def _holds_directory(self) -> bool:
         return self.kept.state_lock is not None and self.kept.state_lock.held()
 
-    def _use_journal(self, directory: Path) -> None:
+    def _use_journal(self) -> None:
         loop = asyncio.get_running_loop()
+        assert self.kept.directory is not None
 
         def report(done: Report) -> None:
             loop.call_soon_threadsafe(self.journal.on_report, done)
 
-        self.journal.use(Writer(Directory(directory), self._holds_directory, report))
+        self.journal.use(Writer(self.kept.directory, self._holds_directory, report))
 
     def _capture(self) -> Capture:
         return capture(self.kept.state, self.clock())

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from collector.journal.errors import JournalError
+from collector.journal.errors import JournalError, Loss
 from collector.journal.files import Directory
 from collector.journal.recovery import ANY, Recovered, recover
 from collector.journal.state import State
@@ -20,12 +20,17 @@ STATE_MODE = 0o750  # of the directory, where it is made: what the journal has t
 
 @dataclass(slots=True)
 class Kept:
-    """What is kept beyond this process: the locks, the state as it was read, and why it cannot be kept, if so."""
+    """What is kept beyond this process: the locks, the state as it was read, and why it cannot be kept, if so.
+
+    ``directory`` knows which of its files were read; ``loss`` is what could not be.
+    """
 
     socket_lock: Lock
     state_lock: Lock | None
     state: State
     error: JournalError | None
+    directory: Directory | None
+    loss: Loss
 
 
 def lock_state(directory: Path | None) -> tuple[Lock | None, JournalError | None]:
@@ -45,12 +50,15 @@ def read_state(directory: Path | None, socket_lock: Lock, state_lock: Lock | Non
     ``error``: why there is no lock. Then nothing is written in the directory, what is read there goes on in memory, and
     so is noted as stale: it must not be read again.
     """
+    kept_in = None if directory is None else Directory(directory)
     recovered = Recovered(None)
-    if directory is not None:
+    if kept_in is not None:
         try:
-            recovered = _recover(directory, socket_lock, error is None)
+            recovered = _recover(kept_in, socket_lock, error is None)
         except JournalError as failure:
-            say(logging.ERROR, "the journal cannot be read; counting begins at 0", error=failure)
+            say(logging.ERROR, "the journal cannot be read and is left as it is; counting begins at 0", error=failure)
+            recovered = Recovered(None, loss=Loss(failure.reason))
+        _tell_if_empty(recovered, state_lock)
     state = recovered.state
     if state is not None:
         say(logging.INFO, "the journal was read", requests=state.table.requests, records=recovered.records)
@@ -59,15 +67,25 @@ def read_state(directory: Path | None, socket_lock: Lock, state_lock: Lock | Non
         state.scrapers.forgetful_until = YOUNG_SECONDS
     if error is not None:
         note_stale(socket_lock, ANY if recovered.name is None else recovered.name.identity)
-    return Kept(socket_lock, state_lock, state, error)
+    return Kept(socket_lock, state_lock, state, error, kept_in, recovered.loss)
 
 
-def _recover(path: Path, socket_lock: Lock, ours: bool) -> Recovered:
-    directory, spare = Directory(path), socket_lock.path.parent
+def _recover(directory: Directory, socket_lock: Lock, ours: bool) -> Recovered:
+    spare = socket_lock.path.parent
     if ours:
         return recover(directory, socket_lock.stale, spare=spare)
-    with failures(), reading(path / "lock"):
+    with failures(), reading(directory.path / "lock"):
         return recover(directory, socket_lock.stale, ours=False, spare=spare)
+
+
+def _tell_if_empty(recovered: Recovered, state_lock: Lock | None) -> None:
+    """A directory that was used before and has no journal: the disk failed then, or somebody removed the files."""
+    if recovered.state is None and not recovered.told and state_lock is not None and state_lock.was_held:
+        say(
+            logging.WARNING,
+            "the collector that ran here before left no journal; counting begins at 0",
+            directory=state_lock.path.parent,
+        )
 
 
 def note_stale(lock: Lock, identity: str | None) -> None:

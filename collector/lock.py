@@ -17,11 +17,13 @@ import errno
 import fcntl
 import os
 import re
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 MODE = 0o600
+_ALWAYS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe is not waited for
 _TRIES = 10
 _BYTES = 128
 _STALE = re.compile(r"^stale-journal ([0-9a-f]{32})$", re.MULTILINE)
@@ -37,11 +39,12 @@ class LockedError(Exception):
 
 
 class Lock:
-    """A held lock. ``stale``: identity of a journal that must not be read."""
+    """A held lock. ``stale``: identity of a journal that must not be read; ``was_held``: by a process before this."""
 
-    def __init__(self, path: Path, descriptor: int, stale: str | None) -> None:
+    def __init__(self, path: Path, descriptor: int, stale: str | None, was_held: bool) -> None:
         self.path = path
         self.stale = stale
+        self.was_held = was_held
         self._descriptor = descriptor
 
     def held(self) -> bool:
@@ -67,6 +70,12 @@ def _same_file(descriptor: int, path: Path) -> bool:
     return (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)
 
 
+def _require_regular(path: Path, descriptor: int) -> None:
+    """A device takes what is written to it, and has no end."""
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
 def _read(descriptor: int) -> str:
     return os.pread(descriptor, _BYTES, 0).decode("ascii", "replace")
 
@@ -87,8 +96,9 @@ def acquire(path: Path, directory_mode: int = 0o755) -> Lock:
     """Take the lock; its directory is made, with this mode, if it is missing. Raises LockedError, OSError."""
     path.parent.mkdir(mode=directory_mode, parents=True, exist_ok=True)
     for _ in range(_TRIES):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, MODE)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _ALWAYS, MODE)
         try:
+            _require_regular(path, descriptor)
             lock = _take(path, descriptor)
         except BaseException:  # a descriptor that is left open would keep the lock from everybody, us included
             os.close(descriptor)
@@ -105,11 +115,12 @@ def reading(path: Path) -> Iterator[None]:
     is written, nor is a file that is missing made. Raises LockedError, OSError.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(path, os.O_RDONLY | _ALWAYS)
     except FileNotFoundError:
         yield
         return
     try:
+        _require_regular(path, descriptor)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -127,7 +138,10 @@ def _take(path: Path, descriptor: int) -> Lock | None:
         raise LockedError(path, read_holder(_read(descriptor))) from None
     if not _same_file(descriptor, path):
         return None
-    found = _STALE.search(_read(descriptor))
+    with suppress(OSError):  # another user's file that we may write all the same
+        os.fchmod(descriptor, MODE)
+    text = _read(descriptor)
+    found = _STALE.search(text)
     stale = None if found is None else found[1]
     _write(descriptor, stale)
-    return Lock(path, descriptor, stale)
+    return Lock(path, descriptor, stale, read_holder(text) is not None)

@@ -1,5 +1,6 @@
-"""Why the journal cannot be used: one error with a reason from a closed set."""
+"""Why the journal cannot be used: one error with a reason from a closed set; and what a start lost of it."""
 
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 JournalReason = Literal["full", "read_only", "io", "busy", "corrupt", "foreign", "locked", "removed", "internal"]
@@ -12,3 +13,17 @@ class JournalError(Exception):
     def __init__(self, reason: JournalReason, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason: JournalReason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What a start lost. ``reason`` None: nothing. ``records`` could not be read, ``entries`` of others not be applied;
+    ``rows`` were in them, as far as that is known."""
+
+    reason: JournalReason | None = None
+    records: int = 0
+    entries: int = 0
+    rows: int = 0
+
+
+NOTHING_LOST = Loss()

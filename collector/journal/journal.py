@@ -53,7 +53,7 @@ class Journal:
         self._clock = clock
         self._writer: Writer | None = None
         self._under_way = 0
-        self._waiting: deque[tuple[bytes, Then]] = deque()
+        self._waiting: deque[Append] = deque()
         self._bytes = 0
         self._snapshot_due = False
         self._was_full = False
@@ -105,16 +105,23 @@ class Journal:
 
     def keep(self, drain: Drain, then: Then) -> None:
         """``commit`` a drain of the socket."""
-        self.commit(of_drain(drain) if self._writer is not None else None, then)
+        if self._writer is None:
+            then()
+            return
+        rows = sum(len(family.labels) for batch in drain.accepted for family in batch.families)
+        self.commit(of_drain(drain), then, rows)
 
-    def commit(self, record: bytes | None, then: Then) -> None:
-        """Call ``then`` when the record, and all that was given before it, is safe. None: nothing to write."""
+    def commit(self, record: bytes | None, then: Then, rows: int = 0) -> None:
+        """Call ``then`` when the record, and all that was given before it, is safe. None: nothing to write.
+
+        ``rows`` are those of the batches in it.
+        """
         if record is None or self._writer is None:
             then()
             return
         self._bytes += len(record)
         self.tally.given.append(self._clock())
-        self._waiting.append((record, then))
+        self._waiting.append(Append(record, then, rows))
         self._go_on()
 
     def check(self) -> None:
@@ -197,8 +204,7 @@ class Journal:
             self._snapshot_due = False
             self._give(Replace(self._capture()))
         while self._waiting:
-            record, then = self._waiting.popleft()
-            self._give(Append(record, then))
+            self._give(self._waiting.popleft())
 
     def _give(self, job: Job) -> None:
         assert self._writer is not None

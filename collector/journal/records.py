@@ -10,12 +10,16 @@ A record is a msgpack array of entries, framed by ``seal``. An entry is an array
 Rules:
 - ``replay`` of the same records on the same snapshot makes the same state: merging decides on overflow and eviction by
   nothing but the rows that are there, when they were used, and ``now``, the running time of when the batch came.
+- An entry that cannot be applied costs no other one. Its stream's mark moves all the same: a batch whose numbers may be
+  there in part must not be counted again, and its worker was told that it is safe.
+- The mark of a stream never goes back, in whatever order the records of a damaged file are read.
 - SQLite has no checksum of its own: each blob carries a CRC-32, so a torn or flipped one is found, not counted.
 """
 
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
@@ -27,9 +31,11 @@ from collector.ingest.wire import WireError
 from collector.journal.errors import JournalError
 from collector.journal.state import State
 from collector.table.scrapers import Scraper
+from collector.table.shapes import FamilyBatch
 
 BATCH, BYE, SCRAPE = 0, 1, 2
 _CHECKSUM = struct.Struct(">I")
+CHECKSUM_BYTES = _CHECKSUM.size
 
 
 def seal(payload: bytes) -> bytes:
@@ -65,29 +71,63 @@ def of_scrape(scraper: Scraper, creation: int) -> bytes:
     return seal(msgpack.packb([[SCRAPE, *scraper, creation]], unicode_errors="surrogateescape"))
 
 
-def replay(state: State, record: bytes) -> None:
-    """Apply a record to the state it was written for. Raises JournalError (``corrupt``)."""
+@dataclass(slots=True)
+class Replayed:
+    """The outcome of records that were replayed. ``rows`` were applied; ``error``: why the first entry was lost."""
+
+    rows: int = 0
+    lost_rows: int = 0
+    lost_entries: int = 0
+    error: Exception | None = None
+
+
+def replay(state: State, record: bytes, replayed: Replayed | None = None) -> Replayed:
+    """Apply a record to the state it was written for, as far as that is possible, and add up what became of it.
+
+    Raises JournalError (``corrupt``) if the record cannot be read at all; then nothing of it is applied.
+    """
+    replayed = Replayed() if replayed is None else replayed
+    entries = unpack(record)
+    if type(entries) is not tuple:
+        raise JournalError("corrupt", "a record is not an array")
+    for entry in entries:
+        try:
+            kind, *fields = entry
+            _APPLY[kind](state, replayed, *fields)
+        except Exception as error:  # a bug too must cost no more than the entry that has met it
+            replayed.lost_entries += 1
+            replayed.error = replayed.error or error
+    return replayed
+
+
+def _apply_batch(
+    state: State, replayed: Replayed, stream: bytes, birth_ms: int, sequence: int, now: float, body: bytes
+) -> None:
+    mark = StreamMark(stream, birth_ms, max(sequence, state.streams.committed(stream)), now, None)
+    rows = 0
+    families: Sequence[FamilyBatch] = ()
     try:
-        for kind, *fields in unpack(record):
-            _APPLY[kind](state, *fields)
-    except (WireError, ValueError, TypeError, KeyError) as error:
-        raise JournalError("corrupt", f"an entry cannot be applied: {error}") from None
+        families = read_batch(body) if body else ()
+        rows = sum(len(family.labels) for family in families)
+        state.table.merge(families, birth_ms, now)
+        replayed.rows += rows
+    except Exception as error:
+        replayed.lost_rows += error.rows if isinstance(error, WireError) else rows
+        raise
+    finally:
+        instance = families[0].shape.instance if families else None
+        state.streams.restore(replace(mark, instance=instance))
+        state.now = max(state.now, now)
 
 
-def _apply_batch(state: State, stream: bytes, birth_ms: int, sequence: int, now: float, body: bytes) -> None:
-    families = read_batch(body) if body else ()
-    state.table.merge(families, birth_ms, now)
-    instance = families[0].shape.instance if families else None
-    state.streams.restore(StreamMark(stream, birth_ms, sequence, now, None, instance))
-    state.now = max(state.now, now)
-
-
-def _apply_bye(state: State, stream: bytes, now: float) -> None:
+def _apply_bye(state: State, _: Replayed, stream: bytes, now: float) -> None:
     state.streams.end(stream, now)
     state.now = max(state.now, now)
 
 
-def _apply_scrape(state: State, host: str, agent: str, creation: int) -> None:
+def _apply_scrape(state: State, _: Replayed, host: str, agent: str, creation: int) -> None:
+    if type(host) is not str or type(agent) is not str or type(creation) is not int:
+        raise ValueError("a scrape is of a host, a user agent and a number")
     state.scrapers.note((host, agent), creation)
 
 

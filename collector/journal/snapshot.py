@@ -7,14 +7,19 @@
     ["rows", [creation, labels, numbers, used], ...]                      of the family before it, ROWS_PER_PART each
     ["streams", [name, birth_ms, committed, seen, ended, instance], ...]
     ["scrapers", [host, agent, creation], ...]
-    ["end"]                                                               the last one
+    ["end", parts, checksum]                                              the last one
 
 Rules:
+- A snapshot is read whole or not at all: ``end`` has the number of the parts before it, and a CRC-32 of all of their
+  checksums. A damaged file may lead SQLite over a page twice, or past one, and each part on it is valid by itself.
 - A sum may outgrow 64 bits, which msgpack cannot write: such a number is written as its decimal text.
 - Files of version 2 lack what stands last in the first part, in a family and in a stream: instances had no names.
+  Those of versions 2 and 3 have nothing in ``end``.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Iterator, Sequence
+from functools import reduce
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
@@ -22,7 +27,7 @@ import msgpack  # type: ignore[import-untyped]
 from collector.ingest.departed import StreamMark
 from collector.ingest.streams import Streams
 from collector.journal.errors import JournalError
-from collector.journal.records import seal, unpack
+from collector.journal.records import CHECKSUM_BYTES, seal, unpack
 from collector.journal.state import Capture, State
 from collector.table.families import FamilyState
 from collector.table.scrapers import Scrapers
@@ -40,6 +45,18 @@ def _pack(kind: str, *values: Any) -> bytes:
 
 def write(capture: Capture) -> Iterator[bytes]:
     """The parts of a snapshot, in order."""
+    count, checksum = 0, 0
+    for part in _write(capture):
+        count, checksum = count + 1, _add(checksum, part)
+        yield part
+    yield _pack("end", count, checksum)
+
+
+def _add(checksum: int, part: bytes) -> int:
+    return zlib.crc32(part[:CHECKSUM_BYTES], checksum)
+
+
+def _write(capture: Capture) -> Iterator[bytes]:
     table = capture.table
     lost = (table.lost_rows, table.mistyped_rows)
     more = (table.max_instances, table.refused_rows, table.failed_rows)
@@ -49,7 +66,6 @@ def write(capture: Capture) -> Iterator[bytes]:
     marks = [(one.name, one.birth_ms, one.committed, one.seen, one.ended, one.instance) for one in capture.streams]
     yield _pack("streams", *marks)
     yield _pack("scrapers", *[(host, agent, creation) for (host, agent), creation in capture.scrapers])
-    yield _pack("end")
 
 
 def _write_family(family: FamilyState) -> Iterator[bytes]:
@@ -79,13 +95,16 @@ def _as_text(numbers: Numbers) -> list[float | str]:
     ]
 
 
-def read(parts: Iterable[bytes]) -> State:
+def read(parts: Sequence[bytes]) -> State:
     """The state of a snapshot. Raises JournalError (``corrupt``) where a part is missing or not what it should be."""
     values = [unpack(part) for part in parts]
     try:
         kinds = [value[0] for value in values]
         if not kinds or kinds[0] != "state" or kinds[-1] != "end":
             raise JournalError("corrupt", "the snapshot is not whole")
+        _, *whole = values[-1]
+        if whole and whole != [len(parts) - 1, reduce(_add, parts[:-1], 0)]:
+            raise JournalError("corrupt", "parts of the snapshot are missing, or there twice")
         return _read(values)
     except (ValueError, TypeError, KeyError, IndexError) as error:
         raise JournalError("corrupt", f"the snapshot cannot be read: {error}") from None

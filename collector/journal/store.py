@@ -4,21 +4,28 @@ Rules:
 - A new file is written whole with a rollback journal and every page synced, and closed; only then may it be named
   current. For appending it is opened in WAL mode.
 - ``synchronous=NORMAL``: a commit survives the end of the process (kill -9), not always the loss of power.
+- SQLite goes on writing to files that were removed or replaced, and does not notice: ``check`` does, for each of them.
 - Any SQLite or operating system error leaves here as JournalError with a reason.
 """
 
 import contextlib
 import errno
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from collector.journal import private, safe_count
 from collector.journal.errors import JournalError, JournalReason
+from collector.journal.safe_count import SafeCount
 
 APPLICATION_ID = 0x52535444  # "RSTD"
-VERSION = 3
-READABLE = (2, 3)
+VERSION = 4
+READABLE = (2, 3, 4)
+COUNTED = 4  # the first version with a count of the safe records beside it
+SIDES = ("-wal", "-shm", "-journal", safe_count.SIDE)
+_WATCHED = ("", "-wal", "-shm", safe_count.SIDE)
 CACHE_KIBIBYTES = 256  # SQLite's own 2 MB are for who reads
 BUSY_SECONDS = 30.0  # another program that reads the file may hold a commit up, not end it
 _BY_ERRNO: dict[int | None, JournalReason] = {
@@ -37,6 +44,8 @@ _BY_SQLITE: tuple[tuple[str, JournalReason], ...] = (
     ("SQLITE_LOCKED", "busy"),
     ("SQLITE_CORRUPT", "corrupt"),
     ("SQLITE_NOTADB", "corrupt"),
+    ("SQLITE_ERROR", "corrupt"),  # a table or a column is missing
+    ("SQLITE_IOERR_SHORT_READ", "corrupt"),
 )
 
 
@@ -52,6 +61,10 @@ def failures() -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise JournalError(_reason(error), str(error)) from error
+    except UnicodeDecodeError as error:  # SQLite quotes the damaged text in its message, and Python cannot decode that
+        raise JournalError("corrupt", f"SQLite reports an error whose text is not UTF-8: {error}") from error
+    except private.NotRegularError as error:
+        raise JournalError("foreign", str(error)) from error
     except OSError as error:
         raise JournalError(_BY_ERRNO.get(error.errno, "io"), str(error)) from error
 
@@ -62,18 +75,22 @@ def connect(path: Path, mode: str, busy_seconds: float = BUSY_SECONDS) -> sqlite
     return sqlite3.connect(uri, timeout=busy_seconds, isolation_level=None, check_same_thread=False, uri=True)
 
 
-def identify(database: sqlite3.Connection) -> None:
-    """Raises JournalError (``foreign``) if this is not a file of ours, or not of a version that we know."""
+def identify(database: sqlite3.Connection) -> int:
+    """Return the version of a file. Raises JournalError (``foreign``) if it is not ours, or of an unknown version."""
     (application,) = database.execute("PRAGMA application_id").fetchone()
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID or version not in READABLE:
-        known = " and ".join(map(str, READABLE))
+        known = ", ".join(map(str, READABLE))
         raise JournalError("foreign", f"application id {application:#x}, version {version}; this program knows {known}")
+    return int(version)
 
 
 def create(path: Path, parts: Iterable[bytes]) -> None:
     """Write a new file with this snapshot and an empty log, down to the disk. Raises JournalError."""
-    with failures(), closing(connect(path, "rwc")) as database:
+    with failures():
+        os.close(private.make(path))
+        safe_count.make(path)
+    with failures(), closing(connect(path, "rw")) as database:
         database.execute("PRAGMA synchronous=FULL")
         database.execute(f"PRAGMA application_id={APPLICATION_ID}")
         database.execute(f"PRAGMA user_version={VERSION}")
@@ -90,22 +107,21 @@ class Store:
     def __init__(self, path: Path) -> None:
         """Raises JournalError."""
         self.path = path
-        with failures():
-            self._database = connect(path, "rw")
-            try:
-                self._database.execute("PRAGMA journal_mode=WAL")
-                self._database.execute("PRAGMA synchronous=NORMAL")
-                self._database.execute(f"PRAGMA cache_size={-CACHE_KIBIBYTES}")
-                self._database.execute("SELECT count(*) FROM log").fetchone()
-                self.snapshot_bytes = path.stat().st_size
-                self._inode = path.stat().st_ino
-            except (sqlite3.Error, OSError):
-                self._database.close()
-                raise
         self.log_bytes = 0
+        with failures(), contextlib.ExitStack() as opened:
+            private.require_regular(path)
+            self._safe = opened.enter_context(closing(SafeCount(path)))
+            self._database = opened.enter_context(closing(connect(path, "rw")))
+            self._database.execute("PRAGMA journal_mode=WAL")
+            self._database.execute("PRAGMA synchronous=NORMAL")
+            self._database.execute(f"PRAGMA cache_size={-CACHE_KIBIBYTES}")
+            self._database.execute("SELECT count(*) FROM log").fetchone()
+            self.snapshot_bytes = path.stat().st_size
+            self._watched = self._look()
+            self._opened = opened.pop_all()
 
-    def append(self, records: Sequence[bytes]) -> None:
-        """Write records in one transaction. Raises JournalError; then none of them is there."""
+    def append(self, records: Sequence[bytes], rows: int = 0) -> None:
+        """Write records, with so many rows in them, in one transaction. Raises JournalError; then they do not count."""
         with failures():
             self._database.execute("BEGIN IMMEDIATE")
             try:
@@ -115,16 +131,26 @@ class Store:
                 with contextlib.suppress(sqlite3.Error):
                     self._database.execute("ROLLBACK")
                 raise
+            self._safe.add(len(records), rows)
         self.log_bytes += sum(map(len, records))
 
     def check(self) -> None:
-        """Raises JournalError (``removed``) if the file at the path is no longer this one: SQLite would not notice."""
+        """Raises JournalError (``removed``) if a file at its path is not the one that SQLite writes to, or was cut."""
         with failures():
-            there = self.path.stat().st_ino
-        if there != self._inode:
-            raise JournalError("removed", f"{self.path} was replaced")
+            now = self._look()
+        for side, (inode, size) in self._watched.items():
+            if now[side][0] != inode:
+                raise JournalError("removed", f"{self.path}{side} was replaced")
+            if now[side][1] < size:
+                raise JournalError("removed", f"{self.path}{side} was cut from {size} to {now[side][1]} bytes")
+        self._watched = now
+
+    def _look(self) -> dict[str, tuple[int, int]]:
+        """Inode and size of each file, by its side. While they are open, SQLite makes none of them smaller."""
+        found = [(side, self.path.with_name(self.path.name + side).stat(follow_symlinks=False)) for side in _WATCHED]
+        return {side: (status.st_ino, status.st_size) for side, status in found}
 
     def close(self) -> None:
         """Close; the write-ahead log goes into the file if that is possible."""
-        with contextlib.suppress(sqlite3.Error):
-            self._database.close()
+        with contextlib.suppress(sqlite3.Error, OSError):
+            self._opened.close()

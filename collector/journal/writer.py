@@ -33,10 +33,11 @@ ROOM_FACTOR = 1.25  # of the snapshot's parts: what a file of them takes
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Write a record. ``token`` comes back with the report."""
+    """Write a record of batches with so many ``rows``. ``token`` comes back with the report."""
 
     record: bytes
     token: Any
+    rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,8 @@ class Writer(threading.Thread):
         match jobs[0]:
             case Append():
                 if self._store is not None:
-                    self._store.append([job.record for job in jobs if isinstance(job, Append)])
+                    appends = [job for job in jobs if isinstance(job, Append)]
+                    self._store.append([job.record for job in appends], sum(job.rows for job in appends))
             case Replace(capture):
                 self._replace(capture)
             case Check():

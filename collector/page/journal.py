@@ -26,8 +26,14 @@ def families(tally: Tally, now: float) -> list[MetricFamily]:
         MetricFamily(
             errors,
             "counter",
-            "Times the journal could not be written, by reason.",
+            "Times the journal could not be written, or at the start not be read, by reason.",
             [sample(errors, {"reason": reason}, tally.errors[reason]) for reason in REASONS],
+        ),
+        _family(
+            "resty_metrics_journal_lost_records_total",
+            "counter",
+            "Records of the journal that the start of this process did not find, or could not apply.",
+            tally.lost_records,
         ),
         _family("resty_metrics_journal_snapshots_total", "counter", "Snapshots written.", tally.snapshots),
         _family(

@@ -91,7 +91,7 @@ def _datagrams(intake: Intake, oversized: int) -> list[MetricFamily]:
     ]
 
 
-def _rows(intake: Intake, table: Table) -> list[MetricFamily]:
+def _rows(intake: Intake, table: Table, lost_by_journal: int) -> list[MetricFamily]:
     other = 'Rows that were counted under the label value "other" because their family had reached its cap.'
     evicted = 'Rows idle for an hour whose numbers went to "other", to make room in a family at its cap.'
     return [
@@ -106,7 +106,7 @@ def _rows(intake: Intake, table: Table) -> list[MetricFamily]:
             "resty_metrics_lost_rows_total",
             "counter",
             "Rows that the collector could not count, by reason.",
-            _by("reason", _lost_rows(intake, table)),
+            _by("reason", {**_lost_rows(intake, table), "journal": lost_by_journal}),
         ),
         _family(
             "resty_metrics_lost_state_total",
@@ -202,12 +202,12 @@ def _socket(state: Socket) -> list[MetricFamily]:
     ]
 
 
-def families(intake: Intake, socket: Socket, now: float) -> list[MetricFamily]:
-    """All of them, at ``now`` (seconds of running time)."""
+def families(intake: Intake, socket: Socket, now: float, lost_by_journal: int = 0) -> list[MetricFamily]:
+    """All of them, at ``now`` (seconds of running time). ``lost_by_journal``: rows that the start did not find."""
     return [
         _family("resty_metrics_build_info", "gauge", "Version of the collector.", {("version", __version__): 1}),
         *_socket(socket),
         *_datagrams(intake, socket.oversized),
-        *_rows(intake, intake.table),
+        *_rows(intake, intake.table, lost_by_journal),
         *_streams(intake.streams, now),
     ]

@@ -174,7 +174,7 @@ class Pages:
         return [
             report.lua(parts.intake.streams.instances, {beat.heartbeat.instance for beat in beats}),
             *report.families(fetched.scrapes, fetched.fetchers),
-            *pipeline.families(parts.intake, self._socket(), now),
+            *pipeline.families(parts.intake, self._socket(), now, parts.journal.tally.lost_rows),
             *(journal.families(parts.journal.tally, now) if parts.journal.wanted else []),
             *web.families(parts.tally),
             *self._process.families(),

@@ -73,6 +73,12 @@ class Life:
         if record is not None:
             self.records.append(record)
 
+    def records_of(self, *families: dict[str, Any]) -> list[bytes]:
+        """A record for each of them."""
+        for family in families:
+            self.send(family)
+        return self.records
+
     def snapshot(self) -> list[bytes]:
         return list(write(capture(self.state, self.state.now)))
 
@@ -120,6 +126,8 @@ def test_a_snapshot_of_version_2_is_read_too() -> None:
             fields = fields[:-1]
         elif kind == "streams":
             fields = [mark[:-1] for mark in fields]
+        elif kind == "end":
+            fields = []
         old.append(seal(msgpack.packb([kind, *fields], unicode_errors="surrogateescape")))
     state = read(old)
     assert render(state.table) == render(life.state.table)
@@ -257,6 +265,9 @@ BROKEN = [
     ("rows without a family", lambda parts: [parts[0], seal(msgpack.packb(["rows", [1, ["a"], [1]]])), parts[-1]]),
     ("an odd row", lambda parts: [*parts[:2], seal(msgpack.packb(["rows", 5])), *parts[2:]]),
     ("an odd mark", lambda parts: [parts[0], seal(msgpack.packb(["streams", [1]])), parts[-1]]),
+    ("a part is missing", lambda parts: [*parts[:2], *parts[3:]]),
+    ("a part twice", lambda parts: [*parts[:2], parts[1], *parts[2:]]),
+    ("two parts the other way round", lambda parts: [parts[0], parts[2], parts[1], *parts[3:]]),
 ]
 
 
@@ -269,21 +280,60 @@ def test_a_snapshot_that_is_not_whole_is_refused(damage: Any) -> None:
 
 ENTRIES: list[Any] = [
     5,
-    [[]],
-    [[9]],
-    [[0, b"s"]],
-    [[0, b"s" * 16, 1, 1, 1.0, b"\xc1"]],
-    [[1, 2, "x"]],
-    [[2, "h"]],
-    [["0"]],
+    [],
+    [9],
+    [0, b"s"],
+    [0, b"t" * 16, 1, 1, 1.0, b"\xc1"],
+    [1, 2, "x"],
+    [1, 2, "x", 3],
+    [2, "h"],
+    [2, ["h"], "a", 1],
+    ["0"],
 ]
 
 
-@pytest.mark.parametrize("entries", ENTRIES)
-def test_a_record_that_cannot_be_applied_is_refused(entries: Any) -> None:
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_an_entry_that_cannot_be_applied_costs_no_other_one(entry: Any) -> None:
+    good = Life().records_of(counter("c_total", ["x", 1]), counter("c_total", ["x", 2]))
+    first, last = (unpack(record)[0] for record in good)
+    state = State()
+    replayed = replay(state, seal(msgpack.packb([first, entry, last])))
+    assert (replayed.rows, replayed.lost_entries) == (2, 1)
+    assert replayed.error is not None
+    assert state.table.families[FamilyKey("c_total")].rows[0].numbers == (3,)
+    assert state.streams.committed(STREAM) == 2
+
+
+@pytest.mark.parametrize("record", [5, "text", None, {1: 2}])
+def test_a_record_that_is_no_list_of_entries_is_refused(record: Any) -> None:
     with pytest.raises(JournalError) as refused:
-        replay(State(), seal(msgpack.packb(entries)))
+        replay(State(), seal(msgpack.packb(record)))
     assert refused.value.reason == "corrupt"
+
+
+def test_the_mark_of_a_batch_that_cannot_be_merged_moves_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part of its numbers may be there: its worker, which may send it again, must not have it counted twice."""
+    first, second = Life().records_of(counter("c_total", ["x", 1]), counter("c_total", ["x", 2], ["y", 2]))
+    state = State()
+    replay(state, first)
+
+    def failing(*_: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as bug:
+        bug.setattr(Table, "merge", failing)
+        replayed = replay(state, second)
+    assert (replayed.lost_entries, replayed.lost_rows) == (1, 2)
+    assert state.streams.committed(STREAM) == 2
+
+
+def test_a_mark_never_goes_back() -> None:
+    """A damaged file may have a record under a lower number than it had."""
+    first, second = Life().records_of(counter("c_total", ["x", 1]), counter("c_total", ["x", 2]))
+    state = State()
+    for record in (second, first):
+        replay(state, record)
+    assert state.streams.committed(STREAM) == 2
 
 
 @given(st.binary(max_size=40))
