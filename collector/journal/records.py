@@ -109,8 +109,12 @@ def _apply_batch(
     try:
         families = read_batch(body) if body else ()
         rows = sum(len(family.labels) for family in families)
-        state.table.merge(families, birth_ms, now)
-        replayed.rows += rows
+        failures = state.table.merge(families, birth_ms, now)
+        failed = sum(failure.rows for failure in failures)
+        replayed.rows += rows - failed
+        replayed.lost_rows += failed
+        replayed.lost_entries += bool(failures)
+        replayed.error = replayed.error or (failures[0].error if failures else None)
     except Exception as error:
         replayed.lost_rows += error.rows if isinstance(error, WireError) else rows
         raise

@@ -141,11 +141,11 @@ def _replay(state: State, content: Content, name: Name) -> tuple[Loss, int]:
     expected = max(numbers, default=0) if counted is None else max(counted.records, len(numbers))
     missing = max(0, expected - read)
     rows = replayed.lost_rows if counted is None else max(0, counted.rows - replayed.rows)
+    if replayed.error is not None:
+        LOGGER.error("an entry of the journal cannot be applied, please report this", exc_info=replayed.error)
     if not missing and not replayed.lost_entries and content.flaw is None:
         return NOTHING_LOST, read
     loss = Loss("internal" if not missing and content.flaw is None else "corrupt", missing, replayed.lost_entries, rows)
-    if replayed.error is not None:
-        LOGGER.error("an entry of the journal cannot be applied, please report this", exc_info=replayed.error)
     _tell(loss, name, error or replayed.error, read)
     return loss, read
 

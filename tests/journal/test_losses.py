@@ -20,6 +20,7 @@ from collector.journal.recovery import Recovered, recover
 from collector.journal.state import capture
 from collector.journal.store import Store
 from collector.journal.writer import Replace, Writer
+from collector.table.families import Family
 from collector.table.table import Table
 
 RECORDS = 40
@@ -190,25 +191,26 @@ def test_without_the_count_it_is_said_that_nobody_knows(
     assert "count beside the journal cannot be read" in caplog.text
 
 
-def test_a_batch_that_cannot_be_merged_costs_no_other_one(
-    directory: Directory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(("where", "lost"), [(Table, ROWS), (Family, ROWS - 1)], ids=["a batch", "a family of one"])
+def test_what_cannot_be_merged_costs_nothing_else(
+    directory: Directory, where: Any, lost: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     _, life = written(directory)
-    merge, left = Table.merge, 7
+    merge, left = where.merge, 7
 
-    def failing(*arguments: Any) -> None:
+    def failing(*arguments: Any) -> Any:
         nonlocal left
         left -= 1
         if left == 0:
             raise ZeroDivisionError
-        merge(*arguments)
+        return merge(*arguments)
 
     with monkeypatch.context() as bug:
-        bug.setattr(Table, "merge", failing)
+        bug.setattr(where, "merge", failing)
         recovered = recover(directory, None)
     assert recovered.state is not None
-    assert total(recovered.state) == total(life.state) - ROWS
-    assert recovered.loss == Loss("internal", 0, 1, ROWS)
+    assert total(recovered.state) == total(life.state) - lost
+    assert recovered.loss == Loss("internal", 0, 1, lost)
     assert told(caplog)["lost_entries"] == 1
     assert "please report this" in caplog.text
 
