@@ -21,7 +21,7 @@ SHELL = {
     "install/commands.py", "install/error_logs.py", "install/export.py", "install/flow.py",
     "install/interruption.py", "install/nginx.py", "install/package.py", "install/request.py", "install/transaction.py",
     "journal/files.py", "journal/journal.py", "journal/private.py", "journal/reading.py", "journal/recovery.py",
-    "journal/safe_count.py", "journal/store.py", "journal/writer.py",
+    "journal/safe_count.py", "journal/store.py", "journal/turns.py", "journal/writer.py",
     "kernel/attribution.py", "kernel/namespaces.py", "kernel/processes.py", "kernel/sock_diag.py",
     "page/process.py",
     "sources/client.py", "sources/credentials.py", "sources/fetch.py", "sources/report.py",

@@ -16,7 +16,7 @@ Rules:
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -35,7 +35,7 @@ from collector.ingest.wire import (
     write_answer,
 )
 from collector.table.shapes import FamilyBatch
-from collector.table.table import Failure, Table
+from collector.table.table import Failure, Table, result_of
 
 Result = Literal["applied", "duplicate", "out_of_order", "heartbeat", "bye", "probe", "held", "dropped", "unanswerable"]
 MAX_REFUSED_UIDS = 64
@@ -171,13 +171,17 @@ class Intake:
         self._accepted, self._ended, self._replies = [], [], {}
         return drain
 
-    def settle(self, drain: Drain) -> Settled:
-        """Show the batches of a drain, which are safe now, and acknowledge them."""
+    def settle_in_steps(self, drain: Drain) -> Generator[None, None, Settled]:
+        """Show the batches of a drain, which are safe now, and acknowledge them. A step merges rows of one family."""
         failures: list[Failure] = []
         for batch in drain.accepted:
-            failures += self.table.merge(batch.families, batch.birth_ms, batch.now)
+            failures += yield from self.table.merge_in_steps(batch.families, batch.birth_ms, batch.now)
             self.streams.commit(batch.stream, batch.sequence)
         return Settled(self._answers(drain.replies), tuple(failures))
+
+    def settle(self, drain: Drain) -> Settled:
+        """Do what ``settle_in_steps`` does in one go."""
+        return result_of(self.settle_in_steps(drain))
 
     def commit(self) -> list[tuple[bytes, bytes]]:
         """End a drain that is safe as it is. Return all of its answers."""

@@ -12,7 +12,7 @@ import logging
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -33,12 +33,14 @@ _MAX_REFUSED = 64
 
 
 class Keeper(Protocol):
-    """Makes drains safe: calls ``then`` when the drain, and every one before it, is. ``full``: it has enough to do."""
+    """What makes drains safe. It calls ``then`` when the drain and every one before it is safe, and works off what that
+    returns, piece by piece. ``full``: it has enough to do.
+    """
 
     @property
     def full(self) -> bool: ...
 
-    def keep(self, drain: Drain, then: Callable[[], None]) -> None: ...
+    def keep(self, drain: Drain, then: Callable[[], Iterator[None]]) -> None: ...
 
 
 class Listener:
@@ -187,8 +189,8 @@ class Listener:
         self._owed.update(drain.waiting)
         self._keeper.keep(drain, partial(self._settle, drain))
 
-    def _settle(self, drain: Drain) -> None:
-        settled = self._intake.settle(drain)
+    def _settle(self, drain: Drain) -> Iterator[None]:
+        settled = yield from self._intake.settle_in_steps(drain)
         for failure in settled.failures:
             say(
                 logging.ERROR,

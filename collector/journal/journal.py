@@ -1,7 +1,8 @@
 """The journal as the event loop sees it: give it a record and what is to happen when that is safe.
 
 Rules:
-- What was given first is safe first: callbacks run in the order of ``commit``.
+- What was given first is safe first: callbacks run in the order of ``commit``, in turns with the rest of the loop: one
+  that returns an iterator is done piece by piece.
 - Nothing here waits for the disk. A writer that is slow leaves records under way; at FULL_BYTES of them the socket is
   not read any more, so that workers keep what they have.
 - When nothing can be written, ``commit`` means memory only: the callback runs all the same, after the writer has made
@@ -12,7 +13,7 @@ Rules:
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from collector.ingest.intake import Drain
@@ -20,6 +21,7 @@ from collector.journal.errors import JournalError
 from collector.journal.records import of_drain
 from collector.journal.state import Capture
 from collector.journal.tally import Tally
+from collector.journal.turns import Turns
 from collector.journal.writer import Append, Check, Close, Job, Replace, Report, Writer
 from collector.log import LOGGER, say
 
@@ -27,8 +29,9 @@ SNAPSHOT_BYTES = 8 * 1024 * 1024
 SNAPSHOT_FACTOR = 4  # times the size of the last snapshot
 FULL_BYTES = 4 * 1024 * 1024  # of records; as rows that wait to be merged they take some six times as much
 FULL_RECORDS = 1_024
+FULL_WORKS = 64  # of the loop: drains that are not merged yet, where nothing has to be written first
 
-Then = Callable[[], None]
+Then = Callable[[], Iterator[None] | None]
 
 
 class Journal:
@@ -43,7 +46,7 @@ class Journal:
         self,
         capture: Callable[[], Capture],
         stale: Callable[[str | None], None],
-        relieved: Then,
+        relieved: Callable[[], None],
         clock: Callable[[], float],
     ) -> None:
         self.tally = Tally()
@@ -51,6 +54,7 @@ class Journal:
         self._stale = stale
         self._relieved = relieved
         self._clock = clock
+        self._turns = Turns(self._after_turn)
         self._writer: Writer | None = None
         self._under_way = 0
         self._waiting: deque[Append] = deque()
@@ -70,6 +74,7 @@ class Journal:
         except RuntimeError as error:
             self.fail(JournalError("internal", str(error)))
             return
+        self._turns.finish()  # what was accepted without a journal must be in its first snapshot
         self._writer = writer
         self._snapshot_due = True
         self._go_on()
@@ -100,13 +105,14 @@ class Journal:
     @property
     def full(self) -> bool:
         """Whether so much is under way that no more should be taken in."""
-        self._was_full = self._bytes >= FULL_BYTES or self.tally.pending >= FULL_RECORDS
+        under_way = self._bytes >= FULL_BYTES or self.tally.pending >= FULL_RECORDS
+        self._was_full = under_way or len(self._turns) >= FULL_WORKS
         return self._was_full
 
     def keep(self, drain: Drain, then: Then) -> None:
         """``commit`` a drain of the socket."""
         if self._writer is None:
-            then()
+            self._turns.add(_applied(then))
             return
         rows = sum(len(family.labels) for batch in drain.accepted for family in batch.families)
         self.commit(of_drain(drain), then, rows)
@@ -117,7 +123,7 @@ class Journal:
         ``rows`` are those of the batches in it.
         """
         if record is None or self._writer is None:
-            then()
+            self._turns.add(_applied(then))
             return
         self._bytes += len(record)
         self.tally.given.append(self._clock())
@@ -139,6 +145,7 @@ class Journal:
     async def close(self, seconds: float) -> bool:
         """Finish what is under way and close the file. False if that took too long: then it is not safe."""
         if self._writer is None:
+            self._turns.finish()
             return True
         try:
             async with asyncio.timeout(seconds):
@@ -150,13 +157,16 @@ class Journal:
         return True
 
     def on_report(self, report: Report) -> None:
-        """The writer has done some jobs."""
+        """Take the writer's report on some jobs."""
+        self._turns.add(self._work_off(report))
+
+    def _work_off(self, report: Report) -> Iterator[None]:
         self._account(report)
         for job in report.jobs:
             if isinstance(job, Append):
                 self._bytes -= len(job.record)
                 self.tally.given.popleft()
-                _run(job.token)
+                yield from _applied(job.token)
         self._under_way -= len(report.jobs)  # only now: a snapshot is of a state that these callbacks have made
         if isinstance(report.jobs[0], Close):
             self._closed.set()
@@ -165,6 +175,8 @@ class Journal:
         self._go_on()
         if self._under_way == 0 and not self._waiting:
             self._idle.set()
+
+    def _after_turn(self) -> None:
         if self._was_full and not self.full:
             self._relieved()
 
@@ -213,9 +225,11 @@ class Journal:
         self._writer.give(job)
 
 
-def _run(then: Then) -> None:
-    """A callback that fails is a bug, and not the next one's."""
+def _applied(then: Then) -> Iterator[None]:
+    """Run a callback, piece by piece. One that fails is a bug, and does not cost the next one."""
     try:
-        then()
+        pieces = then()
+        if pieces is not None:
+            yield from pieces
     except Exception:
         LOGGER.exception("what was written could not be applied, please report this")

@@ -13,8 +13,10 @@ Rules:
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Generator, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from typing import TypeVar
 
 from collector.table.families import MAX_ROWS, Family, FamilyState
 from collector.table.rows import Creation
@@ -47,6 +49,19 @@ class Failure:
     family: FamilyKey
     rows: int
     error: Exception
+
+
+Result = TypeVar("Result")
+
+
+def result_of(steps: Generator[None, None, Result]) -> Result:
+    """Take all steps and return what the last one gives."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
 
 
 class Table:
@@ -106,22 +121,36 @@ class Table:
             table._sizes[one.shape.instance] += 1
         return table
 
-    def merge(self, batches: Iterable[FamilyBatch], birth_ms: int, now: float) -> list[Failure]:
+    def merge_in_steps(
+        self, batches: Iterable[FamilyBatch], birth_ms: int, now: float
+    ) -> Generator[None, None, list[Failure]]:
         """Add one batch of a stream born at ``birth_ms`` (Unix milliseconds), that came at ``now`` (running time).
 
+        A step adds the rows of one family; what a batch says of one family several times in a row is one step, since
+        a page between a reset and the rows that come after it would lack them.
+
         Return what could not be added, which a bug alone can cause: it costs the rows of its family in this batch at
-        most. They are in ``failed_rows``, and so is the family's name in the failure.
+        most. They are counted in ``failed_rows``.
         """
         failures = []
-        for batch in batches:
-            try:
-                self._merge(batch, birth_ms, now)
-            except Exception as error:
-                self.failed_rows += len(batch.labels)
-                failures.append(Failure(batch.shape.key, len(batch.labels), error))
-                if (family := self.families.get(batch.shape.key)) is not None:
-                    family.repair()
+        for _, some in groupby(batches, key=lambda batch: batch.shape.key):
+            failures += [failure for batch in some if (failure := self._try(batch, birth_ms, now)) is not None]
+            yield
         return failures
+
+    def merge(self, batches: Iterable[FamilyBatch], birth_ms: int, now: float) -> list[Failure]:
+        """Do what ``merge_in_steps`` does in one go."""
+        return result_of(self.merge_in_steps(batches, birth_ms, now))
+
+    def _try(self, batch: FamilyBatch, birth_ms: int, now: float) -> Failure | None:
+        try:
+            self._merge(batch, birth_ms, now)
+        except Exception as error:
+            self.failed_rows += len(batch.labels)
+            if (family := self.families.get(batch.shape.key)) is not None:
+                family.repair()
+            return Failure(batch.shape.key, len(batch.labels), error)
+        return None
 
     def _merge(self, batch: FamilyBatch, birth_ms: int, now: float) -> None:
         family = self.families.get(batch.shape.key) or self._create(batch)

@@ -38,8 +38,9 @@ class Memory:
 
     full = False
 
-    def keep(self, drain: Drain, then: Callable[[], None]) -> None:
-        then()
+    def keep(self, drain: Drain, then: Callable[[], Iterator[None]]) -> None:
+        for _ in then():
+            pass
 
 
 def removed(path: Path) -> None:

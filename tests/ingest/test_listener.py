@@ -534,8 +534,9 @@ class Memory:
 
     full = False
 
-    def keep(self, drain: Drain, then: Callable[[], None]) -> None:
-        then()
+    def keep(self, drain: Drain, then: Callable[[], Iterator[None]]) -> None:
+        for _ in then():
+            pass
 
 
 def listening(path: Path, mode: int = 0o666) -> Listener:
