@@ -191,7 +191,11 @@ class Directory:
         return [path for path in paths if path.is_symlink() or path.exists()]
 
     def _files(self) -> list[Path]:
-        return list(self.path.iterdir())
+        """All that is there; nothing where the directory is missing."""
+        try:
+            return list(self.path.iterdir())
+        except FileNotFoundError:
+            return []
 
     def _matches(self, pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
         with failures():

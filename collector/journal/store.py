@@ -117,7 +117,7 @@ class Store:
             self._database.execute(f"PRAGMA cache_size={-CACHE_KIBIBYTES}")
             self._database.execute("SELECT count(*) FROM log").fetchone()
             self.snapshot_bytes = path.stat().st_size
-            self._watched = self._look()
+            self._watched = self._look(side for side in _WATCHED if self._beside(side).exists())
             self._opened = opened.pop_all()
 
     def append(self, records: Sequence[bytes], rows: int = 0) -> None:
@@ -137,7 +137,7 @@ class Store:
     def check(self) -> None:
         """Raises JournalError (``removed``) if a file at its path is not the one that SQLite writes to, or was cut."""
         with failures():
-            now = self._look()
+            now = self._look(self._watched)
         for side, (inode, size) in self._watched.items():
             if now[side][0] != inode:
                 raise JournalError("removed", f"{self.path}{side} was replaced")
@@ -145,10 +145,13 @@ class Store:
                 raise JournalError("removed", f"{self.path}{side} was cut from {size} to {now[side][1]} bytes")
         self._watched = now
 
-    def _look(self) -> dict[str, tuple[int, int]]:
+    def _look(self, sides: Iterable[str]) -> dict[str, tuple[int, int]]:
         """Inode and size of each file, by its side. While they are open, SQLite makes none of them smaller."""
-        found = [(side, self.path.with_name(self.path.name + side).stat(follow_symlinks=False)) for side in _WATCHED]
-        return {side: (status.st_ino, status.st_size) for side, status in found}
+        there = [(side, self._beside(side).stat(follow_symlinks=False)) for side in sides]
+        return {side: (status.st_ino, status.st_size) for side, status in there}
+
+    def _beside(self, side: str) -> Path:
+        return self.path.with_name(self.path.name + side)
 
     def close(self) -> None:
         """Close; the write-ahead log goes into the file if that is possible."""

@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import sqlite3
+import stat
 import subprocess
 import threading
 import time
@@ -68,6 +69,107 @@ def test_no_stranger_may_read_it(socket_path: Path) -> None:
     """The page may want a password, and what is on it is in the journal."""
     with Collector(socket_path) as collector:
         assert collector.state_dir.stat().st_mode & 0o007 == 0
+
+
+def test_no_stranger_may_read_it_in_a_directory_that_everybody_may_read(socket_path: Path) -> None:
+    """As ``install -d`` makes it, and whatever the umask is."""
+    collector = Collector(socket_path, under=["sh", "-c", 'umask 0; exec "$@"', "sh"])
+    collector.state_dir.mkdir(0o755)
+    with collector, Worker(socket_path) as worker:
+        send(worker, "private_total")
+        names = {path.name: stat.S_IMODE(path.stat().st_mode) for path in collector.state_dir.iterdir()}
+        assert len(names) == 6
+        assert set(names.values()) == {0o600}
+
+
+def frames(wal: Path) -> int:
+    return (wal.stat().st_size - 32) // (24 + 4096)
+
+
+def test_a_flipped_bit_in_the_write_ahead_log_is_noticed(socket_path: Path) -> None:
+    """SQLite drops what comes behind it without a word: the counts were acknowledged."""
+    with Collector(socket_path) as collector, Worker(socket_path) as worker:
+        for _ in range(20):
+            send(worker, "flipped_total")
+        collector.kill()
+        wal = journal_of(collector).with_suffix(".sqlite-wal")
+        data = bytearray(wal.read_bytes())
+        data[32 + frames(wal) // 2 * (24 + 4096) + 1000] ^= 1
+        wal.write_bytes(data)
+        collector.start()
+        kept = collector.value("flipped_total") or 0
+        assert 0 < kept < 20
+        assert collector.value("resty_metrics_journal_lost_records_total") == 20 - kept
+        assert collector.value("resty_metrics_lost_rows_total", reason="journal") == 20 - kept
+        assert collector.value("resty_metrics_journal_errors_total", reason="corrupt") == 1
+        assert f"lost_records={20 - kept:g}" in collector.log()
+        assert healthy(collector)
+        with Worker(socket_path) as again:  # it was told that the lost ones are safe: it has them no more
+            again.stream, again.sequence = worker.stream, worker.sequence
+            send(again, "flipped_total")
+        assert collector.value("flipped_total") == kept + 1
+        assert collector.value("resty_metrics_lost_state_total") == 1
+        collector.kill()
+        collector.start()
+        assert collector.value("flipped_total") == kept + 1
+        assert collector.value("resty_metrics_journal_lost_records_total") == 0
+
+
+@pytest.mark.parametrize("side", ["-wal", "-shm", "-count"])
+def test_a_file_beside_it_that_is_removed_while_it_runs(socket_path: Path, side: str) -> None:
+    """SQLite goes on writing to what nobody will find again."""
+    with Collector(socket_path) as collector, Worker(socket_path) as worker:
+        send(worker, "side_total")
+        journal = journal_of(collector)
+        journal.with_name(journal.name + side).unlink()
+        send(worker, "side_total")
+        errors = "resty_metrics_journal_errors_total"
+        wait_until(lambda: collector.value(errors, reason="removed") == 1, message="its being missed")
+        wait_until(lambda: healthy(collector), timeout=HEALS_WITHIN, message="the journal")
+        send(worker, "side_total")
+        collector.kill()
+        collector.start()
+        assert collector.value("side_total") == 3
+        assert "lost" not in collector.log()
+
+
+def test_an_index_that_is_cut_while_it_runs_ends_the_process_and_costs_nothing(socket_path: Path) -> None:
+    """It is mapped: the kernel ends whoever touches it (SIGBUS). A service manager then starts the next one."""
+    with Collector(socket_path) as collector, Worker(socket_path) as worker:
+        send(worker, "cut_total", 3)
+        os.truncate(journal_of(collector).with_suffix(".sqlite-shm"), 0)
+        assert collector.process is not None
+        assert collector.process.wait(10) == -signal.SIGBUS
+        collector.start()
+        assert collector.value("cut_total") == 3
+        assert collector.value("resty_metrics_journal_lost_records_total") == 0
+
+
+@only_root
+def test_a_lock_that_root_left_costs_no_journal(shared: Path) -> None:
+    """As after ``sudo resty-metrics serve`` on the directory of a service: nothing there can be read, or removed."""
+    shared.chmod(0o777)
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    collector = Collector(shared / "collector.sock", f"--state.dir={shared}/state", under=nobody)
+    state = shared / "state"
+    with collector:
+        with Worker(collector.socket_path) as worker:
+            send(worker, "left_total", 7)
+        collector.terminate()
+        os.chown(state / "lock", 0, 0)
+        collector.start()
+        assert collector.value("left_total") is None
+        assert degraded(collector, "read_only")
+        before = {path.name: path.read_bytes() for path in state.glob("journal-*")}
+        with Worker(collector.socket_path) as worker:
+            send(worker, "new_total", 1)
+        os.chown(state / "lock", 65534, 65534)
+        wait_until(lambda: healthy(collector), timeout=HEALS_WITHIN, message="the journal")
+        kept = {path.name: path.read_bytes() for path in state.glob("set-aside-*")}
+        assert kept == {name.replace("journal-1", "set-aside-1-unread"): data for name, data in before.items()}
+        collector.kill()
+        collector.start()
+        assert (collector.value("left_total"), collector.value("new_total")) == (None, 1)
 
 
 def test_no_counter_goes_backward_for_a_prometheus(socket_path: Path) -> None:
