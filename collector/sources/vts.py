@@ -17,6 +17,7 @@ Rules:
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 from collector.page.exposition import MetricFamily, MetricType, sample
@@ -171,15 +172,19 @@ def _main(document: Document, lines: _Lines) -> None:
 def _histogram(lines: _Lines, metric: str, labels: Labels, node: Mapping[str, Any], prefix: str) -> None:
     """Buckets are cumulative in the document; what lies above the last one is in the node's counter alone.
 
-    A histogram without its count or sum is none, and is left out.
+    A histogram without its count or sum is none, nor is one whose bounds or buckets do not rise: it is left out.
     """
     buckets = _table(node, f"{prefix}Buckets")
     bounds, counters = buckets.get("msecs", []), buckets.get("counters", [])
     count, total = node.get("requestCounter"), node.get(f"{prefix}MsecCounter")
     if not bounds or len(bounds) != len(counters) or count is None or total is None:
         return
-    for bound, counter in zip(bounds, counters, strict=True):
-        lines.add(metric, {**labels, "le": f"{_unsigned(bound, metric) / 1000:.3f}"}, counter, "_bucket")
+    seconds = [_unsigned(bound, metric) / 1000 for bound in bounds]
+    cumulative = [_unsigned(counter, metric) for counter in (*counters, count)]
+    if any(low >= high for low, high in pairwise(seconds)) or any(low > high for low, high in pairwise(cumulative)):
+        return
+    for bound, counter in zip(seconds, counters, strict=True):
+        lines.add(metric, {**labels, "le": f"{bound:.3f}"}, counter, "_bucket")
     lines.add(metric, {**labels, "le": "+Inf"}, count, "_bucket")
     lines.add(metric, labels, total, "_sum", 1000)
     lines.add(metric, labels, count, "_count")

@@ -16,6 +16,7 @@ Rules:
 
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
+from operator import itemgetter
 
 from collector.table import overflow
 from collector.table.labels import MAX_LABEL_BYTES, clean
@@ -25,6 +26,7 @@ from collector.table.sums import Deltas, Sums, guard, pack_rows, plus, rows_of, 
 
 MAX_ROWS = 10_000
 _MAX_CONVERSIONS = 16
+_last = itemgetter(-1)
 _MAX_SHARED_VALUES = 1_024
 
 
@@ -61,6 +63,7 @@ class Family:
         self.max_rows = max_rows
         self._scanned = 0.0
         self._now = 0.0
+        self._below_zero = False  # whether a sum ever was, since this process began
         self._values_by_label: dict[str, int] | None = None
         self._creation = creation
         self._hard_limit = max_rows + max_rows // 10
@@ -76,6 +79,7 @@ class Family:
             self._follow(batch, birth_ms)
         if batch.reset:
             self._remove(set(self.rows))
+            self._below_zero = False
         if batch.shape == self.shape:
             self._delete(batch.deleted)
             self._add(batch.labels, batch.deltas)
@@ -95,6 +99,11 @@ class Family:
             }
         return self._values_by_label
 
+    @property
+    def signed(self) -> bool:
+        """Whether there may be sums below 0, or that are no number: values below 0 came, or are expected."""
+        return self._below_zero or bool(self.shape.bounds and self.shape.bounds[0] < 0)
+
     def capture(self) -> FamilyState:
         rows = [(row.created, row.labels, row.sums, row.used) for row in self.rows]
         counts = (self.overflow, self.evicted)
@@ -108,11 +117,13 @@ class Family:
         width = self.shape.width
         self.rows = [Row(labels, sums, width, created, used) for created, labels, sums, used in state.rows]
         self._index = {row.labels: row for row in self.rows}
+        self._below_zero = any(not row.sums[-1] >= 0 for row in self.rows if isinstance(row.sums, tuple))
 
     def _add(self, labels: Sequence[Labels], deltas: Deltas) -> None:
         if isinstance(deltas, bytes):
             self._add_packed(labels, deltas)
             return
+        self._below_zero = self._below_zero or min(map(_last, deltas), default=0) < 0
         known, width, now = self._index.get, self.shape.width, self._now
         for key, numbers in zip(labels, deltas, strict=True):
             row = known(key) or self._row(key)
