@@ -118,10 +118,8 @@ def test_what_the_collector_makes_itself_keeps_its_name(
 
 def test_two_sent_families_of_one_name_are_of_the_nginx_that_was_first() -> None:
     """Some other program's, since the Lua module sends each name with one type."""
-    counter, histogram = (
-        replace(family(("m", kind), False), instance=instance, sent=True)
-        for kind, instance in (("counter", "b"), ("histogram", "a"))
-    )
+    counter = replace(family(("m", "counter"), False), instance="b", sent=True)
+    histogram = replace(family(("m", "histogram"), False), instance="a", sent=True)
     for first in ("a", "b"):
         found = conflicts.resolve([], [counter, histogram], [first])
         assert [one.instance for one in found if one.name == "m"] == [first]
