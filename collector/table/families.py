@@ -16,7 +16,6 @@ Rules:
 
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
-from operator import itemgetter
 
 from collector.table import overflow
 from collector.table.labels import MAX_LABEL_BYTES, clean
@@ -26,7 +25,6 @@ from collector.table.sums import Deltas, Sums, guard, pack_rows, plus, rows_of, 
 
 MAX_ROWS = 10_000
 _MAX_CONVERSIONS = 16
-_last = itemgetter(-1)
 _MAX_SHARED_VALUES = 1_024
 
 
@@ -101,7 +99,7 @@ class Family:
 
     @property
     def signed(self) -> bool:
-        """Whether there may be sums below 0, or that are no number: values below 0 came, or are expected."""
+        """Whether there may be sums below 0, or that are no number: there was one, or a bucket is below 0."""
         return self._below_zero or bool(self.shape.bounds and self.shape.bounds[0] < 0)
 
     def capture(self) -> FamilyState:
@@ -117,17 +115,18 @@ class Family:
         width = self.shape.width
         self.rows = [Row(labels, sums, width, created, used) for created, labels, sums, used in state.rows]
         self._index = {row.labels: row for row in self.rows}
-        self._below_zero = any(not row.sums[-1] >= 0 for row in self.rows if isinstance(row.sums, tuple))
+        self._below_zero = any(map(_is_below_zero, self.rows))
 
     def _add(self, labels: Sequence[Labels], deltas: Deltas) -> None:
         if isinstance(deltas, bytes):
             self._add_packed(labels, deltas)
             return
-        self._below_zero = self._below_zero or min(map(_last, deltas), default=0) < 0
         known, width, now = self._index.get, self.shape.width, self._now
         for key, numbers in zip(labels, deltas, strict=True):
             row = known(key) or self._row(key)
             row.sums, row.kept, row.used = plus(row.sums, numbers, width), False, now
+            if numbers[-1] < 0:
+                self._below_zero = self._below_zero or _is_below_zero(row)
 
     def _add_packed(self, labels: Sequence[Labels], deltas: bytes) -> None:
         known, width, now = self._index.get, self.shape.width, self._now
@@ -257,3 +256,8 @@ class Family:
                 self._conversions.clear()
             conversion = self._conversions[shape] = Conversion(shape, self.shape)
         return conversion
+
+
+def _is_below_zero(row: Row) -> bool:
+    """Whether its last number is below 0, or none at all."""
+    return isinstance(row.sums, tuple) and not row.sums[-1] >= 0

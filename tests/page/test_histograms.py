@@ -92,7 +92,9 @@ def test_a_sum_below_0_changes_the_type_and_no_number() -> None:
     merge(table, PLAIN, ("x", 1, 0, 0, 0.5), ("y", 1, 0, 0, 2))
     before, openmetrics = pages(table)
     assert types(openmetrics) == ["h histogram"]
-    merge(table, PLAIN, ("x", 1, 0, 0, -3))
+    merge(table, PLAIN, ("x", 1, 0, 0, -0.25))
+    assert types(pages(table)[1]) == ["h histogram"]
+    merge(table, PLAIN, ("x", 1, 0, 0, -2.75))
     after, openmetrics = pages(table)
     assert types(after) == ["h histogram"]
     assert types(openmetrics) == UNKNOWN
