@@ -56,7 +56,7 @@ def stem(name: str) -> str:
 
 SOME = st.lists(messages(), min_size=1, max_size=10)
 FEW = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 
