@@ -14,6 +14,11 @@ LEAST_COVERAGE = 0.99  # of nginx's requests
 LEAST_SPOOL = 0.2  # of the spool that should be free
 SLOW_COMMIT_SECONDS = 1.0
 
+RELABEL = (
+    "Where an nginx without a name has a label nginx of yours, give the label another name and reload that nginx "
+    "(docs/instances.md)."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Advice:
@@ -146,8 +151,8 @@ UNANSWERED = Advice(
 CONFLICT = Advice(
     "RestyMetricsFamilyConflict",
     "warning",
-    "{family} is withheld from the page: a metric of yours has its name",
-    "Give your own metric another name.",
+    "{family} is withheld from the page: another family has its name or its series",
+    f"Where a metric of yours has its name, delete that one, metric:reset(), and give it another name. {RELABEL}",
     None,
     alert=False,
 )

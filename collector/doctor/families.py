@@ -3,7 +3,7 @@
 Rule: whoever reads that a family is full wants to know by which label: it is the one with the most values.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from collector.advice import warnings
 from collector.doctor.finding import Finding, as_remedy, ok, warn
@@ -50,8 +50,32 @@ def _labels(page: Page) -> Finding:
 
 
 def _conflicts(page: Page) -> Finding:
-    found = sorted(page.by("family_conflict", "family"))
-    if not found:
-        return ok("page.conflicts", "no two families claim one name")
-    seen = f"withheld from the page, since a metric of yours has this name or that of a sample: {', '.join(found)}"
-    return warn("page.conflicts", seen, as_remedy(warnings.CONFLICT.do))
+    withheld: dict[str, set[str]] = {}  # names of nginx, "" for one without, by family
+    for labels, value in page.series("family_conflict").items():
+        if value > 0:
+            withheld.setdefault(dict(labels).get("family", ""), set()).add(dict(labels).get("nginx", ""))
+    if not withheld:
+        return ok("page.conflicts", "no two families claim one name or one series")
+    by_label = {name for name, instances in withheld.items() if _has_own_label(page, name, instances)}
+    seen = [f"another one has its name or its series: {_of_nginx(withheld, by_label ^ withheld.keys())}"]
+    if by_label:
+        seen = seen if by_label < withheld.keys() else []
+        why = (
+            "an nginx without a name has a label nginx of yours, which makes series that may be those of another nginx"
+        )
+        seen.append(f"{why}: {_of_nginx(withheld, by_label)}")
+    do = warnings.RELABEL if by_label == withheld.keys() else warnings.CONFLICT.do
+    return warn("page.conflicts", f"withheld from the page, since {'; since '.join(seen)}", as_remedy(do))
+
+
+def _of_nginx(withheld: Mapping[str, set[str]], families: Iterable[str]) -> str:
+    shown = [(family, instance) for family in sorted(families) for instance in sorted(withheld[family])]
+    return ", ".join(f"{family} of nginx {instance}" if instance else family for family, instance in shown)
+
+
+def _has_own_label(page: Page, family: str, withheld: set[str]) -> bool:
+    """Whether the page shows the family with a label ``nginx`` that is not the name of an nginx that may be there."""
+    names = {dict(labels).get("nginx") for labels in page.series("source_up")} - withheld
+    samples = (page.samples.get(family + suffix, {}) for suffix in ("", "_count"))
+    shown = {dict(labels).get("nginx") for some in samples for labels in some}
+    return not shown <= {*names, None}

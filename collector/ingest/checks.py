@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 from collector.ingest.wire import WireError
+from collector.table.labels import printable
 from collector.table.sums import MAX_COUNT, pack
 
 MAX_NUMBER = MAX_COUNT
@@ -43,10 +44,9 @@ def check_labels(labels: Any) -> None:
 
 
 def check_help(text: Any) -> str:
-    """The help text, at most so long."""
+    """The help text as the page may show it: printable, of bounded length."""
     require(type(text) is str, "help is not a string")
-    short: str = text[:MAX_HELP_CHARACTERS]
-    return short
+    return printable(text[:MAX_HELP_CHARACTERS])[:MAX_HELP_CHARACTERS]
 
 
 def check_strings(values: Any, detail: str) -> None:

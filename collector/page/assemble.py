@@ -1,6 +1,6 @@
 """One page from everything: requests, nginx's own counters, sources, the workers, the pipeline, the user's own."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from collector.ingest.streams import LiveHeartbeat
@@ -14,19 +14,25 @@ from collector.table.table import Table
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What the table is at one moment: its families, to be rendered; the names of its instances; and when the youngest
-    worker that says it was born, by instance and name of each of the user's families.
+    """What the table is at one moment: its families, to be rendered; the names of its instances; when the youngest
+    worker that says it was born, by instance and name of each of the user's families; and the instances that are gone.
     """
 
     families: Sequence[Snapshot]
     instances: Sequence[str]
     births: Mapping[tuple[str, str], int]
+    gone: frozenset[str]
 
 
-def capture(table: Table, shown_before: int | None = None) -> Moment:
-    """The table as it is now. Rows created from ``shown_before`` on are to be shown at 0; None: all as they are."""
+def capture(table: Table, shown_before: int | None = None, known: Iterable[str] | None = None) -> Moment:
+    """Capture the table as it is now. Rows created from ``shown_before`` on are to be shown at 0; None: as they are.
+
+    ``known``: the instances whose workers are remembered, the others are gone; None: no instance is.
+    """
     births = {(key.instance, key.name): family.birth_ms for key, family in table.families.items() if key.custom}
-    return Moment(requests.capture(table, shown_before), tuple(table.instances), births)
+    names = tuple(table.instances)
+    gone = frozenset[str]() if known is None else frozenset(names).difference(known)
+    return Moment(requests.capture(table, shown_before), names, births, gone)
 
 
 def _nginx_counters(beats: list[LiveHeartbeat], fetched: Container[str]) -> list[MetricFamily]:
@@ -89,4 +95,4 @@ def families(
         *own,
     ]
     custom = [family for family in rendered if family.custom]
-    return conflicts.resolve(_custom(custom, gauges(beats), moment.births), built_in, moment.instances)
+    return conflicts.resolve(_custom(custom, gauges(beats), moment.births), built_in, moment.instances, moment.gone)

@@ -30,7 +30,8 @@ class Snapshot:
     """A family at one moment. ``sums`` and ``kept`` are those of ``rows``, one by one.
 
     Rows from the place ``known`` on are shown at 0. ``cache`` is the family's own list of blocks, ``blocks`` what stood
-    in it: each until it is rendered, or a page would need all text twice.
+    in it: each until it is rendered, or a page would need all text twice. ``signed``: a histogram, and under its name
+    there may be sums below 0.
     """
 
     shape: Shape
@@ -41,9 +42,10 @@ class Snapshot:
     known: int
     cache: list[Block]
     blocks: list[Block | None]
+    signed: bool = False
 
 
-def capture_family(family: Family, shown_before: int | None) -> Snapshot:
+def capture_family(family: Family, shown_before: int | None, signed: bool = False) -> Snapshot:
     """The family as it is now. Rows created from ``shown_before`` on are to be shown at 0; None: all as they are."""
     rows = family.rows[:]
     lacking = -(-len(rows) // BLOCK_ROWS) - len(family.blocks)
@@ -59,6 +61,7 @@ def capture_family(family: Family, shown_before: int | None) -> Snapshot:
         known,
         family.blocks,
         [*family.blocks, *[None] * lacking],
+        signed,
     )
 
 

@@ -1,63 +1,136 @@
-"""Who keeps a name that two families claim: on one page each sample name may belong to one family only.
+"""Who keeps a name that two families claim, and a series that two could make: a page has each series once.
 
 Rules:
-- A family of the user's keeps its name; a built-in one that collides with it is withheld.
-- Of two of the user's the one that is named later in the list is withheld.
-- What is withheld is said: ``resty_metrics_family_conflict`` is 1 for it.
+- Each sample name belongs to one family. A family of the user's keeps its name; a built-in one that collides with it is
+  withheld. Of two of the user's the one that is named later in the list is withheld.
 - A histogram claims its name and those of its samples; in OpenMetrics a built-in counter claims its name without
   ``_total`` too. Two counters or gauges of the user's never collide that way: the page shows such a counter under its
   whole name, as ``unknown``.
-- A family without lines claims nothing. Built-in families of one name are joined, not in conflict.
+- A family without lines claims nothing. What the collector makes itself under one name (the scopes of requests, the
+  sources, the workers) is joined: it never makes a series twice.
+- A name that the collector makes itself is its own: what a worker sends under it, as a built-in family, is withheld.
 - All that is said of one nginx; several have names of their own. Families of two of them stand together under one name
-  if they have one type. Where they do not, the nginx that was there first keeps it: a second one that is added takes
-  nothing from the first. What the collector says of itself gives way to any of them.
+  if they have one type and cannot make one series. They could where one nginx has no name and its family a label
+  ``nginx`` of the user's, if all labels are the same. Which values that label has does not matter: clients may choose
+  them.
+- Where two nginx cannot stand together, the one that was there first keeps the name: a second one that is added takes
+  nothing from the first. What the collector says of itself gives way to any family of the user's.
+- What is withheld is said: ``resty_metrics_family_conflict`` is 1 for it. Of an nginx that is gone nothing is said:
+  nobody counts there, and nobody could mend it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 
-from collector.page.exposition import MetricFamily, MetricType, claims, sample
-from collector.page.instances import labels_of
+from collector.page.exposition import MetricFamily, claims, sample
+from collector.page.instances import LABEL, labels_of
 
 CONFLICT = "resty_metrics_family_conflict"
-_Owners = dict[str, tuple[str, MetricType]]  # of a sample's name: the family that has it
+_Kind = tuple[str, str, bool]
 
 
-def _claims_built_in(family: MetricFamily) -> set[str]:
-    return claims(family) | ({family.name.removesuffix("_total")} if family.type == "counter" else set())
+def _kind(family: MetricFamily) -> _Kind:
+    """What families that stand under one name must have in common."""
+    return family.name, family.type, bool(family.parts)
+
+
+def _stem(family: MetricFamily) -> set[str]:
+    return {family.name.removesuffix("_total")} - {family.name} if family.type == "counter" else set()
+
+
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    """The families that have a sample's name: what they are, and the labels of those that might repeat a series: of
+    nginx with a name, and of one without where a label ``nginx`` of the user's is among them.
+    """
+
+    kind: _Kind
+    named: set[frozenset[str] | None] = field(default_factory=set)
+    unnamed: set[frozenset[str] | None] = field(default_factory=set)
+
+    def add(self, family: MetricFamily) -> None:
+        if family.instance:
+            self.named.add(family.labels)
+        elif family.labels is not None and LABEL in family.labels:
+            self.unnamed.add(family.labels)
+
+    def agrees(self, kind: _Kind, family: MetricFamily) -> bool:
+        """Whether a family of this kind may stand under the name too."""
+        if self.kind != kind:
+            return False
+        if family.instance:
+            return family.labels not in self.unnamed if family.labels is not None else not self.unnamed
+        return not self.named or LABEL not in (family.labels or ()) or self.named.isdisjoint((family.labels, None))
+
+
+class _Owners:
+    """Who has which names."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, _Owner] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
+
+    def agree(self, family: MetricFamily, names: Iterable[str]) -> bool:
+        """Whether nobody has these names but those that the family may stand beside."""
+        kind = _kind(family)
+        for name in names:
+            owner = self._by_name.get(name)
+            if owner is not None and not owner.agrees(kind, family):
+                return False
+        return True
+
+    def add(self, family: MetricFamily, names: Iterable[str]) -> None:
+        kind = _kind(family)
+        for name in names:
+            owner = self._by_name.get(name)
+            if owner is None:
+                owner = self._by_name[name] = _Owner(kind)
+            owner.add(family)
 
 
 class _Page:
     """Who has which name, while one nginx after the other takes its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, made: AbstractSet[str]) -> None:
+        """``made``: the names that the collector makes itself."""
         self.shown: set[int] = set()  # ids of families
         self.withheld: dict[tuple[str, str], None] = {}
-        self.custom: _Owners = {}
-        self.built_in: _Owners = {}
+        self.custom = _Owners()
+        self._built_in = _Owners()
+        self._stems = _Owners()
+        self._made = made
 
     def take(self, instance: str, custom: Iterable[MetricFamily], built_in: Iterable[MetricFamily]) -> None:
-        """The families of one nginx; those of the user come first."""
+        """Take the families of one nginx; those of the user come first."""
         taken: set[str] = set()
         for family in custom:
             names = claims(family)
-            free = taken.isdisjoint(names) and _agrees(family, names, self.custom, self.built_in)
+            others = (self.custom, self._built_in, self._stems)
+            free = taken.isdisjoint(names) and all(owners.agree(family, names) for owners in others)
             self._decide(instance, family, free)
             if free:
                 taken |= names
-                self.custom.update(dict.fromkeys(names, (family.name, family.type)))
+                self.custom.add(family, names)
         for family in built_in:
-            names = _claims_built_in(family)
-            free = taken.isdisjoint(names) and _agrees(family, names, self.custom)
+            names, stem = claims(family), _stem(family)
+            free = taken.isdisjoint(names | stem) and self._has_room(family, names, stem)
             self._decide(instance, family, free)
             if free:
-                for name in names - claims(family):
-                    self.built_in.setdefault(name, (family.name, family.type))
-                self.built_in.update(dict.fromkeys(claims(family), (family.name, family.type)))
+                self._built_in.add(family, names)
+                self._stems.add(family, stem)
+
+    def _has_room(self, family: MetricFamily, names: set[str], stem: set[str]) -> bool:
+        if family.sent and not self._made.isdisjoint(names):
+            return False
+        return self.custom.agree(family, names | stem) and self._built_in.agree(family, names)
 
     def take_own(self, families: Iterable[MetricFamily]) -> None:
-        """The collector's own, of no nginx."""
+        """Take the collector's own, of no nginx."""
         for family in families:
-            self._decide("", family, self.custom.keys().isdisjoint(_claims_built_in(family)))
+            self._decide("", family, not any(name in self.custom for name in claims(family) | _stem(family)))
 
     def _decide(self, instance: str, family: MetricFamily, free: bool) -> None:
         if free:
@@ -66,26 +139,26 @@ class _Page:
             self.withheld[instance, family.name] = None
 
 
-def _agrees(family: MetricFamily, names: set[str], *owners: Mapping[str, tuple[str, MetricType]]) -> bool:
-    """Whether nobody has these names but for a family of the same name and type."""
-    own = (family.name, family.type)
-    return all(one.get(name, own) == own for one in owners for name in names)
-
-
 def resolve(
-    custom: Sequence[MetricFamily], built_in: Sequence[MetricFamily], first: Iterable[str] = ()
+    custom: Sequence[MetricFamily],
+    built_in: Sequence[MetricFamily],
+    first: Iterable[str] = (),
+    gone: AbstractSet[str] = frozenset(),
 ) -> list[MetricFamily]:
-    """The families that may stand on one page, and what became of the others. ``first``: instances of nginx in the
-    order in which they came; those that are not among them come later.
+    """Return the families that may stand on one page, and what became of the others.
+
+    ``first``: instances of nginx in the order in which they came; those that are not among them come later, and those
+    that are ``gone`` last.
     """
-    page = _Page()
+    shown = [family for family in built_in if any(family.lines)]
+    page = _Page({CONFLICT}.union(*[claims(family) for family in shown if not family.sent]))
     customs = _by_instance(family for family in custom if any(family.lines))
-    built_ins = _by_instance(family for family in built_in if any(family.lines) and family.instance is not None)
-    for instance in dict.fromkeys((*first, *customs, *built_ins)):
+    built_ins = _by_instance(family for family in shown if family.instance is not None)
+    for instance in sorted(dict.fromkeys((*first, *customs, *built_ins)), key=gone.__contains__):
         page.take(instance, customs.get(instance, ()), built_ins.get(instance, ()))
-    page.take_own(family for family in built_in if any(family.lines) and family.instance is None)
+    page.take_own(family for family in shown if family.instance is None)
     kept = [family for family in built_in if id(family) in page.shown or not any(family.lines)]
-    return [*kept, *(family for family in custom if id(family) in page.shown), *_say(page)]
+    return [*kept, *(family for family in custom if id(family) in page.shown), *_say(page, gone)]
 
 
 def _by_instance(families: Iterable[MetricFamily]) -> dict[str, list[MetricFamily]]:
@@ -95,7 +168,11 @@ def _by_instance(families: Iterable[MetricFamily]) -> dict[str, list[MetricFamil
     return found
 
 
-def _say(page: _Page) -> list[MetricFamily]:
-    lines = [sample(CONFLICT, {**labels_of(instance), "family": name}, 1) for instance, name in page.withheld]
-    text = "1 for a family that is not on the page, since one of the user's has its name or that of one of its samples."
+def _say(page: _Page, gone: AbstractSet[str]) -> list[MetricFamily]:
+    withheld = [(instance, name) for instance, name in page.withheld if instance not in gone]
+    lines = [sample(CONFLICT, {**labels_of(instance), "family": name}, 1) for instance, name in withheld]
+    text = (
+        "1 for a family that is not on the page, since another one has its name or that of one of its samples, or "
+        "could make one of its series."
+    )
     return [] if CONFLICT in page.custom else [MetricFamily(CONFLICT, "gauge", text, lines)]

@@ -9,6 +9,8 @@ Rules:
 - An OpenMetrics counter is named without ``_total`` in its header; a counter whose name lacks the suffix (as
   nginx-prometheus-exporter's), or which would then have another family's name or that of one of its samples (as vts's
   ``..._seconds_total`` beside ``..._seconds``), is ``unknown`` there, its name unchanged.
+- An OpenMetrics histogram has no sum below 0, and none at all beside buckets below 0. The samples of one that has are
+  three families of type ``unknown`` there: buckets, sums and counts. It loses its type and no number.
 - ``le`` is written as prometheus-client writes it (``1.0``).
 """
 
@@ -27,7 +29,10 @@ class MetricFamily:
 
     ``name`` is the name in the text format (a counter's with ``_total``). Each chunk of ``lines`` holds whole sample
     lines, UTF-8, each ended by a newline; or nothing. ``custom``: made by the user's Lua code. ``instance``: the nginx
-    that all lines are of, "" for one without a name; None: the collector itself.
+    that all lines are of, "" for one without a name; None: the collector itself. ``sent``: built in, and its rows were
+    sent under its own name. ``labels``: the names of the labels that all lines have, and the value of one that is the
+    same on all; None: not known. ``parts``: the lines of a histogram that may have sums below 0, by sample: buckets,
+    sums, counts.
     """
 
     name: str
@@ -36,14 +41,19 @@ class MetricFamily:
     lines: Sequence[bytes]
     custom: bool = False
     instance: str | None = None
+    sent: bool = False
+    labels: frozenset[str] | None = None
+    parts: tuple[Sequence[bytes], ...] = ()
 
 
-_HISTOGRAM_SAMPLES = ("_bucket", "_sum", "_count", "_created")
+PARTS = ("_bucket", "_sum", "_count")  # of a histogram
+_CREATED = "_created"
+_TOTAL = "_total"
 
 
 def claims(family: MetricFamily) -> set[str]:
     """The names that no other family on the page may have."""
-    samples = _HISTOGRAM_SAMPLES if family.type == "histogram" else ()
+    samples = (*PARTS, _CREATED) if family.type == "histogram" else ()
     return {family.name, *(family.name + suffix for suffix in samples)}
 
 
@@ -92,29 +102,50 @@ def _join(some: Sequence[MetricFamily]) -> MetricFamily:
     first = some[0]
     if len(some) == 1:
         return first
-    return MetricFamily(first.name, first.type, first.help, list(chain.from_iterable(one.lines for one in some)))
+    lines = list(chain.from_iterable(one.lines for one in some))
+    parts = [list(chain.from_iterable(part)) for part in zip(*[one.parts for one in some], strict=True)]
+    return MetricFamily(first.name, first.type, first.help, lines, parts=tuple(parts))
 
 
-def _header(family: MetricFamily, openmetrics: bool, names: Container[str]) -> bytes:
+def _header(name: str, kind: str, text: str, openmetrics: bool) -> bytes:
+    return f"# HELP {name} {_escape_help(text, openmetrics)}\n# TYPE {name} {kind}\n".encode()
+
+
+def _text(family: MetricFamily) -> Iterator[bytes]:
+    # A counter that is called _total has no name for parsers that leave the suffix out.
+    kind = "untyped" if family.type == "unknown" or family.name == _TOTAL else family.type
+    yield _header(family.name, kind, family.help, openmetrics=False)
+    yield from family.lines
+
+
+def _openmetrics(family: MetricFamily, names: Container[str]) -> Iterator[bytes]:
     """``names``: what all families on the page claim."""
+    if family.parts:
+        for suffix, lines in zip(PARTS, family.parts, strict=True):
+            yield _header(family.name + suffix, "unknown", family.help, openmetrics=True)
+            yield from lines
+        return
     name, kind = family.name, str(family.type)
-    if openmetrics and kind == "counter":
-        stem = name.removesuffix("_total")
-        if stem in names or f"{stem}_created" in names:
-            kind = "unknown"
-        else:
-            name = stem
-    if not openmetrics and kind == "unknown":
-        kind = "untyped"
-    return f"# HELP {name} {_escape_help(family.help, openmetrics)}\n# TYPE {name} {kind}\n".encode()
+    if kind == "counter":
+        name, kind = _counter(name, names)
+    yield _header(name, kind, family.help, openmetrics=True)
+    yield from family.lines
+
+
+def _counter(name: str, names: Container[str]) -> tuple[str, str]:
+    """Name and type of a counter in OpenMetrics. One of the stem ``x`` claims ``x_created`` too, as histograms do."""
+    stem = name.removesuffix(_TOTAL)
+    elder = stem.removesuffix(_CREATED) + _TOTAL if stem.endswith(_CREATED) else None
+    if not stem or stem in names or stem + _CREATED in names or elder in names:
+        return name, "unknown"
+    return stem, "counter"
 
 
 def _chunks(families: Iterable[MetricFamily], openmetrics: bool) -> Iterator[bytes]:
-    shown = [family for family in join(families) if any(family.lines)]
+    shown = join(family for family in families if any(family.lines))
     names = set().union(*map(claims, shown))
     for family in shown:
-        yield _header(family, openmetrics, names)
-        yield from family.lines
+        yield from _openmetrics(family, names) if openmetrics else _text(family)
     if openmetrics:
         yield b"# EOF\n"
 

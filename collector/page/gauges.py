@@ -77,7 +77,8 @@ def _combine(instance: str, said: Sequence[tuple[int, GaugeFamily]]) -> Gauge:
     names = instances.shown(youngest.labels, instance)
     lines = [sample(name, {**ours, **dict(zip(names, key, strict=True))}, combine(one)) for key, one in values.items()]
     text = youngest.help or f"Gauge {name} of the nginx configuration."
-    return Gauge(birth_ms, MetricFamily(name, "gauge", text, lines, custom=True, instance=instance))
+    label_set = instances.label_set(youngest.labels, instance)
+    return Gauge(birth_ms, MetricFamily(name, "gauge", text, lines, True, instance, labels=label_set))
 
 
 def _labels(row: tuple[Any, ...], places: Iterable[int | None]) -> Labels:

@@ -4,11 +4,14 @@ Rules:
 - An instance with a name has it on each of its samples, as the first label; the samples of one without are as if there
   were no others.
 - Where the user's own family has a label ``nginx``, an instance with a name shows that as ``exported_nginx``, as
-  Prometheus does with a label that it needs for itself: so two instances never make one series.
+  Prometheus does with a label that it needs for itself: so two instances with names never make one series.
+- An instance without a name shows it as it is, so that an instance with a name that comes later changes no series of
+  it. The two could make one series, so their families do not stand together (page/conflicts.py).
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from collector.ingest.streams import LiveHeartbeat
 from collector.page.exposition import MetricFamily
@@ -28,6 +31,12 @@ def shown(names: Sequence[str], instance: str) -> list[str]:
     while instance and exported in names:
         exported = _EXPORTED + exported
     return [exported if instance and name == LABEL else name for name in names]
+
+
+@lru_cache(maxsize=4096)
+def label_set(names: tuple[str, ...], instance: str, scope: str = "") -> frozenset[str]:
+    """What all samples of a family of this instance have in common: the names of their labels, and their scope."""
+    return frozenset((*labels_of(instance), *shown(names, instance), *([f"scope={scope}"] if scope else ())))
 
 
 def mark(families: Iterable[MetricFamily], instance: str) -> list[MetricFamily]:

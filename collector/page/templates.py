@@ -3,6 +3,7 @@
 Rules:
 - What was scaled on the wire (milliseconds to seconds) is divided here, buckets become cumulative here.
 - ``le`` and numbers are written the same in every format, as prometheus-client writes them.
+- Buckets and counts are whole numbers, whatever was sent: OpenMetrics takes no others. Fractions add up in the table.
 - An upgraded connection (101) has no histogram: how long it was open would drown the requests.
 """
 
@@ -10,11 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
+from math import isfinite
+from typing import Any
 
 from prometheus_client.utils import floatToGoString
 
 from collector.page import instances
-from collector.page.exposition import escape_label
+from collector.page.exposition import escape_label, number
 from collector.table.shapes import REQUEST_LABELS, FamilyType, Labels, Shape
 from collector.table.sums import Numbers
 
@@ -61,15 +64,40 @@ def _fill_counter(template: Template, block: bytes, labels: Labels, numbers: Num
     return (block.join(template.chunks[0]) % tuple(numbers),)
 
 
+class _NotFinite:
+    """A sum that ``%a`` would write in another way than the page does."""
+
+    def __init__(self, value: float) -> None:
+        self._value = value
+
+    def __repr__(self) -> str:
+        return number(self._value)
+
+
+def _cumulative(buckets: Numbers) -> list[Any]:
+    cumulative = [*accumulate(buckets)]
+    return [*accumulate(map(int, buckets))] if isinstance(cumulative[-1], float) else cumulative
+
+
 def _fill_histogram(template: Template, block: bytes, labels: Labels, numbers: Numbers) -> Lines:
-    cumulative = [*accumulate(numbers[:-1])]
-    cumulative += (numbers[-1] / template.scale, cumulative[-1])
+    cumulative = _cumulative(numbers[:-1])
+    total = numbers[-1] / template.scale
+    cumulative += (total if isfinite(total) else _NotFinite(total), cumulative[-1])
     return (block.join(template.chunks[0]) % tuple(cumulative),)
+
+
+def by_sample(lines: bytes, buckets: int) -> tuple[bytes, ...]:
+    """The lines of whole rows of a histogram with so many buckets, put in order: all buckets, all sums, all counts."""
+    rest = lines.splitlines(keepends=True)
+    sums, counts = rest[buckets :: buckets + 2], rest[buckets + 1 :: buckets + 2]
+    del rest[buckets + 1 :: buckets + 2]
+    del rest[buckets :: buckets + 1]
+    return tuple(map(b"".join, (rest, sums, counts)))
 
 
 def _fill_requests(template: Template, block: bytes, labels: Labels, numbers: Numbers) -> Lines:
     duration_ms, request_bytes, response_bytes = numbers[-3:]
-    cumulative = [*accumulate(numbers[:-3])]
+    cumulative = _cumulative(numbers[:-3])
     count = cumulative[-1]
     cumulative += (duration_ms / template.scale, count)
     responses, duration, received, sent = template.chunks
@@ -90,7 +118,7 @@ _FILL: dict[FamilyType, Callable[[Template, bytes, Labels, Numbers], Lines]] = {
 
 
 def _le(bound: float) -> str:
-    text: str = floatToGoString(bound)  # type: ignore[no-untyped-call]
+    text: str = floatToGoString(bound + 0.0)  # type: ignore[no-untyped-call]  # which makes 0 of -0
     return text
 
 

@@ -158,7 +158,7 @@ def _dicts(beats: list[LiveHeartbeat]) -> list[Gauge]:
 
 
 def _versions(beats: list[LiveHeartbeat]) -> list[Gauge]:
-    versions = sorted({beat.heartbeat.module for beat in beats if beat.heartbeat.module is not None})
+    versions = sorted({clean(beat.heartbeat.module) for beat in beats if beat.heartbeat.module is not None})
     series: dict[Label, float] = {(("version", version),): 1 for version in versions}
     return [Gauge("resty_metrics_lua_info", "Versions of the Lua module that workers run.", series)]
 

@@ -183,11 +183,11 @@ def _histogram(lines: _Lines, metric: str, labels: Labels, node: Mapping[str, An
     count, total = node.get("requestCounter"), node.get(f"{prefix}MsecCounter")
     if not bounds or len(bounds) != len(counters) or count is None or total is None:
         return
-    cumulative = sorted(zip(bounds, counters, strict=True))
+    cumulative = sorted((_unsigned(bound, metric), counter) for bound, counter in zip(bounds, counters, strict=True))
     heights = [_unsigned(counter, metric) for _, counter in cumulative] + [_unsigned(count, metric)]
-    plausible = cumulative if heights == sorted(heights) else []
-    for bound, counter in plausible:
-        lines.add(metric, {**labels, "le": f"{_unsigned(bound, metric) / 1000:.3f}"}, counter, "_bucket")
+    is_plausible = heights == sorted(heights) and len(set(bounds)) == len(bounds)
+    for bound, counter in cumulative if is_plausible else []:
+        lines.add(metric, {**labels, "le": f"{bound / 1000:.3f}"}, counter, "_bucket")
     lines.add(metric, {**labels, "le": "+Inf"}, count, "_bucket")
     lines.add(metric, labels, total, "_sum", 1000)
     lines.add(metric, labels, count, "_count")

@@ -64,6 +64,7 @@ class Family:
         self.max_rows = max_rows
         self._scanned = 0.0
         self._now = 0.0
+        self._below_zero = False  # whether a sum ever was, since this process began
         self._values_by_label: dict[str, int] | None = None
         self._creation = creation
         self._hard_limit = max_rows + max_rows // 10
@@ -79,6 +80,7 @@ class Family:
             self._follow(batch, birth_ms)
         if batch.reset:
             self._remove(set(self.rows))
+            self._below_zero = False
         if batch.shape == self.shape:
             self._delete(batch.deleted)
             self._add(batch.labels, batch.deltas)
@@ -98,6 +100,11 @@ class Family:
             }
         return self._values_by_label
 
+    @property
+    def signed(self) -> bool:
+        """Whether there may be sums below 0, or that are no number: there was one, or a bucket is below 0."""
+        return self._below_zero or bool(self.shape.bounds and self.shape.bounds[0] < 0)
+
     def capture(self) -> FamilyState:
         rows = [(row.created, row.labels, row.sums, row.used) for row in self.rows]
         counts = (self.overflow, self.evicted)
@@ -110,6 +117,7 @@ class Family:
         self.evicted, self._scanned = state.evicted, state.scanned
         for created, labels, sums, used in state.rows:
             self._place(Row(labels, sums, self.shape.width, created, used))
+        self._below_zero = any(map(_is_below_zero, self.rows))
 
     def repair(self) -> None:
         """Make rows and index agree again, after a merge that failed half-way. Every row keeps its numbers."""
@@ -128,6 +136,8 @@ class Family:
         for key, numbers in zip(labels, deltas, strict=True):
             row = known(key) or self._row(key)
             row.sums, row.kept, row.used = plus(row.sums, numbers, width), False, now
+            if numbers[-1] < 0:
+                self._below_zero = self._below_zero or _is_below_zero(row)
 
     def _add_packed(self, labels: Sequence[Labels], deltas: bytes) -> None:
         known, width, now = self._index.get, self.shape.width, self._now
@@ -265,3 +275,8 @@ class Family:
                 self._conversions.clear()
             conversion = self._conversions[shape] = Conversion(shape, self.shape)
         return conversion
+
+
+def _is_below_zero(row: Row) -> bool:
+    """Whether its last number is below 0, or none at all."""
+    return isinstance(row.sums, tuple) and not row.sums[-1] >= 0

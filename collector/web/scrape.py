@@ -185,7 +185,7 @@ class Pages:
         parts, now = self._parts, self._clock()
         table = parts.intake.table
         shown_before = None if request.scraper is None else self._shown_before(request.scraper, now)
-        moment = assemble.capture(table, shown_before)
+        moment = assemble.capture(table, shown_before, parts.intake.streams.instances)
         beats = parts.intake.streams.heartbeats(now)
         own = self._own(fetched, beats, now)
         coverage = parts.coverage.ratios()

@@ -201,6 +201,36 @@ def test_the_page_answers() -> None:
     assert "nsenter --target 77 --net" in str(foreign.remedy)
 
 
+NAMED = 'resty_metrics_source_up{source="lua",nginx="edge"} 1\n'
+BY_NAME = "since another one has its name or its series: "
+BY_LABEL = (
+    "since an nginx without a name has a label nginx of yours, which makes series that may be those of another nginx: "
+)
+CONFLICT = "resty_metrics_family_conflict"
+
+# the page; what is seen; whether to rename a metric, too
+CONFLICTS = [
+    (f'{CONFLICT}{{family="a"}} 1', f"{BY_NAME}a", True),
+    (f'{CONFLICT}{{nginx="edge",family="a"}} 1\na{{nginx="site"}} 2', f"{BY_LABEL}a of nginx edge", False),
+    (f'{CONFLICT}{{nginx="edge",family="a"}} 1\na{{nginx="edge"}} 2', f"{BY_LABEL}a of nginx edge", False),
+    (f'{CONFLICT}{{nginx="edge",family="h"}} 1\nh_count{{nginx="x"}} 2', f"{BY_LABEL}h of nginx edge", False),
+    (f'{CONFLICT}{{family="a"}} 1\na{{nginx="edge"}} 2', f"{BY_NAME}a", True),
+    (f'{CONFLICT}{{nginx="edge",family="a"}} 1\na 2', f"{BY_NAME}a of nginx edge", True),
+    (
+        f'{CONFLICT}{{family="b"}} 1\n{CONFLICT}{{nginx="edge",family="a"}} 1\na{{nginx="x"}} 2',
+        f"{BY_NAME}b; {BY_LABEL}a of nginx edge",
+        True,
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "seen", "rename"), CONFLICTS)
+def test_why_a_family_is_withheld(text: str, seen: str, rename: bool) -> None:
+    (finding,) = [one for one in judged(f"{HEALTHY}{NAMED}{text}\n") if one.check == "page.conflicts"]
+    assert finding.seen == f"withheld from the page, {seen}"
+    assert finding.remedy == as_remedy(warnings.CONFLICT.do if rename else warnings.RELABEL)
+
+
 VERSIONS = [
     (Installed([__version__], [__version__], {"/m.lua": __version__}), Verdict.OK, None),
     (Installed([__version__], [], {}), Verdict.OK, None),

@@ -226,6 +226,21 @@ def test_invalid(family: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        ('What\n\tit is: "é\\', 'What\n\tit is: "é\\'),
+        ("\0\r\x7f\x85\u2028", "\\x00\\x0d\\x7f\\x85\\u2028"),
+        ("x" * 2_000, "x" * 1_024),
+        ("\0" * 2_000, "\\x00" * 256),
+    ],
+)
+def test_a_help_text_is_made_fit_for_the_page(sent: str, read: str) -> None:
+    assert [family.help for family in read_batch(body(counter(help=sent)))] == [read]
+    gauges = {"families": [{"name": "g", "labels": [], "combine": "sum", "rows": [], "help": sent}]}
+    assert [family.help for family in read_heartbeat(msgpack.packb(gauges)).families] == [read]
+
+
+@pytest.mark.parametrize(
     ("name", "data", "reason"),
     [
         ("nothing", b"", "undecodable"),

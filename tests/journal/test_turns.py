@@ -25,7 +25,7 @@ def pieces(name: str, count: int, log: list[str]) -> Iterator[None]:
 def one_piece_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if each piece took as long as a turn may."""
     times = iter(range(1_000_000))
-    monkeypatch.setattr(turns.time, "monotonic", lambda: float(next(times)))
+    monkeypatch.setattr("collector.journal.turns.time.monotonic", lambda: float(next(times)))
     monkeypatch.setattr(turns, "TURN_SECONDS", 1.5)
 
 

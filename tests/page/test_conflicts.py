@@ -1,5 +1,7 @@
 """Families that claim one name."""
 
+from dataclasses import replace
+
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
@@ -86,6 +88,58 @@ def test_of_two_of_the_user_the_later_goes(first: Said, second: Said, goes: bool
 def is_readable(found: list[MetricFamily]) -> None:
     list(text_string_to_metric_families(render(found, openmetrics=False).decode()))
     list(parse_openmetrics(render(found, openmetrics=True).decode()))  # type: ignore[no-untyped-call]
+
+
+# a family that a worker sends as a built-in one, and what the collector makes itself; whether the first goes
+SENT: list[tuple[Said, Said, bool]] = [
+    (("a", "gauge"), ("a", "gauge"), True),
+    (("a", "counter"), ("a", "gauge"), True),
+    (("a_total", "counter"), ("a_total", "counter"), True),
+    (("a_count", "counter"), ("a", "histogram"), True),
+    (("a", "histogram"), ("a_sum", "gauge"), True),
+    (("a_total", "counter"), ("a", "gauge"), False),
+    (("b_total", "counter"), ("a_total", "counter"), False),
+    ((conflicts.CONFLICT, "counter"), ("a", "gauge"), True),
+]
+
+
+@pytest.mark.parametrize("instance", ["", "edge", None])
+@pytest.mark.parametrize(("sent", "made", "goes"), SENT)
+def test_what_the_collector_makes_itself_keeps_its_name(
+    sent: Said, made: Said, goes: bool, instance: str | None
+) -> None:
+    """Whatever came first, and whichever nginx it is of; None: the collector makes it of no nginx."""
+    strange = replace(family(sent, False), instance="", sent=True)
+    found = conflicts.resolve([], [strange, replace(family(made, False), instance=instance)])
+    assert withheld(found) == ([sent[0]] if goes else [])
+    assert any(one.name == made[0] and not one.sent for one in found)
+    is_readable(found)
+
+
+def test_two_sent_families_of_one_name_are_of_the_nginx_that_was_first() -> None:
+    """Some other program's, since the Lua module sends each name with one type."""
+    counter = replace(family(("m", "counter"), False), instance="b", sent=True)
+    histogram = replace(family(("m", "histogram"), False), instance="a", sent=True)
+    for first in ("a", "b"):
+        found = conflicts.resolve([], [counter, histogram], [first])
+        assert [one.instance for one in found if one.name == "m"] == [first]
+        is_readable(found)
+
+
+def test_a_name_is_free_again_when_the_metric_that_has_it_is_reset() -> None:
+    """What the advice says to do, in one step: metric:reset(), and another name."""
+    table = Table()
+    mine = Shape("nginx_http_cache_requests_total", "counter", ("page",), None, ("value",), custom=True)
+    ours = Shape("nginx_http_cache_requests_total", "counter", ("server", "cache_status"), None, ("value",))
+    table.merge([family_batch(mine, "", False, [("p", 1)]), family_batch(ours, "", False, [("s", "HIT", 1)])], 1, 0.0)
+    assert names_withheld(table) == ["nginx_http_cache_requests_total"]
+    other = Shape("cached_pages_total", "counter", ("page",), None, ("value",), custom=True)
+    table.merge([family_batch(mine, "", False, [], reset=True), family_batch(other, "", False, [("p", 1)])], 2, 0.0)
+    assert names_withheld(table) == []
+
+
+def names_withheld(table: Table) -> list[str]:
+    return withheld(assemble.families(assemble.capture(table), render_table(table), [], [], (), {}, []))
 
 
 def test_a_family_without_lines_takes_no_name() -> None:

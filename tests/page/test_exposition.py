@@ -53,6 +53,43 @@ def test_a_counter_whose_openmetrics_samples_are_taken_keeps_its_own(name: str, 
     assert {one.name for one in parse_openmetrics(page.decode())} == {name, other}  # type: ignore[no-untyped-call]
 
 
+# counters, and the type that each has in OpenMetrics: of two that claim one name there the longer is unknown
+COUNTERS: list[tuple[list[str], list[str]]] = [
+    (["a_total", "a_created_total"], ["a counter", "a_created_total unknown"]),
+    (["a_created_total", "a_total"], ["a_created_total unknown", "a counter"]),
+    (["a_created_total"], ["a_created counter"]),
+    (["a_total", "a_total_total"], ["a counter", "a_total_total unknown"]),
+    (["_total"], ["_total unknown"]),
+    (["_created_total", "_total"], ["_created_total unknown", "_total unknown"]),
+]
+
+
+@pytest.mark.parametrize(("names", "types"), COUNTERS)
+def test_counters_whose_openmetrics_names_meet(names: list[str], types: list[str]) -> None:
+    families = [family(name, "counter", f"{name} 1\n".encode()) for name in names]
+    page = render(families, openmetrics=True).decode()
+    assert [line.removeprefix("# TYPE ") for line in page.splitlines() if line.startswith("# TYPE ")] == types
+    list(parse_openmetrics(page))  # type: ignore[no-untyped-call]
+    list(text_string_to_metric_families(render(families, openmetrics=False).decode()))
+
+
+def test_a_family_without_lines_gives_no_type_to_another_of_its_name() -> None:
+    families = [family("m", "histogram", b""), family("m", "gauge", b"m 1\n")]
+    assert render(families, openmetrics=False) == b"# HELP m Help.\n# TYPE m gauge\nm 1\n"
+
+
+def test_a_histogram_with_sums_below_0_is_unknown_in_openmetrics() -> None:
+    buckets, sums, counts = b'h_bucket{le="0.0"} 1\nh_bucket{le="+Inf"} 1\n', b"h_sum -2.0\n", b"h_count 1\n"
+    signed = MetricFamily("h", "histogram", "Help.", [buckets, sums, counts], parts=([buckets], [sums], [counts]))
+    assert render([signed], openmetrics=False) == b"# HELP h Help.\n# TYPE h histogram\n" + buckets + sums + counts
+    assert render([signed, family("h_total", "counter", b"h_total 1\n")], openmetrics=True) == (
+        b"# HELP h_bucket Help.\n# TYPE h_bucket unknown\n" + buckets
+        + b"# HELP h_sum Help.\n# TYPE h_sum unknown\n" + sums
+        + b"# HELP h_count Help.\n# TYPE h_count unknown\n" + counts
+        + b"# HELP h_total Help.\n# TYPE h_total unknown\nh_total 1\n# EOF\n"
+    )  # fmt: skip
+
+
 def test_a_family_whose_lines_are_empty_is_not_there() -> None:
     assert render([family("a", "gauge", b"", b"")], openmetrics=False) == b""
 

@@ -220,6 +220,117 @@ def test_who_keeps_a_name(custom: list[Said], built_in: list[Said], goes: list[t
     assert [("-" if one.instance is None else one.instance, one.name) for one in left] == goes
 
 
+MINE = Shape("mine_total", "counter", ("nginx",), None, ("value",), custom=True)
+SIZES = Shape("sizes", "histogram", ("l",), (5,), ("sum",), custom=True)
+
+
+def send(table: Table, shape: Shape, instance: str, *labels: str, birth_ms: int = 1, **changes: object) -> None:
+    """A row of a family of an nginx, all its numbers 1."""
+    of = replace(shape, instance=instance, **changes)  # type: ignore[arg-type]
+    table.merge([family_batch(of, "", False, [(*labels, *[1] * of.width)])], birth_ms, 0.0)
+
+
+def lines_of(table: Table, *beats: LiveHeartbeat, known: tuple[str, ...] | None = None) -> list[str]:
+    moment = assemble.capture(table, known=known)
+    families = assemble.families(moment, render(table), list(beats), [], (), {}, [])
+    return exposition.render(families, openmetrics=False).decode().splitlines()
+
+
+def conflicts_of(lines: list[str]) -> list[str]:
+    return [line.removeprefix(conflicts.CONFLICT) for line in lines if line.startswith(conflicts.CONFLICT)]
+
+
+WITH_LABEL = (*REQUESTS.labels, "nginx")
+
+# a family; its labels in an nginx without a name, and in one with; the values of the former; a metric of it
+TWICE: list[tuple[Shape, tuple[str, ...], tuple[str, ...], tuple[str, ...], str]] = [
+    (MINE, ("nginx",), (), ("edge",), "mine_total"),
+    (MINE, ("l", "nginx"), ("l",), ("x", "edge"), "mine_total"),
+    (SIZES, ("nginx", "l"), ("l",), ("edge", "x"), "sizes_count"),
+    (REQUESTS, WITH_LABEL, REQUESTS.labels, ("a", "GET", "200", "edge"), "nginx_http_request_bytes_total"),
+]
+
+
+@pytest.mark.parametrize("first", ["", "edge"])
+@pytest.mark.parametrize(("shape", "own", "other", "values", "metric"), TWICE)
+def test_a_label_nginx_of_the_users_own_beside_a_name(
+    shape: Shape, own: tuple[str, ...], other: tuple[str, ...], values: tuple[str, ...], metric: str, first: str
+) -> None:
+    """The two would be one series: the nginx that was there first shows it, the other one does not, and it is said."""
+    table = Table()
+    rest = tuple(value for label, value in zip(own, values, strict=True) if label != "nginx")
+    for instance in (first, "edge" if first == "" else ""):
+        labels, row = (own, values) if instance == "" else (other, rest)
+        send(table, shape, instance, *row, labels=labels)
+    page = lines_of(table)
+    shown = [line for line in page if line.startswith((f"{metric} ", f"{metric}{{"))]
+    assert len(shown) == 1
+    assert shown[0].startswith(f"{metric}{{nginx=") is (first != "" or own[0] == "nginx")
+    names = {"nginx_http_responses_total", "nginx_http_request_duration_seconds", "nginx_http_request_bytes_total",
+             "nginx_http_response_bytes_total"} if shape is REQUESTS else {shape.name}  # fmt: skip
+    named = 'nginx="edge",' if first == "" else ""
+    assert sorted(conflicts_of(page)) == sorted(f'{{{named}family="{name}"}} 1' for name in names)
+
+
+def test_a_gauge_with_a_label_nginx_beside_a_name() -> None:
+    gauges = (GaugeFamily("g", "", ("nginx",), "sum", (("edge", 1, 1),)), GaugeFamily("g", "", (), "sum", ((2, 1),)))
+    beats = [
+        replace(one, heartbeat=replace(one.heartbeat, families=(gauge,)))
+        for one, gauge in zip((beat("", 1, 1), beat("edge", 9, 7)), gauges, strict=True)
+    ]
+    page = lines_of(Table(), *beats)
+    assert [line for line in page if line.startswith("g{")] == ['g{nginx="edge"} 1']
+    assert conflicts_of(page) == ['{nginx="edge",family="g"} 1']
+
+
+def test_a_metric_of_the_users_own_beside_a_built_in_one_of_a_named_nginx() -> None:
+    """An nginx_up of Lua code with a label nginx, where the workers of another nginx have theirs read from memory."""
+    mine = replace(
+        beat("", 1, 1).heartbeat, families=(GaugeFamily("nginx_up", "", ("nginx",), "sum", (("edge", 5, 1),)),)
+    )
+    page = lines_of(Table(), replace(beat("", 1, 1), heartbeat=mine), beat("edge", 9, 7))
+    assert [line for line in page if line.startswith("nginx_up")] == ['nginx_up{nginx="edge"} 5']
+    assert conflicts_of(page) == ['{family="nginx_up"} 1', '{nginx="edge",family="nginx_up"} 1']
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "scope"),
+    [(("nginx",), ("l",), ""), (("l", "nginx"), ("nginx",), ""), (("nginx",), (), "a")],
+)
+def test_other_labels_make_other_series(own: tuple[str, ...], other: tuple[str, ...], scope: str) -> None:
+    """Also where the label nginx is exported_nginx, and where the requests are of another scope."""
+    table, base = Table(), REQUESTS.labels
+    scoped = (*base, "scope") if scope else base
+    send(table, REQUESTS, "", *"abc", *([scope] if scope else []), *own, labels=(*scoped, *own), scope=scope)
+    send(table, REQUESTS, "edge", *"abc", *(["b"] if scope else []), *other,
+         labels=(*scoped, *other), scope="b" if scope else "")  # fmt: skip
+    assert conflicts_of(lines_of(table)) == []
+
+
+def test_what_helps_against_it() -> None:
+    """The label is given another name in the nginx that has none; or that gets one, and its label becomes another."""
+    table = Table()
+    send(table, MINE, "", "edge")
+    send(table, MINE, "edge", labels=())
+    assert conflicts_of(lines_of(table)) == ['{nginx="edge",family="mine_total"} 1']
+    renamed = replace(table.families[replace(MINE, instance="").key].shape, labels=("site",))
+    table.merge([family_batch(renamed, "", False, [("x", 1)])], 2, 0.0)
+    page = lines_of(table)
+    assert conflicts_of(page) == []
+    assert {'mine_total{nginx="edge"} 1', 'mine_total{site="x"} 1', 'mine_total{site="_"} 1'} <= set(page)
+
+
+def test_an_nginx_that_is_gone_gives_way() -> None:
+    """It was given a name with a reload: nobody counts under none any more, and nobody could mend it."""
+    table = Table()
+    send(table, MINE, "", "edge")
+    send(table, MINE, "edge", labels=())
+    shown = [line for line in lines_of(table, known=("edge",)) if not line.startswith("#")]
+    assert shown == ['mine_total{nginx="edge"} 1']
+    assert 'mine_total{nginx="edge"} 1' in lines_of(table, known=("", "edge"))
+    assert conflicts_of(lines_of(table, known=("", "edge"))) != []
+
+
 def test_a_conflict_is_said_of_its_nginx() -> None:
     found = conflicts.resolve([family(("a", "m", "gauge"), True), family(("b", "m", "counter"), True)], [], ["a"])
     assert found[-1].lines == [b'resty_metrics_family_conflict{nginx="b",family="m"} 1\n']
