@@ -85,6 +85,8 @@ local function make(self, kind, name, help, labels, options)
     local full = type(name) == "string" and self.prefix .. name or name
     if kind == "gauge" and self.dict and has_store then
         return gauge_store.define(self.dict, self.dict_name, full, help, labels)
+    elseif kind == "gauge" then
+        options = { combine = "last" }
     end
     return metrics[kind](full, help, labels, options)
 end

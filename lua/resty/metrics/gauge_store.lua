@@ -74,29 +74,43 @@ local function full(shelf, err)
     return tostring(err)
 end
 
--- Sets a key, or adds to it where there is a sign. Returns true, or nil and why.
-local function write(shelf, key, sign, value)
+-- Changes a key that is there. A sign: adds to it.
+local function change(dict, key, sign, value)
+    if sign then
+        return dict:incr(key, sign * value)
+    end
+    return dict:replace(key, value)
+end
+
+-- The same for a key that was not there. Another worker may add it at the same time, or delete it again.
+local function add(shelf, key, sign, value)
     local dict = shelf.dict
     while true do
-        local ok, err
-        if sign then
-            ok, err = dict:incr(key, sign * value)
-        else
-            ok, err = dict:replace(key, value)
-        end
-        if ok then
-            return true
-        elseif err ~= "not found" then
-            return nil, full(shelf, err)
-        end
-        ok, err = dict:safe_add(key, sign and sign * value or value)
+        local ok, err = dict:safe_add(key, sign and sign * value or value)
         if ok then
             count_addition(shelf)
             return true
         elseif err ~= "exists" then
             return nil, full(shelf, err)
         end
+        ok, err = change(dict, key, sign, value)
+        if ok then
+            return true
+        elseif err ~= "not found" then
+            return nil, full(shelf, err)
+        end
     end
+end
+
+-- Returns true, or nil and why.
+local function write(shelf, key, sign, value)
+    local ok, err = change(shelf.dict, key, sign, value)
+    if ok then
+        return true
+    elseif err ~= "not found" then
+        return nil, full(shelf, err)
+    end
+    return add(shelf, key, sign, value)
 end
 
 local function store_of(shelf, name)

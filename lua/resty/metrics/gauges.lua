@@ -127,6 +127,7 @@ function _M.reset(self)
             drop(self, self.rows[i])
         end
     end
+    self.rows, self.holes = {}, nil  -- a beat that is under way has the list of before
 end
 
 local function close_holes(self)
