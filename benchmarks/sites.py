@@ -4,7 +4,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from support.nginx import Nginx
+from support.nginx import Nginx, set_include
 from support.wait import free_port
 
 from benchmarks.peers import Peer
@@ -91,11 +91,7 @@ def ours(
     """The drop-in include, ``labels`` in it; ``code``: the Lua code of another checkout."""
     http = UPSTREAMS if upstreams else ""
     handler = _handler(name, socket_path, backend, http, include="resty-metrics.conf")
-    include = handler.nginx.share / "nginx.conf.d" / "resty-metrics.conf"
-    before = '$resty_metrics_labels        { default ""; }'
-    text = include.read_text()
-    assert before in text
-    include.write_text(text.replace(before, before.replace('""', f'"{labels}"')))
+    set_include(handler.nginx.share / "nginx.conf.d" / "resty-metrics.conf", "labels", labels)
     if code is not None:
         shutil.rmtree(handler.nginx.share / "lua")
         shutil.copytree(code / "lua", handler.nginx.share / "lua")

@@ -25,8 +25,8 @@ MAX_TEXT_CHARACTERS = 64
 MAX_DICTS = 256
 MAX_PARTS = 64
 
-Combine = Literal["sum", "max", "min", "last"]
-_COMBINE: Final[dict[Any, Combine]] = {"sum": "sum", "max": "max", "min": "min", "last": "last"}
+Combine = Literal["sum", "max", "min", "last", "shared"]
+_COMBINE: Final[dict[Any, Combine]] = {"sum": "sum", "max": "max", "min": "min", "last": "last", "shared": "shared"}
 _NUMBERS = frozenset((int, float))
 
 
@@ -79,7 +79,7 @@ class GaugeFamily:
 class Heartbeat:
     """A worker's absolute values; what it did not say is None. ``configured`` in Unix milliseconds; ``dicts``: shared
     dictionaries by name, (capacity, free) in bytes; ``part`` of ``parts``, from 1; ``instance``: the name of its nginx,
-    "" if it has none.
+    "" if it has none; ``made``: when the worker began to make the beat, in seconds of its kernel's monotonic clock.
     """
 
     module: str | None = None
@@ -97,6 +97,7 @@ class Heartbeat:
     part: int = 1
     parts: int = 1
     instance: str = ""
+    made: float = 0.0
 
 
 _Part = TypeVar("_Part", Master, NginxCounters, WorkerGauges)
@@ -130,6 +131,7 @@ def read_heartbeat(body: bytes) -> Heartbeat:
         part=part,
         parts=parts,
         instance=check_instance(value.get("instance", "")),
+        made=_made(value.get("made", 0)),
     )
 
 
@@ -139,6 +141,11 @@ def _optional(value: dict[str, Any], name: str, *types: type) -> Any:
     require(type(found) is not int or found >= 0, f"heartbeat: {name} is negative")
     require(type(found) is not str or len(found) <= MAX_TEXT_CHARACTERS, f"heartbeat: {name} is long")
     return found
+
+
+def _made(value: Any) -> float:
+    require(type(value) in _NUMBERS and 0 <= value <= MAX_NUMBER, "heartbeat: made")
+    return float(value)
 
 
 def _part(value: dict[str, Any], name: str, part: type[_Part], *types: type) -> _Part | None:

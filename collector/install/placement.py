@@ -5,9 +5,12 @@ Rules:
   ``include /etc/nginx/conf.d/*.conf;``.
 - A line is added to the text as it is, byte by byte. What comes out is parsed again and must be the same configuration
   with our include in ``http{}``; otherwise nothing is changed and a person has to do it.
-- The order in ``http{}`` does not matter: nginx merges ``http`` into its servers when all of it was read.
+- The order in ``http{}`` does not matter: nginx merges ``http`` into its servers when all of it was read. The include
+  has no ``map``, since nginx fixes ``map_hash_bucket_size`` and ``map_hash_max_size`` at the first one.
+  ``upstreams.conf`` has one, so install does not add it.
 
-Source: nginx's src/http/ngx_http.c (``ngx_http_block``, ``ngx_http_merge_servers``).
+Source: nginx's src/http/ngx_http.c (``ngx_http_block``, ``ngx_http_merge_servers``) and
+src/http/modules/ngx_http_map_module.c (``ngx_http_map_block``).
 """
 
 import re

@@ -88,7 +88,7 @@ def statements(facts: Facts, found: Hooks) -> list[str]:
             raise RefusedError(
                 f"--socket.path={facts.socket_path!r}: a path of letters, digits and any of . / _ + @ , - is needed"
             )
-        lines.append(f'map "" $resty_metrics_socket {{ default {facts.socket_path}; }}')
+        lines.append(f"geo $resty_metrics_socket {{ default {facts.socket_path}; }}")
     return lines
 
 

@@ -5,6 +5,8 @@ Rules:
 - During a reload workers say one gauge in two ways: labels, help and how it combines are those of the worker born last.
   A label that it lacks is dropped, one that a row lacks is ``_``; what becomes equal is combined.
 - ``max`` and ``min`` leave out what is not a number, as long as there is one that is. ``last`` is what was set last.
+- Of a ``shared`` gauge every worker says all that stands in a shared dictionary, so the beat that was made last stands
+  alone: what it lacks was deleted.
 - Label sets are bounded: those above the cap are combined under ``other``.
 - Each instance of nginx has gauges of its own.
 """
@@ -41,6 +43,15 @@ class Gauge:
     family: MetricFamily
 
 
+@dataclass(frozen=True, slots=True)
+class _Statement:
+    """What one worker says of a gauge: the worker's birth, when the beat was made, and the gauge."""
+
+    birth_ms: int
+    made: float
+    family: GaugeFamily
+
+
 def _numbers(said: Sequence[_Said]) -> list[float]:
     values = [one.value for one in said]
     return [value for value in values if not math.isnan(value)] or values
@@ -51,28 +62,41 @@ _COMBINE: dict[Combine, Callable[[Sequence[_Said]], float]] = {
     "max": lambda said: max(_numbers(said)),
     "min": lambda said: min(_numbers(said)),
     "last": lambda said: max(said, key=lambda one: (one.set_ms, one.birth_ms)).value,
+    "shared": lambda said: said[-1].value,
 }
 
 
 def gauges(beats: Iterable[LiveHeartbeat]) -> list[Gauge]:
     """All gauges of the workers that are alive, in the order of their instances, then of their names."""
-    by_name: dict[tuple[str, str], list[tuple[int, GaugeFamily]]] = {}
+    by_name: dict[tuple[str, str], list[_Statement]] = {}
     for beat in beats:
         for family in beat.heartbeat.families:
-            by_name.setdefault((beat.heartbeat.instance, family.name), []).append((beat.birth_ms, family))
-    return [_combine(instance, said) for (instance, _), said in sorted(by_name.items())]
+            statement = _Statement(beat.birth_ms, beat.heartbeat.made, family)
+            by_name.setdefault((beat.heartbeat.instance, family.name), []).append(statement)
+    combined = [_combine(instance, statements) for (instance, _), statements in sorted(by_name.items())]
+    return [gauge for gauge in combined if gauge.family.lines]
 
 
-def _combine(instance: str, said: Sequence[tuple[int, GaugeFamily]]) -> Gauge:
-    birth_ms, youngest = max(said, key=lambda one: one[0])
+def _standing(statements: Sequence[_Statement], youngest: GaugeFamily) -> Sequence[_Statement]:
+    """Return the statements that count: of a shared gauge those of one beat, which may be several parts."""
+    if youngest.combine != "shared":
+        return statements
+    alike = [one for one in statements if one.family.combine == "shared" and one.family.labels == youngest.labels]
+    made = max(one.made for one in alike)
+    return [one for one in alike if one.made == made]
+
+
+def _combine(instance: str, statements: Sequence[_Statement]) -> Gauge:
+    birth_ms, youngest = max(((one.birth_ms, one.family) for one in statements), key=lambda one: one[0])
     values: dict[Labels, list[_Said]] = {}
-    for birth, family in said:
+    for statement in _standing(statements, youngest):
+        family = statement.family
         places = [family.labels.index(name) if name in family.labels else None for name in youngest.labels]
         for row in family.rows:
             labels = _labels(row, places)
             if labels not in values and len(values) >= MAX_ROWS:
                 labels = (OTHER,) * len(labels)
-            values.setdefault(labels, []).append(_Said(row[-1], birth, row[-2]))
+            values.setdefault(labels, []).append(_Said(row[-1], statement.birth_ms, row[-2]))
     combine, name, ours = _COMBINE[youngest.combine], youngest.name, instances.labels_of(instance)
     names = instances.shown(youngest.labels, instance)
     lines = [sample(name, {**ours, **dict(zip(names, key, strict=True))}, combine(one)) for key, one in values.items()]

@@ -3,6 +3,8 @@
 Rules:
 - Scrapes that overlap share the sources' answers, and the page where they may see the same; but none waits for a fetch
   that was given more time than it has itself.
+- A page is of a moment after it was asked for. So a scrape shares a page whose moment is still to come. Once it is
+  taken, the next page waits for that one to be done, and all who ask meanwhile share it.
 - A page is of one moment, but its text is made in steps: between two of them the loop has its turn, so that the intake
   does not wait for a large page. It is compressed on a thread, and sent in the pieces that it was made in.
 - A client that goes away does not take the page from the others: it waits on a shielded task.
@@ -77,7 +79,8 @@ class Pages:
         self._parts = parts
         self._clock = clock
         self._process = ProcessMetrics()
-        self._under_way: dict[Request, asyncio.Task[list[bytes]]] = {}
+        self._next: dict[Request, asyncio.Task[list[bytes]]] = {}  # its moment is still to come
+        self._newest: dict[Request, asyncio.Task[list[bytes]]] = {}
         self._fetching: asyncio.Task[Fetched] | None = None
         self._fetch_ends = 0.0
         self._last: Mapping[Source, Scrape] = {}
@@ -86,15 +89,24 @@ class Pages:
 
     async def page(self, request: Request) -> list[bytes]:
         """The bytes of a page as the client asked for it, in pieces."""
-        task = self._under_way.get(request)
+        task = self._next.get(request)
         if task is None:
-            task = asyncio.create_task(self._make(request))
-            self._under_way[request] = task
-            task.add_done_callback(lambda _: self._under_way.pop(request, None))
+            task = asyncio.create_task(self._make(request, self._newest.get(request)))
+            self._next[request] = self._newest[request] = task
+            task.add_done_callback(partial(self._forget, request))
         return await asyncio.shield(task)
 
-    async def _make(self, request: Request) -> list[bytes]:
-        fetched = await self._fetch(request.timeout)
+    def _forget(self, request: Request, task: asyncio.Task[list[bytes]]) -> None:
+        if self._newest.get(request) is task:
+            del self._newest[request]
+
+    async def _make(self, request: Request, before: asyncio.Task[list[bytes]] | None) -> list[bytes]:
+        try:
+            fetched = await self._fetch(request.timeout)
+            if before is not None:
+                await asyncio.wait([before])
+        finally:
+            del self._next[request]
         body: list[bytes] = []
         spent, began = 0.0, time.thread_time()
         for step in self._steps(request, fetched):

@@ -345,9 +345,17 @@ def test_a_gauge_may_be_any_number(value: float) -> None:
 
 
 def test_a_beat_of_everything_once() -> None:
-    said = {"generation": 1, "configured": 5, "dicts": {"d": [8.0, 4]}, "part": 2, "parts": 2, "families": []}
+    said = {
+        "generation": 1,
+        "configured": 5,
+        "dicts": {"d": [8.0, 4]},
+        "part": 2,
+        "parts": 2,
+        "families": [],
+        "made": 7,
+    }
     beat = read_heartbeat(msgpack.packb(said))
-    assert beat == Heartbeat(generation=1, configured=5, dicts=(("d", 8.0, 4),), part=2, parts=2)
+    assert beat == Heartbeat(generation=1, configured=5, dicts=(("d", 8.0, 4),), part=2, parts=2, made=7.0)
 
 
 @pytest.mark.parametrize(
@@ -367,6 +375,7 @@ def test_a_beat_of_everything_once() -> None:
         gauge(rows=[["a", None, 1]]),
         gauge(rows=[["a", 1, -1]]), gauge(rows=[["a", 1, float("nan")]]), gauge(rows=[["a", 1, 2**60]]),
         {"gauges": {"rows": "1"}}, {"gauges": {"rows": False}}, {"gauges": 3}, [], 1,
+        {"made": "1"}, {"made": -1}, {"made": True}, {"made": None}, {"made": float("nan")}, {"made": float("inf")},
     ],
 )  # fmt: skip
 def test_heartbeat_invalid(value: Any) -> None:
@@ -465,7 +474,7 @@ def test_any_value_for_any_key_of_a_gauge(key: str, value: Any) -> None:
     read_anything(write_datagram(HEADER, gauge(**{key: value})))
 
 
-@given(st.sampled_from(["part", "parts", "dicts", "families", "generation", "configured"]), ANY_VALUE)
+@given(st.sampled_from(["part", "parts", "dicts", "families", "generation", "configured", "made"]), ANY_VALUE)
 @settings(max_examples=300, deadline=None, suppress_health_check=BUSY)
 def test_any_value_for_any_key_of_a_heartbeat(key: str, value: Any) -> None:
     read_anything(write_datagram(HEADER, {key: value}))

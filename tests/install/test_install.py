@@ -144,6 +144,14 @@ def test_beside_what_the_user_has(collector: Collector, http: str, server: str) 
         assert_installed(debian, collector)
 
 
+def test_directives_that_nginx_takes_before_the_first_map_alone(collector: Collector) -> None:
+    """The line of install stands in front of them."""
+    with Debian(http="map_hash_bucket_size 256; map_hash_max_size 8192;", includes=False) as debian:
+        assert_installed(debian, collector)
+        text = debian.conf.read_text()
+        assert text.index("resty-metrics.conf;") < text.index("map_hash_bucket_size")
+
+
 def test_a_hook_of_a_location_is_named_with_the_line_to_add(collector: Collector) -> None:
     with Debian(server="location /own {\nlog_by_lua_block {\n local own = 1\n}\n return 200; }") as debian:
         site = debian.etc / "sites-enabled" / "default"

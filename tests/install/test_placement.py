@@ -8,7 +8,7 @@ from collector.install.placement import Line
 from collector.install.refused import RefusedError
 
 MAIN = "/etc/nginx/nginx.conf"
-LINES = ["include /s/nginx.conf.d/resty-metrics.conf;", 'map "" $resty_metrics_socket { default /c.sock; }']
+LINES = ["include /s/nginx.conf.d/resty-metrics.conf;", "geo $resty_metrics_socket { default /c.sock; }"]
 
 
 def configuration(main: str, **files: str) -> Configuration:
@@ -83,5 +83,5 @@ def test_lines_behind_http(text: str, line: int, expected: str | None) -> None:
 def test_a_file_of_ours_is_read_as_it_is_meant() -> None:
     text = placement.own_file(LINES).decode()
     both = configuration(main="http { include conf.d/*.conf; }", **{"conf.d/resty-metrics.conf": text})
-    assert [one.name for one in both.blocks("http")[0].block or ()] == ["map"]
+    assert [one.name for one in both.blocks("http")[0].block or ()] == ["geo"]
     assert both.includes[-1].context == ("http",)

@@ -75,7 +75,7 @@ def test_files_of_a_package_of_the_system_are_left_to_it() -> None:
 
 def test_another_socket_is_stated_and_one_that_nginx_would_misread_is_refused() -> None:
     made = plan.make(replace(facts(), socket_path="/run/x.sock"))
-    assert b'map "" $resty_metrics_socket { default /run/x.sock; }' in (made.configuration[0].after or b"")
+    assert b"geo $resty_metrics_socket { default /run/x.sock; }" in (made.configuration[0].after or b"")
     with pytest.raises(RefusedError, match=r"--socket\.path"):
         plan.make(replace(facts(), socket_path="/run/$x.sock"))
 

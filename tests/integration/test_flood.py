@@ -33,7 +33,7 @@ def resident_kilobytes(pid: int) -> int:
 def test_a_flood_keeps_the_workers_memory_flat(socket_path: Path, shared: Path) -> None:
     port, script = free_port(), shared / "flood.lua"
     script.write_text(SCRIPT)
-    site = f"""map "" $resty_metrics_labels {{ default "tenant=http_x_tenant"; }}
+    site = f"""geo $resty_metrics_labels {{ default "tenant=http_x_tenant"; }}
         log_format tenants '$http_x_tenant';
         server {{ listen 127.0.0.1:{port} backlog=4096; server_name a.example; keepalive_requests 1000000;
             access_log {{prefix}}/tenants.log tenants; location / {{ return 200; }} }}"""

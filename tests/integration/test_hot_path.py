@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.collector import Collector
 from support.load import Load
-from support.nginx import Nginx
+from support.nginx import Nginx, set_include
 from support.wait import free_port
 
 pytestmark = pytest.mark.slow
@@ -51,13 +51,6 @@ def load(port: int, path: str, seconds: int) -> None:
         pass
 
 
-def set_labels(nginx: Nginx) -> None:
-    include = nginx.share / "nginx.conf.d" / "resty-metrics.conf"
-    text, before = include.read_text(), '$resty_metrics_labels        { default ""; }'
-    assert before in text
-    include.write_text(text.replace(before, before.replace('""', f'"{LABELS}"')))
-
-
 @pytest.mark.parametrize("path", ["/", "/passed-on"])
 def test_once_warm_nothing_is_interpreted_for_want_of_a_trace(socket_path: Path, path: str) -> None:
     """jit.v writes a line for each trace that is compiled, and one with --- for each that had to be given up.
@@ -71,7 +64,7 @@ def test_once_warm_nothing_is_interpreted_for_want_of_a_trace(socket_path: Path,
     log.chmod(0o666)
     more = "include {share}/nginx.conf.d/upstreams.conf;"
     nginx.configure(more + VERBOSE.format(log=log) + SITE.format(port=port))
-    set_labels(nginx)
+    set_include(nginx.share / "nginx.conf.d" / "resty-metrics.conf", "labels", LABELS)
     with Collector(socket_path), nginx:
         for _ in range(MOST_SECONDS // WARM_SECONDS):
             before = log.stat().st_size
@@ -118,7 +111,7 @@ def test_a_request_makes_no_garbage_but_what_any_log_handler_does(socket_path: P
     module.chmod(0o644)
     ours = Nginx(socket_path, SITE.format(port=port), workers=1)
     if labels:
-        set_labels(ours)
+        set_include(ours.share / "nginx.conf.d" / "resty-metrics.conf", "labels", LABELS)
     with Collector(socket_path):
         its = bytes_per_request(empty, port, "/")
         assert bytes_per_request(ours, port, "/") < its + SMALLEST_OBJECT

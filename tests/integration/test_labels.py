@@ -8,7 +8,7 @@ import pytest
 from support.client import get
 from support.collector import Collector
 from support.labels import by_labels
-from support.nginx import Nginx
+from support.nginx import Nginx, set_include
 from support.wait import free_port, wait_until
 
 pytestmark = pytest.mark.slow
@@ -16,12 +16,8 @@ pytestmark = pytest.mark.slow
 RESPONSES = "nginx_http_responses_total"
 
 
-def set_include(nginx: Nginx, name: str, value: str) -> None:
-    """A variable of the include, as an operator edits it."""
-    for path in (nginx.share / "nginx.conf.d").iterdir():
-        lines = path.read_text().splitlines()
-        lines = [f'map "" ${name} {{ default "{value}"; }}' if f"${name} " in line else line for line in lines]
-        path.write_text("\n".join(lines) + "\n")
+def set_labels(nginx: Nginx, labels: str) -> None:
+    set_include(nginx.share / "nginx.conf.d" / "resty-metrics.conf", "labels", labels)
 
 
 def wait_for(collector: Collector, wanted: Counter[tuple[str, ...]], *labels: str, name: str = RESPONSES) -> None:
@@ -66,7 +62,7 @@ def test_labels_scopes_and_what_is_left_out(socket_path: Path, first: str) -> No
     """Whichever request comes first: what a location states for its scope does not become everybody's."""
     port = free_port()
     nginx = Nginx(socket_path, site(port), workers=1)
-    set_include(nginx, "resty_metrics_labels", "tenant=http_x_tenant route=route")
+    set_labels(nginx, "tenant=http_x_tenant route=route")
     with Collector(socket_path) as collector, nginx:
         get(port, first)
         get(port, "/users/7", {"X-Tenant": "one"}, 3)
@@ -110,7 +106,7 @@ def test_labels_scopes_and_what_is_left_out(socket_path: Path, first: str) -> No
 def test_labels_that_cannot_be_used_are_said_once_and_requests_still_count(socket_path: Path) -> None:
     port = free_port()
     nginx = Nginx(socket_path, site(port), workers=1)
-    set_include(nginx, "resty_metrics_labels", "status=http_x_tenant")
+    set_labels(nginx, "status=http_x_tenant")
     with Collector(socket_path) as collector, nginx:
         get(port, "/", {}, 5)
         wait_for(collector, Counter({("200",): 5}), "status")

@@ -9,7 +9,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from support.client import get
 from support.collector import Collector
 from support.load import Load
-from support.nginx import Nginx
+from support.nginx import Nginx, set_include
 from support.wait import free_port, wait_until
 
 # as it stands in nginx.conf, and as the page has it after parsing
@@ -70,12 +70,10 @@ def test_changed_buckets_and_a_reload_under_load_keep_every_count(socket_path: P
     with Collector(socket_path) as collector, Nginx(socket_path, site) as nginx:
         include = nginx.share / "nginx.conf.d" / "resty-metrics.conf"
         with Load(f"http://127.0.0.1:{port}/", 8):
-            before = "0.005 0.01 0.025 0.05 0.075 0.1 0.25 0.5 0.75 1 2.5 5 7.5 10 30 60"
             for chosen in buckets:
                 time.sleep(1.2)  # each choice lives long enough to send something
-                include.write_text(include.read_text().replace(f'"{before}"', f'"{chosen}"'))
+                set_include(include, "buckets", chosen)
                 nginx.reload()
-                before = chosen
         wait_until(lambda: collector.request_counts() == nginx.access_counts(), message="page == access_log")
         samples = collector.samples()
         counts = {

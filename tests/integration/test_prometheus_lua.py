@@ -8,7 +8,8 @@ import threading
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -311,3 +312,279 @@ def test_a_unix_socket_and_a_collector_that_is_away(socket_path: Path) -> None:
         app.collector.terminate()
         with OnUnix(socket_path, f"--web.listen-address=unix:{web}"):
             wait_until(lambda: "app_my_errors_total 0" in get(app.port, "/data"), message="the page")
+
+
+SEVERAL_WORKERS = """
+    lua_shared_dict prometheus_metrics 10M;
+    lua_package_path "{share}/lua/?.lua;;";
+    init_worker_by_lua_block {
+        prometheus = require("prometheus").init("prometheus_metrics", {sync_interval = 0.1})
+        gauge = prometheus:gauge("app_gauge", "A gauge.", {"label"})
+        health = prometheus:gauge("app_health", "Targets that are healthy.", {"target"})
+        counter = prometheus:counter("app_counted_total", "A counter.", {"label"})
+        histogram = prometheus:histogram("app_histogram", "A histogram.", {"label"}, {1, 10})
+    }
+    server {
+        listen 127.0.0.1:PORT reuseport;
+        location = /set { content_by_lua_block { gauge:set(ngx.var.arg_value, {ngx.var.arg_label}) } }
+        location = /inc { content_by_lua_block { gauge:inc(1, {ngx.var.arg_label}) } }
+        location = /del { content_by_lua_block { gauge:del({ngx.var.arg_label}) } }
+        location = /reset { content_by_lua_block { gauge:reset() } }
+        location = /count {
+            content_by_lua_block { counter:inc(1, {ngx.var.arg_label}) histogram:observe(5, {ngx.var.arg_label}) }
+        }
+        location = /del-count {
+            content_by_lua_block { counter:del({ngx.var.arg_label}) histogram:del({ngx.var.arg_label}) }
+        }
+        location = /reset-count { content_by_lua_block { counter:reset() histogram:reset() } }
+        location = /empty { content_by_lua_block { ngx.shared.prometheus_metrics:flush_all() } }
+        location = /metrics { set $resty_metrics_page PAGE; content_by_lua_block { prometheus:collect() } }
+        location = /scrape {
+            set $resty_metrics_page PAGE;
+            content_by_lua_block {
+                health:reset()
+                for target = 1, 50 do health:set(1, {target}) end
+                prometheus:collect()
+            }
+        }
+    }
+"""
+
+
+class Turns:
+    """Many clients that change a value of their own at a time, or one that resets all."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._inside = 0
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        with self._condition:
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._inside -= 1
+                self._condition.notify_all()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        with self._condition:
+            self._condition.wait_for(lambda: self._inside == 0, 60)
+            yield
+
+
+def set_and_reset(app: Application, turns: Turns, client: int, rounds: int, bad: list[str]) -> None:
+    """As the reset test of nginx-lua-prometheus does. What a page lacks, or should not have, is added to ``bad``."""
+    source = random.Random(client)
+    for number in range(rounds):
+        value = source.randrange(1, 9000)
+        with turns.shared():
+            get(app.port, f"/set?label={client}&value={value}")
+            shown = app.value("app_gauge", label=str(client))
+        if shown != value:
+            bad.append(f"client {client}, round {number}: {shown} is shown, not {value}")
+        if source.randrange(10) == 0:
+            with turns.alone():
+                get(app.port, "/reset")
+                left = [labels for name, labels in app.samples() if name == "app_gauge"]
+            if left:
+                bad.append(f"client {client}, round {number}: {left} after a reset")
+
+
+def at_once(count: int, action: Callable[[int], None]) -> None:
+    with ThreadPoolExecutor(count) as pool:
+        list(pool.map(action, range(count)))
+
+
+def test_whichever_worker_sets_or_resets_a_gauge_each_page_shows_it_at_once(socket_path: Path) -> None:
+    bad: list[str] = []
+    with running(socket_path, SEVERAL_WORKERS) as app:
+        turns = Turns()
+        at_once(6, lambda client: set_and_reset(app, turns, client, 40, bad))
+        assert bad == []
+        assert app.value("nginx_metric_errors_total") == 0
+        assert app.nginx.errors() == []
+
+
+def test_a_gauge_that_one_worker_deletes_and_another_increments(socket_path: Path) -> None:
+    """What was deleted begins at nothing again, in whichever worker knew it."""
+    with running(socket_path, SEVERAL_WORKERS) as app:
+        for round_number in range(30):
+            for _ in range(5):
+                get(app.port, "/inc?label=a")
+            get(app.port, "/inc?label=b")
+            assert app.value("app_gauge", label="a") == 5
+            get(app.port, "/del?label=a")
+            assert app.value("app_gauge", label="a") is None
+            assert app.value("app_gauge", label="b") == round_number + 1
+        get(app.port, "/empty")
+        assert not [name for name, _ in app.samples() if name == "app_gauge"]
+        get(app.port, "/inc?label=c")
+        assert {app.value("app_gauge", label="c") for _ in range(8)} == {1}
+
+
+def test_a_gauge_that_is_reset_and_set_at_each_scrape_is_always_there(socket_path: Path) -> None:
+    """As Kong does it, each time in whichever worker is asked."""
+    with running(socket_path, SEVERAL_WORKERS) as app:
+        pages = [samples_of(get(app.port, "/scrape")) for _ in range(60)]
+        assert [sum(name == "app_health" for name, _ in page) for page in pages] == [50] * 60
+        wait_until(
+            lambda: sum(name == "app_health" for name, _ in app.collector.samples()) == 50,
+            message="the collector's own page",
+        )
+
+
+@pytest.mark.parametrize("path", ["/del-count?label=a", "/reset-count"])
+def test_a_counter_that_one_worker_deletes_is_gone_from_the_page_of_each(socket_path: Path, path: str) -> None:
+    with running(socket_path, SEVERAL_WORKERS) as app:
+        for round_number in range(1, 4):
+            for _ in range(12):
+                get(app.port, "/count?label=a")
+            get(app.port, "/count?label=b")
+            wait_until(lambda: app.value("app_counted_total", label="a") == 12, message="all of them")
+            get(app.port, path)
+            pages = [app.samples() for _ in range(8)]
+            left = {(name, labels) for page in pages for name, labels in page if ("label", "a") in labels}
+            assert left == set()
+            if path.startswith("/del"):
+                kept = {page["app_counted_total", frozenset({("label", "b")})] for page in pages}
+                assert kept == {round_number}
+        get(app.port, "/count?label=a")
+        wait_until(lambda: app.value("app_histogram_count", label="a") == 1, message="it begins anew")
+        assert app.nginx.errors() == []
+
+
+def test_the_gauges_of_a_reload_are_those_of_the_new_workers(socket_path: Path) -> None:
+    """A label more, while a worker of before still lives with what it knew."""
+    with running(socket_path, SEVERAL_WORKERS, workers=2) as app:
+        get(app.port, "/set?label=a&value=1")
+        assert app.value("app_gauge", label="a") == 1
+        text = app.nginx.conf.read_text()
+        text = text.replace('"A gauge.", {"label"}', '"A gauge.", {"label", "zone"}')
+        app.nginx.conf.write_text(text.replace("{ngx.var.arg_label}) } }", '{ngx.var.arg_label, "z"}) } }'))
+        app.nginx.reload()
+
+        def is_shown() -> bool:
+            get(app.port, "/set?label=a&value=2")  # a worker of before may have taken the one before
+            return app.value("app_gauge", label="a", zone="z") == 2
+
+        wait_until(is_shown, message="the new labels")
+        of_gauge = {labels: value for (name, labels), value in app.samples().items() if name == "app_gauge"}
+        assert of_gauge == {frozenset({("label", "a"), ("zone", "z")}): 2}
+
+
+DIFFERENT = """
+    lua_shared_dict prometheus_metrics 10M;
+    lua_shared_dict small 32k;
+    lua_package_path "{share}/lua/?.lua;;";
+    init_worker_by_lua_block {
+        local library = require "prometheus"
+        prometheus = library.init("prometheus_metrics", {prefix = "app_", sync_interval = 3})
+        gauge = prometheus:gauge("gauge", nil, {"label"})
+        counter = prometheus:counter("counted_total", nil, {"label"})
+        histogram = prometheus:histogram("histogram", "Sizes.", {"label"}, {1, 10})
+        reserved = prometheus:counter("reserved", "Labels of Prometheus's own.", {"__label"})
+        second = library.init("prometheus_metrics", {prefix = "app_"})
+        again = second:counter("counted_total", nil, {"label"})
+        other = second:counter("counted_total", nil, {"label", "more"})
+        prometheus:init_worker(4)
+        prometheus:init_worker(4)
+        cramped = library.init("small", {prefix = "small_"}):gauge("gauge", "In a small dictionary.", {"label"})
+    }
+    server {
+        listen 127.0.0.1:PORT;
+        location = /values {
+            content_by_lua_block {
+                local values = {0/0, 1/0, -1/0}
+                for i = 1, 3 do
+                    ngx.say(tostring(gauge:set(values[i], {i})), " ", tostring(counter:inc(values[i], {i})), " ",
+                        tostring(histogram:observe(values[i], {i})))
+                end
+            }
+        }
+        location = /twice {
+            content_by_lua_block {
+                ngx.say(tostring(counter:inc(1, {"one"})), " ", tostring(again:inc(1, {"one"})))
+                ngx.say(select(2, other:inc(1, {"one", "two"})))
+                ngx.say(select(2, reserved:inc(1, {"x"})))
+            }
+        }
+        location = /fields {
+            content_by_lua_block {
+                local json = {}
+                local function say(...) json[#json + 1] = table.concat({...}, " ") end
+                say(prometheus.dict_name, prometheus.prefix, prometheus.error_metric_name, prometheus.sync_interval)
+                say(gauge.name, gauge.typ, gauge.label_names[1], gauge.label_count, gauge.parent.dict_name)
+                say(histogram.help, histogram.typ, histogram.bucket_count, histogram.buckets[2], counter.typ)
+                prometheus:log_error("mine ", 1)
+                prometheus:log_error_kv("key", nil, "why")
+                ngx.say(table.concat(json, "\\n"))
+            }
+        }
+        location = /fill {
+            content_by_lua_block {
+                local first, why = cramped:set(7, {"first"})
+                local kept = 0
+                for i = 1, 1000 do
+                    local ok, err = cramped:set(i, {i .. ("x"):rep(100)})
+                    if ok then kept = kept + 1 else why = err end
+                end
+                ngx.say(kept, " ", why)
+            }
+        }
+        location = /metrics { set $resty_metrics_page PAGE; content_by_lua_block { prometheus:collect() } }
+    }
+"""
+
+
+def test_what_docs_migration_says_of_values_and_of_init_twice(socket_path: Path) -> None:
+    with running(socket_path, DIFFERENT, workers=1) as app:
+        errors = app.value("app_nginx_metric_errors_total")
+        assert errors == 2  # `reserved` and `other` were refused
+        assert get(app.port, "/values") == "true nil nil\n" * 3
+        page = get(app.port, "/metrics")
+        for line in ('app_gauge{label="1"} NaN', 'app_gauge{label="2"} +Inf', 'app_gauge{label="3"} -Inf'):
+            assert line in page.splitlines()
+        assert app.value("app_nginx_metric_errors_total") == errors + 6
+        both, other, reserved = get(app.port, "/twice").splitlines()
+        assert both == "true true"
+        assert "it has other labels already" in other
+        assert "labels that begin with __" in reserved
+        assert app.value("app_counted_total", label="one") == 2
+        assert app.value("app_nginx_metric_errors_total") == errors + 6  # a refused metric counts once
+        assert "# HELP app_gauge Gauge app_gauge of the nginx configuration." in get(app.port, "/metrics")
+
+
+def test_the_fields_and_functions_of_the_library(socket_path: Path) -> None:
+    with running(socket_path, DIFFERENT, workers=1) as app:
+        errors = app.value("app_nginx_metric_errors_total") or 0
+        assert get(app.port, "/fields").splitlines() == [
+            "prometheus_metrics app_ nginx_metric_errors_total 4",
+            "gauge 2 label 1 prometheus_metrics",
+            "Sizes. 4 2 10 1",
+        ]
+        assert app.value("app_nginx_metric_errors_total") == errors + 2
+        said = [line for line in app.nginx.errors() if "mine 1" in line or "setting 'key' to 'nil': 'why'" in line]
+        assert len(said) == 2
+
+
+def test_a_dictionary_that_is_full_refuses_what_is_new_and_keeps_what_it_has(socket_path: Path) -> None:
+    with running(socket_path, DIFFERENT, workers=1) as app:
+        kept, why = get(app.port, "/fill").split(maxsplit=1)
+        assert 0 < int(kept) < 1000
+        assert why == "the shared dictionary is full: give lua_shared_dict small more room\n"
+        assert app.value("small_gauge", label="first") == 7
+        wait_until(lambda: app.value("small_nginx_metric_errors_total") == 1000 - int(kept), message="the errors")
+        assert any("give lua_shared_dict small more room" in line for line in app.nginx.errors())
+
+
+def test_without_its_dictionary_a_gauge_is_what_was_set_last(socket_path: Path) -> None:
+    with running(socket_path, SEVERAL_WORKERS.replace("lua_shared_dict prometheus_metrics 10M;", "")) as app:
+        for value in range(1, 13):
+            get(app.port, f"/set?label=a&value={value}")
+        wait_until(lambda: app.collector.value("app_gauge", label="a") == 12, message="the last value")
+        assert "lua_shared_dict prometheus_metrics is not declared" in app.nginx.log()
+        assert app.nginx.errors() == []

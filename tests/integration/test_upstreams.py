@@ -15,7 +15,7 @@ from support.client import get
 from support.collector import Collector, Samples
 from support.fastcgi import FastCgi
 from support.labels import by_labels
-from support.nginx import Nginx
+from support.nginx import Nginx, set_include
 from support.wait import free_port, wait_until
 
 pytestmark = pytest.mark.slow
@@ -203,8 +203,7 @@ def test_an_attempt_whose_client_goes_away_is_counted_as_it_is_listed(socket_pat
 def test_the_peer_can_be_left_out(socket_path: Path) -> None:
     with FastCgi() as fastcgi:
         where = site(socket_path, fastcgi.address, 1)
-        include = where.nginx.share / "nginx.conf.d" / "upstreams.conf"
-        include.write_text(include.read_text().replace("upstream_peer { default on;", "upstream_peer { default off;"))
+        set_include(where.nginx.share / "nginx.conf.d" / "upstreams.conf", "upstream_peer", "off")
         with Collector(socket_path) as collector, where.nginx:
             for _ in range(4):
                 get(where.port, "/")

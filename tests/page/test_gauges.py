@@ -13,8 +13,8 @@ from collector.page.gauges import gauges
 NAN, INFINITE = float("nan"), float("inf")
 
 
-def beat(birth_ms: int, *families: GaugeFamily) -> LiveHeartbeat:
-    return LiveHeartbeat(bytes([birth_ms]) * 16, birth_ms, 0.0, Heartbeat(families=families))
+def beat(birth_ms: int, *families: GaugeFamily, made: float = 0.0) -> LiveHeartbeat:
+    return LiveHeartbeat(bytes([birth_ms]) * 16, birth_ms, 0.0, Heartbeat(families=families, made=made))
 
 
 def gauge(combine: Combine, *rows: tuple[object, ...], labels: tuple[str, ...] = (), text: str = "") -> GaugeFamily:
@@ -58,6 +58,44 @@ def test_nobody_says_nothing() -> None:
 def test_one_beat_may_have_a_family_in_pieces() -> None:
     found = lines(beat(1, gauge("sum", ("a", 1, 5), labels=("l",)), gauge("sum", ("b", 2, 5), labels=("l",))))
     assert found == ['g{l="a"} 1', 'g{l="b"} 2']
+
+
+def shared(*rows: tuple[object, ...], labels: tuple[str, ...] = ("l",)) -> GaugeFamily:
+    return gauge("shared", *rows, labels=labels)
+
+
+# what workers born one after the other say, and when they made it; then what stands on the page
+SHARED: list[tuple[str, list[tuple[float, list[GaugeFamily]]], list[str]]] = [
+    (
+        "the last one made stands alone",
+        [(7, [shared(("a", 1, 9))]), (5, [shared(("a", 2, 9), ("b", 3, 9))])],
+        ['g{l="a"} 1'],
+    ),
+    (
+        "in parts",
+        [(7, [shared(("a", 1, 9)), shared(("b", 2, 9))]), (5, [shared(("c", 3, 9))])],
+        ['g{l="a"} 1', 'g{l="b"} 2'],
+    ),
+    ("nothing stands there", [(7, [shared()]), (5, [shared(("a", 1, 9))])], []),
+    ("not a worker that does not know it", [(7, []), (5, [shared(("a", 1, 9))])], ['g{l="a"} 1']),
+    (
+        "not one of other labels, born before",
+        [(7, [shared(("a", "x", 1, 9), labels=("l", "m"))]), (5, [shared(("a", 2, 9))])],
+        ['g{l="a"} 2'],
+    ),
+    (
+        "not one that was combined, born before",
+        [(7, [gauge("sum", ("a", 1, 9), labels=("l",))]), (5, [shared(("a", 2, 9))])],
+        ['g{l="a"} 2'],
+    ),
+]
+
+
+@pytest.mark.parametrize(("said", "shown"), [case[1:] for case in SHARED], ids=[name for name, _, _ in SHARED])
+def test_shared(said: list[tuple[float, list[GaugeFamily]]], shown: list[str]) -> None:
+    beats = [beat(birth + 1, *families, made=made) for birth, (made, families) in enumerate(said)]
+    assert lines(*beats) == shown
+    assert lines(*reversed(beats)) == shown
 
 
 def test_labels_are_cleaned_and_what_becomes_equal_is_combined() -> None:

@@ -20,7 +20,7 @@ _SITE = """
     include {share}/nginx.conf.d/lifecycle.conf;
     include {share}/nginx.conf.d/upstreams.conf;
     include {share}/nginx.conf.d/stub-status.conf;
-    map "" $resty_metrics_labels { default "tenant=http_x_tenant"; }
+    geo $resty_metrics_labels { default "tenant=http_x_tenant"; }
     lua_package_path "{share}/lua/?.lua;;";
     proxy_cache_path {prefix}/cache keys_zone=pages:1m;
     upstream pool { server 127.0.0.1:DOWN max_fails=0; server 127.0.0.1:BEHIND max_fails=0; }

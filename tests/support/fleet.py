@@ -34,7 +34,7 @@ _SITE = """
     include {{share}}/nginx.conf.d/lifecycle.conf;
     include {{share}}/nginx.conf.d/upstreams.conf;
     map $uri $route {{ ~^/users/ /users/:id; ~^/orders/ /orders/:id; default other; }}
-    map "" $resty_metrics_labels {{ default "route=route"; }}
+    geo $resty_metrics_labels {{ default "route=route"; }}
     lua_package_path "{{share}}/lua/?.lua;;";
     proxy_cache_path {{prefix}}/cache keys_zone=pages:1m;
     upstream pool {{ server 127.0.0.1:{down} max_fails=0; server 127.0.0.1:{behind} max_fails=0; }}

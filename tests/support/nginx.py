@@ -19,6 +19,7 @@ MODULES = Path("/usr/lib/nginx/modules")
 WANTED_MODULES = ("ndk_http_module.so", "ngx_http_lua_module.so", "ngx_http_echo_module.so")
 INSTALLED = "/usr/share/resty-metrics"
 INSTALLED_SOCKET = "/run/resty-metrics/collector.sock"
+INCLUDES = ("resty-metrics.conf", "resty-metrics-own-hook.conf")
 INSTALLED_STUB_STATUS = "127.0.0.1:19146"
 SEPARATOR = "\t"
 TRUTH = SEPARATOR.join(
@@ -38,6 +39,14 @@ def shared_directory() -> Path:
     return path
 
 
+def set_include(path: Path, name: str, value: str) -> None:
+    """State a setting in an installed include, as an operator does: its line, without the comment sign."""
+    line, setting = f'geo $resty_metrics_{name} {{ default "{value}"; }}', rf"\$resty_metrics_{name} +\{{ default .*"
+    text, count = re.subn(rf"^(?:#     )?geo {setting}$", line, path.read_text(), flags=re.MULTILINE)
+    assert count == 1, f"{path} has {count} lines for {name}"
+    path.write_text(text)
+
+
 def _install(prefix: Path, socket_path: Path, stub_status: str) -> Path:
     """lua/ and nginx.conf.d/ as an operator would have them, under ``prefix``."""
     installed = prefix / "share"
@@ -46,6 +55,8 @@ def _install(prefix: Path, socket_path: Path, stub_status: str) -> Path:
     for path in (installed / "nginx.conf.d").iterdir():
         text = path.read_text().replace(INSTALLED_SOCKET, str(socket_path)).replace(INSTALLED, str(installed))
         path.write_text(text.replace(INSTALLED_STUB_STATUS, stub_status))
+        if path.name in INCLUDES:
+            set_include(path, "socket", str(socket_path))
     for path in [installed, *installed.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)
     return installed
@@ -106,9 +117,10 @@ class Nginx:
 
     def call(self, name: str) -> None:
         """Give it a name, for several on one collector; ``start`` or ``reload`` applies it."""
-        for path in (self.share / "nginx.conf.d").glob("*.conf"):
-            text = re.sub(r'(\$resty_metrics_nginx +\{ default) ".*?"', rf'\1 "{name}"', path.read_text())
-            path.write_text(re.sub(r'(^ +nginx =) ".*?"', rf'\1 "{name}"', text, flags=re.MULTILINE))
+        for include in INCLUDES:
+            set_include(self.share / "nginx.conf.d" / include, "nginx", name)
+        lifecycle = self.share / "nginx.conf.d" / "lifecycle.conf"
+        lifecycle.write_text(re.sub(r'(^ +nginx =) ".*?"', rf'\1 "{name}"', lifecycle.read_text(), flags=re.MULTILINE))
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         words = [NGINX, "-p", str(self.prefix), "-e", str(self.error_log), "-c", str(self.conf), *arguments]

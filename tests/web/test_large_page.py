@@ -56,6 +56,30 @@ def test_a_large_page_is_whole(collector: Collector, method: str, compressed: bo
     connection.close()
 
 
+def test_a_page_is_of_a_moment_after_it_was_asked_for(collector: Collector) -> None:
+    """Others ask for the same page all the time: none is given one whose moment was before it came."""
+    done = threading.Event()
+
+    def ask_again_and_again() -> None:
+        while not done.is_set():
+            collector.page()
+
+    others = [threading.Thread(target=ask_again_and_again) for _ in range(2)]
+    for other in others:
+        other.start()
+    try:
+        with Worker(collector.socket_path) as worker:
+            family = {"name": "asked_total", "type": "counter", "labels": [], "columns": ["value"], "custom": True}
+            for number in range(1, 21):
+                worker.send(worker.next_batch({"families": [{**family, "rows": [[1]]}]}))
+                worker.answer()
+                assert f"\nasked_total {number}\n" in collector.page()
+    finally:
+        done.set()
+        for other in others:
+            other.join()
+
+
 def test_each_page_shows_one_committed_state(collector: Collector) -> None:
     """While rows change as fast as they can, batches are on a page whole, and none before the one it came after."""
     done = threading.Event()

@@ -78,6 +78,7 @@ def test_heartbeat(name: str) -> None:
     body = described["body"]
     assert said == {key: body.get(key) for key in said}
     assert heartbeat.instance == body.get("instance", "")
+    assert heartbeat.made == body.get("made", 0)
     assert (heartbeat.part, heartbeat.parts) == (body.get("part", 1), body.get("parts", 1))
     dicts = None if heartbeat.dicts is None else {name: [*sizes] for name, *sizes in heartbeat.dicts}
     assert dicts == body.get("dicts")

@@ -17,7 +17,17 @@ from collector.doctor.nginx.hooks import Hook, Hooks, find, line_for, scope, sha
 _RELOAD = "; then: nginx -t && nginx -s reload"
 _OWN_HOOK = "include resty-metrics-own-hook.conf instead, and put its line into your own hook"
 _OWN_INIT_WORKER = "leave lifecycle.conf out, and put its call into your own hook"
+_MAP_HASH = (
+    "move the include of upstreams.conf, or the map that stands before this line, behind it: nginx fixes "
+    "map_hash_bucket_size and map_hash_max_size at the first map"
+)
+_SPOOL_TWICE = (
+    "include one of resty-metrics.conf and resty-metrics-own-hook.conf, only once, and declare no lua_shared_dict of "
+    "this name elsewhere"
+)
 _HINTS = (
+    ("map_hash", "is duplicate", _MAP_HASH),
+    (statements.SPOOL, "already", _SPOOL_TWICE),
     ("log_by_lua", "is duplicate", _OWN_HOOK),
     ("init_worker_by_lua", "is duplicate", _OWN_INIT_WORKER),
     # of a *_by_lua_block ngx_lua does not say the name
@@ -135,10 +145,16 @@ def _sockets(nginx: Configured, socket_path: str) -> list[Finding]:
         fail(
             "nginx.socket",
             f"{one.place}: workers are told to send to {one.value}, not to {socket_path}",
-            f"write {socket_path} there, or start the collector with --socket.path={one.value}",
+            f"{_socket_line(one, socket_path)}, or start the collector with --socket.path={one.value}",
         )
         for one in wrong
     ]
+
+
+def _socket_line(stated: statements.Stated, socket_path: str) -> str:
+    if stated.directive is not None:
+        return f"write {socket_path} there"
+    return f"write into http{{}}: geo $resty_metrics_socket {{ default {socket_path}; }}"
 
 
 def _lifecycle(nginx: Configured) -> list[Finding]:

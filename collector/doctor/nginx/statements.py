@@ -13,6 +13,7 @@ from collector.settings import DEFAULT_SOCKET
 
 SPOOL = "resty_metrics_spool"
 _SOCKET, _BUCKETS, _NGINX = "$resty_metrics_socket", "$resty_metrics_buckets", "$resty_metrics_nginx"
+_DEFAULT_BUCKETS = "0.005 0.01 0.025 0.05 0.075 0.1 0.25 0.5 0.75 1 2.5 5 7.5 10 30 60"
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _INIT_WORKER = frozenset({"init_worker_by_lua", "init_worker_by_lua_block", "init_worker_by_lua_file"})
 _CALL = re.compile(r"resty[./]metrics.*?\.\s*init_worker\b(?P<arguments>.*)", re.DOTALL)
@@ -36,15 +37,15 @@ def _http(configuration: Configuration) -> list[Directive]:
 
 
 def _of_variable(configuration: Configuration, variable: str) -> list[Stated]:
-    """By ``map "" $variable { default X; }``, of which the last holds, or ``set $variable X``."""
+    """Return what ``geo`` or ``map`` states, of which the last holds, then what each ``set`` states."""
     set_to: list[Stated] = []
-    mapped: list[Stated] = []
+    constant: list[Stated] = []
     for one in _http(configuration):
         if one.name == "set" and len(one.args) == 2 and one.args[0] == variable:
             set_to.append(Stated(one.args[1], one))
-        elif one.name == "map" and one.args[-1:] == (variable,):
-            mapped = [Stated(line.args[0], line) for line in one.block or () if len(line.args) == 1]
-    return mapped + set_to
+        elif one.name in ("geo", "map") and one.args[-1:] == (variable,):
+            constant = [Stated(line.args[0], line) for line in one.block or () if len(line.args) == 1]
+    return constant + set_to
 
 
 def lifecycle(configuration: Configuration, prefix: str, texts: Mapping[str, str | None]) -> dict[str, Stated]:
@@ -81,10 +82,14 @@ def sockets(configuration: Configuration, prefix: str, texts: Mapping[str, str |
 def differences(
     configuration: Configuration, prefix: str, texts: Mapping[str, str | None]
 ) -> list[tuple[str, Stated, Stated]]:
-    """Where lifecycle and the include do not say the same: what, lifecycle's, the include's."""
+    """Return where lifecycle and nginx's variables disagree: the setting, lifecycle's value, the variable's."""
     begun, found = lifecycle(configuration, prefix, texts), []
-    for name, variable in (("socket", _SOCKET), ("buckets", _BUCKETS), ("nginx", _NGINX)):
-        for stated in _of_variable(configuration, variable):
+    for name, variable, default in (
+        ("socket", _SOCKET, DEFAULT_SOCKET),
+        ("buckets", _BUCKETS, _DEFAULT_BUCKETS),
+        ("nginx", _NGINX, ""),
+    ):
+        for stated in _of_variable(configuration, variable) or [Stated(default, None)]:
             if name in begun and begun[name].value.split() != stated.value.split():
                 found.append((name, begun[name], stated))
     return found

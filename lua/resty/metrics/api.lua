@@ -51,6 +51,9 @@ local function define(kind, name, help, labels, options, store)
     if not shape then
         return refuse("definition", name, err)
     end
+    if store then
+        shape.combine = "shared"
+    end
     local found = known[name]
     if found then
         local same, differs = definition.agree(found.shape, shape)

@@ -1,10 +1,12 @@
 -- The collector's page, fetched for somebody who asks nginx for it: over its TCP or unix socket, by a cosocket.
 --
 -- Rules:
--- - What this worker has counted just before is sent first, so that it is on the page.
+-- - What this worker has counted just before is sent first, so that it is on the page, and so are all gauges that stand in a
+--   shared dictionary, whichever worker has set or deleted them.
 -- - A page is had whole or not at all. HTTP/1.0: the answer ends with the connection.
 -- - nginx logs each connection that fails: after one nobody tries for a second.
 
+local gauges = require "resty.metrics.gauges"
 local monotonic = require("resty.metrics.process").monotonic
 local worker = require "resty.metrics.worker"
 
@@ -154,6 +156,7 @@ function _M.get(page)
     elseif failed_at and monotonic() - failed_at < PAUSE_SECONDS then
         return nil, failure
     end
+    gauges.changed = gauges.changed or gauges.any_shared
     pcall(worker.flush_now)
     local ok, found, why = pcall(fetch, address)
     if not ok then

@@ -1,72 +1,160 @@
 -- Gauges whose values stand in a shared dictionary: of all workers together, as nginx-lua-prometheus has them.
 --
--- Each worker sends the values of the label sets that it knows as they stand in the dictionary, with the time of reading:
--- so the last one to be sent is right, whoever set it. A value outlives the worker, a reload too.
+-- Rules:
+-- - The dictionary is the truth. Whoever asks any worker for the page sees it as it is then: that worker sends all of it first,
+--   and of several workers' beats the one made last stands whole (docs/wire.md, `shared`).
+-- - A worker knows label sets by name. A counter in the dictionary tells it that another worker has added some; only then does
+--   it list the keys, which locks the dictionary. What was deleted shows when its value is read.
+-- - Nothing is evicted to make room: where the dictionary is full, a new label set is refused.
+-- A value outlives the worker, and a reload.
 
-local gauges = require "resty.metrics.gauges"
 local metrics = require "resty.metrics"
+local process = require "resty.metrics.process"
 
-local sub = string.sub
+local find, sub = string.find, string.sub
 
 local SEPARATOR = "\0"
-local MOST_KEYS = 10000
+local ADDED = SEPARATOR .. "added"   -- the counter; no metric has an empty name
+local ALL_KEYS = 0
 
 local _M = {}
 
-local function store_of(dict, name)
+local shelves = {}   -- name of a dictionary -> {dict, name, gauges = {name of a metric -> gauge}, seen}
+
+-- Its first value is one that no counter before it had: somebody may have emptied the dictionary.
+local function begin_counter(dict)
+    dict:safe_add(ADDED, process.wall_ms())
+end
+
+local function shelf_of(dict, name)
+    if not shelves[name] then
+        shelves[name] = { dict = dict, name = name, gauges = {} }
+        begin_counter(dict)
+    end
+    return shelves[name]
+end
+
+local function count_addition(shelf)
+    local dict = shelf.dict
+    local count = dict:incr(ADDED, 1)
+    if not count then
+        begin_counter(dict)
+        count = dict:incr(ADDED, 1)
+    end
+    if count and count - 1 == shelf.seen then
+        shelf.seen = count   -- nobody else has added anything
+    end
+end
+
+-- Makes a row of each label set that stands in the dictionary.
+local function list_keys(shelf)
+    local keys = shelf.dict:get_keys(ALL_KEYS)
+    for i = 1, #keys do
+        local at = find(keys[i], SEPARATOR, 1, true)
+        local gauge = at and shelf.gauges[sub(keys[i], 1, at - 1)]
+        local prefix = gauge and sub(keys[i], at + 1)
+        if gauge and gauge:fits(prefix) then
+            gauge:row_of_prefix(prefix)
+        end
+    end
+end
+
+local function refresh(shelf)
+    local count = shelf.dict:get(ADDED)
+    if count ~= shelf.seen then
+        shelf.seen = count
+        list_keys(shelf)
+    end
+end
+
+local function full(shelf, err)
+    if err == "no memory" then
+        return "the shared dictionary is full: give lua_shared_dict " .. shelf.name .. " more room"
+    end
+    return tostring(err)
+end
+
+-- Changes a key that is there. A sign: adds to it.
+local function change(dict, key, sign, value)
+    if sign then
+        return dict:incr(key, sign * value)
+    end
+    return dict:replace(key, value)
+end
+
+-- The same for a key that was not there. Another worker may add it at the same time, or delete it again.
+local function add(shelf, key, sign, value)
+    local dict = shelf.dict
+    while true do
+        local ok, err = dict:safe_add(key, sign and sign * value or value)
+        if ok then
+            count_addition(shelf)
+            return true
+        elseif err ~= "exists" then
+            return nil, full(shelf, err)
+        end
+        ok, err = change(dict, key, sign, value)
+        if ok then
+            return true
+        elseif err ~= "not found" then
+            return nil, full(shelf, err)
+        end
+    end
+end
+
+-- Returns true, or nil and why.
+local function write(shelf, key, sign, value)
+    local ok, err = change(shelf.dict, key, sign, value)
+    if ok then
+        return true
+    elseif err ~= "not found" then
+        return nil, full(shelf, err)
+    end
+    return add(shelf, key, sign, value)
+end
+
+local function store_of(shelf, name)
     local front = name .. SEPARATOR
-    local store = {}
+    local dict, store = shelf.dict, {}
 
     function store.read(prefix)
         return dict:get(front .. prefix)
     end
 
+    function store.refresh()
+        refresh(shelf)
+    end
+
     function store.keep(prefix, sign, value)
-        local key = front .. prefix
-        if not sign then
-            return dict:safe_set(key, value)
-        end
-        local ok, err = dict:safe_add(key, 0)
-        if not ok and err ~= "exists" then
-            return nil, err
-        end
-        return dict:incr(key, sign * value)
+        return write(shelf, front .. prefix, sign, value)
     end
 
     function store.drop(prefix)
         dict:delete(front .. prefix)
     end
 
-    -- Calls action(prefix) for each value that stands there.
-    function store.each(action)
-        local keys = dict:get_keys(MOST_KEYS)
+    function store.clear()
+        local keys = dict:get_keys(ALL_KEYS)
         for i = 1, #keys do
             if sub(keys[i], 1, #front) == front then
-                action(sub(keys[i], #front + 1))
+                dict:delete(keys[i])
             end
         end
-    end
-
-    function store.clear()
-        store.each(store.drop)
     end
 
     return store
 end
 
 -- A gauge with the values that stand in the dictionary already. Returns the metric, or nil and why.
-function _M.define(dict, name, help, labels)
-    local store = store_of(dict, tostring(name))
-    local metric, err = metrics.define("gauge", name, help, labels, { combine = "last" }, store)
-    if not metric or metric.store ~= store then
-        return metric, err
+function _M.define(dict, dict_name, name, help, labels)
+    local shelf = shelf_of(dict, dict_name)
+    local store = store_of(shelf, tostring(name))
+    local metric, err = metrics.define("gauge", name, help, labels, nil, store)
+    if metric and metric.store == store then
+        shelf.gauges[name] = metric.gauge
+        shelf.seen = false   -- it has keys that were not looked for
     end
-    store.each(function(prefix)
-        if gauges.fits(metric.gauge, prefix) then
-            metric.gauge:row_of_prefix(prefix)
-        end
-    end)
-    return metric
+    return metric, err
 end
 
 return _M

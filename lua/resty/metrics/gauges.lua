@@ -21,7 +21,8 @@ local FRAME_BYTES = 64                              -- of a part: keys "part", "
 
 local scratch = ffi.new("uint8_t[?]", 8192)
 
-local _M = { changed = false }
+-- changed: a beat is to go with the next tick; any_shared: this worker has gauges that other workers change too
+local _M = { changed = false, any_shared = false }
 local mt = { __index = _M }
 
 local list, total, bytes = {}, 0, 0
@@ -46,16 +47,20 @@ local function head_bytes(shape)
     return ffi.string(p, encode.string(p, at, "rows"))
 end
 
--- shape: {name, help or nil, labels, combine}; read(prefix): where the values are kept elsewhere, the value of a row
--- now, nil if it is gone
-function _M.new(shape, read)
-    return setmetatable({ shape = shape, head = head_bytes(shape), rows = {}, by_prefix = {}, read = read }, mt)
+-- shape: {name, help or nil, labels, combine}; store (or nil): where the values are kept elsewhere: {read(prefix): the value
+-- of a row now, nil if it is gone; refresh(): makes rows of what other workers have put there}
+function _M.new(shape, store)
+    local read, refresh = store and store.read, store and store.refresh
+    return setmetatable({
+        shape = shape, head = head_bytes(shape), rows = {}, by_prefix = {}, read = read, refresh = refresh,
+    }, mt)
 end
 
 -- From now on its values are sent.
 function _M.hold(self)
     list[#list + 1] = self
     bytes = bytes + #self.head
+    _M.any_shared = _M.any_shared or self.refresh ~= nil
 end
 
 local function prefix_of(self, values)
@@ -122,6 +127,7 @@ function _M.reset(self)
             drop(self, self.rows[i])
         end
     end
+    self.rows, self.holes = {}, nil  -- a beat that is under way has the list of before
 end
 
 local function close_holes(self)
@@ -138,16 +144,20 @@ local function close_holes(self)
 end
 
 -- What goes into which part of the next beat: a list of lists of {gauge, rows, first, last}. taken: bytes that the
--- first part has already. Rows that come later wait for the next beat.
+-- first part has already. Rows that come later wait for the next beat. A gauge that is shared is there without rows too: so
+-- it stands against what other workers have said of it before.
 function _M.plan(taken)
     local part = {}
     local parts = { part }
     local room = PART_BYTES - FRAME_BYTES - taken
     for g = 1, #list do
         local gauge, section = list[g], nil
+        if gauge.refresh then
+            gauge.refresh()
+        end
         close_holes(gauge)
-        for i = 1, #gauge.rows do
-            local size = #gauge.rows[i].prefix + NUMBERS_BYTES
+        for i = gauge.refresh and #gauge.rows == 0 and 0 or 1, #gauge.rows do
+            local size = i > 0 and #gauge.rows[i].prefix + NUMBERS_BYTES or 0
             local needed = section and size or size + #gauge.head + ARRAY_BYTES
             if needed > room and (#part > 0 or #parts == 1) then
                 part = {}
@@ -156,7 +166,7 @@ function _M.plan(taken)
                 needed = size + #gauge.head + ARRAY_BYTES
             end
             if not section then
-                section = { gauge = gauge, rows = gauge.rows, first = i, last = i }
+                section = { gauge = gauge, rows = gauge.rows, first = i > 0 and i or 1, last = i }
                 part[#part + 1] = section
             end
             section.last = i

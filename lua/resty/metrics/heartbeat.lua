@@ -86,6 +86,7 @@ function _M.make(stream, unacked_batches, unacked_bytes, row_count, tick)
     beat, last_tick = beat + 1, tick
     _M.master_label()
     local list = {}
+    add(list, "made", process.monotonic())
     add(list, "instance", stream.instance)
     add(list, "module", _M.version)
     add(list, "worker", ngx.worker.id())

@@ -151,6 +151,7 @@ function actions.del(self)
         local prefix = self.gauge:delete(scratch)
         if self.store then
             self.store.drop(prefix)
+            gauges.changed = true   -- other workers have told the collector of it
         end
         return true
     end
@@ -224,6 +225,7 @@ local function reset(self)
         self.gauge:reset()
         if self.store then
             self.store.clear()
+            gauges.changed = true
         end
     else
         deletion.all(self.family)
@@ -236,11 +238,11 @@ function methods.reset(self)
 end
 
 -- shape: as definition.read gives it. store: where the values of a gauge are kept elsewhere, by the bytes of a row on the
--- wire up to its value: {read(prefix), keep(prefix, sign or nil, value), drop(prefix), clear()}
+-- wire up to its value: {read(prefix), refresh(), keep(prefix, sign or nil, value), drop(prefix), clear()}
 function _M.new(shape, store)
     local self = setmetatable({ shape = shape, store = store }, mt)
     if shape.type == "gauge" then
-        self.gauge = gauges.new(shape, store and store.read)
+        self.gauge = gauges.new(shape, store)
     else
         self.family = rows.new(shape, FAMILY_ROWS)
     end

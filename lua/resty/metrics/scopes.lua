@@ -42,12 +42,13 @@ local function complain(fault, bad_buckets, bad_labels)
 end
 
 local function use_upstreams(variables, fault)
-    local on, bad = settings.switch("resty_metrics_upstreams", variables.resty_metrics_upstreams, false)
+    local included = variables.rm_attempts ~= nil
+    local on, bad = settings.switch("resty_metrics_upstreams", variables.resty_metrics_upstreams, included)
     local peer, bad_peer = settings.switch("resty_metrics_upstream_peer", variables.resty_metrics_upstream_peer, true)
     if bad or bad_peer then
         fault("settings", bad or bad_peer)
     end
-    if on and not variables.rm_attempts then
+    if on and not included then
         fault("settings", "$resty_metrics_upstreams is on, but upstreams.conf, which makes the variables it needs, "
             .. "is not included; upstreams are not counted")
         on = false

@@ -132,6 +132,11 @@ FAULTS = [
     ("code cache off", "OURS server { location / { lua_code_cache off; } }", [("nginx.code-cache", "FAIL")]),
     ("no spool", f"{block(OUR_LINE)} server {{ }}", [("nginx.spool", "WARN")]),
     ("another socket", 'OURS map "" $resty_metrics_socket { default /x.sock; } server { }', [("nginx.socket", "FAIL")]),
+    (
+        "another socket by geo",
+        "geo $resty_metrics_socket { default /x.sock; } OURS server { }",
+        [("nginx.socket", "FAIL")],
+    ),
     ("a server's socket", "OURS server { set $resty_metrics_socket /x.sock; }", [("nginx.socket", "FAIL")]),
     (
         "lifecycle states another socket",
@@ -178,6 +183,9 @@ REFUSED = [
     ('nginx: [emerg] "log_by_lua_file" directive is duplicate in /etc/x.conf:3', "own-hook"),
     ('nginx: [emerg] unknown directive "log_by_lua_file" in /etc/x.conf:3', "lua-nginx-module"),
     ('nginx: [emerg] "init_worker_by_lua_block" directive is duplicate', "lifecycle"),
+    ('nginx: [emerg] "map_hash_bucket_size" directive is duplicate in /etc/nginx/nginx.conf:9', "upstreams.conf"),
+    ('nginx: [emerg] lua_shared_dict "resty_metrics_spool" is already defined as "resty_metrics_spool"', "once"),
+    ('nginx: [emerg] the size 1 of shared memory zone "resty_metrics_spool" conflicts with already declared', "once"),
     ("nginx: [emerg] host not found", "correct that"),
 ]
 
