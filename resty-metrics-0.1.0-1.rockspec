@@ -13,8 +13,7 @@ description = {
 }
 dependencies = { "lua == 5.1" }  -- which LuaJIT is
 build = {
-    -- Not "builtin", which takes all of lua/: beside nginx-lua-prometheus our prometheus.lua would be one of two modules
-    -- of that name.
+    -- Not "builtin", which takes all of lua/: the module in lua/compat has the name of nginx-lua-prometheus's.
     type = "command",
     install_command = "mkdir -p '$(LUADIR)' && cp -r lua/resty '$(LUADIR)/'",
 }

@@ -47,7 +47,7 @@ def find(facts: Facts, found: Hooks) -> list[str]:
     if elsewhere not in (None, facts.share):
         reasons.append(f"the include of {elsewhere} is in {main} already: give --share-dir={elsewhere}")
     for one in statements.code_cache_off(facts.configuration):
-        reasons.append(f"{one.place}: lua_code_cache off: nothing could be counted; remove that line")
+        reasons.append(f"{one.place}: lua_code_cache off: requests there cannot be counted; remove that line")
     return reasons + _of_hooks(facts, found)
 
 

@@ -9,147 +9,32 @@
 --
 -- Nothing here throws: in a request an error of ours is ours alone.
 
-local process = require "resty.metrics.process"
+local machine = require "resty.metrics.machine"
+local place = require "resty.metrics.place"
+local shortage = require "resty.metrics.shortage"
+local start = require "resty.metrics.start"
 
 local ngx = ngx
-local log, ERR, WARN = ngx.log, ngx.ERR, ngx.WARN
-local pcall, tostring = pcall, tostring
+local pairs, pcall, type = pairs, pcall, type
 
 local _M = { _VERSION = "0.1.0" }
 
-local OFF = "resty-metrics is off in this worker; nginx's error log says why"
+local worker, requests, api, count
+local ready = false         -- requests are counted
 
-local settings, worker, requests, scopes, api, count
-local disabled = false
-local ready = false         -- the first request has been here
-local provisional = false   -- nobody has stated the socket yet
-local stated_buckets        -- by init_worker
+place.pin()
+start.version = _M._VERSION
 
-local function refuse(text)
-    disabled = true
-    log(ERR, "resty-metrics is off in this worker: ", text)
-    return nil, text
-end
-
--- Loads the rest, once it is known that it can work. Returns true, or nil and why.
-local function load()
-    if not process.is_supported(ngx.config.ngx_lua_version) then
-        return refuse("it needs OpenResty 1.21.4.1, or lua-nginx-module 0.10.21 with LuaJIT 2.1, or later")
-    end
-    if ngx.config.subsystem ~= "http" then
-        return refuse("it is for http{}, and stream{} has a Lua machine of its own")
-    end
-    require "resty.core"
-    settings = require "resty.metrics.settings"
+function start.on_loaded(its_worker, its_api)
+    worker, api = its_worker, its_api
     requests = require "resty.metrics.requests"
-    scopes = require "resty.metrics.scopes"
-    worker = require "resty.metrics.worker"
-    require("resty.metrics.heartbeat").version = _M._VERSION
-    require("resty.metrics.metric").wake = _M.wake
-    api = require "resty.metrics.api"
-    return true
 end
 
--- Loads the rest once, which may be in the master already. Returns true, or nil and why.
-local function prepare()
-    if disabled then
-        return nil, OFF
-    elseif settings then
-        return true
-    end
-    local ok, loaded, why = pcall(load)
-    if not ok then
-        return refuse(tostring(loaded))
-    end
-    return loaded, why
-end
-
--- The name of this nginx; nil where it has none, or one that cannot be used, which is said.
-local function name_of(stated)
-    local name, why = settings.nginx(stated)
-    if why then
-        worker.fault("name", why .. "; its series have no label nginx")
-    end
-    return name
-end
-
--- What nginx's variables state of socket and name.
-local function stated()
-    return ngx.var.resty_metrics_socket, ngx.var.resty_metrics_nginx
-end
-
-local function start(socket, name)
-    if not process.first_time(process.WORKER_MARK) then
-        disabled = true
-        if process.first_time(process.CODE_CACHE_MARK) then
-            log(ERR, "resty-metrics is off: it cannot work with lua_code_cache off, where nothing lasts longer ",
-                "than a request; remove that line")
-        end
-        return nil
-    end
-    local loaded, why = prepare()
-    if not loaded then
-        return nil, why
-    end
-    _M.socket, _M.nginx = settings.socket(socket), name_of(name)
-    local started, reason = worker.start(_M.socket, _M.nginx)
-    if not started then
-        return refuse(reason)
-    end
-    api.begin_worker()
-    if not require("resty.metrics.spool").present() then
-        log(WARN, "resty-metrics: lua_shared_dict resty_metrics_spool is not declared: ",
-            "what is not acknowledged when a worker ends will be lost; the include declares it")
-    end
-    return true
-end
-
--- Where init_worker stated what nginx's configuration states too.
-local function compare_with_variables()
-    local socket, name = stated()
-    socket, name = settings.socket(socket), name_of(name)
-    local buckets = ngx.var.resty_metrics_buckets or settings.DEFAULT_BUCKETS
-    local used = stated_buckets or buckets
-    if socket ~= _M.socket or buckets ~= used or name ~= _M.nginx then
-        worker.fault("settings", "init_worker states " .. settings.words(_M.socket, used, _M.nginx) ..
-            ", but nginx's configuration " .. settings.words(socket, buckets, name) ..
-            "; those of init_worker hold: make them equal")
-    end
-end
-
--- Socket and name of a worker that began before anybody could state them: those of a request, or of init_worker.
-local function adopt(socket, name)
-    provisional = false
-    _M.socket, _M.nginx = settings.socket(socket), name_of(name)
-    worker.adopt(_M.socket, _M.nginx)
-end
-
--- What a request does only at first. Returns whether requests can be counted.
+-- What a request does as long as none can be counted. Returns whether this one can.
 local function rare()
-    if disabled then
-        return false
-    elseif not worker or not worker.started then
-        if not start(stated()) then
-            return false
-        end
-    elseif provisional then
-        adopt(stated())
-    else
-        compare_with_variables()
-    end
-    scopes.start(ngx.var, stated_buckets, worker.fault)
-    count = scopes.default
-    ready = true
-    return true
-end
-
-local function after()
-    if not worker.timer_running and not worker.exiting then
-        worker.start_timer()
-    end
-    if worker.exiting and not worker.draining then
-        worker.start_drainer()
-    end
+    count = start.in_request()
+    ready = count ~= nil
+    return ready
 end
 
 local function log_request()
@@ -158,7 +43,7 @@ local function log_request()
     end
     count()
     if worker.exiting or not worker.timer_running then
-        after()
+        start.go_on()
     end
 end
 
@@ -167,60 +52,20 @@ local function log_in_scope(options)
     if ngx.is_subrequest or not (ready or rare()) then
         return
     end
-    local count_there = options and scopes.of(options, worker.fault) or scopes.stated(ngx.var, worker.fault)
+    local count_there = start.scope(options)
     count_there()
     if worker.exiting or not worker.timer_running then
-        after()
+        start.go_on()
     end
-end
-
-local function failed(err)
-    if worker and worker.started then
-        worker.fault("internal", "an error in the module itself, please report it: " .. tostring(err))
-    elseif not disabled then
-        refuse(tostring(err))
-    end
-end
-
-local function begin()
-    local phase = ngx.get_phase()
-    if phase == "init" then
-        api.begin_master()
-        return true
-    elseif ngx.worker.id() == nil then
-        return nil, "this process serves no requests: nothing is sent from here"
-    elseif settings.REQUEST_PHASES[phase] then
-        return start(stated())
-    elseif not start() then
-        return nil, OFF
-    end
-    provisional = true
-    worker.wait_for_settings()
-    return true
 end
 
 -- Whether what the user's own metrics count now has a chance to be sent: starts the worker where it can. Returns true, or
 -- nil and why not.
-function _M.wake()
-    if worker and worker.started then
-        if provisional and settings.REQUEST_PHASES[ngx.get_phase()] then
-            adopt(stated())
-        end
-        if worker.exiting or not worker.timer_running then
-            after()
-        end
-        return true
-    end
-    local ok, why = prepare()
-    if not ok then
-        return nil, why
-    end
-    return begin()
-end
+_M.wake = start.wake
 
--- kind: "counter", "gauge" or "histogram"; the rest as below; store: for prometheus.lua, see metric.lua
+-- kind: "counter", "gauge" or "histogram"; the rest as below; store: for compat/prometheus.lua, see metric.lua
 function _M.define(kind, name, help, labels, options, store)
-    local ok, why = prepare()
+    local ok, why = start.prepare()
     if not ok then
         return nil, why
     end
@@ -241,7 +86,7 @@ function _M.histogram(name, help, labels, options)
     return _M.define("histogram", name, help, labels, options)
 end
 
--- Counts the request that ends. For log_by_lua*.
+-- Counts the request that ends. For log_by_lua*; elsewhere it may return nil and why it does nothing.
 -- options: nil, or {scope = name, labels = ..., buckets = "0.1 1 10"}, where labels is a text as in the include
 -- ("tenant=http_x_tenant"), a list of such words, or {tenant = "http_x_tenant"}: what a scope is at its first use, it
 -- stays.
@@ -253,7 +98,7 @@ function _M.log(options)
         ok, err = pcall(log_in_scope, options)
     end
     if not ok then
-        failed(err)
+        return start.failed(err, ready)
     end
 end
 
@@ -261,7 +106,7 @@ end
 function _M.log_scope()
     local ok, err = pcall(log_in_scope)
     if not ok then
-        failed(err)
+        return start.failed(err, ready)
     end
 end
 
@@ -276,22 +121,36 @@ end
 function _M.log_nothing()
     local ok, err = pcall(end_request)
     if not ok then
-        failed(err)
+        return start.failed(err, ready)
     end
 end
 
--- Starts the worker's timer before its first request. For init_worker_by_lua*.
+-- Starts the worker's timer before its first request. For init_worker_by_lua*. Returns true, or nil and why not.
 -- options: {socket = path, buckets = "0.005 0.01 ...", nginx = name}, the same as in the include; nil for the defaults.
 function _M.init_worker(options)
-    options = options or {}
-    local told = worker and worker.started and not provisional
-    if told or ngx.worker.id() == nil then
-        return  -- it was told before; or a cache manager or privileged agent, which serves no requests
+    if options == nil then
+        options = {}
     end
-    stated_buckets = options.buckets
-    local ok, err = pcall(provisional and adopt or start, options.socket, options.nginx)
+    local ok, started, why = pcall(start.init_worker, options)
     if not ok then
-        failed(err)
+        return start.put_off(started)
+    end
+    return started, why
+end
+
+-- root: the folder of a copy of this module that was asked for, and may be another one. Says so where it has another version.
+function _M.compare_copies(root)
+    place.compare(root, _M._VERSION)
+end
+
+-- Where nothing can ever be counted each function says why, and does nothing else.
+local refusal, where = machine.refusal()
+if refusal then
+    local function refuse()
+        return shortage.refuse(refusal, where)
+    end
+    for name, member in pairs(_M) do
+        _M[name] = type(member) == "function" and refuse or member
     end
 end
 

@@ -16,7 +16,7 @@ from support.wait import free_port, wait_until
 
 from collector import __version__
 
-NOT_PACKAGED = "prometheus.lua"
+NOT_PACKAGED = "compat/prometheus.lua"
 MODULES = {str(path.relative_to(ROOT / "lua")) for path in (ROOT / "lua").rglob("*.lua")} - {NOT_PACKAGED}
 OPM_NEEDS = {"name", "abstract", "author", "is_original", "license", "repo_link"}
 OPM_TAKES = OPM_NEEDS | {"version", "requires", "exclude_files", "lib_dir", "main_module", "doc_dir"}

@@ -171,7 +171,7 @@ def test_a_mismatch_between_init_worker_and_nginx_is_reported(socket_path: Path)
 
 
 TURNED_OFF = [
-    ("lua_code_cache off", "lua_code_cache off;", "remove that line"),
+    ("lua_code_cache off", "lua_code_cache off;", "remove lua_code_cache off"),
     # Neither is in Debian: the module is told of an older one.
     ("an old ngx_lua", "init_by_lua_block { ngx.config.ngx_lua_version = 10020 }", "OpenResty 1.21.4.1"),
     ("an old LuaJIT", "init_by_lua_block { jit.version_num = 20004 }", "OpenResty 1.21.4.1"),

@@ -1,4 +1,4 @@
-"""Applications written against nginx-lua-prometheus, on lua/prometheus.lua: four workers, ten reloads, and exact sums.
+"""Applications of nginx-lua-prometheus, on lua/compat/prometheus.lua: four workers, ten reloads, all sums.
 
 The first is the quick start of that library's README, word for word but for its path. The second uses all its calls.
 """
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 QUICK_START = """
 lua_shared_dict prometheus_metrics 10M;
-lua_package_path "{share}/lua/?.lua;;";
+lua_package_path "{share}/lua/compat/?.lua;;";
 
 init_worker_by_lua_block {
   prometheus = require("prometheus").init("prometheus_metrics")
@@ -60,7 +60,7 @@ server {
 
 ALL_CALLS = """
 lua_shared_dict metrics_of_mine 10M;
-lua_package_path "{share}/lua/?.lua;;";
+lua_package_path "{share}/lua/compat/?.lua;;";
 
 init_by_lua_block {
   prometheus = require("prometheus").init("metrics_of_mine",
@@ -271,7 +271,7 @@ def test_each_scraper_behind_nginx_sees_a_new_row_at_0_first(socket_path: Path) 
 
 MANY_GAUGES = """
     lua_shared_dict prometheus_metrics 10M;
-    lua_package_path "{share}/lua/?.lua;;";
+    lua_package_path "{share}/lua/compat/?.lua;;";
     init_worker_by_lua_block {
         prometheus = require("prometheus").init("prometheus_metrics")
         jobs = prometheus:gauge("app_jobs", "Jobs", {"id"})

@@ -119,7 +119,7 @@ def _code_cache(configuration: Configuration) -> list[Finding]:
     return [
         fail(
             "nginx.code-cache",
-            f"{one.place}: lua_code_cache off: nothing lasts longer than a request, so nothing is counted",
+            f"{one.place}: lua_code_cache off: nothing outlives a request there, so it is not counted",
             f"remove that line{_RELOAD}",
         )
         for one in statements.code_cache_off(configuration)

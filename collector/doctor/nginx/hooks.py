@@ -21,12 +21,12 @@ INSTALLED = "/usr/share/resty-metrics"
 _HOOKS = frozenset({"log_by_lua", "log_by_lua_block", "log_by_lua_file"})
 _READ = frozenset({"log_by_lua_file", "init_worker_by_lua_file"})
 _CONTEXTS = frozenset({"server", "location", "if", "limit_except"})
-_OUR_FILE = re.compile(r"resty/metrics/(hook|scope|off|status_page)\.lua\Z")
+_OUR_FILE = re.compile(r"resty/metrics/(hook|scope|off)\.lua\Z")
 _LINE = '(package.loaded["resty.metrics"] or dofile("{}/lua/resty/metrics/load.lua")).log()'
 # log_by_lua has its code in a string of nginx, where a quote might end it
 _LINE_IN_A_STRING = "(package.loaded[ [[resty.metrics]] ] or dofile([[{}/lua/resty/metrics/load.lua]])).log()"
 _MENTION = re.compile(r"resty[./]metrics")
-_CALL = re.compile(r"\.\s*log(_scope|_nothing)?\s*[({]|resty/metrics/(hook|scope|off|status_page)\.lua")
+_CALL = re.compile(r"\.\s*log(_scope|_nothing)?\s*[({]|resty/metrics/(hook|scope|off)\.lua")
 
 
 @dataclass(frozen=True, slots=True)

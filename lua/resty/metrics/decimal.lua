@@ -2,10 +2,11 @@
 -- that to the number cost is saved.
 
 local ffi = require "ffi"
+local compile = require "resty.metrics.compile"
 local variable = require "resty.metrics.variable"
 
 local ffi_string = ffi.string
-local concat, format, loadstring, min = table.concat, string.format, loadstring, math.min
+local concat, format, min = table.concat, string.format, math.min
 local tonumber = tonumber
 
 local MOST = 7  -- digits; what is longer is made a string
@@ -13,7 +14,8 @@ local MOST = 7  -- digits; what is longer is made a string
 local _M = { MOST = MOST }
 
 -- A function of (bytes, number of them) for 1 to MOST decimal digits. There is no branch in it, so one trace of LuaJIT does
--- for all lengths: in the place of digits that are not there it reads the last one again, times 0.
+-- for all lengths: in the place of digits that are not there it reads the last one again, times 0. nil where nothing can
+-- be compiled.
 local function parser()
     local weights, zeros, terms = ffi.new("double[?]", (MOST + 1) * MOST), ffi.new("double[?]", MOST + 1), {}
     for length = 1, MOST do
@@ -32,7 +34,8 @@ local function parser()
             local last, at = length - 1, length * %d
             return %s - zeros[length]
         end]], MOST, concat(terms, " + "))
-    return loadstring(code, "=resty.metrics.decimal")(weights, zeros, min)
+    local chunk = compile(code, "=resty.metrics.decimal")
+    return chunk and chunk(weights, zeros, min)
 end
 
 _M.parse = parser()
@@ -53,7 +56,7 @@ function _M.reader(name)
         end
         return tonumber(ffi_string(bytes, length)) or 0
     end
-    if direct and by_digits() == by_string() then
+    if direct and parse and by_digits() == by_string() then
         return by_digits, true
     end
     return by_string, false

@@ -75,14 +75,17 @@ function _M.stream(id)
     return stream_by_id[id]
 end
 
--- Begin: own is this worker's stream.
+-- Begin, or begin anew: own is this worker's stream, and the only one.
 function _M.start(own, worker)
+    for i = #_M.streams, 1, -1 do
+        _M.forget(_M.streams[i])
+    end
     _M.own, _M.worker = own, worker
     _M.hold(own)
-    hold_family(lag.family)
-    hold_family(upgraded.family)
+    _M.own_family(lag.family.shape, lag.family)
+    _M.own_family(upgraded.family.shape, upgraded.family)
     for i = 1, #counters.list do
-        hold_family(counters.list[i])
+        _M.own_family(counters.list[i].shape, counters.list[i])
     end
     inheriting = true
 end

@@ -1,7 +1,37 @@
 -- The whole of log_by_lua_file in the include. This body runs for each request and LuaJIT does not compile it: one call.
 
-local metrics = package.loaded["resty.metrics"]
-if metrics then
+local log = package.loaded["resty.metrics.hook"]
+if log then
+    return log()
+end
+
+-- The first request of a Lua machine. load.lua lies beside this file; package.path is put back before anybody sees it.
+local function load()
+    local path, root = package.path, require("jit.util").funcinfo(load).source:match("^@(.*)/resty/metrics/[^/]*$")
+    package.path = root .. "/?.lua;" .. path
+    local ok, metrics = pcall(require, "resty.metrics.load")
+    package.path = path
+    if ok and metrics.compare_copies then
+        metrics.compare_copies(root)
+    end
+    return ok and metrics or error(metrics, 0)
+end
+
+local ok, metrics = pcall(load)
+if ok then
+    package.loaded["resty.metrics.hook"] = metrics.log
     return metrics.log()
 end
-dofile((debug.getinfo(1, "S").source:gsub("^@(.*/)[^/]*$", "%1load.lua"))).log()
+-- It is said once, and tried again every ten seconds.
+local loaded, again = package.loaded, ngx.now() + 10
+if not loaded["resty.metrics.failed"] then
+    loaded["resty.metrics.failed"] = true
+    local found, errlog = pcall(require, "ngx.errlog")
+    local write = found and errlog.raw_log or ngx.log
+    write(ngx.ERR, "resty-metrics is off in this worker for now: " .. tostring(metrics):gsub("%s+", " "))
+end
+loaded["resty.metrics.hook"] = function()
+    if ngx.now() >= again then
+        loaded["resty.metrics.hook"] = nil
+    end
+end

@@ -24,6 +24,9 @@ local REMEDY = {
     EACCES = "this user may not reach or write it: see --socket.mode, and the modes of the directories above",
     EPROTOTYPE = "that is not a datagram socket, so not the collector's: see who made it",
     EPERM = "that socket is connected to somebody else, so not the collector's: see who made it",
+    setup = "if descriptors are lacking, raise worker_rlimit_nofile; request metrics wait in this worker",
+    EMFILE = "raise worker_rlimit_nofile; request metrics wait in this worker",
+    ENFILE = "raise fs.file-max of this machine; request metrics wait in this worker",
     ack_overdue = "datagrams go out and nothing answers: the collector hangs, or another program has its socket",
     uid = "the collector does not accept this user: start it with --socket.allow-uid",
     not_ready = "the collector is not ready yet",
@@ -72,6 +75,11 @@ end
 
 -- Returns true when the line is open; opens it if it is time to try.
 function _M.open(self, now)
+    if self.transport and self.transport:connected() then
+        return true
+    elseif now < self.retry_at then
+        return false
+    end
     if not self.transport then
         local made, err = transport.new(self.path)
         if not made then
@@ -79,11 +87,6 @@ function _M.open(self, now)
             return false
         end
         self.transport = made
-    end
-    if self.transport:connected() then
-        return true
-    elseif now < self.retry_at then
-        return false
     end
     local ok, name, text = self.transport:connect()
     if not ok then

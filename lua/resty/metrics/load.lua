@@ -1,23 +1,106 @@
--- Returns the module, found from this file's own place: so nobody needs lua_package_path.
+-- Returns the module, found from this file's own place: so nobody needs lua_package_path, and package.path stays as it is.
 --
 --     dofile("/usr/share/resty-metrics/lua/resty/metrics/load.lua")
 --
--- If it cannot be loaded, that is said once, and a module that does nothing stands in its place.
+-- If it cannot be loaded, the error log has one line, and what stands in its place tries again with patience.
 
-local source = debug.getinfo(1, "S").source
-local root = source:match("^@(.*)/resty/metrics/load%.lua$")
-if root and not package.path:find(root .. "/?.lua", 1, true) then
-    package.path = root .. "/?.lua;" .. package.path
+local NAME = "resty.metrics"
+local FUNCTIONS = { "log", "log_scope", "log_nothing", "init_worker", "counter", "gauge", "histogram", "define", "wake" }
+local HOOKS = { "hook", "scope", "off" }
+local FIRST_SECONDS, MOST_SECONDS = 1, 60
+
+local loaded = package.loaded
+local standin
+
+local function say(...)
+    local found, errlog = pcall(require, "ngx.errlog")
+    local write = found and errlog.raw_log or ngx.log
+    write(ngx.ERR, table.concat { "resty-metrics is ", ... })
 end
 
-local ok, loaded = pcall(require, "resty.metrics")
+local function require_from(root)
+    local path = package.path
+    package.path = root .. "/?.lua;" .. path
+    local ok, metrics = pcall(require, NAME)
+    package.path = path
+    return ok and metrics or error(metrics, 0)
+end
+
+local function load()
+    local root = require("jit.util").funcinfo(load).source:match("^@(.*)/resty/metrics/[^/]*$")
+    local metrics = loaded[NAME] or require_from(root)
+    if metrics.compare_copies then
+        metrics.compare_copies(root)
+    end
+    return metrics
+end
+
+local function forget_failures()
+    for name, value in pairs(loaded) do
+        if type(value) == "userdata" and type(name) == "string" and name:sub(1, #NAME) == NAME then
+            loaded[name] = nil  -- "loop or previous error" for ever
+        end
+    end
+end
+
+local ok, result = pcall(load)
 if ok then
-    return loaded
+    if loaded["resty.metrics.failed"] then  -- a hook could not open this file
+        loaded["resty.metrics.failed"] = nil
+        say("on again in this worker")
+    end
+    return result
 end
 
-ngx.log(ngx.ERR, "resty-metrics is off in this worker: its module cannot be loaded: ", loaded)
-local nothing = function() return nil, "resty-metrics is off in this worker" end
-loaded = { log = nothing, log_scope = nothing, log_nothing = nothing, init_worker = nothing,
-    counter = nothing, gauge = nothing, histogram = nothing, define = nothing, wake = nothing }
-package.loaded["resty.metrics"] = loaded
-return loaded
+-- The stand-in ---------------------------------------------------------------------------------------------------------
+
+local since, pause = ngx.now(), FIRST_SECONDS
+local again = since + pause
+local why = tostring(result):gsub("%s+", " ")
+
+local function try()
+    if loaded[NAME] == standin then
+        loaded[NAME] = nil
+    end
+    forget_failures()
+    ok, result = pcall(load)
+    if not ok then
+        pause = math.min(2 * pause, MOST_SECONDS)
+        again = ngx.now() + pause
+        loaded[NAME] = standin
+        return nil
+    end
+    say("on again in this worker, after ", math.floor(ngx.now() - since), " s")
+    loaded["resty.metrics.load"] = nil
+    for i = 1, #HOOKS do
+        loaded[NAME .. "." .. HOOKS[i]] = nil  -- they call the module itself from now on
+    end
+    return result
+end
+
+local function call(name, ...)
+    local metrics = loaded[NAME]
+    if metrics == nil or metrics == standin then
+        metrics = ngx.now() >= again and try()
+    end
+    if not metrics then
+        return nil, "resty-metrics is off in this worker for now: " .. why
+    end
+    return metrics[name](...)
+end
+
+standin = {}
+for i = 1, #FUNCTIONS do
+    local name = FUNCTIONS[i]
+    standin[name] = function(...)
+        return call(name, ...)
+    end
+end
+forget_failures()
+loaded[NAME] = standin
+if not loaded["resty.metrics.failed"] then
+    say("off in this worker for now: its module cannot be loaded: ", why,
+        "; nothing is counted until it can; it tries again, at least once a minute")
+end
+loaded["resty.metrics.failed"] = nil
+return standin

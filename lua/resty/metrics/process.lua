@@ -1,13 +1,17 @@
 -- What a worker knows of its own process and of nginx: clocks, random bytes, its master, nginx's own counters.
+--
+-- C names are aliased, and structs have no names: another library may have declared its own, and a module whose loading
+-- failed half-way for want of memory is loaded again.
 
 local ffi = require "ffi"
 
 local C = ffi.C
-local open, pcall, tonumber = io.open, pcall, tonumber
+local io = package.loaded.io  -- Lua code may have removed it
+local pcall, tonumber = pcall, tonumber
 
 ffi.cdef [[
-struct rm_timespec { long seconds; long nanoseconds; };
-int rm_clock_gettime(int clock, struct rm_timespec *time) __asm__("clock_gettime");
+int rm_clock_gettime(int clock, void *time) __asm__("clock_gettime");
+long rm_getrandom(void *buffer, size_t length, unsigned int flags) __asm__("getrandom");
 int rm_getpid(void) __asm__("getpid");
 int rm_getppid(void) __asm__("getppid");
 uint32_t rm_geteuid(void) __asm__("geteuid");
@@ -28,22 +32,13 @@ local CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_THREAD_CPUTIME, CLOCK_BOOTTIME = 0,
 local SC_CLK_TCK = 2
 local STATS = { "accepted", "handled", "requests", "active", "reading", "writing", "waiting" }
 
--- The oldest that the modules are written for: OpenResty 1.21.4.1.
-local OLDEST_NGX_LUA = 10021
-local OLDEST_LUAJIT = 20100
+local GRND_NONBLOCK = 1
 
 local MAX_EXACT = 2 ^ 53
 
-local time = ffi.new("struct rm_timespec")
+local time = ffi.new("struct { long seconds; long nanoseconds; }")
 
-local _M = {
-    WORKER_MARK = "RESTY_METRICS_WORKER",          -- a Lua machine of this process counts
-    CODE_CACHE_MARK = "RESTY_METRICS_CODE_CACHE",  -- and there is another one: lua_code_cache is off
-}
-
-function _M.is_supported(ngx_lua_version)
-    return jit ~= nil and jit.version_num >= OLDEST_LUAJIT and ngx_lua_version >= OLDEST_NGX_LUA
-end
+local _M = {}
 
 local function clock(which)
     C.rm_clock_gettime(which, time)
@@ -77,13 +72,30 @@ function _M.pid()
     return tonumber(C.rm_getpid())
 end
 
--- Bytes from the kernel's generator; nil and why where it cannot be read.
+local function open(path)
+    if not io then
+        return nil, path .. " cannot be opened: Lua code removed io"
+    end
+    return io.open(path, "rb")
+end
+
+-- The system call needs no descriptor. An old C library lacks it, and old kernels and some sandboxes refuse it.
+local function getrandom(count)
+    local buffer = ffi.new("uint8_t[?]", count)
+    return tonumber(C.rm_getrandom(buffer, count, GRND_NONBLOCK)) == count and ffi.string(buffer, count) or nil
+end
+
+-- Bytes from the kernel's generator; nil and why where there are none now.
 function _M.random(count)
-    local file, err = open("/dev/urandom", "rb")
+    local ok, bytes = pcall(getrandom, count)
+    if ok and bytes then
+        return bytes
+    end
+    local file, err = open("/dev/urandom")
     if not file then
         return nil, err
     end
-    local bytes = file:read(count)
+    bytes = file:read(count)
     file:close()
     if not bytes or #bytes ~= count then
         return nil, "/dev/urandom gave too little"
@@ -93,7 +105,7 @@ end
 
 -- Start of a process in clock ticks since boot (proc_pid_stat(5), field 22); nil where /proc hides it.
 local function start_of(pid)
-    local file = open("/proc/" .. pid .. "/stat", "r")
+    local file = open("/proc/" .. pid .. "/stat")
     local line = file and file:read("*l")
     if file then
         file:close()
@@ -132,20 +144,14 @@ function _M.cycle()
     return ok and address or nil
 end
 
--- Whether this mark was set in this process, by whichever Lua machine: with lua_code_cache off each request has its
--- own, and the environment is the one memory that they share without a directive of nginx.
-function _M.marked(mark)
-    local value = C.rm_getenv(mark)
-    return value ~= nil and ffi.string(value) == tostring(_M.pid())
+-- A variable of this process's environment; "" where there is none.
+function _M.environment(name)
+    local value = C.rm_getenv(name)
+    return value ~= nil and ffi.string(value) or ""
 end
 
--- Sets a mark. Returns whether it is the first time.
-function _M.first_time(mark)
-    if _M.marked(mark) then
-        return false
-    end
-    C.rm_setenv(mark, tostring(_M.pid()), 1)
-    return true
+function _M.set_environment(name, value)
+    C.rm_setenv(name, value, 1)
 end
 
 local function stat(name)

@@ -124,6 +124,20 @@ function _M.switch(name, value, default)
     return default, "$" .. name .. " is \"" .. value .. "\", which is neither on nor off"
 end
 
+-- Whether this can be what init_worker is given; nil and why not.
+function _M.check_options(options)
+    if type(options) ~= "table" then
+        return nil, "takes a table such as { socket = \"/path\" }, not a " .. type(options)
+    end
+    for _, key in ipairs { "socket", "buckets", "nginx" } do
+        local kind = type(options[key])
+        if kind ~= "nil" and kind ~= "string" then
+            return nil, "takes a string as " .. key .. ", not a " .. kind
+        end
+    end
+    return true
+end
+
 local function or_default(value, default)
     return (value == nil or value == "") and default or value
 end

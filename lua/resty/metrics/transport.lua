@@ -2,7 +2,8 @@
 --
 -- Rules:
 -- - Never blocks, but for wait(), which only the finalizer calls.
--- - C names are aliased and structs prefixed: another library may have declared its own.
+-- - C names are aliased, and structs have no names: another library may have declared its own, and a module whose loading
+--   failed half-way for want of memory is loaded again.
 -- - A cdata that is reachable only through a pointer in another cdata is collected, or optimised away: so the message
 --   and all it points to are made once, here, and kept.
 
@@ -13,22 +14,12 @@ local C = ffi.C
 local errno, ffi_string, fill, copy = ffi.errno, ffi.string, ffi.fill, ffi.copy
 
 ffi.cdef [[
-struct rm_sockaddr_un { uint16_t family; char path[108]; };
-struct rm_iovec { const void *base; size_t length; };
-struct rm_msghdr {
-    void *name; uint32_t name_length;
-    struct rm_iovec *iov; size_t iov_length;
-    void *control; size_t control_length;
-    int flags;
-};
-struct rm_rights { size_t length; int level; int type; int fd; int padding; };
-struct rm_pollfd { int fd; short events; short revents; };
 int rm_socket(int domain, int type, int protocol) __asm__("socket");
 int rm_socketpair(int domain, int type, int protocol, int *pair) __asm__("socketpair");
-int rm_connect(int fd, const struct rm_sockaddr_un *address, uint32_t length) __asm__("connect");
-long rm_sendmsg(int fd, const struct rm_msghdr *message, int flags) __asm__("sendmsg");
+int rm_connect(int fd, const void *address, uint32_t length) __asm__("connect");
+long rm_sendmsg(int fd, const void *message, int flags) __asm__("sendmsg");
 long rm_recv(int fd, void *buffer, size_t length, int flags) __asm__("recv");
-int rm_poll(struct rm_pollfd *fds, unsigned long count, int timeout_ms) __asm__("poll");
+int rm_poll(void *fds, unsigned long count, int timeout_ms) __asm__("poll");
 int rm_close(int fd) __asm__("close");
 char *rm_strerror(int number) __asm__("strerror");
 ]]
@@ -44,20 +35,26 @@ local PATH_BYTES = 108
 local ANSWER_BUFFER = 64  -- an answer has 40 bytes; a longer one shows as longer
 
 local NAMES = {
-    [1] = "EPERM", [2] = "ENOENT", [11] = "EAGAIN", [13] = "EACCES", [20] = "ENOTDIR", [23] = "ENFILE", [24] = "EMFILE",
+    [1] = "EPERM", [2] = "ENOENT", [11] = "EAGAIN", [12] = "ENOMEM", [13] = "EACCES", [20] = "ENOTDIR", [23] = "ENFILE",
+    [24] = "EMFILE",
     [32] = "EPIPE", [90] = "EMSGSIZE", [91] = "EPROTOTYPE", [104] = "ECONNRESET", [105] = "ENOBUFS",
     [107] = "ENOTCONN", [109] = "ETOOMANYREFS", [111] = "ECONNREFUSED",
 }
 
-local address = ffi.new("struct rm_sockaddr_un")
-local iovec = ffi.new("struct rm_iovec")
-local rights = ffi.new("struct rm_rights")
-local message = ffi.new("struct rm_msghdr")
-local pollfd = ffi.new("struct rm_pollfd[1]")
+local address = ffi.new("struct { uint16_t family; char path[108]; }")
+local iovec = ffi.new("struct { const void *base; size_t length; }")
+local rights = ffi.new("struct { size_t length; int level; int type; int fd; int padding; }")
+local message = ffi.new([[struct {
+    void *name; uint32_t name_length;
+    void *iov; size_t iov_length;
+    void *control; size_t control_length;
+    int flags;
+}]])
+local pollfd = ffi.new("struct { int fd; short events; short revents; }")
 local answer = ffi.new("uint8_t[?]", ANSWER_BUFFER)
 message.iov, message.iov_length = iovec, 1
-message.control, message.control_length = rights, ffi.sizeof("struct rm_rights")
-rights.length, rights.level, rights.type = ffi.sizeof("struct rm_rights") - 4, SOL_SOCKET, SCM_RIGHTS
+message.control, message.control_length = rights, ffi.sizeof(rights)
+rights.length, rights.level, rights.type = ffi.sizeof(rights) - 4, SOL_SOCKET, SCM_RIGHTS
 
 local _M = { keep = { address, iovec, rights, message, pollfd, answer } }
 local mt = { __index = _M }
@@ -91,10 +88,10 @@ function _M.connect(self)
     if fd < 0 then
         return nil, failure()
     end
-    fill(address, ffi.sizeof("struct rm_sockaddr_un"))
+    fill(address, ffi.sizeof(address))
     address.family = AF_UNIX
     copy(address.path, self.path)
-    if C.rm_connect(fd, address, ffi.sizeof("struct rm_sockaddr_un")) ~= 0 then
+    if C.rm_connect(fd, address, ffi.sizeof(address)) ~= 0 then
         local name, text = failure()
         C.rm_close(fd)
         return nil, name, text
@@ -131,7 +128,7 @@ end
 
 -- Waits until an answer is there, in milliseconds. Blocks: for the finalizer alone.
 function _M.wait(self, milliseconds)
-    pollfd[0].fd, pollfd[0].events = self.answers_fd, POLLIN
+    pollfd.fd, pollfd.events = self.answers_fd, POLLIN
     C.rm_poll(pollfd, 1, milliseconds)
 end
 

@@ -5,10 +5,11 @@
 -- others for lack of room ("other") are not in it, or a flood would drive out those that come again.
 
 local clear = require "table.clear"
+local compile = require "resty.metrics.compile"
 local rows = require "resty.metrics.rows"
 
 local ngx = ngx
-local concat, format, loadstring, select = table.concat, string.format, loadstring, select
+local concat, format, select, unpack = table.concat, string.format, select, unpack
 
 local LEAVES_MOST = 2 * 10000       -- label sets as nginx has them, before they are normalised
 local LONGEST_METHOD = 32           -- bytes; longer ones are of no standard
@@ -59,6 +60,21 @@ local function plain(tree, cold)
     end
 end
 
+-- The same with the user's labels, for any number of them.
+local function in_a_loop(tree, cold, variables)
+    local var, last, values = ngx.var, #variables, {}
+    return function(server, method, status)
+        local node = tree[server]
+        node = node and node[method]
+        node = node and node[status]
+        for i = 1, last do
+            values[i] = var[variables[i]] or ""
+            node = node and node[values[i]]
+        end
+        return node or cold(server, method, status, unpack(values, 1, last))
+    end
+end
+
 -- The same with the user's labels. Its code is written for the number of them: LuaJIT does not compile a path that runs
 -- into a loop.
 local function labelled(tree, cold, variables)
@@ -78,7 +94,8 @@ local function labelled(tree, cold, variables)
             return node or cold(server, method, status, %s)
         end]], concat(names, ", "), concat(values, ", "), "var[" .. concat(names, '] or "", var[') .. '] or ""',
         concat(steps, "\n"), concat(values, ", "))
-    return loadstring(code, "=resty.metrics.tree")(tree, cold, ngx.var, unpack(variables))
+    local chunk = compile(code, "=resty.metrics.tree")
+    return chunk and chunk(tree, cold, ngx.var, unpack(variables)) or in_a_loop(tree, cold, variables)
 end
 
 -- A function of (server, method, status) that gives the row of the request at hand in this family. variables: nginx's,

@@ -13,16 +13,18 @@ local holdings = require "resty.metrics.holdings"
 local inheritance = require "resty.metrics.inheritance"
 local link_of = require "resty.metrics.link"
 local lag = require "resty.metrics.lag"
+local machine = require "resty.metrics.machine"
 local process = require "resty.metrics.process"
+local requests = require "resty.metrics.requests"
 local rows = require "resty.metrics.rows"
 local spool = require "resty.metrics.spool"
 local stream_of = require "resty.metrics.stream"
+local ticker = require "resty.metrics.ticker"
 
 local ngx = ngx
 local fault = flush.fault
 local monotonic = process.monotonic
 
-local TICK_SECONDS = 1
 local TICK_WORK_SECONDS = 0.9      -- a tick ends before the next begins
 local PREMATURE_SECONDS = 1
 local SETTINGS_SECONDS = 10        -- a worker without a request goes on with the default settings then
@@ -32,14 +34,13 @@ local FINALIZER_SECONDS = 0.3      -- the master kills soon after TERM
 local _M = { started = false, exiting = false, draining = false, fault = fault }
 
 local busy = false
-local first_tick_due = 0
 
 -- the tick -----------------------------------------------------------------------------------------------------------
 
 -- From here on this is where the collector is, and what this nginx is called.
 local function use_settings(socket, name)
     flush.link:redirect(socket)
-    holdings.own.instance = name
+    _M.instance, holdings.own.instance = name, name
 end
 
 -- A worker that nobody has told where the collector is learns it from one that a request has told.
@@ -172,9 +173,25 @@ end
 
 -- starting -----------------------------------------------------------------------------------------------------------
 
--- With lua_code_cache off the first request's machine began to count before anybody could know, and its timer keeps it.
+local function begin_stream()
+    local id, err = process.random(16)
+    if not id then
+        return nil, err
+    end
+    local own = stream_of.new(id, process.wall_ms(), 1)
+    own.instance = _M.instance
+    holdings.start(own, tostring(ngx.worker.id() or 0))
+    return true
+end
+
+-- Whether another Lua machine of this process sends: lua_code_cache is off somewhere. What this one has counted is sent
+-- before; one that turns out to be the worker's own begins anew.
 local function retired()
-    if not _M.retired and process.marked(process.CODE_CACHE_MARK) then
+    if machine.may_send(requests.ended[0]) then
+        if _M.retired then
+            _M.retired = not begin_stream()
+        end
+    elseif not _M.retired then
         _M.retired = true
         pcall(finish)
     end
@@ -195,39 +212,8 @@ local function on_tick(premature)
     guarded(work)
 end
 
-local function on_first_tick(premature)
-    if _M.timer_running then
-        return  -- this one came so late that another took its place
-    end
-    if not premature then
-        local ok, err = ngx.timer.every(TICK_SECONDS, on_tick)
-        _M.timer_running = ok and true or false
-        if not ok then
-            _M.exiting = ngx.worker.exiting()
-            if not _M.exiting then
-                fault("timer", "no timer could be had (" .. tostring(err) .. "), the next request tries again; "
-                    .. "see lua_max_pending_timers and lua_max_running_timers")
-            end
-        end
-    end
-    on_tick(premature)
-end
-
--- Starts the timer, later in the second for each worker: the collector's queue holds ten datagrams.
--- A request may ask again until the first tick has come: ngx_lua drops a timer that expires while as many run as
--- lua_max_running_timers allows.
 function _M.start_timer()
-    local now = monotonic()
-    if now < first_tick_due then
-        return
-    end
-    local share = TICK_SECONDS * (ngx.worker.id() or 0) / (ngx.worker.count() or 1)
-    local allowed, made = pcall(ngx.timer.at, share, on_first_tick)  -- not in exit_worker_by_lua
-    if allowed and made then
-        first_tick_due = now + share + TICK_SECONDS
-    else
-        _M.exiting = ngx.worker.exiting()
-    end
+    ticker.start(_M, on_tick)
 end
 
 local function arm_finalizer()
@@ -254,20 +240,22 @@ function _M.adopt(socket, name)
     use_settings(socket, name)
 end
 
--- socket: the path of the collector's; name: of this nginx, or nil. Returns true, or nil and why.
+-- socket: the path of the collector's; name: of this nginx, or nil. Returns true, or nil and why not now. Nothing of it is
+-- done twice when it is called again.
 function _M.start(socket, name)
-    local id, err = process.random(16)
-    if not id then
+    flush.link = flush.link or link_of.new(socket)
+    flush.link:redirect(socket)
+    _M.instance = name
+    local ok, err = begin_stream()
+    if not ok then
         return nil, err
     end
-    flush.link = link_of.new(socket)
-    local own = stream_of.new(id, process.wall_ms(), 1)
-    own.instance = name
-    holdings.start(own, tostring(ngx.worker.id() or 0))
     spool.open()
     cycle.read()
     _M.pid = process.pid()
-    arm_finalizer()
+    if not _M.sentinel then
+        arm_finalizer()
+    end
     _M.started = true
     _M.start_timer()
     return true

@@ -11,9 +11,16 @@
 -- - collect() serves the collector's page, all workers merged; 503 when the collector cannot be reached.
 -- - Nothing here throws: what the library would refuse is refused by a metric whose methods do nothing.
 
-local source = debug.getinfo(1, "S").source
-local root = source:match("^@(.*)/prometheus%.lua$")
-local metrics = package.loaded["resty.metrics"] or dofile((root or ".") .. "/resty/metrics/load.lua")
+-- lua_package_path names the folder of this file alone; ours are beside that folder.
+local function load()
+    local path, root = package.path, require("jit.util").funcinfo(load).source:match("^@(.*)/compat/[^/]*$")
+    package.path = root .. "/?.lua;" .. path
+    local ok, metrics = pcall(require, "resty.metrics.load")
+    package.path = path
+    return ok and metrics or error(metrics, 0)
+end
+
+local metrics = package.loaded["resty.metrics"] or load()
 local has_store, gauge_store = pcall(require, "resty.metrics.gauge_store")
 local has_page, collector_page = pcall(require, "resty.metrics.collector_page")
 local has_worker, worker = pcall(require, "resty.metrics.worker")
