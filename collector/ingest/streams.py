@@ -6,12 +6,14 @@ Rules:
 - ``received`` runs ahead of ``committed``; only ``committed`` is ever told to a worker.
 - A stream is unknown, open or ended. At the cap a new one is refused; none is forgotten to make room.
 - A beat of several parts counts when all of them have come; a part of a later beat ends the wait for the earlier.
-- Gauges live as long as beats come: three missed beats, a bye or the end of the stream, and they are gone.
+- Gauges live as long as beats come: three missed beats, a bye or the end of the stream, and they are gone. Those of a
+  worker that is leaving, which has no timer any more, live as long as its process is known to be there (leaving.py).
 - Births order the streams, and come from a clock that may be set: one in the future counts as now. Where the youngest
   known one lies in the future, the clock was set back since, and a stream that is met now is younger than all of them.
 - ``now`` is seconds of a monotonic clock.
 """
 
+import math
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -50,6 +52,7 @@ class Stream:
     ended: float | None = None
     beat: int = 0
     beat_seen: float = 0.0
+    confirmed: float = -math.inf
     heartbeat: Heartbeat | None = None
     parts_of: int = 0
     parts: dict[int, Heartbeat] = field(default_factory=dict)
@@ -84,12 +87,15 @@ class StreamMark:
 
 @dataclass(frozen=True, slots=True)
 class LiveHeartbeat:
-    """The newest heartbeat of a stream whose gauges have not expired."""
+    """The newest heartbeat of a stream whose gauges have not expired. ``held``: it is old, but its worker is leaving,
+    and known to be there: what it says of itself holds, what it says of its nginx does not.
+    """
 
     stream: bytes
     birth_ms: int
     seen: float
     heartbeat: Heartbeat
+    held: bool = False
 
 
 class Streams:
@@ -207,10 +213,25 @@ class Streams:
     def heartbeats(self, now: float) -> list[LiveHeartbeat]:
         """What is known of the workers now."""
         return [
-            LiveHeartbeat(name, stream.birth_ms, stream.beat_seen, stream.heartbeat)
+            LiveHeartbeat(
+                name, stream.birth_ms, stream.beat_seen, stream.heartbeat, held=now - stream.beat_seen > GAUGES_SECONDS
+            )
             for name, stream in self._streams.items()
-            if stream.heartbeat is not None and now - stream.beat_seen <= GAUGES_SECONDS
+            if stream.heartbeat is not None and now - max(stream.beat_seen, stream.confirmed) <= GAUGES_SECONDS
         ]
+
+    def is_leaving(self, name: bytes) -> bool:
+        """Return whether the worker's newest heartbeat says that it is exiting, and no bye has come."""
+        stream = self._streams.get(name)
+        return stream is not None and stream.heartbeat is not None and stream.heartbeat.exiting is True
+
+    def confirm(self, name: bytes, now: float | None) -> None:
+        """Note that the process of a leaving worker was there at ``now``; None: it is not any more."""
+        stream = self._streams[name]
+        if now is None:
+            stream.confirmed = -math.inf
+        else:
+            stream.confirmed = stream.seen = now
 
     def prune(self, now: float) -> int:
         """Forget the streams that are over; how many. And what those said of themselves that have fallen silent."""
