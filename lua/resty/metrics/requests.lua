@@ -13,6 +13,7 @@ local buckets = require "resty.metrics.buckets"
 local decimal = require "resty.metrics.decimal"
 local method_of = require "resty.metrics.method"
 local rows = require "resty.metrics.rows"
+local stated = require "resty.metrics.stated"
 local tree = require "resty.metrics.tree"
 local upgraded = require "resty.metrics.upgraded"
 
@@ -76,6 +77,9 @@ function _M.counter(family, variables)
             local tail = family.tail
             family.ring[band(tail, family.mask)] = row[1]
             family.tail = tail + 1
+            if rows.tick >= stated.next_tick then
+                stated.check()
+            end
         end
         if status == SWITCHING_PROTOCOLS then
             upgraded.observe(server, ms)

@@ -7,6 +7,7 @@
 local clear = require "table.clear"
 local method_of = require "resty.metrics.method"
 local rows = require "resty.metrics.rows"
+local stated = require "resty.metrics.stated"
 
 local ngx = ngx
 local concat, format, loadstring, select = table.concat, string.format, loadstring, select
@@ -100,6 +101,7 @@ function _M.finder(family, variables)
             forget()
         end
         leaves = leaves + 1
+        stated.check()
         grow(tree, row, server, method, status, ...)
         return row
     end
