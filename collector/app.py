@@ -167,6 +167,7 @@ class Collector:
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             now = self.clock()
+            self.listener.check_leaving()
             self.intake.streams.prune(now)
             self.coverage.observe(self.intake.streams.heartbeats(now), self.intake.table, now)
 

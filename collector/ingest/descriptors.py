@@ -12,6 +12,7 @@ Rules:
 
 import array
 import contextlib
+import errno
 import os
 import queue
 import socket
@@ -61,6 +62,20 @@ def send(descriptor: int, answer: bytes) -> bool:
         reply.send(answer, _SEND_FLAGS)
     except OSError:
         return False
+    finally:
+        reply.detach()
+    return True
+
+
+def is_connected(descriptor: int, answer: bytes) -> bool:
+    """Return whether the other end of a socket pair is open, by sending it this answer. A full queue has an owner."""
+    reply = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM, 0, fileno=descriptor)
+    try:
+        reply.send(answer, _SEND_FLAGS)
+    except BlockingIOError:
+        return True
+    except OSError as error:
+        return error.errno == errno.ENOBUFS
     finally:
         reply.detach()
     return True

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Protocol
 
 from collector.ingest import descriptors
-from collector.ingest.descriptors import ANCILLARY_BYTES, Closer, is_answerable, read_ancillary
+from collector.ingest.descriptors import ANCILLARY_BYTES, Closer, is_answerable, is_connected, read_ancillary
 from collector.ingest.endpoint import Endpoint, bind
 from collector.ingest.intake import Drain, Intake, Outcome
+from collector.ingest.leaving import Leaving
 from collector.ingest.wire import MAX_DATAGRAM
 from collector.log import say
 
@@ -63,6 +64,7 @@ class Listener:
         self._reading = False
         self._reply_to: dict[bytes, int] = {}
         self._owed: Counter[bytes] = Counter()
+        self._leaving = Leaving(intake.streams, is_connected)
         self._refused: set[int] = set()
         self._done: list[int] = []
         self._closer, self._strangers = Closer("close"), Closer("close-strangers")
@@ -215,7 +217,12 @@ class Listener:
             self.answers_failed += not descriptors.send(descriptor, answer)
             if self._owed[stream] <= 0:
                 del self._reply_to[stream]
-                self._done.append(descriptor)
+                self._done += self._leaving.keep(stream, descriptor, answer, self._clock())
+        self._close()
+
+    def check_leaving(self) -> None:
+        """Ask the kernel which of the workers that are leaving are still there. To be called each second."""
+        self._done += self._leaving.check(self._clock())
         self._close()
 
     def _close(self) -> None:

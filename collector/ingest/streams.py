@@ -10,12 +10,14 @@ Rules:
   comes back, its batches are neither lost nor counted twice.
 - A stream whose commit is under way does not give way.
 - A beat of several parts counts when all of them have come; a part of a later beat ends the wait for the earlier.
-- Gauges live as long as beats come: three missed beats, a bye or the end of the stream, and they are gone.
+- Gauges live as long as beats come: three missed beats, a bye or the end of the stream, and they are gone. Those of a
+  worker that is leaving, which has no timer any more, live as long as its process is known to be there (leaving.py).
 - Births order the streams, and come from a clock that may be set: one in the future counts as now. Where the youngest
   known one lies in the future, the clock was set back since, and a stream that is met now is younger than all of them.
 - ``now`` is seconds of a monotonic clock.
 """
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from enum import Enum
@@ -58,6 +60,7 @@ class Stream:
     ended: float | None = None
     beat: int = 0
     beat_seen: float = 0.0
+    confirmed: float = -math.inf
     heartbeat: Heartbeat | None = None
     parts_of: int = 0
     parts: dict[int, Heartbeat] = field(default_factory=dict)
@@ -89,13 +92,17 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class LiveHeartbeat:
-    """The newest heartbeat of a stream whose gauges have not expired. ``recent``: it is proof that nginx is up."""
+    """The newest heartbeat of a stream whose gauges have not expired. ``recent``: it is proof that nginx is up.
+    ``held``: it is old, but its worker is leaving, and known to be there: what it says of itself holds, what it says of
+    its nginx does not.
+    """
 
     stream: bytes
     birth_ms: int
     seen: float
     heartbeat: Heartbeat
     recent: bool = True
+    held: bool = False
 
 
 class Streams:
@@ -228,11 +235,30 @@ class Streams:
         """What is known of the workers now."""
         return [
             LiveHeartbeat(
-                name, stream.birth_ms, stream.beat_seen, stream.heartbeat, recent=now - stream.beat_seen < UP_SECONDS
+                name,
+                stream.birth_ms,
+                stream.beat_seen,
+                stream.heartbeat,
+                recent=now - stream.beat_seen < UP_SECONDS,
+                held=now - stream.beat_seen > GAUGES_SECONDS,
             )
             for name, stream in self._streams.items()
-            if stream.heartbeat is not None and now - stream.beat_seen <= GAUGES_SECONDS
+            if stream.heartbeat is not None and now - max(stream.beat_seen, stream.confirmed) <= GAUGES_SECONDS
         ]
+
+    def is_leaving(self, name: bytes) -> bool:
+        """Return whether the worker's newest heartbeat says that it is exiting, and no bye has come."""
+        stream = self._streams.get(name)
+        return stream is not None and stream.heartbeat is not None and stream.heartbeat.exiting is True
+
+    def confirm(self, name: bytes, now: float | None) -> None:
+        """Note that the process of a leaving worker was there at ``now``; None: it is not any more."""
+        stream = self._streams[name]
+        if now is None:
+            stream.confirmed = -math.inf
+        else:
+            stream.confirmed = stream.seen = now
+            self._by_seen.move_to_end(name)
 
     def prune(self, now: float) -> int:
         """Forget the streams that are over, and return how many. Drop what silent ones said of themselves."""

@@ -79,7 +79,7 @@ class Coverage:
 
     def observe(self, beats: Iterable[LiveHeartbeat], table: Table, now: float) -> None:
         """Keep a sample of each instance, if it is time for one and its workers say what it takes."""
-        living = instances.by_instance(beats)
+        living = instances.by_instance(beat for beat in beats if not beat.held)
         self._windows = {name: self._windows.get(name) or Window() for name in living}
         masters = Counter(master for some in living.values() for master in _masters(some))
         for name, some in living.items():

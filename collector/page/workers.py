@@ -1,7 +1,9 @@
 """What the workers say of themselves and of their nginx, as metric families.
 
 Rules:
-- Workers are labelled by ``ngx.worker.id()``, never by pid. During a reload two of them share an id: the greater holds.
+- Workers are labelled by ``ngx.worker.id()``, never by pid. During a reload several share an id, those that are
+  leaving too: what adds up is added up, of what does not the greatest holds; each HELP says which.
+- A beat that is held (its worker is leaving) counts for the worker's own gauges alone.
 - nginx's own counters belong to a master: of two masters (a binary upgrade) the page shows the one born last.
 - Several instances of nginx, told apart by their names, know nothing of each other: whatever takes beats here but
   ``families`` takes those of one instance.
@@ -31,6 +33,8 @@ _GAUGES: tuple[tuple[str, str, str, Label], ...] = (
     ("uptime_seconds", "resty_metrics_worker_uptime_seconds", "Time since the worker began.", ()),
 )
 
+_NOT_ADDED_UP = "uptime_seconds"
+
 
 class Gauge(NamedTuple):
     """A gauge of one nginx, as yet without the name of that."""
@@ -47,7 +51,8 @@ def master_label(master: Master) -> str:
 
 def of_newest_master(beats: Iterable[LiveHeartbeat]) -> list[LiveHeartbeat]:
     """The beats of the master born last, newest first."""
-    known = [beat for beat in beats if beat.heartbeat.master is not None and beat.heartbeat.master.birth is not None]
+    own = [beat for beat in beats if not beat.held]
+    known = [beat for beat in own if beat.heartbeat.master is not None and beat.heartbeat.master.birth is not None]
     newest = max((_birth(beat) for beat in known), default=None)
     return sorted((beat for beat in known if _birth(beat) == newest), key=lambda beat: beat.seen, reverse=True)
 
@@ -81,7 +86,7 @@ def newest_master(beats: Iterable[LiveHeartbeat]) -> str | None:
 def requests_begun(beats: Iterable[LiveHeartbeat]) -> dict[str, int]:
     """Requests that nginx itself counted, by master, from each master's newest beat."""
     begun: dict[str, int] = {}
-    for beat in sorted(beats, key=lambda beat: beat.seen):
+    for beat in sorted((beat for beat in beats if not beat.held), key=lambda beat: beat.seen):
         heartbeat = beat.heartbeat
         if heartbeat.master is not None and heartbeat.nginx is not None and heartbeat.nginx.requests is not None:
             begun[master_label(heartbeat.master)] = heartbeat.nginx.requests
@@ -106,8 +111,19 @@ def _gauges(beats: list[LiveHeartbeat]) -> list[Gauge]:
             value = None if beat.heartbeat.gauges is None else getattr(beat.heartbeat.gauges, field)
             if value is not None and beat.heartbeat.worker is not None:
                 labels = (("worker", str(beat.heartbeat.worker)), *more)
-                series[labels] = max(value, series.get(labels, value))
-    return [Gauge(name, text, series) for name, (text, series) in metrics.items()]
+                series[labels] = _together(field, value, series.get(labels))
+    return [Gauge(name, f"{text} {_how(name)}", series) for name, (text, series) in metrics.items()]
+
+
+def _together(field: str, value: float, other: float | None) -> float:
+    if other is None:
+        return value
+    return max(value, other) if field == _NOT_ADDED_UP else value + other
+
+
+def _how(name: str) -> str:
+    how = "the greatest" if name.endswith(_NOT_ADDED_UP) else "the sum"
+    return f"Of several workers with this id, as during a reload: {how}."
 
 
 def _family(instance: str, gauge: Gauge) -> MetricFamily:

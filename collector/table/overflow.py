@@ -4,6 +4,7 @@ Rules:
 - A label set that finds no room gives up the user's labels (``other``), and of upstream attempts the peer; where
   a family has none of these, its first label. The worker does the same (lua/resty/metrics/rows.lua).
 - The label ``scope`` is never given up: rows of two scopes stand under one name, and would become one series.
+- Nor is the status of upgraded connections (101): their durations would stand among those of requests.
 - Rows that were idle for an hour make room: so one flood of values does not fill a family for ever. What has nothing
   left to give makes room only where that of the others was not enough, and gives up everything then.
 """
@@ -14,6 +15,8 @@ from collector.table.labels import OTHER
 from collector.table.rows import Row
 from collector.table.shapes import REQUEST_LABELS, Labels, Shape
 
+UPGRADED = "101"
+_STATUS = REQUEST_LABELS.index("status")
 IDLE_SECONDS = 3600.0
 SCAN_SECONDS = 60.0
 
@@ -26,8 +29,10 @@ def give_up(shape: Shape, labels: Labels) -> Labels:
 
 def give_up_all(shape: Shape, labels: Labels) -> Labels:
     """The label set of the last row of all."""
-    place = len(REQUEST_LABELS) if shape.scope else None
-    return tuple([label if index == place else OTHER for index, label in enumerate(labels)])
+    kept = {len(REQUEST_LABELS)} if shape.scope else set()
+    if shape.type == "requests" and labels[_STATUS] == UPGRADED:
+        kept.add(_STATUS)
+    return tuple([label if index in kept else OTHER for index, label in enumerate(labels)])
 
 
 GiveUp = Callable[[Shape, Labels], Labels]

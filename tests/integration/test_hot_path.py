@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 WARM_SECONDS, MOST_SECONDS = 2, 60
 SMALLEST_OBJECT = 16  # bytes of LuaJIT's smallest object: one for each request would show
 HOT = re.compile(
-    r"\b(metrics|scopes|requests|tree|buckets|decimal|upgraded|upstreams|attempts|variable"  # ours
+    r"\b(metrics|scopes|requests|method|tree|buckets|decimal|upgraded|upstreams|attempts|variable"  # ours
     r"|base|misc|request|time|var)\.lua"  # of lua-resty-core
 )
 # Where something rare left the trace, LuaJIT may try one that begins further in: at what pcall() calls, or in
@@ -31,6 +31,8 @@ SITE = """
         server_name a.example;
         access_log off;
         location / {{ return 200 "ok\\n"; }}
+        location /missing {{ error_page 404 /sorry; return 404; }}
+        location = /sorry {{ internal; return 200 "sorry\\n"; }}
         location /passed-on {{ proxy_pass http://127.0.0.1:{port}/; }}
         location = /garbage {{
             log_by_lua_block {{ return }}
@@ -51,7 +53,7 @@ def load(port: int, path: str, seconds: int) -> None:
         pass
 
 
-@pytest.mark.parametrize("path", ["/", "/passed-on"])
+@pytest.mark.parametrize("path", ["/", "/missing", "/passed-on"])
 def test_once_warm_nothing_is_interpreted_for_want_of_a_trace(socket_path: Path, path: str) -> None:
     """jit.v writes a line for each trace that is compiled, and one with --- for each that had to be given up.
 

@@ -116,6 +116,53 @@ def test_labels_that_cannot_be_used_are_said_once_and_requests_still_count(socke
         assert by_labels(collector.samples(), "resty_metrics_worker_errors_total", "reason") == {("labels",): 1}
 
 
+SETTINGS = [
+    ("labels of one server", 'set $resty_metrics_labels "tenant=http_x_tenant";', "", "resty_metrics_labels"),
+    ("buckets of one server", 'set $resty_metrics_buckets "1 2";', "", "resty_metrics_buckets"),
+    ("a name by the host", "", 'map $host $resty_metrics_nginx { b.example b; default ""; }', "resty_metrics_nginx"),
+    ("labels by the host", "", 'map $host $resty_metrics_labels { b.example "a=b"; }', "resty_metrics_labels"),
+]
+
+
+@pytest.mark.parametrize("first", ["a.example", "b.example"])
+@pytest.mark.parametrize(
+    ("statement", "in_http", "setting"), [one[1:] for one in SETTINGS], ids=[one[0] for one in SETTINGS]
+)
+def test_a_setting_that_some_requests_state_is_said_once_and_counted(
+    socket_path: Path, statement: str, in_http: str, setting: str, first: str
+) -> None:
+    port = free_port()
+    body = f"""{in_http}
+        server {{ listen 127.0.0.1:{port}; server_name a.example; location / {{ return 200; }} }}
+        server {{ listen 127.0.0.1:{port}; server_name b.example; {statement} location / {{ return 200; }} }}"""
+    with Collector(socket_path) as collector, Nginx(socket_path, body, workers=1) as nginx:
+        for host in (first, "a.example", "b.example", "a.example", "b.example"):
+            get(port, "/", {"Host": host, "X-Tenant": "acme"})
+        errors = "resty_metrics_worker_errors_total"
+        wanted = {("settings_per_request",): 1}
+        wait_until(lambda: by_labels(collector.samples(), errors, "reason") == wanted, message="its count")
+        (line,) = nginx.errors()
+        assert f"${setting} is " in line
+        assert f'server "{"b" if first == "a.example" else "a"}.example"' in line
+        assert "State it once in http{}" in line
+
+
+def test_a_setting_that_differs_within_one_label_set_is_found_within_a_minute(socket_path: Path) -> None:
+    """No label set is new then, so one request a minute is looked at."""
+    port = free_port()
+    body = f"""map $arg_labels $resty_metrics_labels {{ "" ""; default "a=arg_a"; }}
+        server {{ listen 127.0.0.1:{port}; server_name a.example; location / {{ return 200; }} }}"""
+    with Collector(socket_path) as collector, Nginx(socket_path, body, workers=1) as nginx:
+        get(port, "/")
+
+        def is_counted() -> bool:
+            get(port, "/?labels=1")
+            return by_labels(collector.samples(), "resty_metrics_worker_errors_total").total() == 1
+
+        wait_until(is_counted, 90, "its count")
+        assert len(nginx.errors()) == 1
+
+
 def test_a_scope_that_clients_name_does_not_fill_the_worker(socket_path: Path) -> None:
     port = free_port()
     block = "location / { set $resty_metrics_scope $arg_scope; log_by_lua_file {share}/lua/resty/metrics/scope.lua; "

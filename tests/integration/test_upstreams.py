@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.client import get
+from support.client import get, upgrade
 from support.collector import Collector, Samples
 from support.fastcgi import FastCgi
 from support.labels import by_labels
 from support.nginx import Nginx, set_include
+from support.upgrading import UpgradingServer
 from support.wait import free_port, wait_until
 
 pytestmark = pytest.mark.slow
@@ -255,3 +256,67 @@ def test_what_nginx_composed_is_read_without_making_a_string(socket_path: Path) 
         wait_until(lambda: text().startswith("directly "), message="the log hook")
         assert re.fullmatch(rf"directly (\d\.\d{{3}}\|){{3}}200\|\|127\.0\.0\.1:{port}\|127\.0\.0\.1:{port}", text())
         assert nginx.errors() == []
+
+
+# With the attempts before the connection is upgraded, none of which may get lost with the one that is left out.
+UPGRADING = """
+include {{share}}/nginx.conf.d/upstreams.conf;
+upstream chat {{ server 127.0.0.1:{chat}; }}
+upstream retried {{
+    server 127.0.0.1:{down} weight=100 max_fails=0;
+    server 127.0.0.1:{bad} weight=100 max_fails=0;
+    server 127.0.0.1:{chat} backup;
+}}
+upstream down {{ server 127.0.0.1:{down} max_fails=0; }}
+server {{
+    listen 127.0.0.1:{port};
+    server_name chat.example;
+    proxy_http_version 1.1;
+    proxy_set_header Upgrade websocket;
+    proxy_set_header Connection upgrade;
+    proxy_next_upstream error http_502;
+    location = / {{ proxy_pass http://chat; }}
+    location = /retried {{ proxy_pass http://retried; }}
+    location = /redirected {{ proxy_pass http://down; error_page 502 = @retried; }}
+    location @retried {{ proxy_pass http://retried; }}
+    location = /unasked {{ proxy_pass http://chat; }}
+    location = /sorry {{ proxy_pass http://127.0.0.1:{bad}; }}
+}}
+server {{ listen 127.0.0.1:{bad}; access_log off; location / {{ return 502; }} log_by_lua_block {{ return }} }}
+"""
+UPGRADED_SECONDS = 1.2
+
+
+@pytest.mark.parametrize("seconds", [UPGRADED_SECONDS, 10.5])
+def test_the_life_of_an_upgraded_connection_is_no_response_of_an_upstream(socket_path: Path, seconds: float) -> None:
+    """Below and above ten seconds, which are read in two ways; alone, after retries, and after a redirect."""
+    ports = {name: free_port() for name in ("port", "down", "bad")}
+    paths = ["/", "/retried", "/redirected"]
+    with UpgradingServer(seconds) as chat:
+        body = UPGRADING.format(chat=chat.port, **ports).replace("{{", "{").replace("}}", "}")
+        with Collector(socket_path) as collector, Nginx(socket_path, body, workers=1) as nginx:
+            for path in paths:
+                upgrade(ports["port"], path, "chat.example")
+            get(ports["port"], "/unasked")  # the upstream upgrades all the same, and nginx does not
+            get(ports["port"], "/sorry")
+
+            def durations(family: str) -> tuple[Counter[tuple[str, ...]], float]:
+                samples, name = collector.samples(), f"nginx_http_{family}_duration_seconds"
+                sums = sum(value for (sample, _), value in samples.items() if sample == f"{name}_sum")
+                return +by_labels(samples, f"{name}_count"), sums
+
+            attempts = "nginx_http_upstream_attempts_total"
+            wanted = Counter({("101",): 4, ("502",): 6})
+            wait_until(
+                lambda: by_labels(collector.samples(), attempts, "status") == wanted, seconds + 15, "all attempts"
+            )
+            count, total = durations("upstream_response")
+            assert count.total() == 6
+            assert total < 1
+            assert durations("upstream_header")[0].total() == 4 + 3  # of those that were answered
+            count, total = durations("request")
+            assert (count.total(), total < 1) == (1, True)
+            count, total = durations("upgraded_connection")
+            assert count.total() == 4
+            assert total >= 3 * seconds - 0.1
+            assert [line for line in nginx.errors() if "resty" in line or "lua" in line] == []

@@ -131,6 +131,8 @@ def test_at_the_cap_worker_and_collector_do_the_same(shape: dict[str, Any]) -> N
     steps = []
     for _ in range(400):
         labels = ["api" if name == "scope" else f"{name}{source.randrange(6)}" for name in names]
+        if "status" in names and source.random() < 0.1:
+            labels[names.index("status")] = "101"
         steps.append([*labels, *numbers])
     batches, _, _ = cut(shape, steps, cap=cap)
     everything, _, _ = cut(shape, steps)

@@ -1,5 +1,7 @@
 """What heartbeats become on the page."""
 
+from dataclasses import replace
+
 from collector.ingest.heartbeat import Heartbeat, Master, NginxCounters, WorkerGauges
 from collector.ingest.streams import LiveHeartbeat
 from collector.page import workers
@@ -25,14 +27,16 @@ def test_nobody_says_nothing() -> None:
     assert workers.newest_master([]) is None
 
 
-def test_of_two_workers_with_one_id_the_greater_gauge_holds() -> None:
-    """A reload: the old worker 0 still ends its requests."""
+def test_gauges_of_workers_with_one_id_are_added_up_but_for_the_uptime() -> None:
+    """A reload, and another: two old workers 0 still end their requests."""
     found = lines(
-        beat(1, worker=0, gauges=WorkerGauges(unacked_batches=3, rows=1)),
-        beat(2, worker=0, gauges=WorkerGauges(unacked_batches=1)),
+        beat(1, worker=0, gauges=WorkerGauges(unacked_batches=3, rows=1, uptime_seconds=70)),
+        replace(beat(0, worker=0, gauges=WorkerGauges(unacked_batches=0, uptime_seconds=90)), held=True),
+        beat(2, worker=0, gauges=WorkerGauges(unacked_batches=1, uptime_seconds=5)),
         beat(2, worker=1, gauges=WorkerGauges(unacked_batches=0)),
     )
-    assert 'resty_metrics_worker_unacked_batches{worker="0"} 3' in found
+    assert 'resty_metrics_worker_unacked_batches{worker="0"} 4' in found
+    assert 'resty_metrics_worker_uptime_seconds{worker="0"} 90' in found
     assert 'resty_metrics_worker_unacked_batches{worker="1"} 0' in found
     assert 'resty_metrics_worker_rows{worker="0"} 1' in found
     assert not any(line.startswith('resty_metrics_worker_rows{worker="1"}') for line in found)
@@ -51,6 +55,23 @@ def test_nginx_is_its_newest_master_at_its_newest_beat() -> None:
     assert workers.stub_status(beats) == StubStatus(1, 1, 30, 1, 0, 1, 0)
     assert workers.newest_master(beats) == "1-200"
     assert workers.requests_begun(beats) == {"1-100": 900, "1-200": 30}
+
+
+def test_a_worker_that_leaves_speaks_for_itself_alone() -> None:
+    """Its beat may be hours old: what it says of nginx held then."""
+    said = {
+        "master": NEW,
+        "nginx": counters(30),
+        "worker": 3,
+        "workers": 4,
+        "generation": 2,
+        "dicts": (("d", 2.0, 1.0),),
+    }
+    beats = [replace(beat(9, True, **said, gauges=WorkerGauges(rows=7)), held=True)]
+    assert workers.stub_status(beats) is None
+    assert workers.newest_master(beats) is None
+    assert workers.requests_begun(beats) == {}
+    assert lines(*beats) == ['resty_metrics_worker_rows{worker="3"} 7']
 
 
 def test_a_number_that_is_missing_makes_no_stub_status() -> None:

@@ -33,7 +33,8 @@ def get(
 def upgrade(port: int, path: str, host: str) -> None:
     """A request that is answered with status 101; the server ends the connection."""
     with socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        headers = f"Host: {host}\r\nUpgrade: websocket\r\nConnection: close\r\n"
+        connection.sendall(f"GET {path} HTTP/1.1\r\n{headers}\r\n".encode())
         with suppress(ConnectionError):
             while connection.recv(4096):
                 pass

@@ -23,8 +23,10 @@ INCLUDES = ("resty-metrics.conf", "resty-metrics-own-hook.conf")
 INSTALLED_STUB_STATUS = "127.0.0.1:19146"
 SEPARATOR = "\t"
 TRUTH = SEPARATOR.join(
-    ["$server_name", "$request_method", "$status", "$request_length", "$bytes_sent", "$request_time", "$msec", "$pid"]
+    ["$server_name", "$asked_method", "$status", "$request_length", "$bytes_sent", "$request_time", "$msec", "$pid"]
 )
+# The first word of the request line: $request_method is GET wherever an error_page led to a URI.
+ASKED_METHOD = 'map $request $asked_method { "" ""; "~^([^ ]+)" $1; default ?; }'
 KNOWN_METHODS = frozenset(
     "GET HEAD POST PUT DELETE PATCH OPTIONS CONNECT TRACE MKCOL COPY MOVE PROPFIND PROPPATCH LOCK UNLOCK".split()  # noqa: SIM905
 )
@@ -109,7 +111,8 @@ class Nginx:
             f"{modules}{'user www-data;' if os.geteuid() == 0 else ''}\n"
             f"worker_processes {self._workers};\npid {self.pid_file};\nerror_log {self.error_log} info;\n"
             f"worker_shutdown_timeout 20s;\n{self._main}\nevents {{ worker_connections 4096; }}\n"
-            f"http {{\nlog_format truth '{TRUTH}';\naccess_log {self.access_log} truth;\nlog_subrequest off;\n"
+            f"http {{\n{ASKED_METHOD}\nlog_format truth '{TRUTH}';\n"
+            f"access_log {self.access_log} truth;\nlog_subrequest off;\n"
             f"client_body_temp_path {self.prefix}/body;\nproxy_temp_path {self.prefix}/proxy;\n"
             f"fastcgi_temp_path {self.prefix}/fastcgi;\nuwsgi_temp_path {self.prefix}/uwsgi;\n"
             f"scgi_temp_path {self.prefix}/scgi;\n{include}\n{body}\n}}\n"

@@ -235,6 +235,14 @@ def test_what_a_row_gives_up_at_the_cap(shape: Shape, row: tuple[str, ...], expe
     assert overflow.give_up(shape, expected) == expected
 
 
+def test_upgraded_connections_stay_apart_where_all_the_rest_is_given_up() -> None:
+    """Their durations would be among those of requests otherwise."""
+    row = ("s", "GET", "101", "/chat")
+    assert overflow.give_up_all(requests((), "path"), row) == ("other", "other", "101", "other")
+    assert overflow.give_up_all(requests((), "path"), ("s", "GET", "200", "/")) == ("other",) * 4
+    assert overflow.give_up_all(counter("a", "b", "status"), ("s", "GET", "101")) == ("other",) * 3
+
+
 def test_what_a_worker_gave_up_stays_as_it_is() -> None:
     """A worker at its cap sends "other": the collector, at its own, puts that where it would have put the rest."""
     shape = requests((), "path")

@@ -71,6 +71,7 @@ def check(nginx: Configured, socket_path: str, lua_versions: frozenset[str]) -> 
         _spool(configuration, share),
         *_sockets(nginx, socket_path),
         *_lifecycle(nginx),
+        *_per_request(configuration),
         *_version(nginx.build, lua_versions),
     ]
 
@@ -167,6 +168,19 @@ def _lifecycle(nginx: Configured) -> list[Finding]:
             "make them equal",
         )
         for name, begun, stated in found
+    ]
+
+
+def _per_request(configuration: Configuration) -> list[Finding]:
+    return [
+        warn(
+            "nginx.settings",
+            f"{one.place}: {one.name} states {variable} for some requests only; a worker takes for all requests "
+            "what its first one has",
+            f'state it once in http{{}}: map "" {variable} {{ default ...; }}; where a server or location is to have '
+            f"other labels or buckets, give it a scope (docs/labels.md){_RELOAD}",
+        )
+        for variable, one in statements.per_request(configuration)
     ]
 
 

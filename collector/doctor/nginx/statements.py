@@ -14,6 +14,17 @@ from collector.settings import DEFAULT_SOCKET
 SPOOL = "resty_metrics_spool"
 _SOCKET, _BUCKETS, _NGINX = "$resty_metrics_socket", "$resty_metrics_buckets", "$resty_metrics_nginx"
 _DEFAULT_BUCKETS = "0.005 0.01 0.025 0.05 0.075 0.1 0.25 0.5 0.75 1 2.5 5 7.5 10 30 60"
+# The socket is not among them: each that is stated is judged by itself.
+_FOR_THE_WORKER = (
+    _BUCKETS,
+    _NGINX,
+    "$resty_metrics_labels",
+    "$resty_metrics_upstreams",
+    "$resty_metrics_upstream_peer",
+)
+_BY_CASES = frozenset({"map", "geo", "split_clients"})
+_ASSIGNING = ("set", "auth_request_set", "perl_set", "js_set")
+_CONSTANT = frozenset({"$hostname", "${hostname}", "$nginx_version"})  # the same for all requests of a worker
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _INIT_WORKER = frozenset({"init_worker_by_lua", "init_worker_by_lua_block", "init_worker_by_lua_file"})
 _CALL = re.compile(r"resty[./]metrics.*?\.\s*init_worker\b(?P<arguments>.*)", re.DOTALL)
@@ -93,6 +104,39 @@ def differences(
             if name in begun and begun[name].value.split() != stated.value.split():
                 found.append((name, begun[name], stated))
     return found
+
+
+def per_request(configuration: Configuration) -> list[tuple[str, Directive]]:
+    """Return each setting that some requests state and others do not, or that depends on the request: its variable and
+    the directive. A worker takes for its life what its first request has.
+    """
+    found: list[tuple[str, Directive]] = []
+    for variable in _FOR_THE_WORKER:
+        stated = [one for one in _http(configuration) if variable in one.args]
+        constants = [one for one in stated if one.name in _BY_CASES and not _has_cases(one)]
+        value = next((line.args[-1] for one in reversed(constants) for line in one.block or () if line.args), "")
+        found += [(variable, one) for one in stated if _states_for_some(one, variable, value)]
+    return found
+
+
+def _states_for_some(one: Directive, variable: str, value: str) -> bool:
+    """``value``: that of all requests, where no other is stated."""
+    if one.name in _BY_CASES:
+        return one.args[-1] == variable and _has_cases(one)
+    return one.args[0] == variable and one.name.startswith(_ASSIGNING) and one.args[1:] != (value,)
+
+
+def _has_cases(one: Directive) -> bool:
+    """Return whether the value of a ``map`` or its like differs between the requests of one worker."""
+    lines = one.block or ()
+    constant = one.name == "map" and not _varies(one.args[0])
+    return (not constant and any(line.name != "default" for line in lines)) or any(
+        _varies(argument) for line in lines for argument in line.args
+    )
+
+
+def _varies(text: str) -> bool:
+    return "$" in text and text not in _CONSTANT
 
 
 def code_cache_off(configuration: Configuration) -> list[Directive]:

@@ -241,10 +241,10 @@ local function send_beat(beat, until_time)
     return "sent"
 end
 
--- until_time: until when parts wait for room
-function _M.send_heartbeat(now, until_time)
+-- until_time: until when parts wait for room; always: also where none is due
+function _M.send_heartbeat(now, until_time, always)
     local batches, bytes = holdings.unacked()
-    local hurry = batches > 0 or _M.link.unanswered_tick ~= nil or gauges.changed
+    local hurry = batches > 0 or _M.link.unanswered_tick ~= nil or gauges.changed or always
     if heartbeat.due(_M.tick, hurry) and opened(now) then
         gauges.changed = false
         local beat = heartbeat.make(holdings.own, batches, bytes, holdings.request_rows(), _M.tick)

@@ -11,13 +11,15 @@ local ffi = require "ffi"
 local bit = require "bit"
 local buckets = require "resty.metrics.buckets"
 local decimal = require "resty.metrics.decimal"
+local method_of = require "resty.metrics.method"
 local rows = require "resty.metrics.rows"
+local consistency = require "resty.metrics.consistency"
 local tree = require "resty.metrics.tree"
 local upgraded = require "resty.metrics.upgraded"
 
 local ngx = ngx
 local var = ngx.var
-local now, start_time, get_method = ngx.now, ngx.req.start_time, ngx.req.get_method
+local now, start_time = ngx.now, ngx.req.start_time
 local band, floor = bit.band, math.floor
 
 local NAME = "http_requests"
@@ -53,9 +55,10 @@ function _M.counter(family, variables)
     local duration_slot = FIRST + #bounds + 1
     local request_slot, response_slot = duration_slot + 1, duration_slot + 2
     local request_length, bytes_sent = decimal.reader("request_length"), decimal.reader("bytes_sent")
+    local get_method = method_of.reader()
 
     return function()
-        local server, method, status = var.server_name or "", get_method() or "", ngx.status
+        local server, method, status = var.server_name or "", get_method(), ngx.status
         local row = find(server, method, status)
 
         local ms = floor((now() - start_time()) * 1000 + 0.5)
@@ -74,6 +77,9 @@ function _M.counter(family, variables)
             local tail = family.tail
             family.ring[band(tail, family.mask)] = row[1]
             family.tail = tail + 1
+            if rows.tick >= consistency.next_tick then
+                consistency.check()
+            end
         end
         if status == SWITCHING_PROTOCOLS then
             upgraded.observe(server, ms)

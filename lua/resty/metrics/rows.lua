@@ -21,6 +21,8 @@ local MAX_LABEL = 256       -- bytes of a label's value; longer ones are cut
 local CUT_MARK = "\226\128\166"  -- U+2026, the sign of a value that was cut
 local OTHER = "other"
 local REQUEST_LABELS = 3    -- server, method, status, and the scope if there is one: those behind are the user's
+local STATUS, SCOPE = 3, 4
+local UPGRADED = "101"
 local PEER = "peer"         -- of upstreams
 local IDLE_TICKS = 3600     -- a row that sent nothing for so long may go at the cap
 local SCAN_TICKS = 60       -- from one search for such rows to the next
@@ -178,10 +180,23 @@ local function given_up(shape)
     return from, to
 end
 
-local function replaced(values, labels, from, to, but)
+local function replaced(values, labels, from, to)
     local changed = {}
     for i = 1, labels do
-        changed[i] = i >= from and i <= to and i ~= but and OTHER or values[i]
+        changed[i] = i >= from and i <= to and OTHER or values[i]
+    end
+    return changed
+end
+
+-- What keeps two families apart stays, the scope; and so does the status of an upgraded connection, whose duration would
+-- stand among those of requests.
+local function replaced_all(values, shape)
+    local changed = replaced(values, #shape.labels, 1, #shape.labels)
+    if shape.scope then
+        changed[SCOPE] = values[SCOPE]
+    end
+    if shape.type == "requests" and values[STATUS] == UPGRADED then
+        changed[STATUS] = UPGRADED
     end
     return changed
 end
@@ -194,13 +209,13 @@ local function found(self, prefix)
     return row
 end
 
--- The row for what finds no room: a tenth above the cap all becomes "other" but the scope, which keeps two families apart.
+-- The row for what finds no room: a tenth above the cap (almost) all becomes "other".
 local function overflow_row(self, values)
     local shape, labels = self.shape, #self.shape.labels
     local prefix = prefix_of(self, replaced(values, labels, given_up(shape)))
     local row = found(self, prefix)
     if not row and _M.live(self) >= self.cap + floor(self.cap / 10) then
-        prefix = prefix_of(self, replaced(values, labels, 1, labels, shape.scope and REQUEST_LABELS + 1))
+        prefix = prefix_of(self, replaced_all(values, shape))
         row = found(self, prefix)
     end
     return row or create(self, prefix)

@@ -4,6 +4,7 @@
 local holdings = require "resty.metrics.holdings"
 local requests = require "resty.metrics.requests"
 local settings = require "resty.metrics.settings"
+local consistency = require "resty.metrics.consistency"
 local upstreams = require "resty.metrics.upstreams"
 
 local type = type
@@ -68,6 +69,7 @@ function _M.start(variables, buckets, fault)
         labels = variables.resty_metrics_labels,
     }
     complain(fault, bad_buckets, bad_labels)
+    consistency.remember(fault)
     use_upstreams(variables, fault)
     _M.default = counter(_M.chosen)
 end

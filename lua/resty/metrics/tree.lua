@@ -6,21 +6,18 @@
 
 local clear = require "table.clear"
 local compile = require "resty.metrics.compile"
+local method_of = require "resty.metrics.method"
 local rows = require "resty.metrics.rows"
+local consistency = require "resty.metrics.consistency"
 
 local ngx = ngx
 local concat, format, select, unpack = table.concat, string.format, select, unpack
 
+local KNOWN_METHODS = method_of.KNOWN
 local LEAVES_MOST = 2 * 10000       -- label sets as nginx has them, before they are normalised
 local LONGEST_METHOD = 32           -- bytes; longer ones are of no standard
 
--- RFC 9110, RFC 5789, RFC 4918 and friends: what nginx itself knows by name. All else is "other".
-local METHODS = {
-    GET = true, HEAD = true, POST = true, PUT = true, DELETE = true, PATCH = true, OPTIONS = true, CONNECT = true,
-    TRACE = true, MKCOL = true, COPY = true, MOVE = true, PROPFIND = true, PROPPATCH = true, LOCK = true, UNLOCK = true,
-}
-
-local _M = { METHODS = METHODS }
+local _M = {}
 
 local function branch(parent, key)
     local child = parent[key]
@@ -110,7 +107,7 @@ function _M.finder(family, variables)
     end
 
     local function cold(server, method, status, ...)
-        local known = method == "" and "" or METHODS[method] and method or "other"
+        local known = method == "" and "" or KNOWN_METHODS[method] and method or "other"
         local code = format("%03d", status)
         local values = scope and { server, known, code, scope, ... } or { server, known, code, ... }
         local row, shared = family:row(values)
@@ -121,6 +118,7 @@ function _M.finder(family, variables)
             forget()
         end
         leaves = leaves + 1
+        consistency.check()
         grow(tree, row, server, method, status, ...)
         return row
     end

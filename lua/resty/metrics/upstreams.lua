@@ -2,6 +2,7 @@
 --
 -- Rules:
 -- - One observation for each attempt that nginx lists, none for what it lists as "-".
+-- - An attempt that upgraded the connection (101) has no response duration: nginx lists the connection's whole life there.
 -- - One variable a request, composed in upstreams.conf: the times, which are read each time, then what happened, which is alike
 --   for many requests, so it is read once and kept as a plan, the rows to add to.
 -- - nginx knows the name in proxy_pass of the last upstream alone: of those before an internal redirect it is unknown.
@@ -23,6 +24,7 @@ local KEPT_BYTES = 512       -- longer texts are read each time
 local FIRST = rows.FIRST
 local LOOKED_UP = buckets.LOOKED_UP
 local SHORT_BYTES = attempts.SHORT_BYTES
+local SWITCHING_PROTOCOLS = "101"
 
 local _M = {}
 
@@ -76,7 +78,8 @@ function _M.use(family_of, bounds, peer)
         "Requests to locations with a cache, by what the cache did.", { "server", "cache_status" })
     connect = histogram(family_of, "connect", "Time until an upstream's connection was there, by attempt.", bounds)
     header = histogram(family_of, "header", "Time until an upstream's header had come, by attempt.", bounds)
-    response = histogram(family_of, "response", "Time until an upstream's answer had come, by attempt.", bounds)
+    response = histogram(family_of, "response",
+        "Time until an upstream's answer had come, by attempt; upgraded connections (101) are left out.", bounds)
     slot_of, search = buckets.of(bounds)
     sum_slot = FIRST + #bounds + 1
     forget()
@@ -111,7 +114,7 @@ local function plan_attempt(name, attempt)
         row = attempted:row(with_peer and { name, attempt.peer, attempt.status } or { name, attempt.status }),
         connect = connect:row { name },
         header = header:row { name },
-        response = response:row { name },
+        response = attempt.status ~= SWITCHING_PROTOCOLS and response:row { name } or nil,
     }
 end
 
@@ -170,7 +173,7 @@ local function observe_item(attempt, found)
     if found.header[item] then
         observe(header, attempt.header, found.header[item])
     end
-    if found.response[item] then
+    if attempt.response and found.response[item] then
         observe(response, attempt.response, found.response[item])
     end
 end
@@ -229,7 +232,9 @@ function _M.count()
     count(attempted, alone.row, 1)
     observe(connect, alone.connect, connect_ms)
     observe(header, alone.header, header_ms)
-    observe(response, alone.response, response_ms)
+    if alone.response then
+        observe(response, alone.response, response_ms)
+    end
 end
 
 return _M

@@ -13,6 +13,7 @@ local holdings = require "resty.metrics.holdings"
 local inheritance = require "resty.metrics.inheritance"
 local link_of = require "resty.metrics.link"
 local lag = require "resty.metrics.lag"
+local leaving = require "resty.metrics.leaving"
 local machine = require "resty.metrics.machine"
 local process = require "resty.metrics.process"
 local requests = require "resty.metrics.requests"
@@ -108,21 +109,9 @@ end
 
 -- going away ---------------------------------------------------------------------------------------------------------
 
-local function last_flush()
-    local ends = monotonic() + PREMATURE_SECONDS
-    repeat
-        holdings.drained = false
-        holdings.settle_accounts()
-        if flush.run(ends) == "broken" then
-            return
-        end
-        flush.await_acks(ends)
-    until holdings.nothing_left() or holdings.own.state ~= "flowing" or monotonic() > ends
-end
-
 local function drain()
     local patience = monotonic() + PREMATURE_SECONDS
-    while not guarded(last_flush) and monotonic() < patience do
+    while not guarded(leaving.flush) and monotonic() < patience do
         ngx.sleep(flush.AGAIN_SECONDS)
     end
     _M.draining = false

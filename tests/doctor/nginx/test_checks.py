@@ -69,6 +69,13 @@ HEALTHY = [
         "what the include states, stated anew",
         f'OTHER OURS map "" $resty_metrics_socket {{ default {SOCKET}; }} server {{ }}',
     ),
+    (
+        "labels for all requests, a name by the machine, and a scope",
+        'OURS map "" $resty_metrics_labels { volatile; default "tenant=http_x_tenant"; } '
+        "map $hostname $resty_metrics_nginx { a one; default two; } geo $resty_metrics_buckets { default '1 2'; } "
+        'server { set $resty_metrics_labels "tenant=http_x_tenant"; '
+        "location / { set $resty_metrics_scope api; set $resty_metrics_scope_labels a=b; FILE/scope.lua; } }",
+    ),
     ("content by lua is no log hook", "OURS server { content_by_lua_block { ngx.say('}') } }"),
 ]
 
@@ -160,6 +167,32 @@ FAULTS = [
 @pytest.mark.parametrize(("name", "http", "expected"), FAULTS, ids=[one[0] for one in FAULTS])
 def test_one_fault_at_a_time(name: str, http: str, expected: list[tuple[str, str]]) -> None:
     assert bad(judged(http)) == expected
+
+
+PER_REQUEST = [
+    ("a server's labels", 'OURS server {\nset $resty_metrics_labels "a=b"; } server { }', "set", "labels"),
+    ("a location's buckets", "OURS server { location / {\nset $resty_metrics_buckets '1 2'; } }", "set", "buckets"),
+    ("a map on the host", 'OURS\nmap $host $resty_metrics_labels { a.example "a=b"; default ""; }', "map", "labels"),
+    ("a map to what varies", 'OURS\nmap "" $resty_metrics_labels { default $http_x; }', "map", "labels"),
+    ("a geo of addresses", "OURS\ngeo $resty_metrics_labels { 10.0.0.0/8 a=b; default ''; }", "geo", "labels"),
+    ("a share", "OURS\nsplit_clients $remote_addr $resty_metrics_nginx { 1% a; * b; }", "split_clients", "nginx"),
+    (
+        "by Lua",
+        "OURS server {\nset_by_lua_block $resty_metrics_labels { return ngx.var.a } }",
+        "set_by_lua_block",
+        "labels",
+    ),
+    ("a server's upstreams", "OURS server {\nset $resty_metrics_upstream_peer off; }", "set", "upstream_peer"),
+]
+
+
+@pytest.mark.parametrize(("name", "http", "directive", "setting"), PER_REQUEST, ids=[one[0] for one in PER_REQUEST])
+def test_a_setting_of_the_worker_that_some_requests_state(name: str, http: str, directive: str, setting: str) -> None:
+    findings = judged(http)
+    assert bad(findings) == [("nginx.settings", "WARN")]
+    (finding,) = found(findings, "nginx.settings")
+    assert finding.seen.startswith(f"{MAIN}:4: {directive} states $resty_metrics_{setting} ")
+    assert f'map "" $resty_metrics_{setting} {{ default ...; }}' in str(finding.remedy)
 
 
 def test_the_socket_under_another_name_is_the_socket() -> None:

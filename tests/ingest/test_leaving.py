@@ -1,0 +1,141 @@
+"""A worker that is leaving holds what it said for as long as the kernel says that it is there."""
+
+import os
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from collector.ingest.descriptors import is_connected
+from collector.ingest.heartbeat import Heartbeat, WorkerGauges
+from collector.ingest.leaving import MAX_LEAVING, Leaving
+from collector.ingest.streams import BEAT_SECONDS, GAUGES_SECONDS, SILENT_SECONDS, Streams
+from collector.ingest.wire import Header, Kind, Reason, Verdict, write_answer
+
+A = b"a" * 16
+ANSWER = write_answer(Verdict.ACK, Reason.NONE, Header(1, Kind.HEARTBEAT, A, 1, 1, 1), 0)
+
+
+class Pairs:
+    """Socket pairs as workers have them: the worker's end, and a descriptor of the other one."""
+
+    def __init__(self) -> None:
+        self.workers: list[socket.socket] = []
+        self._ours: list[int] = []
+
+    def descriptor(self) -> int:
+        worker, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        worker.setblocking(False)
+        self.workers.append(worker)
+        self._ours.append(ours.detach())
+        return self._ours[-1]
+
+    def close(self) -> None:
+        for worker in self.workers:
+            worker.close()
+        for descriptor in self._ours:
+            os.close(descriptor)
+
+
+@pytest.fixture
+def pairs() -> Iterator[Pairs]:
+    pairs = Pairs()
+    yield pairs
+    pairs.close()
+
+
+def beat(streams: Streams, name: bytes, number: int, now: float, exiting: bool = True) -> None:
+    said = Heartbeat(exiting=exiting, gauges=WorkerGauges(rows=1))
+    assert streams.beat(Header(1, Kind.HEARTBEAT, name, 1, number, 1), said, now)
+
+
+def names(streams: Streams, now: float) -> list[tuple[bytes, bool]]:
+    return [(live.stream, live.held) for live in streams.heartbeats(now)]
+
+
+def pass_time(leaving: Leaving, streams: Streams, begin: float, end: float) -> list[int]:
+    """What the collector does each second. Returns the descriptors to be closed."""
+    closed: list[int] = []
+    while begin < end:
+        begin += 1
+        closed += leaving.check(begin)
+        streams.prune(begin)
+    return closed
+
+
+def test_what_it_said_holds_until_its_bye(pairs: Pairs) -> None:
+    streams = Streams()
+    leaving = Leaving(streams, is_connected)
+    beat(streams, A, 1, 0.0)
+    descriptor = pairs.descriptor()
+    assert leaving.keep(A, descriptor, ANSWER, 0.0) == []
+    assert names(streams, GAUGES_SECONDS) == [(A, False)]
+    assert pass_time(leaving, streams, 0.0, SILENT_SECONDS + 100) == []
+    now = SILENT_SECONDS + 100
+    assert names(streams, now) == [(A, True)]
+    streams.bye(Header(1, Kind.BYE, A, 1, 0, 1), now)
+    assert names(streams, now) == []
+    assert pass_time(leaving, streams, now, now + 10) == [descriptor]
+
+
+def test_what_it_said_goes_when_its_process_does(pairs: Pairs) -> None:
+    streams = Streams()
+    leaving = Leaving(streams, is_connected)
+    beat(streams, A, 1, 0.0)
+    descriptor = pairs.descriptor()
+    leaving.keep(A, descriptor, ANSWER, 0.0)
+    pass_time(leaving, streams, 0.0, 100.0)
+    assert names(streams, 100.0) == [(A, True)]
+    pairs.workers[0].close()
+    assert pass_time(leaving, streams, 100.0, 100.0 + BEAT_SECONDS) == [descriptor]
+    assert names(streams, 100.0 + BEAT_SECONDS) == []
+    beat(streams, A, 2, 200.0, exiting=False)  # nothing of all this holds a stream back
+    assert names(streams, 200.0) == [(A, False)]
+
+
+def test_the_newest_descriptor_is_kept_and_others_are_closed(pairs: Pairs) -> None:
+    streams = Streams()
+    leaving = Leaving(streams, is_connected)
+    first, second, third = (pairs.descriptor() for _ in range(3))
+    beat(streams, A, 1, 0.0, exiting=False)
+    assert leaving.keep(A, first, ANSWER, 0.0) == [first]
+    beat(streams, A, 2, 1.0)
+    assert leaving.keep(A, second, ANSWER, 1.0) == []
+    assert leaving.keep(A, third, ANSWER, 2.0) == [second]
+    streams.bye(Header(1, Kind.BYE, A, 1, 0, 1), 3.0)
+    assert leaving.keep(A, first, ANSWER, 3.0) == [first, third]
+
+
+@pytest.mark.parametrize(("verdict", "reason"), [(Verdict.HOLD, Reason.NOT_READY), (Verdict.DROP, Reason.INVALID)])
+def test_what_a_worker_would_count_again_is_not_sent_twice(pairs: Pairs, verdict: Verdict, reason: Reason) -> None:
+    streams = Streams()
+    leaving = Leaving(streams, is_connected)
+    beat(streams, A, 1, 0.0)
+    acked, refused = pairs.descriptor(), pairs.descriptor()
+    assert leaving.keep(A, acked, ANSWER, 0.0) == []
+    refusal = write_answer(verdict, reason, Header(1, Kind.BATCH, A, 1, 1, 1), 0)
+    assert leaving.keep(A, refused, refusal, 1.0) == [refused]
+    assert pass_time(leaving, streams, 1.0, 100.0) == []
+    assert names(streams, 100.0) == [(A, True)]
+    with pytest.raises(BlockingIOError):
+        pairs.workers[1].recv(100)
+
+
+def test_answers_that_a_worker_does_not_read_are_no_sign_of_its_end(pairs: Pairs) -> None:
+    descriptor = pairs.descriptor()
+    for _ in range(1000):
+        assert is_connected(descriptor, ANSWER)
+    assert pairs.workers[0].recv(len(ANSWER)) == ANSWER
+    pairs.workers[0].close()
+    assert not is_connected(descriptor, ANSWER)
+
+
+def test_above_the_bound_a_worker_is_forgotten_as_one_that_falls_silent() -> None:
+    streams = Streams()
+    leaving = Leaving(streams, lambda _descriptor, _answer: True)
+    for number in range(MAX_LEAVING + 1):
+        name = number.to_bytes(16, "big")
+        beat(streams, name, 1, 0.0)
+        assert leaving.keep(name, number, ANSWER, 0.0) == ([] if number < MAX_LEAVING else [number])
+    pass_time(leaving, streams, 0.0, GAUGES_SECONDS + 1)
+    assert len(names(streams, GAUGES_SECONDS + 1)) == MAX_LEAVING
