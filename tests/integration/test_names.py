@@ -93,11 +93,7 @@ def test_it_works_whatever_was_removed_before(socket_path: Path, code: str) -> N
     """With labels of the user's, whose code is compiled where that can be."""
     port = free_port()
     nginx = Nginx(socket_path, SITE.format(port=port, more=f"init_by_lua_block {{ {code} }}"), workers=1)
-    include = nginx.share / "nginx.conf.d" / "resty-metrics.conf"
-    text = include.read_text()
-    unlabelled = '$resty_metrics_labels        { default ""; }'
-    assert unlabelled in text
-    include.write_text(text.replace(unlabelled, unlabelled.replace('""', '"x=arg_x y=scheme"')))
+    set_include(nginx.share / "nginx.conf.d" / "resty-metrics.conf", "labels", "x=arg_x y=scheme")
     with Collector(socket_path) as collector, nginx:
         for x in ("1", "2", "1"):
             get(port, f"/?x={x}")

@@ -177,7 +177,7 @@ def _per_request(configuration: Configuration) -> list[Finding]:
             "nginx.settings",
             f"{one.place}: {one.name} states {variable} for some requests only; a worker takes for all requests "
             "what its first one has",
-            f'state it once in http{{}}: map "" {variable} {{ default ...; }}; where a server or location is to have '
+            f"state it once in http{{}}: geo {variable} {{ default ...; }}; where a server or location is to have "
             f"other labels or buckets, give it a scope (docs/labels.md){_RELOAD}",
         )
         for variable, one in statements.per_request(configuration)

@@ -192,7 +192,7 @@ def test_a_setting_of_the_worker_that_some_requests_state(name: str, http: str, 
     assert bad(findings) == [("nginx.settings", "WARN")]
     (finding,) = found(findings, "nginx.settings")
     assert finding.seen.startswith(f"{MAIN}:4: {directive} states $resty_metrics_{setting} ")
-    assert f'map "" $resty_metrics_{setting} {{ default ...; }}' in str(finding.remedy)
+    assert f"geo $resty_metrics_{setting} {{ default ...; }}" in str(finding.remedy)
 
 
 def test_the_socket_under_another_name_is_the_socket() -> None:
