@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.client import get
 from support.collector import Collector
-from support.nginx import ROOT, Nginx
+from support.nginx import ROOT, Nginx, set_include
 from support.wait import free_port, wait_until
 
 pytestmark = pytest.mark.slow
