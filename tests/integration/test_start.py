@@ -208,6 +208,43 @@ init_by_lua_block {
 """
 
 
+# The same for a part that fails while it runs, which leaves a mark in package.loaded.
+FAILING_PART = """
+init_by_lua_block {
+    local attempts = 0
+    package.preload["NAME"] = function()
+        attempts = attempts + 1
+        if attempts <= 2 then error("not enough memory") end
+        package.preload["NAME"] = nil
+        package.loaded["NAME"] = nil
+        return require("NAME")
+    end
+}
+"""
+
+
+PARTS = ["resty.metrics", "resty.metrics.start", "resty.metrics.transport", "resty.metrics.api"]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_that_failed_half_way_is_loaded_again(socket_path: Path, part: str) -> None:
+    port = free_port()
+    site = FAILING_PART.replace("NAME", part) + SITE.format(port=port, lua="")
+    with Collector(socket_path) as collector, Nginx(socket_path, site, workers=1) as nginx:
+
+        def is_over() -> bool:
+            get(port)
+            return "resty-metrics is on again in this worker" in nginx.log()
+
+        wait_until(is_over, 30, "the line that says it is over")
+        before = collector.request_counts().total()
+        get(port, times=THEN)
+        wait_until(lambda: collector.request_counts().total() >= before + THEN, message="counts")
+        began, _ = nginx.errors()
+        assert OFF in began
+        assert "not enough memory" in began
+
+
 @pytest.mark.parametrize("more", ["", "include {share}/nginx.conf.d/lifecycle.conf;"], ids=["request", "init_worker"])
 def test_what_is_counted_before_the_worker_can_send_is_sent_once_it_can(socket_path: Path, more: str) -> None:
     port = free_port()

@@ -37,8 +37,8 @@ end
 
 local function forget_failures()
     for name, value in pairs(loaded) do
-        if type(value) == "userdata" and type(name) == "string" and name:sub(1, #NAME) == NAME then
-            loaded[name] = nil  -- "loop or previous error" for ever
+        if type(name) == "string" and name:sub(1, #NAME) == NAME and type(value) ~= "table" and type(value) ~= "function" then
+            loaded[name] = nil  -- the mark that require() leaves, for which it says "loop or previous error" for ever
         end
     end
 end
@@ -89,6 +89,7 @@ local function call(name, ...)
     return metrics[name](...)
 end
 
+local told = loaded["resty.metrics.failed"]
 standin = {}
 for i = 1, #FUNCTIONS do
     local name = FUNCTIONS[i]
@@ -98,9 +99,8 @@ for i = 1, #FUNCTIONS do
 end
 forget_failures()
 loaded[NAME] = standin
-if not loaded["resty.metrics.failed"] then
+if not told then
     say("off in this worker for now: its module cannot be loaded: ", why,
         "; nothing is counted until it can; it tries again, at least once a minute")
 end
-loaded["resty.metrics.failed"] = nil
 return standin

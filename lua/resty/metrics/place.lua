@@ -95,10 +95,11 @@ function _M.pin()
     end
 end
 
--- Forgets parts whose loading failed half-way: `require` would refuse them for ever.
+-- Forgets parts whose loading failed half-way: `require` would refuse them for ever. It leaves a mark of its own in place of
+-- the module, whose type is another in each LuaJIT.
 function _M.forget_failures()
     for name, value in pairs(loaded) do
-        if type(value) == "userdata" and type(name) == "string" and is_ours(name) then
+        if type(name) == "string" and is_ours(name) and type(value) ~= "table" and type(value) ~= "function" then
             loaded[name] = nil
         end
     end
