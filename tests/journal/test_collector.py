@@ -386,6 +386,15 @@ def disk(shared: Path) -> Iterator[Disk]:
     disk.unmount()
 
 
+def open_files(pid: int) -> list[str]:
+    """What the descriptors of a process lead to, but for those that it closes meanwhile."""
+    found = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append(str(link.readlink()))
+    return found
+
+
 @only_root
 def test_a_disk_that_fails_and_is_replaced(shared: Path, disk: Disk) -> None:
     collector = Collector(shared / "collector.sock", f"--state.dir={disk.path}/state")
@@ -395,7 +404,7 @@ def test_a_disk_that_fails_and_is_replaced(shared: Path, disk: Disk) -> None:
         sent = until_degraded(collector, worker, "ro_total", "read_only")
         disk.replace()
         wait_until(lambda: healthy(collector), timeout=HEALS_WITHIN, message="the journal")
-        opened = [str(link.readlink()) for link in Path(f"/proc/{collector.pid}/fd").iterdir()]
+        opened = open_files(collector.pid)
         assert [path for path in opened if path.endswith("/lock")] == [f"{disk.path}/state/lock"]
         collector.kill()
         collector.start()
