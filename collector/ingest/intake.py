@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from collector.ingest.batch import read_batch
+from collector.ingest.beats import Refusal
 from collector.ingest.heartbeat import read_heartbeat
 from collector.ingest.streams import Placement, Streams
 from collector.ingest.wire import (
@@ -37,11 +38,14 @@ from collector.table.table import Table
 
 Result = Literal["applied", "duplicate", "out_of_order", "heartbeat", "bye", "probe", "held", "dropped", "unanswerable"]
 MAX_REFUSED_UIDS = 64
+INSTANCE_CAP = "instance_cap"  # reason of a heartbeat that is dropped: its nginx has one name too many
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one datagram. ``rows``: applied, or lost if it was dropped."""
+    """What became of one datagram. ``rows``: applied, or lost if it was dropped. A heartbeat has a reason where rows of
+    its gauges were refused.
+    """
 
     result: Result
     reason: str | None = None
@@ -115,6 +119,7 @@ class Intake:
         self.ready = True
         self.results: Counter[tuple[Result, str | None]] = Counter()
         self.refused_uids: Counter[int] = Counter()
+        self.refused_gauge_rows: Counter[Refusal] = Counter()
         self.bytes = 0
         self.applied_rows = 0
         self.lost_rows = 0
@@ -203,7 +208,7 @@ class Intake:
         return None if self.ready else Reason.NOT_READY
 
     def _heartbeat(self, header: Header, datagram: bytes, now: float) -> Outcome:
-        """A heartbeat that cannot be read still shows that the worker lives, and is acked."""
+        """Keep a heartbeat. One that cannot be read still shows that the worker lives, and is acked."""
         if header.base < 1:
             return self._ack(header, "dropped", "invalid")
         heartbeat, reason = None, None
@@ -211,9 +216,15 @@ class Intake:
             heartbeat = read_heartbeat(datagram[HEADER_BYTES:])
         except WireError as error:
             reason = error.reason
-        if not self.streams.beat(header, heartbeat, now):
+        heard = self.streams.beat(header, heartbeat, now)
+        if heard is None:
             return self._hold(header, Reason.STREAM_CAP)
-        return self._ack(header, "heartbeat" if reason is None else "dropped", reason)
+        self.refused_gauge_rows.update(heard.refused)
+        if not heard.kept:
+            return self._ack(header, "dropped", INSTANCE_CAP)
+        if reason is not None:
+            return self._ack(header, "dropped", reason)
+        return self._ack(header, "heartbeat", heard.reason)
 
     def _batch(self, header: Header, datagram: bytes, now: float) -> Outcome:
         if header.base < 1 or header.sequence < 1:

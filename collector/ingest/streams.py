@@ -5,7 +5,6 @@ This is the collector's state chart of docs/wire.md. It decides and remembers; w
 Rules:
 - ``received`` runs ahead of ``committed``; only ``committed`` is ever told to a worker.
 - A stream is unknown, open or ended. At the cap a new one is refused; none is forgotten to make room.
-- A beat of several parts counts when all of them have come; a part of a later beat ends the wait for the earlier.
 - Gauges live as long as beats come: three missed beats, a bye or the end of the stream, and they are gone.
 - Births order the streams, and come from a clock that may be set: one in the future counts as now. Where the youngest
   known one lies in the future, the clock was set back since, and a stream that is met now is younger than all of them.
@@ -15,13 +14,11 @@ Rules:
 from dataclasses import dataclass, field
 from enum import Enum
 
-from collector.ingest.heartbeat import Heartbeat, Master, join
+from collector.ingest.beats import GAUGES_SECONDS, Beats, Heard, Room
+from collector.ingest.heartbeat import Heartbeat, Master
 from collector.ingest.wire import Header
 
 STREAM_CAP = 4_096
-BEAT_SECONDS = 5.0
-MISSED_BEATS = 3
-GAUGES_SECONDS = BEAT_SECONDS * MISSED_BEATS
 ENDED_SECONDS = 10 * 60.0
 SILENT_SECONDS = 24 * 3600.0
 _PRUNE_AT_CAP_SECONDS = 1.0
@@ -48,26 +45,16 @@ class Stream:
     birth_ms: int
     seen: float
     ended: float | None = None
-    beat: int = 0
-    beat_seen: float = 0.0
-    heartbeat: Heartbeat | None = None
-    parts_of: int = 0
-    parts: dict[int, Heartbeat] = field(default_factory=dict)
+    beats: Beats = field(default_factory=Beats)
     instance: str | None = None
     master: Master | None = None
 
-    def hear(self, number: int, heartbeat: Heartbeat, now: float) -> None:
+    def hear(self, number: int, heartbeat: Heartbeat, now: float, room: Room) -> Heard:
         """Keep a beat, or a part of one, if it is newer than what there is."""
-        if number <= self.beat or number < self.parts_of:
-            return
-        if number > self.parts_of:
-            self.parts_of, self.parts = number, {}
-        self.parts[heartbeat.part] = heartbeat
-        if len(self.parts) == heartbeat.parts:
-            self.beat, self.beat_seen = number, now
-            self.heartbeat = join([self.parts[part] for part in sorted(self.parts)])
-            self.parts = {}
-            self.instance, self.master = self.heartbeat.instance, self.heartbeat.master
+        heard = self.beats.hear(number, heartbeat, now, room)
+        if self.beats.whole is not None:
+            self.instance, self.master = self.beats.whole.instance, self.beats.whole.master
+        return heard
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +80,12 @@ class LiveHeartbeat:
 
 
 class Streams:
-    """All streams by name. ``last_datagram`` is when any of them last sent something, None before the first."""
+    """All streams by name. ``last_datagram`` is when any of them last sent something, None before the first; ``room``:
+    what their heartbeats take.
+    """
 
     def __init__(self, cap: int = STREAM_CAP) -> None:
+        self.room = Room()
         self.last_datagram: float | None = None
         self._cap = cap
         self._streams: dict[bytes, Stream] = {}
@@ -160,14 +150,14 @@ class Streams:
         """Every batch of the stream up to ``sequence`` is safe."""
         self._streams[name].committed = sequence
 
-    def beat(self, header: Header, heartbeat: Heartbeat | None, now: float) -> bool:
-        """Keep a heartbeat if it is the newest (None: it could not be read). False: refused at the stream cap."""
+    def beat(self, header: Header, heartbeat: Heartbeat | None, now: float) -> Heard | None:
+        """Keep a heartbeat if it is the newest (None: it could not be read). Return None at the stream cap."""
         stream = self._meet(header, now)
         if stream is None:
-            return False
-        if heartbeat is not None and stream.ended is None:
-            stream.hear(header.sequence, heartbeat, now)
-        return True
+            return None
+        if heartbeat is None or stream.ended is not None:
+            return Heard()
+        return stream.hear(header.sequence, heartbeat, now, self.room)
 
     def bye(self, header: Header, now: float) -> bool:
         """The stream ends; whether it had not before. An unknown one is not made."""
@@ -175,7 +165,7 @@ class Streams:
         if stream is None:
             return False
         self._meet(header, now)
-        stream.heartbeat, stream.parts = None, {}
+        stream.beats.end(self.room)
         if stream.ended is not None:
             return False
         stream.ended = now
@@ -207,19 +197,19 @@ class Streams:
     def heartbeats(self, now: float) -> list[LiveHeartbeat]:
         """What is known of the workers now."""
         return [
-            LiveHeartbeat(name, stream.birth_ms, stream.beat_seen, stream.heartbeat)
+            LiveHeartbeat(name, stream.birth_ms, stream.beats.seen, stream.beats.whole)
             for name, stream in self._streams.items()
-            if stream.heartbeat is not None and now - stream.beat_seen <= GAUGES_SECONDS
+            if stream.beats.whole is not None and now - stream.beats.seen <= GAUGES_SECONDS
         ]
 
     def prune(self, now: float) -> int:
         """Forget the streams that are over; how many. And what those said of themselves that have fallen silent."""
         for stream in self._streams.values():
-            if now - stream.seen > GAUGES_SECONDS:
-                stream.heartbeat, stream.parts = None, {}
+            stream.beats.expire(now, self.room)
         over = [name for name, stream in self._streams.items() if _is_over(stream, now)]
         for name in over:
             del self._streams[name]
+        self.room.recount(stream.beats for stream in self._streams.values())
         return len(over)
 
     def _meet(self, header: Header, now: float) -> Stream | None:

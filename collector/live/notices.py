@@ -17,7 +17,7 @@ from itertools import chain
 
 from collector.advice import remedies, warnings
 from collector.advice.warnings import LEAST_COVERAGE, LEAST_SPOOL, Advice, Severity
-from collector.ingest.streams import GAUGES_SECONDS
+from collector.ingest.beats import GAUGES_SECONDS
 from collector.live.counts import Growth
 from collector.live.facts import Facts, Nginx, SourceState
 from collector.live.history import ALL, History, summarize

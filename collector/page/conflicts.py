@@ -8,17 +8,21 @@ Rules:
   ``_total`` too. Two counters or gauges of the user's never collide that way: the page shows such a counter under its
   whole name, as ``unknown``.
 - A family without lines claims nothing. Built-in families of one name are joined, not in conflict.
+- Families are decided on in steps, some hundreds in each.
 - All that is said of one nginx; several have names of their own. Families of two of them stand together under one name
   if they have one type. Where they do not, the nginx that was there first keeps it: a second one that is added takes
   nothing from the first. What the collector says of itself gives way to any of them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 
 from collector.page.exposition import MetricFamily, MetricType, claims, sample
 from collector.page.instances import labels_of
+from collector.page.steps import Steps, finish
 
 CONFLICT = "resty_metrics_family_conflict"
+STEP_FAMILIES = 500
 _Owners = dict[str, tuple[str, MetricType]]  # of a sample's name: the family that has it
 
 
@@ -35,8 +39,8 @@ class _Page:
         self.custom: _Owners = {}
         self.built_in: _Owners = {}
 
-    def take(self, instance: str, custom: Iterable[MetricFamily], built_in: Iterable[MetricFamily]) -> None:
-        """The families of one nginx; those of the user come first."""
+    def take(self, instance: str, custom: Iterable[MetricFamily], built_in: Iterable[MetricFamily]) -> Iterator[None]:
+        """Take the families of one nginx; those of the user come first. Yield after each."""
         taken: set[str] = set()
         for family in custom:
             names = claims(family)
@@ -45,6 +49,7 @@ class _Page:
             if free:
                 taken |= names
                 self.custom.update(dict.fromkeys(names, (family.name, family.type)))
+            yield
         for family in built_in:
             names = _claims_built_in(family)
             free = taken.isdisjoint(names) and _agrees(family, names, self.custom)
@@ -53,9 +58,10 @@ class _Page:
                 for name in names - claims(family):
                     self.built_in.setdefault(name, (family.name, family.type))
                 self.built_in.update(dict.fromkeys(claims(family), (family.name, family.type)))
+            yield
 
     def take_own(self, families: Iterable[MetricFamily]) -> None:
-        """The collector's own, of no nginx."""
+        """Take the collector's own, of no nginx."""
         for family in families:
             self._decide("", family, self.custom.keys().isdisjoint(_claims_built_in(family)))
 
@@ -75,17 +81,30 @@ def _agrees(family: MetricFamily, names: set[str], *owners: Mapping[str, tuple[s
 def resolve(
     custom: Sequence[MetricFamily], built_in: Sequence[MetricFamily], first: Iterable[str] = ()
 ) -> list[MetricFamily]:
-    """The families that may stand on one page, and what became of the others. ``first``: instances of nginx in the
-    order in which they came; those that are not among them come later.
+    """Do all of ``in_steps`` at once."""
+    return finish(in_steps(custom, built_in, first))
+
+
+def in_steps(
+    custom: Sequence[MetricFamily], built_in: Sequence[MetricFamily], first: Iterable[str] = ()
+) -> Steps[list[MetricFamily]]:
+    """Return the families that may stand on one page, and a family that names the others. ``first``: instances of nginx
+    in the order in which they came; those that are not among them come later.
     """
     page = _Page()
     customs = _by_instance(family for family in custom if any(family.lines))
+    yield
     built_ins = _by_instance(family for family in built_in if any(family.lines) and family.instance is not None)
-    for instance in dict.fromkeys((*first, *customs, *built_ins)):
-        page.take(instance, customs.get(instance, ()), built_ins.get(instance, ()))
+    yield
+    order = dict.fromkeys((*first, *customs, *built_ins))
+    decided = chain.from_iterable(page.take(name, customs.get(name, ()), built_ins.get(name, ())) for name in order)
+    while sum(1 for _ in islice(decided, STEP_FAMILIES)):
+        yield
     page.take_own(family for family in built_in if any(family.lines) and family.instance is None)
     kept = [family for family in built_in if id(family) in page.shown or not any(family.lines)]
-    return [*kept, *(family for family in custom if id(family) in page.shown), *_say(page)]
+    yield
+    withheld = yield from _say(page)
+    return [*kept, *(family for family in custom if id(family) in page.shown), *withheld]
 
 
 def _by_instance(families: Iterable[MetricFamily]) -> dict[str, list[MetricFamily]]:
@@ -95,7 +114,11 @@ def _by_instance(families: Iterable[MetricFamily]) -> dict[str, list[MetricFamil
     return found
 
 
-def _say(page: _Page) -> list[MetricFamily]:
-    lines = [sample(CONFLICT, {**labels_of(instance), "family": name}, 1) for instance, name in page.withheld]
+def _say(page: _Page) -> Steps[list[MetricFamily]]:
+    lines = []
+    for instance, name in page.withheld:
+        lines.append(sample(CONFLICT, {**labels_of(instance), "family": name}, 1))
+        if len(lines) % STEP_FAMILIES == 0:
+            yield
     text = "1 for a family that is not on the page, since one of the user's has its name or that of one of its samples."
     return [] if CONFLICT in page.custom else [MetricFamily(CONFLICT, "gauge", text, lines)]

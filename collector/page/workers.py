@@ -16,9 +16,11 @@ from collector.ingest.heartbeat import Master
 from collector.ingest.streams import LiveHeartbeat
 from collector.page import instances
 from collector.page.exposition import MetricFamily, sample
+from collector.page.steps import Steps, finish
 from collector.sources.stub_status import StubStatus
 from collector.table.labels import clean
 
+_STEP_BEATS = 100  # of an instance with more than so many beats each metric is a step
 Label = tuple[tuple[str, str], ...]
 
 _GAUGES: tuple[tuple[str, str, str, Label], ...] = (
@@ -84,14 +86,23 @@ def requests_begun(beats: Iterable[LiveHeartbeat]) -> dict[str, int]:
     return begun
 
 
-def families(beats: list[LiveHeartbeat]) -> list[MetricFamily]:
-    """All gauges of the workers that are alive, instance by instance."""
-    return [one for name, some in instances.by_instance(beats).items() for one in _of_instance(name, some)]
+def families(beats: Iterable[LiveHeartbeat]) -> list[MetricFamily]:
+    """Do all of ``in_steps`` at once."""
+    return finish(in_steps(beats))
 
 
-def _of_instance(instance: str, beats: list[LiveHeartbeat]) -> list[MetricFamily]:
-    found = [*_gauges(beats), *_counts(beats), *_configuration(beats), *_dicts(beats), *_versions(beats)]
-    return [*(_family(instance, one) for one in found), _begun(instance, beats)]
+def in_steps(beats: Iterable[LiveHeartbeat]) -> Steps[list[MetricFamily]]:
+    """Return all gauges of the workers that are alive, instance by instance."""
+    found: list[MetricFamily] = []
+    for instance, some in instances.by_instance(beats).items():
+        yield
+        for make in (_gauges, _counts, _configuration, _dicts, _versions):
+            for gauge in make(some):
+                found.append(_family(instance, gauge))
+                if len(some) > _STEP_BEATS:
+                    yield
+        found.append(_begun(instance, some))
+    return found
 
 
 def _gauges(beats: list[LiveHeartbeat]) -> list[Gauge]:

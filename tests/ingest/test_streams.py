@@ -2,8 +2,10 @@
 
 import pytest
 
-from collector.ingest.heartbeat import GaugeFamily, Heartbeat, Master
-from collector.ingest.streams import ENDED_SECONDS, GAUGES_SECONDS, SILENT_SECONDS, Placement, Streams
+from collector.ingest.beats import GAUGES_SECONDS
+from collector.ingest.gauge_family import gauge_family
+from collector.ingest.heartbeat import Heartbeat, Master
+from collector.ingest.streams import ENDED_SECONDS, SILENT_SECONDS, Placement, Streams
 from collector.ingest.wire import Header, Kind
 
 A, B, C = b"a" * 16, b"b" * 16, b"c" * 16
@@ -108,7 +110,7 @@ def test_the_newest_heartbeat_holds() -> None:
 
 
 def part(number: int, of: int, *names: str, worker: int | None = None) -> Heartbeat:
-    families = tuple([GaugeFamily(name, "", (), "sum", ()) for name in names])
+    families = tuple([gauge_family(name, "", (), "sum", [(1, 1)]) for name in names])
     return Heartbeat(worker=worker, families=families, part=number, parts=of)
 
 

@@ -1,14 +1,17 @@
 """The user's gauges, of many workers."""
 
 import math
+from collections.abc import Iterable
 
 import pytest
 
-from collector.ingest.heartbeat import Combine, GaugeFamily, Heartbeat
+from collector.ingest.gauge_family import Combine, GaugeFamily, gauge_family
+from collector.ingest.heartbeat import Heartbeat
 from collector.ingest.streams import LiveHeartbeat
 from collector.page import gauges as module
 from collector.page.exposition import render
-from collector.page.gauges import gauges
+from collector.page.gauges import Gauge
+from collector.page.steps import finish
 
 NAN, INFINITE = float("nan"), float("inf")
 
@@ -18,7 +21,11 @@ def beat(birth_ms: int, *families: GaugeFamily) -> LiveHeartbeat:
 
 
 def gauge(combine: Combine, *rows: tuple[object, ...], labels: tuple[str, ...] = (), text: str = "") -> GaugeFamily:
-    return GaugeFamily("g", text, labels, combine, rows)
+    return gauge_family("g", text, labels, combine, rows)
+
+
+def gauges(beats: Iterable[LiveHeartbeat]) -> list[Gauge]:
+    return finish(module.in_steps(beats))
 
 
 def lines(*beats: LiveHeartbeat) -> list[str]:

@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from collector.ingest.heartbeat import GaugeFamily, Heartbeat, Master, NginxCounters
+from collector.ingest.gauge_family import gauge_family
+from collector.ingest.heartbeat import Heartbeat, Master, NginxCounters
 from collector.ingest.streams import LiveHeartbeat
 from collector.page import assemble, conflicts, exposition, instances
 from collector.page.coverage import ENDED, WINDOW_SECONDS, Coverage
 from collector.page.exposition import MetricFamily, MetricType
 from collector.page.requests import render
+from collector.page.steps import finish
 from collector.sources import report
 from collector.table.shapes import REQUEST_COLUMNS, REQUEST_SCALE, Shape, family_batch
 from collector.table.table import Table
@@ -108,14 +110,14 @@ def beat(instance: str, pid: int, stream: int, seen: float = 0.0, requests: int 
         nginx=NginxCounters(1, 1, requests, 1, 0, 1, 0),
         generation=3,
         dicts=(("d", 8, 4),),
-        families=(GaugeFamily("g", "", ("nginx",), "sum", (("own", stream, 1),)),),
+        families=(gauge_family("g", "", ("nginx",), "sum", [("own", stream, 1)]),),
         instance=instance,
     )
     return LiveHeartbeat(bytes([stream]) * 16, stream, seen, said)
 
 
 def assembled(table: Table, *beats: LiveHeartbeat, fetched: tuple[str, ...] = ()) -> list[str]:
-    families = assemble.families(assemble.capture(table), render(table), list(beats), [], fetched, {}, [])
+    families = finish(assemble.in_steps(assemble.capture(table), render(table), list(beats), [], fetched, {}, []))
     page = exposition.render(families, openmetrics=False).decode()
     return [line for line in page.splitlines() if not line.startswith("#")]
 

@@ -8,9 +8,10 @@ from collector import __version__
 from collector.ingest.intake import Intake
 from collector.ingest.streams import Streams
 from collector.ingest.wire import Header, Kind, write_datagram
-from collector.page import pipeline
+from collector.page import family_counts, pipeline
 from collector.page.exposition import render
 from collector.page.pipeline import Socket
+from collector.page.steps import finish
 from collector.table.table import Table
 
 SOCKET = Socket(
@@ -26,7 +27,8 @@ SOCKET = Socket(
 
 
 def lines(intake: Intake, now: float = 100.0, socket: Socket = SOCKET) -> list[str]:
-    page = render(pipeline.families(intake, socket, now), openmetrics=False).decode()
+    counts = finish(family_counts.in_steps(family_counts.capture(intake.table)))
+    page = render([*pipeline.families(intake, socket, now), *counts], openmetrics=False).decode()
     return [line for line in page.splitlines() if not line.startswith("#")]
 
 
