@@ -29,6 +29,7 @@ MAX_INSTANCES = 64  # the table has as many
 _DICT_BYTES = 256  # of a shared dictionary of nginx: the objects that hold it
 
 Refusal = Literal["sender_cap", "total_cap", "duplicate"]
+_Keys = dict[tuple[str, tuple[str, ...]], set[bytes]]  # by gauge the label sets of a beat
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +72,14 @@ class Room:
 
     def recount(self, beats: Iterable["Beats"]) -> None:
         """Count anew what these hold, which are all that there are."""
-        held, self.instances = Size(), Counter()
-        for one in beats:
-            held += one.charge
-            if one.whole is not None:
-                self.instances[one.whole.instance] += 1
-        self.held = held
+        all_beats = list(beats)
+        charges = [one.charge for one in all_beats]
+        self.held = Size(
+            sum([charge.gauges for charge in charges]),
+            sum([charge.rows for charge in charges]),
+            sum([charge.bytes for charge in charges]),
+        )
+        self.instances = Counter([one.whole.instance for one in all_beats if one.whole is not None])
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +100,13 @@ class Heard:
 
 @dataclass(slots=True)
 class _Arriving:
-    """The parts of a beat that have come so far. ``keys``: by gauge the label sets that stand in them."""
+    """The parts of a beat that have come so far."""
 
     number: int
     began: float
     parts: dict[int, Heartbeat] = field(default_factory=dict)
     size: Size = Size()
-    keys: dict[tuple[str, tuple[str, ...]], set[bytes]] = field(default_factory=dict)
+    keys: _Keys = field(default_factory=dict)
 
 
 class Beats:
@@ -185,53 +188,89 @@ class Beats:
 def _admit(part: Heartbeat, arriving: _Arriving, sender: Size, total: Size) -> tuple[Heartbeat, Counter[Refusal]]:
     """Return as much of the part as there is room for, which is added to the beat that arrives."""
     refused: Counter[Refusal] = Counter()
-    if not part.families and not part.dicts:
-        return part, refused
-    dicts = _admit_dicts(part.dicts, arriving, sender, total, refused)
-    families = [_admit_gauge(family, arriving, sender, total, refused) for family in part.families]
-    return replace(part, dicts=dicts, families=tuple([family for family in families if family.keys])), refused
+    if part.part > 1:
+        part = Heartbeat(families=part.families, part=part.part, parts=part.parts)
+    if part.families or part.dicts:
+        before = arriving.size
+        taking = _Taking(_Left(sender - before), _Left(total - before), arriving.keys, refused)
+        dicts = taking.dicts(part.dicts)
+        families = filter(None, map(taking.gauge, part.families))
+        part = replace(part, dicts=dicts, families=tuple(families))
+        arriving.size = sender - taking.of_sender.size
+    return part, refused
 
 
-def _admit_gauge(
-    family: GaugeFamily, arriving: _Arriving, sender: Size, total: Size, refused: Counter[Refusal]
-) -> GaugeFamily:
-    known = arriving.keys.get(family.identity)
-    unique = family if _stand_once(family.keys, known or set()) else family.without(known or ())
-    new = arriving.size + Size(gauges=int(known is None), bytes=family.head_bytes())
-    sizes = list(accumulate(unique.row_bytes()))
-    count = _fit(sizes, sender, new, total, refused)
-    refused["duplicate"] += len(family.keys) - len(unique.keys)
-    if not count:
-        return unique.first(0)
-    kept = unique if count == len(sizes) else unique.first(count)
-    arriving.size = new + Size(rows=count, bytes=sizes[count - 1])
-    arriving.keys.setdefault(family.identity, set()).update(kept.keys)
-    return kept
+class _Left:
+    """What is left of a bound."""
+
+    __slots__ = ("bytes", "gauges", "rows")
+
+    def __init__(self, size: Size) -> None:
+        self.gauges, self.rows, self.bytes = size.gauges, size.rows, size.bytes
+
+    @property
+    def size(self) -> Size:
+        return Size(self.gauges, self.rows, self.bytes)
+
+    def fit(self, gauges: int, head: int, rows: Sequence[int]) -> int:
+        """Return how many rows of these cumulated sizes fit, behind so many gauges more and a head of this size."""
+        return max(0, min(self.rows, bisect_right(rows, self.bytes - head))) if self.gauges >= gauges else 0
+
+    def take(self, gauges: int, rows: int, size: int) -> None:
+        self.gauges -= gauges
+        self.rows -= rows
+        self.bytes -= size
 
 
-def _stand_once(keys: Sequence[bytes], known: set[bytes]) -> bool:
-    return len(set(keys)) == len(keys) and known.isdisjoint(keys)
+class _Taking:
+    """One part of a beat, as it takes its room."""
 
+    __slots__ = ("_keys", "_refused", "of_sender", "of_total")
 
-def _admit_dicts(
-    dicts: tuple[Dict, ...] | None, arriving: _Arriving, sender: Size, total: Size, refused: Counter[Refusal]
-) -> tuple[Dict, ...] | None:
-    size = Size(bytes=sum(_DICT_BYTES + len(name) for name, _, _ in dicts or ()))
-    after = arriving.size + size
-    if dicts and after.bytes > min(sender.bytes, total.bytes):
-        refused["sender_cap" if after.bytes > sender.bytes else "total_cap"] += len(dicts)
-        return None
-    arriving.size = after
-    return dicts
+    def __init__(self, of_sender: _Left, of_total: _Left, keys: _Keys, refused: Counter[Refusal]) -> None:
+        self.of_sender = of_sender
+        self.of_total = of_total
+        self._keys = keys
+        self._refused = refused
 
+    def gauge(self, family: GaugeFamily) -> GaugeFamily | None:
+        """Return as much of the family as there is room for."""
+        known = self._keys.get(family.identity)
+        new, head = int(known is None), family.head_bytes()
+        unique = family
+        if len(set(family.keys)) < len(family.keys) or not (known is None or known.isdisjoint(family.keys)):
+            unique = family.without(known or ())
+            self._refused["duplicate"] += len(family.keys) - len(unique.keys)
+        sizes = list(accumulate(unique.row_bytes()))
+        count = self._fit(new, head, sizes)
+        if count == 0:
+            return None
+        kept = unique if count == len(sizes) else unique.first(count)
+        self._take(new, count, head + sizes[count - 1])
+        if known is None:
+            self._keys[family.identity] = set(kept.keys)
+        else:
+            known.update(kept.keys)
+        return kept
 
-def _fit(sizes: Sequence[int], sender: Size, taken: Size, total: Size, refused: Counter[Refusal]) -> int:
-    """Return how many rows of these cumulated sizes fit; those that do not are added to ``refused``."""
-    for_sender, for_total = _count(sizes, sender - taken), _count(sizes, total - taken)
-    refused["sender_cap"] += len(sizes) - for_sender
-    refused["total_cap"] += max(0, for_sender - for_total)
-    return min(for_sender, for_total)
+    def dicts(self, dicts: tuple[Dict, ...] | None) -> tuple[Dict, ...] | None:
+        """Return the dictionaries if there is room for all of them. They take memory, but no rows."""
+        size = sum(_DICT_BYTES + len(name) for name, _, _ in dicts or ())
+        if dicts and size > min(self.of_sender.bytes, self.of_total.bytes):
+            self._refused["sender_cap" if size > self.of_sender.bytes else "total_cap"] += len(dicts)
+            return None
+        self._take(0, 0, size)
+        return dicts
 
+    def _fit(self, gauges: int, head: int, rows: Sequence[int]) -> int:
+        """Return how many rows fit; those that do not are counted."""
+        for_sender, for_total = self.of_sender.fit(gauges, head, rows), self.of_total.fit(gauges, head, rows)
+        if for_sender < len(rows):
+            self._refused["sender_cap"] += len(rows) - for_sender
+        if for_total < for_sender:
+            self._refused["total_cap"] += for_sender - for_total
+        return min(for_sender, for_total)
 
-def _count(sizes: Sequence[int], left: Size) -> int:
-    return 0 if left.gauges < 0 else max(0, min(left.rows, bisect_right(sizes, left.bytes)))
+    def _take(self, gauges: int, rows: int, size: int) -> None:
+        self.of_sender.take(gauges, rows, size)
+        self.of_total.take(gauges, rows, size)

@@ -8,7 +8,7 @@ Rules:
 
 from array import array
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import compress
 from typing import Any, Literal
 
@@ -58,7 +58,7 @@ class GaugeFamily:
 
     def first(self, count: int) -> "GaugeFamily":
         """Return the first rows."""
-        return replace(self, keys=self.keys[:count], values=self.values[:count], set_ms=self.set_ms[:count])
+        return self._with(self.keys[:count], self.values[:count], self.set_ms[:count])
 
     def without(self, known: Container[bytes]) -> "GaugeFamily":
         """Return the rows whose key is not ``known``, and of those with equal keys the first."""
@@ -67,14 +67,11 @@ class GaugeFamily:
         for key in self.keys:
             kept.append(key not in seen and key not in known)
             seen.add(key)
-        if all(kept):
-            return self
-        return replace(
-            self,
-            keys=tuple(compress(self.keys, kept)),
-            values=array("d", compress(self.values, kept)),
-            set_ms=array("d", compress(self.set_ms, kept)),
-        )
+        numbers = (array("d", compress(column, kept)) for column in (self.values, self.set_ms))
+        return self._with(tuple(compress(self.keys, kept)), *numbers)
+
+    def _with(self, keys: Sequence[bytes], values: "array[float]", set_ms: "array[float]") -> "GaugeFamily":
+        return GaugeFamily(self.name, self.help, self.labels, self.combine, keys, values, set_ms)
 
 
 def gauge_family(

@@ -22,7 +22,7 @@ from collector.page.steps import Steps
 from collector.table.families import MAX_ROWS
 from collector.table.labels import ABSENT, OTHER
 
-STEP_ROWS = 2_000  # so many rows are combined or rendered in a step: some milliseconds
+STEP_ROWS = 1_000  # so many rows are combined or rendered in a step: some milliseconds
 _FAMILY_COST = 10  # a family costs as much as so many rows
 _LABELS_PER_ROW = 4  # a row with so many labels more costs as much as two
 _ESCAPED = (b"\\", b'"', b"\n")

@@ -8,7 +8,7 @@ Rules:
 - What no living heartbeat says is absent.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple
 from typing import NamedTuple
 
@@ -20,17 +20,33 @@ from collector.page.steps import Steps, finish
 from collector.sources.stub_status import StubStatus
 from collector.table.labels import clean
 
-_STEP_BEATS = 100  # of an instance with more than so many beats each metric is a step
+_STEP_SAMPLES = 1_000
 Label = tuple[tuple[str, str], ...]
 
-_GAUGES: tuple[tuple[str, str, str, Label], ...] = (
-    ("lua_memory_bytes", "resty_metrics_worker_lua_memory_bytes", "Memory that the worker's Lua machine holds.", ()),
-    ("unacked_batches", "resty_metrics_worker_unacked_batches", "Batches that wait for the collector's answer.", ()),
-    ("unacked_bytes", "resty_metrics_worker_unacked_bytes", "Size of the batches that wait for an answer.", ()),
-    ("timers_pending", "resty_metrics_worker_timers", "Timers of ngx_lua by state.", (("state", "pending"),)),
-    ("timers_running", "resty_metrics_worker_timers", "Timers of ngx_lua by state.", (("state", "running"),)),
-    ("rows", "resty_metrics_worker_rows", "Request rows that the worker holds.", ()),
-    ("uptime_seconds", "resty_metrics_worker_uptime_seconds", "Time since the worker began.", ()),
+_Fields = tuple[tuple[str, Label], ...]
+_GAUGES: tuple[tuple[str, str, _Fields], ...] = (
+    (
+        "resty_metrics_worker_lua_memory_bytes",
+        "Memory that the worker's Lua machine holds.",
+        (("lua_memory_bytes", ()),),
+    ),
+    (
+        "resty_metrics_worker_unacked_batches",
+        "Batches that wait for the collector's answer.",
+        (("unacked_batches", ()),),
+    ),
+    (
+        "resty_metrics_worker_unacked_bytes",
+        "Size of the batches that wait for an answer.",
+        (("unacked_bytes", ()),),
+    ),
+    (
+        "resty_metrics_worker_timers",
+        "Timers of ngx_lua by state.",
+        (("timers_pending", (("state", "pending"),)), ("timers_running", (("state", "running"),))),
+    ),
+    ("resty_metrics_worker_rows", "Request rows that the worker holds.", (("rows", ()),)),
+    ("resty_metrics_worker_uptime_seconds", "Time since the worker began.", (("uptime_seconds", ()),)),
 )
 
 
@@ -98,28 +114,31 @@ def in_steps(beats: Iterable[LiveHeartbeat]) -> Steps[list[MetricFamily]]:
         yield
         for make in (_gauges, _counts, _configuration, _dicts, _versions):
             for gauge in make(some):
-                found.append(_family(instance, gauge))
-                if len(some) > _STEP_BEATS:
-                    yield
+                found.append((yield from _family(instance, gauge)))
         found.append(_begun(instance, some))
     return found
 
 
-def _gauges(beats: list[LiveHeartbeat]) -> list[Gauge]:
-    metrics: dict[str, tuple[str, dict[Label, float]]] = {}
-    for field, name, text, more in _GAUGES:
-        series = metrics.setdefault(name, (text, {}))[1]
-        for beat in beats:
-            value = None if beat.heartbeat.gauges is None else getattr(beat.heartbeat.gauges, field)
-            if value is not None and beat.heartbeat.worker is not None:
-                labels = (("worker", str(beat.heartbeat.worker)), *more)
-                series[labels] = max(value, series.get(labels, value))
-    return [Gauge(name, text, series) for name, (text, series) in metrics.items()]
+def _gauges(beats: list[LiveHeartbeat]) -> Iterator[Gauge]:
+    said = [(str(beat.heartbeat.worker), beat.heartbeat.gauges) for beat in beats if beat.heartbeat.worker is not None]
+    for name, text, fields in _GAUGES:
+        series: dict[Label, float] = {}
+        for field, more in fields:
+            for worker, gauges in said:
+                value = None if gauges is None else getattr(gauges, field)
+                if value is not None:
+                    labels = (("worker", worker), *more)
+                    series[labels] = max(value, series.get(labels, value))
+        yield Gauge(name, text, series)
 
 
-def _family(instance: str, gauge: Gauge) -> MetricFamily:
+def _family(instance: str, gauge: Gauge) -> Steps[MetricFamily]:
     ours = instances.labels_of(instance)
-    lines = [sample(gauge.name, {**ours, **dict(labels)}, value) for labels, value in gauge.series.items()]
+    lines: list[bytes] = []
+    for labels, value in gauge.series.items():
+        lines.append(sample(gauge.name, {**ours, **dict(labels)}, value))
+        if len(lines) % _STEP_SAMPLES == 0:
+            yield
     return MetricFamily(gauge.name, "gauge", gauge.help, lines, instance=instance)
 
 
