@@ -19,7 +19,7 @@ _REFUSALS = {
     "not_ready": "The collector was beginning or ending: workers held what they had.",
 }
 _GAUGE_ROWS = {
-    "sender_cap": "Give gauges labels with fewer values: one worker has 10,000 rows of them, and 1,000 gauges, at most.",
+    "sender_cap": "Give gauges labels with fewer values: a worker has 10,000 rows of them, and 1,000 gauges, at most.",
     "total_cap": "Give gauges labels with fewer values: all workers together have 200,000 rows of them, and 64 MiB.",
     "duplicate": "Find the sender that is no worker of ours: it sends a label set twice in one heartbeat.",
 }

@@ -1,7 +1,7 @@
 """A snapshot: a whole state as a sequence of blobs, each a sealed msgpack array that begins with its kind.
 
-    ["state", now, max_rows, max_families, next_creation, lost_rows, mistyped_rows, max_instances, refused_rows]
-                                                                                         the first one
+    ["state", now, max_rows, max_families, next_creation, lost_rows, mistyped_rows, max_instances, refused_rows,
+     max_table_rows, max_table_bytes, max_table_families, scanned]                       the first one
     ["family", name, type, labels, bounds, columns, scale, scope, custom, help, birth_ms, overflow, evicted, scanned,
      instance]
     ["rows", [creation, labels, numbers, used], ...]                      of the family before it, ROWS_PER_PART each
@@ -42,7 +42,9 @@ def write(capture: Capture) -> Iterator[bytes]:
     table = capture.table
     lost = (table.lost_rows, table.mistyped_rows)
     of_instances = (table.max_instances, table.refused_rows)
-    yield _pack("state", capture.now, table.max_rows, table.max_families, table.next_creation, *lost, *of_instances)
+    of_room = (table.max_table_rows, table.max_table_bytes, table.max_table_families, table.scanned)
+    caps = (table.max_rows, table.max_families)
+    yield _pack("state", capture.now, *caps, table.next_creation, *lost, *of_instances, *of_room)
     for family in table.families:
         yield from _write_family(family)
     marks = [(one.name, one.birth_ms, one.committed, one.seen, one.ended, one.instance) for one in capture.streams]
@@ -91,7 +93,7 @@ def read(parts: Iterable[bytes]) -> State:
 
 
 def _read(values: Sequence[Any]) -> State:
-    _, now, max_rows, max_families, next_creation, lost_rows, mistyped_rows, *of_instances = values[0]
+    _, now, max_rows, max_families, next_creation, lost_rows, mistyped_rows, *more = values[0]
     families: list[FamilyState] = []
     streams, scrapers = Streams(), Scrapers()
     for kind, *fields in values[1:-1]:
@@ -108,7 +110,7 @@ def _read(values: Sequence[Any]) -> State:
         else:
             raise ValueError(f"part {kind!r}")
     caps = (max_rows, max_families, next_creation)
-    table = TableState(*caps, lost_rows, mistyped_rows, families, *of_instances)
+    table = TableState(*caps, lost_rows, mistyped_rows, families, *more)
     return State(Table.restore(table), streams, scrapers, now)
 
 

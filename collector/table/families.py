@@ -8,6 +8,7 @@ Rules:
 - At ``max_rows`` a new label set gives up labels (``overflow``). A tenth above that everything becomes ``other``, so a
   family is bounded whatever is sent.
 - At ``max_rows`` rows that were idle for an hour first make room, looked for at most once a minute.
+- The rows of all families share one room; in a table without room a new label set gives up labels too.
 - Raw label sets that are not clean are remembered once they were seen, unless they are long; the memory of them is
   bounded too.
 - Rows that went to an overflow row are counted, each time: they are not remembered.
@@ -19,13 +20,12 @@ from dataclasses import dataclass
 
 from collector.table import overflow
 from collector.table.labels import MAX_LABEL_BYTES, clean
+from collector.table.room import Aliases, Room, RowSize
 from collector.table.rows import Block, Creation, Row
 from collector.table.shapes import Conversion, FamilyBatch, Labels, Shape
 from collector.table.sums import Deltas, Sums, guard, pack_rows, plus, rows_of, split, sums_of
 
 MAX_ROWS = 10_000
-_MAX_CONVERSIONS = 16
-_MAX_SHARED_VALUES = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Family:
     row leaves its place.
     """
 
-    def __init__(self, shape: Shape, creation: Creation, max_rows: int = MAX_ROWS) -> None:
+    def __init__(self, shape: Shape, creation: Creation, max_rows: int = MAX_ROWS, room: Room | None = None) -> None:
         self.shape = shape
         self.help = ""
         self.birth_ms = 0
@@ -64,10 +64,12 @@ class Family:
         self._values_by_label: dict[str, int] | None = None
         self._creation = creation
         self._hard_limit = max_rows + max_rows // 10
+        self._room = room or Room()
+        self._size = RowSize(shape)
+        self._bytes = 0
         self._index: dict[Labels, Row] = {}
-        self._aliases: dict[Labels, Row] = {}
-        self._conversions: dict[Shape, Conversion] = {}
-        self._values: dict[str, str] = {}
+        self._aliases = Aliases(self._room)
+        self._values = self._room.values
 
     def merge(self, batch: FamilyBatch, birth_ms: int, now: float) -> None:
         """Add the deltas of a batch, sent by a stream born at ``birth_ms``, that came at ``now``."""
@@ -80,7 +82,7 @@ class Family:
             self._delete(batch.deleted)
             self._add(batch.labels, batch.deltas)
             return
-        conversion = self._conversion(batch.shape)
+        conversion = self._room.conversion(batch.shape, self.shape)
         self._delete(map(conversion.labels, batch.deleted))
         rows = [*map(conversion.numbers, rows_of(batch.deltas, batch.shape.width))]
         self._add([*map(conversion.labels, batch.labels)], pack_rows(rows))
@@ -108,6 +110,31 @@ class Family:
         width = self.shape.width
         self.rows = [Row(labels, sums, width, created, used) for created, labels, sums, used in state.rows]
         self._index = {row.labels: row for row in self.rows}
+        self._take_room()
+
+    def leave(self) -> None:
+        """Give back the room of all rows; the family is not used any more."""
+        self._give_back_room()
+        self._aliases.clear()
+
+    def scan(self, now: float) -> bool:
+        """Make room in a table that is full, by rows that were idle for an hour; at most once a minute."""
+        if now - self._scanned < overflow.SCAN_SECONDS:
+            return False
+        self._now = self._scanned = now
+        for give in overflow.LEVELS:
+            if self._room.full:
+                self._evict(overflow.idle(self.shape, self.rows, now, give))
+        return True
+
+    def _take_room(self) -> None:
+        self._size = RowSize(self.shape)
+        self._bytes = sum([self._size.of(row.labels) for row in self.rows])
+        self._room.take(len(self.rows), self._bytes)
+
+    def _give_back_room(self) -> None:
+        self._room.give_back(len(self.rows), self._bytes)
+        self._bytes = 0
 
     def _add(self, labels: Sequence[Labels], deltas: Deltas) -> None:
         if isinstance(deltas, bytes):
@@ -157,9 +184,7 @@ class Family:
         """A clean label value; equal values of many rows share one object."""
         value = clean(raw)
         if len(raw) <= MAX_LABEL_BYTES:
-            if len(self._values) >= _MAX_SHARED_VALUES:
-                self._values.clear()
-            self._values[raw] = value
+            self._room.remember_value(raw, value)
         return value
 
     def _has_room(self) -> bool:
@@ -169,7 +194,7 @@ class Family:
             for give in overflow.LEVELS:
                 if len(self.rows) >= self.max_rows:
                     self._evict(overflow.idle(self.shape, self.rows, self._now, give))
-        return len(self.rows) < self.max_rows
+        return len(self.rows) < self.max_rows and not self._room.full
 
     def _evict(self, idle: dict[Row, Labels]) -> None:
         """Idle rows go, their numbers to the overflow row of each."""
@@ -185,7 +210,7 @@ class Family:
 
     def _overflow_row(self, labels: Labels) -> Row:
         kept = overflow.give_up(self.shape, labels)
-        if kept not in self._index and len(self.rows) >= self._hard_limit:
+        if kept not in self._index and (len(self.rows) >= self._hard_limit or self._room.overfull):
             kept = overflow.give_up_all(self.shape, labels)
         return self._index.get(kept) or self._create(kept)
 
@@ -196,6 +221,9 @@ class Family:
     def _remove(self, gone: Set[Row]) -> None:
         if not gone:
             return
+        size = sum([self._size.of(row.labels) for row in gone])
+        self._bytes -= size
+        self._room.give_back(len(gone), size)
         self.rows, self.blocks = [row for row in self.rows if row not in gone], []
         for row in gone:
             del self._index[row.labels]
@@ -206,6 +234,9 @@ class Family:
     def _create(self, labels: Labels) -> Row:
         row = Row(labels, 0, self.shape.width, self._creation.next, self._now)
         self._creation.next += 1
+        size = self._size.of(labels)
+        self._bytes += size
+        self._room.take(1, size)
         self._index[labels] = row
         self.rows.append(row)
         self._values_by_label = None
@@ -223,11 +254,12 @@ class Family:
     def _reshape(self, shape: Shape) -> None:
         """Move every row to another shape; rows that become one are added up in the older."""
         conversion = Conversion(self.shape, shape)
+        self._give_back_room()
         rows, self.rows, self.blocks = self.rows, [], []
         self.shape = shape
         self._values_by_label = None
-        for forgotten in (self._index, self._aliases, self._conversions):
-            forgotten.clear()
+        self._index.clear()
+        self._aliases.clear()
         for row in rows:
             labels, sums = conversion.labels(row.labels), sums_of(conversion.numbers(row.numbers))
             first = self._index.get(labels)
@@ -238,11 +270,4 @@ class Family:
             else:
                 first.sums = plus(first.sums, sums, shape.width)
                 first.used = max(first.used, row.used)
-
-    def _conversion(self, shape: Shape) -> Conversion:
-        conversion = self._conversions.get(shape)
-        if conversion is None:
-            if len(self._conversions) >= _MAX_CONVERSIONS:
-                self._conversions.clear()
-            conversion = self._conversions[shape] = Conversion(shape, self.shape)
-        return conversion
+        self._take_room()

@@ -1,0 +1,124 @@
+"""The room that all families of a table share, so that the bounds of families, rows and labels do not multiply.
+
+Rules:
+- A row takes its estimated memory: mostly its text on the page, which is kept. So wide rows with long labels take more.
+- A full table has no room for new label sets: they give up labels, as in a family at its cap. A tenth above that all
+  labels are given up, so that each family has one row more at most.
+- What only saves time (clean values, aliases, conversions) is bounded over all families too. It decides nothing: a
+  replay with other caches makes the same table.
+"""
+
+from typing import Any
+
+from collector.table.shapes import Conversion, Labels, Shape
+
+# 100,000 rows of requests take about 350 MB, and a page of them 240 MB of text.
+MAX_TABLE_ROWS = 100_000
+MAX_TABLE_BYTES = 256 << 20
+SCAN_SECONDS = 1.0  # from one search for idle rows in a full table to the next, in one family each
+
+_ROW_BYTES = 512  # of a row: the objects that hold it
+_NUMBER_BYTES = 10
+_LINE_BYTES = 24  # of a line on the page: suffix, "le" and value
+_MAX_VALUES = 8_192
+_MAX_CONVERSIONS = 64
+_MAX_ALIAS_BYTES = 16 << 20
+_STRING_BYTES = 64  # of a short string: the object that holds it
+
+
+class Room:
+    """What the rows of all families take, of what they may. ``scanned``: running time of the last search for idle rows.
+
+    ``values`` and ``conversions`` are caches that the families share.
+    """
+
+    __slots__ = ("alias_bytes", "bytes", "conversions", "max_bytes", "max_rows", "rows", "scanned", "values")
+
+    def __init__(self, max_rows: int = MAX_TABLE_ROWS, max_bytes: int = MAX_TABLE_BYTES) -> None:
+        self.max_rows = max_rows
+        self.max_bytes = max_bytes
+        self.rows = 0
+        self.bytes = 0
+        self.scanned = 0.0
+        self.alias_bytes = 0
+        self.values: dict[str, str] = {}
+        self.conversions: dict[tuple[Shape, Shape], Conversion] = {}
+
+    @property
+    def used(self) -> float:
+        """The part that is taken, by rows or by bytes; up to a tenth above 1, and a little more."""
+        return max(self.rows / self.max_rows, self.bytes / self.max_bytes)
+
+    @property
+    def full(self) -> bool:
+        return self.rows >= self.max_rows or self.bytes >= self.max_bytes
+
+    @property
+    def overfull(self) -> bool:
+        """A tenth above the bound: not even a row of which only some labels are given up finds room."""
+        return self.rows >= self.max_rows * 1.1 or self.bytes >= self.max_bytes * 1.1
+
+    def take(self, rows: int, size: int) -> None:
+        self.rows += rows
+        self.bytes += size
+
+    def give_back(self, rows: int, size: int) -> None:
+        self.rows -= rows
+        self.bytes -= size
+
+    def remember_value(self, raw: str, clean: str) -> None:
+        """Keep the clean form of a label value, so that equal values of many rows share one object."""
+        if len(self.values) >= _MAX_VALUES:
+            self.values.clear()
+        self.values[raw] = clean
+
+    def conversion(self, old: Shape, new: Shape) -> Conversion:
+        """Return the conversion of rows between two shapes."""
+        conversion = self.conversions.get((old, new))
+        if conversion is None:
+            if len(self.conversions) >= _MAX_CONVERSIONS:
+                self.conversions.clear()
+            conversion = self.conversions[old, new] = Conversion(old, new)
+        return conversion
+
+
+class RowSize:
+    """How much memory rows of one shape take."""
+
+    __slots__ = ("_fixed", "_lines")
+
+    def __init__(self, shape: Shape) -> None:
+        # Of histograms the sum and the count, of requests the counters too (page/templates.py).
+        self._lines = shape.buckets + {"counter": 1, "histogram": 2, "requests": 5}[shape.type]
+        line = _LINE_BYTES + len(shape.name) + len(shape.instance) + sum(len(name) + 4 for name in shape.labels)
+        self._fixed = _ROW_BYTES + shape.width * _NUMBER_BYTES + self._lines * line
+
+    def of(self, labels: Labels) -> int:
+        """Return the estimated memory of the row with these labels."""
+        return self._fixed + self._lines * sum([len(value.encode()) for value in labels])
+
+
+class Aliases(dict[Labels, Any]):
+    """The rows of one family by raw label sets that are not clean. Nothing is kept where all families have no room."""
+
+    def __init__(self, room: Room) -> None:
+        super().__init__()
+        self._room = room
+
+    def __setitem__(self, key: Labels, row: Any) -> None:
+        size = _size(key)
+        if key not in self and self._room.alias_bytes + size <= _MAX_ALIAS_BYTES:
+            self._room.alias_bytes += size
+            super().__setitem__(key, row)
+
+    def __delitem__(self, key: Labels) -> None:
+        super().__delitem__(key)
+        self._room.alias_bytes -= _size(key)
+
+    def clear(self) -> None:
+        self._room.alias_bytes -= sum(map(_size, self))
+        super().clear()
+
+
+def _size(key: Labels) -> int:
+    return sum([_STRING_BYTES + len(value) for value in key])
