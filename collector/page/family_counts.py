@@ -38,25 +38,28 @@ class Counts:
     """A family at one moment: how many rows it has, had no room for, and has evicted."""
 
     key: FamilyKey
-    numbers: tuple[int, int, int]
+    rows: int
+    overflow: int
+    evicted: int
     family: Family
 
 
 def capture(table: Table) -> list[Counts]:
     """Return the counts of all families as they are now."""
     return [
-        Counts(key._replace(custom=False), (len(family.rows), family.overflow, family.evicted), family)
-        for key, family in table.families.items()
+        Counts(key, len(family.rows), family.overflow, family.evicted, family) for key, family in table.families.items()
     ]
 
 
 def in_steps(counts: Sequence[Counts]) -> Steps[list[MetricFamily]]:
     """Return the metric families that show these counts."""
     sums: dict[FamilyKey, tuple[int, int, int]] = {}
-    for one in counts:
-        rows, overflow, evicted = sums.get(one.key, (0, 0, 0))
-        sums[one.key] = (rows + one.numbers[0], overflow + one.numbers[1], evicted + one.numbers[2])
-    yield
+    for number, one in enumerate(counts, 1):
+        key = one.key._replace(custom=False)
+        rows, overflow, evicted = sums.get(key, (0, 0, 0))
+        sums[key] = (rows + one.rows, overflow + one.overflow, evicted + one.evicted)
+        if number % STEP_SAMPLES == 0:
+            yield
     found = []
     for place, (name, kind, text) in enumerate(_METRICS):
         lines: list[bytes] = []
@@ -74,9 +77,10 @@ def _label_values(counts: Sequence[Counts]) -> Steps[MetricFamily]:
     text = "Values of a label, of families that hold half of their cap of rows or more."
     series: dict[tuple[FamilyKey, str], int] = {}
     for one in counts:
-        if one.numbers[0] >= one.family.max_rows / 2:
+        if one.rows >= one.family.max_rows / 2:
+            key = one.key._replace(custom=False)
             for label, count in one.family.values_by_label.items():
-                series[one.key, label] = max(count, series.get((one.key, label), 0))
+                series[key, label] = max(count, series.get((key, label), 0))
             yield
     lines = [sample(name, {**family_labels(key), "label": label}, count) for (key, label), count in series.items()]
     return MetricFamily(name, "gauge", text, lines)

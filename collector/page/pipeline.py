@@ -78,6 +78,12 @@ def _datagrams(intake: Intake, oversized: int) -> list[MetricFamily]:
 def _rows(intake: Intake, table: Table) -> list[MetricFamily]:
     return [
         _family(
+            "resty_metrics_table_used_ratio",
+            "gauge",
+            'Part of the room for rows of all families that is taken; from 1 on new label sets are counted as "other".',
+            {None: round(table.room.used, 6)},
+        ),
+        _family(
             "resty_metrics_rows_received_total", "counter", "Rows of accepted batches.", {None: intake.applied_rows}
         ),
         _family(

@@ -46,8 +46,8 @@ class FamilyState:
 
 class Family:
     """All rows of one family. ``overflow`` counts the rows that were added to an overflow row, ``evicted`` those that
-    made room. ``blocks`` is text of its rows, from the first on, kept by whoever renders them; a new list as soon as a
-    row leaves its place.
+    made room. ``size`` tells how much memory its rows take. ``blocks`` is text of its rows, from the first on, kept by
+    whoever renders them; a new list as soon as a row leaves its place.
     """
 
     def __init__(self, shape: Shape, creation: Creation, max_rows: int = MAX_ROWS, room: Room | None = None) -> None:
@@ -65,7 +65,7 @@ class Family:
         self._creation = creation
         self._hard_limit = max_rows + max_rows // 10
         self._room = room or Room()
-        self._size = RowSize(shape)
+        self.size = RowSize(shape)
         self._bytes = 0
         self._index: dict[Labels, Row] = {}
         self._aliases = Aliases(self._room)
@@ -128,8 +128,8 @@ class Family:
         return True
 
     def _take_room(self) -> None:
-        self._size = RowSize(self.shape)
-        self._bytes = sum([self._size.of(row.labels) for row in self.rows])
+        self.size = RowSize(self.shape)
+        self._bytes = sum([self.size.of(row.labels) for row in self.rows])
         self._room.take(len(self.rows), self._bytes)
 
     def _give_back_room(self) -> None:
@@ -221,7 +221,7 @@ class Family:
     def _remove(self, gone: Set[Row]) -> None:
         if not gone:
             return
-        size = sum([self._size.of(row.labels) for row in gone])
+        size = sum([self.size.of(row.labels) for row in gone])
         self._bytes -= size
         self._room.give_back(len(gone), size)
         self.rows, self.blocks = [row for row in self.rows if row not in gone], []
@@ -234,7 +234,7 @@ class Family:
     def _create(self, labels: Labels) -> Row:
         row = Row(labels, 0, self.shape.width, self._creation.next, self._now)
         self._creation.next += 1
-        size = self._size.of(labels)
+        size = self.size.of(labels)
         self._bytes += size
         self._room.take(1, size)
         self._index[labels] = row

@@ -10,6 +10,7 @@ Rules:
 
 from typing import Any
 
+from collector.table.labels import MAX_LABEL_BYTES
 from collector.table.shapes import Conversion, Labels, Shape
 
 # 100,000 rows of requests take about 350 MB, and a page of them 240 MB of text.
@@ -83,18 +84,19 @@ class Room:
 
 
 class RowSize:
-    """How much memory rows of one shape take."""
+    """How much memory rows of one shape take, estimated. ``largest``: one whose labels have the greatest length."""
 
-    __slots__ = ("_fixed", "_lines")
+    __slots__ = ("_fixed", "_lines", "largest")
 
     def __init__(self, shape: Shape) -> None:
         # Of histograms the sum and the count, of requests the counters too (page/templates.py).
         self._lines = shape.buckets + {"counter": 1, "histogram": 2, "requests": 5}[shape.type]
         line = _LINE_BYTES + len(shape.name) + len(shape.instance) + sum(len(name) + 4 for name in shape.labels)
         self._fixed = _ROW_BYTES + shape.width * _NUMBER_BYTES + self._lines * line
+        self.largest = self._fixed + self._lines * len(shape.labels) * MAX_LABEL_BYTES
 
     def of(self, labels: Labels) -> int:
-        """Return the estimated memory of the row with these labels."""
+        """Return the memory of the row with these labels."""
         return self._fixed + self._lines * sum([len(value.encode()) for value in labels])
 
 

@@ -189,13 +189,14 @@ class Pages:
         ]
 
     def _steps(self, request: Request, fetched: Fetched) -> Steps[list[bytes]]:
-        """Return the page. All that it shows is taken in the first steps."""
+        """Return the page. What it shows of rows and workers is taken in the first step, the counters in the second."""
         parts, now = self._parts, self._clock()
         table = parts.intake.table
         shown_before = None if request.scraper is None else self._shown_before(request.scraper, now)
         moment = assemble.capture(table, shown_before)
         counts = family_counts.capture(table)
         beats = parts.intake.streams.heartbeats(now)
+        yield
         own = self._own(fetched, beats, now)
         coverage = parts.coverage.ratios()
         yield
