@@ -15,7 +15,13 @@ _REFUSALS = {
     "uid": "Allow the user of nginx's workers with --socket.allow-uid. They hold what they have until then.",
     "version": "Bring the Lua module and the collector to one release. Workers hold what they have until then.",
     "stream_cap": "4,096 workers are alive, as many as one collector takes. Run a second collector for some of them.",
+    "instance_cap": "Give the workers of one nginx one name: a collector takes heartbeats of 64 names at most.",
     "not_ready": "The collector was beginning or ending: workers held what they had.",
+}
+_GAUGE_ROWS = {
+    "sender_cap": "Give gauges labels with fewer values: a worker has 10,000 rows of them, and 1,000 gauges, at most.",
+    "total_cap": "Give gauges labels with fewer values: all workers together have 200,000 rows of them, and 64 MiB.",
+    "duplicate": "Find the sender that is no worker of ours: it sends a label set twice in one heartbeat.",
 }
 _JOURNAL = {
     "full": "Make room on the disk of that directory.",
@@ -36,6 +42,11 @@ def of_source(reason: str) -> str:
 def of_refusal(reason: str) -> str:
     """Datagrams that are not accepted."""
     return _REFUSALS.get(reason, "See the collector's log: it has one line for each reason, with what helps.")
+
+
+def of_gauge_rows(reason: str) -> str:
+    """Return what to do about rows of gauges that found no room."""
+    return _GAUGE_ROWS.get(reason, "See the collector's log.")
 
 
 def of_journal(reason: str) -> str:

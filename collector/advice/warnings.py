@@ -105,9 +105,17 @@ ROWS_LOST = Advice(
 OVERFLOW = Advice(
     "RestyMetricsOverflow",
     "warning",
-    "{family} has as many rows as it may have",
+    "{family}, or the table, has as many rows as it may have",
     "Map the label with the most values to few of them (docs/labels.md), or leave it out. Sums stay right.",
     None,
+)
+GAUGES_CUT = Advice(
+    "RestyMetricsGaugesCut",
+    "warning",
+    "Rows of gauges are not on the page: {reason}",
+    "",
+    None,
+    alert=False,
 )
 JOURNAL_DOWN = Advice(
     "RestyMetricsJournalDown", "warning", "Counts are in memory only: the journal cannot be written", ""

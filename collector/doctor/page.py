@@ -95,7 +95,7 @@ def ready(answer: Answer) -> list[Finding]:
 
 def check(page: Page, state_dir: str, running: Mapping[str, int]) -> list[Finding]:
     """All that a page tells. ``running``: workers that were seen to run, by the name of their nginx; 0: not known."""
-    checks = (_socket, _rebinds, _coverage, _lost, _refusals, _worker_errors)
+    checks = (_socket, _rebinds, _coverage, _lost, _refusals, _gauges, _worker_errors)
     found = [finding for check in checks for finding in check(page)]
     return [*_workers(page, running), *found, *_journal(page, state_dir)]
 
@@ -188,6 +188,14 @@ def _refusals(page: Page) -> list[Finding]:
     found = page.by("refusals_total", "reason")
     remedy = as_remedy(*dict.fromkeys(map(remedies.of_refusal, sorted(found))))
     return _counted(page, "page.refusals", "refusals_total", "reason", "datagrams refused", remedy)
+
+
+def _gauges(page: Page) -> list[Finding]:
+    found = page.by("gauge_rows_refused_total", "reason")
+    remedy = as_remedy(*dict.fromkeys(map(remedies.of_gauge_rows, sorted(found))))
+    return _counted(
+        page, "page.gauges", "gauge_rows_refused_total", "reason", "rows of gauges that found no room", remedy
+    )
 
 
 def _worker_errors(page: Page) -> list[Finding]:

@@ -12,10 +12,11 @@ from collector.table.sums import MAX_COUNT, pack
 MAX_NUMBER = MAX_COUNT
 MAX_LABELS = 32
 MAX_BOUNDS = 256
+MAX_NAME_CHARACTERS = 128  # of a metric or a label; lua/resty/metrics/definition.lua has the same
 MAX_HELP_CHARACTERS = 1_024
 
-_METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*", re.ASCII)
-_LABEL_NAME = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
+_METRIC_NAME = re.compile(rf"[a-zA-Z_:][a-zA-Z0-9_:]{{0,{MAX_NAME_CHARACTERS - 1}}}", re.ASCII)
+_LABEL_NAME = re.compile(rf"(?!__)[a-zA-Z_][a-zA-Z0-9_]{{0,{MAX_NAME_CHARACTERS - 1}}}", re.ASCII)
 _INSTANCE = re.compile(r"[A-Za-z0-9_.-]{0,64}", re.ASCII)
 _NUMBERS = frozenset((int, float))
 

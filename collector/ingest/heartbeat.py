@@ -3,12 +3,13 @@
 Rules:
 - What a worker did not say is None, at every level; a number that is not known is absent from the page, never 0.
 - A beat of several parts is one when all of them have come; ``join`` makes it.
+- Every field is bounded here; the sizes of beats in total are bounded in ``beats``.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import chain
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
 
 from collector.ingest.checks import (
     MAX_NUMBER,
@@ -19,15 +20,19 @@ from collector.ingest.checks import (
     check_strings,
     require,
 )
+from collector.ingest.gauge_family import Combine, GaugeFamily, gauge_family
 from collector.ingest.wire import read_map
+from collector.table.labels import clean
 
 MAX_TEXT_CHARACTERS = 64
 MAX_DICTS = 256
 MAX_PARTS = 64
+MAX_FAMILIES = 1_000  # in a part; a worker makes as many metrics at most
 
-Combine = Literal["sum", "max", "min", "last", "shared"]
 _COMBINE: Final[dict[Any, Combine]] = {"sum": "sum", "max": "max", "min": "min", "last": "last", "shared": "shared"}
 _NUMBERS = frozenset((int, float))
+
+Dict = tuple[str, float, float]  # a shared dictionary of nginx: name, capacity and free bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +70,6 @@ class WorkerGauges:
 
 
 @dataclass(frozen=True, slots=True)
-class GaugeFamily:
-    """A gauge of the user's. A row is its label values, then its value (any double) and when it was set (Unix ms)."""
-
-    name: str
-    help: str
-    labels: tuple[str, ...]
-    combine: Combine
-    rows: tuple[tuple[Any, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Heartbeat:
     """A worker's absolute values; what it did not say is None. ``configured`` in Unix milliseconds; ``dicts``: shared
     dictionaries by name, (capacity, free) in bytes; ``part`` of ``parts``, from 1; ``instance``: the name of its nginx,
@@ -92,7 +86,7 @@ class Heartbeat:
     gauges: WorkerGauges | None = None
     generation: int | None = None
     configured: int | None = None
-    dicts: tuple[tuple[str, float, float], ...] | None = None
+    dicts: tuple[Dict, ...] | None = None
     families: tuple[GaugeFamily, ...] = ()
     part: int = 1
     parts: int = 1
@@ -155,7 +149,7 @@ def _part(value: dict[str, Any], name: str, part: type[_Part], *types: type) -> 
     return part(**{field.name: _optional(found, field.name, *types) for field in fields(part)})
 
 
-def _dicts(found: dict[str, Any] | None) -> tuple[tuple[str, float, float], ...] | None:
+def _dicts(found: dict[str, Any] | None) -> tuple[Dict, ...] | None:
     if found is None:
         return None
     require(len(found) <= MAX_DICTS, "heartbeat: dicts")
@@ -163,12 +157,12 @@ def _dicts(found: dict[str, Any] | None) -> tuple[tuple[str, float, float], ...]
         require(type(name) is str and type(sizes) is tuple and len(sizes) == 2, "heartbeat: a dict")
         require(_NUMBERS.issuperset(map(type, sizes)), "heartbeat: size of a dict")
         require(all(0 <= size <= MAX_NUMBER for size in sizes), "heartbeat: size of a dict")
-    return tuple([(name, *sizes) for name, sizes in found.items()])
+    return tuple([(clean(name), *sizes) for name, sizes in found.items()])
 
 
 def _families(families: Any) -> tuple[GaugeFamily, ...]:
-    require(type(families) is tuple, "heartbeat: families")
-    return tuple([_gauge(family) for family in families])
+    require(type(families) is tuple and len(families) <= MAX_FAMILIES, "heartbeat: families")
+    return tuple([gauge for gauge in map(_gauge, families) if gauge.keys])
 
 
 def _gauge(family: Any) -> GaugeFamily:
@@ -186,4 +180,4 @@ def _gauge(family: Any) -> GaugeFamily:
         require(_NUMBERS.issuperset(map(type, column)), "heartbeat: value of a gauge")
     for column in columns[-1:]:
         require(all(0 <= when <= MAX_NUMBER for when in column), "heartbeat: when a gauge was set")
-    return GaugeFamily(name, check_help(family.get("help", "")), labels, _COMBINE[combine], rows)
+    return gauge_family(name, check_help(family.get("help", "")), labels, _COMBINE[combine], rows)

@@ -16,11 +16,12 @@ Rules:
 """
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from collector.ingest.batch import read_batch
+from collector.ingest.beats import Refusal
 from collector.ingest.heartbeat import Heartbeat, read_heartbeat
 from collector.ingest.streams import Placement, Streams
 from collector.ingest.wire import (
@@ -35,10 +36,12 @@ from collector.ingest.wire import (
     write_answer,
 )
 from collector.table.shapes import FamilyBatch
-from collector.table.table import Failure, Table, result_of
+from collector.table.steps import Steps, finish
+from collector.table.table import Failure, Table
 
 Result = Literal["applied", "duplicate", "out_of_order", "heartbeat", "bye", "probe", "held", "dropped", "unanswerable"]
 MAX_REFUSED_UIDS = 64
+INSTANCE_CAP = "instance_cap"  # reason of a heartbeat that is dropped: its nginx has one name too many
 
 
 INTERNAL = "internal"  # the reason of what a bug of ours refused
@@ -46,7 +49,9 @@ INTERNAL = "internal"  # the reason of what a bug of ours refused
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one datagram. ``rows``: applied, or lost if it was dropped. ``error``: the bug that dropped it."""
+    """What became of one datagram. ``rows``: applied, or lost if it was dropped. A heartbeat has a reason where rows of
+    its gauges were refused. ``error``: the bug that dropped it.
+    """
 
     result: Result
     reason: str | None = None
@@ -129,6 +134,7 @@ class Intake:
         self.ready = True
         self.results: Counter[tuple[Result, str | None]] = Counter()
         self.refused_uids: Counter[int] = Counter()
+        self.refused_gauge_rows: Counter[Refusal] = Counter()
         self.bytes = 0
         self.applied_rows = 0
         self.lost_rows = 0
@@ -171,7 +177,7 @@ class Intake:
         self._accepted, self._ended, self._replies = [], [], {}
         return drain
 
-    def settle_in_steps(self, drain: Drain) -> Generator[None, None, Settled]:
+    def settle_in_steps(self, drain: Drain) -> Steps[Settled]:
         """Show the batches of a drain, which are safe now, and acknowledge them. A step merges rows of one family."""
         failures: list[Failure] = []
         for batch in drain.accepted:
@@ -181,7 +187,7 @@ class Intake:
 
     def settle(self, drain: Drain) -> Settled:
         """Do what ``settle_in_steps`` does in one go."""
-        return result_of(self.settle_in_steps(drain))
+        return finish(self.settle_in_steps(drain))
 
     def commit(self) -> list[tuple[bytes, bytes]]:
         """End a drain that is safe as it is. Return all of its answers."""
@@ -225,7 +231,7 @@ class Intake:
         return None if self.ready else Reason.NOT_READY
 
     def _heartbeat(self, header: Header, datagram: bytes, now: float) -> Outcome:
-        """A heartbeat that cannot be read still shows that the worker lives, and is acked."""
+        """Keep a heartbeat. One that cannot be read still shows that the worker lives, and is acked."""
         if header.base < 1:
             return self._ack(header, "dropped", "invalid")
         heartbeat: Heartbeat | None = None
@@ -237,9 +243,15 @@ class Intake:
             reason = error.reason
         except Exception as error:
             reason, bug = INTERNAL, error
-        if not self.streams.beat(header, heartbeat, now):
+        heard = self.streams.beat(header, heartbeat, now)
+        if heard is None:
             return self._hold(header, Reason.STREAM_CAP)
-        return replace(self._ack(header, "heartbeat" if reason is None else "dropped", reason), error=bug)
+        self.refused_gauge_rows.update(heard.refused)
+        if not heard.kept:
+            return self._ack(header, "dropped", INSTANCE_CAP)
+        if reason is not None:
+            return replace(self._ack(header, "dropped", reason), error=bug)
+        return self._ack(header, "heartbeat", heard.reason)
 
     def _batch(self, header: Header, datagram: bytes, now: float) -> Outcome:
         if header.base < 1 or header.sequence < 1:

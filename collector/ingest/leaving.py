@@ -12,7 +12,8 @@ Rules:
 
 from collections.abc import Callable
 
-from collector.ingest.streams import BEAT_SECONDS, Streams
+from collector.ingest.beats import BEAT_SECONDS
+from collector.ingest.streams import Streams
 from collector.ingest.wire import Verdict, read_answer
 
 MAX_LEAVING = 256

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from collector.advice import remedies
 from collector.ingest import descriptors
 from collector.ingest.descriptors import ANCILLARY_BYTES, Closer, is_answerable, is_connected, read_ancillary
 from collector.ingest.endpoint import Endpoint, bind
@@ -31,6 +32,7 @@ LAST_DRAIN_SECONDS = 1.0
 
 _RECEIVE_FLAGS = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
 _MAX_REFUSED = 64
+_CUT = "a worker sent more rows of gauges than fit: the others are not on the page"
 
 
 class Keeper(Protocol):
@@ -246,6 +248,8 @@ class Listener:
                 uid=uid,
                 flag=f"--socket.allow-uid={uid}",
             )
+        elif outcome.result == "heartbeat" and outcome.reason is not None:
+            say(logging.WARNING, _CUT, reason=outcome.reason, remedy=remedies.of_gauge_rows(outcome.reason))
         elif outcome.result in ("dropped", "held", "unanswerable") and outcome.reason != "uid":
             say(logging.WARNING, "a datagram was refused", result=outcome.result, reason=outcome.reason)
 

@@ -9,7 +9,6 @@ Rules:
   first, and is refused only if there is neither. The mark of the stream that gives way is kept (departed.py): if it
   comes back, its batches are neither lost nor counted twice.
 - A stream whose commit is under way does not give way.
-- A beat of several parts counts when all of them have come; a part of a later beat ends the wait for the earlier.
 - Gauges live as long as beats come: three missed beats, a bye or the end of the stream, and they are gone. Those of a
   worker that is leaving, which has no timer any more, live as long as its process is known to be there (leaving.py).
 - Births order the streams, and come from a clock that may be set: one in the future counts as now. Where the youngest
@@ -23,15 +22,13 @@ from dataclasses import dataclass, field
 from enum import Enum
 from itertools import chain
 
+from collector.ingest.beats import BEAT_SECONDS, GAUGES_SECONDS, Beats, Heard, Room
 from collector.ingest.departed import Departed, StreamMark
-from collector.ingest.heartbeat import Heartbeat, Master, join
+from collector.ingest.heartbeat import Heartbeat, Master
 from collector.ingest.wire import Header
 
 STREAM_CAP = 4_096
 DEPARTED_PER_STREAM = 8  # marks that are kept for each stream of the cap
-BEAT_SECONDS = 5.0
-MISSED_BEATS = 3
-GAUGES_SECONDS = BEAT_SECONDS * MISSED_BEATS
 UP_SECONDS = BEAT_SECONDS * 2
 ENDED_SECONDS = 10 * 60.0
 SILENT_SECONDS = 24 * 3600.0
@@ -58,12 +55,8 @@ class Stream:
     birth_ms: int
     seen: float
     ended: float | None = None
-    beat: int = 0
-    beat_seen: float = 0.0
+    beats: Beats = field(default_factory=Beats)
     confirmed: float = -math.inf
-    heartbeat: Heartbeat | None = None
-    parts_of: int = 0
-    parts: dict[int, Heartbeat] = field(default_factory=dict)
     instance: str | None = None
     master: Master | None = None
 
@@ -76,18 +69,12 @@ class Stream:
         """Return what is safe of it."""
         return StreamMark(name, self.birth_ms, self.committed, self.seen, self.ended, self.instance)
 
-    def hear(self, number: int, heartbeat: Heartbeat, now: float) -> None:
+    def hear(self, number: int, heartbeat: Heartbeat, now: float, room: Room) -> Heard:
         """Keep a beat, or a part of one, if it is newer than what there is."""
-        if number <= self.beat or number < self.parts_of:
-            return
-        if number > self.parts_of:
-            self.parts_of, self.parts = number, {}
-        self.parts[heartbeat.part] = heartbeat
-        if len(self.parts) == heartbeat.parts:
-            self.beat, self.beat_seen = number, now
-            self.heartbeat = join([self.parts[part] for part in sorted(self.parts)])
-            self.parts = {}
-            self.instance, self.master = self.heartbeat.instance, self.heartbeat.master
+        heard = self.beats.hear(number, heartbeat, now, room)
+        if self.beats.whole is not None:
+            self.instance, self.master = self.beats.whole.instance, self.beats.whole.master
+        return heard
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +93,12 @@ class LiveHeartbeat:
 
 
 class Streams:
-    """All streams by name. ``last_datagram`` is when any of them last sent something, None before the first."""
+    """All streams by name. ``last_datagram`` is when any of them last sent something, None before the first; ``room``:
+    what their heartbeats take.
+    """
 
     def __init__(self, cap: int = STREAM_CAP) -> None:
+        self.room = Room()
         self.last_datagram: float | None = None
         self._cap = cap
         self._streams: dict[bytes, Stream] = {}  # in the order in which they came
@@ -178,14 +168,14 @@ class Streams:
         """Every batch of the stream up to ``sequence`` is safe."""
         self._streams[name].committed = sequence
 
-    def beat(self, header: Header, heartbeat: Heartbeat | None, now: float) -> bool:
-        """Keep a heartbeat if it is the newest (None: it could not be read). False: refused at the stream cap."""
+    def beat(self, header: Header, heartbeat: Heartbeat | None, now: float) -> Heard | None:
+        """Keep a heartbeat if it is the newest (None: it could not be read). Return None at the stream cap."""
         stream = self._meet(header, now)
         if stream is None:
-            return False
-        if heartbeat is not None and stream.ended is None:
-            stream.hear(header.sequence, heartbeat, now)
-        return True
+            return None
+        if heartbeat is None or stream.ended is not None:
+            return Heard()
+        return stream.hear(header.sequence, heartbeat, now, self.room)
 
     def bye(self, header: Header, now: float) -> bool:
         """The stream ends; whether it had not before. An unknown one is not made."""
@@ -193,7 +183,7 @@ class Streams:
         if stream is None:
             return False
         self._meet(header, now)
-        stream.heartbeat, stream.parts = None, {}
+        stream.beats.end(self.room)
         if stream.ended is not None:
             return False
         self._end(header.stream, stream, now)
@@ -237,19 +227,19 @@ class Streams:
             LiveHeartbeat(
                 name,
                 stream.birth_ms,
-                stream.beat_seen,
-                stream.heartbeat,
-                recent=now - stream.beat_seen < UP_SECONDS,
-                held=now - stream.beat_seen > GAUGES_SECONDS,
+                stream.beats.seen,
+                stream.beats.whole,
+                recent=now - stream.beats.seen < UP_SECONDS,
+                held=now - stream.beats.seen > GAUGES_SECONDS,
             )
             for name, stream in self._streams.items()
-            if stream.heartbeat is not None and now - max(stream.beat_seen, stream.confirmed) <= GAUGES_SECONDS
+            if stream.beats.whole is not None and now - max(stream.beats.seen, stream.confirmed) <= GAUGES_SECONDS
         ]
 
     def is_leaving(self, name: bytes) -> bool:
         """Return whether the worker's newest heartbeat says that it is exiting, and no bye has come."""
         stream = self._streams.get(name)
-        return stream is not None and stream.heartbeat is not None and stream.heartbeat.exiting is True
+        return stream is not None and stream.beats.whole is not None and stream.beats.whole.exiting is True
 
     def confirm(self, name: bytes, now: float | None) -> None:
         """Note that the process of a leaving worker was there at ``now``; None: it is not any more."""
@@ -263,11 +253,12 @@ class Streams:
     def prune(self, now: float) -> int:
         """Forget the streams that are over, and return how many. Drop what silent ones said of themselves."""
         for stream in self._streams.values():
-            if _is_silent(stream, now):
-                stream.heartbeat, stream.parts = None, {}
+            if now - stream.confirmed > GAUGES_SECONDS:
+                stream.beats.expire(now, self.room)
         over = [name for name, stream in self._streams.items() if _is_over(stream, now)]
         for name in over:
             self._remove(name)
+        self.room.recount(stream.beats for stream in self._streams.values())
         return len(over) + self._departed.prune(now - SILENT_SECONDS)
 
     def _meet(self, header: Header, now: float) -> Stream | None:

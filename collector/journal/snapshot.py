@@ -1,7 +1,7 @@
 """A snapshot: a whole state as a sequence of blobs, each a sealed msgpack array that begins with its kind.
 
     ["state", now, max_rows, max_families, next_creation, lost_rows, mistyped_rows, max_instances, refused_rows,
-     failed_rows]                                                                        the first one
+     failed_rows, max_table_rows, max_table_bytes, max_table_families, scanned]          the first one
     ["family", name, type, labels, bounds, columns, scale, scope, custom, help, birth_ms, overflow, evicted, scanned,
      instance]
     ["rows", [creation, labels, numbers, used], ...]                      of the family before it, ROWS_PER_PART each
@@ -59,8 +59,10 @@ def _add(checksum: int, part: bytes) -> int:
 def _write(capture: Capture) -> Iterator[bytes]:
     table = capture.table
     lost = (table.lost_rows, table.mistyped_rows)
-    more = (table.max_instances, table.refused_rows, table.failed_rows)
-    yield _pack("state", capture.now, table.max_rows, table.max_families, table.next_creation, *lost, *more)
+    counts = (table.max_instances, table.refused_rows, table.failed_rows)
+    of_room = (table.max_table_rows, table.max_table_bytes, table.max_table_families, table.scanned)
+    caps = (table.max_rows, table.max_families)
+    yield _pack("state", capture.now, *caps, table.next_creation, *lost, *counts, *of_room)
     for family in table.families:
         yield from _write_family(family)
     marks = [(one.name, one.birth_ms, one.committed, one.seen, one.ended, one.instance) for one in capture.streams]

@@ -14,7 +14,7 @@ from collector.table.families import Family
 SPAN_SECONDS = 900.0
 _KEPT = 200  # samples that differ
 
-Kind = Literal["refused", "lost", "overflow", "rebind"]
+Kind = Literal["refused", "lost", "overflow", "rebind", "gauge_rows"]
 Counts = Mapping[tuple[Kind, str], float]
 
 _REFUSING = ("held", "dropped", "unanswerable")
@@ -62,7 +62,10 @@ def counts_of(intake: Intake, rebinds: Mapping[Fault, int], oversized: int) -> C
     table = intake.table
     found["lost", "dropped"] += intake.lost_rows
     found["lost", "family_cap"] += table.lost_rows
+    found["lost", "instance_cap"] += table.refused_rows
     found["lost", "type"] += table.mistyped_rows
+    for why, count in intake.refused_gauge_rows.items():
+        found["gauge_rows", why] += count
     for key, family in table.families.items():
         if family.overflow:
             found["overflow", key.name] += family.overflow

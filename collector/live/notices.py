@@ -17,7 +17,7 @@ from itertools import chain
 
 from collector.advice import remedies, warnings
 from collector.advice.warnings import LEAST_COVERAGE, LEAST_SPOOL, Advice, Severity
-from collector.ingest.streams import GAUGES_SECONDS
+from collector.ingest.beats import GAUGES_SECONDS
 from collector.live.counts import Growth
 from collector.live.facts import Facts, Nginx, SourceState
 from collector.live.history import ALL, History, summarize
@@ -58,6 +58,7 @@ def notices(facts: Facts, history: History, growth: Growth) -> list[Notice]:
         *chain.from_iterable(map(partial(_nginx, facts), facts.nginx)),
         *_refusals(facts, growth),
         *_losses(facts, growth),
+        *_gauges(facts, growth),
         *_journal(facts),
         *_configuration(facts),
         *_load(facts, history),
@@ -183,6 +184,17 @@ def _losses(facts: Facts, growth: Growth) -> Iterator[Notice]:
             warnings.OVERFLOW,
             f"{number(count)} rows were counted as other in a quarter of an hour.{most}",
             family=family,
+        )
+
+
+def _gauges(facts: Facts, growth: Growth) -> Iterator[Notice]:
+    for reason, count in growth.over("gauge_rows", RECENT_SECONDS, facts.now).items():
+        yield _notice(
+            facts,
+            warnings.GAUGES_CUT,
+            f"{number(count)} in the heartbeats of ten minutes.",
+            remedies.of_gauge_rows(reason),
+            reason=reason,
         )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from collector.advice.warnings import LEAST_COVERAGE
-from collector.ingest.streams import GAUGES_SECONDS
+from collector.ingest.beats import GAUGES_SECONDS
 from collector.live import chart
 from collector.live.chart import Chart
 from collector.live.counts import Growth

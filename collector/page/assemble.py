@@ -4,11 +4,12 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from collector.ingest.streams import LiveHeartbeat
-from collector.page import conflicts, instances, requests, workers
+from collector.page import conflicts, gauges, instances, requests, workers
 from collector.page.blocks import Snapshot
 from collector.page.exposition import MetricFamily, sample
-from collector.page.gauges import Gauge, gauges
+from collector.page.gauges import Gauge
 from collector.sources import stub_status
+from collector.table.steps import Steps
 from collector.table.table import Table
 
 
@@ -35,7 +36,7 @@ def capture(table: Table, shown_before: int | None = None, known: Iterable[str] 
     return Moment(requests.capture(table, shown_before), names, births, gone)
 
 
-def _nginx_counters(beats: list[LiveHeartbeat], fetched: Container[str]) -> list[MetricFamily]:
+def _nginx_counters(beats: Sequence[LiveHeartbeat], fetched: Container[str]) -> list[MetricFamily]:
     """Return what the workers read of each nginx, unless it is fetched; nothing where no recent heartbeat says it."""
     found: list[MetricFamily] = []
     for instance, some in instances.by_instance(beats).items():
@@ -60,39 +61,42 @@ def _coverage(coverage: Mapping[str, float]) -> list[MetricFamily]:
 def _custom(
     rendered: Sequence[MetricFamily], said: Sequence[Gauge], births: Mapping[tuple[str, str], int]
 ) -> list[MetricFamily]:
-    """The user's families, in the order in which they keep their names.
+    """Return the user's families, in the order in which they keep their names.
 
     A counter that became a gauge, or the other way about, is what the worker born last says that it is.
     """
+    younger: list[MetricFamily] = []
+    others: list[MetricFamily] = []
+    for gauge in said:
+        born = births.get((gauge.family.instance or "", gauge.family.name), gauge.birth_ms)
+        (younger if gauge.birth_ms > born else others).append(gauge.family)
+    return [*younger, *rendered, *others]
 
-    def is_younger(one: Gauge) -> bool:
-        return one.birth_ms > births.get((one.family.instance or "", one.family.name), one.birth_ms)
 
-    became = [one.family for one in said if is_younger(one)]
-    return [*became, *rendered, *(one.family for one in said if one.family not in became)]
-
-
-def families(
+def in_steps(
     moment: Moment,
     rendered: Sequence[MetricFamily],
-    beats: list[LiveHeartbeat],
+    beats: Sequence[LiveHeartbeat],
     scraped: Sequence[MetricFamily],
     stub_status_fetched: Container[str],
     coverage: Mapping[str, float],
     own: Sequence[MetricFamily],
-) -> list[MetricFamily]:
-    """All families of a page, in its order.
+) -> Steps[list[MetricFamily]]:
+    """Return all families of a page, in its order.
 
     ``rendered``: those of the ``moment``; ``scraped``: of the fetched sources; ``stub_status_fetched``: the instances
     whose stub_status is among them; ``coverage``: by instance; ``own``: of the collector itself.
     """
+    said = yield from gauges.in_steps(beats)
+    of_workers = yield from workers.in_steps(beats)
     built_in = [
         *(family for family in rendered if not family.custom),
         *_nginx_counters(beats, stub_status_fetched),
         *scraped,
-        *workers.families(beats),
+        *of_workers,
         *_coverage(coverage),
         *own,
     ]
-    custom = [family for family in rendered if family.custom]
-    return conflicts.resolve(_custom(custom, gauges(beats), moment.births), built_in, moment.instances, moment.gone)
+    yield
+    custom = _custom([family for family in rendered if family.custom], said, moment.births)
+    return (yield from conflicts.in_steps(custom, built_in, moment.instances, moment.gone))

@@ -22,16 +22,17 @@ from collector.table.rows import Block, Row, places
 from collector.table.shapes import Shape
 from collector.table.sums import Sums, reader
 
-BLOCK_ROWS = 100  # a millisecond or two, if all have changed
+BLOCK_ROWS = 100  # at most; a millisecond or two, if all have changed
+_BLOCK_BYTES = 4 << 20  # of text, unless one row has more
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """A family at one moment. ``sums`` and ``kept`` are those of ``rows``, one by one.
 
-    Rows from the place ``known`` on are shown at 0. ``cache`` is the family's own list of blocks, ``blocks`` what stood
-    in it: each until it is rendered, or a page would need all text twice. ``signed``: a histogram, and under its name
-    there may be sums below 0.
+    A block has ``length`` rows. Rows from the place ``known`` on are shown at 0. ``cache`` is the family's own list of
+    blocks, ``blocks`` what stood in it: each until it is rendered, or a page would need all text twice. ``signed``: a
+    histogram, and under its name there may be sums below 0.
     """
 
     shape: Shape
@@ -40,6 +41,7 @@ class Snapshot:
     sums: Sequence[Sums]
     kept: Sequence[bool]
     known: int
+    length: int
     cache: list[Block]
     blocks: list[Block | None]
     signed: bool = False
@@ -48,7 +50,9 @@ class Snapshot:
 def capture_family(family: Family, shown_before: int | None, signed: bool = False) -> Snapshot:
     """The family as it is now. Rows created from ``shown_before`` on are to be shown at 0; None: all as they are."""
     rows = family.rows[:]
-    lacking = -(-len(rows) // BLOCK_ROWS) - len(family.blocks)
+    # Rows with many labels and buckets may have megabytes each.
+    length = max(1, min(BLOCK_ROWS, _BLOCK_BYTES // family.share.size.largest))
+    lacking = -(-len(rows) // length) - len(family.blocks)
     known = len(rows)
     if shown_before is not None:
         known = bisect_left(rows, shown_before, key=attrgetter("created"))
@@ -59,6 +63,7 @@ def capture_family(family: Family, shown_before: int | None, signed: bool = Fals
         [row.sums for row in rows],
         [row.kept for row in rows],
         known,
+        length,
         family.blocks,
         [*family.blocks, *[None] * lacking],
         signed,
@@ -67,8 +72,9 @@ def capture_family(family: Family, shown_before: int | None, signed: bool = Fals
 
 def render_blocks(snapshot: Snapshot) -> Iterator[Lines]:
     """The lines of each block: one text for each metric that the family feeds."""
-    for number, first in enumerate(range(0, len(snapshot.rows), BLOCK_ROWS)):
-        block = _block(snapshot, number, range(first, min(first + BLOCK_ROWS, len(snapshot.rows))))
+    length = snapshot.length
+    for number, first in enumerate(range(0, len(snapshot.rows), length)):
+        block = _block(snapshot, number, range(first, min(first + length, len(snapshot.rows))))
         snapshot.blocks[number] = None
         yield block.lines
 

@@ -19,14 +19,17 @@ Rules:
   nobody counts there, and nobody could mend it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from itertools import chain, islice
 
 from collector.page.exposition import MetricFamily, claims, sample
 from collector.page.instances import LABEL, labels_of
+from collector.table.steps import Steps, finish
 
 CONFLICT = "resty_metrics_family_conflict"
+STEP_FAMILIES = 500  # are decided on in a step: a few milliseconds
 _Kind = tuple[str, str, bool]
 
 
@@ -103,8 +106,8 @@ class _Page:
         self._stems = _Owners()
         self._made = made
 
-    def take(self, instance: str, custom: Iterable[MetricFamily], built_in: Iterable[MetricFamily]) -> None:
-        """Take the families of one nginx; those of the user come first."""
+    def take(self, instance: str, custom: Iterable[MetricFamily], built_in: Iterable[MetricFamily]) -> Iterator[None]:
+        """Take the families of one nginx, one at each turn; those of the user come first."""
         taken: set[str] = set()
         for family in custom:
             names = claims(family)
@@ -114,6 +117,7 @@ class _Page:
             if free:
                 taken |= names
                 self.custom.add(family, names)
+            yield
         for family in built_in:
             names, stem = claims(family), _stem(family)
             free = taken.isdisjoint(names | stem) and self._has_room(family, names, stem)
@@ -121,6 +125,7 @@ class _Page:
             if free:
                 self._built_in.add(family, names)
                 self._stems.add(family, stem)
+            yield
 
     def _has_room(self, family: MetricFamily, names: set[str], stem: set[str]) -> bool:
         if family.sent and not self._made.isdisjoint(names):
@@ -145,20 +150,36 @@ def resolve(
     first: Iterable[str] = (),
     gone: AbstractSet[str] = frozenset(),
 ) -> list[MetricFamily]:
-    """Return the families that may stand on one page, and what became of the others.
+    """Do all of ``in_steps`` at once."""
+    return finish(in_steps(custom, built_in, first, gone))
+
+
+def in_steps(
+    custom: Sequence[MetricFamily],
+    built_in: Sequence[MetricFamily],
+    first: Iterable[str] = (),
+    gone: AbstractSet[str] = frozenset(),
+) -> Steps[list[MetricFamily]]:
+    """Return the families that may stand on one page, and a family that names the others.
 
     ``first``: instances of nginx in the order in which they came; those that are not among them come later, and those
     that are ``gone`` last.
     """
     shown = [family for family in built_in if any(family.lines)]
     page = _Page({CONFLICT}.union(*[claims(family) for family in shown if not family.sent]))
+    yield
     customs = _by_instance(family for family in custom if any(family.lines))
     built_ins = _by_instance(family for family in shown if family.instance is not None)
-    for instance in sorted(dict.fromkeys((*first, *customs, *built_ins)), key=gone.__contains__):
-        page.take(instance, customs.get(instance, ()), built_ins.get(instance, ()))
+    yield
+    order = sorted(dict.fromkeys((*first, *customs, *built_ins)), key=gone.__contains__)
+    decided = chain.from_iterable(page.take(name, customs.get(name, ()), built_ins.get(name, ())) for name in order)
+    while sum(1 for _ in islice(decided, STEP_FAMILIES)):
+        yield
     page.take_own(family for family in shown if family.instance is None)
     kept = [family for family in built_in if id(family) in page.shown or not any(family.lines)]
-    return [*kept, *(family for family in custom if id(family) in page.shown), *_say(page, gone)]
+    yield
+    withheld = yield from _say(page, gone)
+    return [*kept, *(family for family in custom if id(family) in page.shown), *withheld]
 
 
 def _by_instance(families: Iterable[MetricFamily]) -> dict[str, list[MetricFamily]]:
@@ -168,9 +189,13 @@ def _by_instance(families: Iterable[MetricFamily]) -> dict[str, list[MetricFamil
     return found
 
 
-def _say(page: _Page, gone: AbstractSet[str]) -> list[MetricFamily]:
-    withheld = [(instance, name) for instance, name in page.withheld if instance not in gone]
-    lines = [sample(CONFLICT, {**labels_of(instance), "family": name}, 1) for instance, name in withheld]
+def _say(page: _Page, gone: AbstractSet[str]) -> Steps[list[MetricFamily]]:
+    lines = []
+    for instance, name in page.withheld:
+        if instance not in gone:
+            lines.append(sample(CONFLICT, {**labels_of(instance), "family": name}, 1))
+        if len(lines) % STEP_FAMILIES == STEP_FAMILIES - 1:
+            yield
     text = (
         "1 for a family that is not on the page, since another one has its name or that of one of its samples, or "
         "could make one of its series."

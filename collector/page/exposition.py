@@ -19,8 +19,11 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Literal
 
+from collector.table.steps import Steps, finish
+
 MetricType = Literal["counter", "gauge", "histogram", "unknown"]
 PIECE_BYTES = 4_096  # chunks of this size are pieces of their own
+STEP_CHUNKS = 2_000  # so many headers and chunks are put together in a step
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,32 +144,46 @@ def _counter(name: str, names: Container[str]) -> tuple[str, str]:
     return stem, "counter"
 
 
-def _chunks(families: Iterable[MetricFamily], openmetrics: bool) -> Iterator[bytes]:
+def in_steps(families: Iterable[MetricFamily], *, openmetrics: bool) -> Steps[list[bytes]]:
+    """Return the page: every family that has lines, with its header; OpenMetrics ends with ``# EOF``.
+
+    In pieces, none of them empty: a page of 100,000 rows has hundreds of megabytes, and joining them would hold the
+    loop longer than rendering does. What is small is joined, what is large is not copied.
+    """
     shown = join(family for family in families if any(family.lines))
-    names = set().union(*map(claims, shown))
-    for family in shown:
+    yield
+    names: set[str] = set()
+    for number, family in enumerate(shown, 1):
+        names |= claims(family)
+        if number % STEP_CHUNKS == 0:
+            yield
+    found: list[bytes] = []
+    small: list[bytes] = []
+    for number, chunk in enumerate(_chunks(shown, openmetrics, names), 1):
+        if len(chunk) < PIECE_BYTES:
+            small.append(chunk)
+        else:
+            found += [b"".join(small), chunk]
+            small = []
+        if number % STEP_CHUNKS == 0:
+            found.append(b"".join(small))
+            small = []
+            yield
+    return [piece for piece in (*found, b"".join(small)) if piece]
+
+
+def _chunks(families: Iterable[MetricFamily], openmetrics: bool, names: Container[str]) -> Iterator[bytes]:
+    for family in families:
         yield from _openmetrics(family, names) if openmetrics else _text(family)
     if openmetrics:
         yield b"# EOF\n"
 
 
 def pieces(families: Iterable[MetricFamily], *, openmetrics: bool) -> list[bytes]:
-    """The page: every family that has lines, with its header; OpenMetrics ends with ``# EOF``.
-
-    In pieces, none of them empty: a page of 100,000 rows has hundreds of megabytes, and joining them would hold the
-    loop longer than rendering does. What is small is joined, what is large is not copied.
-    """
-    found: list[bytes] = []
-    small: list[bytes] = []
-    for chunk in _chunks(families, openmetrics):
-        if len(chunk) < PIECE_BYTES:
-            small.append(chunk)
-            continue
-        found += [b"".join(small), chunk]
-        small = []
-    return [piece for piece in (*found, b"".join(small)) if piece]
+    """Do all of ``in_steps`` at once."""
+    return finish(in_steps(families, openmetrics=openmetrics))
 
 
 def render(families: Iterable[MetricFamily], *, openmetrics: bool) -> bytes:
-    """The page, whole."""
-    return b"".join(_chunks(families, openmetrics))
+    """Return the page, whole."""
+    return b"".join(pieces(families, openmetrics=openmetrics))

@@ -9,30 +9,28 @@ Rules:
   alone: what it lacks was deleted.
 - Label sets are bounded: those above the cap are combined under ``other``.
 - Each instance of nginx has gauges of its own.
+- Gauges are combined and rendered in steps, as everything on a page (docs/decisions/0018-a-page-in-steps.md). Beats are
+  never changed, so all steps show the moment at which the list of beats was made.
 """
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from collector.ingest.heartbeat import Combine, GaugeFamily
+from collector.ingest.gauge_family import Combine, GaugeFamily, key_of, values_of
 from collector.ingest.streams import LiveHeartbeat
 from collector.page import instances
-from collector.page.exposition import MetricFamily, sample
+from collector.page.exposition import MetricFamily, escape_label, label_block, number
 from collector.table.families import MAX_ROWS
-from collector.table.labels import ABSENT, OTHER, clean
+from collector.table.labels import ABSENT, OTHER
+from collector.table.steps import Steps
 
-Labels = tuple[str, ...]
+STEP_ROWS = 1_000  # so many rows are combined or rendered in a step: some milliseconds
+_FAMILY_COST = 10  # a family costs as much as so many rows
+_LABELS_PER_ROW = 4  # a row with so many labels more costs as much as two
+_ESCAPED = (b"\\", b'"', b"\n")
+_MAX_EXACT = 2**53
 
-
-@dataclass(frozen=True, slots=True)
-class _Said:
-    """One worker's value: when it was set, and by a worker born when."""
-
-    set_ms: float
-    birth_ms: int
-    value: float
+_Value = tuple[float, int, float]  # when it was set, when the worker was born, and the value
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,66 +42,142 @@ class Gauge:
 
 
 @dataclass(frozen=True, slots=True)
-class _Statement:
-    """What one worker says of a gauge: the worker's birth, when the beat was made, and the gauge."""
+class _Piece:
+    """Rows of a gauge that one worker said. ``made``: when its beat was made."""
 
     birth_ms: int
     made: float
     family: GaugeFamily
 
 
-def _numbers(said: Sequence[_Said]) -> list[float]:
-    values = [one.value for one in said]
-    return [value for value in values if not math.isnan(value)] or values
+def _sum(old: _Value, new: _Value) -> _Value:
+    return (*new[:2], old[2] + new[2])
 
 
-_COMBINE: dict[Combine, Callable[[Sequence[_Said]], float]] = {
-    "sum": lambda said: sum(one.value for one in said),
-    "max": lambda said: max(_numbers(said)),
-    "min": lambda said: min(_numbers(said)),
-    "last": lambda said: max(said, key=lambda one: (one.set_ms, one.birth_ms)).value,
-    "shared": lambda said: said[-1].value,
+def _max(old: _Value, new: _Value) -> _Value:
+    return new if new[2] > old[2] or old[2] != old[2] else old
+
+
+def _min(old: _Value, new: _Value) -> _Value:
+    return new if new[2] < old[2] or old[2] != old[2] else old
+
+
+def _last(old: _Value, new: _Value) -> _Value:
+    return new if new[:2] > old[:2] else old
+
+
+def _newer(_: _Value, new: _Value) -> _Value:
+    return new
+
+
+_COMBINE: dict[Combine, Callable[[_Value, _Value], _Value]] = {
+    "sum": _sum,
+    "max": _max,
+    "min": _min,
+    "last": _last,
+    "shared": _newer,
 }
 
 
-def gauges(beats: Iterable[LiveHeartbeat]) -> list[Gauge]:
-    """All gauges of the workers that are alive, in the order of their instances, then of their names."""
-    by_name: dict[tuple[str, str], list[_Statement]] = {}
+def in_steps(beats: Iterable[LiveHeartbeat]) -> Steps[list[Gauge]]:
+    """Return all gauges of the workers that are alive, in the order of their instances, then of their names."""
+    found: list[Gauge] = []
+    cost = 0
+    for rows, gauge in _work(beats):
+        cost += rows
+        if gauge is not None and gauge.family.lines:
+            found.append(gauge)
+        if cost >= STEP_ROWS:
+            yield
+            cost = 0
+    return found
+
+
+def _work(beats: Iterable[LiveHeartbeat]) -> Iterator[tuple[int, Gauge | None]]:
+    """Yield the cost of what was done since the last time, in rows, and a gauge when it is finished."""
+    by_name: dict[tuple[str, str], list[_Piece]] = {}
     for beat in beats:
         for family in beat.heartbeat.families:
-            statement = _Statement(beat.birth_ms, beat.heartbeat.made, family)
-            by_name.setdefault((beat.heartbeat.instance, family.name), []).append(statement)
-    combined = [_combine(instance, statements) for (instance, _), statements in sorted(by_name.items())]
-    return [gauge for gauge in combined if gauge.family.lines]
+            piece = _Piece(beat.birth_ms, beat.heartbeat.made, family)
+            by_name.setdefault((beat.heartbeat.instance, family.name), []).append(piece)
+            yield 1, None
+    for (instance, _), pieces in sorted(by_name.items(), key=lambda item: item[0]):
+        yield from _combine(instance, pieces)
 
 
-def _standing(statements: Sequence[_Statement], youngest: GaugeFamily) -> Sequence[_Statement]:
-    """Return the statements that count: of a shared gauge those of one beat, which may be several parts."""
+def _standing(pieces: Sequence[_Piece], youngest: GaugeFamily) -> Sequence[_Piece]:
+    """Return the pieces that count: of a shared gauge those of one beat, which may be several parts."""
     if youngest.combine != "shared":
-        return statements
-    alike = [one for one in statements if one.family.combine == "shared" and one.family.labels == youngest.labels]
-    made = max(one.made for one in alike)
-    return [one for one in alike if one.made == made]
+        return pieces
+    alike = [piece for piece in pieces if piece.family.combine == "shared" and piece.family.labels == youngest.labels]
+    made = max(piece.made for piece in alike)
+    return [piece for piece in alike if piece.made == made]
 
 
-def _combine(instance: str, statements: Sequence[_Statement]) -> Gauge:
-    birth_ms, youngest = max(((one.birth_ms, one.family) for one in statements), key=lambda one: one[0])
-    values: dict[Labels, list[_Said]] = {}
-    for statement in _standing(statements, youngest):
-        family = statement.family
-        places = [family.labels.index(name) if name in family.labels else None for name in youngest.labels]
-        for row in family.rows:
-            labels = _labels(row, places)
-            if labels not in values and len(values) >= MAX_ROWS:
-                labels = (OTHER,) * len(labels)
-            values.setdefault(labels, []).append(_Said(row[-1], statement.birth_ms, row[-2]))
-    combine, name, ours = _COMBINE[youngest.combine], youngest.name, instances.labels_of(instance)
-    names = instances.shown(youngest.labels, instance)
-    lines = [sample(name, {**ours, **dict(zip(names, key, strict=True))}, combine(one)) for key, one in values.items()]
-    text = youngest.help or f"Gauge {name} of the nginx configuration."
-    label_set = instances.label_set(youngest.labels, instance)
-    return Gauge(birth_ms, MetricFamily(name, "gauge", text, lines, True, instance, labels=label_set))
+def _combine(instance: str, pieces: Sequence[_Piece]) -> Iterator[tuple[int, Gauge | None]]:
+    youngest = max(pieces, key=lambda piece: piece.birth_ms)
+    values: dict[bytes, _Value] = {}
+    for piece in _standing(pieces, youngest.family):
+        yield from ((rows, None) for rows in _add(values, piece, youngest.family))
+    lines: list[bytes] = []
+    for rows in _render(lines, values, youngest.family, instance):
+        yield rows, None
+    name = youngest.family.name
+    text = youngest.family.help or f"Gauge {name} of the nginx configuration."
+    label_set = instances.label_set(youngest.family.labels, instance)
+    family = MetricFamily(name, "gauge", text, lines, custom=True, instance=instance, labels=label_set)
+    yield _FAMILY_COST, Gauge(youngest.birth_ms, family)
 
 
-def _labels(row: tuple[Any, ...], places: Iterable[int | None]) -> Labels:
-    return tuple([ABSENT if place is None else clean(row[place]) for place in places])
+def _add(values: dict[bytes, _Value], piece: _Piece, shape: GaugeFamily) -> Iterator[int]:
+    """Combine the rows of a piece with what is there, in the labels of the shape; yield how many rows that cost."""
+    family, birth_ms, combine = piece.family, piece.birth_ms, _COMBINE[shape.combine]
+    other = key_of((OTHER,) * len(shape.labels))
+    for run in _runs(len(family.keys), shape):
+        keys = family.keys[run]
+        if family.labels != shape.labels:
+            keys = _reshape(keys, family.labels, shape.labels)
+        for key, value, set_ms in zip(keys, family.values[run], family.set_ms[run], strict=True):
+            old = values.get(key)
+            if old is None and len(values) >= MAX_ROWS:
+                key = other
+                old = values.get(key)
+            new = (set_ms, birth_ms, value)
+            values[key] = new if old is None else combine(old, new)
+        yield len(keys) * _row_cost(shape)
+
+
+def _reshape(keys: Iterable[bytes], old: Sequence[str], new: Sequence[str]) -> list[bytes]:
+    places = [old.index(name) if name in old else None for name in new]
+    rows = [values_of(key, old) for key in keys]
+    return [key_of([ABSENT if place is None else row[place] for place in places]) for row in rows]
+
+
+def _render(lines: list[bytes], values: dict[bytes, _Value], shape: GaugeFamily, instance: str) -> Iterator[int]:
+    """Append the lines of a gauge; yield how many rows that cost."""
+    names = instances.shown(shape.labels, instance)
+    template = shape.name + label_block({**instances.labels_of(instance), **dict.fromkeys(names, "%s")})
+    rows = list(values.items())
+    for run in _runs(len(rows), shape):
+        text = [f"{template % _shown(key, shape.labels)} {_number(value)}\n" for key, (_, _, value) in rows[run]]
+        lines.append("".join(text).encode())
+        yield len(text) * _row_cost(shape)
+
+
+def _shown(key: bytes, labels: Sequence[str]) -> tuple[str, ...]:
+    values = values_of(key, labels)
+    return tuple(map(escape_label, values) if any(byte in key for byte in _ESCAPED) else values)
+
+
+def _number(value: float) -> str:
+    return number(int(value) if value.is_integer() and abs(value) <= _MAX_EXACT else value)
+
+
+def _row_cost(shape: GaugeFamily) -> int:
+    return 1 + len(shape.labels) // _LABELS_PER_ROW
+
+
+def _runs(rows: int, shape: GaugeFamily) -> Iterator[slice]:
+    """Yield runs of rows, each of which is at most one step's work."""
+    length = STEP_ROWS // _row_cost(shape)
+    return (slice(first, first + length) for first in range(0, rows, length))

@@ -4,26 +4,24 @@ Rule: a label whose values are a closed set shows all of them from the start, so
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import get_args
 
 from collector import __version__
+from collector.ingest.beats import Refusal
 from collector.ingest.healing import FAULTS, Fault
-from collector.ingest.intake import INTERNAL, Intake, Result
+from collector.ingest.intake import INSTANCE_CAP, INTERNAL, Intake, Result
 from collector.ingest.streams import Streams
 from collector.ingest.wire import Reason
-from collector.page import instances
 from collector.page.exposition import MetricFamily, MetricType, sample
-from collector.table.families import Family
-from collector.table.shapes import FamilyKey
 from collector.table.table import Table
 
 _OVERSIZED = "oversized"
 _RESULTS = (*get_args(Result), _OVERSIZED)
 _REFUSALS = (
     *(reason.name.lower() for reason in Reason if reason is not Reason.NONE),
-    *("truncated", "magic", _OVERSIZED, INTERNAL),
+    *("truncated", "magic", INSTANCE_CAP, _OVERSIZED, INTERNAL),
 )
 _REFUSING = ("held", "dropped", "unanswerable")
 
@@ -45,20 +43,6 @@ class Socket:
 def _family(name: str, kind: MetricType, text: str, series: Mapping[tuple[str, str] | None, float]) -> MetricFamily:
     lines = [sample(name, {} if label is None else dict([label]), value) for label, value in series.items()]
     return MetricFamily(name, kind, text, lines)
-
-
-def _by_family(name: str, kind: MetricType, text: str, table: Table, value: Callable[[Family], int]) -> MetricFamily:
-    """A custom family may have the name of a built-in one: the two are added up."""
-    series: Counter[FamilyKey] = Counter()
-    for key, family in table.families.items():
-        series[key._replace(custom=False)] += value(family)
-    return MetricFamily(name, kind, text, [sample(name, family_labels(key), count) for key, count in series.items()])
-
-
-def family_labels(key: FamilyKey) -> dict[str, str]:
-    """A family as labels; ``nginx`` and ``scope`` only where there is one."""
-    scope = {"scope": key.scope} if key.scope else {}
-    return {**instances.labels_of(key.instance), "family": key.name, **scope}
 
 
 def _by(label: str, values: Mapping[str, float]) -> dict[tuple[str, str] | None, float]:
@@ -92,13 +76,13 @@ def _datagrams(intake: Intake, oversized: int) -> list[MetricFamily]:
 
 
 def _rows(intake: Intake, table: Table, lost_by_journal: int) -> list[MetricFamily]:
-    other = 'Rows that were counted under the label value "other" because their family had reached its cap.'
-    evicted = 'Rows idle for an hour whose numbers went to "other", to make room in a family at its cap.'
     return [
-        _by_family("resty_metrics_rows", "gauge", "Rows in the table, by family.", table, lambda one: len(one.rows)),
-        _by_family("resty_metrics_overflow_rows_total", "counter", other, table, lambda one: one.overflow),
-        _by_family("resty_metrics_evicted_rows_total", "counter", evicted, table, lambda one: one.evicted),
-        _label_values(table),
+        _family(
+            "resty_metrics_table_used_ratio",
+            "gauge",
+            'Part of the room for rows of all families that is taken; from 1 on new label sets are counted as "other".',
+            {None: round(table.room.used, 6)},
+        ),
         _family(
             "resty_metrics_rows_received_total", "counter", "Rows of accepted batches.", {None: intake.applied_rows}
         ),
@@ -117,6 +101,25 @@ def _rows(intake: Intake, table: Table, lost_by_journal: int) -> list[MetricFami
     ]
 
 
+def _gauge_rows(intake: Intake) -> list[MetricFamily]:
+    refused: Counter[str] = Counter(dict.fromkeys(get_args(Refusal), 0))
+    refused.update(intake.refused_gauge_rows)
+    return [
+        _family(
+            "resty_metrics_gauge_rows",
+            "gauge",
+            "Rows of the user's gauges that the heartbeats of all workers hold.",
+            {None: intake.streams.room.held.rows},
+        ),
+        _family(
+            "resty_metrics_gauge_rows_refused_total",
+            "counter",
+            "Rows of the user's gauges that found no room, counted at each heartbeat, by reason.",
+            _by("reason", refused),
+        ),
+    ]
+
+
 def _lost_rows(intake: Intake, table: Table) -> dict[str, float]:
     return {
         "dropped": intake.lost_rows,
@@ -125,19 +128,6 @@ def _lost_rows(intake: Intake, table: Table) -> dict[str, float]:
         "type": table.mistyped_rows,
         INTERNAL: table.failed_rows,
     }
-
-
-def _label_values(table: Table) -> MetricFamily:
-    name = "resty_metrics_label_values"
-    text = "Values of a label, of families that hold half of their cap of rows or more."
-    series: dict[tuple[FamilyKey, str], int] = {}
-    for key, family in table.families.items():
-        if len(family.rows) >= family.max_rows / 2:
-            for label, count in family.values_by_label.items():
-                place = (key._replace(custom=False), label)
-                series[place] = max(count, series.get(place, 0))
-    lines = [sample(name, {**family_labels(key), "label": label}, count) for (key, label), count in series.items()]
-    return MetricFamily(name, "gauge", text, lines)
 
 
 def _streams(streams: Streams, now: float) -> list[MetricFamily]:
@@ -209,5 +199,6 @@ def families(intake: Intake, socket: Socket, now: float, lost_by_journal: int = 
         *_socket(socket),
         *_datagrams(intake, socket.oversized),
         *_rows(intake, intake.table, lost_by_journal),
+        *_gauge_rows(intake),
         *_streams(intake.streams, now),
     ]

@@ -10,7 +10,7 @@ Rules:
 - What no living heartbeat says is absent. nginx's own counters, and ``nginx_up`` with them, need a recent one.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple
 from typing import NamedTuple
 
@@ -20,17 +20,35 @@ from collector.page import instances
 from collector.page.exposition import MetricFamily, sample
 from collector.sources.stub_status import StubStatus
 from collector.table.labels import clean
+from collector.table.steps import Steps, finish
 
+_STEP_SAMPLES = 1_000
 Label = tuple[tuple[str, str], ...]
 
-_GAUGES: tuple[tuple[str, str, str, Label], ...] = (
-    ("lua_memory_bytes", "resty_metrics_worker_lua_memory_bytes", "Memory that the worker's Lua machine holds.", ()),
-    ("unacked_batches", "resty_metrics_worker_unacked_batches", "Batches that wait for the collector's answer.", ()),
-    ("unacked_bytes", "resty_metrics_worker_unacked_bytes", "Size of the batches that wait for an answer.", ()),
-    ("timers_pending", "resty_metrics_worker_timers", "Timers of ngx_lua by state.", (("state", "pending"),)),
-    ("timers_running", "resty_metrics_worker_timers", "Timers of ngx_lua by state.", (("state", "running"),)),
-    ("rows", "resty_metrics_worker_rows", "Request rows that the worker holds.", ()),
-    ("uptime_seconds", "resty_metrics_worker_uptime_seconds", "Time since the worker began.", ()),
+_Fields = tuple[tuple[str, Label], ...]
+_GAUGES: tuple[tuple[str, str, _Fields], ...] = (
+    (
+        "resty_metrics_worker_lua_memory_bytes",
+        "Memory that the worker's Lua machine holds.",
+        (("lua_memory_bytes", ()),),
+    ),
+    (
+        "resty_metrics_worker_unacked_batches",
+        "Batches that wait for the collector's answer.",
+        (("unacked_batches", ()),),
+    ),
+    (
+        "resty_metrics_worker_unacked_bytes",
+        "Size of the batches that wait for an answer.",
+        (("unacked_bytes", ()),),
+    ),
+    (
+        "resty_metrics_worker_timers",
+        "Timers of ngx_lua by state.",
+        (("timers_pending", (("state", "pending"),)), ("timers_running", (("state", "running"),))),
+    ),
+    ("resty_metrics_worker_rows", "Request rows that the worker holds.", (("rows", ()),)),
+    ("resty_metrics_worker_uptime_seconds", "Time since the worker began.", (("uptime_seconds", ()),)),
 )
 
 _NOT_ADDED_UP = "uptime_seconds"
@@ -93,26 +111,34 @@ def requests_begun(beats: Iterable[LiveHeartbeat]) -> dict[str, int]:
     return begun
 
 
-def families(beats: list[LiveHeartbeat]) -> list[MetricFamily]:
-    """All gauges of the workers that are alive, instance by instance."""
-    return [one for name, some in instances.by_instance(beats).items() for one in _of_instance(name, some)]
+def families(beats: Iterable[LiveHeartbeat]) -> list[MetricFamily]:
+    """Do all of ``in_steps`` at once."""
+    return finish(in_steps(beats))
 
 
-def _of_instance(instance: str, beats: list[LiveHeartbeat]) -> list[MetricFamily]:
-    found = [*_gauges(beats), *_counts(beats), *_configuration(beats), *_dicts(beats), *_versions(beats)]
-    return [*(_family(instance, one) for one in found), _begun(instance, beats)]
+def in_steps(beats: Iterable[LiveHeartbeat]) -> Steps[list[MetricFamily]]:
+    """Return all gauges of the workers that are alive, instance by instance."""
+    found: list[MetricFamily] = []
+    for instance, some in instances.by_instance(beats).items():
+        yield
+        for make in (_gauges, _counts, _configuration, _dicts, _versions):
+            for gauge in make(some):
+                found.append((yield from _family(instance, gauge)))
+        found.append(_begun(instance, some))
+    return found
 
 
-def _gauges(beats: list[LiveHeartbeat]) -> list[Gauge]:
-    metrics: dict[str, tuple[str, dict[Label, float]]] = {}
-    for field, name, text, more in _GAUGES:
-        series = metrics.setdefault(name, (text, {}))[1]
-        for beat in beats:
-            value = None if beat.heartbeat.gauges is None else getattr(beat.heartbeat.gauges, field)
-            if value is not None and beat.heartbeat.worker is not None:
-                labels = (("worker", str(beat.heartbeat.worker)), *more)
-                series[labels] = _together(field, value, series.get(labels))
-    return [Gauge(name, f"{text} {_how(name)}", series) for name, (text, series) in metrics.items()]
+def _gauges(beats: list[LiveHeartbeat]) -> Iterator[Gauge]:
+    said = [(str(beat.heartbeat.worker), beat.heartbeat.gauges) for beat in beats if beat.heartbeat.worker is not None]
+    for name, text, fields in _GAUGES:
+        series: dict[Label, float] = {}
+        for field, more in fields:
+            for worker, gauges in said:
+                value = None if gauges is None else getattr(gauges, field)
+                if value is not None:
+                    labels = (("worker", worker), *more)
+                    series[labels] = _together(field, value, series.get(labels))
+        yield Gauge(name, f"{text} {_how(name)}", series)
 
 
 def _together(field: str, value: float, other: float | None) -> float:
@@ -126,9 +152,13 @@ def _how(name: str) -> str:
     return f"Of several workers with this id, as during a reload: {how}."
 
 
-def _family(instance: str, gauge: Gauge) -> MetricFamily:
+def _family(instance: str, gauge: Gauge) -> Steps[MetricFamily]:
     ours = instances.labels_of(instance)
-    lines = [sample(gauge.name, {**ours, **dict(labels)}, value) for labels, value in gauge.series.items()]
+    lines: list[bytes] = []
+    for labels, value in gauge.series.items():
+        lines.append(sample(gauge.name, {**ours, **dict(labels)}, value))
+        if len(lines) % _STEP_SAMPLES == 0:
+            yield
     return MetricFamily(gauge.name, "gauge", gauge.help, lines, instance=instance)
 
 

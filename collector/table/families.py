@@ -8,6 +8,7 @@ Rules:
 - At ``max_rows`` a new label set gives up labels (``overflow``). A tenth above that everything becomes ``other``, so a
   family is bounded whatever is sent.
 - At ``max_rows`` rows that were idle for an hour first make room, looked for at most once a minute.
+- The rows of all families share one room; in a table without room a new label set gives up labels too.
 - Raw label sets that are not clean are remembered once they were seen, unless they are long; the memory of them is
   bounded too.
 - Rows that went to an overflow row are counted, each time: they are not remembered.
@@ -21,14 +22,13 @@ from operator import attrgetter
 
 from collector.table import overflow
 from collector.table.labels import MAX_LABEL_BYTES, clean
+from collector.table.room import Aliases, Room, Share
 from collector.table.rows import Block, Creation, Row
 from collector.table.shapes import Conversion, FamilyBatch, Labels, Shape
 from collector.table.sums import Deltas, Sums, guard, pack_rows, plus, rows_of, split, sums_of
 
 MAX_ROWS = 10_000
-_MAX_CONVERSIONS = 16
 _FEW_ROWS = 16  # are looked for one by one when they go, instead of walking over all rows
-_MAX_SHARED_VALUES = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +49,11 @@ class FamilyState:
 
 class Family:
     """All rows of one family. ``overflow`` counts the rows that were added to an overflow row, ``evicted`` those that
-    made room. ``blocks`` is text of its rows, from the first on, kept by whoever renders them; a new list as soon as a
-    row leaves its place.
+    made room. ``share`` is what its rows take of the table's room. ``blocks`` is text of its rows, from the first on,
+    kept by whoever renders them; a new list as soon as a row leaves its place.
     """
 
-    def __init__(self, shape: Shape, creation: Creation, max_rows: int = MAX_ROWS) -> None:
+    def __init__(self, shape: Shape, creation: Creation, max_rows: int = MAX_ROWS, room: Room | None = None) -> None:
         self.shape = shape
         self.help = ""
         self.birth_ms = 0
@@ -68,10 +68,11 @@ class Family:
         self._values_by_label: dict[str, int] | None = None
         self._creation = creation
         self._hard_limit = max_rows + max_rows // 10
+        self._room = room or Room()
+        self.share = Share(self._room, shape)
         self._index: dict[Labels, Row] = {}
-        self._aliases: dict[Labels, Row] = {}
-        self._conversions: dict[Shape, Conversion] = {}
-        self._values: dict[str, str] = {}
+        self._aliases = Aliases(self._room)
+        self._values = self._room.values
 
     def merge(self, batch: FamilyBatch, birth_ms: int, now: float) -> None:
         """Add the deltas of a batch, sent by a stream born at ``birth_ms``, that came at ``now``."""
@@ -85,7 +86,7 @@ class Family:
             self._delete(batch.deleted)
             self._add(batch.labels, batch.deltas)
             return
-        conversion = self._conversion(batch.shape)
+        conversion = self._room.conversion(batch.shape, self.shape)
         self._delete(map(conversion.labels, batch.deleted))
         rows = [*map(conversion.numbers, rows_of(batch.deltas, batch.shape.width))]
         self._add([*map(conversion.labels, batch.labels)], pack_rows(rows))
@@ -118,15 +119,28 @@ class Family:
         for created, labels, sums, used in state.rows:
             self._place(Row(labels, sums, self.shape.width, created, used))
         self._below_zero = any(map(_is_below_zero, self.rows))
+        self.share.retake(self.shape, self.rows)
 
     def repair(self) -> None:
         """Make rows and index agree again, after a merge that failed half-way. Every row keeps its numbers."""
-        rows, self.rows, self.blocks = self.rows, [], []
-        self._values_by_label = None
-        for forgotten in (self._index, self._aliases, self._conversions):
-            forgotten.clear()
-        for row in rows:
+        for row in self._take_out():
             self._place(Row(row.labels, row.sums, self.shape.width, row.created, row.used))
+        self.share.retake(self.shape, self.rows)
+
+    def leave(self) -> None:
+        """Give back the room of all rows; the family is not used any more."""
+        self.share.release()
+        self._aliases.clear()
+
+    def scan(self, now: float) -> bool:
+        """Make room in a table that is full, by rows that were idle for an hour; at most once a minute."""
+        if now - self._scanned < overflow.SCAN_SECONDS:
+            return False
+        self._now = self._scanned = now
+        for give in overflow.LEVELS:
+            if self._room.full:
+                self._evict(overflow.idle(self.shape, self.rows, now, give))
+        return True
 
     def _add(self, labels: Sequence[Labels], deltas: Deltas) -> None:
         if isinstance(deltas, bytes):
@@ -152,8 +166,11 @@ class Family:
             row.kept, row.used = False, now
 
     def _row(self, key: Labels) -> Row:
-        """The row for a raw label set; made if need be."""
-        return self._index.get(key) or self._aliases.get(key) or self._find(key)
+        """Return the row for a raw label set. Create it if it is missing and there is room."""
+        row = self._index.get(key)
+        if row is None and (labels := self._aliases.get(key)) is not None:
+            row = self._index.get(labels)
+        return row or self._find(key)
 
     def _find(self, key: Labels) -> Row:
         """Return the row for a raw label set that is not remembered."""
@@ -165,7 +182,7 @@ class Family:
         if labels != key and all(len(label) <= MAX_LABEL_BYTES for label in key):
             if len(self._aliases) >= 2 * self.max_rows:
                 self._aliases.clear()
-            self._aliases[key] = row
+            self._aliases[key] = labels
         return row
 
     def _clean(self, key: Labels) -> Labels:
@@ -176,9 +193,7 @@ class Family:
         """A clean label value; equal values of many rows share one object."""
         value = clean(raw)
         if len(raw) <= MAX_LABEL_BYTES:
-            if len(self._values) >= _MAX_SHARED_VALUES:
-                self._values.clear()
-            self._values[raw] = value
+            self._room.remember_value(raw, value)
         return value
 
     def _has_room(self) -> bool:
@@ -188,7 +203,7 @@ class Family:
             for give in overflow.LEVELS:
                 if len(self.rows) >= self.max_rows:
                     self._evict(overflow.idle(self.shape, self.rows, self._now, give))
-        return len(self.rows) < self.max_rows
+        return len(self.rows) < self.max_rows and not self._room.full
 
     def _evict(self, idle: dict[Row, Labels]) -> None:
         """Idle rows go, their numbers to the overflow row of each."""
@@ -201,7 +216,7 @@ class Family:
 
     def _overflow_row(self, labels: Labels) -> Row:
         kept = overflow.give_up(self.shape, labels)
-        if kept not in self._index and len(self.rows) >= self._hard_limit:
+        if kept not in self._index and (len(self.rows) >= self._hard_limit or self._room.overfull):
             kept = overflow.give_up_all(self.shape, labels)
         return self._row_of(kept)
 
@@ -212,6 +227,7 @@ class Family:
     def _remove(self, gone: Set[Row]) -> None:
         if not gone:
             return
+        self.share.give_back(gone)
         if len(gone) <= _FEW_ROWS:
             for row in gone:
                 del self.rows[bisect_left(self.rows, row.created, key=attrgetter("created"))]
@@ -220,8 +236,6 @@ class Family:
         self.blocks = []
         for row in gone:
             del self._index[row.labels]
-        if self._aliases:
-            self._aliases = {key: row for key, row in self._aliases.items() if row not in gone}
         self._values_by_label = None
 
     def _row_of(self, labels: Labels, used: float | None = None) -> Row:
@@ -233,6 +247,7 @@ class Family:
         if row is None:
             row = Row(labels, 0, self.shape.width, self._creation.next, self._now if used is None else used)
             self._creation.next += 1
+            self.share.take(labels)
             self._index[labels] = row
             self.rows.append(row)
             self._values_by_label = None
@@ -250,14 +265,19 @@ class Family:
     def _reshape(self, shape: Shape) -> None:
         """Move every row to another shape; rows that become one are added up in the older."""
         conversion = Conversion(self.shape, shape)
-        rows, self.rows, self.blocks = self.rows, [], []
-        self.shape = shape
-        self._values_by_label = None
-        for forgotten in (self._index, self._aliases, self._conversions):
-            forgotten.clear()
+        self.shape, rows = shape, self._take_out()
         for row in rows:
             sums = row.sums if conversion.keeps_numbers else sums_of(conversion.numbers(row.numbers))
             self._place(Row(conversion.labels(row.labels), sums, shape.width, row.created, row.used))
+        self.share.retake(self.shape, self.rows)
+
+    def _take_out(self) -> list[Row]:
+        """Return all rows, and forget them."""
+        rows, self.rows, self.blocks = self.rows, [], []
+        self._values_by_label = None
+        self._index.clear()
+        self._aliases.clear()
+        return rows
 
     def _place(self, row: Row) -> None:
         """Put a row behind the others, or add it to the one that has its labels."""
@@ -267,14 +287,6 @@ class Family:
         else:
             first.sums = plus(first.sums, row.sums, row.width)
             first.used = max(first.used, row.used)
-
-    def _conversion(self, shape: Shape) -> Conversion:
-        conversion = self._conversions.get(shape)
-        if conversion is None:
-            if len(self._conversions) >= _MAX_CONVERSIONS:
-                self._conversions.clear()
-            conversion = self._conversions[shape] = Conversion(shape, self.shape)
-        return conversion
 
 
 def _is_below_zero(row: Row) -> bool:

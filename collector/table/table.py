@@ -7,24 +7,29 @@ Rules:
 - The number of nginx instances is bounded, and that of the families of each: one instance takes no room from another.
   Rows of a family beyond that are lost, and counted. An eighth of the room is kept for the built-in ones: whoever
   invents metrics must not cost others their requests.
+- The rows of all families share one room (``room``), and the number of all families is bounded too: the bounds above do
+  not multiply. What finds no room is counted as ``other`` in its family; a full table makes room by rows that were idle
+  for an hour, of its largest families first.
 - A family is a counter or a histogram, not both: where a stream born later says another type, it begins anew. What
   older streams still send of the other type is lost, and counted.
 - The table never looks at a clock: the same batches in the same order make the same table.
 """
 
 from collections import Counter
-from collections.abc import Collection, Generator, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TypeVar
 
 from collector.table.families import MAX_ROWS, Family, FamilyState
+from collector.table.room import MAX_TABLE_BYTES, MAX_TABLE_ROWS, SCAN_SECONDS, Room
 from collector.table.rows import Creation
 from collector.table.shapes import FamilyBatch, FamilyKey
+from collector.table.steps import Steps, finish
 
 # Of an instance: a worker makes at most 1,000 of the user's, 64 scopes and some of its own.
 MAX_FAMILIES = 2_048
 MAX_INSTANCES = 64
+MAX_TABLE_FAMILIES = 4_096  # of all instances together
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,10 @@ class TableState:
     max_instances: int = MAX_INSTANCES
     refused_rows: int = 0
     failed_rows: int = 0
+    max_table_rows: int = MAX_TABLE_ROWS
+    max_table_bytes: int = MAX_TABLE_BYTES
+    max_table_families: int = MAX_TABLE_FAMILIES
+    scanned: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,28 +60,21 @@ class Failure:
     error: Exception
 
 
-Result = TypeVar("Result")
-
-
-def result_of(steps: Generator[None, None, Result]) -> Result:
-    """Take all steps and return what the last one gives."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: Result = end.value
-            return result
-
-
 class Table:
-    """All families by key. ``lost_rows`` counts rows that came when there were too many families of their instance,
-    ``refused_rows`` those of an instance that found no room, ``mistyped_rows`` those of a type that their family has no
-    more, ``failed_rows`` those that a bug kept from being added.
+    """All families by key. ``lost_rows`` counts rows that came when there were too many families, ``refused_rows``
+    those of an instance that found no room, ``mistyped_rows`` those of a type that their family has no more,
+    ``failed_rows`` those that a bug kept from being added. ``room``: what all rows take.
     """
 
     def __init__(
-        self, max_rows: int = MAX_ROWS, max_families: int = MAX_FAMILIES, max_instances: int = MAX_INSTANCES
+        self,
+        max_rows: int = MAX_ROWS,
+        max_families: int = MAX_FAMILIES,
+        max_instances: int = MAX_INSTANCES,
+        max_table_families: int = MAX_TABLE_FAMILIES,
+        room: Room | None = None,
     ) -> None:
+        self.room = room or Room()
         self.families: dict[FamilyKey, Family] = {}
         self.lost_rows = 0
         self.refused_rows = 0
@@ -81,7 +83,7 @@ class Table:
         self._creation = Creation()
         self._max_rows = max_rows
         self._max_families = max_families
-        self._max_with_custom = max_families - max_families // 8
+        self._max_table_families = max_table_families
         self._max_instances = max_instances
         self._sizes: Counter[str] = Counter()  # families by instance
 
@@ -104,26 +106,38 @@ class Table:
     def capture(self) -> TableState:
         """All of it, as it is now; cheap: the rows' numbers are shared, not copied."""
         families = [family.capture() for family in self.families.values()]
-        lost = (self.lost_rows, self.mistyped_rows)
-        more = (self._max_instances, self.refused_rows, self.failed_rows)
-        return TableState(self._max_rows, self._max_families, self._creation.next, *lost, families, *more)
+        return TableState(
+            self._max_rows,
+            self._max_families,
+            self._creation.next,
+            self.lost_rows,
+            self.mistyped_rows,
+            families,
+            self._max_instances,
+            self.refused_rows,
+            self.failed_rows,
+            self.room.max_rows,
+            self.room.max_bytes,
+            self._max_table_families,
+            self.room.scanned,
+        )
 
     @classmethod
     def restore(cls, state: TableState) -> "Table":
         """The table that was captured."""
-        table = cls(state.max_rows, state.max_families, state.max_instances)
+        room = Room(state.max_table_rows, state.max_table_bytes)
+        room.scanned = state.scanned
+        table = cls(state.max_rows, state.max_families, state.max_instances, state.max_table_families, room)
         table._creation.next = state.next_creation
         table.lost_rows, table.mistyped_rows = state.lost_rows, state.mistyped_rows
         table.refused_rows, table.failed_rows = state.refused_rows, state.failed_rows
         for one in state.families:
-            family = table.families[one.shape.key] = Family(one.shape, table._creation, state.max_rows)
+            family = table.families[one.shape.key] = Family(one.shape, table._creation, state.max_rows, room)
             family.restore(one)
             table._sizes[one.shape.instance] += 1
         return table
 
-    def merge_in_steps(
-        self, batches: Iterable[FamilyBatch], birth_ms: int, now: float
-    ) -> Generator[None, None, list[Failure]]:
+    def merge_in_steps(self, batches: Iterable[FamilyBatch], birth_ms: int, now: float) -> Steps[list[Failure]]:
         """Add one batch of a stream born at ``birth_ms`` (Unix milliseconds), that came at ``now`` (running time).
 
         A step adds the rows of one family; what a batch says of one family several times in a row is one step, since
@@ -133,6 +147,9 @@ class Table:
         most. They are counted in ``failed_rows``.
         """
         failures = []
+        if self.room.full and now - self.room.scanned >= SCAN_SECONDS:
+            self._make_room(now)
+            yield
         for _, some in groupby(batches, key=lambda batch: batch.shape.key):
             failures += [failure for batch in some if (failure := self._try(batch, birth_ms, now)) is not None]
             yield
@@ -140,7 +157,7 @@ class Table:
 
     def merge(self, batches: Iterable[FamilyBatch], birth_ms: int, now: float) -> list[Failure]:
         """Do what ``merge_in_steps`` does in one go."""
-        return result_of(self.merge_in_steps(batches, birth_ms, now))
+        return finish(self.merge_in_steps(batches, birth_ms, now))
 
     def _try(self, batch: FamilyBatch, birth_ms: int, now: float) -> Failure | None:
         try:
@@ -159,12 +176,22 @@ class Table:
         if family is not None:
             family.merge(batch, birth_ms, now)
 
+    def _make_room(self, now: float) -> None:
+        """Have one family give up its idle rows: the largest that was not searched for them lately."""
+        self.room.scanned = now
+        for family in sorted(self.families.values(), key=lambda family: -len(family.rows)):
+            if family.scan(now):
+                return
+
     def _create(self, batch: FamilyBatch) -> Family | None:
         families = self._sizes[batch.shape.instance]
         if families == 0 and len(self._sizes) >= self._max_instances:
             self.refused_rows += len(batch.labels)
             return None
-        if families >= (self._max_with_custom if batch.shape.custom else self._max_families):
+        custom = batch.shape.custom
+        if families >= _most(self._max_families, custom) or len(self.families) >= _most(
+            self._max_table_families, custom
+        ):
             self.lost_rows += len(batch.labels)
             return None
         self._sizes[batch.shape.instance] += 1
@@ -174,9 +201,15 @@ class Table:
         if batch.inherited or birth_ms <= family.birth_ms:
             self.mistyped_rows += len(batch.labels)
             return None
+        family.leave()
         return self._begin(batch)
 
     def _begin(self, batch: FamilyBatch) -> Family:
-        family = self.families[batch.shape.key] = Family(batch.shape, self._creation, self._max_rows)
+        family = self.families[batch.shape.key] = Family(batch.shape, self._creation, self._max_rows, self.room)
         family.help = batch.help
         return family
+
+
+def _most(families: int, custom: bool) -> int:
+    """Return how many families there may be before one more of this kind."""
+    return families - families // 8 if custom else families

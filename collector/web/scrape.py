@@ -14,7 +14,7 @@ import asyncio
 import math
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -25,14 +25,15 @@ from collector.ingest.listener import Listener
 from collector.ingest.streams import LiveHeartbeat
 from collector.journal.journal import Journal
 from collector.journal.records import of_scrape
-from collector.page import assemble, instances, journal, pipeline, requests, web
+from collector.page import assemble, exposition, family_counts, instances, journal, pipeline, requests, web
 from collector.page.coverage import Coverage
-from collector.page.exposition import MetricFamily, pieces
+from collector.page.exposition import MetricFamily
 from collector.page.process import ProcessMetrics
 from collector.sources import report
 from collector.sources.fetch import Fetcher, Scrape, gather
 from collector.sources.source import Source
 from collector.table.scrapers import Scraper, Scrapers
+from collector.table.steps import Steps
 from collector.web.tally import Tally
 
 GZIP_LEVEL = 1
@@ -107,17 +108,24 @@ class Pages:
                 await asyncio.wait([before])
         finally:
             del self._next[request]
-        body: list[bytes] = []
-        spent, began = 0.0, time.thread_time()
-        for step in self._steps(request, fetched):
-            body = step
-            spent += time.thread_time() - began
-            await asyncio.sleep(0)
-            began = time.thread_time()
-        self._process.render_seconds.observe(spent)
+        body = await self._render(self._steps(request, fetched))
         if not request.compressed:
             return body
         return pack(body) if sum(map(len, body)) < _OFF_LOOP_BYTES else await asyncio.to_thread(pack, body)
+
+    async def _render(self, steps: Steps[list[bytes]]) -> list[bytes]:
+        """Take the steps of a page; between two of them the loop has its turn."""
+        spent = 0.0
+        while True:
+            began = time.thread_time()
+            try:
+                next(steps)
+            except StopIteration as end:
+                self._process.render_seconds.observe(spent + time.thread_time() - began)
+                body: list[bytes] = end.value
+                return body
+            spent += time.thread_time() - began
+            await asyncio.sleep(0)
 
     def use(self, fetchers: Sequence[Fetcher]) -> None:
         """Ask these from the next scrape on. Those that go are closed when no scrape waits for them any more."""
@@ -181,7 +189,7 @@ class Pages:
         )
 
     def _own(self, fetched: Fetched, beats: Sequence[LiveHeartbeat], now: float) -> list[MetricFamily]:
-        """The collector's own families."""
+        """Return the collector's own families, but those of each family of rows."""
         parts = self._parts
         return [
             report.lua(parts.intake.streams.instances, {beat.heartbeat.instance for beat in beats}),
@@ -192,25 +200,28 @@ class Pages:
             *self._process.families(),
         ]
 
-    def _steps(self, request: Request, fetched: Fetched) -> Iterator[list[bytes]]:
-        """The page, which the last step gives; the others give nothing. All that it shows is taken in the first."""
+    def _steps(self, request: Request, fetched: Fetched) -> Steps[list[bytes]]:
+        """Return the page. What it shows of rows and workers is taken in the first step, the counters in the second."""
         parts, now = self._parts, self._clock()
         table = parts.intake.table
         shown_before = None if request.scraper is None else self._shown_before(request.scraper, now)
         moment = assemble.capture(table, shown_before, parts.intake.streams.instances)
+        counts = family_counts.capture(table)
         beats = parts.intake.streams.heartbeats(now)
+        yield
         own = self._own(fetched, beats, now)
         coverage = parts.coverage.ratios()
-        yield []
+        yield
         rendered: list[MetricFamily] = []
-        for families in requests.in_steps(moment.families):
-            rendered += families
-            yield []
+        for some in requests.in_steps(moment.families):
+            rendered += some
+            yield
+        own += yield from family_counts.in_steps(counts)
         by_source = [instances.mark(scrape.families, scrape.source.name or "") for scrape in fetched.scrapes]
         scraped = [family for some in by_source for family in some]
         status = {scrape.source.name or "" for scrape in fetched.scrapes if scrape.source.kind == "stub_status"}
-        page = assemble.families(moment, rendered, beats, scraped, status, coverage, own)
-        yield pieces(page, openmetrics=request.openmetrics)
+        page = yield from assemble.in_steps(moment, rendered, beats, scraped, status, coverage, own)
+        return (yield from exposition.in_steps(page, openmetrics=request.openmetrics))
 
 
 async def _close(fetchers: Sequence[Fetcher], after: Sequence[asyncio.Task[Any]]) -> None:

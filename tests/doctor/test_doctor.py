@@ -32,7 +32,7 @@ def test_healthy(collector: Collector, nginx: Nginx) -> None:
         "socket.senders", "socket.probe", "socket.queue", "processes", "nginx.configuration", "nginx.include",
         "nginx.shadowed", "nginx.spool", "nginx.socket", "nginx.lua", "nginx.workers", "reach.socket", "reach.uid",
         "reach.lua", "page.answers", "page.ready", "page.socket", "page.overflow", "page.labels", "page.conflicts",
-        "page.lost", "page.refusals",
+        "page.lost", "page.refusals", "page.gauges",
         "workers.seen", "workers.errors", "workers.died", "page.rebinds", "journal", "source.lua", "versions",
     }  # fmt: skip
     assert found.report["collector"] == {

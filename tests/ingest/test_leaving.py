@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from collector.ingest.beats import BEAT_SECONDS, GAUGES_SECONDS
 from collector.ingest.descriptors import is_connected
 from collector.ingest.heartbeat import Heartbeat, WorkerGauges
 from collector.ingest.leaving import MAX_LEAVING, Leaving
-from collector.ingest.streams import BEAT_SECONDS, GAUGES_SECONDS, SILENT_SECONDS, Streams
+from collector.ingest.streams import SILENT_SECONDS, Streams
 from collector.ingest.wire import Header, Kind, Reason, Verdict, write_answer
 
 A = b"a" * 16

@@ -2,12 +2,12 @@
 
 import pytest
 
-from collector.ingest.heartbeat import GaugeFamily, Heartbeat, Master
+from collector.ingest.beats import BEAT_SECONDS, GAUGES_SECONDS
+from collector.ingest.gauge_family import gauge_family
+from collector.ingest.heartbeat import Heartbeat, Master
 from collector.ingest.streams import (
-    BEAT_SECONDS,
     DEPARTED_PER_STREAM,
     ENDED_SECONDS,
-    GAUGES_SECONDS,
     SILENT_SECONDS,
     STREAM_CAP,
     Placement,
@@ -117,7 +117,7 @@ def test_the_newest_heartbeat_holds() -> None:
 
 
 def part(number: int, of: int, *names: str, worker: int | None = None) -> Heartbeat:
-    families = tuple([GaugeFamily(name, "", (), "sum", ()) for name in names])
+    families = tuple([gauge_family(name, "", (), "sum", [(1, 1)]) for name in names])
     return Heartbeat(worker=worker, families=families, part=number, parts=of)
 
 

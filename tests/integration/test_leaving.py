@@ -14,7 +14,7 @@ from support.collector import Collector
 from support.nginx import Nginx
 from support.wait import free_port, wait_until
 
-from collector.ingest.streams import GAUGES_SECONDS
+from collector.ingest.beats import GAUGES_SECONDS
 
 pytestmark = pytest.mark.slow
 

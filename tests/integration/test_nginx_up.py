@@ -13,7 +13,7 @@ from support.collector import Collector
 from support.nginx import Nginx
 from support.wait import free_port, wait_until
 
-from collector.ingest.streams import BEAT_SECONDS, GAUGES_SECONDS
+from collector.ingest.beats import BEAT_SECONDS, GAUGES_SECONDS
 
 SITE = """
     include {{share}}/nginx.conf.d/lifecycle.conf;

@@ -20,7 +20,7 @@ from support.viewing import NEWS_SECONDS, Viewing, opened
 from support.wait import wait_until
 from support.worker import Worker, counter
 
-from collector.ingest.streams import GAUGES_SECONDS
+from collector.ingest.beats import GAUGES_SECONDS
 from collector.live.counts import SPAN_SECONDS
 from collector.live.notices import LOAD_SECONDS
 from collector.table.families import MAX_ROWS

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from support.luajit import ask
 
+from collector.ingest.beats import Beats, Room
 from collector.ingest.heartbeat import join, read_heartbeat
 from collector.ingest.wire import HEADER_BYTES
 
@@ -64,3 +65,38 @@ def test_the_longest_row_and_the_longest_head() -> None:
     labels = {"name": "g" * 128, "type": "gauge", "labels": names, "combine": "last", "help": "H" * 1024}
     beats = beats_of([{**labels, "rows": [["v" * 300] * 32 + [n, n] for n in range(1)]}], 500)
     assert len(seen(beats)) == 1
+
+
+FULL: dict[str, tuple[int, list[Gauge]]] = {
+    "as many rows as there may be": (10_000, [gauge("g", 1, [[f"{n}", n, n] for n in range(10_050)])]),
+    "as many gauges as there may be": (
+        10_000,
+        [gauge(f"g{g}", 1, [[f"{n}", n, n] for n in range(11)]) for g in range(1_000)],
+    ),
+    "bytes that the collector writes as four": (
+        0,
+        [gauge("g", 1, [[f"{n}" + "\x01" * 250, n, n] for n in range(9_000)])],
+    ),
+    "long names": (
+        0,
+        [
+            {
+                **gauge("g" * 128, 0, [[*["v"] * 7, f"{n}", n, n] for n in range(4_000)]),
+                "labels": [f"{n}".rjust(128, "x") for n in range(8)],
+            }
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_a_worker_at_its_bounds_sends_nothing_that_the_collector_refuses(name: str) -> None:
+    rows, gauges = FULL[name]
+    parts = beats_of(gauges)
+    beats, room = Beats(), Room()
+    for datagram in parts:
+        heard = beats.hear(1, read_heartbeat(datagram[HEADER_BYTES:]), 0.0, room)
+        assert (heard.kept, heard.reason) == (True, None)
+    assert len(parts) <= 64
+    offered = sum(len(one["rows"]) for one in gauges)
+    assert room.held.rows == rows or (rows == 0 and 1_000 < room.held.rows < offered), room.held

@@ -6,12 +6,14 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from collector.ingest.heartbeat import GaugeFamily, Heartbeat
+from collector.ingest.gauge_family import gauge_family
+from collector.ingest.heartbeat import Heartbeat
 from collector.ingest.streams import LiveHeartbeat
 from collector.page import assemble, conflicts
 from collector.page.exposition import MetricFamily, MetricType, render
 from collector.page.requests import render as render_table
 from collector.table.shapes import Shape, family_batch
+from collector.table.steps import finish
 from collector.table.table import Table
 
 Said = tuple[str, MetricType]
@@ -139,7 +141,7 @@ def test_a_name_is_free_again_when_the_metric_that_has_it_is_reset() -> None:
 
 
 def names_withheld(table: Table) -> list[str]:
-    return withheld(assemble.families(assemble.capture(table), render_table(table), [], [], (), {}, []))
+    return withheld(finish(assemble.in_steps(assemble.capture(table), render_table(table), [], [], (), {}, [])))
 
 
 def test_a_family_without_lines_takes_no_name() -> None:
@@ -167,11 +169,11 @@ def test_a_page_with_conflicts_everywhere() -> None:
     became = Shape("became", "counter", (), None, ("value",), custom=True)
     table.merge([family_batch(requests, "", False, [("a", "GET", "200", 1, 0, 5, 6, 7)])], 10, 0.0)
     table.merge([family_batch(responses, "Mine.", False, [("h", 3)]), family_batch(became, "", False, [(9,)])], 10, 0.0)
-    said = GaugeFamily("became", "", (), "sum", ((4, 1),))
+    said = gauge_family("became", "", (), "sum", [(4, 1)])
     for birth_ms, value in ((11, "4"), (9, "9")):
         beats = [LiveHeartbeat(b"s" * 16, birth_ms, 0.0, Heartbeat(families=(said,)))]
         page = render(
-            assemble.families(assemble.capture(table), render_table(table), beats, [], (), {}, []),
+            finish(assemble.in_steps(assemble.capture(table), render_table(table), beats, [], (), {}, [])),
             openmetrics=False,
         ).decode()
         assert f"\nbecame {value}\n" in page

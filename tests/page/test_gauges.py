@@ -1,15 +1,21 @@
 """The user's gauges, of many workers."""
 
 import math
+from collections.abc import Iterable
 
 import pytest
 
-from collector.ingest.heartbeat import Combine, GaugeFamily, Heartbeat
-from collector.ingest.streams import LiveHeartbeat
+from collector.ingest.gauge_family import Combine, GaugeFamily, gauge_family
+from collector.ingest.heartbeat import Heartbeat, WorkerGauges
+from collector.ingest.streams import LiveHeartbeat, Streams
+from collector.ingest.wire import Header, Kind
+from collector.page import conflicts, exposition, workers
 from collector.page import gauges as module
-from collector.page.exposition import render
-from collector.page.gauges import gauges
+from collector.page.exposition import MetricFamily, render
+from collector.page.gauges import Gauge
+from collector.table.steps import finish
 
+NAMES = [f"l{number}" for number in range(32)]
 NAN, INFINITE = float("nan"), float("inf")
 
 
@@ -18,7 +24,11 @@ def beat(birth_ms: int, *families: GaugeFamily, made: float = 0.0) -> LiveHeartb
 
 
 def gauge(combine: Combine, *rows: tuple[object, ...], labels: tuple[str, ...] = (), text: str = "") -> GaugeFamily:
-    return GaugeFamily("g", text, labels, combine, rows)
+    return gauge_family("g", text, labels, combine, rows)
+
+
+def gauges(beats: Iterable[LiveHeartbeat]) -> list[Gauge]:
+    return finish(module.in_steps(beats))
 
 
 def lines(*beats: LiveHeartbeat) -> list[str]:
@@ -121,3 +131,51 @@ def test_label_sets_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_sum_of_infinities() -> None:
     (line,) = lines(beat(1, gauge("sum", (INFINITE, 1))), beat(2, gauge("sum", (-INFINITE, 1))))
     assert math.isnan(float(line.removeprefix("g ")))
+
+
+def steps_of(beats: list[LiveHeartbeat]) -> int:
+    return sum(1 for _ in module.in_steps(beats))
+
+
+@pytest.mark.parametrize(
+    ("name", "families"),
+    [
+        ("many rows", [gauge("sum", *[(f"{number}", 1, 5) for number in range(9_000)], labels=("l",))]),
+        ("many pieces", [gauge("sum", (f"{number}", 1, 5), labels=("l",)) for number in range(3_000)]),
+        ("many gauges", [gauge_family(f"g{number}", "", (), "sum", [(1, 1)]) for number in range(1_000)]),
+        ("many labels", [gauge("sum", *[(*"x" * 31, f"{n}", 1, 5) for n in range(900)], labels=tuple(NAMES))]),
+    ],
+)
+def test_a_step_has_a_bounded_amount_of_work(name: str, families: list[GaugeFamily]) -> None:
+    """So the number of steps grows with the work: four senders of the same take more."""
+    alone, four = steps_of([beat(1, *families)]), steps_of([beat(birth, *families) for birth in range(1, 5)])
+    assert alone >= 3
+    assert four > 1.3 * alone
+
+
+def test_what_arrives_between_two_steps_is_on_the_next_page() -> None:
+    streams = Streams()
+
+    def say(value: int) -> None:
+        rows = [(f"{number}", value, 1) for number in range(5_000)]
+        header = Header(1, Kind.HEARTBEAT, b"s" * 16, 1, value, 1)
+        streams.beat(header, Heartbeat(families=(gauge("sum", *rows, labels=("l",)),)), 0.0)
+
+    say(1)
+    steps = module.in_steps(streams.heartbeats(0.0))
+    for value in range(2, 5):
+        next(steps)
+        say(value)
+    streams.bye(Header(1, Kind.BYE, b"s" * 16, 1, 9, 1), 0.0)
+    (found,) = finish(steps)
+    shown = b"".join(found.family.lines).split()
+    assert (shown.count(b"1"), len(shown)) == (5_000, 10_000)
+
+
+def test_workers_and_families_are_made_in_steps_too() -> None:
+    beats = [LiveHeartbeat(bytes(16), 1, 0.0, Heartbeat(worker=n, gauges=WorkerGauges(rows=1.0))) for n in range(4_000)]
+    assert sum(1 for _ in workers.in_steps(beats)) >= 4
+    many = [MetricFamily(f"g{number}", "gauge", "G.", [b"g 1\n"], True, "") for number in range(5_000)]
+    assert sum(1 for _ in conflicts.in_steps(many, [])) >= 10
+    assert sum(1 for _ in exposition.in_steps(many, openmetrics=True)) >= 4
+    assert finish(conflicts.in_steps(many, [])) == [*many, finish(conflicts.in_steps(many, []))[-1]]

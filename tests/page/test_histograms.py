@@ -12,6 +12,7 @@ from collector.page import assemble
 from collector.page.exposition import render
 from collector.page.requests import render as render_table
 from collector.table.shapes import REQUEST_COLUMNS, RawRow, Shape, family_batch
+from collector.table.steps import finish
 from collector.table.table import Table
 
 PLAIN = Shape("h", "histogram", ("l",), (0, 1), ("sum",), custom=True)
@@ -26,7 +27,7 @@ def merge(table: Table, shape: Shape, *rows: RawRow, birth_ms: int = 1, reset: b
 
 def pages(table: Table) -> tuple[str, str]:
     """Both formats, each accepted by its parser."""
-    families = assemble.families(assemble.capture(table), render_table(table), [], [], (), {}, [])
+    families = finish(assemble.in_steps(assemble.capture(table), render_table(table), [], [], (), {}, []))
     text, openmetrics = (render(families, openmetrics=which).decode() for which in (False, True))
     list(parse_text(text))
     list(parse_openmetrics(openmetrics))  # type: ignore[no-untyped-call]

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from collector.ingest.heartbeat import GaugeFamily, Heartbeat, Master, NginxCounters
+from collector.ingest.gauge_family import gauge_family
+from collector.ingest.heartbeat import Heartbeat, Master, NginxCounters
 from collector.ingest.streams import LiveHeartbeat
 from collector.page import assemble, conflicts, exposition, instances
 from collector.page.coverage import ENDED, WINDOW_SECONDS, Coverage
@@ -12,6 +13,7 @@ from collector.page.exposition import MetricFamily, MetricType
 from collector.page.requests import render
 from collector.sources import report
 from collector.table.shapes import REQUEST_COLUMNS, REQUEST_SCALE, Shape, family_batch
+from collector.table.steps import finish
 from collector.table.table import Table
 
 REQUESTS = Shape("http_requests", "requests", ("server", "method", "status"), (5,), REQUEST_COLUMNS, REQUEST_SCALE)
@@ -108,14 +110,14 @@ def beat(instance: str, pid: int, stream: int, seen: float = 0.0, requests: int 
         nginx=NginxCounters(1, 1, requests, 1, 0, 1, 0),
         generation=3,
         dicts=(("d", 8, 4),),
-        families=(GaugeFamily("g", "", ("nginx",), "sum", (("own", stream, 1),)),),
+        families=(gauge_family("g", "", ("nginx",), "sum", [("own", stream, 1)]),),
         instance=instance,
     )
     return LiveHeartbeat(bytes([stream]) * 16, stream, seen, said)
 
 
 def assembled(table: Table, *beats: LiveHeartbeat, fetched: tuple[str, ...] = ()) -> list[str]:
-    families = assemble.families(assemble.capture(table), render(table), list(beats), [], fetched, {}, [])
+    families = finish(assemble.in_steps(assemble.capture(table), render(table), list(beats), [], fetched, {}, []))
     page = exposition.render(families, openmetrics=False).decode()
     return [line for line in page.splitlines() if not line.startswith("#")]
 
@@ -232,7 +234,7 @@ def send(table: Table, shape: Shape, instance: str, *labels: str, birth_ms: int 
 
 def lines_of(table: Table, *beats: LiveHeartbeat, known: tuple[str, ...] | None = None) -> list[str]:
     moment = assemble.capture(table, known=known)
-    families = assemble.families(moment, render(table), list(beats), [], (), {}, [])
+    families = finish(assemble.in_steps(moment, render(table), list(beats), [], (), {}, []))
     return exposition.render(families, openmetrics=False).decode().splitlines()
 
 
@@ -273,7 +275,7 @@ def test_a_label_nginx_of_the_users_own_beside_a_name(
 
 
 def test_a_gauge_with_a_label_nginx_beside_a_name() -> None:
-    gauges = (GaugeFamily("g", "", ("nginx",), "sum", (("edge", 1, 1),)), GaugeFamily("g", "", (), "sum", ((2, 1),)))
+    gauges = (gauge_family("g", "", ("nginx",), "sum", [("edge", 1, 1)]), gauge_family("g", "", (), "sum", [(2, 1)]))
     beats = [
         replace(one, heartbeat=replace(one.heartbeat, families=(gauge,)))
         for one, gauge in zip((beat("", 1, 1), beat("edge", 9, 7)), gauges, strict=True)
@@ -286,7 +288,7 @@ def test_a_gauge_with_a_label_nginx_beside_a_name() -> None:
 def test_a_metric_of_the_users_own_beside_a_built_in_one_of_a_named_nginx() -> None:
     """An nginx_up of Lua code with a label nginx, where the workers of another nginx have theirs read from memory."""
     mine = replace(
-        beat("", 1, 1).heartbeat, families=(GaugeFamily("nginx_up", "", ("nginx",), "sum", (("edge", 5, 1),)),)
+        beat("", 1, 1).heartbeat, families=(gauge_family("nginx_up", "", ("nginx",), "sum", [("edge", 5, 1)]),)
     )
     page = lines_of(Table(), replace(beat("", 1, 1), heartbeat=mine), beat("edge", 9, 7))
     assert [line for line in page if line.startswith("nginx_up")] == ['nginx_up{nginx="edge"} 5']

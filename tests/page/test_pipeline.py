@@ -5,12 +5,14 @@ from dataclasses import replace
 import pytest
 
 from collector import __version__
+from collector.ingest.beats import MAX_INSTANCES
 from collector.ingest.intake import Intake
 from collector.ingest.streams import Streams
 from collector.ingest.wire import Header, Kind, write_datagram
-from collector.page import pipeline
+from collector.page import family_counts, pipeline
 from collector.page.exposition import render
 from collector.page.pipeline import Socket
+from collector.table.steps import finish
 from collector.table.table import Table
 
 SOCKET = Socket(
@@ -26,7 +28,8 @@ SOCKET = Socket(
 
 
 def lines(intake: Intake, now: float = 100.0, socket: Socket = SOCKET) -> list[str]:
-    page = render(pipeline.families(intake, socket, now), openmetrics=False).decode()
+    counts = finish(family_counts.in_steps(family_counts.capture(intake.table)))
+    page = render([*pipeline.families(intake, socket, now), *counts], openmetrics=False).decode()
     return [line for line in page.splitlines() if not line.startswith("#")]
 
 
@@ -98,6 +101,7 @@ def test_what_came_and_what_became_of_it() -> None:
         'resty_metrics_refusals_total{reason="invalid"} 1',
         'resty_metrics_refusals_total{reason="uid"} 1',
         'resty_metrics_rows{family="x_total"} 2',
+        "resty_metrics_table_used_ratio 2e-05",
         "resty_metrics_rows_received_total 2",
         'resty_metrics_lost_rows_total{reason="dropped"} 1',
         'resty_metrics_lost_rows_total{reason="family_cap"} 0',
@@ -209,3 +213,26 @@ def test_the_socket(socket: Socket, line: str) -> None:
 def test_the_version() -> None:
     found = lines(Intake(Table(), Streams(), lambda _: True))
     assert f'resty_metrics_build_info{{version="{__version__}"}} 1' in found
+
+
+def test_rows_of_gauges_that_found_no_room() -> None:
+    intake = Intake(Table(), Streams(), lambda _: True)
+    assert 'resty_metrics_gauge_rows_refused_total{reason="sender_cap"} 0' in lines(intake)
+    family = {"name": "g", "labels": ["l"], "combine": "sum", "rows": [["x", 1, 1], ["x", 2, 1], ["y", 1, 1]]}
+    datagram = write_datagram(Header(1, Kind.HEARTBEAT, b"s" * 16, 1, 1, 1), {"families": [family]})
+    outcome = intake.receive(datagram, 0, 1.0)
+    assert (outcome.result, outcome.reason) == ("heartbeat", "duplicate")
+    found = lines(intake)
+    assert "resty_metrics_gauge_rows 2" in found
+    assert 'resty_metrics_gauge_rows_refused_total{reason="duplicate"} 1' in found
+    assert 'resty_metrics_datagrams_total{result="heartbeat"} 1' in found
+
+
+def test_a_heartbeat_of_one_nginx_too_many_is_refused() -> None:
+    intake = Intake(Table(), Streams(), lambda _: True)
+    for number in range(MAX_INSTANCES + 1):
+        header = Header(1, Kind.HEARTBEAT, b"%016d" % number, 1, 1, 1)
+        outcome = intake.receive(write_datagram(header, {"instance": f"n{number}", "worker": 1}), 0, 1.0)
+    assert (outcome.result, outcome.reason, outcome.answer) == ("dropped", "instance_cap", True)
+    assert 'resty_metrics_refusals_total{reason="instance_cap"} 1' in lines(intake)
+    assert len(intake.streams.heartbeats(1.0)) == MAX_INSTANCES

@@ -19,6 +19,7 @@ from collector.page import assemble, instances, pipeline, requests
 from collector.page.exposition import MetricFamily
 from collector.sources import report, stub_status, vts
 from collector.table.shapes import COUNTER_COLUMNS, HISTOGRAM_COLUMNS, REQUEST_COLUMNS, REQUEST_LABELS
+from collector.table.steps import finish
 
 UID = 33
 INSTANCES = ("", "a", "b")
@@ -184,7 +185,7 @@ class Mixture:
         socket = pipeline.Socket(True, False, False, {}, 0, 0, 0, 0)
         own = [report.lua(streams.instances, INSTANCES), *pipeline.families(self.intake, socket, 0.0)]
         status = {name or "" for name in self.fetched.status}
-        return assemble.families(moment, rendered, beats, list(self._scraped()), status, {"a": 0.5}, own)
+        return finish(assemble.in_steps(moment, rendered, beats, list(self._scraped()), status, {"a": 0.5}, own))
 
     def _scraped(self) -> Iterable[MetricFamily]:
         for name in self.fetched.status:

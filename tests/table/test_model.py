@@ -22,6 +22,7 @@ from collector.journal.state import State, capture
 from collector.page import assemble, exposition
 from collector.page.requests import render
 from collector.table.shapes import FamilyKey
+from collector.table.steps import finish
 from collector.table.table import Table
 
 CAP = 5
@@ -164,7 +165,7 @@ class TableModel(RuleBasedStateMachine):
             assert len(set(series)) == len(series)
 
     def page(self, table: Table, *, openmetrics: bool) -> bytes:
-        shown = assemble.families(assemble.capture(table), render(table), [], [], (), {}, [])
+        shown = finish(assemble.in_steps(assemble.capture(table), render(table), [], [], (), {}, []))
         return exposition.render(shown, openmetrics=openmetrics)
 
 

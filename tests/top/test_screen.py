@@ -200,11 +200,16 @@ WRONG: list[tuple[Samples, str, str]] = [
     ({"resty_metrics_config_last_reload_successful": {"": 0}}, "", "The configuration was refused, the one before"),
     ({"resty_metrics_family_conflict": {'family="a_total"': 1}}, "", "a_total is withheld from the page"),
     ({"resty_metrics_refusals_total": {'reason="uid"': 7}}, "", "Datagrams are refused: uid: 7"),
+    (
+        {"resty_metrics_gauge_rows_refused_total": {'reason="total_cap"': 6}},
+        "",
+        "gauges are not on the page: total_cap: 6",
+    ),
     ({"resty_metrics_lost_rows_total": {'reason="invalid"': 2}}, "", "Numbers were lost: invalid 2"),
     (
         {"resty_metrics_overflow_rows_total": {'family="a"': 2}},
         "",
-        "a has as many rows as it may have: 2 rows",
+        "a, or the table, has as many rows as it may have: 2 rows",
     ),
     ({"resty_metrics_socket_rebinds_total": {'reason="missing"': 1}}, "", "put back: missing 1"),
     ({"resty_metrics_answers_failed_total": {"": 2}}, "", "Workers could not be answered: 2"),

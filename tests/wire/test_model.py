@@ -26,8 +26,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from collector.ingest.beats import GAUGES_SECONDS
 from collector.ingest.intake import Drain, Intake
-from collector.ingest.streams import GAUGES_SECONDS, Streams
+from collector.ingest.streams import Streams
 from collector.ingest.wire import Header, Kind, Verdict, read_answer, write_datagram
 from collector.journal.records import of_drain, replay
 from collector.journal.snapshot import read, write

@@ -3,7 +3,8 @@
 -- Rules:
 -- - Absolute and never journaled: they vanish with the worker, and what several workers say is combined by the collector.
 -- - A beat with many gauges has several parts; a part is encoded in one slice.
--- - Bounded: at most MOST_ROWS values and MOST_BYTES on the wire in a worker, more are refused.
+-- - Bounded: at most MOST_ROWS values, MOST_BYTES on the wire and MOST_TEXT on the page in a worker, more are refused. So
+--   the collector never cuts a beat of a worker's: it takes 10,000 rows and 8 MiB of a sender (collector/ingest/beats.py).
 
 local encode = require "resty.metrics.encode"
 local rows = require "resty.metrics.rows"
@@ -14,6 +15,7 @@ local setmetatable = setmetatable
 
 local MOST_ROWS = 10000
 local MOST_BYTES = 1.5 * 1024 * 1024                -- 48 parts and some; the collector takes 64
+local MOST_TEXT = 2.5 * 1024 * 1024                 -- label values and names of each row; the collector escapes up to four-fold
 local NUMBERS_BYTES = 2 * encode.MAX_NUMBER_BYTES   -- value and time of a row
 local ARRAY_BYTES = 3
 local PART_BYTES = 32768                            -- so much is encoded in well under a slice
@@ -25,7 +27,7 @@ local scratch = ffi.new("uint8_t[?]", 8192)
 local _M = { changed = false, any_shared = false }
 local mt = { __index = _M }
 
-local list, total, bytes = {}, 0, 0
+local list, total, bytes, text = {}, 0, 0, 0
 
 local function put_text(p, at, key, value)
     return encode.string(p, encode.string(p, at, key), value)
@@ -47,12 +49,22 @@ local function head_bytes(shape)
     return ffi.string(p, encode.string(p, at, "rows"))
 end
 
+-- Bytes of the names that each row has on the page.
+local function names_bytes(shape)
+    local size = #shape.name
+    for i = 1, #shape.labels do
+        size = size + #shape.labels[i] + 4
+    end
+    return size
+end
+
 -- shape: {name, help or nil, labels, combine}; store (or nil): where the values are kept elsewhere: {read(prefix): the value
 -- of a row now, nil if it is gone; refresh(): makes rows of what other workers have put there}
 function _M.new(shape, store)
     local read, refresh = store and store.read, store and store.refresh
     return setmetatable({
-        shape = shape, head = head_bytes(shape), rows = {}, by_prefix = {}, read = read, refresh = refresh,
+        shape = shape, head = head_bytes(shape), names = names_bytes(shape), rows = {}, by_prefix = {},
+        read = read, refresh = refresh,
     }, mt)
 end
 
@@ -71,11 +83,12 @@ end
 function _M.row_of_prefix(self, prefix)
     local row = self.by_prefix[prefix]
     if not row then
-        if total >= MOST_ROWS or bytes + #prefix > MOST_BYTES then
+        local shown = #prefix + self.names
+        if total >= MOST_ROWS or bytes + #prefix > MOST_BYTES or text + shown > MOST_TEXT then
             return nil, "this worker has as many values of gauges as it may (" .. total .. ")"
         end
         row = { prefix = prefix, value = 0, set = 0 }
-        total, bytes = total + 1, bytes + #prefix + NUMBERS_BYTES
+        total, bytes, text = total + 1, bytes + #prefix + NUMBERS_BYTES, text + shown
         self.by_prefix[prefix] = row
         self.rows[#self.rows + 1] = row
     end
@@ -104,6 +117,7 @@ local function forget(self, row)
     self.by_prefix[row.prefix] = nil
     self.holes = true
     total, bytes = total - 1, bytes - #row.prefix - NUMBERS_BYTES
+    text = text - #row.prefix - self.names
 end
 
 local function drop(self, row)
