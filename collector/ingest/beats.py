@@ -243,8 +243,7 @@ class _Taking:
             self._refused["duplicate"] += len(family.keys) - len(unique.keys)
         sizes = list(accumulate(unique.row_bytes()))
         count = self._fit(new, head, sizes)
-        is_empty_one = not sizes and family.combine == "shared"  # it says that nothing is there any more
-        if count == 0 and not is_empty_one:
+        if count == 0 and (sizes or self._fit(new, head, [0]) == 0):
             return None
         kept = unique if count == len(sizes) else unique.first(count)
         self._take(new, count, head + (sizes[count - 1] if count else 0))

@@ -162,7 +162,8 @@ def _dicts(found: dict[str, Any] | None) -> tuple[Dict, ...] | None:
 
 def _families(families: Any) -> tuple[GaugeFamily, ...]:
     require(type(families) is tuple and len(families) <= MAX_FAMILIES, "heartbeat: families")
-    return tuple([gauge for gauge in map(_gauge, families) if gauge.keys])
+    # A shared gauge without rows says that nothing is there any more.
+    return tuple([gauge for gauge in map(_gauge, families) if gauge.keys or gauge.combine == "shared"])
 
 
 def _gauge(family: Any) -> GaugeFamily:

@@ -275,7 +275,7 @@ LABELS = [
     ("braces", 'a="1",b="2"}', 'a="1",b="2"}'),
     ("nothing", "", "_"),
     ("no UTF-8", b"a\xff\xc3(".decode(errors="surrogateescape"), "a\\xff\\xc3("),
-    ("a carriage return and a line separator", "a\rb\u2028c", "a\\x0db\u2028c"),
+    ("a carriage return and a line separator", "a\rb\u2028c", "a\\x0db\\u2028c"),
 ]
 
 

@@ -316,7 +316,7 @@ def test_a_unix_socket_and_a_collector_that_is_away(socket_path: Path) -> None:
 
 SEVERAL_WORKERS = """
     lua_shared_dict prometheus_metrics 10M;
-    lua_package_path "{share}/lua/?.lua;;";
+    lua_package_path "{share}/lua/compat/?.lua;;";
     init_worker_by_lua_block {
         prometheus = require("prometheus").init("prometheus_metrics", {sync_interval = 0.1})
         gauge = prometheus:gauge("app_gauge", "A gauge.", {"label"})
@@ -479,7 +479,7 @@ def test_the_gauges_of_a_reload_are_those_of_the_new_workers(socket_path: Path) 
 DIFFERENT = """
     lua_shared_dict prometheus_metrics 10M;
     lua_shared_dict small 32k;
-    lua_package_path "{share}/lua/?.lua;;";
+    lua_package_path "{share}/lua/compat/?.lua;;";
     init_worker_by_lua_block {
         local library = require "prometheus"
         prometheus = library.init("prometheus_metrics", {prefix = "app_", sync_interval = 3})

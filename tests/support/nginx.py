@@ -111,11 +111,11 @@ class Nginx:
             f"{modules}{'user www-data;' if os.geteuid() == 0 else ''}\n"
             f"worker_processes {self._workers};\npid {self.pid_file};\nerror_log {self.error_log} info;\n"
             f"worker_shutdown_timeout 20s;\n{self._main}\nevents {{ worker_connections 4096; }}\n"
-            f"http {{\n{ASKED_METHOD}\nlog_format truth '{TRUTH}';\n"
+            f"http {{\nlog_format truth '{TRUTH}';\n"
             f"access_log {self.access_log} truth;\nlog_subrequest off;\n"
             f"client_body_temp_path {self.prefix}/body;\nproxy_temp_path {self.prefix}/proxy;\n"
             f"fastcgi_temp_path {self.prefix}/fastcgi;\nuwsgi_temp_path {self.prefix}/uwsgi;\n"
-            f"scgi_temp_path {self.prefix}/scgi;\n{include}\n{body}\n}}\n"
+            f"scgi_temp_path {self.prefix}/scgi;\n{include}\n{body}\n{ASKED_METHOD}\n}}\n"
         )
 
     def call(self, name: str) -> None:
