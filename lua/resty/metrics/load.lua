@@ -6,6 +6,9 @@
 
 local NAME = "resty.metrics"
 local FUNCTIONS = { "log", "log_scope", "log_nothing", "init_worker", "counter", "gauge", "histogram", "define", "wake" }
+-- What the module needs before it can see to such things itself.
+local PARTS = { NAME, NAME .. ".error_log", NAME .. ".machine", NAME .. ".patience", NAME .. ".place", NAME .. ".shortage",
+    NAME .. ".start" }
 local HOOKS = { "hook", "scope", "off" }
 local FIRST_SECONDS, MOST_SECONDS = 1, 60
 
@@ -36,9 +39,9 @@ local function load()
 end
 
 local function forget_failures()
-    for name, value in pairs(loaded) do
-        if type(name) == "string" and name:sub(1, #NAME) == NAME and type(value) ~= "table" and type(value) ~= "function" then
-            loaded[name] = nil  -- the mark that require() leaves, for which it says "loop or previous error" for ever
+    for i = 1, #PARTS do
+        if type(loaded[PARTS[i]]) ~= "table" then
+            loaded[PARTS[i]] = nil  -- the mark that require() leaves, for which it says "loop or previous error" for ever
         end
     end
 end

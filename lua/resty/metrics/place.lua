@@ -9,7 +9,7 @@ local error_log = require "resty.metrics.error_log"
 
 local ngx = ngx
 local loaders, loaded, package = package.loaders, package.loaded, package
-local error, pairs, pcall, require, type = error, pairs, pcall, require, type
+local error, pcall, require, type = error, pcall, require, type
 local insert = table.insert
 
 local NAME = "resty.metrics"
@@ -22,6 +22,7 @@ local _M = { root = nil }
 
 local pinned = false
 local compared = {}
+local asked = {}    -- names of parts that `require` found here, as a list and as keys
 
 -- Returns the folder that holds the resty/metrics/ of the file with this function.
 local function root_of(action)
@@ -84,7 +85,12 @@ function searcher(name)
     if not is_ours(name) then
         return nil
     end
-    return here(search, name) or explain(name)
+    local found = here(search, name)
+    if found and not asked[name] then
+        asked[name] = true
+        asked[#asked + 1] = name
+    end
+    return found or explain(name)
 end
 
 -- Makes `require` find resty.metrics and what is below it in this copy, and nothing else.
@@ -96,11 +102,12 @@ function _M.pin()
 end
 
 -- Forgets parts whose loading failed half-way: `require` would refuse them for ever. It leaves a mark of its own in place of
--- the module, whose type is another in each LuaJIT.
+-- the module, whose type is another in each LuaJIT. Not a pairs() over package.loaded, see counters.lua: memory may be lacking.
 function _M.forget_failures()
-    for name, value in pairs(loaded) do
-        if type(name) == "string" and is_ours(name) and type(value) ~= "table" and type(value) ~= "function" then
-            loaded[name] = nil
+    for i = 1, #asked do
+        local kind = type(loaded[asked[i]])
+        if kind ~= "table" and kind ~= "function" then
+            loaded[asked[i]] = nil
         end
     end
 end

@@ -86,8 +86,9 @@ local function is_for_good(text)
     return false
 end
 
+-- Where memory is lacking a timer ends the worker: ngx_lua allocates for it outside of any pcall.
 local function plan(self)
-    if self.planned or not self.again then
+    if self.planned or not self.again or self.text:find("memory", 1, true) then
         return
     end
     local allowed, made = pcall(ngx.timer.at, self.patience.pause, function(premature)
