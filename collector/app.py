@@ -64,6 +64,7 @@ def run(settings: Settings, load: Callable[[], Settings]) -> int:
     ``load`` reads the settings again, for a reload.
     """
     log.configure(settings.log_level, settings.log_format)
+    log.catch_all()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read again
     try:
         access = policy.load(settings.web_config_file)

@@ -16,7 +16,7 @@ from collector import __version__
 from collector.config import machine
 from collector.config.problem import ConfigError, discreet
 from collector.doctor.flags import SHARED
-from collector.ending import end_when_told
+from collector.ending import end, end_when_told
 from collector.install import commands as install_commands
 from collector.options import NGINX_COMMAND, OPTIONS, TOP_OPTIONS, Checked
 
@@ -91,7 +91,7 @@ def serve(**options: Any) -> NoReturn:
 
     from collector.app import run
 
-    sys.exit(run(settings, lambda: load(given)))
+    end(run(settings, lambda: load(given)))
 
 
 def _told(options: dict[str, Any], nginx_command: str | None) -> "Settings":
