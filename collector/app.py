@@ -25,6 +25,7 @@ from collector import __version__, log
 from collector.config.problem import ConfigError
 from collector.config.settings import Settings
 from collector.ending import end, end_within
+from collector.ingest import passage
 from collector.ingest.credentials import allowed_uids
 from collector.ingest.guard import Guard
 from collector.ingest.intake import Intake
@@ -73,6 +74,7 @@ def run(settings: Settings, load: Callable[[], Settings]) -> int:
             say(logging.ERROR, "the web configuration is wrong", error=problem.text(wrong.file))
         return EXIT_MISCONFIGURED
     try:
+        passage.make(settings.socket_path.parent)
         socket_lock = acquire(settings.socket_path.with_name(settings.socket_path.name + ".lock"))
         state_lock, error = lock_state(settings.state_dir)
     except LockedError as locked:

@@ -18,7 +18,7 @@ SHELL = {
     "doctor/watch/__init__.py", "doctor/watch/connector.py", "doctor/watch/fanotify.py", "doctor/watch/holder.py",
     "doctor/watch/levels.py", "doctor/watch/observer.py", "doctor/watch/output.py", "doctor/watch/session.py",
     "ingest/credentials.py", "ingest/descriptors.py", "ingest/endpoint.py", "ingest/guard.py", "ingest/listener.py",
-    "ingest/probe.py",
+    "ingest/passage.py", "ingest/probe.py",
     "install/commands.py", "install/error_logs.py", "install/export.py", "install/flow.py",
     "install/interruption.py", "install/nginx.py", "install/package.py", "install/request.py", "install/transaction.py",
     "journal/files.py", "journal/journal.py", "journal/reading.py", "journal/recovery.py", "journal/store.py",
