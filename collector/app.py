@@ -24,6 +24,7 @@ import uvloop
 from collector import __version__, log
 from collector.config.problem import ConfigError
 from collector.config.settings import Settings
+from collector.degradation import Degradation
 from collector.ending import end, end_within
 from collector.ingest import passage
 from collector.ingest.credentials import allowed_uids
@@ -142,18 +143,16 @@ class Collector:
         limits = Limits(settings.web_max_connections, settings.web_max_requests)
         self.front = Front(Policy(access, self.tally), self.tally, limits)
         self.reload = Reloader(settings, load, self.intake, self.pages, self.front)
+        self.faults = Degradation(
+            self.intake,
+            self.guard,
+            self.journal,
+            settings.state_dir,
+            lambda: self.reload.settings.socket_allow_uid,
+            self.clock,
+        )
         if settings.web_enable_lifecycle:
             self.front.reload = self.reload
-
-    def faults(self) -> list[str]:
-        """What is degraded, in words."""
-        found = self.guard.faults()
-        reason = self.journal.tally.reason
-        if reason is not None:
-            found.append(
-                f"the journal in {self.settings.state_dir} cannot be written ({reason}): counts are in memory only"
-            )
-        return [f"degraded: {text}" for text in found]
 
     async def start_journal(self) -> None:
         """Have the state written, if there is a directory for it; wait a little for that, not for ever."""
@@ -268,6 +267,7 @@ async def _collect(
         collector.watch,
         collector.tend_journal,
         collector.guard.run,
+        collector.faults.run,
         collector.front.policy.watch,
         collector.live.run,
         partial(_reload, collector, manager, hangup),

@@ -80,6 +80,11 @@ class Guard:
         return command("doctor --watch", self._listener.path)
 
     @property
+    def path(self) -> Path:
+        """The path of the socket."""
+        return self._listener.path
+
+    @property
     def lock(self) -> Lock:
         """The lock that is held now; it may have been taken anew since the start."""
         return self._lock
