@@ -21,7 +21,7 @@ from typing import NoReturn
 
 import uvloop
 
-from collector import __version__, log
+from collector import __version__, hangup
 from collector.config.problem import ConfigError
 from collector.config.settings import Settings
 from collector.degradation import Degradation
@@ -63,11 +63,8 @@ GC_THRESHOLD = 100_000  # objects made until the youngest are looked at; Python'
 def run(settings: Settings, load: Callable[[], Settings]) -> int:
     """Collect until a signal says to end; that ends the process. Returns the exit status where it could not begin.
 
-    ``load`` reads the settings again, for a reload.
+    The log is configured, and SIGHUP is remembered (hangup.py). ``load`` reads the settings again, for a reload.
     """
-    log.configure(settings.log_level, settings.log_format)
-    log.catch_all()
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read again
     try:
         access = policy.load(settings.web_config_file)
     except ConfigError as wrong:
@@ -232,11 +229,11 @@ async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(CHECK_SECONDS)
 
 
-async def _reload(collector: Collector, manager: ServiceManager, hangup: asyncio.Event) -> None:
+async def _reload(collector: Collector, manager: ServiceManager, hung_up: asyncio.Event) -> None:
     """At each SIGHUP."""
     while True:
-        await hangup.wait()
-        hangup.clear()
+        await hung_up.wait()
+        hung_up.clear()
         with manager.reloading():
             await collector.reload()
 
@@ -251,8 +248,10 @@ async def _collect(
     loop = asyncio.get_running_loop()
     stop, manager = _signals(loop), ServiceManager()
     collector = Collector(settings, load, access, kept)
-    hangup = asyncio.Event()
-    loop.add_signal_handler(signal.SIGHUP, hangup.set)
+    hung_up = asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, hung_up.set)
+    if hangup.came():
+        hung_up.set()
     await collector.start_journal()
     collector.listener.bind()
     say(logging.INFO, "collecting", version=__version__, socket=settings.socket_path)
@@ -270,7 +269,7 @@ async def _collect(
         collector.faults.run,
         collector.front.policy.watch,
         collector.live.run,
-        partial(_reload, collector, manager, hangup),
+        partial(_reload, collector, manager, hung_up),
         partial(manager.beat, collector.faults),
     )
     tasks = [asyncio.create_task(_for_ever(work)) for work in works]
