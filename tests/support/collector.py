@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from prometheus_client.parser import text_string_to_metric_families
+from support.idle import wait_idle
 from support.nginx import Counts
 from support.wait import free_port, wait_until
 
@@ -132,6 +133,9 @@ class Collector:
         self.process.wait(timeout=10)
 
     def log(self) -> str:
+        """What it has logged: a thread writes it, perhaps after the answer that a test has waited for."""
+        if self.process is not None and self.process.poll() is None:
+            wait_idle(self.pid)
         size = os.fstat(self._log).st_size
         return os.pread(self._log, size, 0).decode(errors="replace")
 
