@@ -21,10 +21,12 @@ from typing import NoReturn
 
 import uvloop
 
-from collector import __version__, log
+from collector import __version__, hangup
 from collector.config.problem import ConfigError
 from collector.config.settings import Settings
+from collector.degradation import Degradation
 from collector.ending import end, end_within
+from collector.ingest import passage
 from collector.ingest.credentials import allowed_uids
 from collector.ingest.guard import Guard
 from collector.ingest.intake import Intake
@@ -60,10 +62,8 @@ GC_THRESHOLD = 100_000  # objects made until the youngest are looked at; Python'
 def run(settings: Settings, load: Callable[[], Settings]) -> int:
     """Collect until a signal says to end; that ends the process. Returns the exit status where it could not begin.
 
-    ``load`` reads the settings again, for a reload.
+    The log is configured, and SIGHUP is remembered (hangup.py). ``load`` reads the settings again, for a reload.
     """
-    log.configure(settings.log_level, settings.log_format)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read again
     try:
         access = policy.load(settings.web_config_file)
     except ConfigError as wrong:
@@ -71,6 +71,7 @@ def run(settings: Settings, load: Callable[[], Settings]) -> int:
             say(logging.ERROR, "the web configuration is wrong", error=problem.text(wrong.file))
         return EXIT_MISCONFIGURED
     try:
+        passage.make(settings.socket_path.parent)
         socket_lock = acquire(settings.socket_path.with_name(settings.socket_path.name + ".lock"))
         state_lock, error = lock_state(settings.state_dir)
     except LockedError as locked:
@@ -139,18 +140,16 @@ class Collector:
         limits = Limits(settings.web_max_connections, settings.web_max_requests)
         self.front = Front(Policy(access, self.tally), self.tally, limits)
         self.reload = Reloader(settings, load, self.intake, self.pages, self.front)
+        self.faults = Degradation(
+            self.intake,
+            self.guard,
+            self.journal,
+            settings.state_dir,
+            lambda: self.reload.settings.socket_allow_uid,
+            self.clock,
+        )
         if settings.web_enable_lifecycle:
             self.front.reload = self.reload
-
-    def faults(self) -> list[str]:
-        """What is degraded, in words."""
-        found = self.guard.faults()
-        reason = self.journal.tally.reason
-        if reason is not None:
-            found.append(
-                f"the journal in {self.settings.state_dir} cannot be written ({reason}): counts are in memory only"
-            )
-        return [f"degraded: {text}" for text in found]
 
     async def start_journal(self) -> None:
         """Have the state written, if there is a directory for it; wait a little for that, not for ever."""
@@ -232,11 +231,11 @@ async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(CHECK_SECONDS)
 
 
-async def _reload(collector: Collector, manager: ServiceManager, hangup: asyncio.Event) -> None:
+async def _reload(collector: Collector, manager: ServiceManager, hung_up: asyncio.Event) -> None:
     """At each SIGHUP."""
     while True:
-        await hangup.wait()
-        hangup.clear()
+        await hung_up.wait()
+        hung_up.clear()
         with manager.reloading():
             await collector.reload()
 
@@ -251,8 +250,10 @@ async def _collect(
     loop = asyncio.get_running_loop()
     stop, manager = _signals(loop), ServiceManager()
     collector = Collector(settings, load, access, kept)
-    hangup = asyncio.Event()
-    loop.add_signal_handler(signal.SIGHUP, hangup.set)
+    hung_up = asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, hung_up.set)
+    if hangup.came():
+        hung_up.set()
     await collector.start_journal()
     collector.listener.bind()
     say(logging.INFO, "collecting", version=__version__, socket=settings.socket_path)
@@ -267,9 +268,10 @@ async def _collect(
         collector.watch,
         collector.tend_journal,
         collector.guard.run,
+        collector.faults.run,
         collector.front.policy.watch,
         collector.live.run,
-        partial(_reload, collector, manager, hangup),
+        partial(_reload, collector, manager, hung_up),
         partial(manager.beat, collector.faults),
     )
     tasks = [asyncio.create_task(_for_ever(work)) for work in works]

@@ -4,6 +4,8 @@ Rule: nothing is touched, and nothing heavy imported, before every word of the c
 that runs this with ``-V`` gets a line of text.
 """
 
+import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,11 +14,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from collector import __version__
-from collector.config import machine
-from collector.config.problem import ConfigError, discreet
+from collector import __version__, hangup
+from collector.config import machine, names
+from collector.config.problem import ConfigError, Problem, discreet
 from collector.doctor.flags import SHARED
-from collector.ending import end_when_told
+from collector.ending import end, end_when_told
 from collector.install import commands as install_commands
 from collector.options import NGINX_COMMAND, OPTIONS, TOP_OPTIONS, Checked
 
@@ -60,6 +62,12 @@ def _given(options: dict[str, Any]) -> "Given":
     return Given({name: value for name, value in options.items() if source(name) is not default}, path)
 
 
+def _misspelt() -> list[Problem]:
+    """Environment variables that begin as ours do, and that no command reads."""
+    known = [parameter.envvar for command in main.commands.values() for parameter in command.params]
+    return names.misspelt(os.environ, [one for one in known if isinstance(one, str)])
+
+
 @contextmanager
 def _refusing(status: int) -> Iterator[None]:
     """End with all that is wrong with the configuration."""
@@ -83,15 +91,23 @@ def main(context: click.Context) -> None:
 def serve(**options: Any) -> NoReturn:
     """Collect, and serve the page."""
     end_when_told(0)
+    hangup.remember()
     from collector.config.load import load
 
     given = _given(options)
     with _refusing(EXIT_MISCONFIGURED):
         settings = load(given)
 
+    from collector import log
+
+    log.configure(settings.log_level, settings.log_format)
+    log.catch_all()
+    for problem in _misspelt():
+        log.say(logging.WARNING, "an environment variable is ignored", error=problem.text(""))
+
     from collector.app import run
 
-    sys.exit(run(settings, lambda: load(given)))
+    end(run(settings, lambda: load(given)))
 
 
 def _told(options: dict[str, Any], nginx_command: str | None) -> "Settings":
@@ -162,8 +178,13 @@ def check_config(file: Path | None, **options: Any) -> None:
         options["config_file"] = file
     from collector.config.check import checked
 
+    misspelt = _misspelt()
+    for problem in misspelt:
+        click.echo(problem.text(""), err=True)
     with _refusing(EXIT_WRONG):
         click.echo(checked(_given(options)), nl=False)
+    if misspelt:
+        sys.exit(EXIT_WRONG)
 
 
 @main.command(params=[OPTIONS["--web.listen-address"]])

@@ -13,7 +13,10 @@ from typing import NoReturn
 
 
 def end(status: int) -> NoReturn:
-    """End with this status; what was printed is written before."""
+    """End with this status; what was printed is written before, and what was logged as far as stderr takes it."""
+    import logging  # not before it is needed: __main__ begins with this module
+
+    logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):  # who read it has gone
             stream.flush()

@@ -4,18 +4,25 @@ Rules:
 - A line is an event and fields, never a payload: what a sender sent stays out.
 - A line that has a ``reason`` is written at most once in QUIET_SECONDS for that reason, one that is said ``per``
   something at most once for that; the next one says how many were left out.
+- Nobody waits for stderr (backlog.py). So nothing else writes to it while we collect: ``catch_all`` has Python log what
+  it would print there.
 """
 
 import json
 import logging
 import sys
+import threading
 import time
 from datetime import UTC, datetime
+from types import TracebackType
 from typing import Any
+
+from collector.backlog import Backlog
 
 QUIET_SECONDS = 60.0
 MAX_REASONS = 256
 LOGGER = logging.getLogger("resty-metrics")
+STDERR = Backlog(2)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
@@ -71,12 +78,32 @@ class Quiet(logging.Filter):
 
 def configure(level: str, form: str) -> None:
     """Write ``level`` and above to stderr, as ``logfmt`` or ``json``."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Json() if form == "json" else Logfmt())
-    handler.addFilter(Quiet())
+    STDERR.setFormatter(Json() if form == "json" else Logfmt())
+    STDERR.filters[:] = [Quiet()]
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    root.handlers[:] = [STDERR]
     root.setLevel(level.upper())
+
+
+def catch_all() -> None:
+    """Log warnings and errors that Python itself would print: printing waits for whoever reads stderr."""
+    logging.captureWarnings(True)
+    sys.excepthook = _on_error
+    sys.unraisablehook = _on_unraisable
+    threading.excepthook = _on_thread_error
+
+
+def _on_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    LOGGER.critical("the collector failed because of a bug, please report it", exc_info=(kind, error, trace))
+
+
+def _on_unraisable(failure: "sys.UnraisableHookArgs") -> None:
+    message, fields = "a finalizer failed because of a bug, please report it", {"where": repr(failure.object)}
+    LOGGER.error(message, exc_info=failure.exc_value, extra={"fields": fields})
+
+
+def _on_thread_error(failure: threading.ExceptHookArgs) -> None:
+    LOGGER.error("a thread failed because of a bug, please report it", exc_info=failure.exc_value)
 
 
 def say(

@@ -14,6 +14,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from collector import standard_streams
 from collector.log import say
 
 READY, STOPPING, RELOADING, WATCHDOG = "READY=1", "STOPPING=1", "RELOADING=1", "WATCHDOG=1"
@@ -66,7 +67,7 @@ class ServiceManager:
     async def beat(self, faults: Callable[[], list[str]]) -> None:
         """Twice in each time that the watchdog waits, for ever. It ends us by SIGABRT: then where we hang is said."""
         if self._period is not None:
-            faulthandler.enable()
+            faulthandler.enable(standard_streams.open_for_dump())
         while self._address and self._period is not None:
             self.tell(WATCHDOG, status(faults()))
             await asyncio.sleep(self._period / 2)

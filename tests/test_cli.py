@@ -1,5 +1,6 @@
 """The command line: what it prints, what it touches, how it ends."""
 
+import contextlib
 import os
 import re
 import signal
@@ -399,6 +400,16 @@ def batch(sequence: int) -> bytes:
     return write_datagram(Header(1, Kind.BATCH, b"s" * 16, 1, sequence, 1), {"families": [family]})
 
 
+def answers(worker: socket.socket) -> list[int]:
+    """The numbers that were committed, one a drain: on a busy machine five datagrams may take several drains."""
+    found = []
+    worker.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            found.append(int.from_bytes(worker.recv(64)[32:40], "big"))
+    return found
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_drains_the_socket_and_exits_0(shared: Path, number: signal.Signals) -> None:
     """What was queued when the signal came is answered before the end."""
@@ -417,8 +428,7 @@ def test_a_signal_drains_the_socket_and_exits_0(shared: Path, number: signal.Sig
             assert collector.process is not None
             assert collector.process.wait(timeout=10) == 0
             assert time.monotonic() - began < 2
-        answer = worker.recv(64)
-        assert int.from_bytes(answer[32:40], "big") == 5
+        assert answers(worker)[-1] == 5
         assert collector.socket_path.stat().st_ino == inode
 
 
@@ -443,6 +453,44 @@ def test_sighup_does_not_end_it(running: Collector) -> None:
     running.signal(signal.SIGHUP)
     wait_until(lambda: "the configuration was read again" in running.log(), message="a line about it")
     assert running.ready()
+
+
+def test_sighup_while_it_starts_is_remembered(shared: Path) -> None:
+    """One that comes before there is a loop does not end it, and has the configuration read again."""
+    words = [COMMAND, "serve", f"--socket.path={shared}/collector.sock", "--web.listen-address=127.0.0.1:0"]
+    with (shared / "log").open("wb") as log:
+        process = subprocess.Popen(words, stderr=log)
+    try:
+        maps = Path(f"/proc/{process.pid}/maps")
+        wait_until(lambda: "aiohttp" in maps.read_text(), 30, "its imports")
+        assert "collecting" not in (shared / "log").read_text()
+        process.send_signal(signal.SIGHUP)
+        wait_until(
+            lambda: "the configuration was read again" in (shared / "log").read_text(), message="a line about it"
+        )
+    finally:
+        process.terminate()
+        assert process.wait(10) == 0
+
+
+MISSPELT = {"RESTY_METRICS_SOCKET_PAHT": "/run/x.sock"}
+NAMED = "RESTY_METRICS_SOCKET_PAHT: no such setting; did you mean RESTY_METRICS_SOCKET_PATH?"
+
+
+def test_a_misspelt_variable_is_named_at_the_start(shared: Path) -> None:
+    with Collector(shared / "collector.sock", environment=MISSPELT) as collector:
+        assert NAMED in collector.log()
+
+
+def test_check_config_names_a_misspelt_variable(tmp_path: Path) -> None:
+    done = run("check-config", **MISSPELT)
+    assert (done.returncode, done.stderr) == (1, f"{NAMED}\n")
+    (tmp_path / "wrong.yml").write_text("sockets: {}\n")
+    done = run("check-config", str(tmp_path / "wrong.yml"), **MISSPELT)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0] == NAMED
+    assert "sockets" in done.stderr
+    assert run("check-config", RESTY_METRICS_PORT="tcp://10.0.0.1:19145").returncode == 0
 
 
 def test_the_page_on_a_unix_socket(shared: Path) -> None:

@@ -2,11 +2,15 @@
 
 import json
 import logging
-from collections.abc import Iterator
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
 
 import pytest
+from _pytest.capture import CaptureResult
 
-from collector.log import MAX_REASONS, Json, Logfmt, Quiet, configure, say
+from collector.log import MAX_REASONS, STDERR, Json, Logfmt, Quiet, catch_all, configure, say
 
 
 def record(message: str, **fields: object) -> logging.LogRecord:
@@ -89,9 +93,15 @@ def restored() -> Iterator[None]:
     root.setLevel(level)
 
 
+def written(capfd: pytest.CaptureFixture[str]) -> CaptureResult[str]:
+    """What a thread writes."""
+    STDERR.flush()
+    return capfd.readouterr()
+
+
 @pytest.mark.usefixtures("restored")
 @pytest.mark.parametrize("form", ["logfmt", "json"])
-def test_a_traceback_is_one_line(capsys: pytest.CaptureFixture[str], form: str) -> None:
+def test_a_traceback_is_one_line(capfd: pytest.CaptureFixture[str], form: str) -> None:
     configure("info", form)
     say(logging.DEBUG, "too quiet")
     say(logging.INFO, "started", socket="/run/c.sock")
@@ -99,7 +109,7 @@ def test_a_traceback_is_one_line(capsys: pytest.CaptureFixture[str], form: str) 
         raise ValueError("a\nb")
     except ValueError:
         logging.getLogger("another").exception("it broke")
-    out, err = capsys.readouterr()
+    out, err = written(capfd)
     started, broke = err.splitlines()
     assert out == ""
     assert "/run/c.sock" in started
@@ -109,7 +119,7 @@ def test_a_traceback_is_one_line(capsys: pytest.CaptureFixture[str], form: str) 
 
 @pytest.mark.usefixtures("restored")
 def test_what_is_left_out_is_on_the_next_line(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0
     monkeypatch.setattr("collector.log.time.monotonic", lambda: now)
@@ -118,15 +128,58 @@ def test_what_is_left_out_is_on_the_next_line(
         say(logging.WARNING, "refused", reason="uid")
     now = 61.0
     say(logging.WARNING, "refused", reason="uid")
-    first, second = capsys.readouterr().err.splitlines()
+    first, second = written(capfd).err.splitlines()
     assert first.endswith("msg=refused reason=uid")
     assert second.endswith("msg=refused reason=uid left_out=2")
 
 
 @pytest.mark.usefixtures("restored")
-def test_what_may_be_said_once_per_something_shows_it_not(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_may_be_said_once_per_something_shows_it_not(capfd: pytest.CaptureFixture[str]) -> None:
     configure("info", "logfmt")
     for culprit in ("first", "first", "second"):
         say(logging.ERROR, "replaced", per=culprit, pid=1)
-    lines = capsys.readouterr().err.splitlines()
+    lines = written(capfd).err.splitlines()
     assert [line.partition(" msg=")[2] for line in lines] == ["replaced pid=1"] * 2
+
+
+@pytest.fixture
+def hooks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for module, name in ((sys, "excepthook"), (sys, "unraisablehook"), (threading, "excepthook")):
+        monkeypatch.setattr(module, name, getattr(module, name))
+    catch_all()
+    yield
+    logging.captureWarnings(False)
+
+
+def fail() -> None:
+    raise ValueError("a\nb")
+
+
+class FailsAtItsEnd:
+    def __del__(self) -> None:
+        fail()
+
+
+def fail_in_a_thread() -> None:
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+
+
+def fail_at_last() -> None:
+    try:
+        fail()
+    except ValueError as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+
+
+@pytest.mark.usefixtures("restored", "hooks")
+@pytest.mark.parametrize(
+    "happen", [fail_in_a_thread, fail_at_last, FailsAtItsEnd, lambda: warnings.showwarning("a\nb", Warning, "file", 1)]
+)
+def test_what_python_would_print_is_a_log_line(happen: Callable[[], object], capfd: pytest.CaptureFixture[str]) -> None:
+    configure("info", "logfmt")
+    happen()
+    (line,) = written(capfd).err.splitlines()
+    assert line.startswith("ts=")
+    assert "a\\nb" in line

@@ -9,15 +9,16 @@ from support.nginx import ROOT
 
 COLLECTOR = ROOT / "collector"
 SHELL = {
-    "__main__.py", "app.py", "cli.py", "config/check.py", "config/file.py", "config/load.py", "ending.py", "files.py",
-    "kept.py", "lock.py", "log.py", "options.py", "reload.py", "service_manager.py",
+    "__main__.py", "app.py", "backlog.py", "cli.py", "config/check.py", "config/file.py", "config/load.py",
+    "degradation.py", "ending.py", "files.py", "hangup.py", "kept.py", "lock.py", "log.py", "options.py",
+    "reload.py", "service_manager.py", "standard_streams.py",
     "doctor/examination.py", "doctor/settings.py", "doctor/observe/collector.py", "doctor/observe/files.py",
     "doctor/observe/nginx.py", "doctor/observe/probe.py", "doctor/observe/security.py", "doctor/observe/users.py",
     "doctor/observe/web.py",
     "doctor/watch/__init__.py", "doctor/watch/connector.py", "doctor/watch/fanotify.py", "doctor/watch/holder.py",
     "doctor/watch/levels.py", "doctor/watch/observer.py", "doctor/watch/output.py", "doctor/watch/session.py",
     "ingest/credentials.py", "ingest/descriptors.py", "ingest/endpoint.py", "ingest/guard.py", "ingest/listener.py",
-    "ingest/probe.py",
+    "ingest/passage.py", "ingest/probe.py",
     "install/commands.py", "install/error_logs.py", "install/export.py", "install/flow.py",
     "install/interruption.py", "install/nginx.py", "install/package.py", "install/request.py", "install/transaction.py",
     "journal/files.py", "journal/journal.py", "journal/private.py", "journal/reading.py", "journal/recovery.py",

@@ -1,7 +1,6 @@
 """What a service manager hears: of a real collector, on a real socket."""
 
 import contextlib
-import fcntl
 import os
 import signal
 import socket
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.collector import COMMAND, Collector
+from support.full_pipe import blocked_in_write, fill, main_thread_held, small_pipe
 from support.wait import free_port, wait_until
 
 from collector.service_manager import status, watchdog_seconds
@@ -119,31 +119,58 @@ def test_what_is_degraded_is_in_the_status(shared: Path, socket_path: Path) -> N
 
 
 def test_a_loop_that_hangs_is_silent(shared: Path, socket_path: Path) -> None:
-    """It hangs on its log: a pipe that is full, since nobody reads it."""
-    reading, writing = os.pipe()
-    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
     with bound(f"{shared}/notify.sock") as told:
-        words = [COMMAND, "serve", f"--socket.path={socket_path}", f"--web.listen-address=127.0.0.1:{free_port()}"]
-        environment = {**os.environ, "NOTIFY_SOCKET": name_of(told), "WATCHDOG_USEC": USEC}
-        process = subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL, stderr=writing)
-        try:
-            assert hear(told)[0] == "READY=1"
-            assert hear(told)[0] == "WATCHDOG=1"
-            fill(writing)
-            process.send_signal(signal.SIGHUP)
-            wait_until(lambda: blocked_in_write(process.pid), message="the loop to hang")
-            hear_all(told)
-            told.settimeout(10 * BEAT_SECONDS)
-            with pytest.raises(TimeoutError):
-                hear(told)
+        asked = {"NOTIFY_SOCKET": name_of(told), "WATCHDOG_USEC": USEC}
+        with Collector(socket_path, environment=asked) as collector:
+            assert [hear(told)[0], hear(told)[0]] == ["READY=1", "WATCHDOG=1"]
+            with main_thread_held(collector.pid):
+                hear_all(told)
+                told.settimeout(10 * BEAT_SECONDS)
+                with pytest.raises(TimeoutError):
+                    hear(told)
             told.settimeout(20)
-            os.read(reading, 4096)
             wait_until(lambda: hear(told)[0] == "WATCHDOG=1", message="a beat")
-        finally:
-            process.kill()
-            process.wait(timeout=10)
-            os.close(reading)
-            os.close(writing)
+
+
+def test_the_beat_goes_on_while_nobody_reads_the_log(shared: Path, socket_path: Path) -> None:
+    with (
+        bound(f"{shared}/notify.sock") as told,
+        small_pipe() as (_, writing),
+        serving(socket_path, told, writing) as process,
+    ):
+        assert [hear(told)[0], hear(told)[0]] == ["READY=1", "WATCHDOG=1"]
+        fill(writing)
+        process.send_signal(signal.SIGHUP)
+        wait_until(lambda: blocked_in_write(process.pid), message="a log line to hang")
+        hear_all(told)
+        assert [hear(told)[0] for _ in range(5)] == ["WATCHDOG=1"] * 5
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_the_watchdog_ends_a_collector_whose_log_nobody_reads(shared: Path, socket_path: Path, kind: str) -> None:
+    with bound(f"{shared}/notify.sock") as told, contextlib.ExitStack() as stack:
+        if kind == "pipe":
+            _, writing = stack.enter_context(small_pipe())
+        else:  # as journald's
+            _, writer = map(stack.enter_context, socket.socketpair())
+            writing = writer.fileno()
+        with serving(socket_path, told, writing) as process:
+            assert [hear(told)[0], hear(told)[0]] == ["READY=1", "WATCHDOG=1"]
+            fill(writing)
+            process.send_signal(signal.SIGABRT)
+            assert process.wait(timeout=20) == -signal.SIGABRT
+
+
+@contextlib.contextmanager
+def serving(socket_path: Path, told: socket.socket, stderr: int) -> Iterator["subprocess.Popen[bytes]"]:
+    words = [COMMAND, "serve", f"--socket.path={socket_path}", f"--web.listen-address=127.0.0.1:{free_port()}"]
+    environment = {**os.environ, "NOTIFY_SOCKET": name_of(told), "WATCHDOG_USEC": USEC}
+    process = subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL, stderr=stderr)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(timeout=10)
 
 
 def test_who_is_ended_by_the_watchdog_says_where_it_hung(shared: Path, socket_path: Path) -> None:
@@ -155,21 +182,6 @@ def test_who_is_ended_by_the_watchdog_says_where_it_hung(shared: Path, socket_pa
             assert collector.process is not None
             assert collector.process.wait(timeout=20) == -signal.SIGABRT
             assert "most recent call first" in collector.log()
-
-
-def fill(pipe: int) -> None:
-    """The write end is shared with the collector, so it may not be left non-blocking."""
-    os.set_blocking(pipe, False)
-    try:
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                os.write(pipe, b"x")
-    finally:
-        os.set_blocking(pipe, True)
-
-
-def blocked_in_write(pid: int) -> bool:
-    return Path(f"/proc/{pid}/wchan").read_text().endswith("pipe_write")
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,12 @@ def read_uid(text: str) -> int:
 
 def allowed_uids(more: Iterable[int]) -> frozenset[int]:
     """Root, our own user, the users of nginx's workers that exist here, and ``more``."""
-    uids = {0, os.geteuid(), *more}
+    return frozenset({0, os.geteuid(), *worker_uids(), *more})
+
+
+def worker_uids() -> frozenset[int]:
+    """Return the users of nginx's workers that exist here."""
+    uids = set()
     for name in WORKER_USERS:
         try:
             uids.add(pwd.getpwnam(name).pw_uid)

@@ -4,6 +4,7 @@ Rules:
 - Look whenever inotify says that something happened in the directory, and each second all the same.
 - The lock first: where another holds the lock at our path (the directory was made anew), stand by and never rename
   over; once it is ours again, take the path back.
+- The directory keeps the search permission that it had (passage.py).
 - Heal by a new socket, bound beside and renamed over. Who did it is found out afterwards, in a thread.
 - A probe that gets no answer says nothing: the queue may be full, the reader behind. Then the kernel tells whether who
   connects to the path is connected to us.
@@ -24,6 +25,7 @@ from asyncinotify import Inotify, Mask
 from collector.ingest.endpoint import look
 from collector.ingest.healing import Contention, Fault, Identity, find_fault
 from collector.ingest.listener import Listener
+from collector.ingest.passage import Passage, make
 from collector.ingest.probe import Finding, probe
 from collector.kernel.attribution import attribute_file
 from collector.lock import Lock, LockedError, acquire
@@ -45,6 +47,7 @@ class Guard:
         self.standing_by = False
         self._listener = listener
         self._lock = lock
+        self._passage = Passage(lock.path.parent)
         self._clock = clock
         self._contention = Contention()
         self._fault: str | None = None
@@ -77,6 +80,11 @@ class Guard:
         return command("doctor --watch", self._listener.path)
 
     @property
+    def path(self) -> Path:
+        """The path of the socket."""
+        return self._listener.path
+
+    @property
     def lock(self) -> Lock:
         """The lock that is held now; it may have been taken anew since the start."""
         return self._lock
@@ -101,15 +109,27 @@ class Guard:
 
     def check(self) -> None:
         """Look once, and put right what can be."""
-        fault = None
+        closed = None if self.standing_by else self._open_passage()
         try:
-            if self._has_lock():
-                fault = self._heal()
+            fault = self._heal() if self._has_lock() else None
         except OSError as error:
             fault = f"the socket at {self._listener.path} cannot be put right: {error}"
+        fault = fault or closed
         if self.standing_by:
             fault = f"standing by: another process holds {self._lock.path}"
         self._tell(fault)
+
+    def _open_passage(self) -> str | None:
+        """Give the directory back the search permission that it had; return what is left wrong."""
+        directory = self._passage.directory
+        try:
+            mode = self._passage.mend()
+        except OSError as error:
+            return f"{directory} lost search permission, which workers need, and it cannot be given back: {error}"
+        if mode is not None:
+            message = "the directory of the socket lost search permission, which workers need, and has it again"
+            say(logging.ERROR, message, per="directory", directory=directory, mode=f"{mode:04o}")
+        return None
 
     def _tell(self, fault: str | None) -> None:
         if fault is not None and fault != self._fault:
@@ -122,6 +142,7 @@ class Guard:
         """Hold the lock at the path, taken anew where its file has gone. False: another has it."""
         if self._lock.held():
             return True
+        make(self._lock.path.parent)
         try:
             lock = acquire(self._lock.path)
         except LockedError as error:

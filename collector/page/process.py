@@ -1,19 +1,35 @@
-"""What prometheus-client measures for us: the collector's process, and how long a page takes."""
+"""What prometheus-client measures for us: the collector's process, its log, and how long a page takes."""
+
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, disable_created_metrics
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from collector.page.exposition import MetricFamily, MetricType, sample
 
 _TYPES: dict[str, MetricType] = {"counter": "counter", "gauge": "gauge", "histogram": "histogram"}
 
 
-class ProcessMetrics:
-    """``render_seconds`` is to be observed for each page."""
+class _DroppedLines(Collector):
+    """The counter that a function gives."""
 
-    def __init__(self) -> None:
+    def __init__(self, read: Callable[[], int]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        text = "Log lines that were not written, because stderr did not take them."
+        yield CounterMetricFamily("resty_metrics_log_dropped_lines", text, value=self._read())
+
+
+class ProcessMetrics:
+    """``render_seconds`` is to be observed for each page. ``dropped_lines`` counts those of the log."""
+
+    def __init__(self, dropped_lines: Callable[[], int]) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
+        self._registry.register(_DroppedLines(dropped_lines))
         self.render_seconds = Histogram(
             "resty_metrics_render_duration_seconds",
             "Time to put a page together, sources not counted.",

@@ -25,6 +25,7 @@ from collector.ingest.listener import Listener
 from collector.ingest.streams import LiveHeartbeat
 from collector.journal.journal import Journal
 from collector.journal.records import of_scrape
+from collector.log import STDERR
 from collector.page import assemble, exposition, family_counts, instances, journal, pipeline, requests, web
 from collector.page.coverage import Coverage
 from collector.page.exposition import MetricFamily
@@ -79,7 +80,7 @@ class Pages:
         self.fetchers = fetchers
         self._parts = parts
         self._clock = clock
-        self._process = ProcessMetrics()
+        self._process = ProcessMetrics(lambda: STDERR.dropped)
         self._next: dict[Request, asyncio.Task[list[bytes]]] = {}  # its moment is still to come
         self._newest: dict[Request, asyncio.Task[list[bytes]]] = {}
         self._fetching: asyncio.Task[Fetched] | None = None

@@ -7,6 +7,7 @@ import resource
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -16,9 +17,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support.client import ask
 from support.collector import Collector
+from support.nginx import Nginx
 from support.stalls import stalled
-from support.wait import wait_until
+from support.wait import free_port, wait_until
 from support.worker import Worker, counter
 
 from collector.ingest.guard import Guard
@@ -147,6 +150,59 @@ def test_it_heals_within_a_second_and_says_why(
     assert (collector.value("before_total"), collector.value("after_total")) == (1, 1)
     assert "degraded" not in collector.page("/-/ready")
     assert f"fault={reason}" in collector.log()
+
+
+def mode_of(directory: Path) -> int:
+    return stat.S_IMODE(directory.stat().st_mode)
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o750, 0o744, 0o000], ids=oct)
+def test_the_directory_has_its_search_permission_back(collector: Collector, mode: int) -> None:
+    directory = collector.socket_path.parent
+    directory.chmod(mode)
+    wait_until(lambda: mode_of(directory) == mode | 0o111, message="the mode")
+    send(collector, "after_total")
+    wait_until(lambda: "degraded" not in collector.page("/-/ready"), message="readiness")
+    assert f"mode={mode:04o}" in collector.log()
+
+
+def test_a_directory_that_was_closed_at_the_start_is_not_opened(shared: Path) -> None:
+    directory = shared / "run"
+    directory.mkdir(mode=0o750)
+    with Collector(directory / "collector.sock", f"--state.dir={shared}/state") as collector:
+        directory.chmod(0o710)
+        collector.socket_path.unlink()
+        wait_until(lambda: rebinds(collector, "missing") == 1, message="the rebind")
+        assert mode_of(directory) == 0o710
+        directory.chmod(0o755)
+        collector.socket_path.unlink()
+        wait_until(lambda: rebinds(collector, "missing") == 2, message="the rebind")
+        directory.chmod(0o710)
+        wait_until(lambda: mode_of(directory) == 0o711, message="the permission that was granted meanwhile")
+
+
+@pytest.mark.parametrize("umask", [0o077, 0o027, 0o777, 0o000], ids=oct)
+def test_the_modes_do_not_depend_on_the_umask(shared: Path, umask: int) -> None:
+    """Also of a directory that is made anew while we run."""
+    directory = shared / "new" / "run"
+    words = ["sh", "-c", f'umask {umask:o}; exec "$@"', "sh"]
+    with Collector(directory / "collector.sock", f"--state.dir={shared}/state", under=words) as collector:
+        assert [mode_of(directory.parent), mode_of(directory)] == [0o755, 0o755]
+        shutil.rmtree(directory.parent)
+        wait_until(lambda: rebinds(collector, "missing") == 1, message="the rebind")
+        assert [mode_of(directory.parent), mode_of(directory)] == [0o755, 0o755]
+        assert mode_of(collector.socket_path) == 0o666
+
+
+@only_root
+def test_a_worker_reaches_what_was_made_under_a_strict_umask(shared: Path) -> None:
+    socket_path = shared / "new" / "collector.sock"
+    port = free_port()
+    site = f"server {{ listen 127.0.0.1:{port}; server_name one.example; location / {{ return 200; }} }}"
+    words = ["sh", "-c", 'umask 077; exec "$@"', "sh"]
+    with Collector(socket_path, under=words) as collector, Nginx(socket_path, site, workers=1):
+        ask(port)
+        wait_until(lambda: sum(collector.request_counts().values()) == 1, message="the request on the page")
 
 
 WITHOUT_INOTIFY = 'echo 0 >/proc/sys/user/max_inotify_instances && exec "$@"'

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from prometheus_client.parser import text_string_to_metric_families
+from support.idle import wait_idle
 from support.nginx import Counts
 from support.wait import free_port, wait_until
 
@@ -50,7 +51,7 @@ class Collector:
     """``resty-metrics serve`` on a socket and a free port. A new ``start`` keeps both.
 
     ``under``: what its command line begins with, such as unshare. ``tls``: how its page is asked, if by TLS;
-    ``user``: as whom, with a password.
+    ``user``: as whom, with a password; ``stderr``: where its log goes instead of to ``log``.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Collector:
         under: Sequence[str] = (),
         tls: ssl.SSLContext | None = None,
         user: tuple[str, str] | None = None,
+        stderr: int | None = None,
     ) -> None:
         self.socket_path = socket_path
         self.state_dir = socket_path.with_suffix(".state")
@@ -72,6 +74,7 @@ class Collector:
         self._under = under
         self._environment = {**os.environ, **(environment or {})}
         self._log = os.memfd_create("log")  # in no directory that a test may remove
+        self._stderr = self._log if stderr is None else stderr
         self.process: subprocess.Popen[bytes] | None = None
 
     def __del__(self) -> None:
@@ -98,7 +101,7 @@ class Collector:
             f"--web.listen-address=127.0.0.1:{self.port}",
             *self._arguments,
         ]
-        self.process = subprocess.Popen(words, stderr=self._log, stdin=subprocess.DEVNULL, env=self._environment)
+        self.process = subprocess.Popen(words, stderr=self._stderr, stdin=subprocess.DEVNULL, env=self._environment)
         wait_until(self.ready, message="the collector's readiness")
 
     def ready(self) -> bool:
@@ -130,6 +133,9 @@ class Collector:
         self.process.wait(timeout=10)
 
     def log(self) -> str:
+        """What it has logged: a thread writes it, perhaps after the answer that a test has waited for."""
+        if self.process is not None and self.process.poll() is None:
+            wait_idle(self.pid)
         size = os.fstat(self._log).st_size
         return os.pread(self._log, size, 0).decode(errors="replace")
 
@@ -143,6 +149,12 @@ class Collector:
             request.add_header("Authorization", basic(*self._user))
         found: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=seconds, context=self.tls)
         return found
+
+    def reload(self) -> None:
+        """Have it read its configuration again; it needs --web.enable-lifecycle."""
+        request = urllib.request.Request(f"{self.url}/-/reload", method="POST")
+        with urllib.request.urlopen(request, timeout=20, context=self.tls):
+            pass
 
     def samples(self) -> Samples:
         return samples_of(self.page())

@@ -1,19 +1,20 @@
 """Waiting for a condition, never for a time."""
 
 import itertools
-import os
 import random
 import socket
 import time
+from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TypeVar
 
 T = TypeVar("T")
 
 # below those that the kernel gives to who connects, which under load are thousands
-FIRST_PORT, PORTS, PROCESSES = 10_000, 2_500, 8
+FIRST_PORT, PORTS = 10_000, 20_000
+MOST_HELD = 250  # more than the tests of a fixture take; each is a descriptor
 _ports = itertools.count(random.randrange(PORTS))
+_held: deque[socket.socket] = deque()
 
 
 def wait_until(condition: Callable[[], T], timeout: float = 20.0, message: str = "the condition") -> T:
@@ -29,14 +30,22 @@ def wait_until(condition: Callable[[], T], timeout: float = 20.0, message: str =
 
 
 def free_port() -> int:
-    """A TCP port of loopback that is free now, and that no other process of pytest-xdist gives."""
+    """A TCP port of loopback that is free and stays so until the service of the test listens on it.
+
+    It is bound by us until MOST_HELD others were given: exclusively, so that no other test process and no other program
+    gets it, and with SO_REUSEADDR only from then on. A service that sets that too, as servers do, may bind and listen
+    beside us, since we do not listen; a client is refused until one does. It may end and come back.
+    """
     while True:
-        port = FIRST_PORT + next(_ports) % PORTS * PROCESSES + _process() % PROCESSES
-        with socket.socket() as probe, suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            return port
-
-
-def _process() -> int:
-    return int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+        port = FIRST_PORT + next(_ports) % PORTS
+        holder = socket.socket()
+        try:
+            holder.bind(("127.0.0.1", port))
+        except OSError:
+            holder.close()
+            continue
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _held.append(holder)
+        if len(_held) > MOST_HELD:
+            _held.popleft().close()
+        return port

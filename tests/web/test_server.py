@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import http.client
 import math
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 from support.client import ask
 from support.collector import Collector
+from support.nginx import shared_directory
 from support.wait import wait_until
 from support.worker import Worker, counter
 
@@ -39,9 +41,12 @@ PROMETHEUS_3 = (
 
 
 @pytest.fixture(scope="module")
-def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
-    with Collector(tmp_path_factory.mktemp("run") / "collector.sock") as collector:
+def collector() -> Iterator[Collector]:
+    """On a socket that workers could reach; nothing is degraded."""
+    directory = shared_directory()
+    with Collector(directory / "collector.sock") as collector:
         yield collector
+    shutil.rmtree(directory)
 
 
 ACCEPTS = [
