@@ -9,8 +9,9 @@ from pathlib import Path
 from collector.doctor.access import Node
 from collector.doctor.observe.files import way
 from collector.ingest.credentials import worker_uids
+from collector.ingest.drain import Result
 from collector.ingest.guard import Guard
-from collector.ingest.intake import Intake, Result
+from collector.ingest.intake import Intake
 from collector.journal.journal import Journal
 from collector.readiness import ACCEPTED, ACCEPTED_SECONDS, REFUSED_SECONDS, Arrivals, Growth, Sender, faults
 

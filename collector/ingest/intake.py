@@ -17,13 +17,24 @@ Rules:
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 from collector.ingest.batch import read_batch
 from collector.ingest.beats import Refusal
+from collector.ingest.drain import (
+    INSTANCE_CAP,
+    INTERNAL,
+    Accepted,
+    Drain,
+    Ended,
+    Outcome,
+    Reply,
+    Result,
+    Settled,
+)
 from collector.ingest.heartbeat import Heartbeat, read_heartbeat
-from collector.ingest.streams import Placement, Streams
+from collector.ingest.stream import Placement
+from collector.ingest.streams import Streams
 from collector.ingest.wire import (
     HEADER_BYTES,
     VERSION,
@@ -39,86 +50,7 @@ from collector.table.shapes import FamilyBatch
 from collector.table.steps import Steps, finish
 from collector.table.table import Failure, Table
 
-Result = Literal["applied", "duplicate", "out_of_order", "heartbeat", "bye", "probe", "held", "dropped", "unanswerable"]
 MAX_REFUSED_UIDS = 64
-INSTANCE_CAP = "instance_cap"  # reason of a heartbeat that is dropped: its nginx has one name too many
-
-
-INTERNAL = "internal"  # the reason of what a bug of ours refused
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one datagram. ``rows``: applied, or lost if it was dropped. A heartbeat has a reason where rows of
-    its gauges were refused. ``error``: the bug that dropped it.
-    """
-
-    result: Result
-    reason: str | None = None
-    stream: bytes | None = None
-    rows: int = 0
-    lost_state: bool = False
-    error: Exception | None = None
-
-    @property
-    def answer(self) -> bool:
-        """Whether the drain will have an answer for the stream of this datagram."""
-        return self.stream is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """A batch that both marks will pass. ``body`` and ``families`` are empty if it was dropped.
-
-    ``body`` is the msgpack that ``families`` was read from: what a journal keeps. ``now`` is when it came.
-    """
-
-    stream: bytes
-    birth_ms: int
-    sequence: int
-    body: bytes
-    families: tuple[FamilyBatch, ...]
-    now: float
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A stream that said bye, at ``now``."""
-
-    stream: bytes
-    now: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Reply:
-    verdict: Verdict
-    reason: Reason
-    header: Header
-
-
-@dataclass(frozen=True, slots=True)
-class Drain:
-    """All that one drain of the socket brought: what is to be made safe, and the answers.
-
-    ``prompt``: (stream, answer) to be given at once; ``waiting``: the streams whose answer ``settle`` gives.
-    """
-
-    accepted: tuple[Accepted, ...]
-    ended: tuple[Ended, ...]
-    prompt: tuple[tuple[bytes, bytes], ...]
-    replies: tuple[_Reply, ...]
-
-    @property
-    def waiting(self) -> list[bytes]:
-        return [reply.header.stream for reply in self.replies]
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """A drain that is in the table: an (stream, answer) for each stream that waited, and what could not be added."""
-
-    answers: tuple[tuple[bytes, bytes], ...]
-    failures: tuple[Failure, ...]
 
 
 class Intake:
@@ -144,7 +76,7 @@ class Intake:
             streams.believe(family.birth_ms)
         self._accepted: list[Accepted] = []
         self._ended: list[Ended] = []
-        self._replies: dict[bytes, _Reply] = {}
+        self._replies: dict[bytes, Reply] = {}
 
     def allow(self, allow_uid: Callable[[int], bool]) -> None:
         """Who may send, from now on."""
@@ -194,7 +126,7 @@ class Intake:
         drain = self.take()
         return [*drain.prompt, *self.settle(drain).answers]
 
-    def _answers(self, replies: Iterable[_Reply]) -> tuple[tuple[bytes, bytes], ...]:
+    def _answers(self, replies: Iterable[Reply]) -> tuple[tuple[bytes, bytes], ...]:
         return tuple([(reply.header.stream, self._answer(reply)) for reply in replies])
 
     def _receive(self, datagram: bytes, uid: int, now: float, wall_ms: int | None) -> Outcome:
@@ -300,9 +232,9 @@ class Intake:
     def _reply(self, verdict: Verdict, reason: Reason, header: Header) -> None:
         earlier = self._replies.get(header.stream)
         if earlier is None or earlier.verdict != Verdict.DROP or verdict == Verdict.DROP:
-            self._replies[header.stream] = _Reply(verdict, reason, header)
+            self._replies[header.stream] = Reply(verdict, reason, header)
 
-    def _answer(self, reply: _Reply) -> bytes:
+    def _answer(self, reply: Reply) -> bytes:
         committed = 0 if reply.header.kind == Kind.PROBE else self.streams.committed(reply.header.stream)
         return write_answer(reply.verdict, reply.reason, reply.header, committed)
 

@@ -20,8 +20,9 @@ from typing import Protocol
 from collector.advice import remedies
 from collector.ingest import descriptors
 from collector.ingest.descriptors import ANCILLARY_BYTES, Closer, is_answerable, is_connected, read_ancillary
+from collector.ingest.drain import Drain, Outcome
 from collector.ingest.endpoint import Endpoint, bind
-from collector.ingest.intake import Drain, Intake, Outcome
+from collector.ingest.intake import Intake
 from collector.ingest.leaving import Leaving
 from collector.ingest.wire import MAX_DATAGRAM
 from collector.log import say

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-from collector.ingest.intake import Drain
+from collector.ingest.drain import Drain
 from collector.journal.errors import JournalError
 from collector.journal.records import of_drain
 from collector.journal.state import Capture

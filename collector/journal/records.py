@@ -26,7 +26,7 @@ import msgpack  # type: ignore[import-untyped]
 
 from collector.ingest.batch import read_batch
 from collector.ingest.departed import StreamMark
-from collector.ingest.intake import Drain
+from collector.ingest.drain import Drain
 from collector.ingest.wire import WireError
 from collector.journal.errors import JournalError
 from collector.journal.state import State

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from collector.ingest.streams import LiveHeartbeat, Streams
+from collector.ingest.stream import LiveHeartbeat
+from collector.ingest.streams import Streams
 from collector.live.facts import Nginx, Worker
 from collector.page import instances, workers
 

@@ -3,7 +3,7 @@
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from collector.ingest.streams import LiveHeartbeat
+from collector.ingest.stream import LiveHeartbeat
 from collector.page import conflicts, gauges, instances, requests, workers
 from collector.page.blocks import Snapshot
 from collector.page.exposition import MetricFamily, sample

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from collector.ingest.gauge_family import Combine, GaugeFamily, key_of, values_of
-from collector.ingest.streams import LiveHeartbeat
+from collector.ingest.stream import LiveHeartbeat
 from collector.page import instances
 from collector.page.exposition import MetricFamily, escape_label, label_block, number
 from collector.table.families import MAX_ROWS

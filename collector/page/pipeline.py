@@ -10,8 +10,9 @@ from typing import get_args
 
 from collector import __version__
 from collector.ingest.beats import Refusal
+from collector.ingest.drain import INSTANCE_CAP, INTERNAL, Result
 from collector.ingest.healing import FAULTS, Fault
-from collector.ingest.intake import INSTANCE_CAP, INTERNAL, Intake, Result
+from collector.ingest.intake import Intake
 from collector.ingest.streams import Streams
 from collector.ingest.wire import Reason
 from collector.page.exposition import MetricFamily, MetricType, sample

@@ -15,7 +15,7 @@ from dataclasses import astuple
 from typing import NamedTuple
 
 from collector.ingest.heartbeat import Master
-from collector.ingest.streams import LiveHeartbeat
+from collector.ingest.stream import LiveHeartbeat
 from collector.page import instances
 from collector.page.exposition import MetricFamily, sample
 from collector.sources.stub_status import StubStatus

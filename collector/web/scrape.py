@@ -22,7 +22,7 @@ from typing import Any
 from collector.ingest.guard import Guard
 from collector.ingest.intake import Intake
 from collector.ingest.listener import Listener
-from collector.ingest.streams import LiveHeartbeat
+from collector.ingest.stream import LiveHeartbeat
 from collector.journal.journal import Journal
 from collector.journal.records import of_scrape
 from collector.log import STDERR

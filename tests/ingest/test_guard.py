@@ -24,8 +24,9 @@ from support.stalls import stalled
 from support.wait import free_port, wait_until
 from support.worker import Worker, counter
 
+from collector.ingest.drain import Drain
 from collector.ingest.guard import Guard
-from collector.ingest.intake import Drain, Intake
+from collector.ingest.intake import Intake
 from collector.ingest.listener import Listener
 from collector.ingest.streams import Streams
 from collector.ingest.wire import Verdict

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from collector.ingest.intake import MAX_REFUSED_UIDS, Intake, Result
+from collector.ingest.drain import Result
+from collector.ingest.intake import MAX_REFUSED_UIDS, Intake
 from collector.ingest.streams import Streams
 from collector.ingest.wire import Answer, Header, Kind, Reason, Verdict, read_answer, write_datagram
 from collector.table.families import Family

@@ -28,9 +28,10 @@ from support.wait import wait_until
 from support.worker import Worker, counter
 
 from collector.ingest.credentials import MAX_UID, allowed_uids, read_uid
+from collector.ingest.drain import Drain, Outcome
 from collector.ingest.endpoint import look
 from collector.ingest.healing import find_fault
-from collector.ingest.intake import Drain, Intake, Outcome
+from collector.ingest.intake import Intake
 from collector.ingest.listener import DRAIN_DATAGRAMS, Listener
 from collector.ingest.streams import Streams
 from collector.ingest.wire import HEADER_BYTES, MAX_DATAGRAM, Kind, Reason, Verdict, write_datagram

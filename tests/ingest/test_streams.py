@@ -5,14 +5,8 @@ import pytest
 from collector.ingest.beats import BEAT_SECONDS, GAUGES_SECONDS
 from collector.ingest.gauge_family import gauge_family
 from collector.ingest.heartbeat import Heartbeat, Master
-from collector.ingest.streams import (
-    DEPARTED_PER_STREAM,
-    ENDED_SECONDS,
-    SILENT_SECONDS,
-    STREAM_CAP,
-    Placement,
-    Streams,
-)
+from collector.ingest.stream import Placement
+from collector.ingest.streams import DEPARTED_PER_STREAM, ENDED_SECONDS, SILENT_SECONDS, STREAM_CAP, Streams
 from collector.ingest.wire import Header, Kind
 
 A, B, C = b"a" * 16, b"b" * 16, b"c" * 16

@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from collector.ingest.gauge_family import gauge_family
 from collector.ingest.heartbeat import Heartbeat
-from collector.ingest.streams import LiveHeartbeat
+from collector.ingest.stream import LiveHeartbeat
 from collector.page import assemble, conflicts
 from collector.page.exposition import MetricFamily, MetricType, render
 from collector.page.requests import render as render_table

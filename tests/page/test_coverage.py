@@ -3,7 +3,7 @@
 import pytest
 
 from collector.ingest.heartbeat import Heartbeat, Master, NginxCounters
-from collector.ingest.streams import LiveHeartbeat
+from collector.ingest.stream import LiveHeartbeat
 from collector.page.coverage import ENDED, LEAST_REQUESTS, SAMPLE_SECONDS, WINDOW_SECONDS, Coverage, Sample, Window
 from collector.table.shapes import Shape, family_batch
 from collector.table.table import Table

@@ -7,7 +7,8 @@ import pytest
 
 from collector.ingest.gauge_family import Combine, GaugeFamily, gauge_family
 from collector.ingest.heartbeat import Heartbeat, WorkerGauges
-from collector.ingest.streams import LiveHeartbeat, Streams
+from collector.ingest.stream import LiveHeartbeat
+from collector.ingest.streams import Streams
 from collector.ingest.wire import Header, Kind
 from collector.page import conflicts, exposition, workers
 from collector.page import gauges as module

@@ -6,7 +6,7 @@ import pytest
 
 from collector.ingest.gauge_family import gauge_family
 from collector.ingest.heartbeat import Heartbeat, Master, NginxCounters
-from collector.ingest.streams import LiveHeartbeat
+from collector.ingest.stream import LiveHeartbeat
 from collector.page import assemble, conflicts, exposition, instances
 from collector.page.coverage import ENDED, WINDOW_SECONDS, Coverage
 from collector.page.exposition import MetricFamily, MetricType

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from collector.ingest.heartbeat import Heartbeat, Master, NginxCounters, WorkerGauges
-from collector.ingest.streams import LiveHeartbeat
+from collector.ingest.stream import LiveHeartbeat
 from collector.page import workers
 from collector.page.exposition import render
 from collector.sources.stub_status import StubStatus

@@ -27,7 +27,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from collector.ingest.beats import GAUGES_SECONDS
-from collector.ingest.intake import Drain, Intake
+from collector.ingest.drain import Drain
+from collector.ingest.intake import Intake
 from collector.ingest.streams import Streams
 from collector.ingest.wire import Header, Kind, Verdict, read_answer, write_datagram
 from collector.journal.records import of_drain, replay
