@@ -1,7 +1,7 @@
 """What an earlier version left is read: its journal to the exact page, its configuration and flags as it meant them.
 
-tests/data/upgrade has a directory for each version, and before the first release for each format of the journal, which is never
-written again; make.py there writes the next one.
+tests/data/upgrade has a directory for each version and, before the first release, for each format of the journal. None
+is ever written again; make.py there writes the next one.
 """
 
 import shutil
