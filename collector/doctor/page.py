@@ -191,10 +191,10 @@ def _refusals(page: Page) -> list[Finding]:
 
 
 def _gauges(page: Page) -> list[Finding]:
-    found = page.by("gauge_rows_refused_total", "reason")
+    found = page.by("heartbeat_rows_refused_total", "reason")
     remedy = as_remedy(*dict.fromkeys(map(remedies.of_gauge_rows, sorted(found))))
     return _counted(
-        page, "page.gauges", "gauge_rows_refused_total", "reason", "rows of gauges that found no room", remedy
+        page, "page.gauges", "heartbeat_rows_refused_total", "reason", "rows of gauges that found no room", remedy
     )
 
 

@@ -107,13 +107,13 @@ def _gauge_rows(intake: Intake) -> list[MetricFamily]:
     refused.update(intake.refused_gauge_rows)
     return [
         _family(
-            "resty_metrics_gauge_rows",
+            "resty_metrics_heartbeat_rows",
             "gauge",
             "Rows of the user's gauges that the heartbeats of all workers hold.",
             {None: intake.streams.room.held.rows},
         ),
         _family(
-            "resty_metrics_gauge_rows_refused_total",
+            "resty_metrics_heartbeat_rows_refused_total",
             "counter",
             "Rows of the user's gauges that found no room, counted at each heartbeat, by reason.",
             _by("reason", refused),

@@ -109,7 +109,7 @@ def _of_events(view: View) -> Iterator[Trouble]:
         yield _trouble(known.ROWS_LOST, _shown(lost))
     for family, count in _events(view, "family", "overflow_rows_total", "worker_overflow_total").items():
         yield _trouble(known.OVERFLOW, f"{count:g} rows were counted as other", family=family)
-    for reason, count in _events(view, "reason", "gauge_rows_refused_total").items():
+    for reason, count in _events(view, "reason", "heartbeat_rows_refused_total").items():
         yield _trouble(known.GAUGES_CUT, f"{count:g}", remedies.of_gauge_rows(reason), reason=reason)
     for advice, label, name in (
         (known.SEND_ERRORS, "reason", "worker_send_errors_total"),

@@ -102,7 +102,7 @@ FAULTS = [
     ),
     ('resty_metrics_lost_rows_total{reason="dropped"} 2', "page.lost", "WARN", "dropped 2"),
     ('resty_metrics_refusals_total{reason="uid"} 9', "page.refusals", "WARN", "uid 9"),
-    ('resty_metrics_gauge_rows_refused_total{reason="total_cap"} 8', "page.gauges", "WARN", "total_cap 8"),
+    ('resty_metrics_heartbeat_rows_refused_total{reason="total_cap"} 8', "page.gauges", "WARN", "total_cap 8"),
     ('resty_metrics_worker_errors_total{worker="0",reason="internal"} 1', "workers.errors", "WARN", "internal 1"),
     (
         'resty_metrics_worker_lost_rows_total{worker="0",reason="spool_full"} 1',

@@ -66,13 +66,15 @@ def test_memory_is_bounded_and_others_are_answered(
         scrape = threads.submit(collector.page)
         assert longest_answer(collector, scrape) < MOST_SECONDS
         page = scrape.result()
-        assert value(page, f'resty_metrics_gauge_rows_refused_total{{reason="{reason}"}}') > 0
-        assert 0 < value(page, "resty_metrics_gauge_rows") <= TOTAL.rows
+        assert value(page, f'resty_metrics_heartbeat_rows_refused_total{{reason="{reason}"}}') > 0
+        assert 0 < value(page, "resty_metrics_heartbeat_rows") <= TOTAL.rows
         assert value(collector.page(), "process_resident_memory_bytes") - before < MOST_BYTES
         assert 0 < page.count("\ng1{") + page.count("\ng1 ") <= SENDER.rows
         assert 1 <= collector.log().count("a worker sent more rows of gauges than fit") <= 6, "once a minute and reason"
         wait_until(
-            lambda: value(collector.page(), "resty_metrics_gauge_rows") == 0, 40, "what senders held that fell silent"
+            lambda: value(collector.page(), "resty_metrics_heartbeat_rows") == 0,
+            40,
+            "what senders held that fell silent",
         )
 
 
@@ -86,8 +88,8 @@ def test_the_room_is_for_the_living(socket_path: Path) -> None:
                 worker.send(write_datagram(worker.header(Kind.HEARTBEAT, 1), body))
             worker.probe()
         page = collector.page()
-        assert value(page, 'resty_metrics_gauge_rows_refused_total{reason="total_cap"}') > 0
-        assert value(page, "resty_metrics_gauge_rows") == TOTAL.rows
+        assert value(page, 'resty_metrics_heartbeat_rows_refused_total{reason="total_cap"}') > 0
+        assert value(page, "resty_metrics_heartbeat_rows") == TOTAL.rows
         for worker in workers:
             worker.send(write_datagram(worker.header(Kind.BYE, 2), {}))
             worker.probe()
@@ -96,7 +98,7 @@ def test_the_room_is_for_the_living(socket_path: Path) -> None:
         late.probe()
         page = collector.page()
         assert value(page, 'late{l="x"}') == 7
-        assert value(page, "resty_metrics_gauge_rows") == 1
+        assert value(page, "resty_metrics_heartbeat_rows") == 1
 
 
 def gauge(name: str, rows: list[list[object]]) -> dict[str, object]:

@@ -217,14 +217,14 @@ def test_the_version() -> None:
 
 def test_rows_of_gauges_that_found_no_room() -> None:
     intake = Intake(Table(), Streams(), lambda _: True)
-    assert 'resty_metrics_gauge_rows_refused_total{reason="sender_cap"} 0' in lines(intake)
+    assert 'resty_metrics_heartbeat_rows_refused_total{reason="sender_cap"} 0' in lines(intake)
     family = {"name": "g", "labels": ["l"], "combine": "sum", "rows": [["x", 1, 1], ["x", 2, 1], ["y", 1, 1]]}
     datagram = write_datagram(Header(1, Kind.HEARTBEAT, b"s" * 16, 1, 1, 1), {"families": [family]})
     outcome = intake.receive(datagram, 0, 1.0)
     assert (outcome.result, outcome.reason) == ("heartbeat", "duplicate")
     found = lines(intake)
-    assert "resty_metrics_gauge_rows 2" in found
-    assert 'resty_metrics_gauge_rows_refused_total{reason="duplicate"} 1' in found
+    assert "resty_metrics_heartbeat_rows 2" in found
+    assert 'resty_metrics_heartbeat_rows_refused_total{reason="duplicate"} 1' in found
     assert 'resty_metrics_datagrams_total{result="heartbeat"} 1' in found
 
 

@@ -201,7 +201,7 @@ WRONG: list[tuple[Samples, str, str]] = [
     ({"resty_metrics_family_conflict": {'family="a_total"': 1}}, "", "a_total is withheld from the page"),
     ({"resty_metrics_refusals_total": {'reason="uid"': 7}}, "", "Datagrams are refused: uid: 7"),
     (
-        {"resty_metrics_gauge_rows_refused_total": {'reason="total_cap"': 6}},
+        {"resty_metrics_heartbeat_rows_refused_total": {'reason="total_cap"': 6}},
         "",
         "gauges are not on the page: total_cap: 6",
     ),
