@@ -236,7 +236,7 @@ def test_invalid(family: Any) -> None:
 )
 def test_a_help_text_is_made_fit_for_the_page(sent: str, read: str) -> None:
     assert [family.help for family in read_batch(body(counter(help=sent)))] == [read]
-    gauges = {"families": [{"name": "g", "labels": [], "combine": "sum", "rows": [], "help": sent}]}
+    gauges = {"families": [{"name": "g", "labels": [], "combine": "sum", "rows": [[1, 1]], "help": sent}]}
     assert [family.help for family in read_heartbeat(msgpack.packb(gauges)).families] == [read]
 
 
