@@ -66,7 +66,7 @@ def good(worker: Worker, collector: Collector) -> None:
     """A good batch is counted and acknowledged; the page is readable in both formats."""
     before = collector.value("good_total") or 0
     worker.send(worker.next_batch(counter("good_total", 1)))
-    verdict, _, committed = worker.answer()
+    verdict, _, committed = worker.answer_to_last_batch()
     assert (verdict, committed) == (Verdict.ACK, worker.sequence)
     assert collector.value("good_total") == before + 1
     assert openmetrics(collector)["good_total", frozenset()] == before + 1

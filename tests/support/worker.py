@@ -69,11 +69,18 @@ class Worker:
         answer = self._receive()
         return Verdict(answer[5]), Reason(answer[6]), int.from_bytes(answer[32:40], "big")
 
+    def answer_to_last_batch(self) -> tuple[Verdict, Reason, int]:
+        """The answer to the newest batch: those to earlier ones may come behind the answer to a probe."""
+        while True:
+            answer = self._receive()
+            if answer[7] == Kind.BATCH and int.from_bytes(answer[24:32], "big") == self.sequence:
+                return Verdict(answer[5]), Reason(answer[6]), int.from_bytes(answer[32:40], "big")
+
     def has_answer(self) -> bool:
         return bool(select.select([self._answers], [], [], 0)[0])
 
     def probe(self) -> None:
-        """Return when everything that was sent before has been read. A drop goes before the answer to a probe."""
+        """Return when everything that was sent before has been read; what was read may be answered later."""
         number = 2**40
         while True:
             self.send(write_datagram(self.header(Kind.PROBE, number), {}))
