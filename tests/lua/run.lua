@@ -244,9 +244,9 @@ function commands.gauges(described, taken, deleted)
         gauge:hold()
         for _, row in ipairs(described[i].rows) do
             local values, numbers = split(row, #described[i].labels)
-            local row = gauge:row(values)
-            if row then  -- nil: one too many
-                gauges.set(row, numbers[1], numbers[2])
+            local kept = gauge:row(values)
+            if kept then  -- nil: one too many
+                gauges.set(kept, numbers[1], numbers[2])
             end
         end
         for _, values in ipairs(i == 1 and deleted or {}) do
