@@ -25,7 +25,7 @@ from collector.table.labels import ABSENT, OTHER
 from collector.table.steps import Steps
 
 STEP_ROWS = 1_000  # so many rows are combined or rendered in a step: some milliseconds
-_FAMILY_COST = 10  # a family costs as much as so many rows
+_FAMILY_COST, _PIECE_COST = 10, 5  # in rows
 _LABELS_PER_ROW = 4  # a row with so many labels more costs as much as two
 _ESCAPED = (b"\\", b'"', b"\n")
 _MAX_EXACT = 2**53
@@ -144,7 +144,7 @@ def _add(values: dict[bytes, _Value], piece: _Piece, shape: GaugeFamily) -> Iter
                 old = values.get(key)
             new = (set_ms, birth_ms, value)
             values[key] = new if old is None else combine(old, new)
-        yield len(keys) * _row_cost(shape)
+        yield _PIECE_COST + len(keys) * _row_cost(shape)
 
 
 def _reshape(keys: Iterable[bytes], old: Sequence[str], new: Sequence[str]) -> list[bytes]:
