@@ -247,7 +247,9 @@ class Streams:
     def _remove(self, name: bytes) -> Stream:
         del self._by_seen[name]
         self._ended.pop(name, None)
-        return self._streams.pop(name)
+        stream = self._streams.pop(name)
+        stream.beats.end(self.room)
+        return stream
 
 
 def _is_silent(stream: Stream, now: float) -> bool:

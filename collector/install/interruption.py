@@ -1,21 +1,53 @@
 """What a signal does to a change that is half made: it ends the work, once, and is not lost.
 
 A handler that raises out of an event loop may take with it what the loop was about to run, and whoever waits for that
-waits for ever. So in a loop it cancels the tasks instead, and the exception follows when the loop has ended.
+waits for ever. So in a loop it cancels the tasks instead, and the exception follows when the loop has ended. A loop
+that is half made or half closed leaves sockets and a traceback behind: ``run`` makes and closes it whole.
 """
 
 import asyncio
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any, TypeVar
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _AGAIN_SECONDS = 0.05
 
+Result = TypeVar("Result")
+
 
 class Interrupted(KeyboardInterrupt):
     """A signal came."""
+
+
+class _Holding:
+    """Whether ``run`` is at work, and the signal that came meanwhile: it waits where the loop does not run."""
+
+    def __init__(self) -> None:
+        self.on = False
+        self.first: signal.Signals | None = None
+
+
+_holding = _Holding()
+
+
+def run(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+    """Run ``work`` in a loop of its own, as ``asyncio.run`` does. Raises Interrupted after a signal."""
+
+    async def unless_interrupted() -> Result | None:
+        return await work() if _holding.first is None else None
+
+    _holding.on, _holding.first = True, None
+    try:
+        with asyncio.Runner() as runner:
+            result = runner.run(unless_interrupted())
+    finally:
+        _holding.on = False
+    if _holding.first is not None:
+        raise _interrupted(_holding.first)
+    return result  # type: ignore[return-value]
 
 
 @contextmanager
@@ -28,9 +60,12 @@ def interruptible() -> Iterator[None]:
         if first:
             return
         first.append(signal.Signals(number))
+        _holding.first = first[0] if _holding.on else None
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
+            if _holding.on:
+                return
             raise _interrupted(first[0]) from None
         loop.call_soon_threadsafe(lambda: _cancel(loop, asyncio.all_tasks(loop)))
 

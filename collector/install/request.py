@@ -1,6 +1,5 @@
 """The request of the proof, and the page that must have counted it."""
 
-import asyncio
 import socket
 import ssl
 import time
@@ -12,6 +11,7 @@ from collector.doctor.observe import web
 from collector.doctor.settings import Settings
 from collector.install import proof
 from collector.install.error_logs import ErrorLogs
+from collector.install.interruption import run
 from collector.install.refused import RefusedError
 from collector.install.targets import Target
 
@@ -24,7 +24,7 @@ _MOST = 4096
 def page(settings: Settings) -> str:
     """The collector's page. Raises RefusedError where there is none."""
     secured = settings.web_config_file is not None
-    answer = asyncio.run(web.get(settings.web_listen_address[0], settings.web_telemetry_path, secured))
+    answer = run(lambda: web.get(settings.web_listen_address[0], settings.web_telemetry_path, secured))
     if answer.error is not None:
         raise RefusedError(f"{answer.url}: {answer.error}")
     if answer.wants is not None:
@@ -100,5 +100,5 @@ def _exchange(client: socket.socket, request: bytes) -> bytes:
 
 def _why(settings: Settings) -> list[str]:
     """What doctor finds wrong while all is still in its place."""
-    _, findings = asyncio.run(examine(settings))
+    _, findings = run(lambda: examine(settings))
     return [f"{one.seen} -> {one.remedy}" for one in findings if one.verdict is Verdict.FAIL]

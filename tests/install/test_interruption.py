@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from collector.install.interruption import SIGNALS, Interrupted, handlers_kept, interruptible
+from collector.install.interruption import SIGNALS, Interrupted, handlers_kept, interruptible, run
 
 
 def killed_soon(number: signal.Signals, seconds: float, work: Callable[[], None]) -> None:
@@ -33,7 +33,13 @@ async def busy() -> None:
 
 
 def in_a_loop() -> None:
-    asyncio.run(busy())
+    run(busy)
+
+
+def in_many_loops() -> None:
+    """Most of the time one is made or closed."""
+    while True:
+        run(lambda: asyncio.sleep(0))
 
 
 def without_one() -> None:
@@ -52,7 +58,7 @@ class Destroyed:
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-@pytest.mark.parametrize("work", [in_a_loop, without_one])
+@pytest.mark.parametrize("work", [in_a_loop, in_many_loops, without_one])
 def test_at_any_moment(number: signal.Signals, work: Callable[[], None]) -> None:
     for seed in range(12):
         seconds = random.Random(seed).uniform(0, 0.02)
@@ -64,7 +70,7 @@ def test_while_the_loop_waits_for_a_thread(caplog: pytest.LogCaptureFixture) -> 
     """As for the name of a host. That is waited for, and said of it is nothing."""
 
     def work() -> None:
-        asyncio.run(in_a_thread())
+        run(in_a_thread)
 
     async def in_a_thread() -> None:
         await asyncio.to_thread(time.sleep, 0.4)
