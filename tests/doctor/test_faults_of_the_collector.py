@@ -128,9 +128,10 @@ def test_two_faults_within_seconds_are_not_called_an_attack(collector: Collector
 def test_few_descriptors_are_left(collector: Collector) -> None:
     used = len(list(Path(f"/proc/{collector.pid}/fd").iterdir()))
     _, hard = resource.prlimit(collector.pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(collector.pid, resource.RLIMIT_NOFILE, (used + 2, hard))
+    most = used + 4  # doctor's own connections take some, and the journal's checks another for a moment
+    resource.prlimit(collector.pid, resource.RLIMIT_NOFILE, (most, hard))
     found = diagnose(collector.socket_path, None)
-    assert f"may have {used + 2}: few are left" in found.seen("collector.descriptors", "WARN")
+    assert f"may have {most}: few are left" in found.seen("collector.descriptors", "WARN")
     assert f"prlimit --pid {collector.pid} " in found.seen("collector.descriptors", "WARN")
 
 
