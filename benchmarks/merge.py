@@ -23,13 +23,13 @@ from benchmarks.figures import Figure, Reach
 from benchmarks.rounds import Series, Spread, Work, measure
 from benchmarks.samples import Streams
 from benchmarks.scale import Scale
-from collector.app import GC_THRESHOLD
 from collector.ingest.intake import Intake
 from collector.ingest.streams import Streams as KnownStreams
 from collector.ingest.wire import HEADER_BYTES
 from collector.journal.records import of_drain
 from collector.journal.store import Store, create
 from collector.table.table import Table
+from collector.tuning import GC_THRESHOLD
 
 SUBJECT = "merge"
 SKETCH = "decode and add"

@@ -25,11 +25,11 @@ from benchmarks.merge import Process
 from benchmarks.rounds import Series, Work, measure, spread
 from benchmarks.samples import BOUNDS, SAMPLES_PER_ROW, make_table
 from benchmarks.scale import Scale
-from collector.app import GC_THRESHOLD
 from collector.page import exposition, requests
 from collector.table.rows import Row
 from collector.table.shapes import REQUEST_LABELS
 from collector.table.table import Table
+from collector.tuning import GC_THRESHOLD
 from collector.web.scrape import pack
 
 SUBJECT = "page"

@@ -6,13 +6,9 @@ taken is written and answered, while HTTP closes; no thread is waited for, and a
 """
 
 import asyncio
-import ctypes
-import gc
 import logging
-import resource
 import signal
 import socket
-import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -41,6 +37,7 @@ from collector.page.coverage import Coverage
 from collector.reload import Reloader
 from collector.service_manager import READY, STOPPING, ServiceManager, status
 from collector.sources.fetch import Fetcher
+from collector.tuning import tune_process
 from collector.web import policy, server
 from collector.web.front import Front
 from collector.web.limits import Limits
@@ -52,11 +49,8 @@ from collector.web.tally import Tally
 EXIT_FAILED, EXIT_MISCONFIGURED, EXIT_LOCKED = 1, 2, 3
 CHECK_SECONDS = 1.0
 START_SECONDS = 2.0  # for the first snapshot, before the socket is there
-M_MMAP_THRESHOLD, MAPPED_BYTES = -3, 65_536  # mallopt(3)
 END_SECONDS = 1.8  # for all of the end, so that it takes no more than 2 s
 LAST_DRAIN_SECONDS, LAST_WRITE_SECONDS = 0.4, 1.4  # since its beginning: until the socket is closed, and the journal
-SWITCH_SECONDS = 0.001  # until a thread that waits for Python's lock gets it; Python's default is 0.005
-GC_THRESHOLD = 100_000  # objects made until the youngest are looked at; Python's default is 700
 
 
 def run(settings: Settings, load: Callable[[], Settings]) -> int:
@@ -83,7 +77,7 @@ def run(settings: Settings, load: Callable[[], Settings]) -> int:
     try:
         web_sockets = server.bind_all(settings.web_listen_address)
         kept = read_state(settings.state_dir, socket_lock, state_lock, error)
-        _tune_process()
+        tune_process()
         uvloop.run(_collect(settings, load, access, kept, web_sockets))
     except LockedError as locked:
         say(logging.ERROR, str(locked))
@@ -91,22 +85,6 @@ def run(settings: Settings, load: Callable[[], Settings]) -> int:
     except OSError as failure:
         say(logging.ERROR, "cannot start", error=failure)
         return EXIT_FAILED
-
-
-def _tune_process() -> None:
-    """Decoding a batch makes thousands of tuples that live for milliseconds: Python's cyclic collector would walk
-    over them, and over the whole table, at each of them. There are no cycles in either. And each stream may have a
-    descriptor with us. A block of the page's text, of histograms at least, has its own mapping, which goes with it:
-    glibc would raise the size from which it makes one, and blocks that were replaced would stay as holes, as large as
-    the page. The journal's thread takes Python's lock a dozen times in each commit, and workers wait for its end."""
-    gc.freeze()
-    gc.set_threshold(GC_THRESHOLD)
-    sys.setswitchinterval(SWITCH_SECONDS)
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's
-    if mallopt is not None:
-        mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES)
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _signals(loop: asyncio.AbstractEventLoop) -> asyncio.Event:

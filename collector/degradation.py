@@ -1,4 +1,4 @@
-"""What does not work, in words: for ``/-/ready`` and the service manager."""
+"""The faults of a running collector in words, for ``/-/ready`` and the service manager."""
 
 import asyncio
 import os

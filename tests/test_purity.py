@@ -11,7 +11,7 @@ COLLECTOR = ROOT / "collector"
 SHELL = {
     "__main__.py", "app.py", "backlog.py", "cli.py", "config/check.py", "config/file.py", "config/load.py",
     "degradation.py", "ending.py", "files.py", "hangup.py", "kept.py", "lock.py", "log.py", "options.py",
-    "reload.py", "service_manager.py", "standard_streams.py",
+    "reload.py", "service_manager.py", "tuning.py", "standard_streams.py",
     "doctor/examination.py", "doctor/settings.py", "doctor/observe/collector.py", "doctor/observe/files.py",
     "doctor/observe/nginx.py", "doctor/observe/probe.py", "doctor/observe/security.py", "doctor/observe/users.py",
     "doctor/observe/web.py",

@@ -74,7 +74,7 @@ def _of_nginx(withheld: Mapping[str, set[str]], families: Iterable[str]) -> str:
 
 
 def _has_own_label(page: Page, family: str, withheld: set[str]) -> bool:
-    """Whether the page shows the family with a label ``nginx`` that is not the name of an nginx that may be there."""
+    """Return whether the page shows the family with a label ``nginx`` that names no nginx that may be there."""
     names = {dict(labels).get("nginx") for labels in page.series("source_up")} - withheld
     samples = (page.samples.get(family + suffix, {}) for suffix in ("", "_count"))
     shown = {dict(labels).get("nginx") for some in samples for labels in some}

@@ -34,7 +34,7 @@ _Keys = dict[tuple[str, tuple[str, ...]], set[bytes]]  # by gauge the label sets
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How large a beat is, or may be: gauges by name, their rows, and the memory of all of it."""
+    """The size of a beat, or its bound: gauges by name, their rows, and the memory of all of it."""
 
     gauges: int = 0
     rows: int = 0
@@ -57,7 +57,7 @@ TOTAL = Size(gauges=20_000, rows=200_000, bytes=64 << 20)
 
 
 class Room:
-    """What the heartbeats of all senders hold together. ``instances``: the names of nginx that they are of."""
+    """The room that the heartbeats of all senders share. ``instances``: the names of nginx that they are of."""
 
     def __init__(self, sender: Size = SENDER, total: Size = TOTAL, max_instances: int = MAX_INSTANCES) -> None:
         self.sender = sender
@@ -124,7 +124,7 @@ class Beats:
 
     @property
     def charge(self) -> Size:
-        """What the sender takes of the room."""
+        """The part of the room that the sender takes."""
         return self._size if self._arriving is None else self._size.larger(self._arriving.size)
 
     def hear(self, number: int, part: Heartbeat, now: float, room: Room) -> Heard:
@@ -201,7 +201,7 @@ def _admit(part: Heartbeat, arriving: _Arriving, sender: Size, total: Size) -> t
 
 
 class _Left:
-    """What is left of a bound."""
+    """The rest of a bound."""
 
     __slots__ = ("bytes", "gauges", "rows")
 

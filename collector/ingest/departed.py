@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class StreamMark:
-    """What is safe of a stream: every batch up to ``committed``. This is what a journal keeps of it.
+    """A mark of what is safe of a stream: every batch up to ``committed``. A journal keeps it.
 
     ``seen`` is when it last sent something, ``ended`` when it said bye (None: it did not), both in seconds of running
     time. ``instance`` is the name of its nginx, None where that is not known.

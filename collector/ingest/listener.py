@@ -37,7 +37,7 @@ _CUT = "a worker sent more rows of gauges than fit: the others are not on the pa
 
 
 class Keeper(Protocol):
-    """What makes drains safe. It calls ``then`` when the drain and every one before it is safe, and works off what that
+    """A keeper makes drains safe. When a drain and every one before it is safe, it calls ``then`` and works off what that
     returns, piece by piece. ``full``: it has enough to do.
     """
 

@@ -37,7 +37,7 @@ class Stream:
 
     @property
     def is_settled(self) -> bool:
-        """Whether everything that was accepted is safe; otherwise a commit is under way."""
+        """True if everything that was accepted is safe; otherwise a commit is under way."""
         return self.committed == self.received
 
     def mark(self, name: bytes) -> StreamMark:

@@ -23,7 +23,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class _Holding:
-    """Whether ``run`` is at work, and the signal that came meanwhile: it waits where the loop does not run."""
+    """The state of ``run``: at work or not, and the signal that came meanwhile. That waits where no loop runs."""
 
     def __init__(self) -> None:
         self.on = False

@@ -17,8 +17,9 @@ class JournalError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What a start lost. ``reason`` None: nothing. ``records`` could not be read, ``entries`` of others not be applied;
-    ``rows`` were in them, as far as that is known."""
+    """The losses of a start. ``reason`` is None if there are none. ``records`` could not be read, ``entries`` of others
+    could not be applied, and ``rows`` were in them as far as that is known.
+    """
 
     reason: JournalReason | None = None
     records: int = 0

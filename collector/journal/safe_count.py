@@ -1,4 +1,4 @@
-"""How much of a journal file is safe, noted beside it: so a start knows if the end of the log is missing.
+"""A count of the safe records of a journal file, beside it. A start sees by it if the end of the log is missing.
 
 SQLite drops the rest of a write-ahead log at the first frame that does not match its checksum, and all of it when the
 file is gone or its head is damaged, without a word. What is left looks like a log that ended there.
@@ -26,7 +26,7 @@ _BYTES = 2 * (_WIDTH + 1) + 8 + 1
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """How many records of a log were safe, and the rows of the batches in them."""
+    """The number of safe records of a log, and of the rows in their batches."""
 
     records: int
     rows: int

@@ -1,4 +1,4 @@
-"""Who keeps a name that two families claim, and a series that two could make: a page has each series once.
+"""Conflicts of families over a name or a series, and which of them stays: a page has each series once.
 
 Rules:
 - Each sample name belongs to one family. A family of the user's keeps its name; a built-in one that collides with it is
@@ -34,7 +34,7 @@ _Kind = tuple[str, str, bool]
 
 
 def _kind(family: MetricFamily) -> _Kind:
-    """What families that stand under one name must have in common."""
+    """Return what families that stand under one name must have in common."""
     return family.name, family.type, bool(family.parts)
 
 
@@ -59,7 +59,7 @@ class _Owner:
             self.unnamed.add(family.labels)
 
     def agrees(self, kind: _Kind, family: MetricFamily) -> bool:
-        """Whether a family of this kind may stand under the name too."""
+        """Return whether a family of this kind may stand under the name too."""
         if self.kind != kind:
             return False
         if family.instance:
@@ -68,7 +68,7 @@ class _Owner:
 
 
 class _Owners:
-    """Who has which names."""
+    """The owners of names."""
 
     def __init__(self) -> None:
         self._by_name: dict[str, _Owner] = {}
@@ -77,7 +77,7 @@ class _Owners:
         return name in self._by_name
 
     def agree(self, family: MetricFamily, names: Iterable[str]) -> bool:
-        """Whether nobody has these names but those that the family may stand beside."""
+        """Return whether every owner of these names lets the family stand beside it."""
         kind = _kind(family)
         for name in names:
             owner = self._by_name.get(name)

@@ -1,4 +1,4 @@
-"""What the collector says of each family of rows: how many it has, how many found no room, and which label fills it.
+"""Metrics of each family of rows: its rows, those that found no room, and the label that fills it.
 
 Rules:
 - A custom family may have the name of a built-in one: the two are added up.

@@ -35,7 +35,7 @@ def shown(names: Sequence[str], instance: str) -> list[str]:
 
 @lru_cache(maxsize=4096)
 def label_set(names: tuple[str, ...], instance: str, scope: str = "") -> frozenset[str]:
-    """What all samples of a family of this instance have in common: the names of their labels, and their scope."""
+    """Return the label names, and the scope, that all samples of a family of this instance have."""
     return frozenset((*labels_of(instance), *shown(names, instance), *([f"scope={scope}"] if scope else ())))
 
 

@@ -103,7 +103,7 @@ class Family:
 
     @property
     def signed(self) -> bool:
-        """Whether there may be sums below 0, or that are no number: there was one, or a bucket is below 0."""
+        """True if a sum may be below 0 or no number: one was, or a bucket is below 0."""
         return self._below_zero or bool(self.shape.bounds and self.shape.bounds[0] < 0)
 
     def capture(self) -> FamilyState:
@@ -290,5 +290,5 @@ class Family:
 
 
 def _is_below_zero(row: Row) -> bool:
-    """Whether its last number is below 0, or none at all."""
+    """Return whether its last number is below 0, or no number."""
     return isinstance(row.sums, tuple) and not row.sums[-1] >= 0

@@ -29,7 +29,8 @@ _STRING_BYTES = 64  # of a short string: the object that holds it
 
 
 class Room:
-    """What the rows of all families take, of what they may. ``scanned``: running time of the last search for idle rows.
+    """The room of the rows of all families, and how much of it they take. ``scanned``: running time of the last search
+    for idle rows.
 
     ``values`` and ``conversions`` are caches that the families share.
     """
@@ -77,7 +78,7 @@ class Room:
 
 
 class RowSize:
-    """How much memory rows of one shape take, estimated. ``largest``: one whose labels have the greatest length."""
+    """The estimated memory of a row of one shape. ``largest``: of one whose labels have the greatest length."""
 
     __slots__ = ("_fixed", "_lines", "largest")
 

@@ -1,0 +1,30 @@
+"""The process's own settings: Python's cyclic collector and lock, glibc's allocator, the limit of descriptors.
+
+- Decoding a batch makes thousands of tuples that live for milliseconds. Python's cyclic collector would walk over them,
+  and over the whole table, at each of them; there are no cycles in either.
+- A block of the page's text has its own mapping, which goes with it. glibc would raise the size from which it makes
+  one, and blocks that were replaced would stay as holes, as large as the page.
+- The journal's thread takes Python's lock a dozen times in each commit, and workers wait for its end.
+- Each stream may have a descriptor with us.
+"""
+
+import ctypes
+import gc
+import resource
+import sys
+
+M_MMAP_THRESHOLD, MAPPED_BYTES = -3, 65_536  # mallopt(3)
+SWITCH_SECONDS = 0.001  # until a thread that waits for Python's lock gets it; Python's default is 0.005
+GC_THRESHOLD = 100_000  # objects made until the youngest are looked at; Python's default is 700
+
+
+def tune_process() -> None:
+    """Set what holds for the whole process, before its loop begins."""
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
+    sys.setswitchinterval(SWITCH_SECONDS)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
