@@ -37,8 +37,8 @@ _CUT = "a worker sent more rows of gauges than fit: the others are not on the pa
 
 
 class Keeper(Protocol):
-    """A keeper makes drains safe. When a drain and every one before it is safe, it calls ``then`` and works off what that
-    returns, piece by piece. ``full``: it has enough to do.
+    """A keeper makes drains safe. When a drain and every one before it is safe, it calls ``then`` and works off the
+    iterator that this returns, piece by piece. ``full``: it has enough to do.
     """
 
     @property
