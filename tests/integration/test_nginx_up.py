@@ -8,12 +8,15 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
+import pytest
 from support.client import get
 from support.collector import Collector
 from support.nginx import Nginx
 from support.wait import free_port, wait_until
 
 from collector.ingest.beats import BEAT_SECONDS, GAUGES_SECONDS
+
+pytestmark = pytest.mark.slow
 
 SITE = """
     include {{share}}/nginx.conf.d/lifecycle.conf;

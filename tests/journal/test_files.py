@@ -386,6 +386,7 @@ def snapshot_in_a_child(directory: Directory, line: int) -> bool:
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
+@pytest.mark.slow
 def test_a_kill_at_each_line_of_a_snapshot_loses_nothing(tmp_path: Path) -> None:
     """What was written before is there: from the old file or, as soon as that is current, from the new one."""
     found, line, killed = set(), 0, True
