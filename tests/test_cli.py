@@ -310,6 +310,29 @@ def test_a_second_start_says_who_runs_and_exits_3(running: Collector) -> None:
     assert running.value("after_total") == 1
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("state", ["", "none"])
+def test_a_start_by_another_user_cannot_take_the_lock_and_touches_nothing(shared: Path, state: str) -> None:
+    """Nor may it read who runs: the lock is the collector's user's alone."""
+    with Collector(shared / "run" / "collector.sock") as collector:
+        directory = collector.socket_path.parent
+        before = {path: path.lstat() for path in (directory, *directory.rglob("*"))}
+        words = [f"--state.dir={state or collector.state_dir}", "--web.listen-address=127.0.0.1:0"]
+        nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        done = subprocess.run(
+            [*nobody, COMMAND, "serve", f"--socket.path={collector.socket_path}", *words],
+            capture_output=True, text=True, timeout=30, check=False,
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert f"Permission denied: '{collector.socket_path}.lock'" in done.stderr
+        for path, there in before.items():
+            now = path.lstat()
+            assert (now.st_ino, now.st_mode, now.st_uid) == (there.st_ino, there.st_mode, there.st_uid), path
+        with Worker(collector.socket_path) as worker:
+            worker.send(worker.next_batch(counter("after_total", 1)))
+            assert worker.answer() == (Verdict.ACK, Reason.NONE, 1)
+
+
 def test_a_taken_port_is_said_and_no_socket_is_made(shared: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -104,6 +104,9 @@ def test_monitor_and_policy_mean_this_pod_and_its_port(overlay: str) -> None:
     assert [one["port"] for one in monitor["podMetricsEndpoints"]] == ["metrics"]
     open_to_all = {port["port"] for rule in policy["ingress"] if "from" not in rule for port in rule["ports"]}
     assert open_to_all == set(ports) - {"metrics"}
+    (of_page,) = (rule for rule in policy["ingress"] if {"protocol": "TCP", "port": "metrics"} in rule["ports"])
+    (allowed,) = of_page["from"]
+    assert allowed == {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
     assert collector(overlay)["livenessProbe"]["exec"]["command"] == ["resty-metrics", "healthcheck"]
 
 

@@ -292,6 +292,22 @@ def test_odd_label_values(collector: Collector, worker: Worker, sent: str, shown
     good(worker, collector)
 
 
+def test_nobody_is_told_the_name_of_a_stream(socket_path: Path) -> None:
+    """Whoever knows it can send in its place. It is on no page, and in no line of the log, whatever happens to it."""
+    with Collector(socket_path, "--log.level=debug") as collector, Worker(socket_path) as worker:
+        worker.send(write_datagram(worker.header(Kind.HEARTBEAT, 1), {"worker": 1, "instance": "edge"}))
+        for one in (counter("named_total", 1), body(rows=[["b", -1]]), counter("named_total", 1)):
+            worker.send(worker.next_batch(one))
+        worker.send(worker.next_batch(counter("named_total", 1), version=2))
+        worker.probe()
+        pages = [collector.page(path) for path in ("/metrics", "/", "/-/ready", "/-/healthy")]
+        assert collector.value("named_total") == 2
+        assert collector.terminate() == 0
+        told = "\n".join([*pages, collector.log()])
+        assert worker.stream.hex() not in told.lower()
+        assert repr(worker.stream)[2:-1] not in told
+
+
 def send_as(uid: int, worker: Worker, datagram: bytes) -> None:
     """One datagram from a process of another user; its answer comes to ``worker``. The child must never return."""
     child = os.fork()

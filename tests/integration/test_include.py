@@ -147,6 +147,14 @@ def test_only_upstreams_conf_makes_a_map() -> None:
     assert with_map == {"upstreams.conf"}
 
 
+def test_only_stub_status_and_vts_listen_and_on_loopback_alone() -> None:
+    listens: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "nginx.conf.d").glob("*.conf")):
+        for line in re.findall(r"^\s*listen\s+(.*);", path.read_text(), re.MULTILINE):
+            listens.setdefault(path.name, []).append(line)
+    assert listens == {"stub-status.conf": ["127.0.0.1:19146"], "vts.conf": ["127.0.0.1:19147"]}
+
+
 SETTING = 'geo $resty_metrics_labels { default "tenant=http_x_tenant"; }'
 BY_MAP = 'map "" $resty_metrics_labels { default "tenant=http_x_tenant"; }'
 STATED = {

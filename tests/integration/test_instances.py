@@ -132,6 +132,30 @@ def test_two_on_one_collector(socket_path: Path, first: str, second: str) -> Non
         assert collector.value("resty_metrics_source_up", source="lua", **named(second)) == 0
 
 
+@pytest.mark.parametrize("name", ["", "edge"], ids=["no name", "one name"])
+def test_two_of_one_name_are_one(socket_path: Path, name: str) -> None:
+    """Their requests add up; what nginx says of itself is that of the master which began last, as long as it lives."""
+    with Collector(socket_path) as collector, ExitStack() as stack:
+        one, two = Site(socket_path, name), Site(socket_path, name)
+        for site, times in ((one, 5), (two, 7)):
+            stack.enter_context(site.nginx)
+            site.get("/", times)
+
+        def all_counts() -> Counts:
+            return one.nginx.access_counts() + two.nginx.access_counts()
+
+        def begun() -> float | None:
+            return collector.value("nginx_http_requests_total", **named(name))
+
+        wait_until(lambda: counts(collector, name) == all_counts(), message="the page == both access_logs")
+        wait_until(lambda: begun() == 7, message="nginx's own counter of the second")
+        is_valid(collector)
+        two.nginx.kill()
+        wait_until(lambda: begun() == 5, 40, "that of the first")
+        assert collector.value("nginx_up", **named(name)) == 1
+        assert counts(collector, name) == all_counts()
+
+
 def named(name: str) -> dict[str, str]:
     return {"nginx": name} if name else {}
 
@@ -264,3 +288,23 @@ def test_a_worker_that_begins_before_it_is_told_the_name_waits_for_it(socket_pat
         assert collector.value("resty_metrics_source_up", source="lua") is None
         assert collector.value("resty_metrics_workers_seen", nginx="late") == 2
         assert site.nginx.errors() == []
+
+
+def test_a_worker_that_nobody_tells_the_name_goes_on_without_one(socket_path: Path) -> None:
+    """After ten seconds, to the default path, here the collector's. Once a request tells the name, that holds."""
+    site = Site(
+        socket_path,
+        "late",
+        """init_worker_by_lua_block { require("resty.metrics").counter("began_total", "Began.", {}):inc(1) }""",
+    )
+    (site.nginx.share / "nginx.conf.d" / "lifecycle.conf").write_text("")
+    settings = site.nginx.share / "lua/resty/metrics/settings.lua"
+    default = 'DEFAULT_SOCKET = "/run/resty-metrics/collector.sock"'
+    assert default in settings.read_text()
+    settings.write_text(settings.read_text().replace(default, f'DEFAULT_SOCKET = "{socket_path}"'))
+    with Collector(socket_path) as collector, site.nginx:
+        wait_until(lambda: collector.value("began_total") == 2, 30, "both workers, without a name")
+        site.get("/mine", 20)
+        wait_counted(collector, site)
+        assert collector.value("mine_total", nginx="late", exported_nginx="my own") == 20
+        assert (collector.value("began_total"), collector.value("began_total", nginx="late")) == (2, None)
