@@ -139,8 +139,8 @@ def _read(values: Sequence[Any]) -> State:
 
 def _read_family(*fields: Any) -> FamilyState:
     text, birth_ms, overflow, evicted, scanned, *more = fields[8:]
-    instance, used = (*more, *("", 0.0)[len(more) :])
-    return FamilyState(Shape(*fields[:8], instance), text, birth_ms, overflow, evicted, scanned, [], used)
+    shape = Shape(*fields[:8], *more[:1])
+    return FamilyState(shape, text, birth_ms, overflow, evicted, scanned, [], *more[1:])
 
 
 def _read_row(created: int, labels: Any, numbers: Any, used: float) -> tuple[int, Any, Any, float]:

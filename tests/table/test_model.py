@@ -31,7 +31,7 @@ FILLING = [f"t{number}" for number in range(CAP)]
 BUILT_IN = ["server", "method", "status"]
 REQUEST_COLUMNS = ["duration_ms", "request_bytes", "response_bytes"]
 INSTANCES = ("", "edge", "pod-1", "pod-2")
-CAPS = {"max_instances": 2, "max_families": 5, "max_table_families": 8}
+MAX_INSTANCES, MAX_FAMILIES, MAX_TABLE_FAMILIES = 2, 5, 8
 STREAMS = 4
 
 # name, type, custom, scope, the labels and bounds that it may have
@@ -81,9 +81,9 @@ class TableModel(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
-        self.plain = PlainTable(CAP, **CAPS)
+        self.plain = PlainTable(CAP, MAX_INSTANCES, MAX_FAMILIES, MAX_TABLE_FAMILIES)
         self.sequences = [0] * STREAMS
-        self.begin(State(Table(max_rows=CAP, **CAPS)))
+        self.begin(State(Table(CAP, MAX_FAMILIES, MAX_INSTANCES, MAX_TABLE_FAMILIES)))
         self.snapshot, self.records = list(write(capture(self.state, self.now))), list[bytes]()
 
     def begin(self, state: State) -> None:

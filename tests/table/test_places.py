@@ -175,8 +175,7 @@ def test_a_journal_that_does_not_say_when_a_family_was_used_has_it_from_its_rows
 def test_a_replay_gives_the_same_places(seed: int) -> None:
     """Any batches; a snapshot at any place between them, and what follows it merged anew, make the same table."""
     source, now = random.Random(seed), 0.0
-    caps = {"max_instances": 3, "max_families": 4, "max_table_families": 8}
-    table, replayed = Table(**caps), Table(**caps)
+    table, replayed = (Table(max_instances=3, max_families=4, max_table_families=8) for _ in range(2))
     for _ in range(600):
         now += source.choice((0.0, 1.0, HOUR / 4, HOUR / 4, HOUR))
         shapes = [
