@@ -19,8 +19,10 @@ _REFUSALS = {
     "not_ready": "The collector was beginning or ending: workers held what they had.",
 }
 _GAUGE_ROWS = {
-    "sender_cap": "Give gauges labels with fewer values: a worker has 10,000 rows of them, and 1,000 gauges, at most.",
-    "total_cap": "Give gauges labels with fewer values: all workers together have 200,000 rows of them, and 64 MiB.",
+    "sender_cap": "Have fewer gauges, or labels with fewer values: a worker has 1,000 gauges of "
+    "10,000 rows and 8 MiB at most.",
+    "total_cap": "Have fewer gauges, or labels with fewer values: all workers together have 20,000 gauges of "
+    "200,000 rows and 64 MiB at most.",
     "duplicate": "Find the sender that is no worker of ours: it sends a label set twice in one heartbeat.",
 }
 _JOURNAL = {

@@ -13,6 +13,7 @@ Rules:
   worker that is leaving, which has no timer any more, live as long as its process is known to be there (leaving.py).
 - Births order the streams, and come from a clock that may be set: one in the future counts as now. Where the youngest
   known one lies in the future, the clock was set back since, and a stream that is met now is younger than all of them.
+- A batch may say any name of an nginx, also one that the table refuses: only as many names are shown as the table has.
 - ``now`` is seconds of a monotonic clock.
 """
 
@@ -20,7 +21,7 @@ import math
 from collections import OrderedDict
 from itertools import chain
 
-from collector.ingest.beats import BEAT_SECONDS, GAUGES_SECONDS, Heard, Room
+from collector.ingest.beats import BEAT_SECONDS, GAUGES_SECONDS, MAX_INSTANCES, Heard, Room
 from collector.ingest.departed import Departed, StreamMark
 from collector.ingest.heartbeat import Heartbeat
 from collector.ingest.stream import LiveHeartbeat, Placement, Stream
@@ -53,12 +54,16 @@ class Streams:
 
     @property
     def instances(self) -> set[str]:
-        """The names of all nginx that the streams are of; "" for one without a name. A name that has ended and whose
-        master goes on under another one, after a reload, is not among them.
+        """The names of the nginx that the streams are of, MAX_INSTANCES at most; "" for one without a name.
+
+        Those that heartbeats hold come first, then those heard of last. A name that has ended and whose master goes on
+        under another one, after a reload, is not among them.
         """
-        named = [stream for stream in self._streams.values() if stream.instance is not None]
-        masters = {stream.master for stream in named if stream.ended is None} - {None}
-        return {stream.instance or "" for stream in named if stream.ended is None or stream.master not in masters}
+        recent = [self._streams[name] for name in reversed(self._by_seen)]
+        named = [(stream.instance, stream) for stream in recent if stream.instance is not None]
+        masters = {stream.master for _, stream in named if stream.ended is None} - {None}
+        names = dict.fromkeys(name for name, one in named if one.ended is None or one.master not in masters)
+        return set(sorted(names, key=lambda name: name not in self.room.instances)[:MAX_INSTANCES])
 
     def states(self, now: float) -> dict[str, int]:
         """Count the streams by state: open, silent, ended, and departed for those of which only the mark is left."""

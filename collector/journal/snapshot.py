@@ -1,9 +1,10 @@
 """A snapshot: a whole state as a sequence of blobs, each a sealed msgpack array that begins with its kind.
 
     ["state", now, max_rows, max_families, next_creation, lost_rows, mistyped_rows, max_instances, refused_rows,
-     failed_rows, max_table_rows, max_table_bytes, max_table_families, scanned]          the first one
+     failed_rows, max_table_rows, max_table_bytes, max_table_families, scanned, evicted_instances, evicted_families]
+                                                                                        the first one
     ["family", name, type, labels, bounds, columns, scale, scope, custom, help, birth_ms, overflow, evicted, scanned,
-     instance]
+     instance, used]
     ["rows", [creation, labels, numbers, used], ...]                      of the family before it, ROWS_PER_PART each
     ["streams", [name, birth_ms, committed, seen, ended, instance], ...]
     ["scrapers", [host, agent, creation], ...]
@@ -15,6 +16,7 @@ Rules:
 - A sum may outgrow 64 bits, which msgpack cannot write: such a number is written as its decimal text.
 - Files of version 2 lack what stands last in the first part, in a family and in a stream: instances had no names.
   Those of versions 2 and 3 have nothing in ``end``.
+- Those before version 5 lack the counts of what gave way, and when a family was used last: its rows say that.
 """
 
 import zlib
@@ -61,8 +63,9 @@ def _write(capture: Capture) -> Iterator[bytes]:
     lost = (table.lost_rows, table.mistyped_rows)
     counts = (table.max_instances, table.refused_rows, table.failed_rows)
     of_room = (table.max_table_rows, table.max_table_bytes, table.max_table_families, table.scanned)
+    gave_way = (table.evicted_instances, table.evicted_families)
     caps = (table.max_rows, table.max_families)
-    yield _pack("state", capture.now, *caps, table.next_creation, *lost, *counts, *of_room)
+    yield _pack("state", capture.now, *caps, table.next_creation, *lost, *counts, *of_room, *gave_way)
     for family in table.families:
         yield from _write_family(family)
     marks = [(one.name, one.birth_ms, one.committed, one.seen, one.ended, one.instance) for one in capture.streams]
@@ -77,7 +80,7 @@ def _write_family(family: FamilyState) -> Iterator[bytes]:
         *(shape.name, shape.type, shape.labels, shape.bounds, shape.columns),
         *(shape.scale, shape.scope, shape.custom),
         *(family.help, family.birth_ms, family.overflow, family.evicted, family.scanned),
-        shape.instance,
+        *(shape.instance, family.used),
     )
     for start in range(0, len(family.rows), ROWS_PER_PART):
         part = family.rows[start : start + ROWS_PER_PART]
@@ -135,8 +138,9 @@ def _read(values: Sequence[Any]) -> State:
 
 
 def _read_family(*fields: Any) -> FamilyState:
-    text, birth_ms, overflow, evicted, scanned, *instance = fields[8:]
-    return FamilyState(Shape(*fields[:8], *instance), text, birth_ms, overflow, evicted, scanned, [])
+    text, birth_ms, overflow, evicted, scanned, *more = fields[8:]
+    shape = Shape(*fields[:8], *more[:1])
+    return FamilyState(shape, text, birth_ms, overflow, evicted, scanned, [], *more[1:])
 
 
 def _read_row(created: int, labels: Any, numbers: Any, used: float) -> tuple[int, Any, Any, float]:

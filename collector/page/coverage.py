@@ -53,8 +53,13 @@ class Window:
         if master != self._master:
             self._master = master
             self._samples.clear()
-        if not self._samples or sample.now - self._samples[-1].now >= SAMPLE_SECONDS:
-            self._samples.append(sample)
+        last = self._samples[-1] if self._samples else None
+        if last is not None and sample.now - last.now < SAMPLE_SECONDS:
+            return
+        # The hook's counter begins anew where its family has given way in a table without places.
+        if last is not None and sample.ended < last.ended:
+            self._samples.clear()
+        self._samples.append(sample)
 
     def ratio(self) -> float | None:
         """Ended over begun and finished, across the youngest window that is long enough; None where it is not known."""

@@ -94,6 +94,18 @@ def _rows(intake: Intake, table: Table, lost_by_journal: int) -> list[MetricFami
             _by("reason", {**_lost_rows(intake, table), "journal": lost_by_journal}),
         ),
         _family(
+            "resty_metrics_evicted_instances_total",
+            "counter",
+            "Nginx, idle for an hour, whose series all ended to make room for others.",
+            {None: table.evicted_instances},
+        ),
+        _family(
+            "resty_metrics_evicted_families_total",
+            "counter",
+            "Families, idle for an hour, whose series ended to make room for another family.",
+            {None: table.evicted_families},
+        ),
+        _family(
             "resty_metrics_lost_state_total",
             "counter",
             "Batches whose worker had been told more than this collector remembers.",

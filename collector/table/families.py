@@ -45,12 +45,14 @@ class FamilyState:
     evicted: int
     scanned: float
     rows: Sequence[tuple[int, Labels, Sums, float]]
+    used: float = 0.0
 
 
 class Family:
     """All rows of one family. ``overflow`` counts the rows that were added to an overflow row, ``evicted`` those that
-    made room. ``share`` is what its rows take of the table's room. ``blocks`` is text of its rows, from the first on,
-    kept by whoever renders them; a new list as soon as a row leaves its place.
+    made room. ``used``: running time of its last batch, which the table notes. ``share`` is what its rows take of the
+    table's room. ``blocks`` is text of its rows, from the first on, kept by whoever renders them; a new list as soon
+    as a row leaves its place.
     """
 
     def __init__(self, shape: Shape, creation: Creation, max_rows: int = MAX_ROWS, room: Room | None = None) -> None:
@@ -61,6 +63,7 @@ class Family:
         self.blocks: list[Block] = []
         self.overflow = 0
         self.evicted = 0
+        self.used = 0.0
         self.max_rows = max_rows
         self._scanned = 0.0
         self._now = 0.0
@@ -109,7 +112,7 @@ class Family:
     def capture(self) -> FamilyState:
         rows = [(row.created, row.labels, row.sums, row.used) for row in self.rows]
         counts = (self.overflow, self.evicted)
-        return FamilyState(self.shape, self.help, self.birth_ms, *counts, self._scanned, rows)
+        return FamilyState(self.shape, self.help, self.birth_ms, *counts, self._scanned, rows, self.used)
 
     def restore(self, state: FamilyState) -> None:
         """Become what was captured; meant for a family that has no rows yet. Rows of equal labels are added up."""
@@ -119,6 +122,7 @@ class Family:
         for created, labels, sums, used in state.rows:
             self._place(Row(labels, sums, self.shape.width, created, used))
         self._below_zero = any(map(_is_below_zero, self.rows))
+        self.used = max([state.used, *[row.used for row in self.rows]])
         self.share.retake(self.shape, self.rows)
 
     def repair(self) -> None:

@@ -5,8 +5,9 @@ number that a restart could take back.
 
 Rules:
 - The number of nginx instances is bounded, and that of the families of each: one instance takes no room from another.
-  Rows of a family beyond that are lost, and counted. An eighth of the room is kept for the built-in ones: whoever
-  invents metrics must not cost others their requests.
+  An eighth of the room is kept for the built-in ones: whoever invents metrics must not cost others their requests.
+- These places are for the living: where all are taken, an nginx or a family that was idle for an hour gives way
+  (``places``). Its series end, and begin anew if it comes back. Rows of what finds no place are lost, and counted.
 - The rows of all families share one room (``room``), and the number of all families is bounded too: the bounds above do
   not multiply. What finds no room is counted as ``other`` in its family; a full table makes room by rows that were idle
   for an hour, of its largest families first.
@@ -21,9 +22,10 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from collector.table.families import MAX_ROWS, Family, FamilyState
+from collector.table.places import Search
 from collector.table.room import MAX_TABLE_BYTES, MAX_TABLE_ROWS, SCAN_SECONDS, Room
 from collector.table.rows import Creation
-from collector.table.shapes import FamilyBatch, FamilyKey
+from collector.table.shapes import FamilyBatch, FamilyKey, Shape
 from collector.table.steps import Steps, finish
 
 # Of an instance: a worker makes at most 1,000 of the user's, 64 scopes and some of its own.
@@ -49,6 +51,8 @@ class TableState:
     max_table_bytes: int = MAX_TABLE_BYTES
     max_table_families: int = MAX_TABLE_FAMILIES
     scanned: float = 0.0
+    evicted_instances: int = 0
+    evicted_families: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,8 @@ class Failure:
 class Table:
     """All families by key. ``lost_rows`` counts rows that came when there were too many families, ``refused_rows``
     those of an instance that found no room, ``mistyped_rows`` those of a type that their family has no more,
-    ``failed_rows`` those that a bug kept from being added. ``room``: what all rows take.
+    ``failed_rows`` those that a bug kept from being added. ``evicted_instances`` and ``evicted_families`` count those
+    that gave way. ``room``: what all rows take.
     """
 
     def __init__(
@@ -80,12 +85,15 @@ class Table:
         self.refused_rows = 0
         self.mistyped_rows = 0
         self.failed_rows = 0
+        self.evicted_instances = 0
+        self.evicted_families = 0
         self._creation = Creation()
         self._max_rows = max_rows
         self._max_families = max_families
         self._max_table_families = max_table_families
         self._max_instances = max_instances
         self._sizes: Counter[str] = Counter()  # families by instance
+        self._search = Search()
 
     @property
     def next_creation(self) -> int:
@@ -94,8 +102,8 @@ class Table:
 
     @property
     def instances(self) -> Collection[str]:
-        """The names of all nginx instances that ever sent rows, in the order of their first."""
-        return self._sizes.keys()
+        """The names of all nginx instances that have families, in the order of their first."""
+        return dict.fromkeys(key.instance for key in self.families)
 
     @property
     def requests(self) -> int:
@@ -120,6 +128,8 @@ class Table:
             self.room.max_bytes,
             self._max_table_families,
             self.room.scanned,
+            self.evicted_instances,
+            self.evicted_families,
         )
 
     @classmethod
@@ -131,6 +141,7 @@ class Table:
         table._creation.next = state.next_creation
         table.lost_rows, table.mistyped_rows = state.lost_rows, state.mistyped_rows
         table.refused_rows, table.failed_rows = state.refused_rows, state.failed_rows
+        table.evicted_instances, table.evicted_families = state.evicted_instances, state.evicted_families
         for one in state.families:
             family = table.families[one.shape.key] = Family(one.shape, table._creation, state.max_rows, room)
             family.restore(one)
@@ -170,10 +181,11 @@ class Table:
         return None
 
     def _merge(self, batch: FamilyBatch, birth_ms: int, now: float) -> None:
-        family = self.families.get(batch.shape.key) or self._create(batch)
+        family = self.families.get(batch.shape.key) or self._create(batch, now)
         if family is not None and family.shape.type != batch.shape.type:
             family = self._change_type(family, batch, birth_ms)
         if family is not None:
+            family.used = now
             family.merge(batch, birth_ms, now)
 
     def _make_room(self, now: float) -> None:
@@ -183,19 +195,53 @@ class Table:
             if family.scan(now):
                 return
 
-    def _create(self, batch: FamilyBatch) -> Family | None:
-        families = self._sizes[batch.shape.instance]
-        if families == 0 and len(self._sizes) >= self._max_instances:
-            self.refused_rows += len(batch.labels)
+    def _create(self, batch: FamilyBatch, now: float) -> Family | None:
+        shape, rows = batch.shape, len(batch.labels)
+        known = shape.instance in self._sizes
+        if not known and len(self._sizes) >= self._max_instances and not self._evict_nginx(None, now):
+            self.refused_rows += rows
             return None
-        custom = batch.shape.custom
-        if families >= _most(self._max_families, custom) or len(self.families) >= _most(
-            self._max_table_families, custom
-        ):
-            self.lost_rows += len(batch.labels)
+        if not self._has_place(shape, now):
+            self.lost_rows += rows
             return None
-        self._sizes[batch.shape.instance] += 1
+        self._sizes[shape.instance] += 1
         return self._begin(batch)
+
+    def _has_place(self, shape: Shape, now: float) -> bool:
+        """Return whether there may be one more family, after idle ones have given way if need be."""
+        most = _most(self._max_table_families, shape.custom)
+        known = shape.instance in self._sizes
+        while len(self.families) >= most and self._evict_nginx(shape.instance if known else None, now):
+            pass
+        full = self._sizes[shape.instance] >= _most(self._max_families, shape.custom)
+        if not full and len(self.families) < most:
+            return True
+        return self._evict_family(shape.custom, shape.instance if full else None, now)
+
+    def _evict_nginx(self, own: str | None, now: float) -> bool:
+        """Have the nginx go that is idle longest. Return whether there was one; arguments as in ``Search``."""
+        gone = self._search.idle_nginx(self.families, own, now)
+        if gone is None:
+            return False
+        for key in [key for key in self.families if key.instance == gone]:
+            self._remove(key)
+        self.evicted_instances += 1
+        return True
+
+    def _evict_family(self, custom: bool, own: str | None, now: float) -> bool:
+        """Have the family go that is idle longest. Return whether there was one; arguments as in ``Search``."""
+        gone = self._search.idle_family(self.families, custom, own, now)
+        if gone is None:
+            return False
+        self._remove(gone)
+        self.evicted_families += 1
+        return True
+
+    def _remove(self, key: FamilyKey) -> None:
+        self.families.pop(key).leave()
+        self._sizes[key.instance] -= 1
+        if not self._sizes[key.instance]:
+            del self._sizes[key.instance]
 
     def _change_type(self, family: Family, batch: FamilyBatch, birth_ms: int) -> Family | None:
         if batch.inherited or birth_ms <= family.birth_ms:

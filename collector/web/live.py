@@ -76,6 +76,7 @@ class Live:
         """Take a sample; the seconds of CPU that it cost."""
         table, found = self._parts.intake.table, dict[str, totals.Totals]()
         families = list(totals.request_families(table))
+        gave_way = (table.evicted_instances, table.evicted_families)
         spent = 0.0
         for family in families:
             began = time.thread_time()
@@ -84,11 +85,17 @@ class Live:
             await asyncio.sleep(0)
         async with self._using:
             began = time.thread_time()
-            self._observe(families, found, self._clock())
+            self._observe(families, found, gave_way, self._clock())
             return spent + time.thread_time() - began
 
-    def _observe(self, families: Sequence[Family], found: Mapping[str, totals.Totals], now: float) -> None:
-        self._history.observe(found, sum(family.evicted for family in families), now)
+    def _observe(
+        self,
+        families: Sequence[Family],
+        found: Mapping[str, totals.Totals],
+        gave_way: tuple[int, int],
+        now: float,
+    ) -> None:
+        self._history.observe(found, (sum(family.evicted for family in families), *gave_way), now)
         self._history.observe_nginx(workers.requests_begun(self._parts.intake.streams.heartbeats(now)), now)
         self._growth.observe(self._counts(), now)
         self._baselines.observe(families, now)

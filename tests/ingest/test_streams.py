@@ -2,7 +2,7 @@
 
 import pytest
 
-from collector.ingest.beats import BEAT_SECONDS, GAUGES_SECONDS
+from collector.ingest.beats import BEAT_SECONDS, GAUGES_SECONDS, MAX_INSTANCES
 from collector.ingest.gauge_family import gauge_family
 from collector.ingest.heartbeat import Heartbeat, Master
 from collector.ingest.stream import Placement
@@ -384,6 +384,29 @@ def test_a_name_that_its_master_gave_up_is_no_instance_any_more() -> None:
     streams.bye(bye(A), 1.0)
     streams.bye(bye(b"c" * 16), 1.0)
     assert streams.instances == {"new", "edge"}, "edge has ended, and nobody goes on for it"
+
+
+def test_names_that_batches_say_are_bounded() -> None:
+    """One sender can be many streams, and say another name in each: no more are shown than the table takes."""
+    streams = Streams()
+
+    def call(number: int, now: float) -> None:
+        stream = number.to_bytes(16, "big")
+        streams.place(batch(1, 1, stream=stream), now)
+        streams.call(stream, f"said-{number}")
+
+    for number in range(MAX_INSTANCES - 1):
+        call(number, float(number))
+    streams.beat(beat(1), Heartbeat(instance="living"), 1.0)
+    assert streams.instances == {"living", *(f"said-{number}" for number in range(MAX_INSTANCES - 1))}
+    for number in range(MAX_INSTANCES, 1_000):
+        call(number, float(number))
+    latest = {f"said-{number}" for number in range(1_000 - MAX_INSTANCES + 1, 1_000)}
+    assert streams.instances == {"living", *latest}, "heartbeats come first, then who was heard of last"
+    again = Streams()
+    for mark in streams.capture():
+        again.restore(mark)
+    assert again.instances == {f"said-{1_000 - MAX_INSTANCES}", *latest}, "after a restart nobody has a heartbeat yet"
 
 
 def test_last_datagram() -> None:

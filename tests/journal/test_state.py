@@ -121,9 +121,9 @@ def test_a_snapshot_of_version_2_is_read_too() -> None:
     for part in life.snapshot():
         kind, *fields = unpack(part)
         if kind == "state":
-            fields = fields[:-3]
+            fields = fields[:-5]
         elif kind == "family":
-            fields = fields[:-1]
+            fields = fields[:-2]
         elif kind == "streams":
             fields = [mark[:-1] for mark in fields]
         elif kind == "end":

@@ -52,6 +52,14 @@ def test_another_master_begins_anew() -> None:
     assert window.ratio() is None
 
 
+def test_a_counter_that_begins_anew_begins_a_window() -> None:
+    """That of the hook does, where an nginx gave its place to another and came back."""
+    window = observed((0, 5000, 5000, 0), (WINDOW_SECONDS, 200, 5200, 0))
+    assert window.ratio() is None
+    window.keep("1-1", Sample(2 * WINDOW_SECONDS, 300, 5400, 0))
+    assert window.ratio() == 0.5
+
+
 def test_samples_are_apart() -> None:
     """One a second comes in, one in ten is kept: the window ends at the last one kept, whose numbers it uses."""
     window = Window()

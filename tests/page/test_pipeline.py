@@ -74,6 +74,26 @@ def test_families_of_an_nginx_with_a_name_say_so() -> None:
     assert "resty_metrics_datagrams_without_descriptor_total 3" in found
 
 
+def test_what_gave_its_place_to_others_is_counted() -> None:
+    table = Table(max_instances=1, max_families=1)
+    intake = Intake(table, Streams(), lambda _: True)
+    assert "resty_metrics_evicted_instances_total 0" in lines(intake)
+    assert "resty_metrics_evicted_families_total 0" in lines(intake)
+    family = {"type": "counter", "labels": [], "columns": ["value"], "rows": [[1]]}
+    names = [("edge", "x_total"), ("edge", "y_total"), ("other", "x_total")]
+    for sequence, (instance, name) in enumerate(names, 1):
+        header = Header(1, Kind.BATCH, b"s" * 16, 1, sequence, 1)
+        body = {"instance": instance, "families": [{**family, "name": name}]}
+        intake.receive(write_datagram(header, body), 0, sequence * 3600.0)
+    intake.commit()
+    found = lines(intake)
+    assert "resty_metrics_evicted_instances_total 1" in found
+    assert "resty_metrics_evicted_families_total 1" in found
+    assert [line for line in found if line.startswith("resty_metrics_rows{")] == [
+        'resty_metrics_rows{nginx="other",family="x_total"} 1'
+    ], "the series of what has gone have ended"
+
+
 def test_an_age_that_is_not_known_is_absent() -> None:
     intake = Intake(Table(), Streams(), lambda _: True)
     assert not any("last_datagram" in line for line in lines(intake))

@@ -40,6 +40,7 @@ class PlainFamily:
     rows: dict[Labels, PlainRow] = field(default_factory=dict)
     overflow: int = 0
     evicted: int = 0
+    used: float = 0.0
 
     def add(self, labels: Labels, numbers: Sequence[float], now: float) -> None:
         if labels not in self.rows:
@@ -115,12 +116,18 @@ def conversion(
 
 
 class PlainTable:
-    """All families by key. ``mistyped``: rows of a type that their family has no more."""
+    """All families by key. ``mistyped``: rows of a type that their family has no more; ``refused``, ``lost``: those of
+    an nginx, of a family, that found no place.
+    """
 
-    def __init__(self, cap: int) -> None:
+    def __init__(self, cap: int, max_instances: int, max_families: int, max_table_families: int) -> None:
         self.families: dict[Key, PlainFamily] = {}
-        self.mistyped = 0
+        self.mistyped = self.refused = self.lost = 0
+        self.evicted_instances = self.evicted_families = 0
         self._cap = cap
+        self._max_instances = max_instances
+        self._max_families = max_families
+        self._max_table_families = max_table_families
 
     def merge(self, instance: str, batch: Sequence[dict[str, Any]], birth: int, now: float) -> None:
         for sent in batch:
@@ -131,9 +138,12 @@ class PlainTable:
         if known is not None and known.type != sent["type"] and (sent["inherited"] or birth <= known.birth):
             self.mistyped += len(sent["rows"])
             return
+        if known is None and not self.find_place(key, len(sent["rows"]), now):
+            return
         if known is None or known.type != sent["type"]:
             known = PlainFamily(sent["type"], sent["labels"], sent["bounds"], sent["custom"], self._cap)
             self.families[key] = known
+        known.used = now
         if not sent["inherited"] and birth > known.birth:
             known.birth = birth
             if (sent["labels"], sent["bounds"]) != (known.labels, known.bounds):
@@ -146,3 +156,41 @@ class PlainTable:
             known.rows.pop(convert(values, [])[0], None)
         for row in sent["rows"]:
             known.add(*convert(row[:width], row[width:]), now)
+
+    def find_place(self, key: Key, rows: int, now: float) -> bool:
+        """Return whether a new family finds a place; its rows are refused or lost if not."""
+        instance, _, _, custom = key
+        names = {one for one, *_ in self.families}
+        if instance not in names and len(names) >= self._max_instances and not self.evict_nginx(instance, now):
+            self.refused += rows
+            return False
+        most = self._max_table_families - (self._max_table_families // 8 if custom else 0)
+        while len(self.families) >= most and self.evict_nginx(instance, now):
+            pass
+        own = [one for one in self.families if one[0] == instance]
+        if len(own) >= self._max_families - (self._max_families // 8 if custom else 0):
+            return self.evict_family(own, custom, rows, now)
+        return len(self.families) < most or self.evict_family(list(self.families), custom, rows, now)
+
+    def evict_nginx(self, own: str, now: float) -> bool:
+        """Have the nginx go that is idle longest, but not the one that needs a place."""
+        used: dict[str, float] = {}
+        for (instance, *_), family in self.families.items():
+            used[instance] = max(used.get(instance, 0), family.used)
+        idle = [name for name, last in used.items() if name != own and now - last >= IDLE_SECONDS]
+        if not idle:
+            return False
+        gone = min(idle, key=lambda name: used[name])
+        self.families = {key: family for key, family in self.families.items() if key[0] != gone}
+        self.evicted_instances += 1
+        return True
+
+    def evict_family(self, keys: Sequence[Key], custom: bool, rows: int, now: float) -> bool:
+        """Have that of these families go that is idle longest; no built-in one for a custom one."""
+        idle = [key for key in keys if now - self.families[key].used >= IDLE_SECONDS and (not custom or key[3] is True)]
+        if not idle:
+            self.lost += rows
+            return False
+        del self.families[min(idle, key=lambda key: self.families[key].used)]
+        self.evicted_families += 1
+        return True

@@ -1,4 +1,4 @@
-"""The table as a model: everything that can happen to it, at caps of five rows, against a table in the plainest way.
+"""The table as a model: everything that can happen to it, at small caps, against a table in the plainest way.
 
 Batches go through the real intake, and into a journal: at any moment the collector restarts, with a snapshot and the
 records since, and must be the same to the byte. Labels are few, and ``other`` and ``_`` are among them: what a worker
@@ -30,7 +30,8 @@ VALUES = st.sampled_from(["a", "b", "other", "_", ""])
 FILLING = [f"t{number}" for number in range(CAP)]
 BUILT_IN = ["server", "method", "status"]
 REQUEST_COLUMNS = ["duration_ms", "request_bytes", "response_bytes"]
-INSTANCES = ("", "edge")
+INSTANCES = ("", "edge", "pod-1", "pod-2")
+MAX_INSTANCES, MAX_FAMILIES, MAX_TABLE_FAMILIES = 2, 5, 8
 STREAMS = 4
 
 # name, type, custom, scope, the labels and bounds that it may have
@@ -80,9 +81,9 @@ class TableModel(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
-        self.plain = PlainTable(CAP)
+        self.plain = PlainTable(CAP, MAX_INSTANCES, MAX_FAMILIES, MAX_TABLE_FAMILIES)
         self.sequences = [0] * STREAMS
-        self.begin(State(Table(max_rows=CAP)))
+        self.begin(State(Table(CAP, MAX_FAMILIES, MAX_INSTANCES, MAX_TABLE_FAMILIES)))
         self.snapshot, self.records = list(write(capture(self.state, self.now))), list[bytes]()
 
     def begin(self, state: State) -> None:
@@ -142,7 +143,11 @@ class TableModel(RuleBasedStateMachine):
             key: [(labels, row.numbers) for labels, row in family.rows.items()]
             for key, family in self.plain.families.items()
         }
-        assert self.state.table.mistyped_rows == self.plain.mistyped
+        table, model = self.state.table, self.plain
+        assert (table.mistyped_rows, table.refused_rows, table.lost_rows) == (model.mistyped, model.refused, model.lost)
+        assert (table.evicted_instances, table.evicted_families) == (model.evicted_instances, model.evicted_families)
+        keys = [(key.instance, key.name, key.scope, key.custom) for key in table.families]
+        assert keys == list(model.families)
         for (instance, name, scope, custom), plain in self.plain.families.items():
             family = self.state.table.families[FamilyKey(name, custom, scope, instance)]
             assert (family.overflow, family.evicted) == (plain.overflow, plain.evicted)

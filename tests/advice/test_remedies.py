@@ -1,0 +1,19 @@
+"""What is said to do, against the bounds that it names."""
+
+import pytest
+
+from collector.advice import remedies
+from collector.ingest.beats import MAX_INSTANCES, SENDER, TOTAL, Size
+from collector.ingest.streams import STREAM_CAP
+
+
+@pytest.mark.parametrize(("reason", "bound"), [("sender_cap", SENDER), ("total_cap", TOTAL)])
+def test_a_gauge_that_finds_no_room_is_told_each_bound(reason: str, bound: Size) -> None:
+    said = remedies.of_gauge_rows(reason)
+    for number in (f"{bound.gauges:,} gauges", f"{bound.rows:,} rows", f"{bound.bytes >> 20} MiB"):
+        assert number in said
+
+
+@pytest.mark.parametrize(("reason", "bound"), [("stream_cap", STREAM_CAP), ("instance_cap", MAX_INSTANCES)])
+def test_a_refusal_names_its_bound(reason: str, bound: int) -> None:
+    assert f"{bound:,}" in remedies.of_refusal(reason)
