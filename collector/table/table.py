@@ -17,6 +17,7 @@ Rules:
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -149,7 +150,7 @@ class Table:
         """
         failures: list[Failure] = []
         if self.room.full and now - self.room.scanned >= SCAN_SECONDS:
-            self._make_room(now)
+            failures += self._make_room(now)
             yield
         for _, some in groupby(batches, key=lambda batch: batch.shape.key):
             for batch in some:
@@ -165,11 +166,16 @@ class Table:
         try:
             yield from self._merge(batch, birth_ms, now)
         except Exception as error:
-            self.failed_rows += len(batch.labels)
-            if (family := self.families.get(batch.shape.key)) is not None:
-                family.repair()
-            return (Failure(batch.shape.key, len(batch.labels), error),)
+            return (self._fail(batch.shape.key, len(batch.labels), error),)
         return ()
+
+    def _fail(self, key: FamilyKey, rows: int, error: Exception) -> Failure:
+        """Count the rows, and have what the bug left of their family agree with itself again."""
+        self.failed_rows += rows
+        if (family := self.families.get(key)) is not None:
+            with suppress(Exception):  # the family stays as the first error left it, which is the one to be reported
+                family.repair()
+        return Failure(key, rows, error)
 
     def _merge(self, batch: FamilyBatch, birth_ms: int, now: float) -> Steps[None]:
         family = self.families.get(batch.shape.key) or self._create(batch)
@@ -179,12 +185,16 @@ class Table:
             yield from family.follow(batch, birth_ms)
             family.merge(batch, birth_ms, now)
 
-    def _make_room(self, now: float) -> None:
+    def _make_room(self, now: float) -> Sequence[Failure]:
         """Have one family give up its idle rows: the largest that was not searched for them lately."""
         self.room.scanned = now
         for family in sorted(self.families.values(), key=lambda family: -len(family.rows)):
-            if family.scan(now):
-                return
+            try:
+                if family.scan(now):
+                    break
+            except Exception as error:
+                return (self._fail(family.shape.key, 0, error),)
+        return ()
 
     def _create(self, batch: FamilyBatch) -> Family | None:
         families = self._sizes[batch.shape.instance]
