@@ -4,13 +4,15 @@ A sender that is silent may be dead, or stopped for a while with batches that it
 takes a few hundred bytes, a sender much more, so marks are kept for many more senders than the cap admits.
 
 Rules:
-- At the bound the mark that departed first is forgotten. If that sender comes back, it begins as an unknown one.
+- At the bound a mark is forgotten: of a sender that said bye if there is one, since such a sender had nothing left to
+  send, else of any other; the one that departed first. If that sender comes back, it begins as an unknown one.
 - Marks are ordered by their departure, which is the order in which their senders fell silent, or nearly so.
 """
 
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class Departed:
     def __init__(self, most: int) -> None:
         self._most = most
         self._marks: OrderedDict[bytes, StreamMark] = OrderedDict()
+        self._ended: OrderedDict[bytes, None] = OrderedDict()  # the names of those that said bye
 
     def __len__(self) -> int:
         return len(self._marks)
@@ -48,19 +51,22 @@ class Departed:
 
     def add(self, mark: StreamMark) -> None:
         """Keep the mark of a stream that gives way."""
+        self.take(mark.name)
         self._marks[mark.name] = mark
-        self._marks.move_to_end(mark.name)
+        if mark.ended is not None:
+            self._ended[mark.name] = None
         if len(self._marks) > self._most:
-            self._marks.popitem(last=False)
+            self.take(next(chain(self._ended, self._marks)))
 
     def take(self, name: bytes) -> StreamMark | None:
         """Remove and return the mark of a stream that comes back, None if there is none."""
+        self._ended.pop(name, None)
         return self._marks.pop(name, None)
 
     def prune(self, seen_before: float) -> int:
         """Forget the marks of streams that were last seen before then. Return how many."""
         count = 0
         while self._marks and next(iter(self._marks.values())).seen <= seen_before:
-            self._marks.popitem(last=False)
+            self.take(next(iter(self._marks)))
             count += 1
         return count

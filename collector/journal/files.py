@@ -13,7 +13,8 @@ Rules:
 - A file is removed only if it is superseded: we made it, or all of it was read and goes on in a newer one. Any other is
   set aside, also the current one of a collector that had the directory meanwhile. Of those that are of no use,
   SET_ASIDE_MOST are kept; one that only could not be read at the time is never removed.
-- A number is given once: the next one is above those of all files, also of those set aside.
+- A number is given once: the next one is above those of all files, also of those set aside. Where somebody's file has
+  the highest number that there is, the next one is the lowest that no file has.
 """
 
 import contextlib
@@ -23,6 +24,7 @@ import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Literal
 
@@ -34,11 +36,13 @@ from collector.log import say
 SET_ASIDE_MOST = 2
 AsideReason = JournalReason | Literal["unnamed", "unread"]
 _OF_NO_USE = ("corrupt", "foreign", "removed", "unnamed")
-_CURRENT = re.compile(r"(?P<number>\d{1,12}) (?P<identity>[0-9a-f]{32})\n")
+_NUMBER = "(?P<number>[0-9]{1,12})"
+_NUMBERS = 10**12  # all that have so many digits
+_CURRENT = re.compile(rf"{_NUMBER} (?P<identity>[0-9a-f]{{32}})\n")
 _CURRENT_BYTES = 64
 _SIDES = "|".join(SIDES)
-_NUMBERED = re.compile(rf"journal-(?P<number>\d{{1,12}})\.sqlite(?:{_SIDES})?")
-_ASIDE = re.compile(rf"set-aside-(?P<number>\d{{1,12}})-(?P<reason>\w+)\.sqlite(?:{_SIDES})?")
+_NUMBERED = re.compile(rf"journal-{_NUMBER}\.sqlite(?:{_SIDES})?")
+_ASIDE = re.compile(rf"set-aside-{_NUMBER}-(?P<reason>\w+)\.sqlite(?:{_SIDES})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +207,9 @@ class Directory:
         yield from (match for match in map(pattern.fullmatch, names) if match is not None)
 
     def _free_number(self) -> int:
-        matches = [*self._matches(_NUMBERED), *self._matches(_ASIDE)]
-        return 1 + max((int(match["number"]) for match in matches), default=0)
+        taken = {int(match["number"]) for match in (*self._matches(_NUMBERED), *self._matches(_ASIDE))}
+        number = 1 + max(taken, default=0)
+        return number if number < _NUMBERS else next(free for free in count(1) if free not in taken)
 
     def _sync(self) -> None:
         descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -7,7 +7,9 @@ Rules:
   not read any more, so that workers keep what they have.
 - When nothing can be written, ``commit`` means memory only: the callback runs all the same, after the writer has made
   the journal invalid. From then on each second is an attempt to write a whole snapshot and go on.
-- A snapshot is taken when nothing is under way, so it is exactly what the log before it adds up to.
+- A snapshot is taken when nothing is under way, so it is exactly what the log before it adds up to. It is due when the
+  log is large, and when it took long to apply: a start takes as long again, and a few bytes may move a whole family to
+  another shape.
 """
 
 import asyncio
@@ -27,6 +29,7 @@ from collector.log import LOGGER, say
 
 SNAPSHOT_BYTES = 8 * 1024 * 1024
 SNAPSHOT_FACTOR = 4  # times the size of the last snapshot
+REPLAY_SECONDS = 10.0  # of processor time
 FULL_BYTES = 4 * 1024 * 1024  # of records; as rows that wait to be merged they take some six times as much
 FULL_RECORDS = 1_024
 FULL_WORKS = 64  # of the loop: drains that are not merged yet, where nothing has to be written first
@@ -59,6 +62,7 @@ class Journal:
         self._under_way = 0
         self._waiting: deque[Append] = deque()
         self._bytes = 0
+        self._applied_before = 0.0  # seconds that were spent on what the last snapshot holds
         self._snapshot_due = False
         self._was_full = False
         self._checking = False
@@ -193,7 +197,9 @@ class Journal:
             self._replaced()
         elif isinstance(first, Append) and report.up:
             tally.commit(report.seconds)
-        if report.up and report.log_bytes > max(SNAPSHOT_BYTES, SNAPSHOT_FACTOR * report.snapshot_bytes):
+        large = report.log_bytes > max(SNAPSHOT_BYTES, SNAPSHOT_FACTOR * report.snapshot_bytes)
+        slow = self._turns.seconds - self._applied_before > REPLAY_SECONDS
+        if report.up and (large or slow):
             self._snapshot_due = True
 
     def _replaced(self) -> None:
@@ -214,6 +220,7 @@ class Journal:
             if self._under_way:
                 return
             self._snapshot_due = False
+            self._applied_before = self._turns.seconds
             self._give(Replace(self._capture()))
         while self._waiting:
             self._give(self._waiting.popleft())

@@ -18,9 +18,13 @@ Work = Iterator[None]
 
 
 class Turns:
-    """Work that waits for its turn. ``after`` is called at the end of each turn."""
+    """Work that waits for its turn. ``after`` is called at the end of each turn.
+
+    ``seconds``: the processor time that all work took so far.
+    """
 
     def __init__(self, after: Callable[[], None]) -> None:
+        self.seconds = 0.0
         self._after = after
         self._work: deque[Work] = deque()
         self._is_next_due = False
@@ -53,6 +57,7 @@ class Turns:
         self._take_turn()
 
     def _do_piece(self) -> None:
+        began = time.thread_time()
         try:
             next(self._work[0])
         except StopIteration:
@@ -60,3 +65,4 @@ class Turns:
         except Exception:
             self._work.popleft()
             LOGGER.exception("what was written could not be applied, please report this")
+        self.seconds += time.thread_time() - began

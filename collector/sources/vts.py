@@ -143,14 +143,21 @@ class _Lines:
         if value is None:
             return
         number = _unsigned(value, metric)
-        name = f"nginx_vts_{metric}{suffix}"
-        shown = {label: _show(text) for label, text in labels.items()}
+        name, shown = f"nginx_vts_{metric}{suffix}", _shown(labels)
         key = (name, tuple(shown.values()))
         if key not in self._seen:
             self._seen.add(key)
             self.by_metric[metric].append(
                 sample(name, {**shown, **self._more}, number if scale == 1 else number / scale)
             )
+
+    def has_histogram(self, metric: str, labels: Labels) -> bool:
+        """Return whether there is one already. Two names may look the same, and parts of both would make none."""
+        return (f"nginx_vts_{metric}_count", tuple(_shown(labels).values())) in self._seen
+
+
+def _shown(labels: Labels) -> Labels:
+    return {label: _show(text) for label, text in labels.items()}
 
 
 def _table(parent: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -182,6 +189,8 @@ def _histogram(lines: _Lines, metric: str, labels: Labels, node: Mapping[str, An
     bounds, counters = buckets.get("msecs", []), buckets.get("counters", [])
     count, total = node.get("requestCounter"), node.get(f"{prefix}MsecCounter")
     if not bounds or len(bounds) != len(counters) or count is None or total is None:
+        return
+    if lines.has_histogram(metric, labels):
         return
     cumulative = sorted((_unsigned(bound, metric), counter) for bound, counter in zip(bounds, counters, strict=True))
     heights = [_unsigned(counter, metric) for _, counter in cumulative] + [_unsigned(count, metric)]

@@ -22,10 +22,12 @@ from operator import attrgetter
 
 from collector.table import overflow
 from collector.table.labels import MAX_LABEL_BYTES, clean
+from collector.table.moving import Rows, moved, placed
 from collector.table.room import Aliases, Room, Share
 from collector.table.rows import Block, Creation, Row
-from collector.table.shapes import Conversion, FamilyBatch, Labels, Shape
-from collector.table.sums import Deltas, Sums, guard, pack_rows, plus, rows_of, split, sums_of
+from collector.table.shapes import FamilyBatch, Labels, Shape
+from collector.table.steps import Steps, finish
+from collector.table.sums import Deltas, Sums, guard, pack_rows, plus, rows_of, split
 
 MAX_ROWS = 10_000
 _FEW_ROWS = 16  # are looked for one by one when they go, instead of walking over all rows
@@ -80,8 +82,7 @@ class Family:
     def merge(self, batch: FamilyBatch, birth_ms: int, now: float) -> None:
         """Add the deltas of a batch, sent by a stream born at ``birth_ms``, that came at ``now``."""
         self._now = now
-        if not batch.inherited and birth_ms >= self.birth_ms:
-            self._follow(batch, birth_ms)
+        finish(self.follow(batch, birth_ms))
         if batch.reset:
             self._remove(set(self.rows))
             self._below_zero = False
@@ -93,6 +94,22 @@ class Family:
         self._delete(map(conversion.labels, batch.deleted))
         rows = [*map(conversion.numbers, rows_of(batch.deltas, batch.shape.width))]
         self._add([*map(conversion.labels, batch.labels)], pack_rows(rows))
+
+    def follow(self, batch: FamilyBatch, birth_ms: int) -> Steps[None]:
+        """Take over shape and help of a stream born later; of two shapes from one stream the first stays.
+
+        Rows move to another shape in steps, and the family is as it was until the last of them. ``merge`` does it
+        at once, unless it was done before.
+        """
+        if batch.inherited or birth_ms < self.birth_ms:
+            return
+        if batch.shape != self.shape and birth_ms > self.birth_ms:
+            rows = yield from moved(() if batch.reset else self.rows, self.shape, batch.shape)
+            self.shape = batch.shape
+            self._take(rows)
+        self.birth_ms = birth_ms
+        if batch.help and batch.shape == self.shape:
+            self.help = batch.help
 
     @property
     def values_by_label(self) -> dict[str, int]:
@@ -119,17 +136,16 @@ class Family:
         self.shape, self.help = state.shape, state.help
         self.birth_ms, self.overflow = state.birth_ms, state.overflow
         self.evicted, self._scanned = state.evicted, state.scanned
-        for created, labels, sums, used in state.rows:
-            self._place(Row(labels, sums, self.shape.width, created, used))
+        width = self.shape.width
+        rows = (Row(labels, sums, width, created, used) for created, labels, sums, used in state.rows)
+        self._take(placed(self.shape, rows))
         self._below_zero = any(map(_is_below_zero, self.rows))
         self.used = max([state.used, *[row.used for row in self.rows]])
-        self.share.retake(self.shape, self.rows)
 
     def repair(self) -> None:
         """Make rows and index agree again, after a merge that failed half-way. Every row keeps its numbers."""
-        for row in self._take_out():
-            self._place(Row(row.labels, row.sums, self.shape.width, row.created, row.used))
-        self.share.retake(self.shape, self.rows)
+        rows = (Row(row.labels, row.sums, row.width, row.created, row.used) for row in self.rows)
+        self._take(placed(self.shape, rows))
 
     def leave(self) -> None:
         """Give back the room of all rows; the family is not used any more."""
@@ -257,40 +273,12 @@ class Family:
             self._values_by_label = None
         return row
 
-    def _follow(self, batch: FamilyBatch, birth_ms: int) -> None:
-        """Take over shape and help of a stream born later; of two shapes from one stream the first stays."""
-        if birth_ms > self.birth_ms:
-            if batch.shape != self.shape:
-                self._reshape(batch.shape)
-            self.birth_ms = birth_ms
-        if batch.help and batch.shape == self.shape:
-            self.help = batch.help
-
-    def _reshape(self, shape: Shape) -> None:
-        """Move every row to another shape; rows that become one are added up in the older."""
-        conversion = Conversion(self.shape, shape)
-        self.shape, rows = shape, self._take_out()
-        for row in rows:
-            sums = row.sums if conversion.keeps_numbers else sums_of(conversion.numbers(row.numbers))
-            self._place(Row(conversion.labels(row.labels), sums, shape.width, row.created, row.used))
-        self.share.retake(self.shape, self.rows)
-
-    def _take_out(self) -> list[Row]:
-        """Return all rows, and forget them."""
-        rows, self.rows, self.blocks = self.rows, [], []
+    def _take(self, rows: Rows) -> None:
+        """Have these rows instead of those that were there."""
+        self.rows, self._index, self.blocks = rows.rows, rows.index, []
         self._values_by_label = None
-        self._index.clear()
         self._aliases.clear()
-        return rows
-
-    def _place(self, row: Row) -> None:
-        """Put a row behind the others, or add it to the one that has its labels."""
-        first = self._index.setdefault(row.labels, row)
-        if first is row:
-            self.rows.append(row)
-        else:
-            first.sums = plus(first.sums, row.sums, row.width)
-            first.used = max(first.used, row.used)
+        self.share.retake(len(rows.rows), rows.size, rows.bytes)
 
 
 def _is_below_zero(row: Row) -> bool:

@@ -7,9 +7,11 @@ Rules:
 - Nor is the status of upgraded connections (101): their durations would stand among those of requests.
 - Rows that were idle for an hour make room: so one flood of values does not fill a family for ever. What has nothing
   left to give makes room only where that of the others was not enough, and gives up everything then.
+- Of rows with very many buckets only some make room at once: to add up all of them would hold the loop for long.
 """
 
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 from collector.table.labels import OTHER
 from collector.table.rows import Row
@@ -19,6 +21,7 @@ UPGRADED = "101"
 _STATUS = REQUEST_LABELS.index("status")
 IDLE_SECONDS = 3600.0
 SCAN_SECONDS = 60.0
+EVICTED_NUMBERS = 500_000  # of rows that make room at once
 
 
 def give_up(shape: Shape, labels: Labels) -> Labels:
@@ -43,4 +46,5 @@ def idle(shape: Shape, rows: Iterable[Row], now: float, give: GiveUp = give_up) 
     """The rows that are to make room, each with the label set that takes its numbers; one that takes others stays."""
     candidates = {row: give(shape, row.labels) for row in rows if now - row.used >= IDLE_SECONDS}
     taking = set(candidates.values())
-    return {row: labels for row, labels in candidates.items() if row.labels not in taking}
+    going = ((row, labels) for row, labels in candidates.items() if row.labels not in taking)
+    return dict(islice(going, EVICTED_NUMBERS // shape.width))

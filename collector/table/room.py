@@ -91,7 +91,7 @@ class RowSize:
 
     def of(self, labels: Labels) -> int:
         """Return the memory of the row with these labels."""
-        return self._fixed + self._lines * sum([len(value.encode()) for value in labels])
+        return self._fixed + self._lines * len("".join(labels).encode())
 
 
 class Share:
@@ -113,11 +113,11 @@ class Share:
         """Give back what these rows take."""
         self._add(-len(rows), -sum([self.size.of(row.labels) for row in rows]))
 
-    def retake(self, shape: Shape, rows: Collection[Row]) -> None:
-        """Take what these rows of this shape need, instead of what was taken before."""
+    def retake(self, rows: int, size: RowSize, total: int) -> None:
+        """Take what so many rows need, of this size each, instead of what was taken before."""
         self.release()
-        self.size = RowSize(shape)
-        self._add(len(rows), sum([self.size.of(row.labels) for row in rows]))
+        self.size = size
+        self._add(rows, total)
 
     def release(self) -> None:
         """Give back all that was taken."""

@@ -18,6 +18,7 @@ Rules:
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -152,17 +153,19 @@ class Table:
         """Add one batch of a stream born at ``birth_ms`` (Unix milliseconds), that came at ``now`` (running time).
 
         A step adds the rows of one family; what a batch says of one family several times in a row is one step, since
-        a page between a reset and the rows that come after it would lack them.
+        a page between a reset and the rows that come after it would lack them. Before that a family moves its rows to
+        another shape in steps.
 
         Return what could not be added, which a bug alone can cause: it costs the rows of its family in this batch at
         most. They are counted in ``failed_rows``.
         """
-        failures = []
+        failures: list[Failure] = []
         if self.room.full and now - self.room.scanned >= SCAN_SECONDS:
-            self._make_room(now)
+            failures += self._make_room(now)
             yield
         for _, some in groupby(batches, key=lambda batch: batch.shape.key):
-            failures += [failure for batch in some if (failure := self._try(batch, birth_ms, now)) is not None]
+            for batch in some:
+                failures += yield from self._try(batch, birth_ms, now)
             yield
         return failures
 
@@ -170,30 +173,40 @@ class Table:
         """Do what ``merge_in_steps`` does in one go."""
         return finish(self.merge_in_steps(batches, birth_ms, now))
 
-    def _try(self, batch: FamilyBatch, birth_ms: int, now: float) -> Failure | None:
+    def _try(self, batch: FamilyBatch, birth_ms: int, now: float) -> Steps[Sequence[Failure]]:
         try:
-            self._merge(batch, birth_ms, now)
+            yield from self._merge(batch, birth_ms, now)
         except Exception as error:
-            self.failed_rows += len(batch.labels)
-            if (family := self.families.get(batch.shape.key)) is not None:
-                family.repair()
-            return Failure(batch.shape.key, len(batch.labels), error)
-        return None
+            return (self._fail(batch.shape.key, len(batch.labels), error),)
+        return ()
 
-    def _merge(self, batch: FamilyBatch, birth_ms: int, now: float) -> None:
+    def _fail(self, key: FamilyKey, rows: int, error: Exception) -> Failure:
+        """Count the rows, and have what the bug left of their family agree with itself again."""
+        self.failed_rows += rows
+        if (family := self.families.get(key)) is not None:
+            with suppress(Exception):  # the family stays as the first error left it, which is the one to be reported
+                family.repair()
+        return Failure(key, rows, error)
+
+    def _merge(self, batch: FamilyBatch, birth_ms: int, now: float) -> Steps[None]:
         family = self.families.get(batch.shape.key) or self._create(batch, now)
         if family is not None and family.shape.type != batch.shape.type:
             family = self._change_type(family, batch, birth_ms)
         if family is not None:
             family.used = now
+            yield from family.follow(batch, birth_ms)
             family.merge(batch, birth_ms, now)
 
-    def _make_room(self, now: float) -> None:
+    def _make_room(self, now: float) -> Sequence[Failure]:
         """Have one family give up its idle rows: the largest that was not searched for them lately."""
         self.room.scanned = now
         for family in sorted(self.families.values(), key=lambda family: -len(family.rows)):
-            if family.scan(now):
-                return
+            try:
+                if family.scan(now):
+                    break
+            except Exception as error:
+                return (self._fail(family.shape.key, 0, error),)
+        return ()
 
     def _create(self, batch: FamilyBatch, now: float) -> Family | None:
         shape, rows = batch.shape, len(batch.labels)

@@ -10,6 +10,7 @@ from collector.ingest.intake import MAX_REFUSED_UIDS, Intake
 from collector.ingest.streams import Streams
 from collector.ingest.wire import Answer, Header, Kind, Reason, Verdict, read_answer, write_datagram
 from collector.table.families import Family
+from collector.table.room import Room
 from collector.table.shapes import FamilyBatch, FamilyKey
 from collector.table.table import Table
 
@@ -291,6 +292,37 @@ def test_a_family_whose_merge_failed_goes_on(monkeypatch: pytest.MonkeyPatch) ->
     intake.receive(reset, ALLOWED, 0.0)
     intake.commit()
     assert counts(intake, "bad_total") == []
+
+
+def break_method_of(monkeypatch: pytest.MonkeyPatch, name: str, method: str) -> None:
+    """Have the family of that name fail at each call of a method."""
+    whole = getattr(Family, method)
+
+    def failing(self: Family, *arguments: Any) -> Any:
+        if self.shape.name == name:
+            raise BrokenError
+        return whole(self, *arguments)
+
+    monkeypatch.setattr(Family, method, failing)
+
+
+@pytest.mark.parametrize("broken", [("scan",), ("scan", "repair"), ("merge", "repair"), ("follow",)])
+def test_a_bug_anywhere_in_a_family_costs_no_batch_of_others(
+    monkeypatch: pytest.MonkeyPatch, broken: tuple[str, ...]
+) -> None:
+    """Not even in making room, which is no batch's own, or in what mends a family."""
+    intake = Intake(Table(room=Room(max_rows=2)), Streams(), lambda uid: uid == ALLOWED)
+    intake.receive(named("bad_total", 1, A), ALLOWED, 0.0)
+    intake.commit()
+
+    for method in broken:
+        break_method_of(monkeypatch, "bad_total", method)
+    for datagram in (named("bad_total", 2, A), named("good_total", 1, B)):
+        intake.receive(datagram, ALLOWED, 60.0)
+    settled = intake.settle(intake.take())
+    assert counts(intake, "good_total") == [2]
+    assert {stream: read_answer(answer).committed for stream, answer in settled.answers} == {A: 2, B: 1}
+    assert {(failure.family.name, type(failure.error)) for failure in settled.failures} == {("bad_total", BrokenError)}
 
 
 READERS = [("read_batch", batch(2), "dropped"), ("read_heartbeat", bare(Kind.HEARTBEAT), "dropped")]

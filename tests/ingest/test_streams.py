@@ -354,6 +354,20 @@ def test_the_mark_that_departed_first_is_forgotten_first() -> None:
     assert [streams.committed(name(number)) for number in range(3)] == [0, 1, 1]
 
 
+def test_the_marks_of_those_that_said_bye_are_forgotten_first() -> None:
+    """Reloads, however many, do not make a worker that was stopped for long count twice."""
+    streams = Streams(1)
+    streams.place(batch(1, 1), 0.0)
+    streams.advance(A, 1)
+    streams.commit(A, 1)
+    for number in range(3 * DEPARTED_PER_STREAM):
+        now, name = GAUGES_SECONDS + 1 + number, number.to_bytes(16)
+        assert streams.place(batch(1, 1, name), now) is Placement.NEXT
+        streams.bye(bye(name), now)
+    assert streams.states(now)["departed"] == DEPARTED_PER_STREAM
+    assert streams.place(batch(1, 1), now) is Placement.DUPLICATE
+
+
 def test_the_marks_of_the_departed_are_forgotten_in_the_end() -> None:
     streams = filled(1)
     send(streams, 7, 1, SILENT)

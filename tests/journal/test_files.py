@@ -336,6 +336,16 @@ def test_a_directory_where_a_journal_file_should_be_is_in_nobodys_way(directory:
     assert number_of(recover(directory, None).state) == 1
 
 
+@pytest.mark.parametrize("stray", ["journal-999999999999.sqlite", "set-aside-999999999999-unnamed.sqlite"])
+def test_a_file_with_the_highest_number_that_there_is(directory: Directory, stray: str) -> None:
+    """The next number is one that can be read again."""
+    write(directory, 1)
+    (directory.path / stray).touch()
+    for number in (2, 3):
+        assert write(directory, number).number == number
+        assert number_of(recover(directory, None).state) == number
+
+
 def test_what_is_set_aside_has_its_own_log_only(directory: Directory) -> None:
     """A number is given once: under one name the second file would replace the first, or get its log."""
     for side in ("-wal", ""):

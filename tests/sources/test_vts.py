@@ -177,6 +177,17 @@ def test_buckets_that_the_count_contradicts_are_left_out(counters: list[int]) ->
     assert 'nginx_vts_server_request_duration_seconds_sum{host="a"} 0.021' in page
 
 
+def test_two_names_that_look_the_same_make_one_histogram() -> None:
+    """A byte that is no UTF-8, and the text that is shown for it. After a reset the buckets of the first are left out:
+    those of the second do not belong to its count.
+    """
+    was_reset, other = timed(counters=[9, 9]), timed(counters=[7, 8]) | {"requestCounter": 8}
+    body = document(serverZones={"BYTE": was_reset, "\\xFF": other}).replace(b"BYTE", b"\xff")
+    of_histogram = [line.partition("{")[2] for line in lines(body) if "_duration_seconds" in line]
+    name = r'host="\\xFF"'
+    assert of_histogram == [f'{name},le="+Inf"}} 3', f"{name}}} 0.021", f"{name}}} 3"]
+
+
 REFUSED = [
     ("nothing", b""),
     ("HTML", b"<html><body>404</body></html>"),

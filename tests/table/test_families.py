@@ -338,6 +338,23 @@ def test_what_is_remembered_of_an_evicted_row_goes_too() -> None:
     assert sum(row.numbers[0] for row in family.rows) == 5
 
 
+def test_a_row_that_is_there_after_all_is_no_overflow() -> None:
+    """To make room made it: the family is full again, but nothing was given up."""
+    family = family_of(counter("l"), max_rows=2)
+    family.merge(batch(counter("l"), ("a", 1), ("b", 1)), 1, 0.0)
+    family.merge(batch(counter("l"), ("b", 1), ("other", 1)), 1, HOUR)
+    assert values(family) == {("b",): [2], ("other",): [2]}
+    assert (family.evicted, family.overflow) == (1, 0)
+
+
+def test_a_row_that_took_the_numbers_of_others_is_as_young_as_the_youngest() -> None:
+    family = family_of(counter("l"), max_rows=3)
+    family.merge(batch(counter("l"), ("a", 1), ("b", 1)), 1, 0.0)
+    family.merge(batch(counter("l"), ("other", 1)), 1, 1.0)
+    family.merge(batch(counter("l"), ("new", 1)), 1, HOUR)
+    assert {row.labels[0]: row.used for row in family.rows} == {"other": 1.0, "new": HOUR}
+
+
 def test_an_evicted_row_may_come_again_in_the_same_batch() -> None:
     """It had been remembered until the batch was through, and what came of it was lost."""
     family = family_of(counter("l"), max_rows=2)
