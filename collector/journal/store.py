@@ -21,8 +21,8 @@ from collector.journal.errors import JournalError, JournalReason
 from collector.journal.safe_count import SafeCount
 
 APPLICATION_ID = 0x52535444  # "RSTD"
-VERSION = 4
-READABLE = (2, 3, 4)
+VERSION = 5
+READABLE = (2, 3, 4, 5)
 COUNTED = 4  # the first version with a count of the safe records beside it
 SIDES = ("-wal", "-shm", "-journal", safe_count.SIDE)
 _WATCHED = ("", "-wal", "-shm", safe_count.SIDE)

@@ -24,7 +24,8 @@ from collector.ingest.wire import Verdict
 from collector.settings import TcpAddress, UnixAddress
 from collector.sources.source import DEFAULT_TIMEOUT
 from collector.web import server
-from collector.web.scrape import Request
+from collector.web.bodies import Body
+from collector.web.waiting import Request
 
 PLAIN = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -284,7 +285,7 @@ def test_a_scrape_does_not_wait_for_another_that_has_more_time(tmp_path: Path) -
 
 
 class Broken:
-    async def page(self, request: Request) -> list[bytes]:
+    async def page(self, request: Request) -> Body:
         raise RuntimeError("secret")
 
 
