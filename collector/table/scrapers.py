@@ -11,8 +11,8 @@ Rules:
 - A scraper that is unknown to a collector that began without a table has seen the rows of an earlier life: for a while
   it begins at 0, which its ``increase()`` reads as a reset. Any other unknown one sees what exists as it is.
 - There are MAX_SCRAPERS places. A scraper that comes back at the distance of scrapes is regular. A place is given to
-  another scraper only when its own has been silent: a newcomer for NEWCOMER_SECONDS, a regular one for REGULAR_SECONDS.
-  Where no place is free, a scraper is served and not remembered.
+  another scraper only when its own has been silent: after its first scrape for FIRST_SECONDS, a newcomer that came back
+  for NEWCOMER_SECONDS, a regular one for REGULAR_SECONDS. Where no place is free, a scraper is served and not remembered.
 - A host has at most MAX_NEWCOMERS places for newcomers and MAX_OF_HOST in all: one host cannot take them all.
 - ``now`` is seconds of running time.
 """
@@ -26,7 +26,8 @@ YOUNG_SECONDS = 300.0
 MAX_SCRAPERS = 64
 MAX_NEWCOMERS = 16
 MAX_OF_HOST = 48
-NEWCOMER_SECONDS = 300.0  # also YOUNG_SECONDS: no scraper is forgotten, and shown 0 again, while the collector is young
+FIRST_SECONDS = 75.0  # above the usual interval of a minute
+NEWCOMER_SECONDS = 300.0  # not below YOUNG_SECONDS, or rows that a scraper saw with their values would be 0 again
 REGULAR_SECONDS = 3600.0
 SCRAPE_SECONDS = 0.5  # requests that come faster are one scrape
 REGULAR_SCRAPES = 3  # over at least REGULAR_AFTER seconds
@@ -66,10 +67,14 @@ def _digest(*texts: str) -> bytes:
 
 @dataclass(slots=True)
 class Place:
-    """A scraper that is remembered. ``creation`` None: no page for it is safe yet. ``kept``: ``regular`` as is safe."""
+    """A scraper that is remembered. ``creation`` None: no page for it is safe yet. ``kept``: ``regular`` as is safe.
+
+    ``returned``: it has asked more than once.
+    """
 
     first: float
     seen: float
+    returned: bool = False
     creation: int | None = None
     scrapes: int = 1
     regular: bool = False
@@ -77,7 +82,9 @@ class Place:
 
     def lapsed(self, now: float) -> bool:
         """Return True if the place may be given to another scraper."""
-        return now - self.seen >= (REGULAR_SECONDS if self.regular else NEWCOMER_SECONDS)
+        if self.regular:
+            return now - self.seen >= REGULAR_SECONDS
+        return now - self.seen >= (NEWCOMER_SECONDS if self.returned else FIRST_SECONDS)
 
 
 class Scrapers:
@@ -116,8 +123,9 @@ class Scrapers:
             if not self._find_place(scraper[0], now):
                 return
             place = Place(now, now)
-        elif now - place.seen >= SCRAPE_SECONDS:
-            place.scrapes += 1
+        else:
+            place.returned = True
+            place.scrapes += now - place.seen >= SCRAPE_SECONDS
         place.seen = now
         if place.scrapes >= REGULAR_SCRAPES and now - place.first >= REGULAR_AFTER:
             place.regular = True
@@ -146,7 +154,7 @@ class Scrapers:
             place = self._places.pop(scraper, None) or Place(now, now)
             place.creation = max(creation, place.creation or 0)
             place.regular = place.kept = place.regular or regular
-            place.seen = now
+            place.seen, place.returned = now, True
             self._places[scraper] = place
             if len(self._places) > self._capacity:
                 newcomers = (known for known, place in self._places.items() if not place.regular)

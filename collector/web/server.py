@@ -1,5 +1,6 @@
 """HTTP by aiohttp: the page, health, readiness, and the live page."""
 
+import asyncio
 import logging
 import math
 import socket
@@ -92,6 +93,7 @@ async def send(request: web.Request, body: Body, headers: Mapping[str, str]) -> 
         if request.method != hdrs.METH_HEAD:
             for piece in body.slices():
                 await response.write(piece)
+                await asyncio.sleep(0)  # a hundred clients that take megabytes each would hold the loop for seconds
         await response.write_eof()
     return response
 

@@ -6,6 +6,7 @@ import pytest
 
 from collector.table import scrapers as module
 from collector.table.scrapers import (
+    FIRST_SECONDS,
     MAX_NEWCOMERS,
     MAX_OF_HOST,
     MAX_SCRAPERS,
@@ -94,7 +95,8 @@ def test_while_the_collector_is_young_no_scraper_falls_back_to_0() -> None:
     """``increase()`` would count everything twice."""
     scrapers = Scrapers()
     scrapers.forgetful_until = YOUNG_SECONDS
-    assert scrape(scrapers, PROMETHEUS, 10, 0.0) == 0
+    for now in (0.0, 0.1):
+        scrape(scrapers, PROMETHEUS, 10, now)
     for number in range(1000):
         scrape(scrapers, identify(f"10.1.0.{number % 250}", str(number)), 10, 1.0 + number / 4)
     assert scrape(scrapers, PROMETHEUS, 10, YOUNG_SECONDS - 0.1) == 10
@@ -137,12 +139,26 @@ def test_a_regular_scraper_is_not_pushed_out(hosts: int) -> None:
     assert scrape(scrapers, PROMETHEUS, 9, now) == 1
 
 
-def test_a_newcomer_has_the_time_to_come_back() -> None:
+STAYS = [(1, FIRST_SECONDS), (2, NEWCOMER_SECONDS)]
+
+
+@pytest.mark.parametrize(("scrapes", "seconds"), STAYS)
+def test_a_newcomer_has_the_time_to_come_back(scrapes: int, seconds: float) -> None:
     scrapers = Scrapers()
-    scrape(scrapers, PROMETHEUS, 5)
+    for _ in range(scrapes):
+        scrape(scrapers, PROMETHEUS, 5)
     for number in range(1000):
-        scrape(scrapers, identify("10.0.0.1", f"evil{number}"), 6, LATER + number / 4)
-    assert scrape(scrapers, PROMETHEUS, 9, LATER + NEWCOMER_SECONDS - 1) == 5
+        scrape(scrapers, identify("10.0.0.1", f"evil{number}"), 6, LATER + (seconds - 1) * number / 1000)
+    assert scrape(scrapers, PROMETHEUS, 9, LATER + seconds - 1) == 5
+
+
+def test_after_a_flood_of_its_own_host_a_scraper_gets_a_place() -> None:
+    scrapers = Scrapers()
+    for number in range(1000):
+        scrape(scrapers, identify("10.0.0.1", f"evil{number}"), 6)
+    assert scrape(scrapers, PROMETHEUS, 7) == 7
+    assert scrape(scrapers, PROMETHEUS, 8, LATER + FIRST_SECONDS) == 8
+    assert scrape(scrapers, PROMETHEUS, 9, LATER + FIRST_SECONDS + 1) == 8
 
 
 def test_one_host_leaves_places_to_others() -> None:
@@ -162,7 +178,8 @@ def test_one_host_leaves_places_to_others() -> None:
 def test_a_silent_scraper_gives_its_place() -> None:
     scrapers = Scrapers(capacity=2)
     now = become_regular(scrapers, PROMETHEUS)
-    scrape(scrapers, REPLICA, 1, now)
+    for _ in range(2):
+        scrape(scrapers, REPLICA, 1, now)
     third = identify("10.0.0.3", "")
     for creation in (7, 8):
         assert scrape(scrapers, third, creation, now + NEWCOMER_SECONDS - 1) == creation
