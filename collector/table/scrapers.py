@@ -12,7 +12,7 @@ Rules:
   it begins at 0, which its ``increase()`` reads as a reset. Any other unknown one sees what exists as it is.
 - There are MAX_SCRAPERS places. A scraper that comes back at the distance of scrapes is regular. A place is given to
   another scraper only when its own has been silent: after its first scrape for FIRST_SECONDS, a newcomer that came back
-  for NEWCOMER_SECONDS, a regular one for REGULAR_SECONDS. Where no place is free, a scraper is served and not remembered.
+  for NEWCOMER_SECONDS, a regular one for REGULAR_SECONDS. A scraper without a place is served, and not remembered.
 - A host has at most MAX_NEWCOMERS places for newcomers and MAX_OF_HOST in all: one host cannot take them all.
 - ``now`` is seconds of running time.
 """
@@ -69,11 +69,12 @@ def _digest(*texts: str) -> bytes:
 class Place:
     """A scraper that is remembered. ``creation`` None: no page for it is safe yet. ``kept``: ``regular`` as is safe.
 
-    ``returned``: it has asked more than once.
+    ``returned``: it has asked more than once. ``counted``: when the last of its ``scrapes`` was.
     """
 
     first: float
     seen: float
+    counted: float
     returned: bool = False
     creation: int | None = None
     scrapes: int = 1
@@ -116,16 +117,22 @@ class Scrapers:
         place = self._places.get(scraper)
         return place is not None and place.regular
 
+    def count(self) -> tuple[int, int]:
+        """Return the numbers of regular scrapers and of newcomers."""
+        regular = sum(place.regular for place in self._places.values())
+        return regular, len(self._places) - regular
+
     def see(self, scraper: Scraper, now: float) -> None:
         """Take note that a scraper asks for a page, and give it a place if there is one."""
         place = self._places.pop(scraper, None)
         if place is None:
             if not self._find_place(scraper[0], now):
                 return
-            place = Place(now, now)
+            place = Place(now, now, now)
         else:
             place.returned = True
-            place.scrapes += now - place.seen >= SCRAPE_SECONDS
+        if now - place.counted >= SCRAPE_SECONDS:
+            place.scrapes, place.counted = place.scrapes + 1, now
         place.seen = now
         if place.scrapes >= REGULAR_SCRAPES and now - place.first >= REGULAR_AFTER:
             place.regular = True
@@ -151,7 +158,7 @@ class Scrapers:
     def restore(self, shown: Iterable[Shown], now: float) -> None:
         """Remember what the journal says. Above the capacity a newcomer is forgotten first."""
         for scraper, creation, regular in shown:
-            place = self._places.pop(scraper, None) or Place(now, now)
+            place = self._places.pop(scraper, None) or Place(now, now, now)
             place.creation = max(creation, place.creation or 0)
             place.regular = place.kept = place.regular or regular
             place.seen, place.returned = now, True

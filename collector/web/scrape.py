@@ -216,6 +216,7 @@ class Pages:
             *pipeline.families(parts.intake, self._socket(), now, parts.journal.tally.lost_rows),
             *(journal.families(parts.journal.tally, now) if parts.journal.wanted else []),
             *web.families(parts.tally),
+            web.scrapers(*parts.scrapers.count()),
             *self._process.families(),
         ]
 

@@ -111,9 +111,11 @@ def test_a_scraper_that_comes_back_is_regular(interval: float) -> None:
 
 def test_many_requests_at_once_make_no_regular_scraper() -> None:
     scrapers = Scrapers()
-    for number in range(1000):
-        scrape(scrapers, PROMETHEUS, 1, LATER + number / 100)
+    for now in (LATER, LATER + 2 * REGULAR_AFTER):
+        for number in range(1000):
+            scrape(scrapers, PROMETHEUS, 1, now + number / 10_000)
     assert not scrapers.is_regular(PROMETHEUS)
+    assert scrapers.count() == (0, 1)
 
 
 def test_that_a_scraper_is_regular_is_news_once() -> None:
