@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from weakref import WeakSet
 
+from collector.table.scrapers import Scraper
+
 HELD_BYTES = 16 << 20
 READ_SECONDS = 2.0
 REGULAR_READ_SECONDS = 5.0
@@ -21,28 +23,31 @@ Cut = Callable[[], None]  # closes a connection
 
 
 class Body:
-    """The bytes of a page, for all clients that were given it. ``made``: when, by the clock of ``Bodies``."""
+    """The bytes of a page, for all clients that were given it. ``made``: when, by the clock of ``Bodies``.
 
-    def __init__(self, pieces: Sequence[bytes], made: float = 0.0, regular: bool = False) -> None:
+    ``regulars``: the regular scrapers among them.
+    """
+
+    def __init__(self, pieces: Sequence[bytes], made: float = 0.0, regulars: frozenset[Scraper] = frozenset()) -> None:
         self.pieces = pieces
         self.size = sum(map(len, pieces))
         self.made = made
-        self.regular = regular
-        self._readers: set[Cut] | None = set()
+        self.regulars = regulars
+        self._readers: dict[Cut, bool] | None = {}
 
     @contextmanager
-    def reading(self, cut: Cut) -> Iterator[None]:
-        """Be one of its readers, whose connection ``cut`` closes."""
+    def reading(self, scraper: Scraper | None, cut: Cut) -> Iterator[None]:
+        """Be one of its readers, whose connection ``cut`` closes. ``scraper`` None: not a Prometheus."""
         if self._readers is None:
             cut()
             yield
             return
-        self._readers.add(cut)
+        self._readers[cut] = scraper in self.regulars
         try:
             yield
         finally:
             if self._readers is not None:
-                self._readers.discard(cut)
+                self._readers.pop(cut, None)
 
     def slices(self) -> Iterator[bytes | memoryview]:
         """Yield the bytes in order, as much as may be written at once."""
@@ -56,9 +61,14 @@ class Body:
 
     def cut(self) -> None:
         """Close the connections of its readers, and of those that come."""
-        readers, self._readers = self._readers or set(), None
+        readers, self._readers = self._readers or {}, None
         for reader in readers:
             reader()
+
+    @property
+    def regular(self) -> bool:
+        """Return True if a regular scraper is still reading."""
+        return self._readers is not None and any(self._readers.values())
 
     @property
     def is_cut(self) -> bool:

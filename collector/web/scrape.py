@@ -106,7 +106,7 @@ class Pages:
     async def _serve(self, turn: Turn) -> None:
         """Make the page of a turn and give it to all who share it."""
         try:
-            body = Body(await self._make(turn), self._clock(), any(ticket.regular for ticket in turn.tickets))
+            body = Body(await self._make(turn), self._clock(), turn.regulars)
         except Exception as error:
             for ticket in turn.tickets:
                 if not ticket.body.done():
@@ -186,11 +186,9 @@ class Pages:
     def _see(self, turn: Turn, now: float) -> None:
         """Remember the scrapers of a page. That they were shown its rows is noted once that is safe."""
         scrapers, creation = self._parts.scrapers, self._parts.intake.table.next_creation
-        seen = {ticket.request.scraper for ticket in turn.tickets} - {None}
-        asking = [scraper for scraper in seen if scraper is not None]
-        for scraper in asking:
+        for scraper in turn.scrapers:
             scrapers.see(scraper, now)
-        shown = scrapers.news(asking, creation)
+        shown = scrapers.news(turn.scrapers, creation)
         if shown:
             self._parts.journal.commit(of_page(shown), partial(scrapers.note, shown))
 

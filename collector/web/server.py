@@ -17,7 +17,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from collector.live.render import FILES, HEADERS
 from collector.log import say
 from collector.settings import ListenAddress, TcpAddress, UnixAddress
-from collector.table.scrapers import identify
+from collector.table.scrapers import Scraper, identify
 from collector.web.bodies import Body
 from collector.web.connection import Connection
 from collector.web.door import BACKLOG, Door
@@ -84,11 +84,13 @@ def _cut(request: web.Request) -> None:
         request.transport.abort()
 
 
-async def send(request: web.Request, body: Body, headers: Mapping[str, str]) -> web.StreamResponse:
+async def send(
+    request: web.Request, body: Body, scraper: Scraper | None, headers: Mapping[str, str]
+) -> web.StreamResponse:
     """Send a page piece by piece: each waits until the client has taken most of those before it."""
     response = web.StreamResponse(headers=headers)
     response.content_length = body.size
-    with body.reading(partial(_cut, request)), suppress(ConnectionError):
+    with body.reading(scraper, partial(_cut, request)), suppress(ConnectionError):
         await response.prepare(request)
         if request.method != hdrs.METH_HEAD:
             for piece in body.slices():
@@ -120,7 +122,7 @@ def application(
         }
         if wanted.compressed:
             headers["Content-Encoding"] = "gzip"
-        return await send(request, body, headers)
+        return await send(request, body, wanted.scraper, headers)
 
     async def page(request: web.Request, wanted: Request) -> Body | web.Response:
         try:

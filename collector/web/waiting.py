@@ -59,6 +59,17 @@ class Turn:
     fetched: Fetched
     shown_before: int | None
 
+    @property
+    def scrapers(self) -> frozenset[Scraper]:
+        """Return the scrapers among the clients."""
+        return frozenset(ticket.request.scraper for ticket in self.tickets if ticket.request.scraper is not None)
+
+    @property
+    def regulars(self) -> frozenset[Scraper]:
+        """Return the regular ones of them."""
+        regular = (ticket.request.scraper for ticket in self.tickets if ticket.regular)
+        return frozenset(scraper for scraper in regular if scraper is not None)
+
 
 class Waiting:
     """The requests that wait, in the order in which they came."""

@@ -5,8 +5,10 @@ from contextlib import ExitStack
 
 import pytest
 
+from collector.table.scrapers import identify
 from collector.web.bodies import HELD_BYTES, READ_SECONDS, REGULAR_READ_SECONDS, SLICE_BYTES, Bodies, Body
 
+PROMETHEUS = identify("10.0.0.1", "Prometheus/3")
 HALF = bytes(HELD_BYTES // 2)
 
 
@@ -20,10 +22,11 @@ class Room:
         self._opened = opened
 
     def hold(self, name: str, made: float, regular: bool = False, size: int = HELD_BYTES // 2) -> None:
-        body = Body([HALF[:size]] * (size // len(HALF[:size])), made, regular)
+        body = Body([HALF] * (size // len(HALF)), made, frozenset([PROMETHEUS]))
         self.bodies.add(body)
         self._held.append(body)
-        self._opened.enter_context(body.reading(lambda: self.closed.append(name)))
+        scraper = PROMETHEUS if regular else None
+        self._opened.enter_context(body.reading(scraper, lambda: self.closed.append(name)))
 
 
 @pytest.fixture
@@ -84,17 +87,29 @@ def test_a_regular_scrapers_page_gives_way_last_and_to_regular_ones_alone(room: 
     assert room.closed == ["other", "regular"]
 
 
+def test_others_that_share_its_page_are_not_protected_by_a_regular_scraper_that_has_read_it() -> None:
+    bodies, closed = Bodies(), list[str]()
+    body = Body([HALF] * 3, 0.0, frozenset([PROMETHEUS]))
+    bodies.add(body)
+    with body.reading(None, lambda: closed.append("other")):
+        with body.reading(PROMETHEUS, lambda: closed.append("regular")):
+            bodies.make_room(READ_SECONDS + 0.1, False)
+            assert closed == []
+        bodies.make_room(READ_SECONDS + 0.1, False)
+        assert closed == ["other"]
+
+
 def test_who_comes_to_a_closed_body_is_closed_too() -> None:
     body, closed = Body([b"x"]), list[str]()
     body.cut()
-    with body.reading(lambda: closed.append("late")):
+    with body.reading(None, lambda: closed.append("late")):
         assert closed == ["late"]
     assert body.is_cut
 
 
 def test_a_reader_that_is_done_is_not_closed() -> None:
     body, closed = Body([b"x"]), list[str]()
-    with body.reading(lambda: closed.append("done")), body.reading(lambda: closed.append("done")):
+    with body.reading(None, lambda: closed.append("done")), body.reading(None, lambda: closed.append("done")):
         pass
     body.cut()
     assert closed == []
