@@ -17,7 +17,7 @@ from collector.table.scrapers import Scraper
 HELD_BYTES = 16 << 20
 READ_SECONDS = 2.0
 REGULAR_READ_SECONDS = 5.0
-SLICE_BYTES = 32_768  # TLS copies what is written at once, for each connection
+SLICE_BYTES = 16_384  # for each connection TLS copies what is written at once
 
 Cut = Callable[[], None]  # closes a connection
 

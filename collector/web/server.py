@@ -87,7 +87,10 @@ def _cut(request: web.Request) -> None:
 async def send(
     request: web.Request, body: Body, scraper: Scraper | None, headers: Mapping[str, str]
 ) -> web.StreamResponse:
-    """Send a page piece by piece: each waits until the client has taken most of those before it."""
+    """Send a page slice by slice: each waits until the client has taken those before it.
+
+    The page is let go of here, and not with the response, which aiohttp keeps until the connection's next request.
+    """
     response = web.StreamResponse(headers=headers)
     response.content_length = body.size
     with body.reading(scraper, partial(_cut, request)), suppress(ConnectionError):
@@ -95,6 +98,7 @@ async def send(
         if request.method != hdrs.METH_HEAD:
             for piece in body.slices():
                 await response.write(piece)
+                await request.writer.drain()
                 await asyncio.sleep(0)  # a hundred clients that take megabytes each would hold the loop for seconds
         await response.write_eof()
     return response

@@ -1,9 +1,10 @@
 """Clients that do not read their pages: what they hold has a bound, and others get their pages all the same."""
 
+import http.client
 import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import pytest
 from support.client import Answer, ask
@@ -74,8 +75,8 @@ def become_regular(collector: Collector, agent: str) -> None:
     wait_until(is_regular, 60, f"{agent} as a regular scraper")
 
 
-def closed(collector: Collector, client: socket.socket) -> bool:
-    """Read what is there: a connection that was closed ends early."""
+def ends_early(client: socket.socket) -> bool:
+    """Read what is there: of a connection that was closed it is not all."""
     received = 0
     try:
         while received < HELD_BYTES and (data := client.recv(1 << 20)):
@@ -90,7 +91,7 @@ def test_who_does_not_read_gives_way(collector: Collector) -> None:
         answer = scrape(collector, "Prometheus/3")
         assert answer.status == 200
         assert len(answer.body) > HELD_BYTES
-        assert closed(collector, unread)
+        assert ends_early(unread)
     assert collector.value("resty_metrics_web_closed_connections_total", reason="evicted") == 1
 
 
@@ -100,7 +101,7 @@ def test_a_regular_scraper_comes_before_others_and_its_page_gives_way_to_none_of
         status, headers, body = scrape(collector, "newcomer", timeout="1")
         assert (status, headers["Retry-After"]) == (503, "1")
         assert b"try again later" in body
-        assert not closed(collector, regular)
+        assert not ends_early(regular)
     assert scrape(collector, "newcomer").status == 200
     assert collector.value("resty_metrics_web_refused_requests_total", reason="busy") == 1
 
@@ -115,3 +116,12 @@ def test_many_that_do_not_read_leave_pages_for_others(collector: Collector) -> N
             worker.answer()
         assert scrape(collector, "Prometheus/3").status == 200
         assert "\nlate_total 1\n" in collector.page()
+
+
+def test_a_connection_that_rests_holds_no_page(collector: Collector) -> None:
+    """Its page is free for others as soon as it was read, long before the next request."""
+    with closing(http.client.HTTPConnection("127.0.0.1", collector.port, timeout=20)) as resting:
+        for _ in range(2):
+            resting.request("GET", "/metrics")
+            assert len(resting.getresponse().read()) > HELD_BYTES
+            assert scrape(collector, "Prometheus/3", timeout="1").status == 200
