@@ -81,9 +81,9 @@ class Pages:
     async def page(self, request: Request) -> Body:
         """Return the page as the client asked for it. Raises BusyError."""
         asked = self._clock()
-        fetched = await self._fetch(request.timeout)
+        body = asyncio.get_running_loop().create_future()
         regular = request.scraper is not None and self._parts.scrapers.is_regular(request.scraper)
-        ticket = Ticket(request, fetched, regular, asyncio.get_running_loop().create_future())
+        ticket = Ticket(request, await self._fetch(request.timeout), regular, body)
         left = min(WAIT_SECONDS, request.timeout - (self._clock() - asked))
         self._waiting.add(ticket, max(LEAST_WAIT_SECONDS, left))
         if self._maker is None or self._maker.done():

@@ -2,8 +2,9 @@
 
 Rules:
 - Regular scrapers come first, but after each page for them one for the others, if they wait. Else who came first.
-- Requests share a page that looks the same to them: its format, its encoding, and which rows it shows at 0. The answers
-  of the sources on it are at least as new, and had at least as much time, as those that each of them waited for.
+- Requests share a page that looks the same to them: its format, its encoding, and which rows it shows at 0.
+- Requests share answers of the sources that are at least as new, and had at least as much time, as those that each of
+  them waited for. So the answers that are held do not grow with the number of requests.
 - A request that has not had its turn in time is given up, with BusyError.
 """
 
@@ -38,6 +39,10 @@ class Fetched:
     scrapes: Sequence[Scrape]
     began: float
     seconds: float
+
+    def covers(self, other: "Fetched") -> bool:
+        """Return True if these answers serve everybody who waited for the others."""
+        return self.began >= other.began and self.seconds >= other.seconds
 
 
 @dataclass(eq=False, slots=True)
@@ -83,6 +88,12 @@ class Waiting:
 
     def add(self, ticket: Ticket, seconds: float) -> None:
         """Have a request wait for so many seconds at most."""
+        for other in self._tickets:
+            if other.fetched.covers(ticket.fetched):
+                ticket.fetched = other.fetched
+        for other in self._tickets:
+            if ticket.fetched.covers(other.fetched):
+                other.fetched = ticket.fetched
         self._tickets.append(ticket)
         ticket.patience = ticket.body.get_loop().call_later(seconds, self._give_up, ticket)
 
@@ -112,16 +123,8 @@ class Waiting:
             return ticket.request.openmetrics, ticket.request.compressed, shown_before(ticket.request)
 
         wanted = look(head)
-        alike = [ticket for ticket in self._tickets if look(ticket) == wanted]
-        fetched = max(
-            (ticket.fetched for ticket in alike if ticket.fetched.seconds >= head.fetched.seconds),
-            key=lambda fetched: fetched.began,
-        )
-        tickets = [
-            ticket
-            for ticket in alike
-            if ticket.fetched.seconds <= fetched.seconds and ticket.fetched.began <= fetched.began
-        ]
+        fetched = head.fetched
+        tickets = [ticket for ticket in self._tickets if ticket.fetched is fetched and look(ticket) == wanted]
         for ticket in tickets:
             self.remove(ticket)
         self._others_next = any(ticket.regular for ticket in tickets)

@@ -141,6 +141,18 @@ def test_a_short_timeout_of_another_client_hides_no_source() -> None:
     assert asyncio.run(run()) == 5.0
 
 
+def test_few_answers_of_the_sources_are_held() -> None:
+    """However many requests wait, in whatever order their answers came: each may be megabytes."""
+
+    async def run() -> int:
+        queue = Queue()
+        for number in range(300):
+            queue.ask(str(number), STRANGER, began=float(number * 7 % 100), seconds=float(number % 5))
+        return len({id(ticket.fetched) for ticket in queue.tickets.values()})
+
+    assert asyncio.run(run()) <= 5
+
+
 def test_a_request_that_waits_too_long_is_given_up_alone() -> None:
     async def run() -> list[str]:
         queue = Queue()
