@@ -22,6 +22,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from collector.ingest import passage
+
 MODE = 0o600
 _ALWAYS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe is not waited for
 _TRIES = 10
@@ -93,8 +95,11 @@ def read_holder(text: str) -> int | None:
 
 
 def acquire(path: Path, directory_mode: int = 0o755) -> Lock:
-    """Take the lock; its directory is made, with this mode, if it is missing. Raises LockedError, OSError."""
-    path.parent.mkdir(mode=directory_mode, parents=True, exist_ok=True)
+    """Take the lock. Its directory is made if it is missing, with this mode and passable parents, whatever the umask.
+
+    Raises LockedError, OSError.
+    """
+    passage.make(path.parent, directory_mode)
     for _ in range(_TRIES):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _ALWAYS, MODE)
         try:

@@ -22,11 +22,30 @@ def test_it_names_its_holder_and_is_private(tmp_path: Path) -> None:
     lock.release()
 
 
-def test_the_directory_is_made(tmp_path: Path) -> None:
-    acquire(tmp_path / "a" / "b" / "lock").release()
-    assert stat.S_IMODE((tmp_path / "a" / "b").stat().st_mode) == 0o755
-    acquire(tmp_path / "c" / "lock", 0o750).release()
-    assert stat.S_IMODE((tmp_path / "c").stat().st_mode) == 0o750
+def modes(path: Path, *names: str) -> list[int]:
+    """The modes of directories, each in the one before."""
+    below = [path := path / name for name in names]
+    return [stat.S_IMODE(one.stat().st_mode) for one in below]
+
+
+@pytest.mark.parametrize("umask", [0, 0o022, 0o027, 0o077, 0o777], ids=oct)
+def test_the_directory_is_made_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    """With those above it: other users pass these on their way to what is beside it."""
+    before = os.umask(umask)
+    try:
+        acquire(tmp_path / "a" / "b" / "lock").release()
+        acquire(tmp_path / "c" / "d" / "e" / "lock", 0o750).release()
+    finally:
+        os.umask(before)
+    assert modes(tmp_path, "a", "b") == [0o755, 0o755]
+    assert modes(tmp_path, "c", "d", "e") == [0o755, 0o755, 0o750]
+
+
+def test_a_directory_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir(0o700)
+    acquire(tmp_path / "a" / "b" / "lock", 0o750).release()
+    acquire(tmp_path / "a" / "lock").release()
+    assert modes(tmp_path, "a", "b") == [0o700, 0o750]
 
 
 def test_a_second_one_is_told_who_has_it(tmp_path: Path) -> None:

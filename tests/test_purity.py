@@ -30,6 +30,7 @@ SHELL = {
     "top/looking.py", "top/session.py", "top/terminal.py", "top/told.py",
     "web/connection.py", "web/door.py", "web/front.py", "web/health.py", "web/live.py", "web/policy.py",
     "web/scrape.py", "web/server.py", "web/tls.py", "web/users.py",
+    "web/waiting.py",
 }  # fmt: skip
 OUTSIDE = {
     "aiohttp", "asyncio", "concurrent", "datetime", "fcntl", "http", "importlib", "io", "logging", "multiprocessing",

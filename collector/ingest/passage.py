@@ -14,20 +14,21 @@ MODE = 0o755
 _SEARCH = 0o111
 
 
-def make(directory: Path) -> None:
-    """Make a directory and those above it, as far as they are missing. Raises OSError."""
+def make(directory: Path, own_mode: int = MODE) -> None:
+    """Make a directory, with this mode, and those above it, as far as they are missing. Raises OSError."""
     for one in (*reversed(directory.parents), directory):
         try:
             if one.is_dir():
                 continue
-            one.mkdir(MODE)
+            wanted = own_mode if one == directory else MODE
+            one.mkdir(wanted)
         except FileExistsError:
             if not one.is_dir():
                 raise
             continue
         mode = stat.S_IMODE(one.stat().st_mode)  # with the set-group-ID bit of the directory above
-        if mode & MODE != MODE:
-            one.chmod(mode | MODE)
+        if mode & wanted != wanted:
+            one.chmod(mode | wanted)
 
 
 class Passage:

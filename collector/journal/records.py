@@ -5,7 +5,9 @@ A record is a msgpack array of entries, framed by ``seal``. An entry is an array
     [0, stream, birth_ms, sequence, now, body]   a batch both marks passed; body: msgpack as docs/wire.md has it,
                                                  empty where the batch was dropped
     [1, stream, now]                             a stream said bye
-    [2, host, agent, creation]                   a scraper was shown every row up to this creation number
+    [2, host, scraper, creation, regular]        a scraper was shown every row up to this creation number; the first two
+                                                 are hashes (table/scrapers.py). Versions 2 to 4: [2, host, agent,
+                                                 creation], in clear
 
 Rules:
 - ``replay`` of the same records on the same snapshot makes the same state: merging decides on overflow and eviction by
@@ -30,7 +32,7 @@ from collector.ingest.drain import Drain
 from collector.ingest.wire import WireError
 from collector.journal.errors import JournalError
 from collector.journal.state import State
-from collector.table.scrapers import Scraper
+from collector.table.scrapers import Shown, identify
 from collector.table.shapes import FamilyBatch
 
 BATCH, BYE, SCRAPE = 0, 1, 2
@@ -66,9 +68,20 @@ def of_drain(drain: Drain) -> bytes | None:
     return seal(msgpack.packb(entries)) if entries else None
 
 
-def of_scrape(scraper: Scraper, creation: int) -> bytes:
-    """The record of a page that a scraper was given. Its user agent may be any bytes at all."""
-    return seal(msgpack.packb([[SCRAPE, *scraper, creation]], unicode_errors="surrogateescape"))
+def of_page(shown: Sequence[Shown]) -> bytes:
+    """Return the record of a page that these scrapers were given."""
+    return seal(msgpack.packb([[SCRAPE, *scraper, creation, regular] for scraper, creation, regular in shown]))
+
+
+def read_shown(host: bytes | str, name: bytes | str, creation: int, regular: bool = False) -> Shown:
+    """Return what was written of a scraper. Raises ValueError."""
+    if type(creation) is not int or type(regular) is not bool:
+        raise ValueError("a scraper was shown a number, and is regular or not")
+    if type(host) is str and type(name) is str:
+        return identify(host, name), creation, regular
+    if type(host) is bytes and type(name) is bytes:
+        return (host, name), creation, regular
+    raise ValueError("a scraper is two hashes, or a host and a user agent")
 
 
 @dataclass(slots=True)
@@ -129,10 +142,8 @@ def _apply_bye(state: State, _: Replayed, stream: bytes, now: float) -> None:
     state.now = max(state.now, now)
 
 
-def _apply_scrape(state: State, _: Replayed, host: str, agent: str, creation: int) -> None:
-    if type(host) is not str or type(agent) is not str or type(creation) is not int:
-        raise ValueError("a scrape is of a host, a user agent and a number")
-    state.scrapers.note((host, agent), creation)
+def _apply_scrape(state: State, _: Replayed, *fields: Any) -> None:
+    state.scrapers.restore([read_shown(*fields)], state.now)
 
 
 _APPLY: dict[int, Callable[..., None]] = {BATCH: _apply_batch, BYE: _apply_bye, SCRAPE: _apply_scrape}

@@ -7,7 +7,7 @@
      instance, used]
     ["rows", [creation, labels, numbers, used], ...]                      of the family before it, ROWS_PER_PART each
     ["streams", [name, birth_ms, committed, seen, ended, instance], ...]
-    ["scrapers", [host, agent, creation], ...]
+    ["scrapers", [host, scraper, creation, regular], ...]                  as in records.py
     ["end", parts, checksum]                                              the last one
 
 Rules:
@@ -15,7 +15,7 @@ Rules:
   checksums. A damaged file may lead SQLite over a page twice, or past one, and each part on it is valid by itself.
 - A sum may outgrow 64 bits, which msgpack cannot write: such a number is written as its decimal text.
 - Files of version 2 lack what stands last in the first part, in a family and in a stream: instances had no names.
-  Those of versions 2 and 3 have nothing in ``end``.
+  Those of versions 2 and 3 have nothing in ``end``, those of versions 2 to 4 host and user agent of scrapers in clear.
 - Those before version 5 lack the counts of what gave way, and when a family was used last: its rows say that.
 """
 
@@ -29,7 +29,7 @@ import msgpack  # type: ignore[import-untyped]
 from collector.ingest.departed import StreamMark
 from collector.ingest.streams import Streams
 from collector.journal.errors import JournalError
-from collector.journal.records import CHECKSUM_BYTES, seal, unpack
+from collector.journal.records import CHECKSUM_BYTES, read_shown, seal, unpack
 from collector.journal.state import Capture, State
 from collector.table.families import FamilyState
 from collector.table.scrapers import Scrapers
@@ -70,7 +70,7 @@ def _write(capture: Capture) -> Iterator[bytes]:
         yield from _write_family(family)
     marks = [(one.name, one.birth_ms, one.committed, one.seen, one.ended, one.instance) for one in capture.streams]
     yield _pack("streams", *marks)
-    yield _pack("scrapers", *[(host, agent, creation) for (host, agent), creation in capture.scrapers])
+    yield _pack("scrapers", *[(*scraper, creation, regular) for scraper, creation, regular in capture.scrapers])
 
 
 def _write_family(family: FamilyState) -> Iterator[bytes]:
@@ -128,8 +128,7 @@ def _read(values: Sequence[Any]) -> State:
             for mark in fields:
                 streams.restore(StreamMark(*mark))
         elif kind == "scrapers":
-            for host, agent, creation in fields:
-                scrapers.note((host, agent), creation)
+            scrapers.restore([read_shown(*shown) for shown in fields], now)
         else:
             raise ValueError(f"part {kind!r}")
     caps = (max_rows, max_families, next_creation)

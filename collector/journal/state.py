@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from collector.ingest.departed import StreamMark
 from collector.ingest.streams import Streams
-from collector.table.scrapers import Scraper, Scrapers
+from collector.table.scrapers import Scrapers, Shown
 from collector.table.table import Table, TableState
 
 
@@ -25,7 +25,7 @@ class Capture:
 
     table: TableState
     streams: Sequence[StreamMark]
-    scrapers: Sequence[tuple[Scraper, int]]
+    scrapers: Sequence[Shown]
     now: float
 
 

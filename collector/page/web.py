@@ -36,6 +36,17 @@ def families(tally: Tally) -> list[MetricFamily]:
     ]
 
 
+def scrapers(regular: int, newcomers: int) -> MetricFamily:
+    """Return how many scrapers are remembered."""
+    name = "resty_metrics_scrapers"
+    text = (
+        "Prometheus servers of which the collector knows the rows that they have seen: regular ones, which keep coming "
+        "back, and newcomers."
+    )
+    counts = {"regular": regular, "newcomer": newcomers}
+    return MetricFamily(name, "gauge", text, [sample(name, {"kind": kind}, count) for kind, count in counts.items()])
+
+
 def _one(name: str, kind: MetricType, text: str, value: float) -> MetricFamily:
     return MetricFamily(name, kind, text, [sample(name, {}, value)])
 

@@ -5,55 +5,193 @@ scraper sees each row created since its last scrape at 0, once (docs/decisions/0
 
 Rules:
 - A scraper is a client that says how long it waits (``X-Prometheus-Scrape-Timeout-Seconds``), known by host and user
-  agent. Everybody else sees true values at once.
+  agent. Everybody else sees true values at once. Only hashes are kept, so the length of a user agent costs nothing.
 - What a scraper was shown is kept with the table, and moves on only when that is safe: a row that was shown with its
   value is never shown at 0 again, also not by the collector after a kill -9.
 - A scraper that is unknown to a collector that began without a table has seen the rows of an earlier life: for a while
   it begins at 0, which its ``increase()`` reads as a reset. Any other unknown one sees what exists as it is.
+- There are MAX_SCRAPERS places. A scraper that comes back at the distance of scrapes is regular. A place is given to
+  another scraper only when its own has been silent: after its first scrape for FIRST_SECONDS, a newcomer that came back
+  for NEWCOMER_SECONDS, a regular one for REGULAR_SECONDS. A scraper without a place is served, and not remembered.
+- A host has at most MAX_NEWCOMERS places for newcomers and MAX_OF_HOST in all: one host cannot take them all.
 - ``now`` is seconds of running time.
 """
 
-from collections import OrderedDict
+import ipaddress
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
 
 YOUNG_SECONDS = 300.0
 MAX_SCRAPERS = 64
+MAX_NEWCOMERS = 16
+MAX_OF_HOST = 48
+FIRST_SECONDS = 75.0  # above the usual interval of a minute
+NEWCOMER_SECONDS = 300.0  # not below YOUNG_SECONDS, or rows that a scraper saw with their values would be 0 again
+REGULAR_SECONDS = 3600.0
+SCRAPE_SECONDS = 0.5  # requests that come faster are one scrape
+REGULAR_SCRAPES = 3  # over at least REGULAR_AFTER seconds
+REGULAR_AFTER = 5.0
+_DIGEST_BYTES = 16
+_IPV6_HOST_BITS = 64  # one host has all addresses of such a network
 
-Scraper = tuple[str, str]
+Scraper = tuple[bytes, bytes]  # hashes of its host, and of its host and user agent
+Shown = tuple[Scraper, int, bool]  # a scraper, the creation number that its last page ended at, and if it is regular
+
+
+def identify(host: str, agent: str) -> Scraper:
+    """Return the scraper of a host, which may be "", and a user agent."""
+    return _digest(_network(host)), _digest(host, agent)
+
+
+def _network(host: str) -> str:
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((address, _IPV6_HOST_BITS), strict=False))
+
+
+def _digest(*texts: str) -> bytes:
+    """Hash texts with their lengths, so that no two lists of texts are hashed as the same bytes."""
+    hashed = blake2b(digest_size=_DIGEST_BYTES)
+    for text in texts:
+        data = text.encode(errors="surrogatepass")
+        hashed.update(len(data).to_bytes(8, "big") + data)
+    return hashed.digest()
+
+
+@dataclass(slots=True)
+class Place:
+    """A scraper that is remembered. ``creation`` None: no page for it is safe yet. ``kept``: ``regular`` as is safe.
+
+    ``returned``: it has asked more than once. ``counted``: when the last of its ``scrapes`` was.
+    """
+
+    first: float
+    seen: float
+    counted: float
+    returned: bool = False
+    creation: int | None = None
+    scrapes: int = 1
+    regular: bool = False
+    kept: bool = False
+
+    def lapsed(self, now: float) -> bool:
+        """Return True if the place may be given to another scraper."""
+        if self.regular:
+            return now - self.seen >= REGULAR_SECONDS
+        return now - self.seen >= (NEWCOMER_SECONDS if self.returned else FIRST_SECONDS)
 
 
 class Scrapers:
-    """The scrapers seen of late, each with the creation number its last page ended at. Bounded, least recent first.
+    """The scrapers that are remembered, least recent first.
 
-    ``forgetful_until``: until then an unknown scraper begins at 0.
+    ``forgetful_until``: until then an unknown one begins at 0.
     """
 
     def __init__(self, capacity: int = MAX_SCRAPERS) -> None:
         self.forgetful_until = 0.0
         self._capacity = capacity
-        self._shown: OrderedDict[Scraper, int] = OrderedDict()
+        self._places: dict[Scraper, Place] = {}
 
     def __len__(self) -> int:
-        return len(self._shown)
+        return len(self._places)
 
     def shown_before(self, scraper: Scraper, next_creation: int, now: float) -> int:
-        """The first creation number that a page for this scraper has to show at 0.
+        """Return the first creation number that a page for this scraper has to show at 0.
 
-        ``scraper`` is (host, user agent), ``next_creation`` the table's at this page.
+        ``next_creation`` is the table's at this page.
         """
-        shown = self._shown.get(scraper)
-        if shown is not None:
-            return shown
+        place = self._places.get(scraper)
+        if place is not None and place.creation is not None:
+            return place.creation
         return 0 if now < self.forgetful_until else next_creation
 
-    def is_news(self, scraper: Scraper, creation: int) -> bool:
-        """Whether ``note`` would change more than who was here last."""
-        return self._shown.get(scraper) != creation
+    def is_regular(self, scraper: Scraper) -> bool:
+        """Return True for a scraper that has come back at the distance of scrapes."""
+        place = self._places.get(scraper)
+        return place is not None and place.regular
 
-    def note(self, scraper: Scraper, creation: int) -> None:
-        """The scraper was shown every row before this creation number."""
-        self._shown[scraper] = max(creation, self._shown.pop(scraper, 0))
-        if len(self._shown) > self._capacity:
-            self._shown.popitem(last=False)
+    def count(self) -> tuple[int, int]:
+        """Return the numbers of regular scrapers and of newcomers."""
+        regular = sum(place.regular for place in self._places.values())
+        return regular, len(self._places) - regular
 
-    def capture(self) -> list[tuple[Scraper, int]]:
-        return list(self._shown.items())
+    def see(self, scraper: Scraper, now: float) -> None:
+        """Take note that a scraper asks for a page, and give it a place if there is one."""
+        place = self._places.pop(scraper, None)
+        if place is None:
+            if not self._find_place(scraper[0], now):
+                return
+            place = Place(now, now, now)
+        else:
+            place.returned = True
+        if now - place.counted >= SCRAPE_SECONDS:
+            place.scrapes, place.counted = place.scrapes + 1, now
+        place.seen = now
+        if place.scrapes >= REGULAR_SCRAPES and now - place.first >= REGULAR_AFTER:
+            place.regular = True
+        self._places[scraper] = place
+
+    def news(self, scrapers: Iterable[Scraper], creation: int) -> list[Shown]:
+        """Return what ``note`` would change, for scrapers whose page ends at this creation number."""
+        places = ((scraper, self._places.get(scraper)) for scraper in scrapers)
+        return [
+            (scraper, creation, place.regular)
+            for scraper, place in places
+            if place is not None and (place.creation != creation or place.regular != place.kept)
+        ]
+
+    def note(self, shown: Iterable[Shown]) -> None:
+        """Note that it is safe: these scrapers were shown every row before these creation numbers."""
+        for scraper, creation, regular in shown:
+            place = self._places.get(scraper)
+            if place is not None:
+                place.creation = max(creation, place.creation or 0)
+                place.kept = regular
+
+    def restore(self, shown: Iterable[Shown], now: float) -> None:
+        """Remember what the journal says. Above the capacity a newcomer is forgotten first."""
+        for scraper, creation, regular in shown:
+            place = self._places.pop(scraper, None) or Place(now, now, now)
+            place.creation = max(creation, place.creation or 0)
+            place.regular = place.kept = place.regular or regular
+            place.seen, place.returned = now, True
+            self._places[scraper] = place
+            if len(self._places) > self._capacity:
+                newcomers = (known for known, place in self._places.items() if not place.regular)
+                del self._places[next(newcomers, next(iter(self._places)))]
+
+    def capture(self) -> list[Shown]:
+        """Return what is safe of each scraper."""
+        return [
+            (scraper, place.creation, place.kept)
+            for scraper, place in self._places.items()
+            if place.creation is not None
+        ]
+
+    def _find_place(self, host: bytes, now: float) -> bool:
+        """Make sure that a newcomer of this host has a place. Return False if there is none."""
+        for crowd, most in ((self._newcomers, MAX_NEWCOMERS), (self._of, MAX_OF_HOST), (self._all, self._capacity)):
+            scrapers = list(crowd(host))
+            if len(scrapers) < most:
+                continue
+            lapsed = next((scraper for scraper in scrapers if self._places[scraper].lapsed(now)), None)
+            if lapsed is None:
+                return False
+            del self._places[lapsed]
+        return True
+
+    def _newcomers(self, host: bytes) -> Iterator[Scraper]:
+        return (scraper for scraper in self._of(host) if not self._places[scraper].regular)
+
+    def _of(self, host: bytes) -> Iterator[Scraper]:
+        return (scraper for scraper in self._places if scraper[0] == host)
+
+    def _all(self, _: bytes) -> Iterator[Scraper]:
+        return iter(self._places)

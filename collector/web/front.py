@@ -58,7 +58,7 @@ class Front:
         most = self.limits.max_requests
         if most and self._scrapes >= most:
             words = f"{most} scrapes are under way: try again later, or raise --web.max-requests"
-            yield self._refuse(request, 503, "busy", words, {hdrs.RETRY_AFTER: "1"})
+            yield self.refuse_busy(request, words)
             return
         self._scrapes += 1
         try:
@@ -75,7 +75,7 @@ class Front:
             admitted = await self._checker.admits(access.users, request.headers.get(hdrs.AUTHORIZATION))
         except TooManyError:
             words = "too many passwords wait to be checked: try again later"
-            return self._refuse(request, 503, "busy", words, {hdrs.RETRY_AFTER: "1"})
+            return self.refuse_busy(request, words)
         if admitted:
             return None
         return self._refuse(request, 401, "unauthorized", "Unauthorized", {hdrs.WWW_AUTHENTICATE: "Basic"})
@@ -87,6 +87,10 @@ class Front:
         if self._bucket is None or self._bucket.shape != shape:
             self._bucket = Bucket(*shape, now)
         return self._bucket.take(now)
+
+    def refuse_busy(self, request: web.BaseRequest, words: str) -> web.Response:
+        """Answer a request that may succeed a moment later."""
+        return self._refuse(request, 503, "busy", words, {hdrs.RETRY_AFTER: "1"})
 
     def _refuse(
         self, request: web.BaseRequest, status: int, reason: Refused, words: str, headers: dict[str, str] | None = None

@@ -3,11 +3,11 @@
 Rules:
 - Scrapes that overlap share the sources' answers, and the page where they may see the same; but none waits for a fetch
   that was given more time than it has itself.
-- A page is of a moment after it was asked for. So a scrape shares a page whose moment is still to come. Once it is
-  taken, the next page waits for that one to be done, and all who ask meanwhile share it.
+- One page is made at a time (waiting.py), and only while there is room for it (bodies.py).
+- A page is of a moment after it was asked for: requests that come after its moment wait for the next one.
 - A page is of one moment, but its text is made in steps: between two of them the loop has its turn, so that the intake
   does not wait for a large page. It is compressed on a thread, and sent in the pieces that it was made in.
-- A client that goes away does not take the page from the others: it waits on a shielded task.
+- A client that goes away does not take the page from the others: a task of its own makes it.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from collector.ingest.intake import Intake
 from collector.ingest.listener import Listener
 from collector.ingest.stream import LiveHeartbeat
 from collector.journal.journal import Journal
-from collector.journal.records import of_scrape
+from collector.journal.records import of_page
 from collector.log import STDERR
 from collector.page import assemble, exposition, family_counts, instances, journal, pipeline, requests, web
 from collector.page.coverage import Coverage
@@ -33,23 +33,19 @@ from collector.page.process import ProcessMetrics
 from collector.sources import report
 from collector.sources.fetch import Fetcher, Scrape, gather
 from collector.sources.source import Source
-from collector.table.scrapers import Scraper, Scrapers
+from collector.table.scrapers import Scrapers
 from collector.table.steps import Steps
+from collector.web.bodies import Bodies, Body
 from collector.web.tally import Tally
+from collector.web.waiting import Fetched, Request, Ticket, Turn, Waiting
 
 GZIP_LEVEL = 1
 _GZIP_FORMAT = 16 + zlib.MAX_WBITS  # zlib's manual, deflateInit2
 _OFF_LOOP_BYTES = 65_536
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What a client asks for. ``scraper`` None: not a Prometheus. ``timeout``: seconds that it leaves the sources."""
-
-    scraper: Scraper | None
-    openmetrics: bool
-    compressed: bool
-    timeout: float
+WAIT_SECONDS = 10.0  # for a page's turn, unless the scrape ends before
+LEAST_WAIT_SECONDS = 0.25  # a source that took all of the scrape's time has left this
+ROOM_SECONDS = 0.05  # from one look for room to the next
+_TIMEOUTS_A_DECADE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +61,6 @@ class Parts:
     tally: Tally
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """What came of the sources, and who asked them."""
-
-    fetchers: Sequence[Fetcher]
-    scrapes: Sequence[Scrape]
-
-
 class Pages:
     """Makes pages. ``clock`` is monotonic seconds."""
 
@@ -81,36 +69,57 @@ class Pages:
         self._parts = parts
         self._clock = clock
         self._process = ProcessMetrics(lambda: STDERR.dropped)
-        self._next: dict[Request, asyncio.Task[list[bytes]]] = {}  # its moment is still to come
-        self._newest: dict[Request, asyncio.Task[list[bytes]]] = {}
+        self._bodies = Bodies()
+        self._waiting = Waiting()
+        self._maker: asyncio.Task[None] | None = None
         self._fetching: asyncio.Task[Fetched] | None = None
         self._fetch_ends = 0.0
         self._last: Mapping[Source, Scrape] = {}
         self._last_at = -math.inf
         self._fetches: set[asyncio.Task[Any]] = set()  # and what closes the fetchers of before
 
-    async def page(self, request: Request) -> list[bytes]:
-        """The bytes of a page as the client asked for it, in pieces."""
-        task = self._next.get(request)
-        if task is None:
-            task = asyncio.create_task(self._make(request, self._newest.get(request)))
-            self._next[request] = self._newest[request] = task
-            task.add_done_callback(partial(self._forget, request))
-        return await asyncio.shield(task)
-
-    def _forget(self, request: Request, task: asyncio.Task[list[bytes]]) -> None:
-        if self._newest.get(request) is task:
-            del self._newest[request]
-
-    async def _make(self, request: Request, before: asyncio.Task[list[bytes]] | None) -> list[bytes]:
+    async def page(self, request: Request) -> Body:
+        """Return the page as the client asked for it. Raises BusyError."""
+        asked = self._clock()
+        body = asyncio.get_running_loop().create_future()
+        regular = request.scraper is not None and self._parts.scrapers.is_regular(request.scraper)
+        ticket = Ticket(request, await self._fetch(request.timeout), regular, body)
+        left = min(WAIT_SECONDS, request.timeout - (self._clock() - asked))
+        self._waiting.add(ticket, max(LEAST_WAIT_SECONDS, left))
+        if self._maker is None or self._maker.done():
+            self._maker = asyncio.create_task(self._make_all())
         try:
-            fetched = await self._fetch(request.timeout)
-            if before is not None:
-                await asyncio.wait([before])
+            return await ticket.body
         finally:
-            del self._next[request]
-        body = await self._render(self._steps(request, fetched))
-        if not request.compressed:
+            self._waiting.remove(ticket)
+
+    async def _make_all(self) -> None:
+        """Make a page for each turn, until no request waits."""
+        while self._waiting:
+            now = self._clock()
+            head = next((head for head in self._waiting.heads() if self._bodies.make_room(now, head.regular)), None)
+            if head is None:
+                await asyncio.sleep(ROOM_SECONDS)
+            else:
+                await self._serve(self._waiting.take(head, partial(self._shown_before, now=now)))
+
+    async def _serve(self, turn: Turn) -> None:
+        """Make the page of a turn and give it to all who share it."""
+        try:
+            body = Body(await self._make(turn), self._clock(), turn.regulars)
+        except Exception as error:
+            for ticket in turn.tickets:
+                if not ticket.body.done():
+                    ticket.body.set_exception(error)
+            return
+        self._bodies.add(body)
+        for ticket in turn.tickets:
+            if not ticket.body.done():
+                ticket.body.set_result(body)
+
+    async def _make(self, turn: Turn) -> list[bytes]:
+        body = await self._render(self._steps(turn))
+        if not turn.tickets[0].request.compressed:
             return body
         return pack(body) if sum(map(len, body)) < _OFF_LOOP_BYTES else await asyncio.to_thread(pack, body)
 
@@ -152,7 +161,7 @@ class Pages:
         task.add_done_callback(self._fetches.discard)
 
     def _fetch(self, timeout: float) -> asyncio.Future[Fetched]:
-        timeout = min(timeout, max((one.source.connection.timeout for one in self.fetchers), default=0.0))
+        timeout = _round(timeout, max((one.source.connection.timeout for one in self.fetchers), default=0.0))
         ends = self._clock() + timeout
         if self._fetching is None or self._fetching.done() or self._fetch_ends > ends:
             self._fetch_ends = ends
@@ -161,20 +170,27 @@ class Pages:
         return asyncio.shield(self._fetching)
 
     async def _ask(self, seconds: float) -> Fetched:
-        fetchers = self.fetchers
+        fetchers, began = self.fetchers, self._clock()
         scrapes = await gather(fetchers, seconds)
         if fetchers is self.fetchers:
             self._last = {scrape.source: replace(scrape, families=()) for scrape in scrapes}
             self._last_at = self._clock()
-        return Fetched(fetchers, scrapes)
+        return Fetched(fetchers, scrapes, began, seconds)
 
-    def _shown_before(self, scraper: Scraper, now: float) -> int:
-        """Where this page's new rows begin. That it was shown is noted once that is safe."""
+    def _shown_before(self, request: Request, now: float) -> int | None:
+        """Return the row from which on a page of this moment shows 0; None: none."""
+        if request.scraper is None:
+            return None
+        return self._parts.scrapers.shown_before(request.scraper, self._parts.intake.table.next_creation, now)
+
+    def _see(self, turn: Turn, now: float) -> None:
+        """Remember the scrapers of a page. That they were shown its rows is noted once that is safe."""
         scrapers, creation = self._parts.scrapers, self._parts.intake.table.next_creation
-        shown_before = scrapers.shown_before(scraper, creation, now)
-        record = of_scrape(scraper, creation) if scrapers.is_news(scraper, creation) else None
-        self._parts.journal.commit(record, partial(scrapers.note, scraper, creation))
-        return shown_before
+        for scraper in turn.scrapers:
+            scrapers.see(scraper, now)
+        shown = scrapers.news(turn.scrapers, creation)
+        if shown:
+            self._parts.journal.commit(of_page(shown), partial(scrapers.note, shown))
 
     def _socket(self) -> pipeline.Socket:
         listener, guard = self._parts.listener, self._parts.guard
@@ -198,15 +214,16 @@ class Pages:
             *pipeline.families(parts.intake, self._socket(), now, parts.journal.tally.lost_rows),
             *(journal.families(parts.journal.tally, now) if parts.journal.wanted else []),
             *web.families(parts.tally),
+            web.scrapers(*parts.scrapers.count()),
             *self._process.families(),
         ]
 
-    def _steps(self, request: Request, fetched: Fetched) -> Steps[list[bytes]]:
+    def _steps(self, turn: Turn) -> Steps[list[bytes]]:
         """Return the page. What it shows of rows and workers is taken in the first step, the counters in the second."""
-        parts, now = self._parts, self._clock()
+        parts, now, fetched = self._parts, self._clock(), turn.fetched
         table = parts.intake.table
-        shown_before = None if request.scraper is None else self._shown_before(request.scraper, now)
-        moment = assemble.capture(table, shown_before, parts.intake.streams.instances)
+        self._see(turn, now)
+        moment = assemble.capture(table, turn.shown_before, parts.intake.streams.instances)
         counts = family_counts.capture(table)
         beats = parts.intake.streams.heartbeats(now)
         yield
@@ -222,7 +239,15 @@ class Pages:
         scraped = [family for some in by_source for family in some]
         status = {scrape.source.name or "" for scrape in fetched.scrapes if scrape.source.kind == "stub_status"}
         page = yield from assemble.in_steps(moment, rendered, beats, scraped, status, coverage, own)
-        return (yield from exposition.in_steps(page, openmetrics=request.openmetrics))
+        return (yield from exposition.in_steps(page, openmetrics=turn.tickets[0].request.openmetrics))
+
+
+def _round(timeout: float, most: float) -> float:
+    """Round a time for the sources down to one of few, so that few fetches can be under way at once."""
+    if timeout >= most:
+        return most
+    steps = math.ceil(_TIMEOUTS_A_DECADE * math.log10(most / timeout) - 1e-9)
+    return most / math.pow(10, steps / _TIMEOUTS_A_DECADE)
 
 
 async def _close(fetchers: Sequence[Fetcher], after: Sequence[asyncio.Task[Any]]) -> None:

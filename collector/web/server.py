@@ -1,33 +1,37 @@
 """HTTP by aiohttp: the page, health, readiness, and the live page."""
 
+import asyncio
 import logging
 import math
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.payload import Payload
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder, gzip_accepted
+from aiohttp import hdrs, web
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from collector.live.render import FILES, HEADERS
 from collector.log import say
 from collector.settings import ListenAddress, TcpAddress, UnixAddress
+from collector.table.scrapers import Scraper, identify
+from collector.web.bodies import Body
+from collector.web.connection import Connection
 from collector.web.door import BACKLOG, Door
 from collector.web.front import Front
+from collector.web.headers import choose_encoding, choose_format
 from collector.web.limits import Limits
 from collector.web.live import read_files
 from collector.web.policy import Access, Policy
-from collector.web.scrape import Request
 from collector.web.tally import Tally
+from collector.web.waiting import BusyError, Request
 
 CONTENT_TYPE_OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 TIMEOUT_HEADER = "X-Prometheus-Scrape-Timeout-Seconds"
+SLICES_A_TURN = 4
 TIMEOUT_RESERVE_SECONDS = 0.5  # of a scrape's own timeout, left for the page itself
 _LEAST_TIMEOUT_SECONDS = 0.1
 
@@ -35,22 +39,7 @@ _LEAST_TIMEOUT_SECONDS = 0.1
 class PageSource(Protocol):
     """What the server needs of the rest."""
 
-    async def page(self, request: Request) -> list[bytes]: ...
-
-
-class Pieces(Payload):
-    """A body that is written piece by piece: each waits until the client has taken most of those before it."""
-
-    def __init__(self, pieces: list[bytes]) -> None:
-        super().__init__(pieces)
-        self._size = sum(map(len, pieces))
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        return b"".join(self._value).decode(encoding, errors)
-
-    async def write(self, writer: AbstractStreamWriter) -> None:
-        for piece in self._value:
-            await writer.write(piece)
+    async def page(self, request: Request) -> Body: ...
 
 
 class LivePage(Protocol):
@@ -76,22 +65,45 @@ def _source_timeout(request: web.Request) -> float:
     return max(_LEAST_TIMEOUT_SECONDS, announced - TIMEOUT_RESERVE_SECONDS)
 
 
-def _takes_openmetrics(accept: str) -> bool:
-    """An Accept header that cannot be read asks for nothing."""
-    try:
-        return "openmetrics" in choose_encoder(accept)[1]
-    except (TypeError, ValueError):  # a version that is no number
-        return False
-
-
 def read_request(request: web.Request) -> Request:
-    """What a client wants, from its headers."""
+    """Return what a client wants, from its headers. Raises HTTPNotAcceptable."""
     scraper = None
     if TIMEOUT_HEADER in request.headers:
-        scraper = (request.remote or "", request.headers.get("User-Agent", ""))
-    openmetrics = _takes_openmetrics(",".join(request.headers.getall("Accept", [])))
-    compressed = gzip_accepted(",".join(request.headers.getall("Accept-Encoding", [])))
-    return Request(scraper, openmetrics, compressed, _source_timeout(request))
+        scraper = identify(request.remote or "", request.headers.get("User-Agent", ""))
+    page_format = choose_format(",".join(request.headers.getall("Accept", [])))
+    encoding = choose_encoding(",".join(request.headers.getall("Accept-Encoding", [])))
+    if page_format is None or encoding is None:
+        raise web.HTTPNotAcceptable(text="the page is text/plain or application/openmetrics-text, as it is or gzip\n")
+    return Request(scraper, page_format == "openmetrics", encoding == "gzip", _source_timeout(request))
+
+
+def _cut(request: web.Request) -> None:
+    """Close a connection whose client takes too long to read its page."""
+    if isinstance(request.protocol, Connection):
+        request.protocol.cut("evicted")
+    elif request.transport is not None:
+        request.transport.abort()
+
+
+async def send(
+    request: web.Request, body: Body, scraper: Scraper | None, headers: Mapping[str, str]
+) -> web.StreamResponse:
+    """Send a page slice by slice: each waits until the client has taken those before it.
+
+    The page is let go of here, and not with the response, which aiohttp keeps until the connection's next request.
+    """
+    response = web.StreamResponse(headers=headers)
+    response.content_length = body.size
+    with body.reading(scraper, partial(_cut, request)), suppress(ConnectionError):
+        await response.prepare(request)
+        if request.method != hdrs.METH_HEAD:
+            for number, piece in enumerate(body.slices()):
+                await response.write(piece)
+                await request.writer.drain()
+                if number % SLICES_A_TURN == 0:
+                    await asyncio.sleep(0)  # a hundred clients that take megabytes each would hold the loop for seconds
+        await response.write_eof()
+    return response
 
 
 def application(
@@ -104,24 +116,28 @@ def application(
     """The web application. ``front`` None: open to everybody; ``live`` None: nothing for people."""
     front = front or Front(Policy(Access(), tally := Tally(time.time())), tally, Limits())
 
-    async def metrics(request: web.Request) -> web.Response:
-        async with front.scrape(request) as refusal:
-            return refusal or await page(request)
-
-    async def page(request: web.Request) -> web.Response:
+    async def metrics(request: web.Request) -> web.StreamResponse:
         wanted = read_request(request)
-        try:
-            body = await pages.page(wanted)
-        except Exception:
-            logging.getLogger("resty-metrics").exception("the page could not be rendered, please report this")
-            return web.Response(status=500, text="the page could not be rendered; see the collector's log\n")
+        async with front.scrape(request) as refusal:
+            body = refusal or await page(request, wanted)
+        if isinstance(body, web.Response):
+            return body
         headers = {
             "Content-Type": CONTENT_TYPE_OPENMETRICS if wanted.openmetrics else CONTENT_TYPE_PLAIN_0_0_4,
             "Vary": "Accept, Accept-Encoding",
         }
         if wanted.compressed:
             headers["Content-Encoding"] = "gzip"
-        return web.Response(body=Pieces(body), headers=headers)
+        return await send(request, body, wanted.scraper, headers)
+
+    async def page(request: web.Request, wanted: Request) -> Body | web.Response:
+        try:
+            return await pages.page(wanted)
+        except BusyError:
+            return front.refuse_busy(request, "too many pages are asked for, or are not read: try again later")
+        except Exception:
+            logging.getLogger("resty-metrics").exception("the page could not be rendered, please report this")
+            return web.Response(status=500, text="the page could not be rendered; see the collector's log\n")
 
     async def healthy(_: web.Request) -> web.Response:
         return web.Response(text="resty-metrics is healthy\n")

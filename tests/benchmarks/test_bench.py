@@ -42,6 +42,16 @@ def test_a_fleet_is_scraped_passed_on_and_summed_up(tmp_path: Path) -> None:
     assert all(value > 0 for (what, unit), value in figures.items() if "CPU" in unit)
 
 
+def test_scrapes_that_nobody_reads_have_a_bound(tmp_path: Path) -> None:
+    """The memory of real collectors; each figure has the bound beside it that docs/web.md promises."""
+    path = tmp_path / "bench.json"
+    done = bench("--quick", "--only=scrapers", f"--json={path}")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(path.read_text())["figures"]
+    assert len(figures) >= 3
+    assert [one for one in figures if not one["reached"]] == []
+
+
 @pytest.mark.parametrize("variable", ["RESTY_METRICS_BENCH_VTS", "RESTY_METRICS_BENCH_NGINX_LUA_PROMETHEUS"])
 def test_a_folder_without_the_peer_is_said(variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, str(tmp_path))

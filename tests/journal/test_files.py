@@ -16,24 +16,29 @@ from support.wait import wait_until
 from collector.journal import reading, snapshot, store
 from collector.journal.errors import JournalError
 from collector.journal.files import SET_ASIDE_MOST, Directory, Name
-from collector.journal.records import of_scrape
+from collector.journal.records import of_page
 from collector.journal.recovery import ANY, recover
 from collector.journal.state import State, capture
 from collector.journal.store import Store
 from collector.journal.writer import Append, Check, Close, Job, Replace, Report, Writer
+from collector.table.scrapers import Scraper, identify
 
-SCRAPER = ("10.0.0.1", "Prometheus")
+SCRAPER = identify("10.0.0.1", "Prometheus")
 
 
 def state_of(number: int) -> State:
     """A state that can be told from others by one number."""
     state = State()
-    state.scrapers.note(SCRAPER, number)
+    state.scrapers.restore([(SCRAPER, number, True)], 0.0)
     return state
 
 
+def shown(state: State) -> dict[Scraper, int]:
+    return {scraper: creation for scraper, creation, _ in state.scrapers.capture()}
+
+
 def number_of(state: State | None) -> int | None:
-    return None if state is None else dict(state.scrapers.capture())[SCRAPER]
+    return None if state is None else shown(state)[SCRAPER]
 
 
 def write(directory: Directory, number: int) -> Name:
@@ -61,7 +66,7 @@ def test_nothing_is_nothing(directory: Directory) -> None:
 def test_a_file_is_read_with_its_log(directory: Directory) -> None:
     name = write(directory, 1)
     log = Store(directory.file(name))
-    log.append([of_scrape(SCRAPER, 2), of_scrape(SCRAPER, 3)])
+    log.append([of_page([(SCRAPER, 2, True)]), of_page([(SCRAPER, 3, True)])])
     assert log.log_bytes > 0
     log.close()
     recovered = recover(directory, None)
@@ -85,7 +90,7 @@ def test_a_file_of_the_version_before_is_read_and_followed_by_one_of_ours(
 def test_a_log_that_was_not_checkpointed_is_read_too(directory: Directory) -> None:
     name = write(directory, 1)
     log = Store(directory.file(name))
-    log.append([of_scrape(SCRAPER, 5)])
+    log.append([of_page([(SCRAPER, 5, True)])])
     assert number_of(recover(directory, None).state) == 5  # from the write-ahead log of a file that is open
     log.close()
 
@@ -230,9 +235,9 @@ def replace(number: int) -> Replace:
 def test_a_writer_writes_and_a_new_snapshot_ends_the_log(directory: Directory) -> None:
     thread = Thread(directory)
     assert thread.do(replace(1)).up
-    report = thread.do(Append(of_scrape(SCRAPER, 2), None))
+    report = thread.do(Append(of_page([(SCRAPER, 2, True)]), None))
     assert (report.up, report.error) == (True, None)
-    assert report.log_bytes == len(of_scrape(SCRAPER, 2))
+    assert report.log_bytes == len(of_page([(SCRAPER, 2, True)]))
     assert number_of(recover(directory, None).state) == 2
     report = thread.do(replace(3))
     assert (report.log_bytes, report.snapshot_bytes > 0) == (0, True)
@@ -247,7 +252,7 @@ def test_what_waits_together_is_written_together(directory: Directory) -> None:
     with contextlib.closing(sqlite3.connect(directory.path / "journal-1.sqlite", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         for number in range(2, 12):
-            thread.writer.give(Append(of_scrape(SCRAPER, number), number))
+            thread.writer.give(Append(of_page([(SCRAPER, number, True)]), number))
         other.execute("ROLLBACK")
     wait_until(lambda: sum(len(report.jobs) for report in thread.reports) == 11, message="the reports")
     assert len(thread.reports) <= 3
@@ -264,7 +269,7 @@ def test_a_file_that_is_removed_is_missed_and_begun_anew(directory: Directory) -
     assert report.error is not None
     assert (report.error.reason, report.up) == ("removed", False)
     assert directory.current() is None
-    report = thread.do(Append(of_scrape(SCRAPER, 2), None))
+    report = thread.do(Append(of_page([(SCRAPER, 2, True)]), None))
     assert (report.up, report.error) == (False, None)  # told as it is: nothing was written
     assert thread.do(Check()).usable
     assert thread.do(replace(3)).up
@@ -388,7 +393,7 @@ def snapshot_in_a_child(directory: Directory, line: int) -> bool:
         try:
             writer = Writer(directory, lambda: True, lambda _: None)
             writer._do([replace(1)])
-            writer._do([Append(of_scrape(SCRAPER, 2), None)])
+            writer._do([Append(of_page([(SCRAPER, 2, True)]), None)])
             sys.settrace(killing_at(line))
             writer._do([replace(3)])
         finally:
@@ -427,7 +432,7 @@ def test_a_bug_in_the_thread_is_a_fault_of_the_journal_and_not_its_end(
     thread = Thread(directory)
     thread.do(replace(1))
     monkeypatch.setattr(Store, "append", broken)
-    report = thread.do(Append(of_scrape(SCRAPER, 2), None))
+    report = thread.do(Append(of_page([(SCRAPER, 2, True)]), None))
     assert report.error is not None
     assert (report.error.reason, report.up) == ("internal", False)
     assert "please report this" in caplog.text
@@ -447,7 +452,7 @@ def test_a_bug_while_giving_up_ends_no_thread(directory: Directory, monkeypatch:
     identity = directory.current()
     monkeypatch.setattr(Store, "append", broken)
     monkeypatch.setattr(Directory, "invalidate", broken)
-    report = thread.do(Append(of_scrape(SCRAPER, 2), None))
+    report = thread.do(Append(of_page([(SCRAPER, 2, True)]), None))
     assert report.error is not None
     assert identity is not None
     assert (report.error.reason, report.up, report.stale) == ("internal", False, identity.identity)

@@ -21,15 +21,17 @@ from collector.ingest.wire import Verdict
 from collector.journal import reading, snapshot, store
 from collector.journal.errors import JournalError
 from collector.journal.files import Directory, Name
-from collector.journal.records import of_scrape
+from collector.journal.records import of_page
 from collector.journal.recovery import recover
 from collector.journal.state import State, capture
 from collector.journal.store import Store
+from collector.table.scrapers import Scraper, identify
 
 pytestmark = pytest.mark.slow
 
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts file systems")
-SCRAPER = ("10.0.0.1", "Prometheus")
+
+SCRAPER = identify("10.0.0.1", "Prometheus")
 HEALS_WITHIN = 5.0
 ENDS = {"ended": signal.SIGTERM, "killed": signal.SIGKILL}
 
@@ -41,8 +43,12 @@ def write(directory: Directory) -> Name:
     return name
 
 
+def shown(state: State) -> dict[Scraper, int]:
+    return {scraper: creation for scraper, creation, _ in state.scrapers.capture()}
+
+
 def number_of(state: State | None) -> int | None:
-    return None if state is None else dict(state.scrapers.capture()).get(SCRAPER)
+    return None if state is None else shown(state).get(SCRAPER)
 
 
 def listing(path: Path) -> dict[str, tuple[int, int]]:
@@ -55,7 +61,7 @@ def log(tmp_path: Path) -> Iterator[Store]:
     (tmp_path / "state").mkdir()
     directory = Directory(tmp_path / "state")
     log = Store(directory.file(write(directory)))
-    log.append([of_scrape(SCRAPER, 5)])
+    log.append([of_page([(SCRAPER, 5, True)])])
     yield log
     log.close()
 
@@ -106,7 +112,7 @@ def test_a_copy_of_what_is_being_written_is_not_taken(log: Store, monkeypatch: p
         copy(source, target)
         if written < 3:
             written += 1
-            log.append([of_scrape(SCRAPER, 10 + written)])
+            log.append([of_page([(SCRAPER, 10 + written, True)])])
 
     monkeypatch.setattr("shutil.copyfile", copy_while_it_is_written)
     assert number_of(recover(Directory(log.path.parent), None, ours=False).state) == 13
@@ -136,7 +142,7 @@ def test_who_has_it_locked_is_waited_for_and_then_a_copy_is_read(
     directory = Directory(tmp_path)
     name = write(directory)
     log = Store(directory.file(name))
-    log.append([of_scrape(SCRAPER, 5)])
+    log.append([of_page([(SCRAPER, 5, True)])])
     log.close()
     with contextlib.closing(sqlite3.connect(directory.file(name), isolation_level=None)) as other:
         other.execute("PRAGMA locking_mode=EXCLUSIVE")

@@ -12,16 +12,19 @@ from collector.ingest.intake import Intake
 from collector.ingest.streams import Streams
 from collector.ingest.wire import Header, Kind, write_datagram
 from collector.journal.errors import JournalError
-from collector.journal.records import of_drain, of_scrape, replay, seal, unpack, unseal
+from collector.journal.records import SCRAPE, of_drain, of_page, replay, seal, unpack, unseal
 from collector.journal.snapshot import ROWS_PER_PART, read, write
 from collector.journal.state import State, capture
 from collector.page.requests import render
-from collector.table.scrapers import Scrapers
+from collector.table.scrapers import Scrapers, identify
 from collector.table.shapes import REQUEST_COLUMNS, REQUEST_LABELS, FamilyKey
 from collector.table.sums import sums_of
 from collector.table.table import Table
 
 STREAM = b"s" * 16
+AGENT = "Prometheus/3\udcff"  # whatever a client says
+HOSTS = ("10.0.0.1", "10.0.0.2")
+PROMETHEUS, REPLICA = (identify(host, AGENT) for host in HOSTS)
 
 
 def requests(bounds: list[int], *rows: list[Any]) -> dict[str, Any]:
@@ -102,7 +105,7 @@ def busy_life() -> Life:
     life.send(histogram([1], ["x", 1, 2, 3]) | {"name": "mine_total", "custom": True}, birth=4)
     life.send(counter("mine_total", ["b", 3]) | {"custom": True})
     life.send(counter("c_total", ["x", 5]), requests([5], [*row, 1, 0, 1, 1, 1]), stream=b"n" * 16, instance="edge")
-    life.state.scrapers.note(("10.0.0.1", "Prometheus/3\udcff"), 7)
+    life.state.scrapers.restore([(PROMETHEUS, 7, True), (REPLICA, 0, False)], 0.0)
     life.receive(write_datagram(Header(1, Kind.BYE, b"t" * 16, 2, 2, 3), {}))
     return life
 
@@ -126,6 +129,8 @@ def test_a_snapshot_of_version_2_is_read_too() -> None:
             fields = fields[:-2]
         elif kind == "streams":
             fields = [mark[:-1] for mark in fields]
+        elif kind == "scrapers":
+            fields = [[host, AGENT, creation] for host, (*_, creation, _) in zip(HOSTS, fields, strict=True)]
         elif kind == "end":
             fields = []
         old.append(seal(msgpack.packb([kind, *fields], unicode_errors="surrogateescape")))
@@ -133,6 +138,7 @@ def test_a_snapshot_of_version_2_is_read_too() -> None:
     assert render(state.table) == render(life.state.table)
     assert set(state.table.families) == set(life.state.table.families)
     assert state.streams.instances == set()
+    assert state.scrapers.capture() == [(PROMETHEUS, 7, False), (REPLICA, 0, False)]
     assert {mark.name: mark.committed for mark in state.streams.capture()} == {
         mark.name: mark.committed for mark in life.state.streams.capture()
     }
@@ -154,7 +160,7 @@ def test_the_records_lead_to_the_same_state() -> None:
     state = State()
     for record in life.records:
         replay(state, record)
-    replay(state, of_scrape(("10.0.0.1", "Prometheus/3\udcff"), 7))
+    replay(state, of_page([(PROMETHEUS, 7, True), (REPLICA, 0, False)]))
     assert same(state, life.state)
     assert state.now == life.sequence
 
@@ -245,10 +251,41 @@ def test_more_rows_than_a_part_holds() -> None:
     assert same(read(parts), life.state)
 
 
+OLD = [["10.0.0.1", AGENT, 5], [*PROMETHEUS, 5, True]]
+
+
+@pytest.mark.parametrize("fields", OLD, ids=["version 4", "version 5"])
+def test_a_record_of_a_scraper(fields: list[Any]) -> None:
+    state = State()
+    replay(state, seal(msgpack.packb([[SCRAPE, *fields]], unicode_errors="surrogateescape")))
+    assert state.scrapers.capture() == [(PROMETHEUS, 5, len(fields) == 4)]
+
+
+NO_SCRAPERS: list[list[Any]] = [
+    [],
+    ["h", "a"],
+    ["h", "a", "5"],
+    ["h", b"a", 5],
+    [b"h", "a", 5],
+    [1, 2, 3],
+    [*PROMETHEUS, 5, 1],
+    [*PROMETHEUS, True, True],
+    [*PROMETHEUS, 5, True, 0],
+]
+
+
+@pytest.mark.parametrize("fields", NO_SCRAPERS, ids=str)
+def test_a_record_of_no_scraper_costs_itself(fields: list[Any]) -> None:
+    state = State()
+    replayed = replay(state, seal(msgpack.packb([[SCRAPE, *fields], [SCRAPE, *REPLICA, 1, False]])))
+    assert replayed.lost_entries == 1
+    assert state.scrapers.capture() == [(REPLICA, 1, False)]
+
+
 def test_what_scrapers_were_shown_is_bounded() -> None:
     state = State(Table(), Streams(), Scrapers(capacity=2))
     for number in range(5):
-        replay(state, of_scrape((str(number), ""), number))
+        replay(state, of_page([(identify(str(number), ""), number, False)]))
     assert len(state.scrapers) == 2
 
 

@@ -6,7 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from collector.page import exposition
 from collector.page.requests import render
-from collector.table.scrapers import Scrapers
+from collector.table.scrapers import Scrapers, identify
 from collector.table.shapes import REQUEST_COLUMNS, REQUEST_SCALE, FamilyKey, Shape, family_batch
 from collector.table.table import Table
 
@@ -215,12 +215,14 @@ def test_new_rows_are_at_zero_in_all_samples_and_then_as_they_are() -> None:
 def test_increase_sees_the_first_requests() -> None:
     """Values of one series as a scraper gets them: its differences add up to every request since the row began."""
     table, scrapers, history = Table(), Scrapers(), []
+    prometheus = identify("10.0.0.1", "Prometheus/3")
     name = 'logins_total{result="ok"}'
     merge(table, LOGINS, ("bad", 1))
     for scrape, logins in enumerate([0, 3, 0, 2]):
         if logins:
             merge(table, LOGINS, ("ok", logins))
-        boundary = scrapers.shown_before(("prometheus", "2"), table.next_creation, 1000.0 + scrape)
-        scrapers.note(("prometheus", "2"), table.next_creation)
+        boundary = scrapers.shown_before(prometheus, table.next_creation, 1000.0 + scrape)
+        scrapers.see(prometheus, 1000.0 + scrape)
+        scrapers.note(scrapers.news([prometheus], table.next_creation))
         history.append(samples(table, boundary).get(name))
     assert history == [None, 0, 3, 5]

@@ -13,7 +13,8 @@ from support.worker import Worker
 
 from collector.page.blocks import BLOCK_ROWS
 from collector.web import server
-from collector.web.scrape import Request
+from collector.web.bodies import Body
+from collector.web.waiting import Request
 
 ROWS = 20 * BLOCK_ROWS
 PER_BATCH = 250
@@ -111,8 +112,8 @@ def test_each_page_shows_one_committed_state(collector: Collector) -> None:
 
 
 class Pieces:
-    async def page(self, request: Request) -> list[bytes]:
-        return [bytes([65 + number]) * PIECE for number in range(20)]
+    async def page(self, request: Request) -> Body:
+        return Body([bytes([65 + number]) * PIECE for number in range(20)])
 
 
 def test_a_client_that_reads_nothing_holds_nobody() -> None:

@@ -20,11 +20,12 @@ from support.wait import wait_until
 
 from collector.settings import TcpAddress, UnixAddress
 from collector.web import connection, door, policy, server
+from collector.web.bodies import Body
 from collector.web.front import Front
 from collector.web.limits import Limits
 from collector.web.policy import Access, Policy
-from collector.web.scrape import Request
 from collector.web.tally import Tally
+from collector.web.waiting import Request
 
 pytestmark = pytest.mark.slow
 
@@ -40,10 +41,10 @@ class Held:
         self._loop = loop
         self._free = asyncio.Event()
 
-    async def page(self, _: Request) -> list[bytes]:
+    async def page(self, _: Request) -> Body:
         self.asked += 1
         await self._free.wait()
-        return [self.body]
+        return Body([self.body])
 
     def let_go(self) -> None:
         self._loop.call_soon_threadsafe(self._free.set)

@@ -24,7 +24,8 @@ from collector.ingest.wire import Verdict
 from collector.settings import TcpAddress, UnixAddress
 from collector.sources.source import DEFAULT_TIMEOUT
 from collector.web import server
-from collector.web.scrape import Request
+from collector.web.bodies import Body
+from collector.web.waiting import Request
 
 PLAIN = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -63,6 +64,8 @@ ACCEPTS = [
     ("text/plain;version=x", PLAIN),
     ("application/openmetrics-text;version=1.a", PLAIN),
     (f"application/openmetrics-text;version={'1' * 5000}", PLAIN),
+    ("application/openmetrics-text;q=0, */*", PLAIN),
+    ("text/plain;q=0, */*;q=0.1", OPENMETRICS),
 ]
 
 
@@ -81,13 +84,31 @@ def test_the_format_is_the_clients_choice(collector: Collector, accept: str, con
 
 @pytest.mark.parametrize(
     ("accept", "compressed"),
-    [("gzip", True), ("gzip, deflate", True), ("deflate;q=1, gzip;q=0.5", True), ("identity", False), ("br", False)],
+    [
+        ("gzip", True),
+        ("gzip, deflate", True),
+        ("deflate;q=1, gzip;q=0.5", True),
+        ("identity", False),
+        ("br", False),
+        ("gzip;q=0", False),
+        ("GZIP ; q=0.000, *", False),
+        ("identity;q=0, *", True),
+    ],
 )
 def test_gzip_where_the_client_takes_it(collector: Collector, accept: str, compressed: bool) -> None:
     _, headers, body = ask(collector.port, "/metrics", Accept_Encoding=accept)
     assert (headers.get("Content-Encoding") == "gzip") == compressed
     text = gzip.decompress(body) if compressed else body
     assert b"resty_metrics_socket_up 1\n" in text
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Accept": "*/*;q=0"}, {"Accept_Encoding": "*;q=0"}, {"Accept_Encoding": "identity;q=0"}], ids=str
+)
+def test_a_client_that_takes_nothing_gets_nothing(collector: Collector, headers: dict[str, str]) -> None:
+    status, _, body = ask(collector.port, "/metrics", **headers)
+    assert status == 406
+    assert b"text/plain" in body
 
 
 def test_health_and_readiness(collector: Collector) -> None:
@@ -283,8 +304,26 @@ def test_a_scrape_does_not_wait_for_another_that_has_more_time(tmp_path: Path) -
     source.close()
 
 
+def test_scrapes_with_many_timeouts_are_few_fetches(tmp_path: Path) -> None:
+    """Each would be a fetch of its own, and a document in memory: none waits for one that has more time."""
+    with socket.create_server(("127.0.0.1", 0), backlog=512) as silent:
+        source = f"--source.stub-status=http://127.0.0.1:{silent.getsockname()[1]}/"
+        with Collector(tmp_path / "collector.sock", source) as collector:
+            with ThreadPoolExecutor(200) as pool:
+                pages = pool.map(
+                    lambda number: ask(
+                        collector.port, "/metrics", X_Prometheus_Scrape_Timeout_Seconds=str(2.4 - number / 100)
+                    ),
+                    range(200),
+                )
+                assert {page.status for page in pages} == {200}
+            fetches = collector.value("resty_metrics_source_errors_total", source="stub_status", reason="timeout")
+    assert fetches is not None
+    assert fetches < 40
+
+
 class Broken:
-    async def page(self, request: Request) -> list[bytes]:
+    async def page(self, request: Request) -> Body:
         raise RuntimeError("secret")
 
 
