@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from support.nginx import shared_directory
+
+settings.register_profile("fast", max_examples=20)  # chosen by scripts/test --fast
 
 
 def pytest_configure() -> None:
