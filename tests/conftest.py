@@ -2,11 +2,15 @@
 
 import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from support.nginx import shared_directory
+
+settings.register_profile("fast", max_examples=20)  # chosen by scripts/test --fast
 
 
 def pytest_configure() -> None:
@@ -33,7 +37,14 @@ def socket_path(shared: Path) -> Path:
     return shared / "collector.sock"
 
 
+@pytest.fixture(scope="session")
+def states(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of the tests' state directories."""
+    return tmp_path_factory.mktemp("states")
+
+
 @pytest.fixture(autouse=True)
-def _state_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def _state_of_its_own(states: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a test starts without a state directory must not use the machine's."""
-    monkeypatch.setenv("RESTY_METRICS_STATE_DIR", str(tmp_path_factory.mktemp("state")))
+    # Not by tmp_path_factory: it looks through the directories of all tests before for the next number.
+    monkeypatch.setenv("RESTY_METRICS_STATE_DIR", tempfile.mkdtemp(dir=states))

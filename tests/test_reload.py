@@ -128,27 +128,37 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("text", "words"), WRONG, ids=range(len(WRONG)))
-def test_what_is_wrong_is_refused_whole(tmp_path: Path, text: str, words: tuple[str, ...]) -> None:
-    path = tmp_path / "resty-metrics.yml"
-    (tmp_path / "web.yml").write_text("tls_server_config: {client_auth_type: NoClientCert}")
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Collector, Path]]:
+    """A collector and its configuration, which a test may replace and puts back."""
+    directory = tmp_path_factory.mktemp("good")
+    path = directory / "resty-metrics.yml"
+    (directory / "web.yml").write_text("tls_server_config: {client_auth_type: NoClientCert}")
     with stub_status(11) as port:
-        good = "sources:\n" + source("one", port)
-        path.write_text(good)
-        with Collector(tmp_path / "c.sock", f"--config.file={path}", "--web.enable-lifecycle") as collector:
-            path.write_text(text)
-            status, said = post(collector, "PUT")
-            assert (status, said.splitlines()[0]) == (500, "refused, the old configuration goes on:")
-            log = collector.log()
-            for one in words:
-                assert one in said
-                assert one in log
-            assert log.count("level=error") == len(words)
-            assert collector.value("nginx_up", nginx="one") == 1
-            assert collector.value(SUCCESS) == 0
-            path.write_text(good)
-            assert post(collector)[0] == 200
-            assert collector.value(SUCCESS) == 1
+        path.write_text("sources:\n" + source("one", port))
+        with Collector(directory / "c.sock", f"--config.file={path}", "--web.enable-lifecycle") as collector:
+            yield collector, path
+
+
+@pytest.mark.parametrize(("text", "words"), WRONG, ids=range(len(WRONG)))
+def test_what_is_wrong_is_refused_whole(good: tuple[Collector, Path], text: str, words: tuple[str, ...]) -> None:
+    collector, path = good
+    right, earlier = path.read_text(), collector.log()
+    path.write_text(text)
+    try:
+        status, said = post(collector, "PUT")
+    finally:
+        path.write_text(right)
+    assert (status, said.splitlines()[0]) == (500, "refused, the old configuration goes on:")
+    log = collector.log().removeprefix(earlier)
+    for one in words:
+        assert one in said
+        assert one in log
+    assert log.count("level=error") == len(words)
+    assert collector.value("nginx_up", nginx="one") == 1
+    assert collector.value(SUCCESS) == 0
+    assert post(collector)[0] == 200
+    assert collector.value(SUCCESS) == 1
 
 
 def test_what_needs_a_restart_is_said_and_the_rest_taken(tmp_path: Path) -> None:

@@ -3,15 +3,17 @@
 import json
 import os
 import pty
+import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.collector import COMMAND, Collector, Samples
-from support.doctor import Diagnosis, bad, diagnose, needs_root, site, words
-from support.nginx import ROOT, Nginx
+from support.doctor import Diagnosis, bad, diagnose, heard_of, needs_root, site, words
+from support.nginx import ROOT, Nginx, shared_directory
 from support.wait import free_port
 
 from collector.doctor.observe import nginx as observed
@@ -19,11 +21,36 @@ from collector.doctor.observe import nginx as observed
 Listing = dict[str, tuple[int, int, int, int]]
 
 
+@pytest.fixture(scope="module")
+def running() -> Iterator[Collector]:
+    """A collector for the tests that change nothing of it."""
+    directory = shared_directory()
+    with Collector(directory / "collector.sock") as collector:
+        yield collector
+    shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="module")
+def serving(running: Collector) -> Iterator[Nginx]:
+    """A healthy nginx of that collector, whose workers were heard of."""
+    with Nginx(running.socket_path, site()) as nginx:
+        heard_of(running)
+        yield nginx
+
+
+@pytest.fixture(scope="module")
+def printed(running: Collector, serving: Nginx) -> str:
+    """The text of one run."""
+    done = subprocess.run(words(running.socket_path, serving), capture_output=True, text=True, timeout=30, check=True)
+    assert done.stderr == ""
+    return done.stdout
+
+
 # healthy --------------------------------------------------------------------------------------------------------------
 
 
-def test_healthy(collector: Collector, nginx: Nginx) -> None:
-    found = diagnose(collector.socket_path, nginx)
+def test_healthy(running: Collector, serving: Nginx) -> None:
+    found = diagnose(running.socket_path, serving)
     assert (found.status, found.report["verdict"], bad(found)) == (0, "OK", set())
     assert found.verdicts("SKIP") == {"page.coverage"}
     assert found.verdicts("OK") - {"reach.apparmor", "reach.selinux"} == {
@@ -36,35 +63,31 @@ def test_healthy(collector: Collector, nginx: Nginx) -> None:
         "workers.seen", "workers.errors", "workers.died", "page.rebinds", "journal", "source.lua", "versions",
     }  # fmt: skip
     assert found.report["collector"] == {
-        "pid": collector.pid,
+        "pid": running.pid,
         "settings": {
-            "--state.dir": [str(collector.state_dir)],
-            "--web.listen-address": [f"127.0.0.1:{collector.port}"],
+            "--state.dir": [str(running.state_dir)],
+            "--web.listen-address": [f"127.0.0.1:{running.port}"],
         },
     }
-    assert f"{nginx.share}/nginx.conf.d/resty-metrics.conf:" in found.seen("nginx.include", "OK")
+    assert f"{serving.share}/nginx.conf.d/resty-metrics.conf:" in found.seen("nginx.include", "OK")
     assert "2 workers run as www-data" in found.seen("nginx.workers", "OK")
 
 
 @pytest.mark.parametrize("check", ["socket.path", "nginx.shadowed", "versions"])
-def test_each_line_of_text_has_verdict_and_check(collector: Collector, nginx: Nginx, check: str) -> None:
-    done = subprocess.run(
-        words(collector.socket_path, nginx), capture_output=True, text=True, timeout=30, check=True, env=os.environ
-    )
-    assert done.stderr == ""
-    assert [line for line in done.stdout.splitlines() if line.startswith("OK ") and line.split()[1] == check]
-    assert "\x1b" not in done.stdout
+def test_each_line_of_text_has_verdict_and_check(printed: str, check: str) -> None:
+    assert [line for line in printed.splitlines() if line.startswith("OK ") and line.split()[1] == check]
+    assert "\x1b" not in printed
 
 
-def test_every_check_is_documented(collector: Collector, nginx: Nginx) -> None:
+def test_every_check_is_documented(running: Collector, serving: Nginx) -> None:
     text = (ROOT / "docs" / "doctor.md").read_text()
-    for check in diagnose(collector.socket_path, nginx).findings:
+    for check in diagnose(running.socket_path, serving).findings:
         assert f"`{check}`" in text
 
 
-def test_what_is_given_wins_over_what_runs(collector: Collector) -> None:
+def test_what_is_given_wins_over_what_runs(running: Collector) -> None:
     port = free_port()
-    found = diagnose(collector.socket_path, None, f"--web.listen-address=127.0.0.1:{port}")
+    found = diagnose(running.socket_path, None, f"--web.listen-address=127.0.0.1:{port}")
     assert f":{port}/metrics" in found.seen("page.answers", "FAIL")
     assert "--web.listen-address" not in found.report["collector"]["settings"]
 
@@ -107,6 +130,7 @@ def test_no_secret_of_ours_is_sent_where_another_user_wants_it(shared: Path, by_
                 assert b"Authorization: Bearer hunter2" in client.recv(4096)
 
 
+@pytest.mark.slow
 @needs_root
 def test_where_several_run_and_none_at_the_default_socket_each_command_asks_which(shared: Path) -> None:
     """In a mount namespace of their own, where no other collector of this machine is, nor the socket of one."""
@@ -215,14 +239,14 @@ def test_it_changes_nothing(collector: Collector) -> None:
     assert collector.log() == log
 
 
-def test_it_changes_nothing_of_a_running_nginx(collector: Collector, nginx: Nginx) -> None:
+def test_it_changes_nothing_of_a_running_nginx(running: Collector, serving: Nginx) -> None:
     def files() -> Listing:
-        return {path: one for path, one in listing(nginx.prefix).items() if Path(path) != nginx.error_log}
+        return {path: one for path, one in listing(serving.prefix).items() if Path(path) != serving.error_log}
 
-    before, workers = files(), nginx.worker_pids()
-    diagnose(collector.socket_path, nginx)
+    before, workers = files(), serving.worker_pids()
+    diagnose(running.socket_path, serving)
     assert files() == before
-    assert nginx.worker_pids() == workers
+    assert serving.worker_pids() == workers
 
 
 def test_a_wrong_flag_is_named() -> None:
@@ -255,9 +279,9 @@ collector.cli.main(sys.argv[1:])
 
 
 @needs_root
-def test_without_root_it_says_what_is_not_known(collector: Collector, nginx: Nginx) -> None:
+def test_without_root_it_says_what_is_not_known(running: Collector, serving: Nginx) -> None:
     """Changed to the user when all is imported: the interpreter may lie where nobody can read it."""
-    arguments = words(collector.socket_path, nginx, "--json", f"--web.listen-address=127.0.0.1:{collector.port}")
+    arguments = words(running.socket_path, serving, "--json", f"--web.listen-address=127.0.0.1:{running.port}")
     done = subprocess.run(
         [sys.executable, "-c", AS_NOBODY, *arguments[1:]], capture_output=True, text=True, timeout=30, check=False
     )
@@ -302,6 +326,6 @@ def _read(descriptor: int) -> bytes:
 
 
 @pytest.mark.slow
-def test_colour_on_a_terminal_unless_told_not_to(collector: Collector) -> None:
-    assert "\x1b[32mOK" in on_terminal(collector.socket_path, NO_COLOR="")
-    assert "\x1b" not in on_terminal(collector.socket_path, NO_COLOR="1")
+def test_colour_on_a_terminal_unless_told_not_to(running: Collector) -> None:
+    assert "\x1b[32mOK" in on_terminal(running.socket_path, NO_COLOR="")
+    assert "\x1b" not in on_terminal(running.socket_path, NO_COLOR="1")

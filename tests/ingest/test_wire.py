@@ -9,6 +9,7 @@ import msgpack  # type: ignore[import-untyped]
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.effort import examples
 
 from collector.ingest.batch import read_batch
 from collector.ingest.heartbeat import Heartbeat, NginxCounters, read_heartbeat
@@ -432,7 +433,7 @@ def test_every_bit_flip() -> None:
 
 def test_random_changes() -> None:
     source = random.Random(7)
-    for _ in range(5_000):
+    for _ in range(examples(5_000)):
         changed = bytearray(GOOD_DATAGRAM)
         for _ in range(source.randrange(1, 6)):
             changed[source.randrange(HEADER_BYTES, len(changed))] = source.randrange(256)
@@ -440,7 +441,7 @@ def test_random_changes() -> None:
 
 
 @given(st.binary(max_size=400))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_random_bytes(data: bytes) -> None:
     read_anything(data)
     read_anything(GOOD_DATAGRAM[:HEADER_BYTES] + data)
@@ -463,25 +464,25 @@ KEYS = ["name", "type", "labels", "bounds", "columns", "rows", "help", "scope", 
 
 
 @given(st.sampled_from(KEYS), ANY_VALUE, st.sampled_from([requests(), scoped(), counter(), histogram()]))
-@settings(max_examples=500, deadline=None, suppress_health_check=BUSY)
+@settings(max_examples=examples(500), deadline=None, suppress_health_check=BUSY)
 def test_any_value_for_any_key(key: str, value: Any, family: dict[str, Any]) -> None:
     read_anything(write_datagram(HEADER, {"families": [family | {key: value}]}))
 
 
 @given(st.sampled_from(["name", "help", "labels", "combine", "rows"]), ANY_VALUE)
-@settings(max_examples=300, deadline=None, suppress_health_check=BUSY)
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=BUSY)
 def test_any_value_for_any_key_of_a_gauge(key: str, value: Any) -> None:
     read_anything(write_datagram(HEADER, gauge(**{key: value})))
 
 
 @given(st.sampled_from(["part", "parts", "dicts", "families", "generation", "configured", "made"]), ANY_VALUE)
-@settings(max_examples=300, deadline=None, suppress_health_check=BUSY)
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=BUSY)
 def test_any_value_for_any_key_of_a_heartbeat(key: str, value: Any) -> None:
     read_anything(write_datagram(HEADER, {key: value}))
 
 
 @given(st.lists(st.integers(0, 2**53 + 3) | st.floats(-1, 2.0**54), min_size=6, max_size=6))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_numbers_are_judged_one_by_one(numbers: list[float]) -> None:
     good = all(0 <= number <= 2**53 for number in numbers)
     assert reason_of(body(requests(rows=row(*numbers)))) == (None if good else "invalid")

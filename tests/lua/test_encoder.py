@@ -4,9 +4,10 @@ import random
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
+from support.effort import examples
 from support.luajit import ask
 
-CASES = 3000
+CASES = examples(3000)
 EDGES = [0, 127, 128, 255, 256, 65535, 65536, 2**32 - 1, 2**32, 2**53 - 1, 2**53]
 LENGTHS = [0, 1, 31, 32, 255, 256, 1000, 5000]
 

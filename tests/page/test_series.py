@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
+from support.effort import examples
 from support.mixtures import Message, Mixture, Sources, messages, sources
 
 from collector.page.conflicts import CONFLICT
@@ -56,7 +57,7 @@ def stem(name: str) -> str:
 
 SOME = st.lists(messages(), min_size=1, max_size=10)
 FEW = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 
@@ -79,7 +80,7 @@ def test_any_mixture(sent: list[Message], fetched: Sources, restart: int, shown_
 
 
 @pytest.mark.slow
-@settings(FEW, max_examples=40)
+@settings(FEW, max_examples=examples(40))
 @given(SOME, sources)
 def test_promtool_reads_any_mixture(sent: list[Message], fetched: Sources) -> None:
     mixture = Mixture(fetched)

@@ -161,7 +161,9 @@ class Collector:
 
     def value(self, name: str, **labels: str) -> float | None:
         """One sample of the page; None if it is absent."""
-        return self.samples().get((name, frozenset(labels.items())))
+        family = name.removesuffix("_total")  # which the parser adds to counters that have none
+        lines = (line for line in self.page().split("\n") if family in line)  # to parse a whole page takes long
+        return samples_of("".join(f"{line}\n" for line in lines)).get((name, frozenset(labels.items())))
 
     def request_counts(self) -> Counts:
         """Requests by (server, method, status), from the page."""

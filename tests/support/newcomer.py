@@ -17,7 +17,8 @@ useradd --create-home --shell /bin/bash {USER}
 [ ! -d /etc/sudoers.d ] || echo '{USER} ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/{USER}
 mkdir {HOME}/clone
 cd {SOURCE}
-tar -c --exclude=./.venv --exclude=./.git --exclude=./build --exclude='./.*_cache' --exclude='*.egg-info' . |
+tar -c --exclude=./.venv --exclude=./.git --exclude=./build --exclude=__pycache__ --exclude='./.*_cache' \\
+    --exclude='*.egg-info' . |
     tar -x -C {HOME}/clone
 chown -R {USER}: {HOME}
 """

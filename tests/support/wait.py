@@ -10,6 +10,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+SHORTEST, LONGEST = 0.02, 0.1  # seconds between two looks
+
 # below those that the kernel gives to who connects, which under load are thousands
 FIRST_PORT, PORTS = 10_000, 20_000
 MOST_HELD = 250  # more than the tests of a fixture take; each is a descriptor
@@ -19,14 +21,16 @@ _held: deque[socket.socket] = deque()
 
 def wait_until(condition: Callable[[], T], timeout: float = 20.0, message: str = "the condition") -> T:
     """Call ``condition`` until it gives something true, and return that; AssertionError after ``timeout`` seconds."""
-    ends = time.monotonic() + timeout
+    begun = time.monotonic()
     while True:
         value = condition()
         if value:
             return value
-        if time.monotonic() > ends:
+        waited = time.monotonic() - begun
+        if waited > timeout:
             raise AssertionError(f"{message} did not come within {timeout} s; last seen: {value!r}")
-        time.sleep(0.02)
+        # A condition may be a whole page, rendered and parsed: what takes long is asked for less often.
+        time.sleep(min(max(SHORTEST, waited / 20), LONGEST))
 
 
 def free_port() -> int:

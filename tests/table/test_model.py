@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
+from support.effort import examples
 from support.plain_table import PlainTable
 
 from collector.ingest.intake import Intake
@@ -176,7 +177,7 @@ class TableModel(RuleBasedStateMachine):
 
 # Without Phase.shrink: to make a failing run small takes longer than a test may.
 TableModel.TestCase.settings = settings(
-    max_examples=100,
+    max_examples=examples(100),
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

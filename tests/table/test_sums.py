@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.effort import examples
 
 from collector.table.families import Family
 from collector.table.rows import Creation
@@ -71,7 +72,7 @@ DELTAS = st.lists(COUNTS, min_size=WIDTH, max_size=WIDTH) | st.lists(
 
 
 @given(st.lists(DELTAS, max_size=6), st.lists(NUMBERS, min_size=WIDTH, max_size=WIDTH))
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 def test_a_row_adds_up_as_a_list_would(batches: list[list[float]], start: list[float]) -> None:
     expected = start
     for deltas in batches:

@@ -5,6 +5,7 @@ from collections import Counter
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.effort import examples
 
 from collector.ingest.batch import read_batch
 from collector.ingest.wire import HEADER_BYTES, Header, Kind, write_datagram
@@ -44,7 +45,7 @@ def claimed(duration: int, path: list[list[int]]) -> float:
 
 
 @given(st.lists(SHAPE, min_size=1, max_size=4), st.lists(BATCH, max_size=12))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_table_equals_a_dictionary(shapes: list[tuple[list[str], list[int]]], batches: list) -> None:  # type: ignore[type-arg]
     """Generation n of workers is born at n and has shape n; batches of all generations come in any order."""
     table = Table()

@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from support.effort import examples
 
 from collector.ingest.beats import GAUGES_SECONDS
 from collector.ingest.drain import Drain
@@ -515,7 +516,7 @@ class WireModel(RuleBasedStateMachine):
 
 
 WireModel.TestCase.settings = settings(
-    max_examples=500,
+    max_examples=examples(500),
     stateful_step_count=50,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
