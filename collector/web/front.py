@@ -1,6 +1,7 @@
 """What a request passes before it is served: the rate limit, authentication, the limit of scrapes. For every path.
 
-Order and meaning are exporter-toolkit's (web/handler.go).
+Order and meaning are exporter-toolkit's (web/handler.go). A request passes before aiohttp looks for its path and at its
+Expect header, which it would answer first.
 """
 
 import logging
@@ -9,7 +10,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler, Middleware
 
 from collector.log import say
 from collector.web.bucket import Bucket
@@ -21,6 +21,10 @@ from collector.web.tally import Refused, Tally
 from collector.web.users import Checker, TooManyError
 
 Reload = Callable[[], Awaitable[Sequence[str]]]
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+_CONTINUE = "100-continue"
+_FETCH_SITE, _OWN_SITES = "Sec-Fetch-Site", ("same-origin", "none")
 
 
 class Front:
@@ -35,22 +39,25 @@ class Front:
         self._bucket: Bucket | None = None
         self._scrapes = 0
 
-    @property
-    def middleware(self) -> Middleware:
-        """It answers for the handler where a request may not pass."""
+    def guard(self, handler: Handler) -> Handler:
+        """Return a handler of all requests, which answers for ``handler`` where a request may not pass."""
 
-        @web.middleware
-        async def pass_or_refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
+        async def pass_or_refuse(request: web.BaseRequest) -> web.StreamResponse:
             if isinstance(request.protocol, Connection):
                 request.protocol.begin()
             refusal = await self._refusal(self.policy.current, request)
-            return refusal or await handler(request)
+            return refusal or await handler(_without_expectation(request))
 
         return pass_or_refuse
 
-    async def add_headers(self, _: web.Request, response: web.StreamResponse) -> None:
-        """For ``on_response_prepare``."""
-        response.headers.update(self.policy.current.headers)
+    def foreign(self, request: web.BaseRequest) -> web.Response | None:
+        """Return the refusal of a request that a page of another origin has a browser send; None: it is of none."""
+        site = request.headers.get(_FETCH_SITE, "none")
+        host = request.headers.get(hdrs.HOST, "").lower()
+        origins = request.headers.getall(hdrs.ORIGIN, [])
+        if site in _OWN_SITES and all(origin.lower().partition("://")[2] == host for origin in origins):
+            return None
+        return self._refuse(request, 403, "foreign_origin", "a page of another origin may not ask for this")
 
     @asynccontextmanager
     async def scrape(self, request: web.BaseRequest) -> AsyncIterator[web.Response | None]:
@@ -66,11 +73,15 @@ class Front:
         finally:
             self._scrapes -= 1
 
-    async def _refusal(self, access: Access, request: web.Request) -> web.Response | None:
+    async def _refusal(self, access: Access, request: web.BaseRequest) -> web.Response | None:
         if not self._in_rate(access.rate):
             return self._refuse(request, 429, "rate_limit", "Too Many Requests")
-        if not access.users:
-            return None
+        refusal = await self._unauthorized(access, request) if access.users else None
+        if refusal is None and request.headers.get(hdrs.EXPECT, _CONTINUE).lower() != _CONTINUE:
+            return self._refuse(request, 417, "expectation", "Expectation Failed")
+        return refusal
+
+    async def _unauthorized(self, access: Access, request: web.BaseRequest) -> web.Response | None:
         try:
             admitted = await self._checker.admits(access.users, request.headers.get(hdrs.AUTHORIZATION))
         except TooManyError:
@@ -94,3 +105,12 @@ class Front:
         self.tally.refused[reason] += 1
         say(logging.WARNING, "a request was refused", reason=reason, status=status, client=request.remote or "-")
         return web.Response(status=status, text=f"{words}\n", headers=headers)
+
+
+def _without_expectation(request: web.BaseRequest) -> web.BaseRequest:
+    """Return the request without its Expect header: there is nothing to go on with, since no body is read."""
+    if hdrs.EXPECT not in request.headers:
+        return request
+    headers = request.headers.copy()
+    headers.popall(hdrs.EXPECT)
+    return request.clone(headers=headers)

@@ -18,11 +18,12 @@ from aiohttp import web
 from support.certificates import LOCAL, Authority
 from support.wait import wait_until
 
-from collector.settings import TcpAddress, UnixAddress
-from collector.web import connection, door, policy, server
+from collector.settings import TcpAddress
+from collector.web import connection, door, listening, policy, server
 from collector.web.front import Front
 from collector.web.limits import Limits
 from collector.web.policy import Access, Policy
+from collector.web.room import Room
 from collector.web.scrape import Request
 from collector.web.tally import Tally
 
@@ -69,7 +70,7 @@ class Running:
 def serving(access: Access, limits: Limits) -> Iterator[Running]:
     loop = uvloop.new_event_loop()
     tally, pages = Tally(0.0), Held(loop)
-    bound = server.bind(TcpAddress("127.0.0.1", 0))
+    (bound,) = listening.bind(TcpAddress("127.0.0.1", 0))
     port = bound.getsockname()[1]
     front = Front(Policy(access, tally), tally, limits)
     ends, listens = asyncio.Event(), threading.Event()
@@ -258,7 +259,7 @@ def test_a_client_that_reads_slowly_is_waited_for() -> None:
 
     async def run(client: socket.socket, taken: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        one = connection.Connection(web.Server(_never), loop, None, Tally(0.0))
+        one = connection.Connection(web.Server(_never), loop, None, Tally(0.0), Room())
         await loop.connect_accepted_socket(lambda: one, taken)
         assert one.transport is not None
         one.transport.write(bytes(100_000))  # all in the kernel, which sends no more than the client has room for
@@ -357,11 +358,3 @@ def test_a_body_that_nobody_reads_is_not_waited_for(running: Running) -> None:
         client.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\nabc")
         assert status(client) == 200
         assert client.recv(1) == b""
-
-
-def test_all_addresses_or_none(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(OSError, match=f"'127.0.0.1:{port}'"):
-            server.bind_all([UnixAddress(tmp_path / "w.sock"), TcpAddress("127.0.0.1", port)])
-    assert list(tmp_path.iterdir()) == []
