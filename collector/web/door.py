@@ -54,6 +54,7 @@ class Door:
         self._sockets: list[socket.socket] = []
         self._room = Room()
         self._inside: dict[Connection, asyncio.Task[None]] = {}
+        self._new: dict[Connection, socket.socket] = {}  # whose task has not begun: none else would close them
         self._shaking: dict[Connection, None] = {}  # hands, the oldest first
         self._timer: asyncio.TimerHandle | None = None
 
@@ -76,9 +77,9 @@ class Door:
 
     def clear(self) -> None:
         """Have nobody inside any more, whatever they have not read."""
-        for connection, task in tuple(self._inside.items()):
+        for connection in tuple(self._inside):
             connection.abort()
-            task.cancel()
+            self._forget(connection)
 
     def _accept(self, sock: socket.socket) -> None:
         for _ in range(_AT_ONCE):
@@ -116,6 +117,7 @@ class Door:
             if len(self._shaking) >= MOST_HANDSHAKES:
                 self._dismiss(next(iter(self._shaking)), "evicted")
             self._shaking[connection] = None
+        self._new[connection] = taken
         self._inside[connection] = self._loop.create_task(self._serve(connection, taken, tls))
         self._tally.connections = len(self._inside)
 
@@ -131,12 +133,18 @@ class Door:
 
     def _dismiss(self, connection: Connection, reason: Closed) -> None:
         connection.cut(reason)
+        self._forget(connection)
+        self._tally.connections = len(self._inside)
+
+    def _forget(self, connection: Connection) -> None:
         self._inside.pop(connection).cancel()
         self._shaking.pop(connection, None)
-        self._tally.connections = len(self._inside)
+        if connection in self._new:
+            self._new.pop(connection).close()
 
     async def _serve(self, connection: Connection, taken: socket.socket, tls: Tls | None) -> None:
         """A connection's life, from its handshake to its end."""
+        del self._new[connection]
         try:
             if tls is None:
                 await self._loop.connect_accepted_socket(lambda: Link(connection), taken)

@@ -11,7 +11,7 @@ _POISON = b"\0"  # no head may have one, so the parser refuses it
 
 
 class Inbox:
-    """``whole``: the head under way was handed out to its end."""
+    """``whole``: the head under way was handed out to its end; ``too_large``: it never will be."""
 
     def __init__(self) -> None:
         self.whole = False
@@ -26,8 +26,9 @@ class Inbox:
         return len(self._waiting) + self._given
 
     def feed(self, data: bytes) -> None:
-        """Add what the client sent."""
-        self._waiting += data
+        """Add what the client sent, unless it is refused already."""
+        if not self.too_large:
+            self._waiting += data
 
     def take(self) -> bytes:
         """Return what may go to the parser now: nothing behind the end of a head until ``clear`` was called.

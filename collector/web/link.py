@@ -8,7 +8,7 @@ Rules:
 import asyncio
 from typing import Protocol, cast
 
-READ_BYTES = 16 * 1024
+READ_BYTES = 4 * 1024
 _BUFFER = memoryview(bytearray(READ_BYTES))
 
 

@@ -14,7 +14,8 @@ from typing import Any, cast
 
 from collector.web.link import Reader
 
-_PLAIN_BYTES = 16 * 1024  # of a record (RFC 8446, 5.1)
+_READ_BYTES = 16 * 1024  # of a record (RFC 8446, 5.1)
+_WRITE_BYTES = 8 * 1024  # OpenSSL's buffers stay as large as they once were
 
 
 class Secure(asyncio.Transport):
@@ -76,11 +77,10 @@ class Secure(asyncio.Transport):
         rest = memoryview(data)
         try:
             while rest:
-                rest = rest[self._tls.write(rest) :]
+                rest = rest[self._tls.write(rest[:_WRITE_BYTES]) :]
+                self._flush()
         except ssl.SSLError:
             self.abort()
-            return
-        self._flush()
 
     def writelines(self, list_of_data: Any) -> None:
         self.write(b"".join(list_of_data))
@@ -159,7 +159,7 @@ class Secure(asyncio.Transport):
         """Decrypt for the connection as long as it reads, then let the link read on."""
         while not self._paused and not self._closing:
             try:
-                plain = self._tls.read(_PLAIN_BYTES)
+                plain = self._tls.read(_READ_BYTES)
             except ssl.SSLWantReadError:
                 break
             except ssl.SSLError:

@@ -6,92 +6,24 @@ import socket
 import ssl
 import sys
 import termios
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import uvloop
 from aiohttp import web
 from support.certificates import LOCAL, Authority
+from support.page_server import Running, ended, serving, status
 from support.wait import wait_until
 
-from collector.settings import TcpAddress
-from collector.web import connection, door, listening, policy, server
-from collector.web.front import Front
+from collector.web import connection, door, policy
 from collector.web.limits import Limits
-from collector.web.policy import Access, Policy
+from collector.web.policy import Access
 from collector.web.room import Room
-from collector.web.scrape import Request
 from collector.web.tally import Tally
 
 pytestmark = pytest.mark.slow
 
 BODY = b"x" * 64_000_000  # more than the kernel takes for a client that does not read
-
-
-class Held:
-    """Pages that come when they are let go."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.asked = 0
-        self.body = b"page\n"
-        self._loop = loop
-        self._free = asyncio.Event()
-
-    async def page(self, _: Request) -> list[bytes]:
-        self.asked += 1
-        await self._free.wait()
-        return [self.body]
-
-    def let_go(self) -> None:
-        self._loop.call_soon_threadsafe(self._free.set)
-
-
-@dataclass
-class Running:
-    port: int
-    tally: Tally
-    limits: Limits
-    pages: Held
-
-    def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
-
-    def ask(self, path: str = "/-/healthy") -> socket.socket:
-        client = self.connect()
-        client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        return client
-
-
-@contextmanager
-def serving(access: Access, limits: Limits) -> Iterator[Running]:
-    loop = uvloop.new_event_loop()
-    tally, pages = Tally(0.0), Held(loop)
-    (bound,) = listening.bind(TcpAddress("127.0.0.1", 0))
-    port = bound.getsockname()[1]
-    front = Front(Policy(access, tally), tally, limits)
-    ends, listens = asyncio.Event(), threading.Event()
-
-    async def serve() -> None:
-        serving = server.Server(server.application(pages, list, "/metrics", front), front)
-        await serving.start([bound])
-        listens.set()
-        await ends.wait()
-        pages.let_go()
-        await serving.close()
-
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
-    thread.start()
-    try:
-        assert listens.wait(20)
-        yield Running(port, tally, limits, pages)
-    finally:
-        loop.call_soon_threadsafe(ends.set)
-        thread.join()
-        loop.close()
 
 
 @pytest.fixture(autouse=True)
@@ -103,26 +35,6 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
 def running() -> Iterator[Running]:
     with serving(Access(), Limits(max_connections=8, max_requests=3)) as running:
         yield running
-
-
-def status(client: socket.socket) -> int:
-    """Of the answer; 0: there is none."""
-    try:
-        answer = client.recv(65536)
-    except ConnectionError:
-        return 0
-    return int(answer.split()[1]) if answer else 0
-
-
-def ended(client: socket.socket) -> bool:
-    client.settimeout(20)
-    try:
-        while client.recv(1 << 20):
-            pass
-    except ConnectionError:
-        pass
-    client.close()
-    return True
 
 
 def test_scrapes_above_the_limit_are_told_so(running: Running) -> None:
