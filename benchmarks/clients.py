@@ -25,15 +25,22 @@ from benchmarks.scale import FULL, Scale
 
 SUBJECT = "clients"
 REACH_MEBIBYTES, REACH_LINES = 32.0, 4.0
-COUNTS, FULL_COUNTS = (1, 8, 250), (1, 8, 250, 500)
 FLOOD = 2_000  # requests
-STILL_SECONDS, MOST_SECONDS = 3.0, 25.0  # until memory grows no more; below what a client has that does not read
+MOST_SECONDS = 25.0  # below what a client has that does not read
 
 _GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 _EXPECT = b"GET /none HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n\r\n"
 _HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: " + b"x" * 8_000 + b"\r\nX: " + b"x" * 8_000
 # a record of a handshake: a client's first message, which says that it has 131,000 bytes, and its first bytes
 _HELLO = b"\x16\x03\x01" + struct.pack("!H", 16_000) + b"\x01" + (131_000).to_bytes(3) + b"\x03\x03" + bytes(15_994)
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """``counts``: of clients; ``still``: seconds in which memory has not grown, so that it will not."""
+
+    counts: tuple[int, ...]
+    still: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +53,7 @@ class Kind:
     shakes_hands: bool = True
 
 
+EXTENT, QUICK_EXTENT = Extent((1, 8, 250, 500), 3.0), Extent((8, 250), 1.0)
 KINDS = (
     Kind("pipelined requests", _GET * 7_500),
     Kind("heads that do not end", _HEAD),
@@ -84,7 +92,7 @@ def _connect(collector: Collector, kind: Kind) -> socket.socket:
     return client
 
 
-def _hold(collector: Collector, kind: Kind, count: int) -> None:
+def _hold(collector: Collector, kind: Kind, count: int, still: float) -> None:
     """Send all that the collector takes, until its memory grows no more."""
     with ExitStack() as stack, selectors.DefaultSelector() as selector:
         for _ in range(count):
@@ -92,7 +100,7 @@ def _hold(collector: Collector, kind: Kind, count: int) -> None:
             selector.register(client, selectors.EVENT_WRITE, memoryview(kind.sent))
         began = grew = time.monotonic()
         peak = 0.0
-        while (now := time.monotonic()) - grew < STILL_SECONDS and now - began < MOST_SECONDS:
+        while (now := time.monotonic()) - grew < still and now - began < MOST_SECONDS:
             for key, _ in selector.select(0.1):
                 _send_on(selector, key)
             before, peak = peak, _status(collector.pid, "VmHWM")
@@ -129,11 +137,11 @@ def _secured(directory: Path) -> tuple[tuple[str, ...], ssl.SSLContext]:
     return (f"--web.config.file={directory / 'web.yml'}",), ssl.create_default_context(cafile=authority.file)
 
 
-def _memory(kind: Kind, count: int, directory: Path) -> Figure:
+def _memory(kind: Kind, count: int, still: float, directory: Path) -> Figure:
     flags, context = _secured(directory) if kind.tls else ((), None)
     with Collector(directory / "collector.sock", *flags, tls=context) as collector:
         collector.page()
-        peak = _peak(collector.pid, lambda: _hold(collector, kind, count))
+        peak = _peak(collector.pid, lambda: _hold(collector, kind, count, still))
         assert collector.ready()
     what = f"{count} client{'s' if count > 1 else ''}, {kind.name}"
     return Figure(SUBJECT, what, "MiB", spread([peak]), 1, reach=Reach(REACH_MEBIBYTES))
@@ -151,12 +159,13 @@ def _log(directory: Path) -> Figure:
 
 def run(scale: Scale) -> Iterator[Figure]:
     say = scale.within(SUBJECT)
+    extent = EXTENT if scale.largest == FULL.largest else QUICK_EXTENT
     directory = shared_directory()
     try:
         for kind in KINDS:
-            for count in FULL_COUNTS if scale.largest == FULL.largest else COUNTS:
+            for count in extent.counts:
                 say(f"{count}, {kind.name}")
-                yield _memory(kind, count, directory)
+                yield _memory(kind, count, extent.still, directory)
         say("what is logged")
         yield _log(directory)
     finally:

@@ -1,15 +1,18 @@
 """What a request passes before it is served: the rate limit, authentication, the limit of scrapes. For every path.
 
-Order and meaning are exporter-toolkit's (web/handler.go). A request passes before aiohttp looks for its path and at its
-Expect header, which it would answer first.
+Order and meaning are exporter-toolkit's (web/handler.go). A request passes before aiohttp looks for its path. It
+has no Expect header, which aiohttp would answer first: no body is read, so there is nothing to expect.
 """
 
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from aiohttp import hdrs, web
+from aiohttp.http import RawRequestMessage
+from multidict import CIMultiDictProxy
 
 from collector.log import say
 from collector.web.bucket import Bucket
@@ -23,7 +26,6 @@ from collector.web.users import Checker, TooManyError
 Reload = Callable[[], Awaitable[Sequence[str]]]
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
-_CONTINUE = "100-continue"
 _FETCH_SITE, _OWN_SITES = "Sec-Fetch-Site", ("same-origin", "none")
 
 
@@ -46,9 +48,18 @@ class Front:
             if isinstance(request.protocol, Connection):
                 request.protocol.begin()
             refusal = await self._refusal(self.policy.current, request)
-            return refusal or await handler(_without_expectation(request))
+            return refusal or await handler(request)
 
         return pass_or_refuse
+
+    def take_over(self, server: web.Server) -> None:
+        """Have all requests of a server pass here."""
+        server.request_handler, make = self.guard(server.request_handler), server.request_factory
+
+        def make_without_expectation(message: RawRequestMessage, *rest: Any) -> web.BaseRequest:
+            return make(_without_expectation(message), *rest)
+
+        server.request_factory = make_without_expectation
 
     def foreign(self, request: web.BaseRequest) -> web.Response | None:
         """Return the refusal of a request that a page of another origin has a browser send; None: it is of none."""
@@ -76,10 +87,7 @@ class Front:
     async def _refusal(self, access: Access, request: web.BaseRequest) -> web.Response | None:
         if not self._in_rate(access.rate):
             return self._refuse(request, 429, "rate_limit", "Too Many Requests")
-        refusal = await self._unauthorized(access, request) if access.users else None
-        if refusal is None and request.headers.get(hdrs.EXPECT, _CONTINUE).lower() != _CONTINUE:
-            return self._refuse(request, 417, "expectation", "Expectation Failed")
-        return refusal
+        return await self._unauthorized(access, request) if access.users else None
 
     async def _unauthorized(self, access: Access, request: web.BaseRequest) -> web.Response | None:
         try:
@@ -107,10 +115,9 @@ class Front:
         return web.Response(status=status, text=f"{words}\n", headers=headers)
 
 
-def _without_expectation(request: web.BaseRequest) -> web.BaseRequest:
-    """Return the request without its Expect header: there is nothing to go on with, since no body is read."""
-    if hdrs.EXPECT not in request.headers:
-        return request
-    headers = request.headers.copy()
+def _without_expectation(message: RawRequestMessage) -> RawRequestMessage:
+    if hdrs.EXPECT not in message.headers:
+        return message
+    headers = message.headers.copy()
     headers.popall(hdrs.EXPECT)
-    return request.clone(headers=headers)
+    return message._replace(headers=CIMultiDictProxy(headers))

@@ -187,7 +187,7 @@ class Server:
         await self._runner.setup()
         server, policy = self._runner.server, self._front.policy
         assert server is not None
-        server.request_handler = self._front.guard(server.request_handler)
+        self._front.take_over(server)
         self._door = Door(
             server,
             lambda: policy.current.tls,

@@ -6,9 +6,7 @@ from typing import Literal
 
 Closed = Literal["limit", "evicted", "handshake", "client_san", "slow_request", "slow_read", "room"]
 File = Literal["settings", "web"]
-Refused = Literal[
-    "malformed", "too_large", "unauthorized", "busy", "rate_limit", "expectation", "foreign_origin", "failed"
-]
+Refused = Literal["malformed", "too_large", "unauthorized", "busy", "rate_limit", "foreign_origin", "failed"]
 
 
 @dataclass(slots=True)
