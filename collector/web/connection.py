@@ -87,7 +87,9 @@ class Connection(web.RequestHandler):
         self._room.hold(self, 0)
         if not self.lost.done():
             self.lost.set_result(None)
-        super().connection_lost(exc)
+        # Later, since aiohttp's task fails if it has not begun by then. Without the error, which whoever waits to write
+        # would have in a cycle with its own traceback: the next write has one of its own.
+        self._loop.call_soon(super().connection_lost, None)
 
     def data_received(self, data: bytes) -> None:
         self._inbox.feed(data)
@@ -153,6 +155,11 @@ class Connection(web.RequestHandler):
         say(logging.WARNING, "a connection to the page was closed", reason=reason, client=self._client())
         self.abort()
 
+    def discard(self) -> None:
+        """End a connection that was never made: aiohttp's parser and it have each other."""
+        if self._way is None:
+            self.connection_lost(None)
+
     def abort(self) -> None:
         if self._way is not None:
             self._way.abort()
@@ -177,6 +184,8 @@ class Connection(web.RequestHandler):
         return answer
 
     def _unreadable(self, exc: BaseException | None) -> web.Response:
+        if exc is not None:
+            exc.__traceback__ = exc.__context__ = None  # it would keep this connection until cycles are looked for
         large = self._inbox.too_large or isinstance(exc, LineTooLong)
         reason: Refused = "too_large" if large else "malformed"
         self._tally.refused[reason] += 1
@@ -188,17 +197,19 @@ class Connection(web.RequestHandler):
         part = self._inbox.take()
         if part and self._head_since is None:
             self._head_since = self._loop.time()
+        if part:
+            super().data_received(part)
+            if self._messages and not self._inbox.whole:
+                self._inbox.close()  # aiohttp cannot read it, and would note that again for all that comes
         if self._way is not None:
-            if self._inbox.whole or self._inbox.too_large:
+            if self._inbox.whole or self._inbox.closed:
                 self._way.pause_reading()
             else:
                 self._way.resume_reading()
-        if part:
-            super().data_received(part)
         self._note()
 
     def _note(self) -> None:
-        self._room.hold(self, self._inbox.size + self._unsent)
+        self._room.hold(self, 0 if self._way is None else self._inbox.size + self._unsent)
 
     def _client(self) -> str:
         peer = self._way.get_extra_info("peername") if self._way is not None else None

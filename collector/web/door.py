@@ -15,6 +15,7 @@ import errno
 import logging
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from aiohttp import web
 
@@ -141,6 +142,7 @@ class Door:
         self._shaking.pop(connection, None)
         if connection in self._new:
             self._new.pop(connection).close()
+            connection.discard()
 
     async def _serve(self, connection: Connection, taken: socket.socket, tls: Tls | None) -> None:
         """A connection's life, from its handshake to its end."""
@@ -156,6 +158,7 @@ class Door:
         else:
             await connection.lost
         finally:
+            connection.discard()
             self._inside.pop(connection, None)
             self._tally.connections = len(self._inside)
 
@@ -163,13 +166,14 @@ class Door:
         secure = Secure(connection, tls.context, self._loop)
         try:
             async with asyncio.timeout(HANDSHAKE_SECONDS):
-                await self._loop.connect_accepted_socket(lambda: Link(secure), taken)
+                await self._loop.connect_accepted_socket(partial(Link, secure), taken)
                 await secure.ready
         except (TimeoutError, asyncio.CancelledError):
             secure.abort()
             raise
         finally:
             self._shaking.pop(connection, None)
+            del secure  # else the error's traceback has it, and it has the error
 
     def _sweep(self) -> None:
         now = self._loop.time()

@@ -11,10 +11,11 @@ _POISON = b"\0"  # no head may have one, so the parser refuses it
 
 
 class Inbox:
-    """``whole``: the head under way was handed out to its end; ``too_large``: it never will be."""
+    """``whole``: the head under way was handed out to its end; ``closed``: it never will be, as if ``too_large``."""
 
     def __init__(self) -> None:
         self.whole = False
+        self.closed = False
         self.too_large = False
         self._waiting = bytearray()
         self._given = 0
@@ -26,8 +27,8 @@ class Inbox:
         return len(self._waiting) + self._given
 
     def feed(self, data: bytes) -> None:
-        """Add what the client sent, unless it is refused already."""
-        if not self.too_large:
+        """Add what the client sent, while it can still be read."""
+        if not self.closed:
             self._waiting += data
 
     def take(self) -> bytes:
@@ -35,7 +36,7 @@ class Inbox:
 
         A head that is too large ends in a byte that the parser refuses.
         """
-        if self.whole or self.too_large:
+        if self.whole or self.closed:
             return b""
         if not self._given:
             self._waiting = self._waiting.lstrip(_LINE_ENDS)  # empty lines in front of a request, which RFC 9112 allows
@@ -44,13 +45,18 @@ class Inbox:
         end = place + len(_END) - len(self._tail) if self.whole else len(self._waiting)
         if self._given + end > MOST_HEAD_BYTES:
             self.whole, self.too_large = False, True
-            self._waiting.clear()
+            self.close()
             return _POISON
         return self._cut(end)
 
     def clear(self) -> None:
         """Have the next head begin."""
         self.whole, self._given, self._tail = False, 0, b""
+
+    def close(self) -> None:
+        """Drop what waits, and all that comes."""
+        self.closed = True
+        self._waiting.clear()
 
     def _cut(self, end: int) -> bytes:
         part = bytes(self._waiting[:end])

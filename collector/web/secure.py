@@ -150,7 +150,7 @@ class Secure(asyncio.Transport):
 
     def _fail(self, error: OSError) -> None:
         if not self.ready.done():
-            self.ready.set_exception(error)
+            self.ready.set_exception(error.with_traceback(None))  # which has us in it
         self._closing = True
         if self._link is not None:
             self._link.close()

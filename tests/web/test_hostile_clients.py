@@ -1,6 +1,7 @@
 """Clients that send without reading, end their stream, or have aiohttp answer by itself: by HTTP, TLS and a path."""
 
 import asyncio
+import gc
 import http.client
 import logging
 import socket
@@ -13,12 +14,13 @@ from pathlib import Path
 
 import bcrypt
 import pytest
+from aiohttp import web
 from support.certificates import LOCAL, Authority
 from support.page_server import ANYWHERE, Running, serving, status
 from support.wait import wait_until
 
 from collector.settings import UnixAddress
-from collector.web import connection, door, library, policy
+from collector.web import connection, door, library, link, policy, secure
 from collector.web.config import RateLimit
 from collector.web.limits import Limits
 from collector.web.policy import Access
@@ -351,6 +353,51 @@ def test_a_page_of_another_origin_cannot_reload(header: str, refused: bool) -> N
             assert answered(server, f"{method} /-/reload", header)[0] == (403 if refused else 200)
     assert reloads == (0 if refused else 2)
     assert server.tally.refused["foreign_origin"] == (2 if refused else 0)
+
+
+def reset(client: socket.socket) -> None:
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+
+
+# what a client sends before it goes, and whether it makes a handshake first where the server wants one
+LAST_WORDS = {
+    "a request": (HEALTHY, True),
+    "nonsense": (b"nonsense nonsense\r\n\r\n", True),
+    "a head that is too large": (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 4_000, True),
+    "half a head": (HEALTHY[:-2], True),
+    "requests": (METRICS * 500, True),
+    "half a handshake": (b"\x16\x03\x01\x00\x05", False),
+    "no handshake": (HEALTHY, False),
+    "nothing": (b"", False),
+}
+
+
+@pytest.mark.parametrize("sent", LAST_WORDS.values(), ids=LAST_WORDS)
+def test_a_connection_that_ended_leaves_nothing(running: tuple[Running, Wrap], sent: tuple[bytes, bool]) -> None:
+    """The collector looks for cycles once in 100,000 objects: what had one would be kept by the thousand."""
+    server, wrap = running
+    server.pages.body = b"x" * 1_000_000
+    server.pages.let_go()
+    gc.collect()
+    gc.disable()
+    try:
+        before = kept()
+        for number in range(20):
+            client = wrap(server.connect()) if sent[1] else server.connect()
+            with suppress(OSError):
+                client.sendall(sent[0])
+            reset(client) if number % 2 else client.close()
+        wait_until(lambda: server.tally.connections == 0, message="the end of all")
+        wait_until(lambda: kept() <= before, message="the end of what they had")
+    finally:
+        gc.enable()
+
+
+def kept() -> int:
+    """Return the connections, and what belongs to each, that are not freed."""
+    kinds = (connection.Connection, secure.Secure, link.Link, ssl.SSLObject, web.BaseRequest)
+    return sum(isinstance(thing, kinds) for thing in gc.get_objects())
 
 
 def test_handshakes_under_way_are_bounded(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
