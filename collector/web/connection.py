@@ -22,6 +22,7 @@ from aiohttp.http_exceptions import LineTooLong
 
 from collector.log import say
 from collector.web.inbox import Inbox
+from collector.web.link import UNDECRYPTED
 from collector.web.room import Room
 from collector.web.tally import Closed, Refused, Tally
 from collector.web.tls import Tls
@@ -209,7 +210,10 @@ class Connection(web.RequestHandler):
         self._note()
 
     def _note(self) -> None:
-        self._room.hold(self, 0 if self._way is None else self._inbox.size + self._unsent)
+        held = 0
+        if self._way is not None:
+            held = self._inbox.size + self._unsent + int(self._way.get_extra_info(UNDECRYPTED, 0))
+        self._room.hold(self, held)
 
     def _client(self) -> str:
         peer = self._way.get_extra_info("peername") if self._way is not None else None

@@ -9,6 +9,7 @@ import asyncio
 from typing import Protocol, cast
 
 READ_BYTES = 4 * 1024
+UNDECRYPTED = "undecrypted"  # as a transport's extra info: the bytes of a record of TLS whose end has not come
 _BUFFER = memoryview(bytearray(READ_BYTES))
 
 

@@ -12,10 +12,10 @@ import ssl
 from contextlib import suppress
 from typing import Any, cast
 
-from collector.web.link import Reader
+from collector.web.link import UNDECRYPTED, Reader
 
 _READ_BYTES = 16 * 1024  # of a record (RFC 8446, 5.1)
-_WRITE_BYTES = 8 * 1024  # OpenSSL's buffers stay as large as they once were
+_WRITE_BYTES = 4 * 1024  # OpenSSL's buffers stay as large as they once were
 
 
 class Secure(asyncio.Transport):
@@ -29,6 +29,7 @@ class Secure(asyncio.Transport):
         self._context = context
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._undecrypted = 0
         self._link: asyncio.Transport | None = None
         self._made = self._full = self._paused = self._closing = self._ended = False
 
@@ -38,6 +39,7 @@ class Secure(asyncio.Transport):
         self._link = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
+        self._undecrypted += len(data)
         self._incoming.write(data)
         if self._made:
             self._read()
@@ -106,6 +108,8 @@ class Secure(asyncio.Transport):
             return self._context
         if name == "peercert":
             return self._tls.getpeercert()
+        if name == UNDECRYPTED:
+            return self._undecrypted
         return default if self._link is None else self._link.get_extra_info(name, default)
 
     def is_closing(self) -> bool:
@@ -168,7 +172,10 @@ class Secure(asyncio.Transport):
             if not plain:
                 self._ended = True
                 break
+            self._undecrypted = 0
             self._reader.data_received(plain)
+        if self._undecrypted:
+            self._reader.data_received(b"")  # it counts what we hold
         self._flush()
         if self._paused or self._closing or self._link is None:
             return
