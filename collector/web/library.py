@@ -1,4 +1,4 @@
-"""What aiohttp and the event loop would log, as lines of ours: each kind of error at most once a minute.
+"""What aiohttp, asyncio and the event loop would log, as lines of ours: each kind of error at most once a minute.
 
 Rule: a client chooses how often something goes wrong, so a traceback is written as seldom as the line that it is in.
 """
@@ -17,14 +17,15 @@ class Lines(logging.Handler):
         error = record.exc_info[1] if record.exc_info else None
         trace = error if record.levelno >= logging.ERROR else None
         reason = record.funcName if error is None else type(error).__name__
-        say(record.levelno, "the HTTP library reports a problem", trace, reason=reason, logger=record.name)
+        say(record.levelno, "a library reports a problem", trace, reason=reason, logger=record.name)
 
 
 def take_over(loop: asyncio.AbstractEventLoop) -> None:
-    """Have aiohttp and the loop log by ``say``."""
-    logger = logging.getLogger("aiohttp")
-    logger.handlers[:] = [Lines()]
-    logger.propagate = False
+    """Have them log by ``say``."""
+    for name in ("aiohttp", "asyncio"):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [Lines()]
+        logger.propagate = False
     loop.set_exception_handler(_say_error)
 
 

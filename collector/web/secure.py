@@ -68,8 +68,8 @@ class Secure(asyncio.Transport):
         self._closing, self._link = True, None
         if self._made:
             self._reader.connection_lost(exc)
-        elif not self.ready.done():
-            self.ready.set_exception(ConnectionResetError())
+        else:
+            self._end(ConnectionResetError())
 
     # what the connection wants
 
@@ -153,11 +153,16 @@ class Secure(asyncio.Transport):
         self._read()
 
     def _fail(self, error: OSError) -> None:
-        if not self.ready.done():
-            self.ready.set_exception(error.with_traceback(None))  # which has us in it
+        self._end(error)
         self._closing = True
         if self._link is not None:
             self._link.close()
+
+    def _end(self, error: OSError) -> None:
+        """Note why there was no handshake, for whoever still waits for it."""
+        if not self.ready.done():
+            self.ready.set_exception(error.with_traceback(None))  # which has us in it
+            self.ready.exception()  # else asyncio would log that nobody looked at it
 
     def _read(self) -> None:
         """Decrypt for the connection as long as it reads, then let the link read on."""

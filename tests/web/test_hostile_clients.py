@@ -295,13 +295,13 @@ def test_clients_that_are_gone_fill_no_log(caplog: pytest.LogCaptureFixture) -> 
 def test_what_the_library_logs_is_a_line_of_ours(caplog: pytest.LogCaptureFixture) -> None:
     loop = asyncio.new_event_loop()
     library.take_over(loop)
-    for name in ("aiohttp.server", "aiohttp.web", "aiohttp.access"):
+    for name in ("aiohttp.server", "aiohttp.web", "aiohttp.access", "asyncio"):
         logging.getLogger(name).error("words of %s", "a client", exc_info=ValueError("inside"))
     loop.call_exception_handler({"message": "words of a client", "exception": OSError("lost")})
     loop.close()
     assert {record.name for record in caplog.records} == {"resty-metrics"}
     reasons = [record.fields["reason"] for record in caplog.records]  # type: ignore[attr-defined]
-    assert reasons == ["ValueError"] * 3 + ["OSError"]
+    assert reasons == ["ValueError"] * 4 + ["OSError"]
     assert "words of" not in caplog.text
 
 
