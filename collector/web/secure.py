@@ -76,13 +76,16 @@ class Secure(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if self._closing:
             return
-        rest = memoryview(data)
+        rest, records = memoryview(data), [self._outgoing.read()]
         try:
             while rest:
                 rest = rest[self._tls.write(rest[:_WRITE_BYTES]) :]
-                self._flush()
+                records.append(self._outgoing.read())
         except ssl.SSLError:
             self.abort()
+            return
+        if self._link is not None:
+            self._link.write(b"".join(records))  # as one, since it reports once how much it has to hold
 
     def writelines(self, list_of_data: Any) -> None:
         self.write(b"".join(list_of_data))

@@ -24,7 +24,7 @@ from collector.web import connection, door, library, link, policy, secure
 from collector.web.config import RateLimit
 from collector.web.limits import Limits
 from collector.web.policy import Access
-from collector.web.room import MOST_BYTES
+from collector.web.room import MOST_BYTES, Room
 
 HEALTHY = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n"
 METRICS = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -202,6 +202,35 @@ def test_all_clients_together_are_bounded(running: tuple[Running, Wrap]) -> None
     assert status(small) == 200
     for client in (*clients, small):
         client.close()
+
+
+def send_half_a_record(client: socket.socket) -> None:
+    """Send the beginning of a record of TLS, of 16 KiB, whose end never comes."""
+    socket.socket.send(client, b"\x17\x03\x03\x40\x10" + bytes(15_000))
+
+
+def ask_for_a_large_page(client: socket.socket) -> None:
+    client.sendall(METRICS)
+
+
+@pytest.mark.parametrize("waits", [send_half_a_record, ask_for_a_large_page])
+def test_all_that_waits_for_a_client_by_tls_is_counted(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch, waits: Callable[[socket.socket], None]
+) -> None:
+    """What OpenSSL waits for the end of, and what the kernel has not taken."""
+    monkeypatch.setattr("collector.web.door.Room", lambda: Room(40_000))
+    context = ssl.create_default_context(cafile=authority.file)
+    with serving(policy.load(authority.file.with_name("web.yml")), Limits()) as server:
+        server.pages.body = b"x" * 64_000_000  # more than the kernel takes
+        server.pages.let_go()
+        clients = [context.wrap_socket(server.connect(), server_hostname="localhost") for _ in range(6)]
+        for client in clients:
+            waits(client)
+        wait_until(lambda: server.tally.closed["room"] >= 3, message="those that are cut off")
+        assert server.tally.closed.keys() == {"room"}
+        for client in clients:
+            client.close()
+        wait_until(lambda: server.tally.connections == 0, message="the end of all")
 
 
 # a request, and what it is answered with by a server that all may ask, and by one that wants a password
