@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from benchmarks import figures, fleet, flush, growth, memory, merge, page, peers, requests, scrapers
+from benchmarks import clients, figures, fleet, flush, growth, memory, merge, page, peers, requests, scrapers
 from benchmarks.figures import Figure
 from benchmarks.scale import FULL, QUICK, Scale
 
@@ -21,6 +21,7 @@ SUBJECTS: dict[str, Callable[[Scale], Iterator[Figure]]] = {
     "scrapers": scrapers.run,
     "growth": growth.run,
     "fleet": fleet.run,
+    "clients": clients.run,
 }
 JSON = Path("bench.json")
 

@@ -38,7 +38,7 @@ from collector.reload import Reloader
 from collector.service_manager import READY, STOPPING, ServiceManager, status
 from collector.sources.fetch import Fetcher
 from collector.tuning import tune_process
-from collector.web import policy, server
+from collector.web import listening, policy, server
 from collector.web.front import Front
 from collector.web.limits import Limits
 from collector.web.live import Live
@@ -75,7 +75,7 @@ def run(settings: Settings, load: Callable[[], Settings]) -> int:
         say(logging.ERROR, "the lock beside the socket cannot be taken", error=failure)
         return EXIT_FAILED
     try:
-        web_sockets = server.bind_all(settings.web_listen_address)
+        web_sockets = listening.bind_all(settings.web_listen_address)
         kept = read_state(settings.state_dir, socket_lock, state_lock, error)
         tune_process()
         uvloop.run(_collect(settings, load, access, kept, web_sockets))

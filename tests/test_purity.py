@@ -28,9 +28,9 @@ SHELL = {
     "sources/client.py", "sources/credentials.py", "sources/fetch.py", "sources/report.py",
     "sources/resolver.py", "sources/threads.py",
     "top/looking.py", "top/session.py", "top/terminal.py", "top/told.py",
-    "web/connection.py", "web/door.py", "web/front.py", "web/health.py", "web/live.py", "web/policy.py",
-    "web/scrape.py", "web/server.py", "web/tls.py", "web/users.py",
-    "web/waiting.py",
+    "web/connection.py", "web/door.py", "web/front.py", "web/health.py", "web/library.py", "web/link.py",
+    "web/listening.py", "web/live.py", "web/policy.py", "web/scrape.py", "web/secure.py", "web/server.py",
+    "web/tls.py", "web/users.py", "web/waiting.py",
 }  # fmt: skip
 OUTSIDE = {
     "aiohttp", "asyncio", "concurrent", "datetime", "fcntl", "http", "importlib", "io", "logging", "multiprocessing",

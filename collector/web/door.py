@@ -6,42 +6,57 @@ its first moment, before its handshake, and one too many costs nothing.
 Rules:
 - At the limit the connection that has kept us waiting longest, for a request or by not reading, gives its place to the
   new one: whoever only holds connections open keeps nobody from the page. If all are being served, it is closed.
-- A handshake has HANDSHAKE_SECONDS.
+- A handshake has HANDSHAKE_SECONDS, and MOST_HANDSHAKES are under way: OpenSSL has 128 KiB ready for a client that only
+  says that its first message is large. One more takes the place of the oldest.
 """
 
 import asyncio
 import errno
 import logging
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from aiohttp import web
 
 from collector.log import say
 from collector.web.connection import Connection
 from collector.web.limits import Limits
+from collector.web.link import Link
+from collector.web.room import Room
+from collector.web.secure import Secure
 from collector.web.tally import Closed, Tally
 from collector.web.tls import Tls
 
 HANDSHAKE_SECONDS = 10.0
-SHUTDOWN_SECONDS = 5.0
+MOST_HANDSHAKES = 64
 SWEEP_SECONDS = 1.0
-BACKLOG = 512
 _AT_ONCE = 64
 _SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Door:
-    """``tls``: what new connections begin with; None: plain HTTP."""
+    """``tls``: what new connections begin with; None: plain HTTP. ``headers``: of every answer."""
 
-    def __init__(self, server: web.Server, tls: Callable[[], Tls | None], limits: Limits, tally: Tally) -> None:
+    def __init__(
+        self,
+        server: web.Server,
+        tls: Callable[[], Tls | None],
+        headers: Callable[[], Mapping[str, str]],
+        limits: Limits,
+        tally: Tally,
+    ) -> None:
         self._server = server
         self._tls = tls
+        self._headers = headers
         self._limits = limits
         self._tally = tally
         self._loop = asyncio.get_running_loop()
         self._sockets: list[socket.socket] = []
+        self._room = Room()
         self._inside: dict[Connection, asyncio.Task[None]] = {}
+        self._new: dict[Connection, socket.socket] = {}  # whose task has not begun: none else would close them
+        self._shaking: dict[Connection, None] = {}  # hands, the oldest first
         self._timer: asyncio.TimerHandle | None = None
 
     def open(self, sockets: Sequence[socket.socket]) -> None:
@@ -63,9 +78,9 @@ class Door:
 
     def clear(self) -> None:
         """Have nobody inside any more, whatever they have not read."""
-        for connection, task in tuple(self._inside.items()):
+        for connection in tuple(self._inside):
             connection.abort()
-            task.cancel()
+            self._forget(connection)
 
     def _accept(self, sock: socket.socket) -> None:
         for _ in range(_AT_ONCE):
@@ -98,7 +113,12 @@ class Door:
             return
         taken.setblocking(False)
         tls = self._tls()
-        connection = Connection(self._server, self._loop, tls, self._tally)
+        connection = Connection(self._server, self._loop, tls, self._tally, self._room, self._headers)
+        if tls is not None:
+            if len(self._shaking) >= MOST_HANDSHAKES:
+                self._dismiss(next(iter(self._shaking)), "evicted")
+            self._shaking[connection] = None
+        self._new[connection] = taken
         self._inside[connection] = self._loop.create_task(self._serve(connection, taken, tls))
         self._tally.connections = len(self._inside)
 
@@ -114,30 +134,46 @@ class Door:
 
     def _dismiss(self, connection: Connection, reason: Closed) -> None:
         connection.cut(reason)
-        self._inside.pop(connection).cancel()
+        self._forget(connection)
         self._tally.connections = len(self._inside)
+
+    def _forget(self, connection: Connection) -> None:
+        self._inside.pop(connection).cancel()
+        self._shaking.pop(connection, None)
+        if connection in self._new:
+            self._new.pop(connection).close()
+            connection.discard()
 
     async def _serve(self, connection: Connection, taken: socket.socket, tls: Tls | None) -> None:
         """A connection's life, from its handshake to its end."""
+        del self._new[connection]
         try:
             if tls is None:
-                await self._loop.connect_accepted_socket(lambda: connection, taken)
+                await self._loop.connect_accepted_socket(lambda: Link(connection), taken)
             else:
-                await self._loop.connect_accepted_socket(
-                    lambda: connection,
-                    taken,
-                    ssl=tls.context,
-                    ssl_handshake_timeout=HANDSHAKE_SECONDS,
-                    ssl_shutdown_timeout=SHUTDOWN_SECONDS,
-                )
-        except OSError as error:  # ssl.SSLError is one
+                await self._shake_hands(connection, taken, tls)
+        except OSError as error:  # ssl.SSLError is one, as is TimeoutError
             self._tally.closed["handshake"] += 1
             say(logging.DEBUG, "no TLS with a client", reason=getattr(error, "reason", None) or type(error).__name__)
         else:
             await connection.lost
         finally:
+            connection.discard()
             self._inside.pop(connection, None)
             self._tally.connections = len(self._inside)
+
+    async def _shake_hands(self, connection: Connection, taken: socket.socket, tls: Tls) -> None:
+        secure = Secure(connection, tls.context, self._loop)
+        try:
+            async with asyncio.timeout(HANDSHAKE_SECONDS):
+                await self._loop.connect_accepted_socket(partial(Link, secure), taken)
+                await secure.ready
+        except (TimeoutError, asyncio.CancelledError):
+            secure.abort()
+            raise
+        finally:
+            self._shaking.pop(connection, None)
+            del secure  # else the error's traceback has it, and it has the error
 
     def _sweep(self) -> None:
         now = self._loop.time()

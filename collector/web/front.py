@@ -1,15 +1,18 @@
 """What a request passes before it is served: the rate limit, authentication, the limit of scrapes. For every path.
 
-Order and meaning are exporter-toolkit's (web/handler.go).
+Order and meaning are exporter-toolkit's (web/handler.go). A request passes before aiohttp looks for its path. It
+has no Expect header, which aiohttp would answer first: no body is read, so there is nothing to expect.
 """
 
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp.http import RawRequestMessage
+from multidict import CIMultiDictProxy
 
 from collector.log import say
 from collector.web.bucket import Bucket
@@ -21,6 +24,9 @@ from collector.web.tally import Refused, Tally
 from collector.web.users import Checker, TooManyError
 
 Reload = Callable[[], Awaitable[Sequence[str]]]
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+_FETCH_SITE, _OWN_SITES = "Sec-Fetch-Site", ("same-origin", "none")
 
 
 class Front:
@@ -35,12 +41,10 @@ class Front:
         self._bucket: Bucket | None = None
         self._scrapes = 0
 
-    @property
-    def middleware(self) -> Middleware:
-        """It answers for the handler where a request may not pass."""
+    def guard(self, handler: Handler) -> Handler:
+        """Return a handler of all requests, which answers for ``handler`` where a request may not pass."""
 
-        @web.middleware
-        async def pass_or_refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
+        async def pass_or_refuse(request: web.BaseRequest) -> web.StreamResponse:
             if isinstance(request.protocol, Connection):
                 request.protocol.begin()
             refusal = await self._refusal(self.policy.current, request)
@@ -48,9 +52,23 @@ class Front:
 
         return pass_or_refuse
 
-    async def add_headers(self, _: web.Request, response: web.StreamResponse) -> None:
-        """For ``on_response_prepare``."""
-        response.headers.update(self.policy.current.headers)
+    def take_over(self, server: web.Server) -> None:
+        """Have all requests of a server pass here."""
+        server.request_handler, make = self.guard(server.request_handler), server.request_factory
+
+        def make_without_expectation(message: RawRequestMessage, *rest: Any) -> web.BaseRequest:
+            return make(_without_expectation(message), *rest)
+
+        server.request_factory = make_without_expectation
+
+    def foreign(self, request: web.BaseRequest) -> web.Response | None:
+        """Return the refusal of a request that a page of another origin has a browser send; None: it is of none."""
+        site = request.headers.get(_FETCH_SITE, "none")
+        host = request.headers.get(hdrs.HOST, "").lower()
+        origins = request.headers.getall(hdrs.ORIGIN, [])
+        if site in _OWN_SITES and all(origin.lower().partition("://")[2] == host for origin in origins):
+            return None
+        return self._refuse(request, 403, "foreign_origin", "a page of another origin may not ask for this")
 
     @asynccontextmanager
     async def scrape(self, request: web.BaseRequest) -> AsyncIterator[web.Response | None]:
@@ -66,11 +84,12 @@ class Front:
         finally:
             self._scrapes -= 1
 
-    async def _refusal(self, access: Access, request: web.Request) -> web.Response | None:
+    async def _refusal(self, access: Access, request: web.BaseRequest) -> web.Response | None:
         if not self._in_rate(access.rate):
             return self._refuse(request, 429, "rate_limit", "Too Many Requests")
-        if not access.users:
-            return None
+        return await self._unauthorized(access, request) if access.users else None
+
+    async def _unauthorized(self, access: Access, request: web.BaseRequest) -> web.Response | None:
         try:
             admitted = await self._checker.admits(access.users, request.headers.get(hdrs.AUTHORIZATION))
         except TooManyError:
@@ -98,3 +117,11 @@ class Front:
         self.tally.refused[reason] += 1
         say(logging.WARNING, "a request was refused", reason=reason, status=status, client=request.remote or "-")
         return web.Response(status=status, text=f"{words}\n", headers=headers)
+
+
+def _without_expectation(message: RawRequestMessage) -> RawRequestMessage:
+    if hdrs.EXPECT not in message.headers:
+        return message
+    headers = message.headers.copy()
+    headers.popall(hdrs.EXPECT)
+    return message._replace(headers=CIMultiDictProxy(headers))

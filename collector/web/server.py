@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Protocol
 
 from aiohttp import hdrs, web
@@ -16,11 +15,11 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from collector.live.render import FILES, HEADERS
 from collector.log import say
-from collector.settings import ListenAddress, TcpAddress, UnixAddress
 from collector.table.scrapers import Scraper, identify
+from collector.web import library
 from collector.web.bodies import Body
 from collector.web.connection import Connection
-from collector.web.door import BACKLOG, Door
+from collector.web.door import Door
 from collector.web.front import Front
 from collector.web.headers import choose_encoding, choose_format
 from collector.web.limits import Limits
@@ -85,6 +84,11 @@ def _cut(request: web.Request) -> None:
         request.transport.abort()
 
 
+async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    if isinstance(request.protocol, Connection):
+        request.protocol.add_headers(response)
+
+
 async def send(
     request: web.Request, body: Body, scraper: Scraper | None, headers: Mapping[str, str]
 ) -> web.StreamResponse:
@@ -146,9 +150,12 @@ def application(
         faults = degradation()
         return web.Response(text="".join(f"{line}\n" for line in ["resty-metrics is ready", *faults]))
 
-    async def reload(_: web.Request) -> web.Response:
+    async def reload(request: web.Request) -> web.Response:
         if front.reload is None:
             return web.Response(status=403, text="start with --web.enable-lifecycle to reload by HTTP\n")
+        refusal = front.foreign(request)
+        if refusal is not None:
+            return refusal
         problems = await front.reload()
         if problems:
             text = "".join(f"{line}\n" for line in ["refused, the old configuration goes on:", *problems])
@@ -168,8 +175,8 @@ def application(
         return web.Response(body=files[name], content_type=FILES[name], charset="utf-8", headers=headers)
 
     files = read_files()
-    app = web.Application(middlewares=[front.middleware])
-    app.on_response_prepare.append(front.add_headers)
+    app = web.Application()
+    app.on_response_prepare.append(_add_headers)
     if live is not None:
         app.router.add_get("/", partial(people, live))
         app.router.add_get("/-/live/{name}", file)
@@ -179,87 +186,6 @@ def application(
     for add in (app.router.add_post, app.router.add_put):
         add("/-/reload", reload)
     return app
-
-
-def bind_all(addresses: Sequence[ListenAddress]) -> list[socket.socket]:
-    """All or none. Raises OSError, as ``bind``."""
-    bound: list[tuple[ListenAddress, socket.socket]] = []
-    try:
-        for address in addresses:
-            bound.append((address, bind(address)))
-    except OSError:
-        for address, sock in bound:
-            sock.close()
-            if isinstance(address, UnixAddress):
-                with suppress(OSError):
-                    address.path.unlink()
-        raise
-    return [sock for _, sock in bound]
-
-
-def bind(address: ListenAddress) -> socket.socket:
-    """A socket that listens: one that is only bound does not keep the port from others, not even from ourselves.
-
-    Nobody is taken in before the server starts. Raises OSError, which names the flag to change.
-    """
-    try:
-        return _bind_unix(address.path) if isinstance(address, UnixAddress) else _bind_tcp(address)
-    except OSError as error:
-        name = str(address.path) if isinstance(address, UnixAddress) else f"{address.host or ''}:{address.port}"
-        raise OSError(error.errno, f"{error.strerror}: choose another --web.listen-address", name) from None
-
-
-def _bind_unix(path: Path) -> socket.socket:
-    """As open as a TCP address is: nginx's workers, another user, may serve the page. Its directory can guard it."""
-    _remove_stale(path)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        sock.bind(str(path))
-        path.chmod(0o666)
-        sock.listen(BACKLOG)
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
-def _bind_tcp(address: TcpAddress) -> socket.socket:
-    if address.host is None and socket.has_dualstack_ipv6():
-        return _bind_name(("::", address.port, 0, 0), socket.AF_INET6, dualstack=True)
-    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, _, _, _, name = found[0]
-    return _bind_name(name, family)
-
-
-def _bind_name(name: tuple[object, ...], family: int, dualstack: bool = False) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(not dualstack))
-        sock.bind(name)
-        sock.listen(BACKLOG)
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
-def _remove_stale(path: Path) -> None:
-    """A unix socket that nobody listens on is a leftover. Anything else at the path is not touched: bind will say so.
-
-    A file that is no socket refuses a connection too; one that is full of them must not keep us waiting.
-    """
-    if not path.is_socket():
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink(missing_ok=True)
-        except OSError:
-            return
 
 
 class Server:
@@ -272,10 +198,18 @@ class Server:
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Serve."""
+        library.take_over(asyncio.get_running_loop())
         await self._runner.setup()
-        assert self._runner.server is not None
-        policy = self._front.policy
-        self._door = Door(self._runner.server, lambda: policy.current.tls, self._front.limits, self._front.tally)
+        server, policy = self._runner.server, self._front.policy
+        assert server is not None
+        self._front.take_over(server)
+        self._door = Door(
+            server,
+            lambda: policy.current.tls,
+            lambda: policy.current.headers,
+            self._front.limits,
+            self._front.tally,
+        )
         self._door.open(sockets)
         scheme = "http" if policy.current.tls is None else "https"
         say(logging.INFO, "serving", address=", ".join(_text(scheme, sock.getsockname()) for sock in sockets))

@@ -4,9 +4,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
-Closed = Literal["limit", "evicted", "handshake", "client_san", "slow_request", "slow_read"]
+Closed = Literal["limit", "evicted", "handshake", "client_san", "slow_request", "slow_read", "room"]
 File = Literal["settings", "web"]
-Refused = Literal["malformed", "too_large", "unauthorized", "busy", "rate_limit"]
+Refused = Literal["malformed", "too_large", "unauthorized", "busy", "rate_limit", "foreign_origin", "failed"]
 
 
 @dataclass(slots=True)

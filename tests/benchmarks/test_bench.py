@@ -1,18 +1,12 @@
 """The command measures, prints and writes."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
-from support.nginx import ROOT
+from support.bench import bench
 
 pytestmark = pytest.mark.slow
-
-
-def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
-    words = [str(ROOT / "scripts" / "bench"), *arguments]
-    return subprocess.run(words, capture_output=True, text=True, timeout=250, check=False)
 
 
 def test_a_subject_is_measured_printed_and_written(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import urllib.error
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,10 +86,10 @@ def ask(collector: Collector, path: str, method: str = "GET", **headers: str) ->
         connection = http.client.HTTPConnection("127.0.0.1", collector.port, timeout=20)
     else:
         connection = http.client.HTTPSConnection("127.0.0.1", collector.port, timeout=20, context=collector.tls)
-    connection.request(method, path, headers=headers)
-    response = connection.getresponse()
-    response.read()
-    connection.close()
+    with closing(connection):
+        connection.request(method, path, headers=headers)
+        response = connection.getresponse()
+        response.read()
     return response
 
 

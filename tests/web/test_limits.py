@@ -6,92 +6,24 @@ import socket
 import ssl
 import sys
 import termios
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import uvloop
 from aiohttp import web
 from support.certificates import LOCAL, Authority
+from support.page_server import Running, ended, serving, status
 from support.wait import wait_until
 
-from collector.settings import TcpAddress, UnixAddress
-from collector.web import connection, door, policy, server
-from collector.web.bodies import Body
-from collector.web.front import Front
+from collector.web import connection, door, policy
 from collector.web.limits import Limits
-from collector.web.policy import Access, Policy
+from collector.web.policy import Access
+from collector.web.room import Room
 from collector.web.tally import Tally
-from collector.web.waiting import Request
 
 pytestmark = pytest.mark.slow
 
 BODY = b"x" * 64_000_000  # more than the kernel takes for a client that does not read
-
-
-class Held:
-    """Pages that come when they are let go."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.asked = 0
-        self.body = b"page\n"
-        self._loop = loop
-        self._free = asyncio.Event()
-
-    async def page(self, _: Request) -> Body:
-        self.asked += 1
-        await self._free.wait()
-        return Body([self.body])
-
-    def let_go(self) -> None:
-        self._loop.call_soon_threadsafe(self._free.set)
-
-
-@dataclass
-class Running:
-    port: int
-    tally: Tally
-    limits: Limits
-    pages: Held
-
-    def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
-
-    def ask(self, path: str = "/-/healthy") -> socket.socket:
-        client = self.connect()
-        client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        return client
-
-
-@contextmanager
-def serving(access: Access, limits: Limits) -> Iterator[Running]:
-    loop = uvloop.new_event_loop()
-    tally, pages = Tally(0.0), Held(loop)
-    bound = server.bind(TcpAddress("127.0.0.1", 0))
-    port = bound.getsockname()[1]
-    front = Front(Policy(access, tally), tally, limits)
-    ends, listens = asyncio.Event(), threading.Event()
-
-    async def serve() -> None:
-        serving = server.Server(server.application(pages, list, "/metrics", front), front)
-        await serving.start([bound])
-        listens.set()
-        await ends.wait()
-        pages.let_go()
-        await serving.close()
-
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
-    thread.start()
-    try:
-        assert listens.wait(20)
-        yield Running(port, tally, limits, pages)
-    finally:
-        loop.call_soon_threadsafe(ends.set)
-        thread.join()
-        loop.close()
 
 
 @pytest.fixture(autouse=True)
@@ -103,26 +35,6 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
 def running() -> Iterator[Running]:
     with serving(Access(), Limits(max_connections=8, max_requests=3)) as running:
         yield running
-
-
-def status(client: socket.socket) -> int:
-    """Of the answer; 0: there is none."""
-    try:
-        answer = client.recv(65536)
-    except ConnectionError:
-        return 0
-    return int(answer.split()[1]) if answer else 0
-
-
-def ended(client: socket.socket) -> bool:
-    client.settimeout(20)
-    try:
-        while client.recv(1 << 20):
-            pass
-    except ConnectionError:
-        pass
-    client.close()
-    return True
 
 
 def test_scrapes_above_the_limit_are_told_so(running: Running) -> None:
@@ -259,7 +171,7 @@ def test_a_client_that_reads_slowly_is_waited_for() -> None:
 
     async def run(client: socket.socket, taken: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        one = connection.Connection(web.Server(_never), loop, None, Tally(0.0))
+        one = connection.Connection(web.Server(_never), loop, None, Tally(0.0), Room())
         await loop.connect_accepted_socket(lambda: one, taken)
         assert one.transport is not None
         one.transport.write(bytes(100_000))  # all in the kernel, which sends no more than the client has room for
@@ -358,11 +270,3 @@ def test_a_body_that_nobody_reads_is_not_waited_for(running: Running) -> None:
         client.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\nabc")
         assert status(client) == 200
         assert client.recv(1) == b""
-
-
-def test_all_addresses_or_none(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(OSError, match=f"'127.0.0.1:{port}'"):
-            server.bind_all([UnixAddress(tmp_path / "w.sock"), TcpAddress("127.0.0.1", port)])
-    assert list(tmp_path.iterdir()) == []

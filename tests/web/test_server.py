@@ -6,7 +6,7 @@ import http.client
 import math
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,7 +21,6 @@ from support.wait import wait_until
 from support.worker import Worker, counter
 
 from collector.ingest.wire import Verdict
-from collector.settings import TcpAddress, UnixAddress
 from collector.sources.source import DEFAULT_TIMEOUT
 from collector.web import server
 from collector.web.bodies import Body
@@ -340,82 +339,3 @@ def test_a_page_that_cannot_be_made_is_a_500_that_gives_nothing_away() -> None:
     failed, healthy = asyncio.run(answers())
     assert failed == (500, "the page could not be rendered; see the collector's log\n")
     assert healthy[0] == 200
-
-
-@pytest.mark.parametrize(
-    ("host", "reached"), [(None, ["127.0.0.1", "::1"]), ("127.0.0.1", ["127.0.0.1"]), ("::1", ["::1"])]
-)
-def test_a_tcp_address(host: str | None, reached: list[str]) -> None:
-    with server.bind(TcpAddress(host, 0)) as bound:
-        bound.listen()
-        for address in ("127.0.0.1", "::1"):
-            try:
-                socket.create_connection((address, bound.getsockname()[1]), timeout=5).close()
-            except ConnectionRefusedError:
-                assert address not in reached
-            else:
-                assert address in reached
-
-
-def test_a_stale_unix_socket_is_replaced(tmp_path: Path) -> None:
-    path = tmp_path / "web.sock"
-    for _ in range(2):
-        with server.bind(UnixAddress(path)) as bound, socket.socket(socket.AF_UNIX) as client:
-            bound.listen()
-            client.connect(str(path))
-
-
-def made(path: Path) -> tuple[int, int, int]:
-    """What tells a file from another one made in its place; a look at it does not change it."""
-    status = path.lstat()
-    return status.st_ino, status.st_mode, status.st_mtime_ns
-
-
-def a_file(path: Path) -> None:
-    path.write_text("precious")
-
-
-def a_directory(path: Path) -> None:
-    path.mkdir()
-
-
-def a_link_to_a_file(path: Path) -> None:
-    path.with_name("file").write_text("precious")
-    path.symlink_to(path.with_name("file"))
-
-
-@pytest.mark.parametrize("make", [a_file, a_directory, a_link_to_a_file], ids=lambda make: make.__name__)
-def test_what_is_no_socket_is_not_removed_for_the_page(tmp_path: Path, make: Callable[[Path], None]) -> None:
-    make(tmp_path / "web.sock")
-    before = made(tmp_path / "web.sock")
-    with pytest.raises(OSError, match=r"choose another --web\.listen-address: '.*/web\.sock'"):
-        server.bind(UnixAddress(tmp_path / "web.sock"))
-    assert made(tmp_path / "web.sock") == before
-
-
-@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET])
-def test_a_unix_socket_in_use_is_not_taken(tmp_path: Path, kind: socket.SocketKind) -> None:
-    path = tmp_path / "web.sock"
-    with socket.socket(socket.AF_UNIX, kind) as used:
-        used.bind(str(path))
-        if kind != socket.SOCK_DGRAM:
-            used.listen()
-        before = made(path)
-        with pytest.raises(OSError, match="Address already in use"):
-            server.bind(UnixAddress(path))
-        assert made(path) == before
-
-
-def test_a_unix_socket_whose_queue_is_full_does_not_keep_us_waiting(tmp_path: Path) -> None:
-    path = tmp_path / "web.sock"
-    with socket.socket(socket.AF_UNIX) as used, socket.socket(socket.AF_UNIX) as waiting:
-        used.bind(str(path))
-        used.listen(0)
-        waiting.connect(str(path))
-        with pytest.raises(OSError, match="Address already in use"):
-            server.bind(UnixAddress(path))
-
-
-def test_a_directory_that_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"--web\.listen-address: '.*/none/web\.sock'"):
-        server.bind(UnixAddress(tmp_path / "none" / "web.sock"))

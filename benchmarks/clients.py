@@ -1,0 +1,172 @@
+"""(h) Hostile clients of the page: what a collector holds for them at most, and what it logs of them.
+
+A figure is the peak of resident memory (VmHWM) while they are there, above what there was before they came. The page is
+small, and all of them ask for the same. A number to reach holds for all clients together.
+"""
+
+import selectors
+import shutil
+import socket
+import ssl
+import struct
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from support.certificates import LOCAL, Authority
+from support.collector import Collector
+from support.nginx import shared_directory
+
+from benchmarks.figures import Figure, Reach
+from benchmarks.rounds import spread
+from benchmarks.scale import FULL, Scale
+
+SUBJECT = "clients"
+REACH_MEBIBYTES, REACH_LINES = 32.0, 4.0
+FLOOD = 2_000  # requests
+MOST_SECONDS = 25.0  # below what a client has that does not read
+
+_GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+_EXPECT = b"GET /none HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n\r\n"
+_HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: " + b"x" * 8_000 + b"\r\nX: " + b"x" * 8_000
+# a record of a handshake: a client's first message, which says that it has 131,000 bytes, and its first bytes
+_HELLO = b"\x16\x03\x01" + struct.pack("!H", 16_000) + b"\x01" + (131_000).to_bytes(3) + b"\x03\x03" + bytes(15_994)
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """``counts``: of clients; ``still``: seconds in which memory has not grown, so that it will not."""
+
+    counts: tuple[int, ...]
+    still: float
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What each of the clients sends, and no answer is read. ``tls``: by TLS, but a handshake that never ends."""
+
+    name: str
+    sent: bytes
+    tls: bool = False
+    shakes_hands: bool = True
+
+
+EXTENT, QUICK_EXTENT = Extent((1, 8, 250, 500), 3.0), Extent((8, 250), 1.0)
+KINDS = (
+    Kind("pipelined requests", _GET * 7_500),
+    Kind("heads that do not end", _HEAD),
+    Kind("idle by TLS", b"", tls=True),
+    Kind("pipelined requests by TLS", _GET * 7_500, tls=True),
+    Kind("heads that do not end by TLS", _HEAD, tls=True),
+    Kind("an answer, then a head that does not end, by TLS", _GET + _HEAD, tls=True),
+    Kind("handshakes that do not end", _HELLO, tls=True, shakes_hands=False),
+)
+
+
+def _status(pid: int, name: str) -> float:
+    """Return a line of a process's status, in MiB."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    (value,) = [line.split()[1] for line in lines if line.startswith(f"{name}:")]
+    return int(value) / 1024
+
+
+def _peak(pid: int, meanwhile: Callable[[], None]) -> float:
+    """Return how far resident memory rises, in MiB."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak begins anew: proc(5)
+    before = _status(pid, "VmRSS")
+    meanwhile()
+    return _status(pid, "VmHWM") - before
+
+
+def _connect(collector: Collector, kind: Kind) -> socket.socket:
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.settimeout(20)
+    client.connect(("127.0.0.1", collector.port))
+    if kind.tls and kind.shakes_hands:
+        assert collector.tls is not None
+        client = collector.tls.wrap_socket(client, server_hostname="localhost")
+    client.setblocking(False)
+    return client
+
+
+def _hold(collector: Collector, kind: Kind, count: int, still: float) -> None:
+    """Send all that the collector takes, until its memory grows no more."""
+    with ExitStack() as stack, selectors.DefaultSelector() as selector:
+        for _ in range(count):
+            client = stack.enter_context(_connect(collector, kind))
+            selector.register(client, selectors.EVENT_WRITE, memoryview(kind.sent))
+        began = grew = time.monotonic()
+        peak = 0.0
+        while (now := time.monotonic()) - grew < still and now - began < MOST_SECONDS:
+            for key, _ in selector.select(0.1):
+                _send_on(selector, key)
+            before, peak = peak, _status(collector.pid, "VmHWM")
+            grew = now if peak > before else grew
+
+
+def _send_on(selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
+    client: socket.socket = key.fileobj  # type: ignore[assignment]
+    try:
+        rest = key.data[client.send(key.data[:16_384]) :] if key.data else key.data
+    except (BlockingIOError, ssl.SSLWantWriteError):
+        return
+    except OSError:  # it was cut off
+        rest = memoryview(b"")
+    if rest:
+        selector.modify(client, selectors.EVENT_WRITE, rest)
+    else:
+        selector.unregister(client)
+
+
+def _flood(collector: Collector) -> None:
+    """Send requests, each on a connection that is reset at once."""
+    for _ in range(FLOOD):
+        with socket.create_connection(("127.0.0.1", collector.port), 20) as client, suppress(OSError):
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.sendall(_EXPECT)
+
+
+def _secured(directory: Path) -> tuple[tuple[str, ...], ssl.SSLContext]:
+    """Return the flags for a web configuration with TLS, and how to ask there."""
+    authority = Authority(directory)
+    authority.issue("server", LOCAL)
+    (directory / "web.yml").write_text("tls_server_config: {cert_file: server.pem, key_file: server.key}")
+    return (f"--web.config.file={directory / 'web.yml'}",), ssl.create_default_context(cafile=authority.file)
+
+
+def _memory(kind: Kind, count: int, still: float, directory: Path) -> Figure:
+    flags, context = _secured(directory) if kind.tls else ((), None)
+    with Collector(directory / "collector.sock", *flags, tls=context) as collector:
+        collector.page()
+        peak = _peak(collector.pid, lambda: _hold(collector, kind, count, still))
+        assert collector.ready()
+    what = f"{count} client{'s' if count > 1 else ''}, {kind.name}"
+    return Figure(SUBJECT, what, "MiB", spread([peak]), 1, reach=Reach(REACH_MEBIBYTES))
+
+
+def _log(directory: Path) -> Figure:
+    with Collector(directory / "collector.sock") as collector:
+        before = len(collector.log().splitlines())
+        _flood(collector)
+        assert collector.ready()
+        lines = len(collector.log().splitlines()) - before
+    what = f"{FLOOD:,} requests with Expect, clients gone: what is logged"
+    return Figure(SUBJECT, what, "lines", spread([lines]), 1, reach=Reach(REACH_LINES))
+
+
+def run(scale: Scale) -> Iterator[Figure]:
+    say = scale.within(SUBJECT)
+    extent = EXTENT if scale.largest == FULL.largest else QUICK_EXTENT
+    directory = shared_directory()
+    try:
+        for kind in KINDS:
+            for count in extent.counts:
+                say(f"{count}, {kind.name}")
+                yield _memory(kind, count, extent.still, directory)
+        say("what is logged")
+        yield _log(directory)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
