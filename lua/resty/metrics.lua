@@ -20,7 +20,7 @@ local pairs, pcall, type = pairs, pcall, type
 local _M = { _VERSION = "0.1.0" }
 
 local worker, requests, api, count
-local ready = false         -- requests are counted
+local ready = false         -- requests are counted and sent
 
 place.pin()
 start.version = _M._VERSION
@@ -30,11 +30,13 @@ function start.on_loaded(its_worker, its_api)
     requests = require "resty.metrics.requests"
 end
 
--- What a request does as long as none can be counted. Returns whether this one can.
+-- What a request does as long as none can be counted, or it is not known that what is counted can be sent. Returns whether
+-- this one can be counted.
 local function rare()
-    count = start.in_request()
-    ready = count ~= nil
-    return ready
+    local sends
+    count, sends = start.in_request()
+    ready = sends or false
+    return count ~= nil
 end
 
 local function log_request()
