@@ -14,13 +14,13 @@
 -- lua_package_path names the folder of this file alone; ours are beside that folder.
 local function load()
     local path, root = package.path, require("jit.util").funcinfo(load).source:match("^@(.*)/compat/[^/]*$")
-    package.path = root .. "/?.lua;" .. path
+    package.path = root .. "/?.lua;" .. (path or "")
     local ok, metrics = pcall(require, "resty.metrics.load")
     package.path = path
     return ok and metrics or error(metrics, 0)
 end
 
-local metrics = package.loaded["resty.metrics"] or load()
+local metrics = load()
 local has_store, gauge_store = pcall(require, "resty.metrics.gauge_store")
 local has_page, collector_page = pcall(require, "resty.metrics.collector_page")
 local has_worker, worker = pcall(require, "resty.metrics.worker")
@@ -110,6 +110,9 @@ local function wrap(self, metric, why, kind, name, help, labels, options)
 end
 
 local function register(self, kind, name, help, labels, options)
+    if type(help) == "number" then
+        help = tostring(help)
+    end
     local ok, metric, err = pcall(make, self, kind, name, help, labels, options)
     if not ok then
         metric, err = nil, tostring(metric)

@@ -139,7 +139,7 @@ end
 -- Returns the folder of the copy that package.path leads to; nil where it leads to none.
 function _M.on_path()
     local searchpath = package.searchpath
-    local path = searchpath and searchpath(NAME, package.path)
+    local path = searchpath and package.path and searchpath(NAME, package.path)
     return path and path:match("^(.*)" .. MAIN:gsub("%.", "%%.") .. "$")
 end
 

@@ -12,7 +12,7 @@ local place = require "resty.metrics.place"
 local shortage = require "resty.metrics.shortage"
 
 local ngx = ngx
-local pcall, require, tostring = pcall, require, tostring
+local pcall, require, tostring, type = pcall, require, tostring, type
 
 local _M = { version = nil, on_loaded = nil }
 
@@ -223,6 +223,18 @@ function _M.put_off(err)
     return loading:failed(err)
 end
 
+-- The options of init_worker, read once: a table of the user's may throw. Returns nil and why where it does.
+local function read_options(options)
+    if type(options) ~= "table" then
+        return options
+    end
+    local ok, socket, buckets, nginx = pcall(function() return options.socket, options.buckets, options.nginx end)
+    if not ok then
+        return nil, "takes a table that can be read: " .. error_log.one_line(socket)
+    end
+    return { socket = socket, buckets = buckets, nginx = nginx }
+end
+
 -- Returns the function that counts in the scope of `options`, or, without them, in that which nginx's variables state.
 function _M.scope(options)
     return options and scopes.of(options, complain) or scopes.stated(ngx.var, complain)
@@ -288,7 +300,11 @@ function _M.init_worker(options)
         kept_options = options
         return nil, why
     end
-    ok, why = settings.check_options(options)
+    options, why = read_options(options)
+    ok = why == nil
+    if ok then
+        ok, why = settings.check_options(options)
+    end
     if not ok then
         return misuse(phase, "init_worker() " .. why)
     end
