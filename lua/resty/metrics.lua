@@ -15,7 +15,7 @@ local shortage = require "resty.metrics.shortage"
 local start = require "resty.metrics.start"
 
 local ngx = ngx
-local pairs, pcall, type = pairs, pcall, type
+local each, pcall, type = pairs, pcall, type  -- `each`: see resty/metrics/counters.lua
 
 local _M = { _VERSION = "0.1.0" }
 
@@ -151,7 +151,7 @@ if refusal then
     local function refuse()
         return shortage.refuse(refusal, where)
     end
-    for name, member in pairs(_M) do
+    for name, member in each(_M) do
         _M[name] = type(member) == "function" and refuse or member
     end
 end

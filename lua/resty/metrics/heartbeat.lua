@@ -6,6 +6,7 @@ local gauges = require "resty.metrics.gauges"
 local process = require "resty.metrics.process"
 
 local ngx = ngx
+local each = pairs  -- `each`: see counters.lua
 local collectgarbage = rawget(package.loaded._G, "collectgarbage")  -- Lua code may have removed it
 
 local PERIOD_TICKS = 5
@@ -41,7 +42,7 @@ end
 local function dicts()
     if not dict_names then
         dict_names = {}
-        for name in pairs(ngx.shared) do
+        for name in each(ngx.shared) do
             dict_names[#dict_names + 1] = name
         end
         table.sort(dict_names)

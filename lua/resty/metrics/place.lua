@@ -102,7 +102,7 @@ function _M.pin()
 end
 
 -- Forgets parts whose loading failed half-way: `require` would refuse them for ever. It leaves a mark of its own in place of
--- the module, whose type is another in each LuaJIT. Not a pairs() over package.loaded, see counters.lua: memory may be lacking.
+-- the module, whose type is another in each LuaJIT.
 function _M.forget_failures()
     for i = 1, #asked do
         local kind = type(loaded[asked[i]])

@@ -5,7 +5,7 @@
 
 local floor = math.floor
 local sort = table.sort
-local type, tostring = type, tostring
+local each, type, tostring = pairs, type, tostring  -- `each`: see counters.lua
 
 local DEFAULT_SOCKET = "/run/resty-metrics/collector.sock"
 -- Seconds: OpenTelemetry's bounds for http.server.request.duration, and 30 and 60.
@@ -58,7 +58,7 @@ local function pairs_of(stated)
     elseif #stated > 0 then
         words = stated
     else
-        for label, variable in pairs(stated) do
+        for label, variable in each(stated) do
             words[#words + 1] = tostring(label) .. "=" .. tostring(variable)
         end
         sort(words)
