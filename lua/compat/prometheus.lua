@@ -24,6 +24,7 @@ local metrics = load()
 local has_store, gauge_store = pcall(require, "resty.metrics.gauge_store")
 local has_page, collector_page = pcall(require, "resty.metrics.collector_page")
 local has_worker, worker = pcall(require, "resty.metrics.worker")
+local has_log, error_log = pcall(require, "resty.metrics.error_log")
 
 local ngx = ngx
 local pcall, setmetatable, tostring, type = pcall, setmetatable, tostring, type
@@ -161,8 +162,8 @@ function Prometheus.init(dict_name, options_or_prefix)
         initialized = true,
     }, mt)
     if not self.dict then
-        ngx.log(ngx.WARN, "resty-metrics: lua_shared_dict ", dict_name,
-            " is not declared: each worker has gauges of its own")
+        local write = has_log and error_log.write or ngx.log
+        write(ngx.WARN, "resty-metrics: lua_shared_dict ", dict_name, " is not declared: each worker has gauges of its own")
     end
     self.errors = self:counter(self.error_metric_name, "Number of nginx-lua-prometheus errors")
     self.errors:inc(0)
