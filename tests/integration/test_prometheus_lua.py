@@ -520,6 +520,14 @@ DIFFERENT = """
                 ngx.print(select(2, prometheus:histogram("empty", "Empty.", nil, {}):observe(2)))
             }
         }
+        location = /filtered {
+            return 200;
+            header_filter_by_lua_block {
+                local list, why = prometheus:metric_data()
+                ngx.header.x_found = #list .. " " .. why
+                ngx.header.x_deleted = tostring(counter:del({"one"}))
+            }
+        }
         location = /fields {
             content_by_lua_block {
                 local json = {}
@@ -580,6 +588,14 @@ def test_what_docs_migration_says_of_definitions(socket_path: Path) -> None:
         ):
             assert line in page
         assert not [line for line in page if "app_empty" in line]
+
+
+def test_the_page_cannot_be_had_where_nginx_lets_nobody_wait_and_that_is_no_error_of_ours(socket_path: Path) -> None:
+    with running(socket_path, DIFFERENT, workers=1) as app:
+        headers = {name.lower(): value for name, value in ask(app.port, "/filtered").headers.items()}
+        assert headers["x-found"].startswith("0 nothing can be fetched in header_filter")
+        assert headers["x-deleted"] == "true"
+        assert [line for line in app.nginx.errors() if "an error in the module" in line] == []
 
 
 def test_the_fields_and_functions_of_the_library(socket_path: Path) -> None:

@@ -25,6 +25,9 @@ _M.REQUEST_PHASES = {
     header_filter = true, body_filter = true, log = true, balancer = true,
 }
 
+-- In these ngx_lua lets code wait: ngx.sleep and cosockets work.
+_M.WAITING_PHASES = { rewrite = true, server_rewrite = true, access = true, content = true, timer = true }
+
 -- Bounds in milliseconds from seconds separated by blanks; nil and what to do where they cannot be used.
 function _M.bounds(text)
     local bounds = {}
