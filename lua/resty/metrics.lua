@@ -35,7 +35,7 @@ end
 local function rare()
     local sends
     count, sends = start.in_request()
-    ready = sends or false
+    ready = count ~= nil and sends == true
     return count ~= nil
 end
 

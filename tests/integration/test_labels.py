@@ -181,7 +181,9 @@ ONE_SCOPE = """
             return 200;
         }}
         location /lua {{
-            log_by_lua_block {{ require("resty.metrics").log {{ scope = "set", labels = {{ a = "arg_a" }}, buckets = "1.0 2" }} }}
+            log_by_lua_block {{
+                require("resty.metrics").log {{ scope = "set", labels = {{ a = "arg_a" }}, buckets = "1.0 2" }}
+            }}
             return 200;
         }}
     }}

@@ -104,8 +104,8 @@ def test_lua_code_cache_off_in_one_location_costs_the_requests_there_alone(
 
 
 @pytest.mark.slow
-def test_what_the_first_request_after_lua_code_cache_off_makes_and_complains_of_holds(socket_path: Path) -> None:
-    """The worker's own machine shows as such at its second request: a metric that code keeps, and a line, are not lost."""
+def test_what_the_first_request_after_lua_code_cache_off_makes_is_kept(socket_path: Path) -> None:
+    """The worker's own machine shows as such at its second request: metrics that code keeps, and a line, are not lost."""
     port = free_port()
     wrong = 'geo $resty_metrics_labels { default "1x=y"; }'
     site = SITE.format(port=port, more=wrong).replace(
@@ -122,7 +122,8 @@ def test_what_the_first_request_after_lua_code_cache_off_makes_and_complains_of_
         wait_until(lambda: collector.request_counts() == nginx.access_counts(), message="page == access_log")
         wait_until(lambda: collector.value("made_total") == 3, message="what could be counted")
         said = [line for line in nginx.errors() if "[alert]" not in line]
-        assert sum('"1x" cannot be the name of a label' in line for line in said) == 2  # once for each machine that sent
+        # once for each machine that sent
+        assert sum('"1x" cannot be the name of a label' in line for line in said) == 2
         assert len(said) == 3, said
 
 

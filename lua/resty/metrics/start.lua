@@ -199,7 +199,7 @@ function _M.in_request()
     if sends then
         try()
     end
-    return scopes.default, sends
+    return scopes.default, sends == true
 end
 
 -- An error where the module is called. counting: requests are counted already. Returns nil and why.
