@@ -105,7 +105,7 @@ def test_lua_code_cache_off_in_one_location_costs_the_requests_there_alone(
 
 @pytest.mark.slow
 def test_what_the_first_request_after_lua_code_cache_off_makes_is_kept(socket_path: Path) -> None:
-    """The worker's own machine shows as such at its second request: metrics that code keeps, and a line, are not lost."""
+    """The worker's own machine shows as such at its second request: a metric that code keeps is not lost."""
     port = free_port()
     wrong = 'geo $resty_metrics_labels { default "1x=y"; }'
     site = SITE.format(port=port, more=wrong).replace(
