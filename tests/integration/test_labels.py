@@ -215,8 +215,10 @@ def test_a_scope_that_two_places_state_in_two_ways_is_said_once(
         else:
             begun = collector.value("resty_metrics_worker_uptime_seconds", worker="0") or 0
             wait_until(
-                lambda: bool(get(port, "/set/"))
-                and (collector.value("resty_metrics_worker_uptime_seconds", worker="0") or 0) > begun + 2,
+                lambda: (
+                    bool(get(port, "/set/"))
+                    and (collector.value("resty_metrics_worker_uptime_seconds", worker="0") or 0) > begun + 2
+                ),
                 message="two more ticks",
             )
             assert nginx.errors() == []
