@@ -14,16 +14,18 @@
 -- lua_package_path names the folder of this file alone; ours are beside that folder.
 local function load()
     local path, root = package.path, require("jit.util").funcinfo(load).source:match("^@(.*)/compat/[^/]*$")
-    package.path = root .. "/?.lua;" .. path
+    package.path = root .. "/?.lua;" .. (path or "")
     local ok, metrics = pcall(require, "resty.metrics.load")
     package.path = path
     return ok and metrics or error(metrics, 0)
 end
 
-local metrics = package.loaded["resty.metrics"] or load()
+local metrics = load()
 local has_store, gauge_store = pcall(require, "resty.metrics.gauge_store")
 local has_page, collector_page = pcall(require, "resty.metrics.collector_page")
 local has_worker, worker = pcall(require, "resty.metrics.worker")
+local has_settings, settings = pcall(require, "resty.metrics.settings")
+local has_log, error_log = pcall(require, "resty.metrics.error_log")
 
 local ngx = ngx
 local pcall, setmetatable, tostring, type = pcall, setmetatable, tostring, type
@@ -35,7 +37,6 @@ local SYNC_SECONDS = 1.2          -- by then what other workers had counted is s
 local TYPES = { counter = 1, gauge = 2, histogram = 4 }   -- the library's field `typ`
 -- Seconds; the library's own.
 local DEFAULT_BUCKETS = { 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 1.5, 2, 3, 4, 5, 10 }
-local SLEEPING_PHASES = { rewrite = true, access = true, content = true, timer = true }
 
 local Prometheus = {}
 local mt = { __index = Prometheus }
@@ -50,7 +51,7 @@ local DELETES = { del = true, reset = true }
 -- Calls a method that deletes. Other workers may have counted what they have not sent yet, and it would come back after the
 -- deletion; and the next page may be asked of another worker.
 local function delete(self, name, ...)
-    local waits = self.kind ~= "gauge" and SLEEPING_PHASES[ngx.get_phase()]
+    local waits = self.kind ~= "gauge" and has_settings and settings.WAITING_PHASES[ngx.get_phase()]
     if waits then
         ngx.sleep(SYNC_SECONDS)
     end
@@ -110,6 +111,9 @@ local function wrap(self, metric, why, kind, name, help, labels, options)
 end
 
 local function register(self, kind, name, help, labels, options)
+    if type(help) == "number" then
+        help = tostring(help)
+    end
     local ok, metric, err = pcall(make, self, kind, name, help, labels, options)
     if not ok then
         metric, err = nil, tostring(metric)
@@ -158,8 +162,8 @@ function Prometheus.init(dict_name, options_or_prefix)
         initialized = true,
     }, mt)
     if not self.dict then
-        ngx.log(ngx.WARN, "resty-metrics: lua_shared_dict ", dict_name,
-            " is not declared: each worker has gauges of its own")
+        local write = has_log and error_log.write or ngx.log
+        write(ngx.WARN, "resty-metrics: lua_shared_dict ", dict_name, " is not declared: each worker has gauges of its own")
     end
     self.errors = self:counter(self.error_metric_name, "Number of nginx-lua-prometheus errors")
     self.errors:inc(0)

@@ -15,12 +15,12 @@ local shortage = require "resty.metrics.shortage"
 local start = require "resty.metrics.start"
 
 local ngx = ngx
-local pairs, pcall, type = pairs, pcall, type
+local each, pcall, type = pairs, pcall, type  -- `each`: see resty/metrics/counters.lua
 
 local _M = { _VERSION = "0.1.0" }
 
 local worker, requests, api, count
-local ready = false         -- requests are counted
+local ready = false         -- requests are counted and sent
 
 place.pin()
 start.version = _M._VERSION
@@ -30,11 +30,13 @@ function start.on_loaded(its_worker, its_api)
     requests = require "resty.metrics.requests"
 end
 
--- What a request does as long as none can be counted. Returns whether this one can.
+-- What a request does as long as none can be counted, or it is not known that what is counted can be sent. Returns whether
+-- this one can be counted.
 local function rare()
-    count = start.in_request()
-    ready = count ~= nil
-    return ready
+    local sends
+    count, sends = start.in_request()
+    ready = count ~= nil and sends == true
+    return count ~= nil
 end
 
 local function log_request()
@@ -149,7 +151,7 @@ if refusal then
     local function refuse()
         return shortage.refuse(refusal, where)
     end
-    for name, member in pairs(_M) do
+    for name, member in each(_M) do
         _M[name] = type(member) == "function" and refuse or member
     end
 end

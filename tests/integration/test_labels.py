@@ -147,6 +147,83 @@ def test_a_setting_that_some_requests_state_is_said_once_and_counted(
         assert "State it once in http{}" in line
 
 
+def test_all_settings_that_a_request_states_otherwise_are_said_together(socket_path: Path) -> None:
+    port = free_port()
+    body = f"""server {{ listen 127.0.0.1:{port}; server_name a.example; location / {{ return 200; }} }}
+        server {{ listen 127.0.0.1:{port}; server_name b.example; set $resty_metrics_labels "tenant=arg_tenant";
+            set $resty_metrics_buckets "1 2"; set $resty_metrics_nginx "b"; location / {{ return 200; }} }}"""
+    with Collector(socket_path), Nginx(socket_path, body, workers=1) as nginx:
+        for host in ("a.example", "b.example", "a.example", "b.example"):
+            get(port, "/", {"Host": host})
+        (line,) = nginx.errors()
+        assert '$resty_metrics_nginx is "b", but was ""' in line
+        assert '$resty_metrics_buckets is "1 2", but was ""' in line
+        assert '$resty_metrics_labels is "tenant=arg_tenant", but was ""' in line
+        assert "_socket" not in line
+
+
+ONE_SCOPE = """
+    lua_package_path "{{share}}/lua/?.lua;;";
+    server {{
+        listen 127.0.0.1:{port};
+        location /set/ {{
+            set $resty_metrics_scope set;
+            set $resty_metrics_scope_labels "{labels}";
+            set $resty_metrics_scope_buckets "{buckets}";
+            log_by_lua_file {{share}}/lua/resty/metrics/scope.lua;
+            return 200;
+        }}
+        location /set {{
+            set $resty_metrics_scope set;
+            set $resty_metrics_scope_labels " a=arg_a ";
+            set $resty_metrics_scope_buckets "1 2";
+            log_by_lua_file {{share}}/lua/resty/metrics/scope.lua;
+            return 200;
+        }}
+        location /lua {{
+            log_by_lua_block {{
+                require("resty.metrics").log {{ scope = "set", labels = {{ a = "arg_a" }}, buckets = "1.0 2" }}
+            }}
+            return 200;
+        }}
+    }}
+"""
+
+
+@pytest.mark.parametrize(
+    ("labels", "buckets", "differs"),
+    [("a=arg_a", "1 2.000", False), ("b=arg_a", "1 2", True), ("a=arg_b", "1 2", True), ("a=arg_a", "1 3", True)],
+)
+@pytest.mark.parametrize("other", ["/set", "/lua"])
+def test_a_scope_that_two_places_state_in_two_ways_is_said_once(
+    socket_path: Path, other: str, labels: str, buckets: str, differs: bool
+) -> None:
+    port = free_port()
+    body = ONE_SCOPE.format(port=port, labels=labels, buckets=buckets)
+    with Collector(socket_path) as collector, Nginx(socket_path, body, workers=1) as nginx:
+        errors = "resty_metrics_worker_errors_total"
+        get(port, other)
+
+        def is_counted() -> bool:
+            get(port, "/set/")
+            return by_labels(collector.samples(), errors, "reason") == {("scope_settings",): 1}
+
+        if differs:
+            wait_until(is_counted, message="its count")
+            (line,) = nginx.errors()
+            assert 'scope "set" has labels "a=arg_a" and buckets "1000 2000"' in line
+        else:
+            begun = collector.value("resty_metrics_worker_uptime_seconds", worker="0") or 0
+            wait_until(
+                lambda: (
+                    bool(get(port, "/set/"))
+                    and (collector.value("resty_metrics_worker_uptime_seconds", worker="0") or 0) > begun + 2
+                ),
+                message="two more ticks",
+            )
+            assert nginx.errors() == []
+
+
 def test_a_setting_that_differs_within_one_label_set_is_found_within_a_minute(socket_path: Path) -> None:
     """No label set is new then, so one request a minute is looked at."""
     port = free_port()

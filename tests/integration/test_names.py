@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -75,12 +76,15 @@ HARSH = {
     "no debug at all": "debug = nil package.loaded.debug = nil",
     "no loadfile, loadstring, load": "loadfile, loadstring, load = nil, nil, nil",
     "no io": "io = nil package.loaded.io = nil",
+    "no path": "package.path = nil",
+    "no newproxy, no collectgarbage": "newproxy, collectgarbage = nil, nil",
     "another path": 'package.path = "/nowhere/?.lua;/usr/share/lua/5.1/?.lua"',
     "a strict _G": """
         setmetatable(_G, { __index = function(_, name) error("no global " .. name, 2) end,
             __newindex = function(_, name) error("nobody writes the global " .. name, 2) end })""",
     "all of it": """
         dofile, debug, loadfile, loadstring, load, io = nil, nil, nil, nil, nil, nil
+        newproxy, collectgarbage = nil, nil
         package.loaded.debug, package.loaded.io = nil, nil
         package.path = "/nowhere/?.lua;/usr/share/lua/5.1/?.lua"
         setmetatable(_G, { __index = function(_, name) error("no global " .. name, 2) end,
@@ -104,7 +108,32 @@ def test_it_works_whatever_was_removed_before(socket_path: Path, code: str) -> N
             if name == "nginx_http_responses_total"
         }
         assert by_x == {"1": 2, "2": 1}
+        wait_until(lambda: collector.value("resty_metrics_workers_seen") == 1, message="a heartbeat")
+        collector.signal(signal.SIGSTOP)  # what is left when nginx ends is sent by the finalizer
+        get(port, "/?x=2", times=3)
+        collector.signal(signal.SIGCONT)
+        nginx.quit()
+        assert_counted(collector, nginx)
         assert nginx.errors() == []
+
+
+@pytest.mark.parametrize("value", ['{ whose = "the user\'s" }', 'function() return "the user\'s" end'])
+@pytest.mark.parametrize("name", OURS)
+def test_a_module_of_somebody_elses_that_has_our_name_stays_and_one_line_says_so(
+    socket_path: Path, name: str, value: str
+) -> None:
+    port = free_port()
+    more = 'init_by_lua_block { package.loaded.kept = require("resty.metrics") }'
+    hook = f"log_by_lua_file {{share}}/lua/resty/metrics/{name}.lua;"
+    site = hook + SITE.format(port=port, more=more)
+    nginx = Nginx(socket_path, site, workers=1, include="")
+    own_module(nginx, "resty.metrics", f"return {value}\n")
+    with nginx:
+        get(port, times=20)
+        assert get(port, "/same")[0].body == b"true"
+        wait_until(lambda: len(nginx.access_lines()) == 21, message="the access_log")
+        (said,) = nginx.errors()
+        assert "another module has its name, resty.metrics: give that one another name" in said
 
 
 @pytest.mark.parametrize("name", OURS)

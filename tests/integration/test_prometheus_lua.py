@@ -512,6 +512,22 @@ DIFFERENT = """
                 ngx.say(select(2, reserved:inc(1, {"x"})))
             }
         }
+        location = /odd {
+            content_by_lua_block {
+                prometheus:counter("numbered_total", 5):inc()
+                prometheus:counter("bare_total", "Bare.", {}):inc()
+                prometheus:histogram("endless", "Endless.", nil, {1, 5, math.huge}):observe(2)
+                ngx.print(select(2, prometheus:histogram("empty", "Empty.", nil, {}):observe(2)))
+            }
+        }
+        location = /filtered {
+            return 200;
+            header_filter_by_lua_block {
+                local list, why = prometheus:metric_data()
+                ngx.header.x_found = #list .. " " .. why
+                ngx.header.x_deleted = tostring(counter:del({"one"}))
+            }
+        }
         location = /fields {
             content_by_lua_block {
                 local json = {}
@@ -558,6 +574,30 @@ def test_what_docs_migration_says_of_values_and_of_init_twice(socket_path: Path)
         assert "# HELP app_gauge Gauge app_gauge of the nginx configuration." in get(app.port, "/metrics")
 
 
+def test_what_docs_migration_says_of_definitions(socket_path: Path) -> None:
+    with running(socket_path, DIFFERENT, workers=1) as app:
+        assert "bucket" in get(app.port, "/odd")
+        page = get(app.port, "/metrics").splitlines()
+        for line in (
+            "# HELP app_numbered_total 5",
+            "app_bare_total 1",
+            'app_endless_bucket{le="1.0"} 0',
+            'app_endless_bucket{le="5.0"} 1',
+            'app_endless_bucket{le="+Inf"} 1',
+            "app_endless_sum 2.0",
+        ):
+            assert line in page
+        assert not [line for line in page if "app_empty" in line]
+
+
+def test_the_page_cannot_be_had_where_nginx_lets_nobody_wait_and_that_is_no_error_of_ours(socket_path: Path) -> None:
+    with running(socket_path, DIFFERENT, workers=1) as app:
+        headers = {name.lower(): value for name, value in ask(app.port, "/filtered").headers.items()}
+        assert headers["x-found"].startswith("0 nothing can be fetched in header_filter")
+        assert headers["x-deleted"] == "true"
+        assert [line for line in app.nginx.errors() if "an error in the module" in line] == []
+
+
 def test_the_fields_and_functions_of_the_library(socket_path: Path) -> None:
     with running(socket_path, DIFFERENT, workers=1) as app:
         errors = app.value("app_nginx_metric_errors_total") or 0
@@ -586,5 +626,7 @@ def test_without_its_dictionary_a_gauge_is_what_was_set_last(socket_path: Path) 
         for value in range(1, 13):
             get(app.port, f"/set?label=a&value={value}")
         wait_until(lambda: app.collector.value("app_gauge", label="a") == 12, message="the last value")
-        assert "lua_shared_dict prometheus_metrics is not declared" in app.nginx.log()
+        said = [line for line in app.nginx.log().splitlines() if "prometheus_metrics is not declared" in line]
+        assert said
+        assert not [line for line in said if "[lua]" in line]
         assert app.nginx.errors() == []

@@ -191,6 +191,26 @@ def test_timers_that_cannot_be_had_for_now_cost_no_count(socket_path: Path) -> N
         wait_until(lambda: (collector.value(ERRORS, worker="0", reason="timer") or 0) >= 1, message="its count")
 
 
+def test_timers_that_nginx_drops_are_asked_for_with_patience(socket_path: Path) -> None:
+    """While as many run as may, nginx takes each timer and drops it with a line of its own when it expires."""
+    port = free_port()
+    held = "lua_max_running_timers 1; init_worker_by_lua_block { ngx.timer.at(0, function() ngx.sleep(12) end) }"
+    site = held + SITE.format(port=port, lua="")
+    with Collector(socket_path) as collector, Nginx(socket_path, site, workers=1) as nginx:
+
+        def is_over() -> bool:
+            get(port)
+            return "has a timer again in this worker" in nginx.log()
+
+        wait_until(is_over, 40, "the line that says it is over")
+        wait_until(lambda: collector.request_counts() == nginx.access_counts(), message="page == access_log")
+        dropped = [line for line in nginx.errors() if "lua_max_running_timers are not enough" in line]
+        began, over = [line for line in nginx.errors() if "resty-metrics has" in line]
+        assert "has no timer in this worker for now: nginx dropped 2 timers in a row (see lua_max_pending" in began
+        assert "has a timer again in this worker, after" in over
+        assert len(dropped) <= 5, dropped  # asked for each second they were 11
+
+
 # A fault that cannot be had from outside: the first two attempts of a worker's start fail.
 FAILING_START = """
 init_by_lua_block {

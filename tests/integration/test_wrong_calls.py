@@ -32,6 +32,7 @@ MISUSES = [
     ("init_worker", "M.init_worker { socket = 5 }", "takes a string as socket, not a number"),
     ("init_worker", "M.init_worker { buckets = { 1, 2 } }", "takes a string as buckets, not a table"),
     ("init_worker", "M.init_worker { nginx = true }", "takes a string as nginx, not a boolean"),
+    ("init_worker", 'M.init_worker(setmetatable({}, { __index = function() error("mine") end }))', "can be read: "),
     ("timer", "M.log()", "in timer there is none"),
     ("timer", "M.log_nothing()", "in timer there is none"),
     ("timer", "M.init_worker(false)", "not a boolean"),

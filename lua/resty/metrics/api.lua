@@ -43,7 +43,7 @@ local function keep(metric)
 end
 
 local function define(kind, name, help, labels, options, store)
-    local awake, why = metric_of.wake()
+    local awake, why = metric_of.wake(true)
     if not awake then
         return nil, why
     end

@@ -8,6 +8,7 @@
 
 local gauges = require "resty.metrics.gauges"
 local monotonic = require("resty.metrics.process").monotonic
+local settings = require "resty.metrics.settings"
 local worker = require "resty.metrics.worker"
 
 local ngx = ngx
@@ -151,7 +152,10 @@ end
 -- why it cannot be had.
 function _M.get(page)
     local address, err = read_address(page or stated() or DEFAULT_PAGE)
-    if not address then
+    local phase = ngx.get_phase()
+    if not settings.WAITING_PHASES[phase] then
+        return nil, "nothing can be fetched in " .. phase .. ": ask for it in content_by_lua*"
+    elseif not address then
         return nil, err
     elseif failed_at and monotonic() - failed_at < PAUSE_SECONDS then
         return nil, failure
@@ -160,7 +164,7 @@ function _M.get(page)
     pcall(worker.flush_now)
     local ok, found, why = pcall(fetch, address)
     if not ok then
-        return nil, tostring(found)  -- a phase without cosockets
+        return nil, tostring(found)
     end
     return found, why
 end

@@ -10,53 +10,62 @@ local rows = require "resty.metrics.rows"
 
 local ngx = ngx
 local var = ngx.var
+local concat = table.concat
 
 local PERIOD_TICKS = 60
 local SHOWN_BYTES = 100  -- of a value, which may come from a client
 
+local SETTINGS = {
+    "resty_metrics_socket", "resty_metrics_nginx", "resty_metrics_buckets", "resty_metrics_labels",
+    "resty_metrics_upstreams", "resty_metrics_upstream_peer",
+}
+
 local _M = { next_tick = 0 }
 
 local fault  -- nil: nothing is looked for
-local socket, name, buckets, labels, upstreams, peer
+local first = {}  -- what the first request states
 
 local function shown(value)
     return '"' .. value:sub(1, SHOWN_BYTES):gsub("[^\32-\126]", "?") .. '"'
 end
 
-local function differ(variable, value, first)
-    local report = fault
+-- Says each setting that differs: later ones would not be looked for.
+local function differ()
+    local report, words = fault, {}
     fault = nil
-    report("settings_per_request", "$" .. variable .. " is " .. shown(value) .. " for a request to server "
-        .. shown(var.server_name or "") .. ", but was " .. shown(first) .. " for the first one of this worker, which "
-        .. "decides for all. State it once in http{}, the same for every request; for other labels or buckets in a server or "
-        .. "location use a scope (docs/labels.md)")
+    for i = 1, #SETTINGS do
+        local name = SETTINGS[i]
+        local value = var[name] or ""
+        if value ~= first[name] then
+            words[#words + 1] = "$" .. name .. " is " .. shown(value) .. ", but was " .. shown(first[name])
+        end
+    end
+    report("settings_per_request", "for a request to server " .. shown(var.server_name or "") .. " "
+        .. concat(words, "; ") .. " for the first one of this worker. A worker has one value of each for all requests. State it "
+        .. "once in http{}, the same for every request; for other labels or buckets in a server or location use a scope "
+        .. "(docs/labels.md)")
 end
 
 -- Remembers what the first request states. report(reason, text): says what is wrong. To be called in a request.
 function _M.remember(report)
     fault = report
-    socket, name = var.resty_metrics_socket or "", var.resty_metrics_nginx or ""
-    buckets, labels = var.resty_metrics_buckets or "", var.resty_metrics_labels or ""
-    upstreams, peer = var.resty_metrics_upstreams or "", var.resty_metrics_upstream_peer or ""
+    for i = 1, #SETTINGS do
+        first[SETTINGS[i]] = var[SETTINGS[i]] or ""
+    end
 end
 
 -- Compares what the request at hand states.
 function _M.check()
     _M.next_tick = rows.tick + PERIOD_TICKS
-    if not fault then
-        return
-    elseif (var.resty_metrics_socket or "") ~= socket then
-        differ("resty_metrics_socket", var.resty_metrics_socket or "", socket)
-    elseif (var.resty_metrics_nginx or "") ~= name then
-        differ("resty_metrics_nginx", var.resty_metrics_nginx or "", name)
-    elseif (var.resty_metrics_buckets or "") ~= buckets then
-        differ("resty_metrics_buckets", var.resty_metrics_buckets or "", buckets)
-    elseif (var.resty_metrics_labels or "") ~= labels then
-        differ("resty_metrics_labels", var.resty_metrics_labels or "", labels)
-    elseif (var.resty_metrics_upstreams or "") ~= upstreams then
-        differ("resty_metrics_upstreams", var.resty_metrics_upstreams or "", upstreams)
-    elseif (var.resty_metrics_upstream_peer or "") ~= peer then
-        differ("resty_metrics_upstream_peer", var.resty_metrics_upstream_peer or "", peer)
+    if fault and (
+        (var.resty_metrics_socket or "") ~= first.resty_metrics_socket
+        or (var.resty_metrics_nginx or "") ~= first.resty_metrics_nginx
+        or (var.resty_metrics_buckets or "") ~= first.resty_metrics_buckets
+        or (var.resty_metrics_labels or "") ~= first.resty_metrics_labels
+        or (var.resty_metrics_upstreams or "") ~= first.resty_metrics_upstreams
+        or (var.resty_metrics_upstream_peer or "") ~= first.resty_metrics_upstream_peer
+    ) then
+        differ()
     end
 end
 

@@ -2,10 +2,13 @@
 --
 -- Counting is allowed at any time and makes no row dirty: flush() moves the sums into rows, and is called only when
 -- there is something to send anyway, or a worker that is idle would keep itself busy with its own accounts.
+--
+-- No loop in lua/ says pairs() or next: for these words LuaJIT has an instruction (ITERN), and compiled code that leaves such a
+-- loop comes back to it for ever while memory is lacking, and in a finalizer (seen with luajit2 20230119). It is called `each`.
 
 local rows = require "resty.metrics.rows"
 
-local pairs = pairs
+local each = pairs
 
 local CAP = 1000
 
@@ -56,7 +59,7 @@ local _M = { list = {} }
 
 local accounts = {}  -- key -> {family, labels, sums}
 
-for key, shape in pairs(FAMILIES) do
+for key, shape in each(FAMILIES) do
     shape.type, shape.columns = "counter", { "value" }
     local family = rows.new(shape, CAP)
     accounts[key] = { family = family, labels = {}, sums = {} }
@@ -85,8 +88,6 @@ function _M.clear()
 end
 
 -- Moves what was counted into rows. worker: the value of the label of that name.
--- Not a pairs() here, nor in all else that the finalizer calls: compiled code that leaves such a loop while the Lua
--- machine is being closed can come back to it for ever (seen with luajit2 20230119).
 function _M.flush(worker)
     for i = 1, #accounts do
         local family, labels, sums = accounts[i].family, accounts[i].labels, accounts[i].sums

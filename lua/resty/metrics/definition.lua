@@ -1,6 +1,6 @@
 -- What a metric of the user's own may look like, and the words it is refused with. Pure.
 
-local ipairs, pairs, type, tostring = ipairs, pairs, type, tostring
+local each, ipairs, type, tostring = pairs, ipairs, type, tostring  -- `each`: see counters.lua
 local huge = math.huge
 
 local MAX_LABELS = 32
@@ -48,7 +48,7 @@ local function read_labels(labels, kind)
         seen[label] = true
         read[i] = label
     end
-    for key in pairs(labels or {}) do
+    for key in each(labels or {}) do
         if type(key) ~= "number" or not read[key] then
             return nil, "the label names are not a list"
         end
@@ -88,7 +88,7 @@ local function check_options(kind, options)
     elseif type(options) ~= "table" then
         return "the options are not a table"
     end
-    for key in pairs(options) do
+    for key in each(options) do
         if not OPTIONS[kind][key] then
             return "a " .. kind .. " has no option " .. tostring(key)
         end

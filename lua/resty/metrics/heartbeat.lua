@@ -6,7 +6,8 @@ local gauges = require "resty.metrics.gauges"
 local process = require "resty.metrics.process"
 
 local ngx = ngx
-local collectgarbage = collectgarbage
+local each = pairs  -- `each`: see counters.lua
+local collectgarbage = rawget(package.loaded._G, "collectgarbage")  -- Lua code may have removed it
 
 local PERIOD_TICKS = 5
 local DICTS_MOST = 100   -- in a beat, which is one datagram
@@ -41,7 +42,7 @@ end
 local function dicts()
     if not dict_names then
         dict_names = {}
-        for name in pairs(ngx.shared) do
+        for name in each(ngx.shared) do
             dict_names[#dict_names + 1] = name
         end
         table.sort(dict_names)
@@ -81,6 +82,19 @@ local function with_gauges(stream, list)
     return { stream = stream, beat = beat, list = list, parts = gauges.plan(alone.length), part = part }
 end
 
+local function own_gauges(unacked_batches, unacked_bytes, row_count)
+    local list = {
+        "unacked_batches", unacked_batches,
+        "unacked_bytes", unacked_bytes,
+        "timers_pending", ngx.timer.pending_count(),
+        "timers_running", ngx.timer.running_count(),
+        "rows", row_count,
+        "uptime_seconds", uptime(),
+    }
+    add(list, "lua_memory_bytes", collectgarbage and collectgarbage("count") * 1024)
+    return list
+end
+
 -- A beat: its parts are made one by one, as they are sent.
 function _M.make(stream, unacked_batches, unacked_bytes, row_count, tick)
     beat, last_tick = beat + 1, tick
@@ -95,15 +109,7 @@ function _M.make(stream, unacked_batches, unacked_bytes, row_count, tick)
     add(list, "exiting", ngx.worker.exiting())
     add(list, "master", { "pid", master.pid, "birth", master.birth })
     add(list, "nginx", process.stub_status())
-    add(list, "gauges", {
-        "lua_memory_bytes", collectgarbage("count") * 1024,
-        "unacked_batches", unacked_batches,
-        "unacked_bytes", unacked_bytes,
-        "timers_pending", ngx.timer.pending_count(),
-        "timers_running", ngx.timer.running_count(),
-        "rows", row_count,
-        "uptime_seconds", uptime(),
-    })
+    add(list, "gauges", own_gauges(unacked_batches, unacked_bytes, row_count))
     local generation, configured = cycle.read()
     add(list, "generation", generation)
     add(list, "configured", configured)

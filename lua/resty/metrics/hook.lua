@@ -8,7 +8,7 @@ end
 -- The first request of a Lua machine. load.lua lies beside this file; package.path is put back before anybody sees it.
 local function load()
     local path, root = package.path, require("jit.util").funcinfo(load).source:match("^@(.*)/resty/metrics/[^/]*$")
-    package.path = root .. "/?.lua;" .. path
+    package.path = root .. "/?.lua;" .. (path or "")  -- Lua code may have removed it
     local ok, metrics = pcall(require, "resty.metrics.load")
     package.path = path
     if ok and metrics.compare_copies then

@@ -23,16 +23,23 @@ end
 
 local function require_from(root)
     local path = package.path
-    package.path = root .. "/?.lua;" .. path
+    package.path = root .. "/?.lua;" .. (path or "")
     local ok, metrics = pcall(require, NAME)
     package.path = path
     return ok and metrics or error(metrics, 0)
 end
 
+-- Whether this is our module, of any version, and not another one of that name.
+local function is_ours(metrics)
+    return type(metrics) == "table" and rawget(metrics, "log_nothing") ~= nil
+end
+
 local function load()
     local root = require("jit.util").funcinfo(load).source:match("^@(.*)/resty/metrics/[^/]*$")
     local metrics = loaded[NAME] or require_from(root)
-    if metrics.compare_copies then
+    if not is_ours(metrics) then
+        error("another module has its name, " .. NAME .. ": give that one another name", 0)
+    elseif metrics.compare_copies then
         metrics.compare_copies(root)
     end
     return metrics
@@ -40,7 +47,8 @@ end
 
 local function forget_failures()
     for i = 1, #PARTS do
-        if type(loaded[PARTS[i]]) ~= "table" then
+        local kind = type(loaded[PARTS[i]])
+        if kind ~= "table" and kind ~= "function" then
             loaded[PARTS[i]] = nil  -- the mark that require() leaves, for which it says "loop or previous error" for ever
         end
     end
@@ -61,6 +69,13 @@ local since, pause = ngx.now(), FIRST_SECONDS
 local again = since + pause
 local why = tostring(result):gsub("%s+", " ")
 
+-- Another module of that name stays where it is.
+local function stand_in()
+    if loaded[NAME] == nil then
+        loaded[NAME] = standin
+    end
+end
+
 local function try()
     if loaded[NAME] == standin then
         loaded[NAME] = nil
@@ -70,7 +85,7 @@ local function try()
     if not ok then
         pause = math.min(2 * pause, MOST_SECONDS)
         again = ngx.now() + pause
-        loaded[NAME] = standin
+        stand_in()
         return nil
     end
     say("on again in this worker, after ", math.floor(ngx.now() - since), " s")
@@ -83,7 +98,7 @@ end
 
 local function call(name, ...)
     local metrics = loaded[NAME]
-    if metrics == nil or metrics == standin then
+    if metrics == standin or not is_ours(metrics) then
         metrics = ngx.now() >= again and try()
     end
     if not metrics then
@@ -101,7 +116,7 @@ for i = 1, #FUNCTIONS do
     end
 end
 forget_failures()
-loaded[NAME] = standin
+stand_in()
 if not told then
     say("off in this worker for now: its module cannot be loaded: ", why,
         "; nothing is counted until it can; it tries again, at least once a minute")

@@ -13,7 +13,7 @@ local ngx = ngx
 local C, ffi_string = ffi.C, ffi.string
 local find, sub = string.find, string.sub
 local bor, bxor, min = bit.bor, bit.bxor, math.min
-local pcall, require = pcall, require
+local each, pcall, require = pairs, pcall, require  -- `each`: see counters.lua
 
 ffi.cdef [[
 struct rm_method_name { size_t length; unsigned char *bytes; };
@@ -48,7 +48,7 @@ end
 -- nginx's numbers of the methods that it knows, as ngx_lua names them.
 local function by_number()
     local methods = {}
-    for method in pairs(KNOWN) do
+    for method in each(KNOWN) do
         local number = ngx["HTTP_" .. method]
         if number then
             methods[number] = method

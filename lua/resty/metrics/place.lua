@@ -102,7 +102,7 @@ function _M.pin()
 end
 
 -- Forgets parts whose loading failed half-way: `require` would refuse them for ever. It leaves a mark of its own in place of
--- the module, whose type is another in each LuaJIT. Not a pairs() over package.loaded, see counters.lua: memory may be lacking.
+-- the module, whose type is another in each LuaJIT.
 function _M.forget_failures()
     for i = 1, #asked do
         local kind = type(loaded[asked[i]])
@@ -139,7 +139,7 @@ end
 -- Returns the folder of the copy that package.path leads to; nil where it leads to none.
 function _M.on_path()
     local searchpath = package.searchpath
-    local path = searchpath and searchpath(NAME, package.path)
+    local path = searchpath and package.path and searchpath(NAME, package.path)
     return path and path:match("^(.*)" .. MAIN:gsub("%.", "%%.") .. "$")
 end
 

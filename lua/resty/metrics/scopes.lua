@@ -1,14 +1,18 @@
 -- What requests are counted in: those of no scope, with the labels and buckets of the include, and each scope that a
--- location or a log hook names, with its own. A scope is made when it is first named, and keeps what was stated then.
+-- location or a log hook names, with its own. A scope is made when it is first named, and keeps what was stated then: where
+-- another place states something else for it, that is said once. One request a second of each scope is looked at.
 
 local holdings = require "resty.metrics.holdings"
 local requests = require "resty.metrics.requests"
 local settings = require "resty.metrics.settings"
 local consistency = require "resty.metrics.consistency"
+local rows = require "resty.metrics.rows"
 local upstreams = require "resty.metrics.upstreams"
 
+local concat = table.concat
 local type = type
 
+local NEVER = math.huge
 local SCOPES_MOST = 64  -- a worker's: a name may come from a variable, and each scope is a family
 
 local _M = {
@@ -18,6 +22,8 @@ local _M = {
 }
 
 local made = 0
+local stated_first = {}  -- name of a scope -> its labels and buckets in words
+local next_tick = {}     -- name of a scope -> when its next request is looked at
 local with_upstreams = false
 
 local function counter(chosen, scope)
@@ -74,6 +80,28 @@ function _M.start(variables, buckets, fault)
     _M.default = counter(_M.chosen)
 end
 
+local function words_of(chosen)
+    local labels = {}
+    for i = 1, #chosen.labels.names do
+        labels[i] = chosen.labels.names[i] .. "=" .. chosen.labels.variables[i]
+    end
+    return 'labels "' .. concat(labels, " ") .. '" and buckets "' .. concat(chosen.bounds, " ") .. '" (milliseconds)'
+end
+
+-- Compares what the request at hand states of this scope.
+local function check(name, labels, buckets, fault)
+    next_tick[name] = rows.tick + 1
+    if buckets ~= nil and type(buckets) ~= "string" then
+        return
+    end
+    local words = words_of((settings.read({ labels = labels, buckets = buckets }, _M.chosen.buckets)))
+    if words ~= stated_first[name] then
+        next_tick[name] = NEVER
+        fault("scope_settings", "scope \"" .. name .. "\" has " .. stated_first[name] .. ", as its first request in this "
+            .. "worker stated; another one states " .. words .. ". State the same wherever it is named, or take another name")
+    end
+end
+
 -- The function that counts in this scope, made with these labels and buckets; that of no scope where it cannot be.
 local function make(name, labels, buckets, fault)
     local ok, err = settings.scope(name)
@@ -89,6 +117,7 @@ local function make(name, labels, buckets, fault)
     local chosen, bad_buckets, bad_labels = settings.read({ labels = labels, buckets = buckets }, _M.chosen.buckets)
     complain(fault, bad_buckets, bad_labels)
     made = made + 1
+    stated_first[name], next_tick[name] = words_of(chosen), 0
     _M.counters[name] = counter(chosen, name)
     return _M.counters[name]
 end
@@ -98,7 +127,14 @@ function _M.of(options, fault)
     if type(options) ~= "table" then
         options = {}
     end
-    return _M.counters[options.scope] or make(options.scope, options.labels, options.buckets, fault)
+    local name = options.scope
+    local count = _M.counters[name]
+    if not count then
+        return make(name, options.labels, options.buckets, fault)
+    elseif rows.tick >= next_tick[name] then
+        check(name, options.labels, options.buckets, fault)
+    end
+    return count
 end
 
 -- The same for what nginx's variables state.
@@ -106,11 +142,18 @@ function _M.stated(variables, fault)
     local name = variables.resty_metrics_scope
     if name == nil or name == "" then
         return _M.default
-    elseif _M.counters[name] then
-        return _M.counters[name]
     end
-    local buckets = variables.resty_metrics_scope_buckets
-    return make(name, variables.resty_metrics_scope_labels, buckets ~= "" and buckets or nil, fault)
+    local count = _M.counters[name]
+    if count and rows.tick < next_tick[name] then
+        return count
+    end
+    local labels, buckets = variables.resty_metrics_scope_labels, variables.resty_metrics_scope_buckets
+    buckets = buckets ~= "" and buckets or nil
+    if not count then
+        return make(name, labels, buckets, fault)
+    end
+    check(name, labels, buckets, fault)
+    return count
 end
 
 return _M

@@ -5,7 +5,7 @@
 
 local floor = math.floor
 local sort = table.sort
-local type, tostring = type, tostring
+local each, type, tostring = pairs, type, tostring  -- `each`: see counters.lua
 
 local DEFAULT_SOCKET = "/run/resty-metrics/collector.sock"
 -- Seconds: OpenTelemetry's bounds for http.server.request.duration, and 30 and 60.
@@ -24,6 +24,9 @@ _M.REQUEST_PHASES = {
     set = true, rewrite = true, server_rewrite = true, access = true, precontent = true, content = true,
     header_filter = true, body_filter = true, log = true, balancer = true,
 }
+
+-- In these ngx_lua lets code wait: ngx.sleep and cosockets work.
+_M.WAITING_PHASES = { rewrite = true, server_rewrite = true, access = true, content = true, timer = true }
 
 -- Bounds in milliseconds from seconds separated by blanks; nil and what to do where they cannot be used.
 function _M.bounds(text)
@@ -58,7 +61,7 @@ local function pairs_of(stated)
     elseif #stated > 0 then
         words = stated
     else
-        for label, variable in pairs(stated) do
+        for label, variable in each(stated) do
             words[#words + 1] = tostring(label) .. "=" .. tostring(variable)
         end
         sort(words)

@@ -12,7 +12,7 @@ local ngx = ngx
 local now, ERR = ngx.now, ngx.ERR
 local one_line, write = error_log.one_line, error_log.write
 local floor = math.floor
-local pairs, pcall, setmetatable = pairs, pcall, setmetatable
+local each, pcall, setmetatable = pairs, pcall, setmetatable  -- `each`: see counters.lua
 
 -- Errors that no later attempt is without.
 local FOR_GOOD = { "attempt to redefine", "undefined symbol", "cannot resolve symbol", "missing declaration for symbol" }
@@ -36,7 +36,7 @@ end
 
 -- Counts what could not be counted when it happened.
 function _M.settle(counters)
-    for reason, errors in pairs(uncounted) do
+    for reason, errors in each(uncounted) do
         counters.add("faults", reason, errors)
         uncounted[reason] = nil
     end

@@ -2,6 +2,8 @@
 --
 -- Rules:
 -- - Requests are counted from the first one on, where the parts of the module can be loaded: what waits is sending.
+-- - A Lua machine that may be that of a single request counts too, and says nothing: it sends and says what it has once it
+--   turns out to be the worker's.
 -- - Nothing is marked as begun in the master: workers inherit it.
 
 local error_log = require "resty.metrics.error_log"
@@ -10,12 +12,14 @@ local place = require "resty.metrics.place"
 local shortage = require "resty.metrics.shortage"
 
 local ngx = ngx
-local pcall, require, tostring = pcall, require, tostring
+local pcall, require, tostring, type = pcall, require, tostring, type
 
 local _M = { version = nil, on_loaded = nil }
 
 local counters, settings, stated, worker, scopes, api, fault  -- once they are loaded
 local running = false                       -- the worker sends
+local claimed = false                       -- this is the Lua machine that sends
+local unsaid = {}                           -- complaints of before that: {reason, text}
 local kept_options                          -- of an init_worker that came before the parts could be loaded
 
 local loading = shortage.new({
@@ -69,10 +73,27 @@ _M.prepare = prepare
 
 -- sending ------------------------------------------------------------------------------------------------------------
 
+local function complain(reason, text)
+    if claimed then
+        fault(reason, text)
+    else
+        unsaid[#unsaid + 1] = { reason, text }
+    end
+end
+
 -- Makes this the Lua machine of the process that sends. Returns true, or nil and why another one is.
 local function claim(phase)
     local request = settings.REQUEST_PHASES[phase] and ngx.var.connection .. " " .. ngx.req.start_time() or nil
-    return machine.claim(phase, request)
+    local ok, why = machine.claim(phase, request)
+    if not ok then
+        return nil, why
+    end
+    claimed = true
+    for i = 1, #unsaid do
+        fault(unsaid[i][1], unsaid[i][2])
+    end
+    unsaid = {}
+    return true
 end
 
 -- Says once what is not as it should be.
@@ -156,7 +177,8 @@ end
 
 -- calls --------------------------------------------------------------------------------------------------------------
 
--- In the first request that can be counted. Returns the function that counts those of no scope, or nil and why there is none.
+-- In the first request that can be counted. Returns the function that counts those of no scope, and whether this machine
+-- sends; or nil and why there is none.
 function _M.in_request()
     local ok, why = prepare()
     if not ok then
@@ -164,18 +186,20 @@ function _M.in_request()
     elseif not loading:due() then
         return nil, loading:why()
     end
-    ok, why = claim(ngx.get_phase())
-    if not ok then
-        return nil, why
-    elseif stated.told then
+    local sends = claim(ngx.get_phase())
+    if sends and stated.told then
         stated.compare(ngx.var)
-    else
+    elseif sends then
         take_variables()
     end
-    scopes.start(ngx.var, stated.buckets, fault)
+    if not scopes.default then
+        scopes.start(ngx.var, stated.buckets, complain)
+    end
     loading:over()
-    try()
-    return scopes.default
+    if sends then
+        try()
+    end
+    return scopes.default, sends == true
 end
 
 -- An error where the module is called. counting: requests are counted already. Returns nil and why.
@@ -199,14 +223,26 @@ function _M.put_off(err)
     return loading:failed(err)
 end
 
+-- The options of init_worker, read once: a table of the user's may throw. Returns nil and why where it does.
+local function read_options(options)
+    if type(options) ~= "table" then
+        return options
+    end
+    local ok, socket, buckets, nginx = pcall(function() return options.socket, options.buckets, options.nginx end)
+    if not ok then
+        return nil, "takes a table that can be read: " .. error_log.one_line(socket)
+    end
+    return { socket = socket, buckets = buckets, nginx = nginx }
+end
+
 -- Returns the function that counts in the scope of `options`, or, without them, in that which nginx's variables state.
 function _M.scope(options)
-    return options and scopes.of(options, fault) or scopes.stated(ngx.var, fault)
+    return options and scopes.of(options, complain) or scopes.stated(ngx.var, complain)
 end
 
 -- Whether what the user's own metrics count now has a chance to be sent: starts the worker where it can. Returns true, or
--- nil and why not.
-function _M.wake()
+-- nil and why not. defining: a metric is only made, which lasts as long as the Lua machine does, whichever that is.
+function _M.wake(defining)
     if running then
         if stated.provisional and settings.REQUEST_PHASES[ngx.get_phase()] then
             take_variables()
@@ -229,7 +265,7 @@ function _M.wake()
     end
     ok, why = claim(phase)
     if not ok then
-        return nil, why
+        return defining or nil, why
     elseif settings.REQUEST_PHASES[phase] and not stated.told then
         take_variables()
     elseif not stated.socket then
@@ -264,7 +300,11 @@ function _M.init_worker(options)
         kept_options = options
         return nil, why
     end
-    ok, why = settings.check_options(options)
+    options, why = read_options(options)
+    ok = why == nil
+    if ok then
+        ok, why = settings.check_options(options)
+    end
     if not ok then
         return misuse(phase, "init_worker() " .. why)
     end

@@ -7,6 +7,7 @@ local ngx = ngx
 local pcall, tostring = pcall, tostring
 
 local TICK_SECONDS = 1
+local MISSED_MOST = 2
 
 local _M = { TICK_SECONDS = TICK_SECONDS }
 
@@ -15,6 +16,7 @@ local timers = shortage.new({
 }, "timer")
 
 local first_tick_due = 0
+local missed = 0  -- first ticks that did not come, one after another; a busy event loop may be late once
 
 local function none(worker, err)
     worker.exiting = ngx.worker.exiting()
@@ -27,6 +29,7 @@ local function on_first_tick(premature, worker, on_tick)
     if worker.timer_running then
         return  -- this one came so late that another took its place
     end
+    missed, first_tick_due = 0, 0
     if not premature then
         local ok, err = ngx.timer.every(TICK_SECONDS, on_tick)
         worker.timer_running = ok and true or false
@@ -41,11 +44,18 @@ end
 
 -- Starts the timer, later in the second for each worker: the collector's queue holds ten datagrams.
 -- A request may ask again until the first tick has come: ngx_lua drops a timer that expires while as many run as
--- lua_max_running_timers allows. worker: its fields timer_running and exiting are set.
+-- lua_max_running_timers allows, each time with a line of its own in the error log. worker: its fields timer_running and
+-- exiting are set.
 function _M.start(worker, on_tick)
     local now = monotonic()
     if now < first_tick_due or not timers:due() then
         return
+    elseif first_tick_due > 0 then
+        first_tick_due = 0
+        missed = missed + 1
+        if missed >= MISSED_MOST then
+            return none(worker, "nginx dropped " .. missed .. " timers in a row")
+        end
     end
     local share = TICK_SECONDS * (ngx.worker.id() or 0) / (ngx.worker.count() or 1)
     local allowed, made, err = pcall(ngx.timer.at, share, on_first_tick, worker, on_tick)  -- not in exit_worker_by_lua

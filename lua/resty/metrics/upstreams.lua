@@ -15,6 +15,7 @@ local buckets = require "resty.metrics.buckets"
 local rows = require "resty.metrics.rows"
 local variable = require "resty.metrics.variable"
 
+local each = pairs  -- `each`: see counters.lua
 local var = ngx.var
 local band, ffi_string = bit.band, ffi.string
 local is_short, three = attempts.is_short, attempts.three
@@ -126,7 +127,7 @@ local function make_plan(text)
     for i = 1, #list do
         plan[i] = plan_attempt(list[i].last_group and name or "", list[i])
     end
-    for last_group, number in pairs(retries) do
+    for last_group, number in each(retries) do
         if number > 0 then
             plan.retries[#plan.retries + 1] = { row = retried:row { last_group and name or "" }, number = number }
         end

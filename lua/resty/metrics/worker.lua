@@ -6,6 +6,7 @@
 -- - Going away: on premature, flush and wait for acks; requests that end later start a drainer; a finalizer sends what
 --   is left when the Lua machine is closed, and what is not acked even then goes into the spool.
 
+local ffi = require "ffi"
 local cycle = require "resty.metrics.cycle"
 local error_log = require "resty.metrics.error_log"
 local flush = require "resty.metrics.flush"
@@ -23,6 +24,7 @@ local stream_of = require "resty.metrics.stream"
 local ticker = require "resty.metrics.ticker"
 
 local ngx = ngx
+local newproxy = rawget(package.loaded._G, "newproxy")  -- Lua code may have removed it
 local fault = flush.fault
 local monotonic = process.monotonic
 
@@ -205,14 +207,20 @@ function _M.start_timer()
     ticker.start(_M, on_tick)
 end
 
-local function arm_finalizer()
-    local sentinel = newproxy(true)
-    getmetatable(sentinel).__gc = function()
-        error_log.close()
-        if process.pid() == _M.pid and not _M.retired then
-            pcall(finish)
-        end
+local function on_close()
+    error_log.close()
+    if process.pid() == _M.pid and not _M.retired then
+        pcall(finish)
     end
+end
+
+local function arm_finalizer()
+    if not newproxy then
+        _M.sentinel = ffi.gc(ffi.new("char[1]"), on_close)
+        return
+    end
+    local sentinel = newproxy(true)
+    getmetatable(sentinel).__gc = on_close
     _M.sentinel = sentinel
 end
 
