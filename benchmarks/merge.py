@@ -15,6 +15,13 @@ from operator import add
 from pathlib import Path
 
 import msgpack  # type: ignore[import-untyped]
+from resty_metrics.ingest.intake import Intake
+from resty_metrics.ingest.streams import Streams as KnownStreams
+from resty_metrics.ingest.wire import HEADER_BYTES
+from resty_metrics.journal.records import of_drain
+from resty_metrics.journal.store import Store, create
+from resty_metrics.table.table import Table
+from resty_metrics.tuning import GC_THRESHOLD
 from support.collector import Collector
 from support.nginx import shared_directory
 
@@ -23,13 +30,6 @@ from benchmarks.figures import Figure, Reach
 from benchmarks.rounds import Series, Spread, Work, measure
 from benchmarks.samples import Streams
 from benchmarks.scale import Scale
-from collector.ingest.intake import Intake
-from collector.ingest.streams import Streams as KnownStreams
-from collector.ingest.wire import HEADER_BYTES
-from collector.journal.records import of_drain
-from collector.journal.store import Store, create
-from collector.table.table import Table
-from collector.tuning import GC_THRESHOLD
 
 SUBJECT = "merge"
 SKETCH = "decode and add"

@@ -16,6 +16,12 @@ from functools import partial
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector as Registered
+from resty_metrics.page import exposition, requests
+from resty_metrics.table.rows import Row
+from resty_metrics.table.shapes import REQUEST_LABELS
+from resty_metrics.table.table import Table
+from resty_metrics.tuning import GC_THRESHOLD
+from resty_metrics.web.scrape import pack
 from support.collector import Collector
 from support.nginx import shared_directory
 
@@ -25,12 +31,6 @@ from benchmarks.merge import Process
 from benchmarks.rounds import Series, Work, measure, spread
 from benchmarks.samples import BOUNDS, SAMPLES_PER_ROW, make_table
 from benchmarks.scale import Scale
-from collector.page import exposition, requests
-from collector.table.rows import Row
-from collector.table.shapes import REQUEST_LABELS
-from collector.table.table import Table
-from collector.tuning import GC_THRESHOLD
-from collector.web.scrape import pack
 
 SUBJECT = "page"
 CLIENT, CLIENT_ROWS = "prometheus-client", 500

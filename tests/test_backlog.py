@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from resty_metrics.backlog import FLUSH_SECONDS, MAX_LINES, Backlog
 from support.client import ask
 from support.collector import COMMAND, Collector
 from support.full_pipe import BYTES, blocked_in_write, fill, small_pipe
 from support.nginx import Nginx
 from support.wait import free_port, wait_until
-
-from collector.backlog import FLUSH_SECONDS, MAX_LINES, Backlog
 
 
 def log(backlog: Backlog, text: str, *arguments: object) -> None:

@@ -17,15 +17,14 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner, Result
+from resty_metrics import app, settings
+from resty_metrics.cli import main, serve
+from resty_metrics.ingest.wire import Header, Kind, Reason, Verdict, write_datagram
+from resty_metrics.install.interruption import handlers_kept
+from resty_metrics.settings import TcpAddress, UnixAddress
 from support.collector import COMMAND, Collector
 from support.wait import free_port, wait_until
 from support.worker import Worker, counter
-
-from collector import app, settings
-from collector.cli import main, serve
-from collector.ingest.wire import Header, Kind, Reason, Verdict, write_datagram
-from collector.install.interruption import handlers_kept
-from collector.settings import TcpAddress, UnixAddress
 
 Listing = dict[str, tuple[int, int, int, bytes]]
 
@@ -118,7 +117,7 @@ def test_a_directory_that_is_missing_is_not_made(tmp_path: Path) -> None:
 
 
 def test_what_is_heavy_is_not_imported_for_a_line_of_text() -> None:
-    script = "import sys; from collector.cli import main; main(['-V'], standalone_mode=False); print(*sys.modules)"
+    script = "import sys; from resty_metrics.cli import main; main(['-V'], standalone_mode=False); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert {
         "aiohttp",
@@ -128,12 +127,12 @@ def test_what_is_heavy_is_not_imported_for_a_line_of_text() -> None:
         "pydantic",
         "yaml",
         "yarl",
-        "collector.app",
+        "resty_metrics.app",
     }.isdisjoint(done.stdout.split())
 
 
 def test_as_a_module() -> None:
-    done = subprocess.run([sys.executable, "-m", "collector", "-V"], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-m", "resty_metrics", "-V"], capture_output=True, text=True, check=True)
     assert done.stdout == run("-V").stdout
 
 

@@ -10,8 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from collector.lock import LockedError, acquire
+from resty_metrics.lock import LockedError, acquire
 
 
 def test_it_names_its_holder_and_is_private(tmp_path: Path) -> None:
@@ -61,7 +60,7 @@ def test_a_second_one_is_told_who_has_it(tmp_path: Path) -> None:
 
 
 def test_a_holder_that_was_killed_holds_nothing(tmp_path: Path) -> None:
-    script = "import os, sys; from collector.lock import acquire; from pathlib import Path; "
+    script = "import os, sys; from resty_metrics.lock import acquire; from pathlib import Path; "
     script += "acquire(Path(sys.argv[1])); os.kill(os.getpid(), 9)"
     subprocess.run([sys.executable, "-c", script, str(tmp_path / "lock")], check=False)
     assert (tmp_path / "lock").exists()
@@ -127,7 +126,7 @@ def test_a_file_that_is_made_anew_while_it_is_taken(tmp_path: Path, monkeypatch:
         path.write_text("1\n")
 
     before = open_descriptors()
-    monkeypatch.setattr("collector.lock.fcntl.flock", locking_after(make_anew, 3))
+    monkeypatch.setattr("resty_metrics.lock.fcntl.flock", locking_after(make_anew, 3))
     lock = acquire(path)
     assert lock.held()
     assert path.read_text() == f"{os.getpid()}\n"
@@ -137,7 +136,7 @@ def test_a_file_that_is_made_anew_while_it_is_taken(tmp_path: Path, monkeypatch:
 
 def test_a_file_that_is_removed_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = open_descriptors()
-    monkeypatch.setattr("collector.lock.fcntl.flock", locking_after((tmp_path / "lock").unlink, 1000))
+    monkeypatch.setattr("resty_metrics.lock.fcntl.flock", locking_after((tmp_path / "lock").unlink, 1000))
     with pytest.raises(OSError, match="again and again"):
         acquire(tmp_path / "lock")
     assert open_descriptors() == before
@@ -160,7 +159,7 @@ def test_a_lock_on_a_full_disk_is_had_once_there_is_room(tmp_path: Path, monkeyp
 
     before = open_descriptors()
     with monkeypatch.context() as full:
-        full.setattr("collector.lock.os.pwrite", no_room)
+        full.setattr("resty_metrics.lock.os.pwrite", no_room)
         with pytest.raises(OSError, match="No space"):
             acquire(tmp_path / "lock")
     assert open_descriptors() == before

@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from _pytest.capture import CaptureResult
-
-from collector.log import MAX_REASONS, STDERR, Json, Logfmt, Quiet, catch_all, configure, say
+from resty_metrics.log import MAX_REASONS, STDERR, Json, Logfmt, Quiet, catch_all, configure, say
 
 
 def record(message: str, **fields: object) -> logging.LogRecord:
@@ -59,7 +58,7 @@ def test_a_line_without_a_reason_is_always_said() -> None:
 
 def test_a_reason_is_said_once_and_then_how_often_it_was_not(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr("collector.log.time.monotonic", lambda: now)
+    monkeypatch.setattr("resty_metrics.log.time.monotonic", lambda: now)
     quiet = Quiet()
     assert [quiet.filter(record("refused", reason="uid")) for _ in range(4)] == [True, False, False, False]
     assert quiet.filter(record("refused", reason="invalid"))
@@ -122,7 +121,7 @@ def test_what_is_left_out_is_on_the_next_line(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0
-    monkeypatch.setattr("collector.log.time.monotonic", lambda: now)
+    monkeypatch.setattr("resty_metrics.log.time.monotonic", lambda: now)
     configure("info", "logfmt")
     for _ in range(3):
         say(logging.WARNING, "refused", reason="uid")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.nginx import ROOT
 
-COLLECTOR = ROOT / "collector"
+COLLECTOR = ROOT / "collector" / "resty_metrics"
 SHELL = {
     "__main__.py", "app.py", "backlog.py", "cli.py", "config/check.py", "config/file.py", "config/load.py",
     "degradation.py", "ending.py", "files.py", "hangup.py", "kept.py", "lock.py", "log.py", "options.py",
@@ -68,7 +68,7 @@ def test_a_pure_module_imports_nothing_of_the_world(name: str) -> None:
 @pytest.mark.parametrize("name", pure())
 def test_a_pure_module_imports_nothing_of_the_shell(name: str) -> None:
     """It would come by the world through the back door."""
-    shell = tuple(f"collector.{name.removesuffix('.py').replace('/', '.')}." for name in SHELL)
+    shell = tuple(f"resty_metrics.{name.removesuffix('.py').replace('/', '.')}." for name in SHELL)
     assert not [one for one in imported(COLLECTOR / name) if f"{one}.".startswith(shell)]
 
 

@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from resty_metrics.doctor.access import Node
+from resty_metrics.ingest.streams import STREAM_CAP
+from resty_metrics.ingest.wire import Reason, Verdict
+from resty_metrics.readiness import Arrivals, Growth, Sender, closed, faults
 from support.client import ask
 from support.collector import Collector
 from support.nginx import Nginx
 from support.wait import free_port, wait_until
 from support.worker import Worker, counter
-
-from collector.doctor.access import Node
-from collector.ingest.streams import STREAM_CAP
-from collector.ingest.wire import Reason, Verdict
-from collector.readiness import Arrivals, Growth, Sender, closed, faults
 
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
 WORKER, STRANGER = Sender(33, frozenset({33, 500})), Sender(101, None)

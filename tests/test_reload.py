@@ -15,23 +15,22 @@ from threading import Thread
 from typing import Any, cast
 
 import pytest
+from resty_metrics.config.settings import Settings
+from resty_metrics.ingest.intake import Intake
+from resty_metrics.ingest.streams import Streams
+from resty_metrics.ingest.wire import Reason, Verdict
+from resty_metrics.reload import RESTART, Reloader, renewed
+from resty_metrics.sources.fetch import Fetcher
+from resty_metrics.sources.source import Connection, Source
+from resty_metrics.table.table import Table
+from resty_metrics.web.front import Front
+from resty_metrics.web.limits import Limits
+from resty_metrics.web.policy import Access, Policy
+from resty_metrics.web.scrape import Pages
+from resty_metrics.web.tally import Tally
 from support.collector import Collector
 from support.wait import free_port, wait_until
 from support.worker import Worker, counter
-
-from collector.config.settings import Settings
-from collector.ingest.intake import Intake
-from collector.ingest.streams import Streams
-from collector.ingest.wire import Reason, Verdict
-from collector.reload import RESTART, Reloader, renewed
-from collector.sources.fetch import Fetcher
-from collector.sources.source import Connection, Source
-from collector.table.table import Table
-from collector.web.front import Front
-from collector.web.limits import Limits
-from collector.web.policy import Access, Policy
-from collector.web.scrape import Pages
-from collector.web.tally import Tally
 
 PAGE = b"Active connections: 1 \nserver accepts handled requests\n 7 7 %d \nReading: 0 Writing: 1 Waiting: 0 \n"
 SUCCESS, WHEN = (

@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from resty_metrics.service_manager import status, watchdog_seconds
 from support.collector import COMMAND, Collector
 from support.full_pipe import blocked_in_write, fill, main_thread_held, small_pipe
 from support.wait import free_port, wait_until
-
-from collector.service_manager import status, watchdog_seconds
 
 pytestmark = pytest.mark.slow
 

@@ -1,10 +1,9 @@
 """What is said to do, against the bounds that it names."""
 
 import pytest
-
-from collector.advice import remedies
-from collector.ingest.beats import MAX_INSTANCES, SENDER, TOTAL, Size
-from collector.ingest.streams import STREAM_CAP
+from resty_metrics.advice import remedies
+from resty_metrics.ingest.beats import MAX_INSTANCES, SENDER, TOTAL, Size
+from resty_metrics.ingest.streams import STREAM_CAP
 
 
 @pytest.mark.parametrize(("reason", "bound"), [("sender_cap", SENDER), ("total_cap", TOTAL)])

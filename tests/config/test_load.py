@@ -8,19 +8,18 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+from resty_metrics.cli import main
+from resty_metrics.config.file import read_file
+from resty_metrics.config.flags import layer
+from resty_metrics.config.load import Given, load
+from resty_metrics.config.names import OF_SOURCES, variable
+from resty_metrics.config.problem import ConfigError
+from resty_metrics.config.settings import Settings, merged
+from resty_metrics.config.show import as_yaml
+from resty_metrics.settings import TcpAddress, UnixAddress
+from resty_metrics.sources.source import Authorization, BasicAuth, Connection, Source, Tls, parse_source
 from support.certificates import Authority
 from support.collector import COMMAND
-
-from collector.cli import main
-from collector.config.file import read_file
-from collector.config.flags import layer
-from collector.config.load import Given, load
-from collector.config.names import OF_SOURCES, variable
-from collector.config.problem import ConfigError
-from collector.config.settings import Settings, merged
-from collector.config.show import as_yaml
-from collector.settings import TcpAddress, UnixAddress
-from collector.sources.source import Authorization, BasicAuth, Connection, Source, Tls, parse_source
 
 EVERYTHING = """
 socket:

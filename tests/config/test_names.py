@@ -1,8 +1,7 @@
 """Environment variables that begin as ours do and are no setting."""
 
 import pytest
-
-from collector.config.names import misspelt
+from resty_metrics.config.names import misspelt
 
 KNOWN = ["RESTY_METRICS_SOCKET_PATH", "RESTY_METRICS_WEB_LISTEN_ADDRESS", "RESTY_METRICS_STATE_DIR"]
 ELSE = "no such setting; resty-metrics serve --help names them"

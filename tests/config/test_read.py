@@ -3,13 +3,12 @@
 from pathlib import Path
 
 import pytest
-
-from collector.config.document import parse
-from collector.config.model import Configuration, Readers
-from collector.config.problem import ConfigError
-from collector.config.read import read
-from collector.settings import TcpAddress, UnixAddress, read_state_dir
-from collector.sources.source import read_server_name
+from resty_metrics.config.document import parse
+from resty_metrics.config.model import Configuration, Readers
+from resty_metrics.config.problem import ConfigError
+from resty_metrics.config.read import read
+from resty_metrics.settings import TcpAddress, UnixAddress, read_state_dir
+from resty_metrics.sources.source import read_server_name
 
 
 def uid(text: str) -> int:

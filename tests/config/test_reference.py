@@ -5,17 +5,16 @@ import re
 import click
 import pytest
 import yaml
+from resty_metrics.cli import check_config, serve
+from resty_metrics.config.model import Readers
+from resty_metrics.config.names import OF_SOURCES, variable
+from resty_metrics.config.read import keys, read
+from resty_metrics.config.settings import Settings
+from resty_metrics.config.show import as_yaml
+from resty_metrics.settings import read_file_path, read_state_dir
+from resty_metrics.sources.errors import REASONS
+from resty_metrics.sources.source import DEFAULT_TIMEOUT, Source
 from support.nginx import ROOT
-
-from collector.cli import check_config, serve
-from collector.config.model import Readers
-from collector.config.names import OF_SOURCES, variable
-from collector.config.read import keys, read
-from collector.config.settings import Settings
-from collector.config.show import as_yaml
-from collector.settings import read_file_path, read_state_dir
-from collector.sources.errors import REASONS
-from collector.sources.source import DEFAULT_TIMEOUT, Source
 
 TEXT = (ROOT / "docs" / "configuration.md").read_text()
 ROWS = [

@@ -6,9 +6,8 @@ from typing import Any
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
+from resty_metrics import __version__
 from support.nginx import ROOT
-
-from collector import __version__
 
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 OVERLAYS = ("sidecar", "daemonset")

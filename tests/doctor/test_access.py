@@ -3,8 +3,7 @@
 import stat
 
 import pytest
-
-from collector.doctor.access import READ, SEARCH, WRITE, Node, User, may, obstacle
+from resty_metrics.doctor.access import READ, SEARCH, WRITE, Node, User, may, obstacle
 
 DIRECTORY, SOCKET = stat.S_IFDIR, stat.S_IFSOCK
 WORKER = User(33, 33, frozenset({44}), "www-data")

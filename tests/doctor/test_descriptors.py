@@ -1,8 +1,7 @@
 """How many file descriptors the collector has left."""
 
 import pytest
-
-from collector.doctor.descriptors import Descriptors, check, read_limit
+from resty_metrics.doctor.descriptors import Descriptors, check, read_limit
 
 LIMITS = """Limit                     Soft Limit           Hard Limit           Units
 Max processes             127235               127235               processes

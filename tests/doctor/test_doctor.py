@@ -11,12 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from resty_metrics.doctor.observe import nginx as observed
 from support.collector import COMMAND, Collector, Samples
 from support.doctor import Diagnosis, bad, diagnose, heard_of, needs_root, site, words
 from support.nginx import ROOT, Nginx, shared_directory
 from support.wait import free_port
-
-from collector.doctor.observe import nginx as observed
 
 Listing = dict[str, tuple[int, int, int, int]]
 
@@ -257,7 +256,7 @@ def test_a_wrong_flag_is_named() -> None:
 
 HELP = """
 import sys
-from collector.cli import main
+from resty_metrics.cli import main
 main(["doctor", "--help"], standalone_mode=False)
 print(*sys.modules)
 """
@@ -270,11 +269,11 @@ def test_nothing_heavy_is_imported_for_help() -> None:
 
 AS_NOBODY = """
 import os, sys
-import collector.cli, collector.doctor.examination
+import resty_metrics.cli, resty_metrics.doctor.examination
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)
-collector.cli.main(sys.argv[1:])
+resty_metrics.cli.main(sys.argv[1:])
 """
 
 

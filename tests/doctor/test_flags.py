@@ -2,9 +2,8 @@
 
 import click
 import pytest
-
-from collector.cli import doctor, serve
-from collector.doctor import flags
+from resty_metrics.cli import doctor, serve
+from resty_metrics.doctor import flags
 
 SERVE = ("python", "/opt/bin/resty-metrics", "serve")
 CASES = [

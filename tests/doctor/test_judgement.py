@@ -4,18 +4,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-
-from collector.doctor import judgement, page, socket_file
-from collector.doctor.access import User
-from collector.doctor.descriptors import Descriptors
-from collector.doctor.facts import Instance, Looked, Subject
-from collector.doctor.finding import Finding, Verdict, not_known
-from collector.doctor.nginx.checks import Configured
-from collector.doctor.nginx.dump import read
-from collector.doctor.processes import Seen
-from collector.doctor.reach import Filter
-from collector.doctor.socket_file import LockFile, Probe, Running
-from collector.settings import DEFAULT_SOCKET
+from resty_metrics.doctor import judgement, page, socket_file
+from resty_metrics.doctor.access import User
+from resty_metrics.doctor.descriptors import Descriptors
+from resty_metrics.doctor.facts import Instance, Looked, Subject
+from resty_metrics.doctor.finding import Finding, Verdict, not_known
+from resty_metrics.doctor.nginx.checks import Configured
+from resty_metrics.doctor.nginx.dump import read
+from resty_metrics.doctor.processes import Seen
+from resty_metrics.doctor.reach import Filter
+from resty_metrics.doctor.socket_file import LockFile, Probe, Running
+from resty_metrics.settings import DEFAULT_SOCKET
 
 PATH = "/run/c.sock"
 SUBJECT = Subject(

@@ -1,13 +1,12 @@
 """What the collector's page says, judged."""
 
 import pytest
-
-from collector import __version__
-from collector.advice import remedies, warnings
-from collector.doctor import families, page, versions
-from collector.doctor.finding import Finding, Verdict, as_remedy
-from collector.doctor.page import Answer
-from collector.doctor.versions import Installed
+from resty_metrics import __version__
+from resty_metrics.advice import remedies, warnings
+from resty_metrics.doctor import families, page, versions
+from resty_metrics.doctor.finding import Finding, Verdict, as_remedy
+from resty_metrics.doctor.page import Answer
+from resty_metrics.doctor.versions import Installed
 
 HEALTHY = """
 resty_metrics_build_info{version="0.1.0"} 1

@@ -1,9 +1,8 @@
 """Who holds the socket, and who else is there."""
 
 import pytest
-
-from collector.doctor import processes
-from collector.doctor.processes import Seen, Sight
+from resty_metrics.doctor import processes
+from resty_metrics.doctor.processes import Seen, Sight
 
 PATH = "/run/c.sock"
 

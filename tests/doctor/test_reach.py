@@ -3,10 +3,9 @@
 import stat
 
 import pytest
-
-from collector.doctor import reach
-from collector.doctor.access import Node, User
-from collector.doctor.reach import Confinement, Filter
+from resty_metrics.doctor import reach
+from resty_metrics.doctor.access import Node, User
+from resty_metrics.doctor.reach import Confinement, Filter
 
 WORKER = User(33, 33, frozenset(), "www-data")
 UNNAMED = User(101, 101, frozenset(), None)

@@ -3,13 +3,13 @@
 import json
 from dataclasses import replace
 
-from collector import __version__
-from collector.doctor.descriptors import Descriptors
-from collector.doctor.facts import Subject
-from collector.doctor.finding import EXIT_STATUS, Finding, Verdict, fail, not_known, ok, skip, warn, worst
-from collector.doctor.reach import Filter
-from collector.doctor.report import as_json, as_text
-from collector.doctor.socket_file import LockFile, Running
+from resty_metrics import __version__
+from resty_metrics.doctor.descriptors import Descriptors
+from resty_metrics.doctor.facts import Subject
+from resty_metrics.doctor.finding import EXIT_STATUS, Finding, Verdict, fail, not_known, ok, skip, warn, worst
+from resty_metrics.doctor.reach import Filter
+from resty_metrics.doctor.report import as_json, as_text
+from resty_metrics.doctor.socket_file import LockFile, Running
 
 FINDINGS = [
     ok("socket.path", "there"),

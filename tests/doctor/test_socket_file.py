@@ -4,10 +4,9 @@ import stat
 from typing import get_args
 
 import pytest
-
-from collector.doctor import socket_file
-from collector.doctor.finding import Verdict
-from collector.doctor.socket_file import LockFile, Outcome, Probe, Running, SocketFile
+from resty_metrics.doctor import socket_file
+from resty_metrics.doctor.finding import Verdict
+from resty_metrics.doctor.socket_file import LockFile, Outcome, Probe, Running, SocketFile
 
 PATH = "/run/c.sock"
 LIVING = Running(7, "resty-metrics serve", "S", ours=True)

@@ -126,7 +126,7 @@ def test_the_binary_executed_a_second_time(path: Path) -> None:
         assert executed["ours"] is True
         assert executed["parents"][0]["pid"] == os.getpid()
         assert watch.command("ended", pid)["status"] == 0
-        module = run(sys.executable, "-m", "collector", "--version")
+        module = run(sys.executable, "-m", "resty_metrics", "--version")
         watch.command("executed", module)
         other = run(sys.executable, "-c", "")
         last = run(COMMAND, "-V")
@@ -304,7 +304,7 @@ def test_where_nothing_can_be_seen_it_says_what_is_missing(tmp_path: Path, under
 
 def test_an_ordinary_user_is_told_what_is_missing(tmp_path: Path) -> None:
     """Newer kernels (6.6) let everybody listen to process events; files take a capability everywhere."""
-    script = f"import os; import collector.doctor.watch; os.setuid(65534)\n{RUN}"
+    script = f"import os; import resty_metrics.doctor.watch; os.setuid(65534)\n{RUN}"
     words = [sys.executable, "-c", script, str(tmp_path / "collector.sock"), "json"]
     with subprocess.Popen(words, stdout=subprocess.PIPE) as watch:
         assert watch.stdout is not None

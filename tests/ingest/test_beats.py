@@ -5,12 +5,11 @@ import tracemalloc
 
 import msgpack  # type: ignore[import-untyped]
 import pytest
-
-from collector.ingest.beats import GAUGES_SECONDS, MAX_INSTANCES, SENDER, TOTAL, Beats, Room, Size
-from collector.ingest.gauge_family import GaugeFamily, gauge_family
-from collector.ingest.heartbeat import MAX_FAMILIES, MAX_PARTS, Heartbeat, read_heartbeat
-from collector.ingest.streams import Streams
-from collector.ingest.wire import MAX_DATAGRAM, Header, Kind, WireError
+from resty_metrics.ingest.beats import GAUGES_SECONDS, MAX_INSTANCES, SENDER, TOTAL, Beats, Room, Size
+from resty_metrics.ingest.gauge_family import GaugeFamily, gauge_family
+from resty_metrics.ingest.heartbeat import MAX_FAMILIES, MAX_PARTS, Heartbeat, read_heartbeat
+from resty_metrics.ingest.streams import Streams
+from resty_metrics.ingest.wire import MAX_DATAGRAM, Header, Kind, WireError
 
 SMALL = Size(gauges=3, rows=10, bytes=1 << 20)
 

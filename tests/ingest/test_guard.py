@@ -17,21 +17,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from resty_metrics.ingest.drain import Drain
+from resty_metrics.ingest.guard import Guard
+from resty_metrics.ingest.intake import Intake
+from resty_metrics.ingest.listener import Listener
+from resty_metrics.ingest.streams import Streams
+from resty_metrics.ingest.wire import Verdict
+from resty_metrics.lock import acquire
+from resty_metrics.table.table import Table
 from support.client import ask
 from support.collector import Collector
 from support.nginx import Nginx
 from support.stalls import stalled
 from support.wait import free_port, wait_until
 from support.worker import Worker, counter
-
-from collector.ingest.drain import Drain
-from collector.ingest.guard import Guard
-from collector.ingest.intake import Intake
-from collector.ingest.listener import Listener
-from collector.ingest.streams import Streams
-from collector.ingest.wire import Verdict
-from collector.lock import acquire
-from collector.table.table import Table
 
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 HEALS_WITHIN = 1.0
@@ -403,7 +402,7 @@ def test_a_lock_that_cannot_be_written_when_it_is_taken_anew_is_not_ones_own_ene
     guard = Guard(listener, lock)
     lock.path.unlink()
     with monkeypatch.context() as disk:
-        disk.setattr("collector.lock.os.pwrite", no_room_for_a_note)
+        disk.setattr("resty_metrics.lock.os.pwrite", no_room_for_a_note)
         guard.check()
         assert "No space left" in guard.faults()[0]
     guard.check()

@@ -1,8 +1,7 @@
 """When the socket is healed, and when it is said that somebody keeps coming back."""
 
 import pytest
-
-from collector.ingest.healing import BACKOFF_MOST, QUIET_SECONDS, Contention
+from resty_metrics.ingest.healing import BACKOFF_MOST, QUIET_SECONDS, Contention
 
 
 def healed(contention: Contention, *moments: float) -> None:

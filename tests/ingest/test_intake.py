@@ -4,15 +4,14 @@ import random
 from typing import Any
 
 import pytest
-
-from collector.ingest.drain import Result
-from collector.ingest.intake import MAX_REFUSED_UIDS, Intake
-from collector.ingest.streams import Streams
-from collector.ingest.wire import Answer, Header, Kind, Reason, Verdict, read_answer, write_datagram
-from collector.table.families import Family
-from collector.table.room import Room
-from collector.table.shapes import FamilyBatch, FamilyKey
-from collector.table.table import Table
+from resty_metrics.ingest.drain import Result
+from resty_metrics.ingest.intake import MAX_REFUSED_UIDS, Intake
+from resty_metrics.ingest.streams import Streams
+from resty_metrics.ingest.wire import Answer, Header, Kind, Reason, Verdict, read_answer, write_datagram
+from resty_metrics.table.families import Family
+from resty_metrics.table.room import Room
+from resty_metrics.table.shapes import FamilyBatch, FamilyKey
+from resty_metrics.table.table import Table
 
 A, B = b"a" * 16, b"b" * 16
 ALLOWED, FOREIGN = 33, 666
@@ -335,7 +334,7 @@ def test_a_bug_while_a_datagram_is_read_costs_that_one(
     intake = make()
     intake.receive(batch(1), ALLOWED, 0.0)
     with monkeypatch.context() as broken:
-        broken.setattr(f"collector.ingest.intake.{reader}", lambda body: 1 / 0)
+        broken.setattr(f"resty_metrics.ingest.intake.{reader}", lambda body: 1 / 0)
         outcome = intake.receive(datagram, ALLOWED, 0.0)
     assert (outcome.result, outcome.reason, type(outcome.error)) == (result, "internal", ZeroDivisionError)
     after = 3 if reader == "read_batch" else 2

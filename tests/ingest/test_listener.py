@@ -22,20 +22,19 @@ from typing import Any
 import msgpack  # type: ignore[import-untyped]
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from resty_metrics.ingest.credentials import MAX_UID, allowed_uids, read_uid
+from resty_metrics.ingest.drain import Drain, Outcome
+from resty_metrics.ingest.endpoint import look
+from resty_metrics.ingest.healing import find_fault
+from resty_metrics.ingest.intake import Intake
+from resty_metrics.ingest.listener import DRAIN_DATAGRAMS, Listener
+from resty_metrics.ingest.streams import Streams
+from resty_metrics.ingest.wire import HEADER_BYTES, MAX_DATAGRAM, Kind, Reason, Verdict, write_datagram
+from resty_metrics.table.table import Table
 from support.collector import Collector, Samples
 from support.nginx import ROOT, shared_directory
 from support.wait import wait_until
 from support.worker import Worker, counter
-
-from collector.ingest.credentials import MAX_UID, allowed_uids, read_uid
-from collector.ingest.drain import Drain, Outcome
-from collector.ingest.endpoint import look
-from collector.ingest.healing import find_fault
-from collector.ingest.intake import Intake
-from collector.ingest.listener import DRAIN_DATAGRAMS, Listener
-from collector.ingest.streams import Streams
-from collector.ingest.wire import HEADER_BYTES, MAX_DATAGRAM, Kind, Reason, Verdict, write_datagram
-from collector.table.table import Table
 
 GOLDEN = bytes.fromhex((ROOT / "tests" / "wire" / "golden" / "batch_integers.hex").read_text())
 
@@ -580,7 +579,7 @@ def test_a_bug_costs_one_datagram_and_no_descriptor(
     with Worker(tmp_path / "c.sock") as bad, Worker(tmp_path / "c.sock") as good:
         before = own_descriptors()
         with monkeypatch.context() as broken:
-            broken.setattr(f"collector.ingest.{place}", lambda *arguments: 1 / 0)
+            broken.setattr(f"resty_metrics.ingest.{place}", lambda *arguments: 1 / 0)
             for _ in range(3):
                 bad.send(bad.next_batch(counter("c_total", 1)))
             listener.drain()
@@ -600,7 +599,7 @@ def test_rows_that_a_bug_keeps_from_the_table_are_said(
     listener = listening(tmp_path / "c.sock")
     with Worker(tmp_path / "c.sock") as worker:
         with monkeypatch.context() as broken:
-            broken.setattr("collector.table.families.Family.merge", lambda *arguments: 1 / 0)
+            broken.setattr("resty_metrics.table.families.Family.merge", lambda *arguments: 1 / 0)
             worker.send(worker.next_batch(counter("bad_total", 1)))
             listener.drain()
         worker.send(worker.next_batch(counter("good_total", 1)))
@@ -627,7 +626,7 @@ def test_the_socket_has_its_mode_whatever_the_umask_is(tmp_path: Path, mode: int
 
 def test_what_is_queued_is_answered_before_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In as many drains as it takes."""
-    monkeypatch.setattr("collector.ingest.listener.DRAIN_DATAGRAMS", 2)
+    monkeypatch.setattr("resty_metrics.ingest.listener.DRAIN_DATAGRAMS", 2)
     listener = listening(tmp_path / "c.sock")
     with Worker(tmp_path / "c.sock") as worker:
         for _ in range(5):
@@ -641,7 +640,7 @@ def test_a_queue_that_never_gets_empty_does_not_keep_the_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, most: int
 ) -> None:
     """For each datagram that is read there is another: the wake-up ends by their number, or by its time."""
-    monkeypatch.setattr("collector.ingest.listener.DRAIN_SECONDS", seconds)
+    monkeypatch.setattr("resty_metrics.ingest.listener.DRAIN_SECONDS", seconds)
     listener = listening(tmp_path / "c.sock")
     with Worker(tmp_path / "c.sock") as worker:
         receive, read = Intake.receive, []

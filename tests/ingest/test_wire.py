@@ -9,11 +9,9 @@ import msgpack  # type: ignore[import-untyped]
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.effort import examples
-
-from collector.ingest.batch import read_batch
-from collector.ingest.heartbeat import Heartbeat, NginxCounters, read_heartbeat
-from collector.ingest.wire import (
+from resty_metrics.ingest.batch import read_batch
+from resty_metrics.ingest.heartbeat import Heartbeat, NginxCounters, read_heartbeat
+from resty_metrics.ingest.wire import (
     HEADER_BYTES,
     MAX_DATAGRAM,
     Answer,
@@ -27,6 +25,7 @@ from collector.ingest.wire import (
     write_answer,
     write_datagram,
 )
+from support.effort import examples
 
 HEADER = Header(1, Kind.BATCH, bytes(range(16)), 5, 1, 1)
 ABSENT = object()

@@ -9,8 +9,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-
-from collector.install.interruption import SIGNALS, Interrupted, handlers_kept, interruptible, run
+from resty_metrics.install.interruption import SIGNALS, Interrupted, handlers_kept, interruptible, run
 
 
 def killed_soon(number: signal.Signals, seconds: float, work: Callable[[], None]) -> None:

@@ -9,12 +9,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from resty_metrics import __version__
 from support.client import get
 from support.collector import Collector
 from support.nginx import INSTALLED_SOCKET, ROOT, Nginx
 from support.wait import free_port, wait_until
-
-from collector import __version__
 
 NOT_PACKAGED = "compat/prometheus.lua"
 MODULES = {str(path.relative_to(ROOT / "lua")) for path in (ROOT / "lua").rglob("*.lua")} - {NOT_PACKAGED}

@@ -7,11 +7,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from resty_metrics import __version__
+from resty_metrics.install import package
 from support.debian import Debian, environment
 from support.nginx import ROOT
-
-from collector import __version__
-from collector.install import package
 
 
 def test_a_checkout() -> None:
@@ -101,7 +100,7 @@ def test_a_wheel_in_a_fresh_environment(built: Path, tmp_path: Path) -> None:
     share = fresh / "share" / "resty-metrics"
     assert package.read(share) == package.read(ROOT)
     assert data_files(share) == data_files(ROOT)
-    assert run(fresh / "bin/python", "-c", "import collector; print(collector.__file__)").startswith(str(fresh))
+    assert run(fresh / "bin/python", "-c", "import resty_metrics; print(resty_metrics.__file__)").startswith(str(fresh))
     with Debian() as debian:
         before = debian.tree()
         said = run(fresh / "bin/resty-metrics", "install", "--dry-run", "--without-proof", *debian.flags(None))

@@ -1,11 +1,10 @@
 """Where the include goes, and what comes out of a file that it is put into."""
 
 import pytest
-
-from collector.doctor.nginx.dump import Configuration, read
-from collector.install import placement
-from collector.install.placement import Line
-from collector.install.refused import RefusedError
+from resty_metrics.doctor.nginx.dump import Configuration, read
+from resty_metrics.install import placement
+from resty_metrics.install.placement import Line
+from resty_metrics.install.refused import RefusedError
 
 MAIN = "/etc/nginx/nginx.conf"
 LINES = ["include /s/nginx.conf.d/resty-metrics.conf;", "geo $resty_metrics_socket { default /c.sock; }"]

@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
-
-from collector.doctor.nginx.dump import read
-from collector.install import manifest, plan, removal
-from collector.install.facts import Change, Facts
-from collector.install.manifest import Added, Manifest, digest
-from collector.install.refused import RefusedError
-from collector.settings import DEFAULT_SOCKET
+from resty_metrics.doctor.nginx.dump import read
+from resty_metrics.install import manifest, plan, removal
+from resty_metrics.install.facts import Change, Facts
+from resty_metrics.install.manifest import Added, Manifest, digest
+from resty_metrics.install.refused import RefusedError
+from resty_metrics.settings import DEFAULT_SOCKET
 
 SHARE = "/s"
 MAIN = "/n/nginx.conf"

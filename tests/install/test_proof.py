@@ -1,8 +1,7 @@
 """The request of the proof on the page."""
 
 import pytest
-
-from collector.install import proof
+from resty_metrics.install import proof
 
 PAGE = """\
 # HELP nginx_http_responses_total Requests.

@@ -6,13 +6,12 @@ from threading import Thread
 
 import bcrypt
 import pytest
+from resty_metrics.config.load import Given
+from resty_metrics.doctor.settings import Settings, told
+from resty_metrics.install import request
+from resty_metrics.install.refused import RefusedError
+from resty_metrics.settings import TcpAddress
 from support.collector import Collector
-
-from collector.config.load import Given
-from collector.doctor.settings import Settings, told
-from collector.install import request
-from collector.install.refused import RefusedError
-from collector.settings import TcpAddress
 
 
 def settings(port: int, **more: Path) -> Settings:

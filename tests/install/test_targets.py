@@ -1,10 +1,9 @@
 """What can be asked, from what nginx listens on."""
 
 import pytest
-
-from collector.doctor.nginx import hooks
-from collector.doctor.nginx.dump import read
-from collector.install import targets
+from resty_metrics.doctor.nginx import hooks
+from resty_metrics.doctor.nginx.dump import read
+from resty_metrics.install import targets
 
 OWN = "log_by_lua_block { own() }"
 

@@ -4,10 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
-
-from collector.install.facts import Change
-from collector.install.refused import RefusedError
-from collector.install.transaction import Transaction
+from resty_metrics.install.facts import Change
+from resty_metrics.install.refused import RefusedError
+from resty_metrics.install.transaction import Transaction
 
 Listing = dict[str, tuple[bytes, int, int, int, int, int]]
 

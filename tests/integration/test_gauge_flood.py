@@ -7,12 +7,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from resty_metrics.ingest.beats import SENDER, TOTAL
+from resty_metrics.ingest.wire import Kind, write_datagram
 from support.collector import Collector
 from support.wait import wait_until
 from support.worker import Worker
-
-from collector.ingest.beats import SENDER, TOTAL
-from collector.ingest.wire import Kind, write_datagram
 
 pytestmark = pytest.mark.slow
 

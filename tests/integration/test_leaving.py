@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from resty_metrics.ingest.beats import GAUGES_SECONDS
 from support.client import get, requests_begun
 from support.collector import Collector
 from support.nginx import Nginx
 from support.wait import free_port, wait_until
-
-from collector.ingest.beats import GAUGES_SECONDS
 
 pytestmark = pytest.mark.slow
 

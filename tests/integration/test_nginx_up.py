@@ -9,12 +9,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from resty_metrics.ingest.beats import BEAT_SECONDS, GAUGES_SECONDS
 from support.client import get
 from support.collector import Collector
 from support.nginx import Nginx
 from support.wait import free_port, wait_until
-
-from collector.ingest.beats import BEAT_SECONDS, GAUGES_SECONDS
 
 pytestmark = pytest.mark.slow
 

@@ -12,14 +12,13 @@ from pathlib import Path
 import aiohttp
 import bcrypt
 import pytest
+from resty_metrics.web.connection import HEAD_SECONDS
 from support.certificates import LOCAL, Authority
 from support.collector import Collector, counts_of, samples_of
 from support.load import Load
 from support.nginx import Nginx, shared_directory
 from support.prometheus import Prometheus
 from support.wait import free_port, wait_until
-
-from collector.web.connection import HEAD_SECONDS
 
 pytestmark = pytest.mark.slow
 

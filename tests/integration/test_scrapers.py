@@ -5,13 +5,12 @@ import shutil
 from collections.abc import Iterator, Sequence
 
 import pytest
+from resty_metrics.table.scrapers import MAX_SCRAPERS
 from support.collector import Collector
 from support.nginx import shared_directory
 from support.prometheus import Prometheus
 from support.wait import wait_until
 from support.worker import Worker, counter
-
-from collector.table.scrapers import MAX_SCRAPERS
 
 pytestmark = pytest.mark.slow
 

@@ -17,13 +17,12 @@ from typing import Any
 
 import pytest
 import yaml
+from resty_metrics.sources.fetch import BODY_CAP
 from support.certificates import Authority
 from support.collector import Collector, samples_of
 from support.nginx import Nginx
 from support.sources import PAGE, Flood, Handler, answer, hang, plain, reset, saying, serving, stall
 from support.wait import free_port
-
-from collector.sources.fetch import BODY_CAP
 
 pytestmark = pytest.mark.slow
 

@@ -11,14 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from resty_metrics.ingest.wire import MAX_DATAGRAM, VERSION, Kind, Verdict, read_header
 from support.client import get
 from support.collector import Collector
 from support.doctor import diagnose
 from support.nginx import Nginx
 from support.wait import free_port, wait_until
 from support.worker import Worker, counter
-
-from collector.ingest.wire import MAX_DATAGRAM, VERSION, Kind, Verdict, read_header
 
 pytestmark = pytest.mark.slow
 
@@ -28,9 +27,9 @@ server { listen 127.0.0.1:@port@; server_name a.example; location / { return 200
 """
 NEWER_COLLECTOR = f"""
 import sys
-from collector.ingest import wire
+from resty_metrics.ingest import wire
 wire.VERSION = {NEWER}
-from collector.__main__ import main
+from resty_metrics.__main__ import main
 sys.argv[:2] = sys.argv[1:2]
 main()
 """

@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from resty_metrics.ingest.wire import HEADER_BYTES, Verdict
 from support.collector import COMMAND, Collector
 from support.disks import Small
 from support.wait import wait_until
 from support.worker import Worker, counter
-
-from collector.ingest.wire import HEADER_BYTES, Verdict
 
 pytestmark = pytest.mark.slow
 

@@ -11,17 +11,16 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from resty_metrics.journal import reading, snapshot, store
+from resty_metrics.journal.errors import JournalError
+from resty_metrics.journal.files import SET_ASIDE_MOST, Directory, Name
+from resty_metrics.journal.records import of_page
+from resty_metrics.journal.recovery import ANY, recover
+from resty_metrics.journal.state import State, capture
+from resty_metrics.journal.store import Store
+from resty_metrics.journal.writer import Append, Check, Close, Job, Replace, Report, Writer
+from resty_metrics.table.scrapers import Scraper, identify
 from support.wait import wait_until
-
-from collector.journal import reading, snapshot, store
-from collector.journal.errors import JournalError
-from collector.journal.files import SET_ASIDE_MOST, Directory, Name
-from collector.journal.records import of_page
-from collector.journal.recovery import ANY, recover
-from collector.journal.state import State, capture
-from collector.journal.store import Store
-from collector.journal.writer import Append, Check, Close, Job, Replace, Report, Writer
-from collector.table.scrapers import Scraper, identify
 
 SCRAPER = identify("10.0.0.1", "Prometheus")
 

@@ -4,11 +4,10 @@ import asyncio
 from pathlib import Path
 
 import pytest
-
-from collector.journal.files import Directory
-from collector.journal.journal import REPLAY_SECONDS, Journal
-from collector.journal.state import State, capture
-from collector.journal.writer import Report, Writer
+from resty_metrics.journal.files import Directory
+from resty_metrics.journal.journal import REPLAY_SECONDS, Journal
+from resty_metrics.journal.state import State, capture
+from resty_metrics.journal.writer import Report, Writer
 
 
 def test_without_a_thread_for_it_counting_goes_on_and_it_is_tried_again(
@@ -36,7 +35,7 @@ def test_a_log_that_took_long_to_apply_is_followed_by_a_snapshot(
 ) -> None:
     """However few bytes it has: a start would take as long again."""
     seconds = iter(range(1_000_000))
-    monkeypatch.setattr("collector.journal.turns.time.thread_time", lambda: float(next(seconds)))
+    monkeypatch.setattr("resty_metrics.journal.turns.time.thread_time", lambda: float(next(seconds)))
 
     async def run() -> int:
         loop = asyncio.get_running_loop()

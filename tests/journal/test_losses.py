@@ -11,17 +11,16 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from resty_metrics.journal import records, snapshot
+from resty_metrics.journal.errors import NOTHING_LOST, Loss
+from resty_metrics.journal.files import Directory
+from resty_metrics.journal.recovery import Recovered, recover
+from resty_metrics.journal.state import capture
+from resty_metrics.journal.store import Store
+from resty_metrics.journal.writer import Replace, Writer
+from resty_metrics.table.families import Family
+from resty_metrics.table.table import Table
 from support.journals import ROWS, STREAM, Life, append, begin, sides, total
-
-from collector.journal import records, snapshot
-from collector.journal.errors import NOTHING_LOST, Loss
-from collector.journal.files import Directory
-from collector.journal.recovery import Recovered, recover
-from collector.journal.state import capture
-from collector.journal.store import Store
-from collector.journal.writer import Replace, Writer
-from collector.table.families import Family
-from collector.table.table import Table
 
 RECORDS = 40
 Damage = Callable[[Path], None]

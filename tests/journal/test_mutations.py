@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from resty_metrics.journal.files import Directory
+from resty_metrics.journal.store import Store
 from support.journals import Life, append, begin, start, total
-
-from collector.journal.files import Directory
-from collector.journal.store import Store
 
 PAGE = 4096
 FEW, MANY, PARTS = 150, 400, 10

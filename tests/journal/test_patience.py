@@ -1,8 +1,7 @@
 """When to try again to write a journal."""
 
 import pytest
-
-from collector.journal.patience import FIRST_SECONDS, MOST_SECONDS, QUIET_SECONDS, Patience
+from resty_metrics.journal.patience import FIRST_SECONDS, MOST_SECONDS, QUIET_SECONDS, Patience
 
 pytestmark = pytest.mark.slow
 

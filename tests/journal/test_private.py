@@ -7,17 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from resty_metrics.journal import private, store
+from resty_metrics.journal.errors import JournalError
+from resty_metrics.journal.files import SET_ASIDE_MOST, Directory
+from resty_metrics.journal.recovery import ANY, recover
+from resty_metrics.journal.state import State, capture
+from resty_metrics.journal.store import Store
+from resty_metrics.journal.writer import Append, Check, Close, Replace, Report, Writer
+from resty_metrics.lock import acquire
 from support.journals import Life, append, begin, sides, start, total
 from support.wait import wait_until
-
-from collector.journal import private, store
-from collector.journal.errors import JournalError
-from collector.journal.files import SET_ASIDE_MOST, Directory
-from collector.journal.recovery import ANY, recover
-from collector.journal.state import State, capture
-from collector.journal.store import Store
-from collector.journal.writer import Append, Check, Close, Replace, Report, Writer
-from collector.lock import acquire
 
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
 NOBODY = 65534

@@ -12,20 +12,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from resty_metrics.ingest.wire import Verdict
+from resty_metrics.journal import reading, snapshot, store
+from resty_metrics.journal.errors import JournalError
+from resty_metrics.journal.files import Directory, Name
+from resty_metrics.journal.records import of_page
+from resty_metrics.journal.recovery import recover
+from resty_metrics.journal.state import State, capture
+from resty_metrics.journal.store import Store
+from resty_metrics.table.scrapers import Scraper, identify
 from support.collector import COMMAND, Collector
 from support.disks import Small
 from support.wait import wait_until
 from support.worker import Worker, counter
-
-from collector.ingest.wire import Verdict
-from collector.journal import reading, snapshot, store
-from collector.journal.errors import JournalError
-from collector.journal.files import Directory, Name
-from collector.journal.records import of_page
-from collector.journal.recovery import recover
-from collector.journal.state import State, capture
-from collector.journal.store import Store
-from collector.table.scrapers import Scraper, identify
 
 pytestmark = pytest.mark.slow
 

@@ -4,15 +4,14 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
-
-from collector.ingest.intake import Intake
-from collector.ingest.streams import Streams
-from collector.ingest.wire import Header, Kind, write_datagram
-from collector.journal import turns
-from collector.journal.journal import Journal
-from collector.journal.state import State, capture
-from collector.journal.turns import Turns
-from collector.table.table import Table
+from resty_metrics.ingest.intake import Intake
+from resty_metrics.ingest.streams import Streams
+from resty_metrics.ingest.wire import Header, Kind, write_datagram
+from resty_metrics.journal import turns
+from resty_metrics.journal.journal import Journal
+from resty_metrics.journal.state import State, capture
+from resty_metrics.journal.turns import Turns
+from resty_metrics.table.table import Table
 
 
 def pieces(name: str, count: int, log: list[str]) -> Iterator[None]:
@@ -25,7 +24,7 @@ def pieces(name: str, count: int, log: list[str]) -> Iterator[None]:
 def one_piece_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if each piece took as long as a turn may."""
     times = iter(range(1_000_000))
-    monkeypatch.setattr("collector.journal.turns.time.monotonic", lambda: float(next(times)))
+    monkeypatch.setattr("resty_metrics.journal.turns.time.monotonic", lambda: float(next(times)))
     monkeypatch.setattr(turns, "TURN_SECONDS", 1.5)
 
 

@@ -5,12 +5,11 @@ import socket
 from pathlib import Path
 
 import pytest
+from resty_metrics.kernel import attribution, sock_diag
+from resty_metrics.kernel.attribution import attribute, attribute_file, names
+from resty_metrics.kernel.namespaces import in_network
 from support.child import Child
 from support.collector import Collector
-
-from collector.kernel import attribution, sock_diag
-from collector.kernel.attribution import attribute, attribute_file, names
-from collector.kernel.namespaces import in_network
 
 TAKES = """
 sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -130,7 +129,7 @@ def test_we_are_where_we_were_after_another_network_was_asked(socket_path: Path)
 def test_a_user_without_rights_may_not_enter(socket_path: Path) -> None:
     with Child("", under=OTHER_NETWORK) as other:
         script = f"""
-from collector.kernel.namespaces import in_network
+from resty_metrics.kernel.namespaces import in_network
 os.setuid(65534)
 try:
     in_network({other.pid}, list)
@@ -160,8 +159,8 @@ def test_an_overlay_for_which_stat_has_another_device_than_the_kernel(tmp_path: 
     """Its two sides are on different file systems, as in a container whose directory is a tmpfs."""
     script = """
 from pathlib import Path
-from collector.kernel import sock_diag
-from collector.kernel.attribution import attribute
+from resty_metrics.kernel import sock_diag
+from resty_metrics.kernel.attribution import attribute
 path = Path(sys.argv[1], "merged", "collector.sock")
 sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 sock.bind(str(path))
@@ -195,7 +194,7 @@ def test_two_file_systems_with_the_same_numbers_and_names(tmp_path: Path) -> Non
         (tmp_path / name).mkdir()
     script = """
 from pathlib import Path
-from collector.kernel.attribution import attribute
+from resty_metrics.kernel.attribution import attribute
 one, other = (Path(sys.argv[1], name, "collector.sock") for name in ("one", "other"))
 sock, left = (socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(2))
 sock.bind(str(one))

@@ -5,8 +5,7 @@ from contextlib import suppress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from collector.kernel.netlink import (
+from resty_metrics.kernel.netlink import (
     DONE,
     ERROR,
     Message,

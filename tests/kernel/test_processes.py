@@ -9,12 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.child import Child
-from support.collector import Collector
-from support.wait import wait_until
-
-from collector.kernel import procfs
-from collector.kernel.processes import (
+from resty_metrics.kernel import procfs
+from resty_metrics.kernel.processes import (
     Parent,
     describe,
     holders,
@@ -25,7 +21,10 @@ from collector.kernel.processes import (
     namespaces_of,
     pids,
 )
-from collector.kernel.procfs import CUT, MAX_PARENTS, ProcfsError
+from resty_metrics.kernel.procfs import CUT, MAX_PARENTS, ProcfsError
+from support.child import Child
+from support.collector import Collector
+from support.wait import wait_until
 
 CGROUPS = Path("/sys/fs/cgroup")
 
@@ -230,8 +229,8 @@ if not os.fork():
 
 def test_without_rights_others_are_seen_in_part() -> None:
     script = f"""
-from collector.kernel import procfs
-from collector.kernel.processes import describe, holders
+from resty_metrics.kernel import procfs
+from resty_metrics.kernel.processes import describe, holders
 os.setuid(65534)
 seen = describe({os.getpid()})
 assert seen is not None and seen.command and seen.parents
@@ -252,7 +251,7 @@ def test_namesakes_are_the_other_processes_of_ours(socket_path: Path) -> None:
 
 
 def test_a_module_that_python_runs_is_ours(socket_path: Path) -> None:
-    words = [sys.executable, "-m", "collector", "serve", f"--socket.path={socket_path}", "--web.listen-address=:0"]
+    words = [sys.executable, "-m", "resty_metrics", "serve", f"--socket.path={socket_path}", "--web.listen-address=:0"]
     assert not is_ours(os.getpid())
     with subprocess.Popen(words, stderr=subprocess.DEVNULL) as process:
         wait_until(lambda: is_ours(process.pid))

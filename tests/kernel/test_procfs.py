@@ -1,8 +1,7 @@
 """Files of /proc, among them those that a stranger wrote a part of."""
 
 import pytest
-
-from collector.kernel.procfs import (
+from resty_metrics.kernel.procfs import (
     CUT,
     MAX_ARGUMENT_CHARACTERS,
     MAX_ARGUMENTS,
@@ -157,9 +156,9 @@ def test_locks() -> None:
 OURS = [
     ("/usr/bin/python3.11", ("/opt/bin/python3", "/opt/bin/resty-metrics", "-V")),
     ("/usr/bin/python3.11", ("python3", "-I", "-X", "dev", "-W", "error", "resty-metrics")),
-    ("/usr/bin/python3.11", ("python", "-m", "collector", "serve")),
+    ("/usr/bin/python3.11", ("python", "-m", "resty_metrics", "serve")),
     ("/usr/bin/python3.11", ("python", "-mcollector")),
-    ("/usr/bin/python3.11", ("python", "-X", "dev", "-Im", "collector")),
+    ("/usr/bin/python3.11", ("python", "-X", "dev", "-Im", "resty_metrics")),
     ("/usr/bin/python3.11", ("resty-metrics", "serve")),
     ("/usr/bin/dash", ("/bin/sh", "/opt/bin/resty-metrics", "serve")),
     ("/opt/resty-metrics", ("other",)),
@@ -168,13 +167,13 @@ OURS = [
     ("/opt/resty-metrics", ()),
 ]
 OTHERS = [
-    ("/usr/bin/python3.11", ("python", "-m", "pytest", "collector")),
+    ("/usr/bin/python3.11", ("python", "-m", "pytest", "resty_metrics")),
     ("/usr/bin/python3.11", ("python", "-m")),
-    ("/usr/bin/python3.11", ("python", "-c", "import collector", "resty-metrics-not")),
+    ("/usr/bin/python3.11", ("python", "-c", "import resty_metrics", "resty-metrics-not")),
     ("/usr/bin/python3.11", ("python", "tests/resty-metrics.py")),
     ("/usr/bin/python3.11", ("python", "-X")),
     ("/usr/bin/vim", ("vim", "/opt/bin/resty-metrics")),
-    ("/usr/bin/tail", ("tail", "-m", "collector")),
+    ("/usr/bin/tail", ("tail", "-m", "resty_metrics")),
     ("/opt/resty-metrics/bin/nginx", ("nginx",)),
     (None, ()),
 ]
@@ -182,9 +181,9 @@ OTHERS = [
 
 @pytest.mark.parametrize(("exe", "arguments"), OURS)
 def test_a_command_that_runs_ours(exe: str | None, arguments: tuple[str, ...]) -> None:
-    assert runs("resty-metrics", "collector", exe, arguments)
+    assert runs("resty-metrics", "resty_metrics", exe, arguments)
 
 
 @pytest.mark.parametrize(("exe", "arguments"), OTHERS)
 def test_a_command_that_does_not(exe: str | None, arguments: tuple[str, ...]) -> None:
-    assert not runs("resty-metrics", "collector", exe, arguments)
+    assert not runs("resty-metrics", "resty_metrics", exe, arguments)

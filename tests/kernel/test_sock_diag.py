@@ -10,10 +10,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from resty_metrics.kernel import sock_diag
+from resty_metrics.kernel.sock_diag import UnixSocket, bound_to, peer, sockets
 from support.child import Child
-
-from collector.kernel import sock_diag
-from collector.kernel.sock_diag import UnixSocket, bound_to, peer, sockets
 
 
 def inode(sock: socket.socket) -> int:
@@ -135,7 +134,7 @@ def test_a_path_of_any_bytes_and_of_the_greatest_length(tmp_path: Path) -> None:
 
 def test_a_user_without_rights_may_ask(tmp_path: Path, bound: socket.socket) -> None:
     script = f"""
-from collector.kernel import sock_diag
+from resty_metrics.kernel import sock_diag
 os.setuid(65534)
 assert [one.inode for one in sock_diag.bound_to({file(tmp_path / "a")[0]}, {file(tmp_path / "a")[1]})]
 """

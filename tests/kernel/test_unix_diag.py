@@ -7,9 +7,8 @@ from contextlib import suppress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from collector.kernel.netlink import NetlinkError
-from collector.kernel.unix_diag import UnixSocket, pack_request, parse, same_file, user_device
+from resty_metrics.kernel.netlink import NetlinkError
+from resty_metrics.kernel.unix_diag import UnixSocket, pack_request, parse, same_file, user_device
 
 BOUND = bytes.fromhex(
     "01020100c5a603000f000000000000000d0000002f746d702f6b2e73000000000c00010022c020000000e00f0500060000000000"

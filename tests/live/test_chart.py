@@ -1,10 +1,9 @@
 """Paths of small charts."""
 
 import pytest
-
-from collector.live.chart import HEIGHT, WIDTH, line, nice, span
-from collector.live.history import SAMPLE_SECONDS, SPAN_SECONDS, Point
-from collector.live.words import number
+from resty_metrics.live.chart import HEIGHT, WIDTH, line, nice, span
+from resty_metrics.live.history import SAMPLE_SECONDS, SPAN_SECONDS, Point
+from resty_metrics.live.words import number
 
 NOW = 10_000.0
 

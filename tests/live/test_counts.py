@@ -1,6 +1,6 @@
 """What grew lately."""
 
-from collector.live.counts import SPAN_SECONDS, Counts, Growth
+from resty_metrics.live.counts import SPAN_SECONDS, Counts, Growth
 
 
 def test_only_growth_counts_and_only_of_the_window() -> None:

@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from resty_metrics.ingest.beats import GAUGES_SECONDS
+from resty_metrics.live.counts import SPAN_SECONDS
+from resty_metrics.live.notices import LOAD_SECONDS
+from resty_metrics.table.families import MAX_ROWS
 from support import impostors
 from support.browser import CHROMEDRIVER, CHROMIUM, Browser
 from support.client import requests_begun
@@ -19,11 +23,6 @@ from support.stalls import stalled
 from support.viewing import NEWS_SECONDS, Viewing, opened
 from support.wait import wait_until
 from support.worker import Worker, counter
-
-from collector.ingest.beats import GAUGES_SECONDS
-from collector.live.counts import SPAN_SECONDS
-from collector.live.notices import LOAD_SECONDS
-from collector.table.families import MAX_ROWS
 
 pytestmark = [
     pytest.mark.slow,

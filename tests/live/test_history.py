@@ -1,9 +1,8 @@
 """The last minutes in memory."""
 
 import pytest
-
-from collector.live.history import ALL, MAX_SERVERS, POINTS, SAMPLE_SECONDS, SPAN_SECONDS, History, summarize
-from collector.live.totals import Totals
+from resty_metrics.live.history import ALL, MAX_SERVERS, POINTS, SAMPLE_SECONDS, SPAN_SECONDS, History, summarize
+from resty_metrics.live.totals import Totals
 
 SECONDS = (0.1, 1.0)
 

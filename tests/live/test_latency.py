@@ -1,8 +1,7 @@
 """Quantiles from buckets."""
 
 import pytest
-
-from collector.live.latency import in_words, join, quantile
+from resty_metrics.live.latency import in_words, join, quantile
 
 BOUNDS = (0.1, 1.0, 10.0)
 

@@ -6,18 +6,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from resty_metrics.advice import remedies, warnings
+from resty_metrics.advice.warnings import Advice
+from resty_metrics.journal.errors import REASONS as JOURNAL_REASONS
+from resty_metrics.live.counts import Counts, Growth
+from resty_metrics.live.facts import Facts, Journal, SourceState
+from resty_metrics.live.history import History
+from resty_metrics.live.notices import notices
+from resty_metrics.live.totals import Totals
+from resty_metrics.sources.errors import REASONS as SOURCE_REASONS
 from support.live import WELL, facts, nginx
 from support.nginx import ROOT
-
-from collector.advice import remedies, warnings
-from collector.advice.warnings import Advice
-from collector.journal.errors import REASONS as JOURNAL_REASONS
-from collector.live.counts import Counts, Growth
-from collector.live.facts import Facts, Journal, SourceState
-from collector.live.history import History
-from collector.live.notices import notices
-from collector.live.totals import Totals
-from collector.sources.errors import REASONS as SOURCE_REASONS
 
 ALERTS = (ROOT / "prometheus" / "rules" / "alerts.yml").read_text()
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()

@@ -4,17 +4,16 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from resty_metrics.live.counts import Growth
+from resty_metrics.live.facts import Facts, Row, Socket, SourceState, Top, Worker
+from resty_metrics.live.history import History
+from resty_metrics.live.render import FILES, HEADERS, renderer
+from resty_metrics.live.totals import Totals
+from resty_metrics.live.view import view
 from support.live import WELL, facts, nginx
 from support.nginx import ROOT
 
-from collector.live.counts import Growth
-from collector.live.facts import Facts, Row, Socket, SourceState, Top, Worker
-from collector.live.history import History
-from collector.live.render import FILES, HEADERS, renderer
-from collector.live.totals import Totals
-from collector.live.view import view
-
-RENDERER = renderer((ROOT / "collector" / "live" / "files" / "live.html").read_text())
+RENDERER = renderer((ROOT / "collector" / "resty_metrics" / "live" / "files" / "live.html").read_text())
 EVIL = "<script>alert(1)</script>\"'&"
 VOID = {"meta", "link", "path"}
 
@@ -90,7 +89,7 @@ def test_nothing_is_inline_and_nothing_is_from_elsewhere() -> None:
     assert sorted(filter(None, loaded)) == sorted(f"/-/live/{name}" for name in FILES)
     assert "unsafe" not in HEADERS["Content-Security-Policy"]
     for name in FILES:
-        text = (ROOT / "collector" / "live" / "files" / name).read_text()
+        text = (ROOT / "collector" / "resty_metrics" / "live" / "files" / name).read_text()
         assert not re.findall(r"https?://(?!www\.w3\.org/2000/svg)|@import|url\(", text)
 
 

@@ -1,10 +1,9 @@
 """The busiest rows."""
 
+from resty_metrics.live.top import NOTE_SECONDS, SHOWN, Baselines
+from resty_metrics.live.totals import request_families
+from resty_metrics.table.table import Table
 from support.live import merge, shape
-
-from collector.live.top import NOTE_SECONDS, SHOWN, Baselines
-from collector.live.totals import request_families
-from collector.table.table import Table
 
 
 def rates(baselines: Baselines, table: Table, now: float) -> list[tuple[str, float]]:

@@ -1,10 +1,9 @@
 """Sums by server."""
 
+from resty_metrics.live.totals import Totals, request_families, totals_of
+from resty_metrics.table.shapes import Shape, family_batch
+from resty_metrics.table.table import Table
 from support.live import merge, shape
-
-from collector.live.totals import Totals, request_families, totals_of
-from collector.table.shapes import Shape, family_batch
-from collector.table.table import Table
 
 SECONDS = (0.1, 1.0)
 

@@ -1,8 +1,7 @@
 """Numbers for people."""
 
 import pytest
-
-from collector.live.words import duration, number, percent, size
+from resty_metrics.live.words import duration, number, percent, size
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,9 @@ import random
 from typing import Any
 
 import pytest
+from resty_metrics.ingest.batch import read_batch
+from resty_metrics.ingest.wire import HEADER_BYTES
 from support.luajit import ask
-
-from collector.ingest.batch import read_batch
-from collector.ingest.wire import HEADER_BYTES
 
 SHAPE = {"name": "sent_total", "type": "counter", "custom": True, "labels": ["a"], "columns": ["value"]}
 Steps = list[list[Any]]

@@ -4,11 +4,10 @@ import random
 from typing import Any
 
 import pytest
+from resty_metrics.ingest.beats import Beats, Room
+from resty_metrics.ingest.heartbeat import join, read_heartbeat
+from resty_metrics.ingest.wire import HEADER_BYTES
 from support.luajit import ask
-
-from collector.ingest.beats import Beats, Room
-from collector.ingest.heartbeat import join, read_heartbeat
-from collector.ingest.wire import HEADER_BYTES
 
 Gauge = dict[str, Any]
 MOST_BYTES = 33_000  # a part's 32 KiB, and its header

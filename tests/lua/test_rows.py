@@ -5,12 +5,11 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from resty_metrics.ingest.batch import read_batch
+from resty_metrics.ingest.wire import HEADER_BYTES
+from resty_metrics.table.families import Family
+from resty_metrics.table.table import Table
 from support.luajit import ask
-
-from collector.ingest.batch import read_batch
-from collector.ingest.wire import HEADER_BYTES
-from collector.table.families import Family
-from collector.table.table import Table
 
 SHAPE = {"name": "sent_total", "type": "counter", "labels": ["a", "b"], "columns": ["value"]}
 REQUESTS = {

@@ -3,8 +3,7 @@
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
-
-from collector.page.exposition import MetricFamily, MetricType, label_block, number, render, sample
+from resty_metrics.page.exposition import MetricFamily, MetricType, label_block, number, render, sample
 
 
 def family(name: str, kind: MetricType, *lines: bytes, text: str = "Help.") -> MetricFamily:

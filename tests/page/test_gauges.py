@@ -4,17 +4,16 @@ import math
 from collections.abc import Iterable
 
 import pytest
-
-from collector.ingest.gauge_family import Combine, GaugeFamily, gauge_family
-from collector.ingest.heartbeat import Heartbeat, WorkerGauges
-from collector.ingest.stream import LiveHeartbeat
-from collector.ingest.streams import Streams
-from collector.ingest.wire import Header, Kind
-from collector.page import conflicts, exposition, workers
-from collector.page import gauges as module
-from collector.page.exposition import MetricFamily, render
-from collector.page.gauges import Gauge
-from collector.table.steps import finish
+from resty_metrics.ingest.gauge_family import Combine, GaugeFamily, gauge_family
+from resty_metrics.ingest.heartbeat import Heartbeat, WorkerGauges
+from resty_metrics.ingest.stream import LiveHeartbeat
+from resty_metrics.ingest.streams import Streams
+from resty_metrics.ingest.wire import Header, Kind
+from resty_metrics.page import conflicts, exposition, workers
+from resty_metrics.page import gauges as module
+from resty_metrics.page.exposition import MetricFamily, render
+from resty_metrics.page.gauges import Gauge
+from resty_metrics.table.steps import finish
 
 NAMES = [f"l{number}" for number in range(32)]
 NAN, INFINITE = float("nan"), float("inf")

@@ -5,15 +5,14 @@ from dataclasses import replace
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
-
-from collector.journal import snapshot
-from collector.journal.state import State, capture
-from collector.page import assemble
-from collector.page.exposition import render
-from collector.page.requests import render as render_table
-from collector.table.shapes import REQUEST_COLUMNS, RawRow, Shape, family_batch
-from collector.table.steps import finish
-from collector.table.table import Table
+from resty_metrics.journal import snapshot
+from resty_metrics.journal.state import State, capture
+from resty_metrics.page import assemble
+from resty_metrics.page.exposition import render
+from resty_metrics.page.requests import render as render_table
+from resty_metrics.table.shapes import REQUEST_COLUMNS, RawRow, Shape, family_batch
+from resty_metrics.table.steps import finish
+from resty_metrics.table.table import Table
 
 PLAIN = Shape("h", "histogram", ("l",), (0, 1), ("sum",), custom=True)
 DELTA = replace(PLAIN, bounds=(-1, 0))

@@ -3,18 +3,17 @@
 from dataclasses import replace
 
 import pytest
-
-from collector.ingest.gauge_family import gauge_family
-from collector.ingest.heartbeat import Heartbeat, Master, NginxCounters
-from collector.ingest.stream import LiveHeartbeat
-from collector.page import assemble, conflicts, exposition, instances
-from collector.page.coverage import ENDED, WINDOW_SECONDS, Coverage
-from collector.page.exposition import MetricFamily, MetricType
-from collector.page.requests import render
-from collector.sources import report
-from collector.table.shapes import REQUEST_COLUMNS, REQUEST_SCALE, Shape, family_batch
-from collector.table.steps import finish
-from collector.table.table import Table
+from resty_metrics.ingest.gauge_family import gauge_family
+from resty_metrics.ingest.heartbeat import Heartbeat, Master, NginxCounters
+from resty_metrics.ingest.stream import LiveHeartbeat
+from resty_metrics.page import assemble, conflicts, exposition, instances
+from resty_metrics.page.coverage import ENDED, WINDOW_SECONDS, Coverage
+from resty_metrics.page.exposition import MetricFamily, MetricType
+from resty_metrics.page.requests import render
+from resty_metrics.sources import report
+from resty_metrics.table.shapes import REQUEST_COLUMNS, REQUEST_SCALE, Shape, family_batch
+from resty_metrics.table.steps import finish
+from resty_metrics.table.table import Table
 
 REQUESTS = Shape("http_requests", "requests", ("server", "method", "status"), (5,), REQUEST_COLUMNS, REQUEST_SCALE)
 WAITS = Shape("waits", "histogram", (), (5,), ("sum",))

@@ -3,17 +3,16 @@
 from dataclasses import replace
 
 import pytest
-
-from collector import __version__
-from collector.ingest.beats import MAX_INSTANCES
-from collector.ingest.intake import Intake
-from collector.ingest.streams import Streams
-from collector.ingest.wire import Header, Kind, write_datagram
-from collector.page import family_counts, pipeline
-from collector.page.exposition import render
-from collector.page.pipeline import Socket
-from collector.table.steps import finish
-from collector.table.table import Table
+from resty_metrics import __version__
+from resty_metrics.ingest.beats import MAX_INSTANCES
+from resty_metrics.ingest.intake import Intake
+from resty_metrics.ingest.streams import Streams
+from resty_metrics.ingest.wire import Header, Kind, write_datagram
+from resty_metrics.page import family_counts, pipeline
+from resty_metrics.page.exposition import render
+from resty_metrics.page.pipeline import Socket
+from resty_metrics.table.steps import finish
+from resty_metrics.table.table import Table
 
 SOCKET = Socket(
     up=True,

@@ -10,11 +10,10 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
+from resty_metrics.page.conflicts import CONFLICT
+from resty_metrics.page.exposition import MetricFamily, render
 from support.effort import examples
 from support.mixtures import Message, Mixture, Sources, messages, sources
-
-from collector.page.conflicts import CONFLICT
-from collector.page.exposition import MetricFamily, render
 
 Series = tuple[str, frozenset[tuple[str, str]]]
 

@@ -13,13 +13,12 @@ from pathlib import Path
 
 import pytest
 import uvloop
+from resty_metrics.sources.errors import SourceReason
+from resty_metrics.sources.fetch import Fetcher, Scrape
+from resty_metrics.sources.source import Authorization, BasicAuth, Connection, Tls, parse_source
 from support.certificates import Authority, Certificate
 from support.nginx import Nginx, shared_directory
 from support.wait import free_port, wait_until
-
-from collector.sources.errors import SourceReason
-from collector.sources.fetch import Fetcher, Scrape
-from collector.sources.source import Authorization, BasicAuth, Connection, Tls, parse_source
 
 USER, PASSWORD, TOKEN = "someone", "pass:wörd", "abc.DEF-123=="
 

@@ -7,16 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from resty_metrics import files
+from resty_metrics.page.exposition import render
+from resty_metrics.sources import report
+from resty_metrics.sources.errors import REASONS, SourceReason
+from resty_metrics.sources.fetch import Fetcher, Scrape, gather
+from resty_metrics.sources.source import Authorization, Connection, Kind, Source, parse_source
 from support.certificates import Authority
 from support.sources import PAGE, Handler, answer, endless, hang, plain, reset, saying, serving, stall
 from support.wait import free_port
-
-from collector import files
-from collector.page.exposition import render
-from collector.sources import report
-from collector.sources.errors import REASONS, SourceReason
-from collector.sources.fetch import Fetcher, Scrape, gather
-from collector.sources.source import Authorization, Connection, Kind, Source, parse_source
 
 
 def fetcher_of(text: str, body_cap: int = 1_000_000, kind: Kind = "stub_status") -> Fetcher:
@@ -208,7 +207,7 @@ def test_a_bug_of_ours_hides_no_other_source(monkeypatch: pytest.MonkeyPatch, ca
             assert fetchers[0].errors == {"internal": 1}
             return scrapes
 
-    monkeypatch.setattr("collector.sources.vts.parse", broken)
+    monkeypatch.setattr("resty_metrics.sources.vts.parse", broken)
     assert [(scrape.reason, len(scrape.families)) for scrape in asyncio.run(run())] == [("internal", 0), (None, 8)]
     (said,) = (vars(record)["fields"] for record in caplog.records)
     assert said["error"].startswith("KeyError in fetch:")

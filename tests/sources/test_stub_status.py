@@ -9,13 +9,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from resty_metrics.page.exposition import render
+from resty_metrics.sources import stub_status
+from resty_metrics.sources.errors import SourceError
+from resty_metrics.sources.stub_status import StubStatus
 from support.collector import samples_of
 from support.exporter import Exporter
-
-from collector.page.exposition import render
-from collector.sources import stub_status
-from collector.sources.errors import SourceError
-from collector.sources.stub_status import StubStatus
 
 PAGE = b"Active connections: 4 \nserver accepts handled requests\n 11 10 31 \nReading: 1 Writing: 2 Waiting: 1 \n"
 TENGINE = PAGE.replace(b"handled requests\n 11 10 31", b"handled requests request_time\n 11 10 31 5078")

@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
-
-from collector.page.exposition import render
-from collector.sources import vts
-from collector.sources.errors import SourceError
+from resty_metrics.page.exposition import render
+from resty_metrics.sources import vts
+from resty_metrics.sources.errors import SourceError
 
 CONNECTIONS = {
     "active": 1, "reading": 0, "writing": 1, "waiting": 0, "accepted": 2, "handled": 2, "requests": 7,

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
-
-from collector.page.exposition import render
-from collector.sources import vts
+from resty_metrics.page.exposition import render
+from resty_metrics.sources import vts
 
 DATA = Path(__file__).parents[1] / "data" / "vts"
 CAPTURES = sorted(str(path.relative_to(DATA)).removesuffix(".vts.json") for path in DATA.rglob("*.vts.json"))

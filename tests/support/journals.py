@@ -5,16 +5,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from collector.ingest.intake import Intake
-from collector.ingest.wire import Header, Kind, write_datagram
-from collector.journal import snapshot, store
-from collector.journal.files import Directory, Name
-from collector.journal.records import of_drain
-from collector.journal.state import State, capture
-from collector.journal.store import Store
-from collector.journal.writer import Close, Replace, Report, Writer
-from collector.kept import Kept, lock_state, read_state
-from collector.lock import acquire
+from resty_metrics.ingest.intake import Intake
+from resty_metrics.ingest.wire import Header, Kind, write_datagram
+from resty_metrics.journal import snapshot, store
+from resty_metrics.journal.files import Directory, Name
+from resty_metrics.journal.records import of_drain
+from resty_metrics.journal.state import State, capture
+from resty_metrics.journal.store import Store
+from resty_metrics.journal.writer import Close, Replace, Report, Writer
+from resty_metrics.kept import Kept, lock_state, read_state
+from resty_metrics.lock import acquire
 
 STREAM = b"s" * 16
 ROWS = 31  # of each batch, each of them 1

@@ -3,9 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
-from collector.live.facts import Facts, Journal, Nginx, Socket, Top
-from collector.table.shapes import REQUEST_COLUMNS, Shape, family_batch
-from collector.table.table import Table
+from resty_metrics.live.facts import Facts, Journal, Nginx, Socket, Top
+from resty_metrics.table.shapes import REQUEST_COLUMNS, Shape, family_batch
+from resty_metrics.table.table import Table
 
 BOUNDS_MS = (100, 1000)
 WELL = Facts(

@@ -10,16 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hypothesis import strategies as st
-
-from collector.ingest.intake import Intake
-from collector.ingest.wire import Header, Kind, write_datagram
-from collector.journal import snapshot
-from collector.journal.state import State, capture
-from collector.page import assemble, instances, pipeline, requests
-from collector.page.exposition import MetricFamily
-from collector.sources import report, stub_status, vts
-from collector.table.shapes import COUNTER_COLUMNS, HISTOGRAM_COLUMNS, REQUEST_COLUMNS, REQUEST_LABELS
-from collector.table.steps import finish
+from resty_metrics.ingest.intake import Intake
+from resty_metrics.ingest.wire import Header, Kind, write_datagram
+from resty_metrics.journal import snapshot
+from resty_metrics.journal.state import State, capture
+from resty_metrics.page import assemble, instances, pipeline, requests
+from resty_metrics.page.exposition import MetricFamily
+from resty_metrics.sources import report, stub_status, vts
+from resty_metrics.table.shapes import COUNTER_COLUMNS, HISTOGRAM_COLUMNS, REQUEST_COLUMNS, REQUEST_LABELS
+from resty_metrics.table.steps import finish
 
 UID = 33
 INSTANCES = ("", "a", "b")

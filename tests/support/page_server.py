@@ -8,15 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import uvloop
-
-from collector.settings import ListenAddress, TcpAddress
-from collector.web import listening, server
-from collector.web.bodies import Body
-from collector.web.front import Front
-from collector.web.limits import Limits
-from collector.web.policy import Access, Policy
-from collector.web.tally import Tally
-from collector.web.waiting import Request
+from resty_metrics.settings import ListenAddress, TcpAddress
+from resty_metrics.web import listening, server
+from resty_metrics.web.bodies import Body
+from resty_metrics.web.front import Front
+from resty_metrics.web.limits import Limits
+from resty_metrics.web.policy import Access, Policy
+from resty_metrics.web.tally import Tally
+from resty_metrics.web.waiting import Request
 
 ANYWHERE = TcpAddress("127.0.0.1", 0)
 

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from click.core import ParameterSource
-
-from collector.cli import serve
-from collector.config.flags import layer
-from collector.config.load import Given, load
-from collector.config.settings import merged
-from collector.config.show import as_yaml
+from resty_metrics.cli import serve
+from resty_metrics.config.flags import layer
+from resty_metrics.config.load import Given, load
+from resty_metrics.config.settings import merged
+from resty_metrics.config.show import as_yaml
 
 _OF_THE_PROCESS = ("resty_metrics_", "process_", "python_")
 _OUR_WORDS = "# HELP nginx_http_"  # which may change

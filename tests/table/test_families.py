@@ -3,11 +3,10 @@
 from dataclasses import replace
 
 import pytest
-
-from collector.table import overflow
-from collector.table.families import Family
-from collector.table.rows import Block, Creation
-from collector.table.shapes import (
+from resty_metrics.table import overflow
+from resty_metrics.table.families import Family
+from resty_metrics.table.rows import Block, Creation
+from resty_metrics.table.shapes import (
     REQUEST_COLUMNS,
     REQUEST_SCALE,
     Conversion,
@@ -16,7 +15,7 @@ from collector.table.shapes import (
     Shape,
     family_batch,
 )
-from collector.table.table import Table
+from resty_metrics.table.table import Table
 
 BUILT_IN = ("server", "method", "status")
 

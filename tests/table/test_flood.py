@@ -3,11 +3,10 @@
 import tracemalloc
 
 import pytest
-
-from collector.page.requests import render
-from collector.table.families import MAX_ROWS
-from collector.table.shapes import REQUEST_COLUMNS, REQUEST_LABELS, REQUEST_SCALE, Shape, family_batch
-from collector.table.table import Table
+from resty_metrics.page.requests import render
+from resty_metrics.table.families import MAX_ROWS
+from resty_metrics.table.shapes import REQUEST_COLUMNS, REQUEST_LABELS, REQUEST_SCALE, Shape, family_batch
+from resty_metrics.table.table import Table
 
 SHAPE = Shape("http_requests", "requests", (*REQUEST_LABELS, "tenant"), (5,), REQUEST_COLUMNS, REQUEST_SCALE)
 VALUES = 1_000_000

@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
-
-from collector.page.exposition import sample
-from collector.table.labels import clean
+from resty_metrics.page.exposition import sample
+from resty_metrics.table.labels import clean
 
 
 @pytest.mark.parametrize(

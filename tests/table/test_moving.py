@@ -3,12 +3,11 @@
 from itertools import count
 
 import pytest
-
-from collector.page.requests import render
-from collector.table import moving, overflow
-from collector.table.shapes import HISTOGRAM_COLUMNS, Conversion, FamilyBatch, Shape, family_batch
-from collector.table.sums import Numbers
-from collector.table.table import Table
+from resty_metrics.page.requests import render
+from resty_metrics.table import moving, overflow
+from resty_metrics.table.shapes import HISTOGRAM_COLUMNS, Conversion, FamilyBatch, Shape, family_batch
+from resty_metrics.table.sums import Numbers
+from resty_metrics.table.table import Table
 
 ROWS = 2_000
 OLD = Shape("h_seconds", "histogram", ("tenant", "path"), (1.0, 2.0, 3.0), HISTOGRAM_COLUMNS, custom=True)

@@ -5,16 +5,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-
-from collector.journal import snapshot
-from collector.journal.state import State, capture
-from collector.page import assemble
-from collector.page.requests import render
-from collector.table.families import Family
-from collector.table.overflow import IDLE_SECONDS
-from collector.table.places import Search
-from collector.table.shapes import FamilyKey, Shape, family_batch
-from collector.table.table import MAX_INSTANCES, Table
+from resty_metrics.journal import snapshot
+from resty_metrics.journal.state import State, capture
+from resty_metrics.page import assemble
+from resty_metrics.page.requests import render
+from resty_metrics.table.families import Family
+from resty_metrics.table.overflow import IDLE_SECONDS
+from resty_metrics.table.places import Search
+from resty_metrics.table.shapes import FamilyKey, Shape, family_batch
+from resty_metrics.table.table import MAX_INSTANCES, Table
 
 HOUR, MONTH = IDLE_SECONDS, 30 * 24 * IDLE_SECONDS
 

@@ -5,14 +5,13 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-
-from collector.journal import snapshot
-from collector.journal.state import State, capture
-from collector.page.requests import render
-from collector.table.overflow import IDLE_SECONDS
-from collector.table.room import Aliases, Room
-from collector.table.shapes import REQUEST_COLUMNS, REQUEST_SCALE, FamilyKey, Shape, family_batch
-from collector.table.table import Table
+from resty_metrics.journal import snapshot
+from resty_metrics.journal.state import State, capture
+from resty_metrics.page.requests import render
+from resty_metrics.table.overflow import IDLE_SECONDS
+from resty_metrics.table.room import Aliases, Room
+from resty_metrics.table.shapes import REQUEST_COLUMNS, REQUEST_SCALE, FamilyKey, Shape, family_batch
+from resty_metrics.table.table import Table
 
 LEFT = ("s", "GET", "200")
 
@@ -160,7 +159,7 @@ def test_caches_are_bounded_over_all_families() -> None:
 
 
 def test_aliases_of_all_families_share_their_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("collector.table.room._MAX_ALIAS_BYTES", 1_000)
+    monkeypatch.setattr("resty_metrics.table.room._MAX_ALIAS_BYTES", 1_000)
     room, row = Room(), ("x",)
     families = [Aliases(room) for _ in range(3)]
     for number in range(30):

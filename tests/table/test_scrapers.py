@@ -3,9 +3,8 @@
 from itertools import count
 
 import pytest
-
-from collector.table import scrapers as module
-from collector.table.scrapers import (
+from resty_metrics.table import scrapers as module
+from resty_metrics.table.scrapers import (
     FIRST_SECONDS,
     MAX_NEWCOMERS,
     MAX_OF_HOST,

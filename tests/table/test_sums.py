@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from resty_metrics.table.families import Family
+from resty_metrics.table.rows import Creation
+from resty_metrics.table.shapes import Shape, family_batch
+from resty_metrics.table.sums import MAX_COUNT, guard, pack, reader, split, sums_of, total
 from support.effort import examples
-
-from collector.table.families import Family
-from collector.table.rows import Creation
-from collector.table.shapes import Shape, family_batch
-from collector.table.sums import MAX_COUNT, guard, pack, reader, split, sums_of, total
 
 WIDTH = 4
 EDGES = [0, 1, 2**31, MAX_COUNT - 1, MAX_COUNT, 2**62, 2**63 - 1, 2**63, 2**64 - 1, 2**64, 2**80, -1]

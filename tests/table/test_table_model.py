@@ -5,12 +5,11 @@ from collections import Counter
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from resty_metrics.ingest.batch import read_batch
+from resty_metrics.ingest.wire import HEADER_BYTES, Header, Kind, write_datagram
+from resty_metrics.table.shapes import FamilyKey
+from resty_metrics.table.table import Table
 from support.effort import examples
-
-from collector.ingest.batch import read_batch
-from collector.ingest.wire import HEADER_BYTES, Header, Kind, write_datagram
-from collector.table.shapes import FamilyKey
-from collector.table.table import Table
 
 BUILT_IN = ["server", "method", "status"]
 COLUMNS = ["duration_ms", "request_bytes", "response_bytes"]

@@ -3,10 +3,9 @@
 import math
 
 import pytest
-
-from collector.top.change import add, between, distributions, quantile
-from collector.top.meter import EVENT_SECONDS, RATE_SECONDS, Meter
-from collector.top.page import Page
+from resty_metrics.top.change import add, between, distributions, quantile
+from resty_metrics.top.meter import EVENT_SECONDS, RATE_SECONDS, Meter
+from resty_metrics.top.page import Page
 
 TOTAL = "a_total"
 SERIES = 'x="1"'

@@ -1,9 +1,8 @@
 """Numbers as a narrow column shows them."""
 
 import pytest
-
-from collector.top.figures import shown
-from collector.top.tables import Cell, Kind
+from resty_metrics.top.figures import shown
+from resty_metrics.top.tables import Cell, Kind
 
 FIGURES: list[tuple[Cell, Kind, str]] = [
     (None, "rate", "-"),

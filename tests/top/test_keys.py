@@ -1,9 +1,8 @@
 """What is typed, and what it does."""
 
 import pytest
-
-from collector.top import keys
-from collector.top.keys import State
+from resty_metrics.top import keys
+from resty_metrics.top.keys import State
 
 TYPED = [
     ("q", ["quit"]),

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from resty_metrics.page.exposition import MetricFamily, render, sample
+from resty_metrics.top import page
 from support.everything import everything
-
-from collector.page.exposition import MetricFamily, render, sample
-from collector.top import page
 
 BUILD = MetricFamily(
     "resty_metrics_build_info", "gauge", "Version.", [sample("resty_metrics_build_info", {"version": "1"}, 1)]

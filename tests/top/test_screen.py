@@ -4,15 +4,14 @@ import json
 from collections.abc import Mapping
 
 import pytest
+from resty_metrics.top import once, screen
+from resty_metrics.top.keys import State
+from resty_metrics.top.meter import Meter, View
+from resty_metrics.top.page import Page, read
+from resty_metrics.top.screen import Told
+from resty_metrics.top.tables import NAMES, table
+from resty_metrics.top.warnings import Trouble
 from rich.cells import cell_len
-
-from collector.top import once, screen
-from collector.top.keys import State
-from collector.top.meter import Meter, View
-from collector.top.page import Page, read
-from collector.top.screen import Told
-from collector.top.tables import NAMES, table
-from collector.top.warnings import Trouble
 
 TOLD = Told("http://127.0.0.1:19145/metrics", 2.0)
 Samples = Mapping[str, Mapping[str, float]]

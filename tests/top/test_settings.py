@@ -3,11 +3,10 @@
 from pathlib import Path
 
 import pytest
-
-from collector.settings import ListenAddress, TcpAddress, UnixAddress
-from collector.sources.source import BasicAuth, Tls
-from collector.top import settings
-from collector.top.settings import Access
+from resty_metrics.settings import ListenAddress, TcpAddress, UnixAddress
+from resty_metrics.sources.source import BasicAuth, Tls
+from resty_metrics.top import settings
+from resty_metrics.top.settings import Access
 
 URLS = [
     ("http://host:19145/metrics", ("http://host:19145/metrics", None)),

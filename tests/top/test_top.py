@@ -14,15 +14,14 @@ import bcrypt
 import click
 import pytest
 from click.testing import CliRunner
+from resty_metrics.cli import main, top
+from resty_metrics.top.tables import COLUMNS
 from support.certificates import Authority
 from support.collector import COMMAND, Collector
 from support.nginx import ROOT, Nginx, shared_directory
 from support.pace import Pace
 from support.tmux import Tmux
 from support.wait import free_port, wait_until
-
-from collector.cli import main, top
-from collector.top.tables import COLUMNS
 
 pytestmark = pytest.mark.slow
 

@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 import yaml
+from resty_metrics import __version__
+from resty_metrics.ingest.wire import Verdict
 from support.collector import Collector
 from support.nginx import ROOT
 from support.upgrade import counted, shown_of_file, shown_of_flags
 from support.worker import Worker, counter
-
-from collector import __version__
-from collector.ingest.wire import Verdict
 
 LEFT = ROOT / "tests" / "data" / "upgrade"
 VERSIONS = sorted(path.name for path in LEFT.iterdir() if path.is_dir() and path.name != "__pycache__")

@@ -15,15 +15,14 @@ from pathlib import Path
 
 import bcrypt
 import pytest
+from resty_metrics.config.problem import ConfigError
+from resty_metrics.doctor.observe.web import get
+from resty_metrics.settings import TcpAddress, UnixAddress
+from resty_metrics.web import health, policy
+from resty_metrics.web.tls import subject_names
 from support.certificates import LOCAL, Authority, Certificate
 from support.collector import COMMAND, Collector, basic
 from support.wait import wait_until
-
-from collector.config.problem import ConfigError
-from collector.doctor.observe.web import get
-from collector.settings import TcpAddress, UnixAddress
-from collector.web import health, policy
-from collector.web.tls import subject_names
 
 pytestmark = pytest.mark.slow
 

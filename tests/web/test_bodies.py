@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-
-from collector.table.scrapers import identify
-from collector.web.bodies import HELD_BYTES, READ_SECONDS, REGULAR_READ_SECONDS, SLICE_BYTES, Bodies, Body
+from resty_metrics.table.scrapers import identify
+from resty_metrics.web.bodies import HELD_BYTES, READ_SECONDS, REGULAR_READ_SECONDS, SLICE_BYTES, Bodies, Body
 
 PROMETHEUS = identify("10.0.0.1", "Prometheus/3")
 HALF = bytes(HELD_BYTES // 2)

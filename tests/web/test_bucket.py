@@ -1,8 +1,7 @@
 """The token bucket, with a clock of the test's own."""
 
 import pytest
-
-from collector.web.bucket import Bucket
+from resty_metrics.web.bucket import Bucket
 
 # interval, burst, moments at which one comes, how many may
 TAKEN = [

@@ -4,10 +4,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from resty_metrics.config.problem import ConfigError
+from resty_metrics.web.config import CLIENT_AUTH, WebConfig, read
 from support.certificates import LOCAL, Authority
-
-from collector.config.problem import ConfigError
-from collector.web.config import CLIENT_AUTH, WebConfig, read
 
 PATH = Path("/etc/web.yml")
 HASH = "$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi"

@@ -1,9 +1,8 @@
 """Accept and Accept-Encoding: a weight of 0 means never, and an unreadable weight asks for nothing."""
 
 import pytest
+from resty_metrics.web.headers import Encoding, Format, choose_encoding, choose_format
 from web.test_server import PROMETHEUS_2, PROMETHEUS_3
-
-from collector.web.headers import Encoding, Format, choose_encoding, choose_format
 
 OM = "application/openmetrics-text"
 VMAGENT = "text/plain;version=0.0.4;q=1,*/*;q=0.1"

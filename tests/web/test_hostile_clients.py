@@ -15,16 +15,15 @@ from pathlib import Path
 import bcrypt
 import pytest
 from aiohttp import web
+from resty_metrics.settings import UnixAddress
+from resty_metrics.web import connection, door, library, link, policy, secure
+from resty_metrics.web.config import RateLimit
+from resty_metrics.web.limits import Limits
+from resty_metrics.web.policy import Access
+from resty_metrics.web.room import MOST_BYTES, Holder, Room
 from support.certificates import LOCAL, Authority
 from support.page_server import ANYWHERE, Running, serving, status
 from support.wait import wait_until
-
-from collector.settings import UnixAddress
-from collector.web import connection, door, library, link, policy, secure
-from collector.web.config import RateLimit
-from collector.web.limits import Limits
-from collector.web.policy import Access
-from collector.web.room import MOST_BYTES, Holder, Room
 
 HEALTHY = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n"
 METRICS = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -232,7 +231,7 @@ def test_all_that_waits_for_a_client_by_tls_is_counted(
 ) -> None:
     """What OpenSSL waits for the end of, and what the kernel has not taken. How much that is depends on the kernel."""
     room = Noted()
-    monkeypatch.setattr("collector.web.door.Room", lambda: room)
+    monkeypatch.setattr("resty_metrics.web.door.Room", lambda: room)
     context = ssl.create_default_context(cafile=authority.file)
     with serving(policy.load(authority.file.with_name("web.yml")), Limits()) as server:
         server.pages.body = b"x" * 64_000_000  # more than the kernel takes

@@ -1,8 +1,7 @@
 """The heads of requests, cut where they end, whatever the pieces that they come in."""
 
 import pytest
-
-from collector.web.inbox import MOST_HEAD_BYTES, Inbox
+from resty_metrics.web.inbox import MOST_HEAD_BYTES, Inbox
 
 ONE = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
 OTHER = b"GET /b HTTP/1.1\r\nHost: y\r\nX: z\r\n\r\n"

@@ -8,13 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from resty_metrics.page.blocks import BLOCK_ROWS
+from resty_metrics.web import server
+from resty_metrics.web.bodies import Body
+from resty_metrics.web.waiting import Request
 from support.collector import Collector
 from support.worker import Worker
-
-from collector.page.blocks import BLOCK_ROWS
-from collector.web import server
-from collector.web.bodies import Body
-from collector.web.waiting import Request
 
 ROWS = 20 * BLOCK_ROWS
 PER_BATCH = 250

@@ -11,15 +11,14 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from resty_metrics.web import connection, door, policy
+from resty_metrics.web.limits import Limits
+from resty_metrics.web.policy import Access
+from resty_metrics.web.room import Room
+from resty_metrics.web.tally import Tally
 from support.certificates import LOCAL, Authority
 from support.page_server import Running, ended, serving, status
 from support.wait import wait_until
-
-from collector.web import connection, door, policy
-from collector.web.limits import Limits
-from collector.web.policy import Access
-from collector.web.room import Room
-from collector.web.tally import Tally
 
 pytestmark = pytest.mark.slow
 

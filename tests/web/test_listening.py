@@ -5,9 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from collector.settings import TcpAddress, UnixAddress
-from collector.web import listening
+from resty_metrics.settings import TcpAddress, UnixAddress
+from resty_metrics.web import listening
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,12 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+from resty_metrics.live.render import FILES, HEADERS
+from resty_metrics.settings import DEFAULT_TELEMETRY_PATH
 from support.client import ask
 from support.collector import Collector
 from support.wait import wait_until
 from support.worker import Worker
-
-from collector.live.render import FILES, HEADERS
-from collector.settings import DEFAULT_TELEMETRY_PATH
 
 pytestmark = pytest.mark.slow
 

@@ -1,7 +1,7 @@
 """The bound on what all clients have us hold."""
 
-from collector.web.room import Room
-from collector.web.tally import Closed
+from resty_metrics.web.room import Room
+from resty_metrics.web.tally import Closed
 
 
 class Client:

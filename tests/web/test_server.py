@@ -14,17 +14,16 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
+from resty_metrics.ingest.wire import Verdict
+from resty_metrics.sources.source import DEFAULT_TIMEOUT
+from resty_metrics.web import server
+from resty_metrics.web.bodies import Body
+from resty_metrics.web.waiting import Request
 from support.client import ask
 from support.collector import Collector
 from support.nginx import shared_directory
 from support.wait import wait_until
 from support.worker import Worker, counter
-
-from collector.ingest.wire import Verdict
-from collector.sources.source import DEFAULT_TIMEOUT
-from collector.web import server
-from collector.web.bodies import Body
-from collector.web.waiting import Request
 
 PLAIN = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"

@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 
 import pytest
+from resty_metrics.web.bodies import HELD_BYTES
 from support.client import Answer, ask
 from support.collector import Collector
 from support.nginx import shared_directory
 from support.wait import wait_until
 from support.worker import Worker, counter
-
-from collector.web.bodies import HELD_BYTES
 
 pytestmark = pytest.mark.slow
 

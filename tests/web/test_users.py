@@ -5,9 +5,8 @@ import base64
 
 import bcrypt
 import pytest
-
-from collector.web import users
-from collector.web.users import Checker, TooManyError, credentials
+from resty_metrics.web import users
+from resty_metrics.web.users import Checker, TooManyError, credentials
 
 LONG = b"x" * 100
 USERS = {

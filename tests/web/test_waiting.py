@@ -4,10 +4,9 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-
-from collector.table.scrapers import Scraper, identify
-from collector.web.bodies import Body
-from collector.web.waiting import BusyError, Fetched, Request, Ticket, Waiting
+from resty_metrics.table.scrapers import Scraper, identify
+from resty_metrics.web.bodies import Body
+from resty_metrics.web.waiting import BusyError, Fetched, Request, Ticket, Waiting
 
 PROMETHEUS, REPLICA, STRANGER = (identify(f"10.0.0.{number}", "") for number in range(3))
 SHOWN: dict[Scraper | None, int | None] = {None: None, PROMETHEUS: 7, REPLICA: 7, STRANGER: 9}

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from collector.ingest import wire
-from collector.ingest.batch import read_batch
-from collector.ingest.heartbeat import read_heartbeat
-from collector.table.labels import ABSENT
+from resty_metrics.ingest import wire
+from resty_metrics.ingest.batch import read_batch
+from resty_metrics.ingest.heartbeat import read_heartbeat
+from resty_metrics.table.labels import ABSENT
 
 GOLDEN = Path(__file__).parent / "golden"
 DATAGRAMS = sorted(path.stem for path in GOLDEN.glob("*.json") if not path.stem.startswith("answer_"))

@@ -25,16 +25,15 @@ from typing import Any, TypeVar
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from resty_metrics.ingest.beats import GAUGES_SECONDS
+from resty_metrics.ingest.drain import Drain
+from resty_metrics.ingest.intake import Intake
+from resty_metrics.ingest.streams import Streams
+from resty_metrics.ingest.wire import Header, Kind, Verdict, read_answer, write_datagram
+from resty_metrics.journal.records import of_drain, replay
+from resty_metrics.journal.snapshot import read, write
+from resty_metrics.journal.state import State, capture
 from support.effort import examples
-
-from collector.ingest.beats import GAUGES_SECONDS
-from collector.ingest.drain import Drain
-from collector.ingest.intake import Intake
-from collector.ingest.streams import Streams
-from collector.ingest.wire import Header, Kind, Verdict, read_answer, write_datagram
-from collector.journal.records import of_drain, replay
-from collector.journal.snapshot import read, write
-from collector.journal.state import State, capture
 
 WINDOW_BATCHES = 4
 QUEUE_DATAGRAMS = 3

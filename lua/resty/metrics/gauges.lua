@@ -4,7 +4,7 @@
 -- - Absolute and never journaled: they vanish with the worker, and what several workers say is combined by the collector.
 -- - A beat with many gauges has several parts; a part is encoded in one slice.
 -- - Bounded: at most MOST_ROWS values, MOST_BYTES on the wire and MOST_TEXT on the page in a worker, more are refused. So
---   the collector never cuts a beat of a worker's: it takes 10,000 rows and 8 MiB of a sender (collector/ingest/beats.py).
+--   the collector never cuts a beat of a worker's: it takes 10,000 rows and 8 MiB of a sender (collector/resty_metrics/ingest/beats.py).
 
 local encode = require "resty.metrics.encode"
 local rows = require "resty.metrics.rows"

@@ -162,7 +162,7 @@ local function evict(self)
 end
 
 -- The labels that a row gives up at the cap, from and to: the user's, or the peer of an upstream; the first of them where
--- there is none of these. As the collector does (collector/table/overflow.py).
+-- there is none of these. As the collector does (collector/resty_metrics/table/overflow.py).
 local function given_up(shape)
     local labels = shape.labels
     local from, to = 1, shape.custom and #labels or 0

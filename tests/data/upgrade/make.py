@@ -14,12 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from resty_metrics.ingest.wire import Kind, Verdict, write_datagram
 from support.collector import Collector
 from support.nginx import ROOT, shared_directory
 from support.upgrade import counted, shown_of_file, shown_of_flags
 from support.worker import Worker
-
-from collector.ingest.wire import Kind, Verdict, write_datagram
 
 HERE = Path(__file__).parent
 GOLDEN = ROOT / "tests" / "wire" / "golden"

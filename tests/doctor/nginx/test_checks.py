@@ -4,11 +4,10 @@ import re
 from collections.abc import Mapping
 
 import pytest
+from resty_metrics.doctor.finding import Finding, Verdict
+from resty_metrics.doctor.nginx.checks import Configured, check, refused
+from resty_metrics.doctor.nginx.dump import read
 from support.nginx import ROOT
-
-from collector.doctor.finding import Finding, Verdict
-from collector.doctor.nginx.checks import Configured, check, refused
-from collector.doctor.nginx.dump import read
 
 SOCKET = "/run/resty-metrics/collector.sock"
 OUR_LINE = '(package.loaded["resty.metrics"] or dofile("/usr/share/resty-metrics/lua/resty/metrics/load.lua")).log()'

@@ -1,8 +1,7 @@
 """How an nginx was started, from its master's title, and what -V tells."""
 
 import pytest
-
-from collector.doctor.nginx import build, command
+from resty_metrics.doctor.nginx import build, command
 
 TITLES = [
     ("nginx: master process /usr/sbin/nginx", ["/usr/sbin/nginx"]),

@@ -1,9 +1,8 @@
 """Workers that were killed or crashed, as nginx's error log has them."""
 
 import pytest
-
-from collector.doctor.nginx import deaths
-from collector.doctor.nginx.deaths import Death, Log
+from resty_metrics.doctor.nginx import deaths
+from resty_metrics.doctor.nginx.deaths import Death, Log
 
 LOG = """\
 2024/03/01 09:00:00 [alert] 70#70: worker process 71 exited on signal 11 (core dumped)

@@ -1,8 +1,7 @@
 """The output of nginx -T as one tree."""
 
 import pytest
-
-from collector.doctor.nginx.dump import Configuration, ConfigurationError, Directive, read, split
+from resty_metrics.doctor.nginx.dump import Configuration, ConfigurationError, Directive, read, split
 
 
 def dump(**files: str) -> str:

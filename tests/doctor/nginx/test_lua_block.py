@@ -1,8 +1,7 @@
 """Where a Lua block ends, and what of it is code."""
 
 import pytest
-
-from collector.doctor.nginx.lua_block import read_block, without_comments
+from resty_metrics.doctor.nginx.lua_block import read_block, without_comments
 
 BLOCKS = [
     ("plain", "return 1"),

@@ -9,13 +9,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from resty_metrics.doctor.watch import connector as module
+from resty_metrics.doctor.watch import process_events
+from resty_metrics.doctor.watch.connector import Connector
+from resty_metrics.doctor.watch.errors import RefusedError
+from resty_metrics.doctor.watch.process_events import Answer, Ended, Executed, Forked, Lost, ProcessEvent
 from support.wait import wait_until
-
-from collector.doctor.watch import connector as module
-from collector.doctor.watch import process_events
-from collector.doctor.watch.connector import Connector
-from collector.doctor.watch.errors import RefusedError
-from collector.doctor.watch.process_events import Answer, Ended, Executed, Forked, Lost, ProcessEvent
 
 
 def connector() -> Connector:
@@ -69,7 +68,7 @@ def test_a_kernel_that_refuses(
         raise OSError(number, os.strerror(number))
 
     setattr(Refusing, call, refuse)
-    monkeypatch.setattr("collector.doctor.watch.connector.socket.socket", Refusing)
+    monkeypatch.setattr("resty_metrics.doctor.watch.connector.socket.socket", Refusing)
     before = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(RefusedError, match=words) as refused:
         Connector()

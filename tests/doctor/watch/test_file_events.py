@@ -7,9 +7,8 @@ from contextlib import suppress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from collector.doctor.watch.errors import FormatError
-from collector.doctor.watch.file_events import (
+from resty_metrics.doctor.watch.errors import FormatError
+from resty_metrics.doctor.watch.file_events import (
     ATTRIBUTES,
     CREATED,
     DELETED,

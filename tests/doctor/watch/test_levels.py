@@ -7,12 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from resty_metrics.doctor.watch import fanotify
+from resty_metrics.doctor.watch.errors import FormatError, RefusedError
+from resty_metrics.doctor.watch.file_events import CREATED, FileEvent
+from resty_metrics.doctor.watch.levels import Levels, concerns_socket
 from support.wait import wait_until
-
-from collector.doctor.watch import fanotify
-from collector.doctor.watch.errors import FormatError, RefusedError
-from collector.doctor.watch.file_events import CREATED, FileEvent
-from collector.doctor.watch.levels import Levels, concerns_socket
 
 try:
     os.close(fanotify.group())

@@ -3,10 +3,9 @@
 from dataclasses import replace
 
 import pytest
-
-from collector.doctor.watch import memory as module
-from collector.doctor.watch.memory import Known, Memory
-from collector.kernel.procfs import MAX_PARENTS, Parent, Process
+from resty_metrics.doctor.watch import memory as module
+from resty_metrics.doctor.watch.memory import Known, Memory
+from resty_metrics.kernel.procfs import MAX_PARENTS, Parent, Process
 
 SHELL = Process(10, 0, "/bin/sh", ("sh",), (Parent(1, "init"),), "/", None, {"mnt": 5})
 

@@ -10,9 +10,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-
-from collector.doctor.watch import output as module
-from collector.doctor.watch.output import Output
+from resty_metrics.doctor.watch import output as module
+from resty_metrics.doctor.watch.output import Output
 
 
 def excuse(count: int) -> str:

@@ -6,9 +6,8 @@ from contextlib import suppress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from collector.doctor.watch.errors import FormatError
-from collector.doctor.watch.process_events import Answer, Ended, Executed, Forked, ProcessEvent, pack_request, parse
+from resty_metrics.doctor.watch.errors import FormatError
+from resty_metrics.doctor.watch.process_events import Answer, Ended, Executed, Forked, ProcessEvent, pack_request, parse
 
 pytestmark = pytest.mark.skipif(sys.byteorder != "little", reason="the bytes were captured on such a machine")
 

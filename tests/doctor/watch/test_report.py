@@ -3,9 +3,8 @@
 import json
 
 import pytest
-
-from collector.doctor.watch.report import Notice, Sighting, State, Who, to_json, to_text
-from collector.kernel.procfs import Parent, Process
+from resty_metrics.doctor.watch.report import Notice, Sighting, State, Who, to_json, to_text
+from resty_metrics.kernel.procfs import Parent, Process
 
 AT = "2026-01-02T03:04:05.000006+00:00"
 PATH = "/run/resty-metrics/collector.sock"

@@ -1,0 +1,30 @@
+"""The program: the command ``resty-metrics``, and ``python -m resty_metrics``.
+
+Rules:
+- Before any file is opened, descriptors 0 to 2 are open: else one of our files would be stderr.
+- Before anything that takes a while to import, SIGTERM has its handler, and so has SIGHUP where it asks a collector to
+  read its configuration again. Any other command ends at SIGHUP: its terminal has gone.
+"""
+
+import sys
+
+from resty_metrics import hangup
+from resty_metrics.ending import end_when_told
+from resty_metrics.standard_streams import open_missing
+
+_TERMINATED = 128 + 15  # what a shell makes of a process that SIGTERM ended
+
+
+def main() -> None:
+    """Run the command line."""
+    if sys.argv[1:2] == ["serve"]:
+        hangup.remember()
+    open_missing()
+    end_when_told(_TERMINATED)
+    from resty_metrics.cli import main as command
+
+    command()
+
+
+if __name__ == "__main__":
+    main()

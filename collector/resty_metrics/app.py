@@ -1,0 +1,279 @@
+"""The wiring: settings in, a running collector out.
+
+Order of start: the locks, then the web port, then the journal is read, then the socket. So a second start touches
+nothing, and where the port is taken no socket is made that nobody reads. Order of end: the socket is drained, what was
+taken is written and answered, while HTTP closes; no thread is waited for, and all of it has END_SECONDS.
+"""
+
+import asyncio
+import logging
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NoReturn
+
+import uvloop
+
+from resty_metrics import __version__, hangup
+from resty_metrics.config.problem import ConfigError
+from resty_metrics.config.settings import Settings
+from resty_metrics.degradation import Degradation
+from resty_metrics.ending import end, end_within
+from resty_metrics.ingest import passage
+from resty_metrics.ingest.credentials import allowed_uids
+from resty_metrics.ingest.guard import Guard
+from resty_metrics.ingest.intake import Intake
+from resty_metrics.ingest.listener import Listener
+from resty_metrics.journal.journal import Journal
+from resty_metrics.journal.state import Capture, capture
+from resty_metrics.journal.writer import Report, Writer
+from resty_metrics.kept import Kept, lock_state, note_stale, read_state, running_time
+from resty_metrics.lock import Lock, LockedError, acquire
+from resty_metrics.log import LOGGER, say
+from resty_metrics.page.coverage import Coverage
+from resty_metrics.reload import Reloader
+from resty_metrics.service_manager import READY, STOPPING, ServiceManager, status
+from resty_metrics.sources.fetch import Fetcher
+from resty_metrics.tuning import tune_process
+from resty_metrics.web import listening, policy, server
+from resty_metrics.web.front import Front
+from resty_metrics.web.limits import Limits
+from resty_metrics.web.live import Live
+from resty_metrics.web.policy import Access, Policy
+from resty_metrics.web.scrape import Pages, Parts
+from resty_metrics.web.tally import Tally
+
+EXIT_FAILED, EXIT_MISCONFIGURED, EXIT_LOCKED = 1, 2, 3
+CHECK_SECONDS = 1.0
+START_SECONDS = 2.0  # for the first snapshot, before the socket is there
+END_SECONDS = 1.8  # for all of the end, so that it takes no more than 2 s
+LAST_DRAIN_SECONDS, LAST_WRITE_SECONDS = 0.4, 1.4  # since its beginning: until the socket is closed, and the journal
+
+
+def run(settings: Settings, load: Callable[[], Settings]) -> int:
+    """Collect until a signal says to end; that ends the process. Returns the exit status where it could not begin.
+
+    The log is configured, and SIGHUP is remembered (hangup.py). ``load`` reads the settings again, for a reload.
+    """
+    try:
+        access = policy.load(settings.web_config_file)
+    except ConfigError as wrong:
+        for problem in wrong.problems:
+            say(logging.ERROR, "the web configuration is wrong", error=problem.text(wrong.file))
+        return EXIT_MISCONFIGURED
+    try:
+        passage.make(settings.socket_path.parent)
+        socket_lock = acquire(settings.socket_path.with_name(settings.socket_path.name + ".lock"))
+        state_lock, error = lock_state(settings.state_dir)
+    except LockedError as locked:
+        say(logging.ERROR, str(locked))
+        return EXIT_LOCKED
+    except OSError as failure:
+        say(logging.ERROR, "the lock beside the socket cannot be taken", error=failure)
+        return EXIT_FAILED
+    try:
+        web_sockets = listening.bind_all(settings.web_listen_address)
+        kept = read_state(settings.state_dir, socket_lock, state_lock, error)
+        tune_process()
+        uvloop.run(_collect(settings, load, access, kept, web_sockets))
+    except LockedError as locked:
+        say(logging.ERROR, str(locked))
+        return EXIT_LOCKED
+    except OSError as failure:
+        say(logging.ERROR, "cannot start", error=failure)
+        return EXIT_FAILED
+
+
+def _signals(loop: asyncio.AbstractEventLoop) -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+class Collector:
+    """The parts of a running collector, wired."""
+
+    def __init__(self, settings: Settings, load: Callable[[], Settings], access: Access, kept: Kept) -> None:
+        self.settings = settings
+        self.kept = kept
+        self.clock = running_time(kept.state)
+        self.intake = Intake(kept.state.table, kept.state.streams, allowed_uids(settings.socket_allow_uid).__contains__)
+        self.journal = Journal(self._capture, self._note_stale, lambda: self.listener.resume(), self.clock)
+        self.journal.tally.lose(kept.loss)
+        self.listener = Listener(settings.socket_path, settings.socket_mode, self.intake, self.journal, self.clock)
+        self.guard = Guard(self.listener, kept.socket_lock)
+        self.coverage = Coverage()
+        self.tally = Tally(time.time())
+        parts = Parts(
+            self.intake, kept.state.scrapers, self.listener, self.guard, self.journal, self.coverage, self.tally
+        )
+        self.pages = Pages(parts, [Fetcher(source) for source in settings.sources], self.clock)
+        self.live = Live(
+            parts, self.pages, settings.socket_path, settings.state_dir, settings.web_telemetry_path, self.clock
+        )
+        limits = Limits(settings.web_max_connections, settings.web_max_requests)
+        self.front = Front(Policy(access, self.tally), self.tally, limits)
+        self.reload = Reloader(settings, load, self.intake, self.pages, self.front)
+        self.faults = Degradation(
+            self.intake,
+            self.guard,
+            self.journal,
+            settings.state_dir,
+            lambda: self.reload.settings.socket_allow_uid,
+            self.clock,
+        )
+        if settings.web_enable_lifecycle:
+            self.front.reload = self.reload
+
+    async def start_journal(self) -> None:
+        """Have the state written, if there is a directory for it; wait a little for that, not for ever."""
+        if self.settings.state_dir is None:
+            return
+        if self.kept.error is not None:
+            self.journal.fail(self.kept.error)
+            return
+        self._use_journal()
+        await self.journal.settle(START_SECONDS)
+
+    async def watch(self) -> None:
+        """Each second: who is too old, what do the counters say."""
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            now = self.clock()
+            self.listener.check_leaving()
+            self.intake.streams.prune(now)
+            self.coverage.observe(self.intake.streams.heartbeats(now), self.intake.table, now)
+
+    async def tend_journal(self) -> None:
+        """Each second: is the directory ours, can it be written. A thread asks: its disk may not answer."""
+        directory, asking = self.settings.state_dir, None
+        while directory is not None:
+            await asyncio.sleep(CHECK_SECONDS)
+            asking = asking or asyncio.create_task(asyncio.to_thread(self._lock_anew, directory))
+            if (await asyncio.wait([asking], timeout=CHECK_SECONDS))[0]:
+                self._take_lock(asking.result())
+                asking = None
+            if self.journal.used:
+                self.journal.check()
+            elif self.kept.state_lock is not None:
+                self._use_journal()
+        await asyncio.Event().wait()
+
+    def _lock_anew(self, directory: Path) -> Lock | None:
+        """The lock that could not be had at the start, or whose directory was made anew; None: held, or not now."""
+        if self._holds_directory():
+            return None
+        try:
+            return lock_state(directory)[0]
+        except LockedError:
+            return None
+
+    def _take_lock(self, lock: Lock | None) -> None:
+        """The lock of the directory as it is now. The one before would keep a disk that was replaced from going."""
+        if lock is None:
+            return
+        if self.kept.state_lock is not None:
+            self.kept.state_lock.release()
+        self.kept.state_lock = lock
+
+    def _holds_directory(self) -> bool:
+        return self.kept.state_lock is not None and self.kept.state_lock.held()
+
+    def _use_journal(self) -> None:
+        loop = asyncio.get_running_loop()
+        assert self.kept.directory is not None
+
+        def report(done: Report) -> None:
+            loop.call_soon_threadsafe(self.journal.on_report, done)
+
+        self.journal.use(Writer(self.kept.directory, self._holds_directory, report))
+
+    def _capture(self) -> Capture:
+        return capture(self.kept.state, self.clock())
+
+    def _note_stale(self, identity: str | None) -> None:
+        note_stale(self.guard.lock, identity)
+
+
+async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
+    """Work that ends in an error is a bug: it is said, and the work goes on."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            LOGGER.exception("a background task failed and is begun anew, please report this")
+        await asyncio.sleep(CHECK_SECONDS)
+
+
+async def _reload(collector: Collector, manager: ServiceManager, hung_up: asyncio.Event) -> None:
+    """At each SIGHUP."""
+    while True:
+        await hung_up.wait()
+        hung_up.clear()
+        with manager.reloading():
+            await collector.reload()
+
+
+async def _collect(
+    settings: Settings,
+    load: Callable[[], Settings],
+    access: Access,
+    kept: Kept,
+    web_sockets: Sequence[socket.socket],
+) -> NoReturn:
+    loop = asyncio.get_running_loop()
+    stop, manager = _signals(loop), ServiceManager()
+    collector = Collector(settings, load, access, kept)
+    hung_up = asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, hung_up.set)
+    if hangup.came():
+        hung_up.set()
+    await collector.start_journal()
+    collector.listener.bind()
+    say(logging.INFO, "collecting", version=__version__, socket=settings.socket_path)
+    app = server.application(
+        collector.pages, collector.faults, settings.web_telemetry_path, collector.front, collector.live
+    )
+    collector.listener.attach(loop)
+    serving = server.Server(app, collector.front)
+    await serving.start(web_sockets)
+    manager.tell(READY, status(collector.faults()))
+    works = (
+        collector.watch,
+        collector.tend_journal,
+        collector.guard.run,
+        collector.faults.run,
+        collector.front.policy.watch,
+        collector.live.run,
+        partial(_reload, collector, manager, hung_up),
+        partial(manager.beat, collector.faults),
+    )
+    tasks = [asyncio.create_task(_for_ever(work)) for work in works]
+    await stop.wait()
+    end_within(END_SECONDS, 0)
+    manager.tell(STOPPING)
+    for task in tasks:
+        task.cancel()
+    await _finish(collector, serving, loop.time())
+    say(logging.INFO, "ended", requests=kept.state.table.requests)
+    end(0)
+
+
+async def _finish(collector: Collector, serving: server.Server, began: float) -> None:
+    """What was sent is taken, written and answered, who has asked for a page gets it: as far as there is time."""
+    loop = asyncio.get_running_loop()
+    collector.listener.close(LAST_DRAIN_SECONDS)
+    web_closes = asyncio.create_task(_close_web(collector, serving))
+    if not await collector.journal.close(began + LAST_WRITE_SECONDS - loop.time()):
+        say(logging.WARNING, "not everything could be written in time; what was not is still with the workers")
+    await asyncio.wait([web_closes], timeout=began + LAST_WRITE_SECONDS - loop.time())
+
+
+async def _close_web(collector: Collector, serving: server.Server) -> None:
+    """The sources first: a page that waits for one is answered without it."""
+    await collector.pages.close()
+    await serving.close()

@@ -1,0 +1,112 @@
+"""YAML as text, mappings and lists, with the line of each key.
+
+Rules:
+- Scalars stay the text that was written: ``0660`` is a mode and not 432, ``on`` may be a name. Who reads a key says
+  what its text means, the same for the file as for a flag.
+- A key without a value (``socket:``) is a key that is not given.
+- Nothing of a value is in a problem: it may be a secret.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from resty_metrics.config.problem import Problem
+
+Path = tuple[str | int, ...]
+MOST_VALUES = 100_000
+
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")  # an escape may stand for it; no path and no name has it
+_QUOTED = re.compile(r"'[^']{2,}'")
+
+
+@dataclass(slots=True)
+class Document:
+    """``tree``: str, dict or list; None: nothing. ``lines``: of each key and item, from 1."""
+
+    tree: Any = None
+    lines: dict[Path, int] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def line(self, path: Path) -> int | None:
+        """The line of a key, or where it is missing that of what would hold it."""
+        while path not in self.lines and path:
+            path = path[:-1]
+        return self.lines.get(path)
+
+
+def name_of(path: Path) -> str:
+    """``("sources", 0, "url")`` is ``sources[0].url``."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
+
+
+def parse(text: str) -> Document:
+    """Read YAML. What is wrong with it is among the document's problems."""
+    document = Document()
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        if node is not None:
+            values = _Values(document)
+            document.tree = values.of(node, ())
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        words = _QUOTED.sub("something else", " ".join(filter(None, (error.context, error.problem))))
+        document.problems.append(Problem(None if mark is None else mark.line + 1, "", f"no YAML: {words}"))
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        document.problems.append(Problem(line, "", "no YAML: a character that cannot be printed"))
+    except RecursionError:
+        document.problems.append(Problem(None, "", "nested too deeply"))
+    except OverflowError:
+        document.problems.append(
+            Problem(None, "", f"more than {MOST_VALUES} values, aliases counted as what they stand for")
+        )
+    return document
+
+
+class _Values:
+    """The values of nodes. Raises OverflowError where there are too many."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._left = MOST_VALUES
+
+    def of(self, node: yaml.Node, path: Path) -> Any:
+        self._left -= 1
+        if self._left < 0:
+            raise OverflowError
+        self._document.lines.setdefault(path, node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode):
+            return dict(self._pairs(node, path))
+        if isinstance(node, yaml.SequenceNode):
+            return [self.of(item, (*path, at)) for at, item in enumerate(node.value)]
+        if _NO_TEXT.search(node.value):
+            self._problem(node, path, "NUL, or half a surrogate pair: give text")
+            return None
+        return None if node.value == "" and node.start_mark.index == node.end_mark.index else node.value
+
+    def _pairs(self, node: yaml.MappingNode, path: Path) -> Iterator[tuple[str, Any]]:
+        first: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                self._problem(key, path, "a key is a word, not a list or a mapping")
+                continue
+            name = key.value
+            if _NO_TEXT.search(name):
+                self._problem(key, path, "a key with NUL, or half a surrogate pair")
+                continue
+            if name in first:
+                self._problem(key, (*path, name), f"given twice, first in line {first[name]}")
+                continue
+            first[name] = line
+            self._document.lines[(*path, name)] = line
+            found = self.of(value, (*path, name))
+            if found is not None:
+                yield name, found
+
+    def _problem(self, node: yaml.Node, path: Path, words: str) -> None:
+        self._document.problems.append(Problem(node.start_mark.line + 1, name_of(path), words))

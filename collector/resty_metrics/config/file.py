@@ -1,0 +1,66 @@
+"""The configuration file, read and checked as a whole; nothing else of this machine is changed or kept."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from resty_metrics import files
+from resty_metrics.config import written
+from resty_metrics.config.document import Document
+from resty_metrics.config.machine import state_dir
+from resty_metrics.config.model import Readers
+from resty_metrics.config.problem import ConfigError, Problem
+from resty_metrics.config.read import read
+from resty_metrics.config.settings import Layer
+from resty_metrics.ingest.credentials import read_uid
+from resty_metrics.settings import read_file_path
+
+MOST_BYTES = 1024 * 1024
+
+
+def read_file(
+    path: Path,
+    below: Callable[[Path], Path] = lambda path: path,
+    uid: Callable[[str], int] = read_uid,
+    look: bool = False,
+) -> tuple[Layer, Document]:
+    """What the file says, and the lines of it. Raises ConfigError.
+
+    ``below`` and ``uid``: where a path is, and who a user is, if the file is of a process with another root. ``look``:
+    whether the files that it names must be readable now.
+    """
+    try:
+        text = _text(below(path))
+    except OSError as error:
+        raise ConfigError(str(path), [Problem(None, "", f"cannot be read: {error.strerror}")]) from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigError(str(path), [Problem(line, "", "not UTF-8")]) from None
+    except OverflowError:
+        raise ConfigError(str(path), [Problem(None, "", f"larger than {MOST_BYTES} bytes")]) from None
+
+    def named(text: str) -> Path:
+        found = path.parent / read_file_path(text)
+        if look:
+            see(found)
+        return found
+
+    configuration, document = read(text, Readers(uid, state_dir, named))
+    if document.problems:
+        raise ConfigError(str(path), document.problems)
+    return written.layer(configuration), document
+
+
+def _text(path: Path) -> str:
+    with path.open("rb") as opened:
+        raw = opened.read(MOST_BYTES + 1)
+    if len(raw) > MOST_BYTES:
+        raise OverflowError
+    return raw.decode()
+
+
+def see(path: Path) -> None:
+    """Raises ValueError where the file cannot be read by this user, now."""
+    try:
+        files.read(path)
+    except OSError as error:
+        raise ValueError(f"{str(path)!r} cannot be read: {error.strerror}") from None

@@ -1,0 +1,26 @@
+"""What a value says about this machine, for the command line and the file alike."""
+
+from pathlib import Path
+
+from resty_metrics.settings import read_file_path, read_state_dir
+
+
+def state_dir(text: str) -> Path | None:
+    """The directory of the journal, which is none yet or a directory. Raises ValueError."""
+    path = read_state_dir(text)
+    if path is not None and _is_no_directory(path):
+        raise ValueError(f"{text!r} is not a directory")
+    return path
+
+
+def _is_no_directory(path: Path) -> bool:
+    """Whether something else is there; what this user may not look at may be one."""
+    try:
+        return path.exists() and not path.is_dir()
+    except OSError:
+        return False
+
+
+def file_path(text: str) -> Path:
+    """A file, relative to the working directory. Raises ValueError."""
+    return read_file_path(text).absolute()

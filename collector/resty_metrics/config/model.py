@@ -1,0 +1,110 @@
+"""The keys of the configuration file, and how the text of each is read.
+
+The vocabulary is Prometheus's (``tls_config``, ``basic_auth``, ``authorization``) and exporter-toolkit's (``web``).
+A key that is not given keeps its default; ``model_fields_set`` tells the two apart.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationInfo
+
+from resty_metrics import settings
+from resty_metrics.config.text import by_text, one
+from resty_metrics.settings import ListenAddress
+from resty_metrics.sources import source
+from resty_metrics.sources.source import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """What reads the text of a value that depends on the machine. Each raises ValueError, with what to do."""
+
+    uid: Callable[[str], int]
+    state_dir: Callable[[str], Path | None]
+    file: Callable[[str], Path]
+
+
+def _by(reader: str) -> PlainValidator:
+    """A value that is read by one of the ``Readers``, which are the context of the validation."""
+
+    def validate(value: object, info: ValidationInfo) -> Any:
+        return getattr(info.context, reader)(one(value))
+
+    return PlainValidator(validate)
+
+
+_Several = BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
+_File = Annotated[Path | None, _by("file")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Socket(_Section):
+    path: Annotated[Path, by_text(settings.read_socket_path)] = Path(settings.DEFAULT_SOCKET)
+    mode: Annotated[int, by_text(settings.read_mode)] = 0o666
+    allow_uid: Annotated[list[Annotated[int, _by("uid")]], _Several] = []
+
+
+class State(_Section):
+    dir: Annotated[Path | None, _by("state_dir")] = Path(settings.DEFAULT_STATE_DIR)
+
+
+class Web(_Section):
+    listen_address: Annotated[
+        list[Annotated[ListenAddress, by_text(settings.read_listen_address)]], _Several, Field(min_length=1)
+    ] = [settings.read_listen_address(settings.DEFAULT_LISTEN)]
+    telemetry_path: Annotated[str, by_text(settings.read_telemetry_path)] = settings.DEFAULT_TELEMETRY_PATH
+    config_file: _File = None
+    enable_lifecycle: Annotated[bool, by_text(settings.read_switch)] = False
+    max_connections: Annotated[int, by_text(settings.read_limit)] = settings.DEFAULT_MAX_CONNECTIONS
+    max_requests: Annotated[int, by_text(settings.read_limit)] = settings.DEFAULT_MAX_REQUESTS
+
+
+class Log(_Section):
+    level: Annotated[str, by_text(settings.read_log_level)] = "info"
+    format: Annotated[str, by_text(settings.read_log_format)] = "logfmt"
+
+
+class TlsConfig(_Section):
+    ca_file: _File = None
+    cert_file: _File = None
+    key_file: _File = None
+    server_name: Annotated[str | None, by_text(source.read_server_name)] = None
+    insecure_skip_verify: Annotated[bool, by_text(settings.read_switch)] = False
+
+
+class BasicAuth(_Section):
+    username: Annotated[str, by_text(source.read_username)]
+    password_file: Annotated[Path, _by("file")]
+
+
+class Authorization(_Section):
+    type: Annotated[str, by_text(source.read_scheme)] = "Bearer"
+    credentials_file: Annotated[Path, _by("file")]
+
+
+class SourceConfig(_Section):
+    kind: Annotated[Kind, by_text(source.read_kind)]
+    name: Annotated[str | None, by_text(source.read_name)] = None
+    url: Annotated[tuple[str, str | None], by_text(source.read_url)]
+    timeout: Annotated[float, by_text(settings.read_duration)] = source.DEFAULT_TIMEOUT
+    host: Annotated[str | None, by_text(source.read_host)] = None
+    derived: Annotated[bool, by_text(settings.read_switch)] = True
+    tls_config: TlsConfig = TlsConfig()
+    basic_auth: BasicAuth | None = None
+    authorization: Authorization | None = None
+
+
+class Configuration(_Section):
+    """The whole file."""
+
+    socket: Socket = Socket()
+    state: State = State()
+    web: Web = Web()
+    log: Log = Log()
+    sources: list[SourceConfig] = []

@@ -1,0 +1,59 @@
+"""One setting, its names: ``--socket.path``, ``socket_path``, ``RESTY_METRICS_SOCKET_PATH``."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+
+from resty_metrics.config.problem import Problem
+
+_PREFIX = "RESTY_METRICS_"
+# What Kubernetes, and links of Docker, set for a service whose name begins as our variables do ("resty-metrics").
+_OF_A_SERVICE = re.compile(
+    r"\w*_(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
+)
+_ADDRESS = re.compile(r"(?:tcp|udp|sctp)://")
+
+# Flags of all sources that flags give, and the key of the file that means the same of one source.
+OF_SOURCES = {
+    "--source.vts.derived": "derived",
+    "--source.timeout": "timeout",
+    "--source.host": "host",
+    "--source.tls.ca-file": "tls_config.ca_file",
+    "--source.tls.cert-file": "tls_config.cert_file",
+    "--source.tls.key-file": "tls_config.key_file",
+    "--source.tls.server-name": "tls_config.server_name",
+    "--source.tls.insecure-skip-verify": "tls_config.insecure_skip_verify",
+    "--source.basic-auth.username": "basic_auth.username",
+    "--source.basic-auth.password-file": "basic_auth.password_file",
+    "--source.bearer-token-file": "authorization.credentials_file",
+}
+
+
+def name(flag: str) -> str:
+    """``--socket.path`` is ``socket_path``."""
+    return flag.removeprefix("--").replace(".", "_").replace("-", "_")
+
+
+def variable(flag: str) -> str:
+    """``--socket.path`` is ``RESTY_METRICS_SOCKET_PATH``."""
+    return _PREFIX + name(flag).upper()
+
+
+def misspelt(environment: Mapping[str, str], known: Iterable[str]) -> list[Problem]:
+    """Return a problem for each variable with our prefix that is no setting; ``known`` are those that are."""
+    known = set(known)
+    ours = (name for name in environment if name.startswith(_PREFIX) and name not in known)
+    wrong = sorted(name for name in ours if not _is_of_a_service(name, environment[name]))
+    return [Problem(None, name, f"no such setting; {_nearest(name, known)}") for name in wrong]
+
+
+def _is_of_a_service(variable: str, value: str) -> bool:
+    if variable.endswith("_PORT") and _ADDRESS.match(value):
+        return True
+    return _OF_A_SERVICE.fullmatch(variable) is not None
+
+
+def _nearest(variable: str, known: set[str]) -> str:
+    settings = sorted(one.removeprefix(_PREFIX) for one in known)
+    near = difflib.get_close_matches(variable.removeprefix(_PREFIX), settings, n=1)
+    return f"did you mean {_PREFIX}{near[0]}?" if near else "resty-metrics serve --help names them"

@@ -1,0 +1,39 @@
+"""Everything that the collector was told, checked: what the flags, the environment and the file say together.
+
+A layer is what one of them says: values by setting, and only those that were given.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from resty_metrics import settings
+from resty_metrics.settings import ListenAddress
+from resty_metrics.sources.source import Source
+
+Layer = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """``state_dir`` None: nothing is kept. ``web_config_file``: exporter-toolkit's file; None: plain HTTP."""
+
+    socket_path: Path = Path(settings.DEFAULT_SOCKET)
+    socket_mode: int = 0o666
+    socket_allow_uid: tuple[int, ...] = ()
+    state_dir: Path | None = Path(settings.DEFAULT_STATE_DIR)
+    sources: tuple[Source, ...] = ()
+    web_listen_address: tuple[ListenAddress, ...] = (settings.read_listen_address(settings.DEFAULT_LISTEN),)
+    web_telemetry_path: str = settings.DEFAULT_TELEMETRY_PATH
+    web_config_file: Path | None = None
+    log_level: str = "info"
+    log_format: str = "logfmt"
+    web_enable_lifecycle: bool = False
+    web_max_connections: int = settings.DEFAULT_MAX_CONNECTIONS
+    web_max_requests: int = settings.DEFAULT_MAX_REQUESTS
+
+
+def merged(*layers: Layer) -> Settings:
+    """The settings: each from the first layer that has it, whole, lists too; else its default."""
+    return Settings(**{name: value for layer in reversed(layers) for name, value in layer.items()})

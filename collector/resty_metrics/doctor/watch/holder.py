@@ -1,0 +1,59 @@
+"""The collector, as the watch must know it: to call its own acts its own, and to compare what others see with it.
+
+Rule: to ask who of all holds a lock makes the kernel wait, ten milliseconds sometimes, in which a culprit may end
+unseen. So that is asked when the watch begins and when something happens to the lock's file, at most once in
+QUIET_SECONDS; of a process of ours that touches the files it is asked alone.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from resty_metrics.kernel.processes import holds_lock, is_ours, lock_holder, namespaces_of
+from resty_metrics.kernel.procfs import Process
+
+QUIET_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Collector:
+    """Who holds the lock; ``mounts`` is the inode of its mount namespace."""
+
+    pid: int
+    mounts: int | None
+
+
+class Holder:
+    """Who holds ``<socket path>.lock``. Where the file was removed, it is the last one as long as that runs."""
+
+    def __init__(self, socket_path: Path) -> None:
+        self.lock = socket_path.with_name(socket_path.name + ".lock")
+        self._known: Collector | None = None
+        self._asked = float("-inf")
+
+    @property
+    def known(self) -> Collector | None:
+        """The collector as far as it is known, if it still runs."""
+        return self._known if self._known is not None and is_ours(self._known.pid) else None
+
+    def at(self, actor: Process | None) -> Collector | None:
+        """The collector when ``actor`` has done something to its files: a process of ours may be the next collector."""
+        known = self.known
+        if actor is None or not actor.ours or (known is not None and actor.pid == known.pid):
+            return known
+        if holds_lock(actor.pid, self.lock):
+            self._know(actor.pid)
+        return self.known
+
+    def ask(self) -> None:
+        """It may be another now."""
+        now = time.monotonic()
+        if now - self._asked < QUIET_SECONDS:
+            return
+        self._asked = now
+        pid = lock_holder(self.lock)
+        if pid is not None:
+            self._know(pid)
+
+    def _know(self, pid: int) -> None:
+        self._known = Collector(pid, namespaces_of(pid).get("mnt"))

@@ -1,0 +1,141 @@
+"""What was seen, as a line of text or of JSON. Pure.
+
+Rules:
+- One line each. Names, arguments and paths are chosen by strangers: what is not printable is escaped.
+- What is not known is said to be not known, or null; nothing is guessed.
+"""
+
+import json
+import shlex
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from resty_metrics.kernel.procfs import Process
+
+OURS = "resty-metrics"
+
+NoticeKind = Literal["watching", "refused", "lost", "unsaid"]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is at a path now: its type and mode as ``ls -l`` has them, its owner."""
+
+    mode: str
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Who did it: ``pid`` 0 for a process of which we may not even know the number; ``process`` None where it was gone.
+
+    ``before`` is the program that this process ran before; ``collector``: the one that holds the lock;
+    ``same_mounts``: whether it sees the collector's files, None if that is not known.
+    """
+
+    pid: int
+    process: Process | None
+    before: Process | None
+    collector: bool
+    same_mounts: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """``path`` of a file, None where a command of ours was executed or ended; ``at`` as ISO 8601 has it."""
+
+    at: str
+    actions: tuple[str, ...]
+    path: str | None
+    state: State | None
+    status: int | None
+    who: Who | None
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """About the watch itself."""
+
+    at: str
+    kind: NoticeKind
+    text: str
+    capability: str | None = None
+
+
+def to_text(report: Sighting | Notice) -> str:
+    """``TIME PATH: ACTIONS by WHO``."""
+    if isinstance(report, Notice):
+        return _printable(f"{report.at} {report.kind}: {report.text}")
+    done = " and ".join(action.replace("_", " ") for action in report.actions)
+    state = f" (now {report.state.mode} {report.state.uid}:{report.state.gid})" if report.state else ""
+    status = f" ({_ending(report.status)})" if report.status is not None else ""
+    who = f" by {_who(report.who)}" if report.who else ""
+    return _printable(f"{report.at} {report.path or OURS}: {done}{state}{status}{who}")
+
+
+def to_json(report: Sighting | Notice) -> str:
+    """The same as one object.
+
+    A notice: ``time``, ``notice`` (its kind), ``text``, ``capability``. A sighting: ``time``, ``actions``, ``path``
+    (null for a command of ours), ``state`` (``mode``, ``uid``, ``gid``: what is there now), ``status`` (of a command
+    that ended, as wait(2) has it), ``by``: null, or ``pid``, ``collector``, ``before``, ``same_mount_namespace``, and
+    of a process that is known the fields of ``Process``.
+    """
+    fields: dict[str, Any] = {"time": report.at}
+    if isinstance(report, Notice):
+        fields |= {"notice": report.kind, "text": report.text, "capability": report.capability}
+    else:
+        fields |= {"actions": report.actions, "path": report.path}
+        fields["state"] = asdict(report.state) if report.state else None
+        fields["status"] = report.status
+        fields["by"] = _who_fields(report.who) if report.who else None
+    return json.dumps(fields)
+
+
+def _who(who: Who) -> str:
+    if who.pid == 0:
+        return "a process that is outside of this pid namespace"
+    if who.collector:
+        return f"the collector itself (pid {who.pid})"
+    if who.process is None:
+        return f"pid {who.pid}, which ended before it could be looked at"
+    return ", ".join([f"pid {who.pid}", f"uid {who.process.uid}", _program(who.process), *_circumstances(who)])
+
+
+def _circumstances(who: Who) -> list[str]:
+    assert who.process is not None
+    found = [f"before that {_program(who.before)}"] if who.before else []
+    if who.process.parents:
+        found.append("below " + " < ".join(f"{one.name} {one.pid}" for one in who.process.parents))
+    if who.process.container:
+        found.append(f"container {who.process.container}")
+    elif who.process.cgroup and who.process.cgroup != "/":
+        found.append(f"cgroup {who.process.cgroup}")
+    mounts = {True: "in the collector's mount namespace", False: "in another mount namespace than the collector"}
+    return found if who.same_mounts is None else [*found, mounts[who.same_mounts]]
+
+
+def _program(process: Process) -> str:
+    exe = process.exe or "a program that could not be seen"
+    return f"{exe} [{shlex.join(process.command)}]"
+
+
+def _who_fields(who: Who) -> dict[str, Any]:
+    known: dict[str, Any] = asdict(who.process) if who.process else {}
+    before = {"exe": who.before.exe, "command": who.before.command} if who.before else None
+    return {
+        **known,
+        "pid": who.pid,
+        "before": before,
+        "collector": who.collector,
+        "same_mount_namespace": who.same_mounts,
+    }
+
+
+def _ending(status: int) -> str:
+    return f"signal {status & 0x7F}" if status & 0x7F else f"status {status >> 8 & 0xFF}"
+
+
+def _printable(text: str) -> str:
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

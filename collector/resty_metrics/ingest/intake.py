@@ -1,0 +1,242 @@
+"""The way of a datagram from bytes to the table and to an answer, without a socket.
+
+The shell hands in every datagram of a drain (``receive``), then ends the drain (``take``), has it made safe, and
+``settle``s it. Accepted batches wait between the two, so the table holds committed batches only; several drains may be
+under way if they are settled in order.
+
+Rules:
+- Marks come before decoding: a duplicate costs no msgpack.
+- One answer per stream and drain, for its last datagram; a drop comes before anything else, since the worker has to
+  hear of its loss.
+- A stream with a batch in the drain is answered when that is safe, every other one at once: a journal that is slow
+  must not make a worker, or a probe, believe that nobody is there.
+- Every refusal is counted by result and reason. A uid that is refused is remembered, so that it is logged once.
+- An unexpected error (a bug) costs the datagram, or the rows, that met it and nothing else. It is counted with the
+  reason ``internal`` and handed to the shell, which logs it. The marks pass such a batch, or its stream would be stuck.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from resty_metrics.ingest.batch import read_batch
+from resty_metrics.ingest.beats import Refusal
+from resty_metrics.ingest.drain import (
+    INSTANCE_CAP,
+    INTERNAL,
+    Accepted,
+    Drain,
+    Ended,
+    Outcome,
+    Reply,
+    Result,
+    Settled,
+)
+from resty_metrics.ingest.heartbeat import Heartbeat, read_heartbeat
+from resty_metrics.ingest.stream import Placement
+from resty_metrics.ingest.streams import Streams
+from resty_metrics.ingest.wire import (
+    HEADER_BYTES,
+    VERSION,
+    Header,
+    Kind,
+    Reason,
+    Verdict,
+    WireError,
+    read_header,
+    write_answer,
+)
+from resty_metrics.table.shapes import FamilyBatch
+from resty_metrics.table.steps import Steps, finish
+from resty_metrics.table.table import Failure, Table
+
+MAX_REFUSED_UIDS = 64
+
+
+class Intake:
+    """Datagrams in, a table and answers out.
+
+    Counters for the page: ``results`` by (result, reason), ``bytes``, ``applied_rows``, ``lost_rows``,
+    ``lost_states``, ``refused_uids`` (the first 64 uids; ``results`` has them all). ``ready`` False holds everything.
+    """
+
+    def __init__(self, table: Table, streams: Streams, allow_uid: Callable[[int], bool]) -> None:
+        self.table = table
+        self.streams = streams
+        self.ready = True
+        self.results: Counter[tuple[Result, str | None]] = Counter()
+        self.refused_uids: Counter[int] = Counter()
+        self.refused_gauge_rows: Counter[Refusal] = Counter()
+        self.bytes = 0
+        self.applied_rows = 0
+        self.lost_rows = 0
+        self.lost_states = 0
+        self._allow_uid = allow_uid
+        for family in table.families.values():
+            streams.believe(family.birth_ms)
+        self._accepted: list[Accepted] = []
+        self._ended: list[Ended] = []
+        self._replies: dict[bytes, Reply] = {}
+
+    def allow(self, allow_uid: Callable[[int], bool]) -> None:
+        """Who may send, from now on."""
+        self._allow_uid = allow_uid
+
+    def receive(self, datagram: bytes, uid: int, now: float, wall_ms: int | None = None) -> Outcome:
+        """Take one datagram from a sender with this kernel-verified uid, at ``now`` (monotonic seconds).
+
+        ``wall_ms``: the wall clock, Unix milliseconds; None: births are believed as they are said.
+        """
+        try:
+            outcome = self._receive(datagram, uid, now, wall_ms)
+        except Exception as error:
+            outcome = Outcome("unanswerable", INTERNAL, error=error)
+        self.results[outcome.result, outcome.reason] += 1
+        self.bytes += len(datagram)
+        self.lost_states += outcome.lost_state
+        if outcome.result == "applied":
+            self.applied_rows += outcome.rows
+        else:
+            self.lost_rows += outcome.rows
+        return outcome
+
+    def take(self) -> Drain:
+        """What came since the last drain; it is to be settled when it is safe."""
+        unsafe = {batch.stream for batch in self._accepted}
+        prompt = [reply for stream, reply in self._replies.items() if stream not in unsafe]
+        later = [reply for stream, reply in self._replies.items() if stream in unsafe]
+        drain = Drain(tuple(self._accepted), tuple(self._ended), self._answers(prompt), tuple(later))
+        self._accepted, self._ended, self._replies = [], [], {}
+        return drain
+
+    def settle_in_steps(self, drain: Drain) -> Steps[Settled]:
+        """Show the batches of a drain, which are safe now, and acknowledge them. A step merges rows of one family."""
+        failures: list[Failure] = []
+        for batch in drain.accepted:
+            failures += yield from self.table.merge_in_steps(batch.families, batch.birth_ms, batch.now)
+            self.streams.commit(batch.stream, batch.sequence)
+        return Settled(self._answers(drain.replies), tuple(failures))
+
+    def settle(self, drain: Drain) -> Settled:
+        """Do what ``settle_in_steps`` does in one go."""
+        return finish(self.settle_in_steps(drain))
+
+    def commit(self) -> list[tuple[bytes, bytes]]:
+        """End a drain that is safe as it is. Return all of its answers."""
+        drain = self.take()
+        return [*drain.prompt, *self.settle(drain).answers]
+
+    def _answers(self, replies: Iterable[Reply]) -> tuple[tuple[bytes, bytes], ...]:
+        return tuple([(reply.header.stream, self._answer(reply)) for reply in replies])
+
+    def _receive(self, datagram: bytes, uid: int, now: float, wall_ms: int | None) -> Outcome:
+        try:
+            header = read_header(datagram)
+        except WireError as error:
+            return Outcome("unanswerable", error.reason)
+        refusal = self._refusal(header, uid)
+        if refusal is not None:
+            return self._hold(header, refusal)
+        if wall_ms is not None:
+            header = replace(header, birth_ms=self.streams.birth(header, wall_ms))
+        match header.kind:
+            case Kind.PROBE:
+                return self._ack(header, "probe")
+            case Kind.BYE:
+                if self.streams.bye(header, now):
+                    self._ended.append(Ended(header.stream, now))
+                return self._ack(header, "bye")
+            case Kind.HEARTBEAT:
+                return self._heartbeat(header, datagram, now)
+            case _:
+                return self._batch(header, datagram, now)
+
+    def _refusal(self, header: Header, uid: int) -> Reason | None:
+        if header.version != VERSION or header.kind not in _KINDS:
+            return Reason.VERSION
+        if header.kind == Kind.PROBE:
+            return None
+        if not self._allow_uid(uid):
+            if uid in self.refused_uids or len(self.refused_uids) < MAX_REFUSED_UIDS:
+                self.refused_uids[uid] += 1
+            return Reason.UID
+        return None if self.ready else Reason.NOT_READY
+
+    def _heartbeat(self, header: Header, datagram: bytes, now: float) -> Outcome:
+        """Keep a heartbeat. One that cannot be read still shows that the worker lives, and is acked."""
+        if header.base < 1:
+            return self._ack(header, "dropped", "invalid")
+        heartbeat: Heartbeat | None = None
+        reason: str | None = None
+        bug: Exception | None = None
+        try:
+            heartbeat = read_heartbeat(datagram[HEADER_BYTES:])
+        except WireError as error:
+            reason = error.reason
+        except Exception as error:
+            reason, bug = INTERNAL, error
+        heard = self.streams.beat(header, heartbeat, now)
+        if heard is None:
+            return self._hold(header, Reason.STREAM_CAP)
+        self.refused_gauge_rows.update(heard.refused)
+        if not heard.kept:
+            return self._ack(header, "dropped", INSTANCE_CAP)
+        if reason is not None:
+            return replace(self._ack(header, "dropped", reason), error=bug)
+        return self._ack(header, "heartbeat", heard.reason)
+
+    def _batch(self, header: Header, datagram: bytes, now: float) -> Outcome:
+        if header.base < 1 or header.sequence < 1:
+            return self._drop(header, WireError("invalid", "batches are numbered from 1"))
+        place = self.streams.place(header, now)
+        match place:
+            case Placement.STREAM_CAP:
+                return self._hold(header, Reason.STREAM_CAP)
+            case Placement.DUPLICATE:
+                return self._ack(header, "duplicate")
+            case Placement.OUT_OF_ORDER:
+                return self._ack(header, "out_of_order")
+        lost_state = place is Placement.NEXT_LOST_STATE
+        self.streams.advance(header.stream, header.sequence)
+        try:
+            body = datagram[HEADER_BYTES:]
+            families = read_batch(body)
+        except WireError as error:
+            self._accept(header, b"", (), now)
+            return self._drop(header, error, lost_state)
+        except Exception as error:
+            self._accept(header, b"", (), now)
+            dropped = self._drop(header, WireError("invalid", repr(error)), lost_state)
+            return replace(dropped, reason=INTERNAL, error=error)
+        self._accept(header, body, families, now)
+        if families:
+            self.streams.call(header.stream, families[0].shape.instance)
+        self._reply(Verdict.ACK, Reason.NONE, header)
+        return Outcome("applied", None, header.stream, sum(len(family.labels) for family in families), lost_state)
+
+    def _accept(self, header: Header, body: bytes, families: tuple[FamilyBatch, ...], now: float) -> None:
+        self._accepted.append(Accepted(header.stream, header.birth_ms, header.sequence, body, families, now))
+
+    def _ack(self, header: Header, result: Result, reason: str | None = None) -> Outcome:
+        self._reply(Verdict.ACK, Reason.NONE, header)
+        return Outcome(result, reason, header.stream)
+
+    def _hold(self, header: Header, reason: Reason) -> Outcome:
+        self._reply(Verdict.HOLD, reason, header)
+        return Outcome("held", reason.name.lower(), header.stream)
+
+    def _drop(self, header: Header, error: WireError, lost_state: bool = False) -> Outcome:
+        self._reply(Verdict.DROP, Reason[error.reason.upper()], header)
+        return Outcome("dropped", error.reason, header.stream, error.rows, lost_state)
+
+    def _reply(self, verdict: Verdict, reason: Reason, header: Header) -> None:
+        earlier = self._replies.get(header.stream)
+        if earlier is None or earlier.verdict != Verdict.DROP or verdict == Verdict.DROP:
+            self._replies[header.stream] = Reply(verdict, reason, header)
+
+    def _answer(self, reply: Reply) -> bytes:
+        committed = 0 if reply.header.kind == Kind.PROBE else self.streams.committed(reply.header.stream)
+        return write_answer(reply.verdict, reply.reason, reply.header, committed)
+
+
+_KINDS = frozenset(Kind)

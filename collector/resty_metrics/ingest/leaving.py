@@ -1,0 +1,65 @@
+"""The workers that are leaving: after a reload one with long connections lives on, and has no timer to say so.
+
+Such a worker says ``exiting`` in its last heartbeat, and sends another one only when something ends there. It is
+answered on a socket pair, whose other end closes when its process ends, however that is and in whatever pid namespace.
+So the collector keeps its own end, and sends the last ack on it again: the kernel refuses that once nobody is there.
+
+Rules:
+- An ack that comes a second time says nothing new to a worker; a queue that is full of them is that of a live one.
+  What holds or drops a batch would be counted again: it is not sent twice.
+- Bounded: a worker for whose descriptor there is no room is forgotten like any other that falls silent.
+"""
+
+from collections.abc import Callable
+
+from resty_metrics.ingest.beats import BEAT_SECONDS
+from resty_metrics.ingest.streams import Streams
+from resty_metrics.ingest.wire import Verdict, read_answer
+
+MAX_LEAVING = 256
+
+
+class Leaving:
+    """The answer sockets of the workers that are leaving, by stream, each with its last ack.
+
+    ``is_there``: send an answer on a descriptor, and return whether somebody has the other end.
+    """
+
+    def __init__(self, streams: Streams, is_there: Callable[[int, bytes], bool]) -> None:
+        self._streams = streams
+        self._is_there = is_there
+        self._kept: dict[bytes, tuple[int, bytes]] = {}
+        self._checked = 0.0
+
+    def keep(self, stream: bytes, descriptor: int, answer: bytes, now: float) -> list[int]:
+        """Keep the descriptor that was answered on if its worker is leaving. Return those that are to be closed."""
+        if not self._streams.is_leaving(stream):
+            return [descriptor, *self._release(stream)]
+        if read_answer(answer).verdict != Verdict.ACK:
+            return [descriptor]
+        if stream not in self._kept and len(self._kept) >= MAX_LEAVING:
+            return [descriptor]
+        earlier = self._release(stream)
+        self._kept[stream] = (descriptor, answer)
+        self._streams.confirm(stream, now)
+        return earlier
+
+    def check(self, now: float) -> list[int]:
+        """Ask the kernel, once in each period of a heartbeat, who is still there. Return what is to be closed."""
+        if now - self._checked < BEAT_SECONDS:
+            return []
+        self._checked = now
+        gone: list[bytes] = []
+        for stream, (descriptor, answer) in self._kept.items():
+            if not self._streams.is_leaving(stream):
+                gone.append(stream)
+            elif self._is_there(descriptor, answer):
+                self._streams.confirm(stream, now)
+            else:
+                self._streams.confirm(stream, None)
+                gone.append(stream)
+        return [descriptor for stream in gone for descriptor in self._release(stream)]
+
+    def _release(self, stream: bytes) -> list[int]:
+        kept = self._kept.pop(stream, None)
+        return [] if kept is None else [kept[0]]

@@ -1,0 +1,219 @@
+"""The state directory: numbered journal files, and which of them is current.
+
+    current                      "<number> <identity>": the file to read at the next start
+    journal-<number>.sqlite      with its -wal, -shm and -count
+    set-aside-<number>-<reason>.sqlite    a file that was not used, kept for people, with the same
+    lock                         one collector a directory
+
+Rules:
+- A file counts only while ``current`` names it: that is a rename, so a crash at any step leaves the old or the new one.
+- Never rename over a database, never a database without its sides.
+- Before a collector shows what is not in the journal, the journal is made invalid: ``current`` is unlinked, or where
+  that fails, its identity is noted in the lock beside the socket. Loading it later would make counters go backward.
+- A file is removed only if it is superseded: we made it, or all of it was read and goes on in a newer one. Any other is
+  set aside, also the current one of a collector that had the directory meanwhile. Of those that are of no use,
+  SET_ASIDE_MOST are kept; one that only could not be read at the time is never removed.
+- A number is given once: the next one is above those of all files, also of those set aside. Where somebody's file has
+  the highest number that there is, the next one is the lowest that no file has.
+"""
+
+import contextlib
+import logging
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Literal
+
+from resty_metrics.journal import private
+from resty_metrics.journal.errors import JournalError, JournalReason
+from resty_metrics.journal.store import SIDES, failures
+from resty_metrics.log import say
+
+SET_ASIDE_MOST = 2
+AsideReason = JournalReason | Literal["unnamed", "unread"]
+_OF_NO_USE = ("corrupt", "foreign", "removed", "unnamed")
+_NUMBER = "(?P<number>[0-9]{1,12})"
+_NUMBERS = 10**12  # all that have so many digits
+_CURRENT = re.compile(rf"{_NUMBER} (?P<identity>[0-9a-f]{{32}})\n")
+_CURRENT_BYTES = 64
+_SIDES = "|".join(SIDES)
+_NUMBERED = re.compile(rf"journal-{_NUMBER}\.sqlite(?:{_SIDES})?")
+_ASIDE = re.compile(rf"set-aside-{_NUMBER}-(?P<reason>\w+)\.sqlite(?:{_SIDES})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A journal file. ``identity`` is drawn at random for each one, so that a number is never taken for another's."""
+
+    number: int
+    identity: str
+
+    @property
+    def file(self) -> str:
+        return f"journal-{self.number}.sqlite"
+
+
+class Directory:
+    """The state directory. Every method raises JournalError."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._superseded: set[int] = set()
+        self._identities: set[str] = set()  # of the files that we made or read
+
+    def current(self) -> Name | None:
+        """The file that is current; None if there is none."""
+        try:
+            with failures():
+                text = private.beginning(self.path / "current", _CURRENT_BYTES).decode("ascii", "replace")
+        except JournalError as error:
+            if error.reason == "removed":
+                return None
+            raise
+        match = _CURRENT.fullmatch(text)
+        if match is None:
+            raise JournalError("corrupt", f"{self.path}/current does not name a journal file")
+        return Name(int(match["number"]), match["identity"])
+
+    def numbers(self) -> list[int]:
+        """Return the numbers of all journal files, oldest first."""
+        return sorted({int(match["number"]) for match in self._matches(_NUMBERED)})
+
+    def file(self, name: Name) -> Path:
+        return self.path / name.file
+
+    def next(self) -> Name:
+        """A name that no file of the directory has or had. What is made under it is ours to remove."""
+        name = Name(self._free_number(), secrets.token_hex(16))
+        self._superseded.add(name.number)
+        self._identities.add(name.identity)
+        return name
+
+    def name_current(self, name: Name) -> None:
+        """From now on this file is the one to read. It must be complete and on the disk."""
+        temporary = self.path / "current.new"
+        self._spare_anothers()
+        with failures():
+            self._sync()
+            private.clear(temporary)
+            descriptor = private.make(temporary)
+            try:
+                os.write(descriptor, f"{name.number} {name.identity}\n".encode())
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            temporary.rename(self.path / "current")
+            self._sync()
+
+    def invalidate(self) -> None:
+        """No file is current any more."""
+        self._spare_anothers()
+        with failures():
+            private.clear(self.path / "current")
+            self._sync()
+
+    def restrict(self) -> None:
+        """Take from everybody else the right to read the files that are there."""
+        with failures():
+            for path in self._files():
+                if path.name == "current" or _NUMBERED.fullmatch(path.name) or _ASIDE.fullmatch(path.name):
+                    private.restrict(path)
+
+    def supersede(self, name: Name, whole: bool = True) -> None:
+        """This file was read, or must not be: ``remove_others`` may remove it, if ``whole``, and those before it."""
+        self._identities.add(name.identity)
+        self._superseded.update(self.numbers())
+        if not whole:
+            self._superseded.discard(name.number)
+
+    def remove_others(self, name: Name | None) -> None:
+        """Remove every superseded file but this one, each with its sides. Set aside those that nobody has read."""
+        for number in self.numbers():
+            if name is not None and number == name.number:
+                continue
+            if number in self._superseded:
+                self._remove(number)
+                continue
+            aside = self._put_aside(number, "unread")
+            say(logging.WARNING, "a journal file that was not read, or not in full, is set aside", kept_as=aside)
+
+    def set_aside(self, number: int, reason: AsideReason) -> Path | None:
+        """Keep a file that is not used out of the way; return its new path, None if there is no such file.
+
+        No file is current any more.
+        """
+        self.invalidate()
+        return self._put_aside(number, reason)
+
+    def room(self) -> int:
+        """Bytes that may still be written there, as far as the file system knows."""
+        with failures():
+            found = os.statvfs(self.path)
+        return found.f_bavail * found.f_frsize
+
+    def _spare_anothers(self) -> None:
+        with contextlib.suppress(JournalError):
+            name = self.current()
+            if name is not None and name.identity not in self._identities:
+                self._superseded.discard(name.number)
+
+    def _put_aside(self, number: int, reason: AsideReason) -> Path | None:
+        kept = None
+        with failures():
+            taken = any(match["number"] == str(number) for match in self._matches(_ASIDE))
+            free = self._free_number() if taken else number
+            for path in self._with_sides(self.path / Name(number, "").file):
+                side = path.name.partition(".sqlite")[2]
+                target = self.path / f"set-aside-{free}-{reason}.sqlite{side}"
+                path.rename(target)
+                kept = kept or target
+        self._forget_old_ones()
+        return kept
+
+    def _forget_old_ones(self) -> None:
+        kept = {(int(match["number"]), match["reason"]) for match in self._matches(_ASIDE)}
+        of_no_use = sorted(one for one in kept if one[1] in _OF_NO_USE)
+        for number, reason in of_no_use[:-SET_ASIDE_MOST]:
+            self._unlink(self.path / f"set-aside-{number}-{reason}.sqlite")
+
+    def _remove(self, number: int) -> None:
+        self._unlink(self.path / Name(number, "").file)
+
+    def _unlink(self, path: Path) -> None:
+        with failures():
+            for there in self._with_sides(path):
+                if there.is_symlink() or not there.is_dir():
+                    there.unlink(missing_ok=True)
+
+    def _with_sides(self, path: Path) -> list[Path]:
+        """The file and its sides, those that are there, whatever they are."""
+        paths = [path.with_name(path.name + side) for side in ("", *SIDES)]
+        return [path for path in paths if path.is_symlink() or path.exists()]
+
+    def _files(self) -> list[Path]:
+        """All that is there; nothing where the directory is missing."""
+        try:
+            return list(self.path.iterdir())
+        except FileNotFoundError:
+            return []
+
+    def _matches(self, pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
+        with failures():
+            names = [path.name for path in self._files()]
+        yield from (match for match in map(pattern.fullmatch, names) if match is not None)
+
+    def _free_number(self) -> int:
+        taken = {int(match["number"]) for match in (*self._matches(_NUMBERED), *self._matches(_ASIDE))}
+        number = 1 + max(taken, default=0)
+        return number if number < _NUMBERS else next(free for free in count(1) if free not in taken)
+
+    def _sync(self) -> None:
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,149 @@
+"""Log records: what one drain of the socket, or one scrape, adds to the state. Bytes out, bytes in.
+
+A record is a msgpack array of entries, framed by ``seal``. An entry is an array that begins with its kind:
+
+    [0, stream, birth_ms, sequence, now, body]   a batch both marks passed; body: msgpack as docs/wire.md has it,
+                                                 empty where the batch was dropped
+    [1, stream, now]                             a stream said bye
+    [2, host, scraper, creation, regular]        a scraper was shown every row up to this creation number; the first two
+                                                 are hashes (table/scrapers.py). Versions 2 to 4: [2, host, agent,
+                                                 creation], in clear
+
+Rules:
+- ``replay`` of the same records on the same snapshot makes the same state: merging decides on overflow and eviction by
+  nothing but the rows that are there, when they were used, and ``now``, the running time of when the batch came.
+- An entry that cannot be applied costs no other one. Its stream's mark moves all the same: a batch whose numbers may be
+  there in part must not be counted again, and its worker was told that it is safe.
+- The mark of a stream never goes back, in whatever order the records of a damaged file are read.
+- SQLite has no checksum of its own: each blob carries a CRC-32, so a torn or flipped one is found, not counted.
+"""
+
+import struct
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgpack  # type: ignore[import-untyped]
+
+from resty_metrics.ingest.batch import read_batch
+from resty_metrics.ingest.departed import StreamMark
+from resty_metrics.ingest.drain import Drain
+from resty_metrics.ingest.wire import WireError
+from resty_metrics.journal.errors import JournalError
+from resty_metrics.journal.state import State
+from resty_metrics.table.scrapers import Shown, identify
+from resty_metrics.table.shapes import FamilyBatch
+
+BATCH, BYE, SCRAPE = 0, 1, 2
+_CHECKSUM = struct.Struct(">I")
+CHECKSUM_BYTES = _CHECKSUM.size
+
+
+def seal(payload: bytes) -> bytes:
+    """Bytes with their checksum in front."""
+    return _CHECKSUM.pack(zlib.crc32(payload)) + payload
+
+
+def unseal(blob: bytes) -> bytes:
+    """The bytes that were sealed. Raises JournalError (``corrupt``)."""
+    payload = blob[_CHECKSUM.size :]
+    if len(blob) < _CHECKSUM.size or _CHECKSUM.unpack_from(blob)[0] != zlib.crc32(payload):
+        raise JournalError("corrupt", "a record does not match its checksum")
+    return payload
+
+
+def unpack(blob: bytes) -> Any:
+    """The value of a sealed msgpack blob. Raises JournalError (``corrupt``)."""
+    try:
+        return msgpack.unpackb(unseal(blob), use_list=False, unicode_errors="surrogateescape")
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise JournalError("corrupt", f"a record cannot be decoded: {error}") from None
+
+
+def of_drain(drain: Drain) -> bytes | None:
+    """The record of a drain; None if there is nothing to keep."""
+    batches = [[BATCH, one.stream, one.birth_ms, one.sequence, one.now, one.body] for one in drain.accepted]
+    entries = [*batches, *([BYE, one.stream, one.now] for one in drain.ended)]
+    return seal(msgpack.packb(entries)) if entries else None
+
+
+def of_page(shown: Sequence[Shown]) -> bytes:
+    """Return the record of a page that these scrapers were given."""
+    return seal(msgpack.packb([[SCRAPE, *scraper, creation, regular] for scraper, creation, regular in shown]))
+
+
+def read_shown(host: bytes | str, name: bytes | str, creation: int, regular: bool = False) -> Shown:
+    """Return what was written of a scraper. Raises ValueError."""
+    if type(creation) is not int or type(regular) is not bool:
+        raise ValueError("a scraper was shown a number, and is regular or not")
+    if type(host) is str and type(name) is str:
+        return identify(host, name), creation, regular
+    if type(host) is bytes and type(name) is bytes:
+        return (host, name), creation, regular
+    raise ValueError("a scraper is two hashes, or a host and a user agent")
+
+
+@dataclass(slots=True)
+class Replayed:
+    """The outcome of records that were replayed. ``rows`` were applied; ``error``: why the first entry was lost."""
+
+    rows: int = 0
+    lost_rows: int = 0
+    lost_entries: int = 0
+    error: Exception | None = None
+
+
+def replay(state: State, record: bytes, replayed: Replayed | None = None) -> Replayed:
+    """Apply a record to the state it was written for, as far as that is possible, and add up what became of it.
+
+    Raises JournalError (``corrupt``) if the record cannot be read at all; then nothing of it is applied.
+    """
+    replayed = Replayed() if replayed is None else replayed
+    entries = unpack(record)
+    if type(entries) is not tuple:
+        raise JournalError("corrupt", "a record is not an array")
+    for entry in entries:
+        try:
+            kind, *fields = entry
+            _APPLY[kind](state, replayed, *fields)
+        except Exception as error:  # a bug too must cost no more than the entry that has met it
+            replayed.lost_entries += 1
+            replayed.error = replayed.error or error
+    return replayed
+
+
+def _apply_batch(
+    state: State, replayed: Replayed, stream: bytes, birth_ms: int, sequence: int, now: float, body: bytes
+) -> None:
+    mark = StreamMark(stream, birth_ms, max(sequence, state.streams.committed(stream)), now, None)
+    rows = 0
+    families: Sequence[FamilyBatch] = ()
+    try:
+        families = read_batch(body) if body else ()
+        rows = sum(len(family.labels) for family in families)
+        failures = state.table.merge(families, birth_ms, now)
+        failed = sum(failure.rows for failure in failures)
+        replayed.rows += rows - failed
+        replayed.lost_rows += failed
+        replayed.lost_entries += bool(failures)
+        replayed.error = replayed.error or (failures[0].error if failures else None)
+    except Exception as error:
+        replayed.lost_rows += error.rows if isinstance(error, WireError) else rows
+        raise
+    finally:
+        instance = families[0].shape.instance if families else None
+        state.streams.restore(replace(mark, instance=instance))
+        state.now = max(state.now, now)
+
+
+def _apply_bye(state: State, _: Replayed, stream: bytes, now: float) -> None:
+    state.streams.end(stream, now)
+    state.now = max(state.now, now)
+
+
+def _apply_scrape(state: State, _: Replayed, *fields: Any) -> None:
+    state.scrapers.restore([read_shown(*fields)], state.now)
+
+
+_APPLY: dict[int, Callable[..., None]] = {BATCH: _apply_batch, BYE: _apply_bye, SCRAPE: _apply_scrape}

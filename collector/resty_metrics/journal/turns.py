@@ -1,0 +1,68 @@
+"""Work on the event loop in turns: between two of them scrapes, heartbeats and the socket have theirs.
+
+Rules:
+- Work is done in the order in which it was added, a piece at a time, for at most TURN_SECONDS and one piece in a turn.
+- Work that fails is a bug. It is logged, and costs no other work.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from resty_metrics.log import LOGGER
+
+TURN_SECONDS = 0.005
+
+Work = Iterator[None]
+
+
+class Turns:
+    """Work that waits for its turn. ``after`` is called at the end of each turn.
+
+    ``seconds``: the processor time that all work took so far.
+    """
+
+    def __init__(self, after: Callable[[], None]) -> None:
+        self.seconds = 0.0
+        self._after = after
+        self._work: deque[Work] = deque()
+        self._is_next_due = False
+
+    def __len__(self) -> int:
+        return len(self._work)
+
+    def add(self, work: Work) -> None:
+        """Begin with this work at once if there is no other, else do it after the others."""
+        self._work.append(work)
+        if len(self._work) == 1:
+            self._take_turn()
+
+    def finish(self) -> None:
+        """Do all that is left."""
+        while self._work:
+            self._do_piece()
+
+    def _take_turn(self) -> None:
+        ends = time.monotonic() + TURN_SECONDS
+        while self._work and time.monotonic() < ends:
+            self._do_piece()
+        self._after()
+        if self._work and not self._is_next_due:
+            self._is_next_due = True
+            asyncio.get_running_loop().call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        self._is_next_due = False
+        self._take_turn()
+
+    def _do_piece(self) -> None:
+        began = time.thread_time()
+        try:
+            next(self._work[0])
+        except StopIteration:
+            self._work.popleft()
+        except Exception:
+            self._work.popleft()
+            LOGGER.exception("what was written could not be applied, please report this")
+        self.seconds += time.thread_time() - began

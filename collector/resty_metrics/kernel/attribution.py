@@ -1,0 +1,132 @@
+"""Whose socket is it: from a file to the processes that hold the socket behind it.
+
+Rules:
+- The kernel knows the file of each socket, also after the file was renamed over: that is exact. It tells for one
+  network namespace; others are asked from within, which takes CAP_SYS_ADMIN.
+- On btrfs and some overlays ``stat`` reports another device than the kernel: there the kernel's device of the
+  directory, the inode and the name together count.
+- Where a namespace cannot be entered, only names at bind are to be had: sockets that were bound to this file name, or
+  to the temporary name of a collector, in *this* directory as their holder sees it. Those are candidates, not proof,
+  and named only where nobody is known exactly.
+- It walks all of /proc: for a thread, not for an event loop.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from resty_metrics.kernel import procfs, sock_diag, unix_diag
+from resty_metrics.kernel.namespaces import in_network
+from resty_metrics.kernel.processes import Process, holders, namespaces_of, pids
+
+MAX_NAMESPACES = 256
+
+
+def attribute(path: Path) -> list[Process]:
+    """Who holds the socket whose file is at ``path`` now; empty if nobody is found. Raises OSError if no file is."""
+    found = path.stat(follow_symlinks=False)
+    return attribute_file(path, found.st_dev, found.st_ino)
+
+
+def attribute_file(path: Path, device: int, inode: int) -> list[Process]:
+    """The same for a file that was at ``path`` when its ``st_dev`` and ``st_ino`` were taken; it may be gone since."""
+
+    def bound() -> set[int]:
+        return _bound(path, device, inode)
+
+    try:
+        exact = _distinct(holders(bound()))
+    except OSError:
+        exact = []
+    return exact or _elsewhere(path, bound)
+
+
+def names(path: Path) -> Callable[[str], bool]:
+    """Whether a socket's name at bind ends in the file name of ``path`` or in a temporary name for it."""
+    pattern = re.compile(rf"{re.escape(path.name)}|\.{re.escape(path.name)}\.\d+")
+    return lambda name: bool(pattern.fullmatch(name.rpartition("/")[2]))
+
+
+def _bound(path: Path, device: int, inode: int) -> set[int]:
+    """Inodes of the sockets of the namespace where this is asked that were bound to the file. Raises OSError."""
+    found, named = sock_diag.sockets(), names(path)
+    exact = {one.inode for one in found if unix_diag.same_file(one, device, inode)}
+    kernels = device_of(path.parent)
+    if exact or kernels is None:
+        return exact
+    return {one.inode for one in found if unix_diag.same_file(one, kernels, inode) and named(one.name or "")}
+
+
+def device_of(directory: Path) -> int | None:
+    """The device that the kernel itself knows the directory's file system by; None if that cannot be found out."""
+    try:
+        descriptor = os.open(directory, os.O_PATH | os.O_CLOEXEC)
+        try:
+            mount = procfs.parse_mount(Path(f"/proc/self/fdinfo/{descriptor}").read_bytes())
+        finally:
+            os.close(descriptor)
+        found = procfs.parse_mounts(Path("/proc/self/mountinfo").read_bytes()).get(mount)
+    except (OSError, procfs.ProcfsError):
+        return None
+    return os.makedev(*found) if found is not None else None
+
+
+def _elsewhere(path: Path, bound: Callable[[], set[int]]) -> list[Process]:
+    """Those of other network namespaces: the holders, else the candidates of namespaces that cannot be entered."""
+    exact: set[int] = set()
+    candidates: dict[int, str] = {}
+    for pid in _one_of_each_network():
+        try:
+            exact |= in_network(pid, bound)
+        except OSError:
+            candidates |= _named(pid, path)
+    return _distinct(holders(exact)) or _of_this_directory(path.parent, candidates)
+
+
+def _one_of_each_network() -> Iterator[int]:
+    """A process in each network namespace but ours."""
+    seen = {namespaces_of(os.getpid()).get("net")}
+    for pid in pids():
+        namespace = namespaces_of(pid).get("net")
+        if namespace is not None and namespace not in seen and len(seen) <= MAX_NAMESPACES:
+            seen.add(namespace)
+            yield pid
+
+
+def _named(pid: int, path: Path) -> dict[int, str]:
+    """Inodes and names of the sockets in the network namespace of ``pid`` that were bound to such a name."""
+    named = names(path)
+    try:
+        with Path(f"/proc/{pid}/net/unix").open("rb") as lines:
+            return {one.inode: one.name for one in procfs.parse_unix(lines) if named(one.name)}
+    except OSError:
+        return {}
+
+
+def _of_this_directory(directory: Path, candidates: dict[int, str]) -> list[Process]:
+    """The holders for which the directory of the name is this one."""
+    identity = _identity(directory)
+    found = {
+        inode: [process for process in processes if _identity(_seen_by(process.pid, candidates[inode])) == identity]
+        for inode, processes in holders(candidates).items()
+    }
+    return _distinct(found) if identity is not None else []
+
+
+def _seen_by(pid: int, name: str) -> Path:
+    """The directory of a name as the process ``pid`` sees it: from its root, or from where it works."""
+    start = "root" if name.startswith("/") else "cwd"
+    return Path(f"/proc/{pid}/{start}", name.lstrip("/")).parent
+
+
+def _identity(directory: Path) -> tuple[int, int] | None:
+    try:
+        found = directory.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _distinct(found: dict[int, list[Process]]) -> list[Process]:
+    return list({process.pid: process for processes in found.values() for process in processes}.values())

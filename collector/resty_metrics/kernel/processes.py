@@ -1,0 +1,197 @@
+"""Processes as /proc shows them: who they are, who started them, where they live, which sockets they hold.
+
+Rules:
+- A process may end at any moment, and much of it is shown only to its own user and to root: what cannot be read is None
+  or left out, nothing raises.
+- Only processes of our pid namespace are visible; in a container of its own that is hardly anybody.
+- Arguments are reported shortened (``procfs.shortened``), since they may hold secrets.
+"""
+
+import os
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from resty_metrics.kernel import procfs
+from resty_metrics.kernel.procfs import MAX_PARENTS, Parent, Process
+
+__all__ = [
+    "Parent",
+    "Process",
+    "describe",
+    "holders",
+    "holds_lock",
+    "is_ours",
+    "lock_holder",
+    "namesakes",
+    "namespaces_of",
+    "pids",
+]
+
+PROGRAM = "resty-metrics"
+MODULE = "resty_metrics"
+NAMESPACES = ("pid", "net", "mnt")
+
+_PROC = Path("/proc")
+_READ_BYTES = 8 * 1024
+
+
+def describe(pid: int, known: Process | None = None) -> Process | None:
+    """What is to be known of a process; None if it is gone or hidden from us.
+
+    ``known`` is what was known of it before it executed another program: its parents are kept (the kernel forgets
+    those that ended), and if the process goes away meanwhile, what could be read is put over the rest. That is quick:
+    what goes first is read first, in some ten microseconds.
+    """
+    exe, arguments = link_of(pid, "exe"), arguments_of(pid)
+    try:
+        uid = procfs.parse_uid(_read(pid, "status"))
+        command = procfs.shortened(arguments) or (f"[{_stat(pid).name}]",)
+        parents = known.parents if known is not None else tuple(_parents(_stat(pid).parent))
+    except (OSError, procfs.ProcfsError):
+        return _in_part(known, exe, arguments)
+    cgroup = cgroup_of(pid)
+    return Process(
+        pid=pid,
+        uid=uid,
+        exe=exe,
+        command=command,
+        parents=parents,
+        cgroup=cgroup,
+        container=procfs.container_of(cgroup) if cgroup else None,
+        namespaces=namespaces_of(pid),
+        ours=procfs.runs(PROGRAM, MODULE, exe, arguments),
+    )
+
+
+def _in_part(known: Process | None, exe: str | None, arguments: tuple[str, ...]) -> Process | None:
+    """Of a process that ended while it was read."""
+    if known is None or (exe is None and not arguments):
+        return None
+    ours = procfs.runs(PROGRAM, MODULE, exe, arguments)
+    return replace(known, exe=exe, command=procfs.shortened(arguments), ours=ours)
+
+
+def pids() -> list[int]:
+    """All processes that are visible now, threads not counted."""
+    return [int(entry.name) for entry in os.scandir(_PROC) if entry.name.isdigit()]
+
+
+def holders(socket_inodes: Collection[int]) -> dict[int, list[Process]]:
+    """The processes that hold a descriptor of each of these sockets, by inode; a socket without any is not there."""
+    wanted = frozenset(socket_inodes)
+    found: dict[int, list[Process]] = {}
+    if not wanted:
+        return found
+    for pid in pids():
+        held = wanted.intersection(_sockets_of(pid))
+        process = describe(pid) if held else None
+        if process is not None:
+            for inode in held:
+                found.setdefault(inode, []).append(process)
+    return found
+
+
+def namesakes(program: str = PROGRAM, module: str = MODULE) -> list[Process]:
+    """The other processes that run our program, directly, through an interpreter or as ``python -m``."""
+    found = (describe(pid) for pid in pids() if pid != os.getpid() and is_ours(pid, program, module))
+    return [process for process in found if process is not None]
+
+
+def is_ours(pid: int, program: str = PROGRAM, module: str = MODULE) -> bool:
+    """Whether the process runs our program now."""
+    return procfs.runs(program, module, link_of(pid, "exe"), arguments_of(pid))
+
+
+def lock_holder(path: Path) -> int | None:
+    """Who holds a flock on the file; None if nobody does, or nobody of our pid namespace.
+
+    Unlike the number that its holder wrote into the file, this one is right across pid namespaces. Not for each second:
+    the kernel waits for all processors before it answers, ten milliseconds sometimes.
+    """
+    try:
+        return next((lock.pid for lock in _locks_on(path, (_PROC / "locks").read_bytes())), None)
+    except OSError:
+        return None
+
+
+def holds_lock(pid: int, path: Path) -> bool:
+    """Whether this process holds a flock on the file. Quick, where it has few descriptors."""
+    try:
+        names = [entry.name for entry in os.scandir(f"/proc/{pid}/fdinfo")]
+        return any(_locks_on(path, _read(pid, f"fdinfo/{name}")) for name in names)
+    except OSError:
+        return False
+
+
+def _locks_on(path: Path, text: bytes) -> list[procfs.Lock]:
+    """Those on the file. Raises OSError."""
+    found = path.stat(follow_symlinks=False)
+    same = [lock for lock in procfs.parse_locks(text) if lock.inode == found.st_ino]
+    device = os.major(found.st_dev), os.minor(found.st_dev)
+    # btrfs: stat has another device than the kernel
+    return [lock for lock in same if (lock.major, lock.minor) == device] or same
+
+
+def arguments_of(pid: int) -> tuple[str, ...]:
+    """All arguments, as they are: to be looked at, not to be reported. Empty if they cannot be read."""
+    try:
+        return procfs.parse_arguments(_read(pid, "cmdline"))
+    except OSError:
+        return ()
+
+
+def cgroup_of(pid: int) -> str | None:
+    try:
+        return procfs.parse_cgroup(_read(pid, "cgroup"))
+    except OSError:
+        return None
+
+
+def namespaces_of(pid: int) -> dict[str, int]:
+    """Inodes of the namespaces that we may read, by kind."""
+    inodes = {kind: procfs.parse_namespace(link_of(pid, f"ns/{kind}") or "") for kind in NAMESPACES}
+    return {kind: inode for kind, inode in inodes.items() if inode is not None}
+
+
+def link_of(pid: int, name: str) -> str | None:
+    """Where a link below /proc/PID points; an exe that was removed ends with `` (deleted)``."""
+    try:
+        return os.readlink(f"/proc/{pid}/{name}")  # noqa: PTH115 -- for each descriptor of the machine
+    except OSError:
+        return None
+
+
+def _sockets_of(pid: int) -> Iterator[int]:
+    try:
+        names = [entry.name for entry in os.scandir(f"/proc/{pid}/fd")]
+    except OSError:
+        return
+    for name in names:
+        inode = procfs.parse_socket(link_of(pid, f"fd/{name}") or "")
+        if inode is not None:
+            yield inode
+
+
+def _parents(pid: int) -> Iterator[Parent]:
+    for _ in range(MAX_PARENTS):
+        if pid == 0:
+            return
+        try:
+            stat = _stat(pid)
+        except (OSError, procfs.ProcfsError):
+            return
+        yield Parent(pid, stat.name)
+        pid = stat.parent
+
+
+def _stat(pid: int) -> procfs.Stat:
+    return procfs.parse_stat(_read(pid, "stat"))
+
+
+def _read(pid: int, name: str) -> bytes:
+    descriptor = os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, _READ_BYTES)
+    finally:
+        os.close(descriptor)

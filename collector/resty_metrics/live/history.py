@@ -1,0 +1,195 @@
+"""The last minutes by server, in memory: requests, errors and durations of each interval between two samples.
+
+Rules:
+- Bounded: POINTS intervals, and of each the MAX_SERVERS servers that were busiest; ``ALL`` is the sum of all of them.
+- A server that is not among them takes the place of the quietest as soon as it is twice as busy; one change a sample.
+- An interval in which numbers were taken back or moved (a family deleted, rows evicted into ``other``, an nginx
+  that gave way to others) is left out: no number is better than a wrong one. So are durations across a change of
+  buckets.
+- A server that is new had no request before: its rate is over the window that its sum has, from the start on.
+- ``now`` is seconds of a monotonic clock.
+"""
+
+from array import array
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from resty_metrics.live import latency
+from resty_metrics.live.totals import Bounds, Totals
+
+ALL = ""  # no label value is empty
+SAMPLE_SECONDS = 5.0
+BUSY_SECONDS = 60.0  # over which servers are compared
+SPAN_SECONDS = 900.0
+POINTS = int(SPAN_SECONDS / SAMPLE_SECONDS)
+MAX_SERVERS = 24
+MEDIAN, TAIL = 0.5, 0.99
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """An interval of ``seconds`` that ended at ``end``. ``buckets`` None: not known. p50 and p99 in seconds."""
+
+    end: float
+    seconds: float
+    requests: float
+    errors: float
+    buckets: tuple[Bounds, "array[float]"] | None
+    p50: float | None
+    p99: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Of the points of a window. ``requests``: how many; ``rate``: by second; ``errors``: their share, None without a
+    request; p50 and p99 in seconds, made of buckets with these bounds."""
+
+    requests: float
+    rate: float
+    errors: float | None
+    p50: float | None
+    p99: float | None
+    bounds: Bounds = ()
+
+
+def summarize(points: Iterable[Point], since: float) -> Summary | None:
+    """What happened in the points that ended after ``since``; None if there are none."""
+    chosen = [point for point in points if point.end > since]
+    if not chosen:
+        return None
+    requests, seconds = sum(point.requests for point in chosen), sum(point.seconds for point in chosen)
+    bounds, counts = latency.join([point.buckets for point in chosen if point.buckets is not None])
+    return Summary(
+        requests,
+        requests / seconds,
+        sum(point.errors for point in chosen) / requests if requests else None,
+        latency.quantile(MEDIAN, bounds, counts),
+        latency.quantile(TAIL, bounds, counts),
+        bounds,
+    )
+
+
+@dataclass(slots=True)
+class Series:
+    """One server's points, oldest first."""
+
+    points: deque[Point] = field(default_factory=lambda: deque(maxlen=POINTS))
+
+    def busy(self, since: float) -> float:
+        """How many requests the points that ended after ``since`` have."""
+        return sum(point.requests for point in self.points if point.end > since)
+
+
+class History:
+    """``servers``: how many servers there are, also those that have no series."""
+
+    def __init__(self) -> None:
+        self.series: dict[str, Series] = {}
+        self.servers = 0
+        self.last: float | None = None
+        self._begun: deque[tuple[float, Mapping[str, float]]] = deque(maxlen=POINTS)
+        self._totals: Mapping[str, Totals] = {}
+        self._moved: object = None
+
+    def observe(self, totals: Mapping[str, Totals], moved: object, now: float) -> None:
+        """Take a sample. ``moved`` differs from that of the sample before if rows were moved between servers."""
+        totals = {**totals, ALL: _sum(totals.values())}
+        if self.last is not None and now > self.last:
+            if moved == self._moved:
+                self._extend(totals, now, now - self.last)
+            self._forget(now)
+        self.servers = len(totals) - 1
+        self.last, self._totals, self._moved = now, totals, moved
+
+    def observe_nginx(self, begun: Mapping[str, float], now: float) -> None:
+        """Take a sample of what nginx itself counts, by master."""
+        self._begun.append((now, begun))
+
+    def nginx_rate(self, since: float, least: float = 0.0) -> float | None:
+        """Requests per second that nginx itself counted since then, of the masters that speak now and spoke more than
+        ``least`` seconds before; None where there is none. Samples in between in which nobody spoke do no harm."""
+        if not self._begun:
+            return None
+        last, begun = self._begun[-1]
+        rates = []
+        for master, count in begun.items():
+            said = ((at, one[master]) for at, one in self._begun if at >= since and master in one)
+            first, before = next(said, (last, count))
+            if last - first > least:
+                rates.append((count - before) / (last - first))
+        return sum(rates) if rates else None
+
+    def _extend(self, totals: Mapping[str, Totals], now: float, seconds: float) -> None:
+        nothing = Totals()
+        grown = {name: one.requests - self._totals.get(name, nothing).requests for name, one in totals.items()}
+        self._choose(grown, now)
+        for name, series in self.series.items():
+            point = _point(self._totals.get(name, nothing), totals.get(name, nothing), now, seconds)
+            if point is not None:
+                series.points.append(point)
+
+    def _choose(self, grown: Mapping[str, float], now: float) -> None:
+        """Give series to the busiest."""
+        self.series.setdefault(ALL, Series())
+        waiting = sorted((name for name in grown if name not in self.series), key=lambda name: -grown[name])
+        room = MAX_SERVERS + 1 - len(self.series)
+        for name in waiting[:room]:
+            self.series[name] = self._new(name)
+        for name in waiting[room : room + 1]:
+            since = now - BUSY_SECONDS
+            quietest = min((one for one in self.series if one != ALL), key=lambda one: self.series[one].busy(since))
+            minute = self.series[quietest]
+            if grown[name] > 2 * max(minute.busy(since) * SAMPLE_SECONDS / BUSY_SECONDS, grown.get(quietest, 0)):
+                del self.series[quietest]
+                self.series[name] = self._new(name)
+
+    def _new(self, name: str) -> Series:
+        """A series of a server; one that has no row yet was asked for nothing in the points of the sum."""
+        if name in self._totals:
+            return Series()
+        before = self.series[ALL].points
+        return Series(deque((Point(one.end, one.seconds, 0, 0, None, None, None) for one in before), maxlen=POINTS))
+
+    def _forget(self, now: float) -> None:
+        for series in self.series.values():
+            while series.points and now - series.points[0].end > SPAN_SECONDS:
+                series.points.popleft()
+
+
+def _sum(all_totals: Iterable[Totals]) -> Totals:
+    found = Totals()
+    parts: dict[Bounds, list[Sequence[float]]] = {}
+    for one in all_totals:
+        found.requests += one.requests
+        found.errors += one.errors
+        for bounds, counts in one.buckets.items():
+            parts.setdefault(bounds, []).append(counts)
+    found.buckets = {bounds: [*map(sum, zip(*counts, strict=True))] for bounds, counts in parts.items()}
+    return found
+
+
+def _point(before: Totals, after: Totals, now: float, seconds: float) -> Point | None:
+    requests, errors = after.requests - before.requests, after.errors - before.errors
+    if requests < 0 or errors < 0:
+        return None
+    buckets = _grown(before, after)
+    if buckets is None:
+        return Point(now, seconds, requests, errors, None, None, None)
+    p50, p99 = (latency.quantile(share, *buckets) for share in (MEDIAN, TAIL))
+    return Point(now, seconds, requests, errors, (buckets[0], array("d", buckets[1])), p50, p99)
+
+
+def _grown(before: Totals, after: Totals) -> tuple[Bounds, Sequence[float]] | None:
+    """The durations of an interval; None where buckets were changed or taken back, or there were none."""
+    if not before.buckets.keys() <= after.buckets.keys():
+        return None
+    parts: list[tuple[Bounds, Sequence[float]]] = []
+    for bounds, counts in after.buckets.items():
+        old = before.buckets.get(bounds)
+        grown = counts if old is None else [new - was for new, was in zip(counts, old, strict=True)]
+        if min(grown) < 0:
+            return None
+        if any(grown):
+            parts.append((bounds, grown))
+    return latency.join(parts) if parts else None

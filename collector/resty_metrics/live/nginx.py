@@ -1,0 +1,63 @@
+"""What the workers' heartbeats tell of each nginx, as facts."""
+
+from collections.abc import Mapping, Sequence
+
+from resty_metrics.ingest.stream import LiveHeartbeat
+from resty_metrics.ingest.streams import Streams
+from resty_metrics.live.facts import Nginx, Worker
+from resty_metrics.page import instances, workers
+
+SPOOL = "resty_metrics_spool"
+
+
+def nginxes(streams: Streams, coverage: Mapping[str, float], now: float, wall: float) -> list[Nginx]:
+    """Every nginx that is known, by name; where none is, one that was not heard of. ``wall``: Unix seconds."""
+    beats = instances.by_instance(streams.heartbeats(now))
+    known = sorted(streams.instances | beats.keys()) or [""]
+    return [_nginx(name, beats.get(name, []), coverage.get(name), wall) for name in known]
+
+
+def _nginx(name: str, beats: list[LiveHeartbeat], coverage: float | None, wall: float) -> Nginx:
+    newest = workers.of_newest_master(beats)
+    said = [beat.heartbeat for beat in newest]
+    status = workers.stub_status(beats)
+    last = max(said, key=lambda one: one.generation or 0, default=None)
+    configured = None if last is None else last.configured
+    return Nginx(
+        name=name,
+        heard=bool(beats),
+        workers_expected=next((one.workers for one in said if one.workers is not None), None),
+        workers_seen=len({one.worker for one in said if one.worker is not None}),
+        active=None if status is None else status.active,
+        reading=None if status is None else status.reading,
+        writing=None if status is None else status.writing,
+        waiting=None if status is None else status.waiting,
+        coverage=coverage,
+        spool_free=_spool_free(newest),
+        generation=None if last is None else last.generation,
+        configured_ago=None if configured is None else max(0.0, wall - configured / 1000),
+    )
+
+
+def _spool_free(newest: Sequence[LiveHeartbeat]) -> float | None:
+    dicts = next((beat.heartbeat.dicts for beat in newest if beat.heartbeat.dicts is not None), ())
+    return next((free / capacity for name, capacity, free in dicts if name == SPOOL and capacity > 0), None)
+
+
+def workers_of(streams: Streams, now: float) -> list[Worker]:
+    """Every worker whose heartbeat is alive."""
+    return [_worker(beat, now) for beat in streams.heartbeats(now)]
+
+
+def _worker(beat: LiveHeartbeat, now: float) -> Worker:
+    said, gauges = beat.heartbeat, beat.heartbeat.gauges
+    return Worker(
+        nginx=said.instance,
+        id=said.worker,
+        pid=said.pid,
+        uptime=None if gauges is None else gauges.uptime_seconds,
+        heard=max(0.0, now - beat.seen),
+        unacked=None if gauges is None else gauges.unacked_batches,
+        memory=None if gauges is None else gauges.lua_memory_bytes,
+        exiting=bool(said.exiting),
+    )

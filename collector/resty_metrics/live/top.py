@@ -1,0 +1,67 @@
+"""The busiest rows of the last minute or two, by what they had when that began.
+
+Rules:
+- Each minute what every row has is noted, for two minutes; of a table with more rows than MAX_ROWS only the first.
+- A row is known by its creation number, which no other row of the table ever gets.
+- ``now`` is seconds of a monotonic clock.
+"""
+
+from collections.abc import Iterable, Sequence
+from heapq import nlargest
+
+from resty_metrics.live.facts import Row, Top
+from resty_metrics.page.instances import labels_of, shown
+from resty_metrics.table.families import Family
+from resty_metrics.table.shapes import Labels
+from resty_metrics.table.sums import reader
+
+NOTE_SECONDS = 60.0
+MAX_ROWS = 20_000
+SHOWN = 12
+
+
+class Baselines:
+    """What the rows had a minute ago and before."""
+
+    def __init__(self, most: int = MAX_ROWS) -> None:
+        self._most = most
+        self._older: tuple[float, dict[int, float]] | None = None
+        self._newer: tuple[float, dict[int, float]] | None = None
+
+    def observe(self, families: Iterable[Family], now: float) -> None:
+        """Note what the rows have, if it is time for it."""
+        if self._newer is None or now - self._newer[0] >= NOTE_SECONDS:
+            self._older, self._newer = self._newer, (now, dict(_counts(families, self._most)))
+
+    def top(self, families: Iterable[Family], now: float) -> Top:
+        """The rows that grew most since the older baseline."""
+        families = tuple(families)
+        total = sum(len(family.rows) for family in families)
+        began, before = self._older or self._newer or (now, {})
+        if now <= began:
+            return Top((), None, min(total, self._most), total)
+        counts = dict(_counts(families, self._most))
+        busiest = nlargest(SHOWN, ((count - before.get(key, 0), key) for key, count in counts.items()))
+        grown = {key: by for by, key in busiest if by > 0}
+        seconds = now - began
+        rows = {
+            row.created: Row(_labels(family, row.labels), grown[row.created] / seconds)
+            for family in families
+            for row in family.rows
+            if row.created in grown
+        }
+        return Top([rows[key] for key in grown], seconds, len(counts), total)
+
+
+def _labels(family: Family, values: Labels) -> Sequence[tuple[str, str]]:
+    labels = tuple(zip(shown(family.shape.labels, family.shape.instance), values, strict=True))
+    return (*labels_of(family.shape.instance).items(), *labels)
+
+
+def _counts(families: Iterable[Family], room: int) -> Iterable[tuple[int, float]]:
+    """Requests by row, of as many rows as there is room for."""
+    for family in families:
+        buckets, numbers = family.shape.buckets, reader(family.shape.width)
+        for row in family.rows[:room]:
+            yield row.created, sum(numbers(row.sums)[:buckets])
+        room -= min(room, len(family.rows))

@@ -1,0 +1,258 @@
+"""What the page says, as words and paths, made from the facts and the history; the template only puts them in place."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from resty_metrics.advice.warnings import LEAST_COVERAGE
+from resty_metrics.ingest.beats import GAUGES_SECONDS
+from resty_metrics.live import chart
+from resty_metrics.live.chart import Chart
+from resty_metrics.live.counts import Growth
+from resty_metrics.live.facts import Facts, Nginx, SourceState, Worker
+from resty_metrics.live.history import ALL, MAX_SERVERS, History, Point, Series, Summary, summarize
+from resty_metrics.live.latency import in_words
+from resty_metrics.live.notices import Notice, notices
+from resty_metrics.live.words import ABSENT, duration, number, percent, size
+
+State = Literal["ok", "warning", "critical", "unknown"]
+
+RECENT_SECONDS = 60.0
+LEAST_ERRORS = 0.01  # that the upper edge of a chart of errors means, and that are marked
+MANY_WORKERS = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """One part of the pipeline: ``word`` says how it is, ``more`` what was seen."""
+
+    name: str
+    state: State
+    word: str
+    more: str
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One server's last minute in figures, and its last quarter of an hour in charts."""
+
+    name: str
+    rate: str
+    errors: str
+    failing: bool
+    p50: str
+    p99: str
+    rates: Chart
+    shares: Chart
+    durations: Chart
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The whole page. ``begun``: whether there is anything to draw yet; ``quiet``: servers without a request;
+    ``hidden``: how many servers are not looked at one by one."""
+
+    facts: Facts
+    state: State
+    headline: str
+    notices: Sequence[Notice]
+    health: Sequence[Health]
+    begun: bool
+    all: Server
+    servers: Sequence[Server]
+    quiet: Sequence[str]
+    hidden: int
+    workers: Sequence[tuple[str, ...]]
+    more_workers: int
+    top_labels: Sequence[str]
+    top: Sequence[tuple[Sequence[str], str]]
+    top_seconds: str
+    top_note: str
+
+
+def view(facts: Facts, history: History, growth: Growth) -> View:
+    """The page at ``facts.now``."""
+    found = notices(facts, history, growth)
+    worst: State = "ok" if not found else found[0].severity
+    busy, quiet = _busy(history)
+    workers = [_worker(one) for one in sorted(facts.workers, key=_by_number)]
+    labels = list(dict.fromkeys(name for row in facts.top.rows for name, _ in row.labels))
+    return View(
+        facts=facts,
+        state=worst,
+        headline=_headline(found),
+        notices=found,
+        health=list(_health(facts)),
+        begun=any(series.points for series in history.series.values()),
+        all=_server("All servers", history.series.get(ALL, Series()), facts.now),
+        servers=[_server(name, history.series[name], facts.now) for name in busy],
+        quiet=quiet,
+        hidden=max(0, history.servers - len(busy) - len(quiet)),
+        workers=workers[:MANY_WORKERS],
+        more_workers=max(0, len(workers) - MANY_WORKERS),
+        top_labels=labels,
+        top=[([dict(row.labels).get(name, ABSENT) for name in labels], number(row.rate)) for row in facts.top.rows],
+        top_seconds=ABSENT if facts.top.seconds is None else duration(facts.top.seconds),
+        top_note=_top_note(facts),
+    )
+
+
+def _headline(found: Sequence[Notice]) -> str:
+    if not found:
+        return "Everything works"
+    return "1 warning" if len(found) == 1 else f"{len(found)} warnings"
+
+
+def _top_note(facts: Facts) -> str:
+    top = facts.top
+    return "" if top.looked_at >= top.total else f"Of {top.total} rows the first {top.looked_at} were compared."
+
+
+def _busy(history: History) -> tuple[list[str], list[str]]:
+    """The servers with requests, the busiest first, and those without any, by name."""
+    counts = {name: sum(point.requests for point in one.points) for name, one in history.series.items() if name != ALL}
+    busy = sorted((name for name, count in counts.items() if count), key=lambda name: (-counts[name], name))
+    return busy[:MAX_SERVERS], sorted(name for name, count in counts.items() if not count)
+
+
+def _health(facts: Facts) -> Iterator[Health]:
+    yield _socket(facts)
+    yield from (_workers(one, facts) for one in facts.nginx)
+    yield from map(_source, facts.sources)
+    yield _journal(facts)
+    for one in facts.nginx:
+        yield from _nginx(one)
+
+
+def _socket(facts: Facts) -> Health:
+    socket = facts.socket
+    if socket.standing_by:
+        return Health("Socket", "warning", "stands by", socket.path)
+    if not socket.up:
+        return Health("Socket", "critical", "down", socket.path)
+    if socket.contended:
+        return Health("Socket", "warning", "contended", socket.path)
+    return Health("Socket", "ok", "works", socket.path)
+
+
+def _called(name: str, nginx: Nginx) -> str:
+    return f"{name}, {nginx.name}" if nginx.name else name
+
+
+def _workers(nginx: Nginx, facts: Facts) -> Health:
+    name, heard = _called("Workers of nginx", nginx), facts.heard
+    if not nginx.heard:
+        yet = facts.without_lua or facts.uptime < GAUGES_SECONDS
+        return Health(name, "unknown" if yet else "warning", f"not heard of{' yet' * yet}", _ago(heard))
+    if nginx.workers_expected is None:
+        return Health(name, "ok", "heard of", _ago(heard))
+    state: State = "warning" if nginx.workers_seen < nginx.workers_expected else "ok"
+    return Health(name, state, f"{nginx.workers_seen} of {nginx.workers_expected} heard of", _ago(heard))
+
+
+def _ago(seconds: float | None) -> str:
+    return "nothing has come yet" if seconds is None else f"the last datagram came {duration(seconds)} ago"
+
+
+def _source(source: SourceState) -> Health:
+    name = source.kind if source.name is None else f"{source.kind} of {source.name}"
+    if source.reason is not None:
+        return Health(name, "warning", f"cannot be read ({source.reason})", f"{source.address}: {source.words}")
+    if source.seconds is None:
+        return Health(name, "unknown", "has not answered yet", source.address)
+    return Health(name, "ok", f"read in {duration(source.seconds)}", source.address)
+
+
+def _journal(facts: Facts) -> Health:
+    journal = facts.journal
+    if journal.directory is None:
+        return Health("Journal", "unknown", "none wanted", "counts are in memory only")
+    if journal.reason is not None:
+        return Health("Journal", "warning", f"in memory only ({journal.reason})", journal.directory)
+    if journal.stalls:
+        return Health("Journal", "warning", f"a write takes {duration(journal.waits)} so far", journal.directory)
+    return Health("Journal", "ok", "written", journal.directory)
+
+
+def _coverage(nginx: Nginx) -> Health:
+    name = _called("Coverage", nginx)
+    if nginx.coverage is None:
+        return Health(name, "unknown", "not known yet", "it takes 5 minutes and 100 requests")
+    state: State = "warning" if nginx.coverage < LEAST_COVERAGE else "ok"
+    return Health(name, state, percent(min(1.0, nginx.coverage)), "of nginx's requests are counted")
+
+
+def _nginx(nginx: Nginx) -> Iterator[Health]:
+    if not nginx.heard:
+        return
+    yield _coverage(nginx)
+    if nginx.active is not None:
+        by = ((nginx.reading, "reading"), (nginx.writing, "writing"), (nginx.waiting, "waiting"))
+        more = ", ".join(f"{number(count)} {name}" for count, name in by)
+        yield Health(_called("Connections", nginx), "ok", f"{number(nginx.active)} active", more)
+    if nginx.configured_ago is not None and nginx.generation is not None:
+        reloads = nginx.generation - 1
+        times = "never reloaded" if reloads <= 0 else "reloaded once" if reloads == 1 else f"reloaded {reloads} times"
+        yield Health(_called("Configuration of nginx", nginx), "ok", f"{duration(nginx.configured_ago)} old", times)
+
+
+def _by_number(worker: Worker) -> tuple[str, int, float]:
+    return (worker.nginx, 1 << 30 if worker.id is None else worker.id, -(worker.uptime or 0.0))
+
+
+def _worker(worker: Worker) -> tuple[str, ...]:
+    """Number, pid, age, last heard, unacked batches, Lua memory."""
+    name = (ABSENT if worker.id is None else str(worker.id)) + (f" of {worker.nginx}" if worker.nginx else "")
+    return (
+        f"{name} (ends)" if worker.exiting else name,
+        ABSENT if worker.pid is None else str(worker.pid),
+        duration(worker.uptime),
+        f"{duration(worker.heard)} ago",
+        number(worker.unacked),
+        size(worker.memory),
+    )
+
+
+def _rate(point: Point) -> float:
+    return point.requests / point.seconds
+
+
+def _share(point: Point) -> float | None:
+    return point.errors / point.requests if point.requests else None
+
+
+def _server(name: str, series: Series, now: float) -> Server:
+    points = series.points
+    recent = summarize(points, now - RECENT_SECONDS) or Summary(0, 0, None, None, None)
+    rates, shares = [_rate(point) for point in points], [_share(point) for point in points]
+    tails = [point.p99 for point in points]
+    most_rate = chart.nice(max(rates, default=0))
+    most_share = min(1.0, chart.nice(max(LEAST_ERRORS, *(share or 0 for share in shares), 0)))
+    most_tail = chart.nice(max((tail or 0 for tail in tails), default=0))
+    return Server(
+        name=name,
+        rate=number(recent.rate) if points else ABSENT,
+        errors=percent(recent.errors),
+        failing=(recent.errors or 0) >= LEAST_ERRORS,
+        p50=in_words(recent.p50, recent.bounds),
+        p99=in_words(recent.p99, recent.bounds),
+        rates=Chart(
+            [chart.line("rate", points, _rate, most_rate, now, fill=True)],
+            f"{number(most_rate)}/s",
+            f"{name}, requests per second in the last 15 minutes: {chart.span(rates, number)}",
+        ),
+        shares=Chart(
+            [chart.line("error", points, _share, most_share, now, fill=True)] if any(shares) else [],
+            percent(most_share),
+            f"{name}, share of answers with 5xx in the last 15 minutes: {chart.span(shares, percent)}",
+        ),
+        durations=Chart(
+            [
+                chart.line("tail", points, lambda point: point.p99, most_tail, now),
+                chart.line("median", points, lambda point: point.p50, most_tail, now),
+            ],
+            duration(most_tail) if most_tail else ABSENT,
+            f"{name}, p99 in the last 15 minutes: {chart.span(tails, duration)}; "
+            f"p50: {chart.span([point.p50 for point in points], duration)}",
+        ),
+    )

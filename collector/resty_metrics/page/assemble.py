@@ -1,0 +1,102 @@
+"""One page from everything: requests, nginx's own counters, sources, the workers, the pipeline, the user's own."""
+
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from resty_metrics.ingest.stream import LiveHeartbeat
+from resty_metrics.page import conflicts, gauges, instances, requests, workers
+from resty_metrics.page.blocks import Snapshot
+from resty_metrics.page.exposition import MetricFamily, sample
+from resty_metrics.page.gauges import Gauge
+from resty_metrics.sources import stub_status
+from resty_metrics.table.steps import Steps
+from resty_metrics.table.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What the table is at one moment: its families, to be rendered; the names of its instances; when the youngest
+    worker that says it was born, by instance and name of each of the user's families; and the instances that are gone.
+    """
+
+    families: Sequence[Snapshot]
+    instances: Sequence[str]
+    births: Mapping[tuple[str, str], int]
+    gone: frozenset[str]
+
+
+def capture(table: Table, shown_before: int | None = None, known: Iterable[str] | None = None) -> Moment:
+    """Capture the table as it is now. Rows created from ``shown_before`` on are to be shown at 0; None: as they are.
+
+    ``known``: the instances whose workers are remembered, the others are gone; None: no instance is.
+    """
+    births = {(key.instance, key.name): family.birth_ms for key, family in table.families.items() if key.custom}
+    names = tuple(table.instances)
+    gone = frozenset[str]() if known is None else frozenset(names).difference(known)
+    return Moment(requests.capture(table, shown_before), names, births, gone)
+
+
+def _nginx_counters(beats: Sequence[LiveHeartbeat], fetched: Container[str]) -> list[MetricFamily]:
+    """Return what the workers read of each nginx, unless it is fetched; nothing where no recent heartbeat says it."""
+    found: list[MetricFamily] = []
+    for instance, some in instances.by_instance(beats).items():
+        status = None if instance in fetched else workers.stub_status(some)
+        if status is not None:
+            found += instances.mark(stub_status.families(status, instances.labels_of(instance)), instance)
+    return found
+
+
+def _coverage(coverage: Mapping[str, float]) -> list[MetricFamily]:
+    name = "resty_metrics_coverage_ratio"
+    text = (
+        "Of the requests that nginx finished in the last minutes, the part whose log hook ran; below 1 a location's "
+        "own log_by_lua replaces the hook. Absent under 100 requests."
+    )
+    return [
+        MetricFamily(name, "gauge", text, [sample(name, instances.labels_of(instance), ratio)], instance=instance)
+        for instance, ratio in coverage.items()
+    ]
+
+
+def _custom(
+    rendered: Sequence[MetricFamily], said: Sequence[Gauge], births: Mapping[tuple[str, str], int]
+) -> list[MetricFamily]:
+    """Return the user's families, in the order in which they keep their names.
+
+    A counter that became a gauge, or the other way about, is what the worker born last says that it is.
+    """
+    younger: list[MetricFamily] = []
+    others: list[MetricFamily] = []
+    for gauge in said:
+        born = births.get((gauge.family.instance or "", gauge.family.name), gauge.birth_ms)
+        (younger if gauge.birth_ms > born else others).append(gauge.family)
+    return [*younger, *rendered, *others]
+
+
+def in_steps(
+    moment: Moment,
+    rendered: Sequence[MetricFamily],
+    beats: Sequence[LiveHeartbeat],
+    scraped: Sequence[MetricFamily],
+    stub_status_fetched: Container[str],
+    coverage: Mapping[str, float],
+    own: Sequence[MetricFamily],
+) -> Steps[list[MetricFamily]]:
+    """Return all families of a page, in its order.
+
+    ``rendered``: those of the ``moment``; ``scraped``: of the fetched sources; ``stub_status_fetched``: the instances
+    whose stub_status is among them; ``coverage``: by instance; ``own``: of the collector itself.
+    """
+    said = yield from gauges.in_steps(beats)
+    of_workers = yield from workers.in_steps(beats)
+    built_in = [
+        *(family for family in rendered if not family.custom),
+        *_nginx_counters(beats, stub_status_fetched),
+        *scraped,
+        *of_workers,
+        *_coverage(coverage),
+        *own,
+    ]
+    yield
+    custom = _custom([family for family in rendered if family.custom], said, moment.births)
+    return (yield from conflicts.in_steps(custom, built_in, moment.instances, moment.gone))

@@ -1,0 +1,52 @@
+"""The label ``nginx``: which of several nginx instances a series is of.
+
+Rules:
+- An instance with a name has it on each of its samples, as the first label; the samples of one without are as if there
+  were no others.
+- Where the user's own family has a label ``nginx``, an instance with a name shows that as ``exported_nginx``, as
+  Prometheus does with a label that it needs for itself: so two instances with names never make one series.
+- An instance without a name shows it as it is, so that an instance with a name that comes later changes no series of
+  it. The two could make one series, so their families do not stand together (page/conflicts.py).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+from resty_metrics.ingest.stream import LiveHeartbeat
+from resty_metrics.page.exposition import MetricFamily
+
+LABEL = "nginx"
+_EXPORTED = "exported_"
+
+
+def labels_of(instance: str) -> dict[str, str]:
+    """The labels that every sample of this instance has."""
+    return {LABEL: instance} if instance else {}
+
+
+def shown(names: Sequence[str], instance: str) -> list[str]:
+    """The label names of a family of this instance, as they stand behind ours."""
+    exported = LABEL
+    while instance and exported in names:
+        exported = _EXPORTED + exported
+    return [exported if instance and name == LABEL else name for name in names]
+
+
+@lru_cache(maxsize=4096)
+def label_set(names: tuple[str, ...], instance: str, scope: str = "") -> frozenset[str]:
+    """Return the label names, and the scope, that all samples of a family of this instance have."""
+    return frozenset((*labels_of(instance), *shown(names, instance), *([f"scope={scope}"] if scope else ())))
+
+
+def mark(families: Iterable[MetricFamily], instance: str) -> list[MetricFamily]:
+    """The same families, known to be of this instance."""
+    return [replace(family, instance=instance) for family in families]
+
+
+def by_instance(beats: Iterable[LiveHeartbeat]) -> dict[str, list[LiveHeartbeat]]:
+    """The beats of each instance, in the order of the names; the one without a name, if there is one, comes first."""
+    found: dict[str, list[LiveHeartbeat]] = {}
+    for beat in beats:
+        found.setdefault(beat.heartbeat.instance, []).append(beat)
+    return dict(sorted(found.items()))

@@ -1,0 +1,153 @@
+"""How a row of a shape looks: its lines, made by one ``%`` on a template that all rows of the shape share.
+
+Rules:
+- What was scaled on the wire (milliseconds to seconds) is divided here, buckets become cumulative here.
+- ``le`` and numbers are written the same in every format, as prometheus-client writes them.
+- Buckets and counts are whole numbers, whatever was sent: OpenMetrics takes no others. Fractions add up in the table.
+- An upgraded connection (101) has no histogram: how long it was open would drown the requests.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
+from math import isfinite
+from typing import Any
+
+from prometheus_client.utils import floatToGoString
+
+from resty_metrics.page import instances
+from resty_metrics.page.exposition import escape_label, number
+from resty_metrics.table.shapes import REQUEST_LABELS, FamilyType, Labels, Shape
+from resty_metrics.table.sums import Numbers
+
+RESPONSES = "nginx_http_responses_total"
+DURATION = "nginx_http_request_duration_seconds"
+REQUEST_BYTES = "nginx_http_request_bytes_total"
+RESPONSE_BYTES = "nginx_http_response_bytes_total"
+
+# Where the labels go in a line; no metric and no label name holds it.
+_LABELS = b"\x01"
+_MARK = _LABELS.decode()
+_STATUS = REQUEST_LABELS.index("status")
+_UPGRADED = "101"
+
+Lines = tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """The lines of a row of one shape, one chunk for each metric its family feeds.
+
+    A chunk is what stands between the copies of the labels; ``%a`` is a number (bytes know no other conversion that
+    suits int and float).
+    """
+
+    labels: str
+    chunks: tuple[tuple[bytes, ...], ...]
+    scale: int
+    fill: Callable[["Template", bytes, Labels, Numbers], Lines]
+
+    def render(self, labels: Labels, numbers: Numbers) -> Lines:
+        """The lines of a row with these labels and numbers."""
+        return self.fill(self, self._label_block(labels), labels, numbers)
+
+    def _label_block(self, labels: Labels) -> bytes:
+        """The labels of a row as they stand in a line, with ``%`` doubled for the formatting that follows."""
+        every = "".join(labels)
+        if '"' in every or "\\" in every or "\n" in every or "%" in every:
+            labels = tuple([escape_label(label).replace("%", "%%") for label in labels])
+        return (self.labels % labels).encode()
+
+
+def _fill_counter(template: Template, block: bytes, labels: Labels, numbers: Numbers) -> Lines:
+    return (block.join(template.chunks[0]) % tuple(numbers),)
+
+
+class _NotFinite:
+    """A sum that ``%a`` would write in another way than the page does."""
+
+    def __init__(self, value: float) -> None:
+        self._value = value
+
+    def __repr__(self) -> str:
+        return number(self._value)
+
+
+def _cumulative(buckets: Numbers) -> list[Any]:
+    cumulative = [*accumulate(buckets)]
+    return [*accumulate(map(int, buckets))] if isinstance(cumulative[-1], float) else cumulative
+
+
+def _fill_histogram(template: Template, block: bytes, labels: Labels, numbers: Numbers) -> Lines:
+    cumulative = _cumulative(numbers[:-1])
+    total = numbers[-1] / template.scale
+    cumulative += (total if isfinite(total) else _NotFinite(total), cumulative[-1])
+    return (block.join(template.chunks[0]) % tuple(cumulative),)
+
+
+def by_sample(lines: bytes, buckets: int) -> tuple[bytes, ...]:
+    """The lines of whole rows of a histogram with so many buckets, put in order: all buckets, all sums, all counts."""
+    rest = lines.splitlines(keepends=True)
+    sums, counts = rest[buckets :: buckets + 2], rest[buckets + 1 :: buckets + 2]
+    del rest[buckets + 1 :: buckets + 2]
+    del rest[buckets :: buckets + 1]
+    return tuple(map(b"".join, (rest, sums, counts)))
+
+
+def _fill_requests(template: Template, block: bytes, labels: Labels, numbers: Numbers) -> Lines:
+    duration_ms, request_bytes, response_bytes = numbers[-3:]
+    cumulative = _cumulative(numbers[:-3])
+    count = cumulative[-1]
+    cumulative += (duration_ms / template.scale, count)
+    responses, duration, received, sent = template.chunks
+    timed = labels[_STATUS] != _UPGRADED
+    return (
+        block.join(responses) % count,
+        block.join(duration) % tuple(cumulative) if timed else b"",
+        block.join(received) % request_bytes,
+        block.join(sent) % response_bytes,
+    )
+
+
+_FILL: dict[FamilyType, Callable[[Template, bytes, Labels, Numbers], Lines]] = {
+    "counter": _fill_counter,
+    "histogram": _fill_histogram,
+    "requests": _fill_requests,
+}
+
+
+def _le(bound: float) -> str:
+    text: str = floatToGoString(bound + 0.0)  # type: ignore[no-untyped-call]  # which makes 0 of -0
+    return text
+
+
+def _single(name: str, shape: Shape) -> str:
+    return f"{name}{{{_MARK}}} %a\n" if shape.labels or shape.instance else f"{name} %a\n"
+
+
+def _histogram(name: str, shape: Shape) -> str:
+    mark = f"{_MARK}," if shape.labels or shape.instance else ""
+    bounds = [*(_le(bound / shape.scale) for bound in shape.bounds or ()), "+Inf"]
+    lines = [f'{name}_bucket{{{mark}le="{bound}"}} %a\n' for bound in bounds]
+    return "".join([*lines, _single(f"{name}_sum", shape), _single(f"{name}_count", shape)])
+
+
+def _chunks(shape: Shape) -> list[str]:
+    if shape.type == "requests":
+        responses, received, sent = (_single(name, shape) for name in (RESPONSES, REQUEST_BYTES, RESPONSE_BYTES))
+        return [responses, _histogram(DURATION, shape), received, sent]
+    return [_histogram(shape.name, shape) if shape.type == "histogram" else _single(shape.name, shape)]
+
+
+def _labels(shape: Shape) -> str:
+    """Ours, which needs no escape, then those of the rows."""
+    ours = [f'{name}="{value}"' for name, value in instances.labels_of(shape.instance).items()]
+    return ",".join([*ours, *(f'{name}="%s"' for name in instances.shown(shape.labels, shape.instance))])
+
+
+@lru_cache(maxsize=4096)
+def template(shape: Shape) -> Template:
+    labels = _labels(shape)
+    chunks = tuple([tuple(chunk.encode().split(_LABELS)) for chunk in _chunks(shape)])
+    return Template(labels, chunks, shape.scale, _FILL[shape.type])

@@ -1,0 +1,105 @@
+"""The configuration read again while everything goes on: at SIGHUP, and by ``/-/reload``.
+
+Rules:
+- All of it or nothing: a configuration with any problem changes nothing; it is said, and the old one goes on.
+- No count and no stream is touched. A source that stays keeps its client, its counters too if only its connection
+  differs; one that goes is closed when nobody waits for it any more.
+- What needs a restart is said and not taken.
+- Files are read and users are looked up in a thread: the loop takes datagrams meanwhile.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Container, Sequence
+from dataclasses import replace
+from typing import Any
+
+from resty_metrics import log
+from resty_metrics.config.problem import ConfigError
+from resty_metrics.config.settings import Settings
+from resty_metrics.ingest.credentials import allowed_uids
+from resty_metrics.ingest.intake import Intake
+from resty_metrics.log import say
+from resty_metrics.sources.fetch import Fetcher
+from resty_metrics.sources.source import Source
+from resty_metrics.web import policy
+from resty_metrics.web.front import Front
+from resty_metrics.web.scrape import Pages
+
+RESTART = {
+    "socket_path": "--socket.path",
+    "socket_mode": "--socket.mode",
+    "state_dir": "--state.dir",
+    "web_listen_address": "--web.listen-address",
+    "web_telemetry_path": "--web.telemetry-path",
+    "web_enable_lifecycle": "--web.enable-lifecycle",
+}
+
+
+class Reloader:
+    """``load`` reads the settings; it is called in a thread. ``settings``: those in force."""
+
+    def __init__(
+        self, settings: Settings, load: Callable[[], Settings], intake: Intake, pages: Pages, front: Front
+    ) -> None:
+        self.settings = settings
+        self._load = load
+        self._intake = intake
+        self._pages = pages
+        self._front = front
+        self._turn = asyncio.Lock()
+
+    async def __call__(self) -> Sequence[str]:
+        """Read it again. What is wrong, if it is refused; else nothing."""
+        async with self._turn:
+            try:
+                settings = await asyncio.to_thread(self._load)
+                access = await asyncio.to_thread(policy.load, settings.web_config_file)
+                uids = await asyncio.to_thread(allowed_uids, settings.socket_allow_uid)
+            except ConfigError as error:
+                problems = [problem.text(error.file) for problem in error.problems]
+                self._front.tally.wrong.add("settings")
+                for problem in problems:
+                    say(logging.ERROR, "the configuration is refused, the old one goes on", error=problem)
+                return problems
+            self._front.policy.take(access)
+            self._take(settings, uids)
+            return []
+
+    def _take(self, settings: Settings, uids: Container[int]) -> None:
+        """Put it in force, in one step of the loop."""
+        old, stays = self.settings, _of_the_start(self.settings)
+        for name, flag in RESTART.items():
+            if getattr(settings, name) != getattr(old, name):
+                say(logging.WARNING, "a change needs a restart and is not in force", setting=flag)
+        self.settings = replace(settings, **stays)
+        if (settings.log_level, settings.log_format) != (old.log_level, old.log_format):
+            log.configure(settings.log_level, settings.log_format)
+        self._intake.allow(uids.__contains__)
+        self._pages.use(renewed(self._pages.fetchers, settings.sources))
+        limits = self._front.limits
+        limits.max_connections, limits.max_requests = settings.web_max_connections, settings.web_max_requests
+        self._front.tally.wrong.clear()
+        self._front.tally.loaded_at = time.time()
+        say(logging.INFO, "the configuration was read again", sources=len(settings.sources))
+
+
+def _of_the_start(settings: Settings) -> dict[str, Any]:
+    return {name: getattr(settings, name) for name in RESTART}
+
+
+def renewed(fetchers: Sequence[Fetcher], sources: Sequence[Source]) -> list[Fetcher]:
+    """The fetchers of ``sources``: the same where nothing changed, with the counters of before where something did."""
+    by_source = {fetcher.source: fetcher for fetcher in fetchers}
+    by_name = {(fetcher.source.kind, fetcher.source.name): fetcher for fetcher in fetchers}
+    found = []
+    for source in sources:
+        fetcher = by_source.get(source)
+        if fetcher is None:
+            fetcher = Fetcher(source)
+            before = by_name.get((source.kind, source.name))
+            if before is not None:
+                fetcher.errors = before.errors
+        found.append(fetcher)
+    return found

@@ -1,0 +1,134 @@
+"""The HTTP client of one source: kept alive, bounded in size, known by what its files say now.
+
+Rules:
+- Redirects are not followed; only 200 is an answer. Neither proxies nor .netrc are looked for.
+- Nothing is decompressed: a few bytes may become gigabytes.
+- A password or token is read for each request; certificates and keys are loaded again when their files change. All that
+  in a thread, one at a time: where a file system does not answer, the loop goes on, and no more threads wait for it.
+"""
+
+import asyncio
+import ssl
+from typing import Protocol
+
+import aiohttp
+
+from resty_metrics.files import Stamp
+from resty_metrics.sources import credentials, threads
+from resty_metrics.sources.errors import SourceError
+from resty_metrics.sources.resolver import ThreadResolver
+from resty_metrics.sources.source import Connection, Tls
+
+Shown = tuple[str | None, ssl.SSLContext | bool]  # the Authorization header, and how a server is verified
+
+KEPT_SECONDS = 120.0  # above the usual interval of scrapes, and nginx's keepalive_timeout
+_PIECE = 256 * 1024
+
+
+class Address(Protocol):
+    """What a client needs to know of a source; ``unix_path``: the socket, None where it is reached by TCP."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def unix_path(self) -> str | None: ...
+
+    @property
+    def connection(self) -> Connection: ...
+
+
+class Client:
+    """``body_cap``: bytes of a document."""
+
+    def __init__(self, source: Address, body_cap: int) -> None:
+        self._source = source
+        self._body_cap = body_cap
+        self._session: aiohttp.ClientSession | None = None
+        self._closed = False
+        self._context: ssl.SSLContext | bool = True  # the system's authorities
+        self._stamps: tuple[Stamp, ...] | None = None
+        self._reading: asyncio.Task[Shown] | None = None
+
+    async def get(self) -> bytes:
+        """The document. Raises SourceError, or what the network does: aiohttp.ClientError, OSError."""
+        try:
+            return await self._get()
+        except (aiohttp.ClientError, OSError):
+            raise
+        except ValueError as error:  # from below the client, of what it was sent
+            raise SourceError("connection", type(error).__name__) from error
+        except RuntimeError as error:  # a session that was closed meanwhile
+            if not self._closed:
+                raise
+            raise SourceError("connection", "the collector asks no more") from error
+
+    async def _get(self) -> bytes:
+        if self._closed:
+            raise SourceError("connection", "the collector asks no more")
+        connection = self._source.connection
+        headers = {} if connection.host is None else {"Host": connection.host}
+        authorization, trust = await self._shown(connection)
+        if authorization is not None:
+            headers["Authorization"] = authorization
+        request = self._opened().get(
+            self._source.url,
+            headers=headers,
+            allow_redirects=False,
+            ssl=trust,
+            server_hostname=connection.tls.server_name,
+        )
+        async with request as response:
+            if response.status != 200:
+                raise SourceError("status", f"HTTP status {response.status}")
+            if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+                raise SourceError("parse", "compressed, which was not asked for")
+            pieces, size = [], 0
+            async for piece in response.content.iter_chunked(_PIECE):
+                size += len(piece)
+                if size > self._body_cap:
+                    raise SourceError("too_large", f"more than {self._body_cap} bytes")
+                pieces.append(piece)
+            return b"".join(pieces)
+
+    async def close(self) -> None:
+        """For good: who asks now gets a SourceError (``connection``)."""
+        self._closed = True
+        if self._session is not None:
+            await self._session.close()
+
+    async def _shown(self, connection: Connection) -> Shown:
+        if connection.tls == Tls() and not connection.files:
+            return None, True
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(threads.call("credentials", self._read))
+        return await asyncio.shield(self._reading)
+
+    def _read(self) -> Shown:
+        """What the files say now. It is called in a thread. Raises SourceError (``credentials``)."""
+        connection = self._source.connection
+        return credentials.authorization(connection), self._trust(connection.tls)
+
+    def _trust(self, tls: Tls) -> ssl.SSLContext | bool:
+        """A connection that was made with another context is not used again."""
+        if tls == Tls() or not self._source.url.lower().startswith("https:"):
+            return True
+        stamps = credentials.stamps(tls)
+        if stamps != self._stamps:
+            self._context = credentials.context(tls)
+            self._stamps = stamps
+        return self._context
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            path = self._source.unix_path
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(resolver=ThreadResolver(), keepalive_timeout=KEPT_SECONDS)
+                if path is None
+                else aiohttp.UnixConnector(path, keepalive_timeout=KEPT_SECONDS),
+                timeout=aiohttp.ClientTimeout(total=None),
+                headers={"User-Agent": "resty-metrics", "Accept-Encoding": "identity"},
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+            )
+        return self._session

@@ -1,0 +1,87 @@
+"""What a source is to be shown, and what it has to show: from files, as they are now.
+
+Rule: what is wrong with a file is said with its path, never with what is in it.
+"""
+
+import base64
+import re
+import ssl
+from pathlib import Path
+
+from resty_metrics import files
+from resty_metrics.files import Stamp
+from resty_metrics.sources.errors import SourceError
+from resty_metrics.sources.source import Connection, Tls
+
+_TOKEN = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+
+
+def authorization(connection: Connection) -> str | None:
+    """The Authorization header; None: there is none. Raises SourceError (``credentials``)."""
+    if connection.basic_auth is not None:
+        pair = f"{connection.basic_auth.username}:".encode() + _line(connection.basic_auth.password_file)
+        return f"Basic {base64.b64encode(pair).decode()}"
+    if connection.authorization is not None:
+        path = connection.authorization.credentials_file
+        token = _line(path).decode("ascii", "replace")
+        if not _TOKEN.fullmatch(token):
+            raise SourceError("credentials", f"{path} has characters that no token has")
+        return f"{connection.authorization.type} {token}"
+    return None
+
+
+def _line(path: Path) -> bytes:
+    """The one line of a file."""
+    line = _read(path).rstrip(b"\r\n")
+    if not line:
+        raise SourceError("credentials", f"{path} is empty")
+    if b"\n" in line:
+        raise SourceError("credentials", f"{path} has more than one line")
+    return line
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return files.read(path)
+    except OSError as error:
+        raise SourceError("credentials", f"{path} cannot be read: {error.strerror}") from None
+
+
+def stamps(tls: Tls) -> tuple[Stamp, ...]:
+    """What changes when one of the files does. Raises SourceError (``credentials``)."""
+    found = []
+    for path in tls.files:
+        try:
+            found.append(files.stamp(path))
+        except OSError as error:
+            raise SourceError("credentials", f"{path} cannot be read: {error.strerror}") from None
+    return tuple(found)
+
+
+def context(tls: Tls) -> ssl.SSLContext:
+    """How a server is verified and what it is shown. Raises SourceError (``credentials``)."""
+    for path in tls.files:
+        _read(path)
+    try:
+        found = ssl.create_default_context(cafile=None if tls.ca_file is None else str(tls.ca_file))
+    except (OSError, ValueError) as error:
+        raise SourceError("credentials", f"{tls.ca_file} has no certificate authorities: {_reason(error)}") from None
+    if tls.insecure_skip_verify:
+        found.check_hostname = False
+        found.verify_mode = ssl.CERT_NONE
+    if tls.cert_file is not None and tls.key_file is not None:
+        try:
+            found.load_cert_chain(tls.cert_file, tls.key_file, password=_no_passphrase)
+        except (OSError, ValueError) as error:
+            words = f"{tls.cert_file} and {tls.key_file} are no certificate with its key"
+            raise SourceError("credentials", f"{words}: {_reason(error)}") from None
+    return found
+
+
+def _no_passphrase() -> str:
+    """Asking on a terminal, as OpenSSL would, keeps a collector from collecting."""
+    return ""
+
+
+def _reason(error: Exception) -> str:
+    return (error.reason or "no PEM") if isinstance(error, ssl.SSLError) else type(error).__name__

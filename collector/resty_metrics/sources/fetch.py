@@ -1,0 +1,146 @@
+"""Fetching a source at scrape time: a client for each, bounded in time.
+
+Rules:
+- A failing source never raises and never hides another: it becomes a ``Scrape`` that says why. So does one that meets a
+  bug of ours: ``internal``.
+- What is wrong with a source is said in the log when it changes, not at each scrape, and without what the source sent.
+- A large document is parsed off the loop.
+"""
+
+import asyncio
+import logging
+import socket
+import time
+import traceback
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import aiohttp
+
+from resty_metrics.log import say
+from resty_metrics.page.exposition import MetricFamily
+from resty_metrics.sources import stub_status, vts
+from resty_metrics.sources.client import Client
+from resty_metrics.sources.errors import SourceError, SourceReason
+from resty_metrics.sources.source import Kind, Source
+
+BODY_CAP = 64 * 1024 * 1024
+_OFF_LOOP_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Scrape:
+    """What came of one fetch. ``reason`` None: it worked; ``words`` say more of it. ``seconds``: how long it took."""
+
+    source: Source
+    families: Sequence[MetricFamily]
+    reason: SourceReason | None
+    words: str
+    seconds: float
+
+    @property
+    def up(self) -> bool:
+        return self.reason is None
+
+
+def _read(source: Source, body: bytes) -> list[MetricFamily]:
+    if source.kind == "stub_status":
+        return stub_status.families(stub_status.parse(body), source.labels)
+    return vts.families(vts.parse(body), source.labels, source.derived)
+
+
+def _without(kind: Kind, labels: Mapping[str, str]) -> list[MetricFamily]:
+    """What the page shows of a source that failed."""
+    return stub_status.families(None, labels) if kind == "stub_status" else []
+
+
+def reason_of(error: BaseException) -> SourceReason | None:
+    """The reason that an error of the client stands for; None if it is none of the network's."""
+    match error:
+        case SourceError():
+            return error.reason
+        case TimeoutError():
+            return "timeout"
+        case aiohttp.ClientSSLError():
+            return "tls"
+        case aiohttp.ClientConnectorDNSError():
+            return "resolve"
+        case aiohttp.ClientConnectorError() if isinstance(error.os_error, ConnectionRefusedError | FileNotFoundError):
+            return "refused"
+        case aiohttp.ClientConnectorError() if isinstance(error.os_error, socket.gaierror):
+            return "resolve"
+        case aiohttp.ClientError() | OSError():
+            return "connection"
+    return None
+
+
+def in_words(error: Exception, seconds: float) -> str:
+    """What is said of an error: our own words, the system's, or the error's name."""
+    match error:
+        case SourceError():
+            return str(error)
+        case TimeoutError():
+            return f"no answer within {seconds:g} s"
+        case aiohttp.ClientConnectorCertificateError():
+            return str(error.certificate_error)
+        case aiohttp.ClientConnectorError():
+            return str(error.os_error)
+    return type(error).__name__
+
+
+def _place(error: Exception) -> str:
+    """Where an error came from; its own words may be what the source sent."""
+    calls = (f"{call.name}:{call.lineno}" for call in traceback.extract_tb(error.__traceback__))
+    return f"{type(error).__name__} in {' > '.join(calls)}, please report this"
+
+
+class Fetcher:
+    """The client of one source. ``errors`` counts failures by reason."""
+
+    def __init__(self, source: Source, body_cap: int = BODY_CAP) -> None:
+        self.source = source
+        self.errors: Counter[SourceReason] = Counter()
+        self._client = Client(source, body_cap)
+        self._said: SourceReason | None = None
+
+    async def fetch(self, seconds: float) -> Scrape:
+        """Fetch and read the document within ``seconds``, and within the source's own timeout."""
+        seconds = min(seconds, self.source.connection.timeout)
+        began = time.monotonic()
+        labels, kind = self.source.labels, self.source.kind
+        reason: SourceReason | None = None
+        words = ""
+        try:
+            async with asyncio.timeout(seconds):
+                body = await self._client.get()
+                if len(body) < _OFF_LOOP_BYTES:
+                    families = _read(self.source, body)
+                else:
+                    families = await asyncio.to_thread(_read, self.source, body)
+        except Exception as error:
+            known = reason_of(error)
+            reason, words = (known, in_words(error, seconds)) if known else ("internal", _place(error))
+            self.errors[reason] += 1
+            families = _without(kind, labels)
+        self._mention(reason, words)
+        return Scrape(self.source, families, reason, words, time.monotonic() - began)
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    def _mention(self, reason: SourceReason | None, words: str) -> None:
+        """One line for each change."""
+        if reason == self._said:
+            return
+        self._said = reason
+        who = {"source": self.source.kind, **self.source.labels}
+        if reason is None:
+            say(logging.INFO, "a source can be read again", **who)
+        else:
+            say(logging.WARNING, "a source cannot be read", **who, why=reason, error=words)
+
+
+async def gather(fetchers: Sequence[Fetcher], seconds: float) -> list[Scrape]:
+    """All sources at the same time; each answers within ``seconds``."""
+    return list(await asyncio.gather(*(fetcher.fetch(seconds) for fetcher in fetchers)))

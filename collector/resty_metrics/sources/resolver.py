@@ -1,0 +1,39 @@
+"""Names to addresses, each in a thread of its own."""
+
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from resty_metrics.sources import threads
+
+
+class ThreadResolver(AbstractResolver):
+    """As the system resolves. One look-up at a time for each name, which the client sees to."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """The addresses. Raises OSError (socket.gaierror) where there is none."""
+
+        def look_up() -> Sequence[tuple[Any, ...]]:
+            try:
+                return socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
+            except UnicodeError as error:
+                raise OSError(None, str(error)) from None
+
+        return [_result(host, *one) for one in await threads.call("resolver", look_up)]
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+def _result(host: str, family: int, _: int, protocol: int, __: str, address: tuple[Any, ...]) -> ResolveResult:
+    """``address``: of IPv6 with the scope of a link-local one, which the text has then."""
+    text = address[0]
+    if family == socket.AF_INET6 and len(address) > 3 and address[3]:
+        text, _port = socket.getnameinfo(address, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)
+    return ResolveResult(
+        hostname=host, host=text, port=address[1], family=family, proto=protocol, flags=socket.AI_NUMERICHOST
+    )

@@ -1,0 +1,152 @@
+"""The room that all families of a table share, so that the bounds of families, rows and labels do not multiply.
+
+Rules:
+- A row takes its estimated memory: mostly its text on the page, which is kept. So wide rows with long labels take more.
+- A full table has no room for new label sets: they give up labels, as in a family at its cap. A tenth above that all
+  labels are given up, so that each family has one row more at most.
+- What only saves time (clean values, aliases, conversions) is bounded over all families too. It decides nothing: a
+  replay with other caches makes the same table.
+"""
+
+from collections.abc import Collection
+
+from resty_metrics.table.labels import MAX_LABEL_BYTES
+from resty_metrics.table.rows import Row
+from resty_metrics.table.shapes import Conversion, Labels, Shape
+
+# 100,000 rows of requests take about 350 MB, and a page of them 240 MB of text.
+MAX_TABLE_ROWS = 100_000
+MAX_TABLE_BYTES = 256 << 20
+SCAN_SECONDS = 1.0  # from one search for idle rows in a full table to the next, in one family each
+
+_ROW_BYTES = 512  # of a row: the objects that hold it
+_NUMBER_BYTES = 10
+_LINE_BYTES = 24  # of a line on the page: suffix, "le" and value
+_MAX_VALUES = 8_192
+_MAX_CONVERSIONS = 64
+_MAX_ALIAS_BYTES = 16 << 20
+_STRING_BYTES = 64  # of a short string: the object that holds it
+
+
+class Room:
+    """The room of the rows of all families, and how much of it they take. ``scanned``: running time of the last search
+    for idle rows.
+
+    ``values`` and ``conversions`` are caches that the families share.
+    """
+
+    __slots__ = ("alias_bytes", "bytes", "conversions", "max_bytes", "max_rows", "rows", "scanned", "values")
+
+    def __init__(self, max_rows: int = MAX_TABLE_ROWS, max_bytes: int = MAX_TABLE_BYTES) -> None:
+        self.max_rows = max_rows
+        self.max_bytes = max_bytes
+        self.rows = 0
+        self.bytes = 0
+        self.scanned = 0.0
+        self.alias_bytes = 0
+        self.values: dict[str, str] = {}
+        self.conversions: dict[tuple[Shape, Shape], Conversion] = {}
+
+    @property
+    def used(self) -> float:
+        """The part that is taken, by rows or by bytes; up to a tenth above 1, and a little more."""
+        return max(self.rows / self.max_rows, self.bytes / self.max_bytes)
+
+    @property
+    def full(self) -> bool:
+        return self.rows >= self.max_rows or self.bytes >= self.max_bytes
+
+    @property
+    def overfull(self) -> bool:
+        """A tenth above the bound: not even a row of which only some labels are given up finds room."""
+        return self.rows >= self.max_rows * 1.1 or self.bytes >= self.max_bytes * 1.1
+
+    def remember_value(self, raw: str, clean: str) -> None:
+        """Keep the clean form of a label value, so that equal values of many rows share one object."""
+        if len(self.values) >= _MAX_VALUES:
+            self.values.clear()
+        self.values[raw] = clean
+
+    def conversion(self, old: Shape, new: Shape) -> Conversion:
+        """Return the conversion of rows between two shapes."""
+        conversion = self.conversions.get((old, new))
+        if conversion is None:
+            if len(self.conversions) >= _MAX_CONVERSIONS:
+                self.conversions.clear()
+            conversion = self.conversions[old, new] = Conversion(old, new)
+        return conversion
+
+
+class RowSize:
+    """The estimated memory of a row of one shape. ``largest``: of one whose labels have the greatest length."""
+
+    __slots__ = ("_fixed", "_lines", "largest")
+
+    def __init__(self, shape: Shape) -> None:
+        # Of histograms the sum and the count, of requests the counters too (page/templates.py).
+        self._lines = shape.buckets + {"counter": 1, "histogram": 2, "requests": 5}[shape.type]
+        line = _LINE_BYTES + len(shape.name) + len(shape.instance) + sum(len(name) + 4 for name in shape.labels)
+        self._fixed = _ROW_BYTES + shape.width * _NUMBER_BYTES + self._lines * line
+        self.largest = self._fixed + self._lines * len(shape.labels) * MAX_LABEL_BYTES
+
+    def of(self, labels: Labels) -> int:
+        """Return the memory of the row with these labels."""
+        return self._fixed + self._lines * len("".join(labels).encode())
+
+
+class Share:
+    """The part of the room that the rows of one family take. ``size`` tells what one takes."""
+
+    __slots__ = ("_bytes", "_room", "_rows", "size")
+
+    def __init__(self, room: Room, shape: Shape) -> None:
+        self.size = RowSize(shape)
+        self._room = room
+        self._rows = 0
+        self._bytes = 0
+
+    def take(self, labels: Labels) -> None:
+        """Add a row with these labels."""
+        self._add(1, self.size.of(labels))
+
+    def give_back(self, rows: Collection[Row]) -> None:
+        """Give back what these rows take."""
+        self._add(-len(rows), -sum([self.size.of(row.labels) for row in rows]))
+
+    def retake(self, rows: int, size: RowSize, total: int) -> None:
+        """Take what so many rows need, of this size each, instead of what was taken before."""
+        self.release()
+        self.size = size
+        self._add(rows, total)
+
+    def release(self) -> None:
+        """Give back all that was taken."""
+        self._add(-self._rows, -self._bytes)
+
+    def _add(self, rows: int, size: int) -> None:
+        self._rows += rows
+        self._bytes += size
+        self._room.rows += rows
+        self._room.bytes += size
+
+
+class Aliases(dict[Labels, Labels]):
+    """The clean label sets of one family by raw ones. Nothing is kept where all families have no room."""
+
+    def __init__(self, room: Room) -> None:
+        super().__init__()
+        self._room = room
+
+    def __setitem__(self, key: Labels, labels: Labels) -> None:
+        size = _size(key)
+        if key not in self and self._room.alias_bytes + size <= _MAX_ALIAS_BYTES:
+            self._room.alias_bytes += size
+            super().__setitem__(key, labels)
+
+    def clear(self) -> None:
+        self._room.alias_bytes -= sum(map(_size, self))
+        super().clear()
+
+
+def _size(key: Labels) -> int:
+    return sum([_STRING_BYTES + len(value) for value in key])

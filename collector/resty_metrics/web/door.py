@@ -1,0 +1,184 @@
+"""The door: takes connections from the listening sockets, as many as there may be.
+
+The loop accepts by itself, where asyncio's servers would: so TLS is what it is at that moment, a connection counts from
+its first moment, before its handshake, and one too many costs nothing.
+
+Rules:
+- At the limit the connection that has kept us waiting longest, for a request or by not reading, gives its place to the
+  new one: whoever only holds connections open keeps nobody from the page. If all are being served, it is closed.
+- A handshake has HANDSHAKE_SECONDS, and MOST_HANDSHAKES are under way: OpenSSL has 128 KiB ready for a client that only
+  says that its first message is large. One more takes the place of the oldest.
+"""
+
+import asyncio
+import errno
+import logging
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from aiohttp import web
+
+from resty_metrics.log import say
+from resty_metrics.web.connection import Connection
+from resty_metrics.web.limits import Limits
+from resty_metrics.web.link import Link
+from resty_metrics.web.room import Room
+from resty_metrics.web.secure import Secure
+from resty_metrics.web.tally import Closed, Tally
+from resty_metrics.web.tls import Tls
+
+HANDSHAKE_SECONDS = 10.0
+MOST_HANDSHAKES = 64
+SWEEP_SECONDS = 1.0
+_AT_ONCE = 64
+_SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class Door:
+    """``tls``: what new connections begin with; None: plain HTTP. ``headers``: of every answer."""
+
+    def __init__(
+        self,
+        server: web.Server,
+        tls: Callable[[], Tls | None],
+        headers: Callable[[], Mapping[str, str]],
+        limits: Limits,
+        tally: Tally,
+    ) -> None:
+        self._server = server
+        self._tls = tls
+        self._headers = headers
+        self._limits = limits
+        self._tally = tally
+        self._loop = asyncio.get_running_loop()
+        self._sockets: list[socket.socket] = []
+        self._room = Room()
+        self._inside: dict[Connection, asyncio.Task[None]] = {}
+        self._new: dict[Connection, socket.socket] = {}  # whose task has not begun: none else would close them
+        self._shaking: dict[Connection, None] = {}  # hands, the oldest first
+        self._timer: asyncio.TimerHandle | None = None
+
+    def open(self, sockets: Sequence[socket.socket]) -> None:
+        """Take connections from sockets that listen."""
+        for sock in sockets:
+            sock.setblocking(False)
+            self._sockets.append(sock)
+            self._loop.add_reader(sock, self._accept, sock)
+        self._sweep()
+
+    def close(self) -> None:
+        """Let nobody in any more; who is inside is answered when the server is shut down."""
+        for sock in self._sockets:
+            self._loop.remove_reader(sock)
+            sock.close()
+        self._sockets.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def clear(self) -> None:
+        """Have nobody inside any more, whatever they have not read."""
+        for connection in tuple(self._inside):
+            connection.abort()
+            self._forget(connection)
+
+    def _accept(self, sock: socket.socket) -> None:
+        for _ in range(_AT_ONCE):
+            try:
+                taken, _ = sock.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno not in _SHORT:
+                    raise
+                self._rest(sock, error)
+                return
+            self._admit(taken)
+
+    def _rest(self, sock: socket.socket, error: OSError) -> None:
+        """Out of descriptors or memory: the queue waits a second, or it would keep the loop busy."""
+        say(logging.ERROR, "connections to the page have to wait", reason=error.strerror)
+        self._loop.remove_reader(sock)
+        self._loop.call_later(SWEEP_SECONDS, self._go_on, sock)
+
+    def _go_on(self, sock: socket.socket) -> None:
+        if sock in self._sockets:
+            self._loop.add_reader(sock, self._accept, sock)
+
+    def _admit(self, taken: socket.socket) -> None:
+        if not self._make_room():
+            self._tally.closed["limit"] += 1
+            say(logging.WARNING, "too many connections to the page", reason="limit", most=self._limits.max_connections)
+            taken.close()
+            return
+        taken.setblocking(False)
+        tls = self._tls()
+        connection = Connection(self._server, self._loop, tls, self._tally, self._room, self._headers)
+        if tls is not None:
+            if len(self._shaking) >= MOST_HANDSHAKES:
+                self._dismiss(next(iter(self._shaking)), "evicted")
+            self._shaking[connection] = None
+        self._new[connection] = taken
+        self._inside[connection] = self._loop.create_task(self._serve(connection, taken, tls))
+        self._tally.connections = len(self._inside)
+
+    def _make_room(self) -> bool:
+        most = self._limits.max_connections
+        if not most or len(self._inside) < most:
+            return True
+        resting = [connection for connection in self._inside if connection.rests]
+        if not resting:
+            return False
+        self._dismiss(min(resting, key=lambda connection: connection.since), "evicted")
+        return True
+
+    def _dismiss(self, connection: Connection, reason: Closed) -> None:
+        connection.cut(reason)
+        self._forget(connection)
+        self._tally.connections = len(self._inside)
+
+    def _forget(self, connection: Connection) -> None:
+        self._inside.pop(connection).cancel()
+        self._shaking.pop(connection, None)
+        if connection in self._new:
+            self._new.pop(connection).close()
+            connection.discard()
+
+    async def _serve(self, connection: Connection, taken: socket.socket, tls: Tls | None) -> None:
+        """A connection's life, from its handshake to its end."""
+        del self._new[connection]
+        try:
+            if tls is None:
+                await self._loop.connect_accepted_socket(lambda: Link(connection), taken)
+            else:
+                await self._shake_hands(connection, taken, tls)
+        except OSError as error:  # ssl.SSLError is one, as is TimeoutError
+            self._tally.closed["handshake"] += 1
+            say(logging.DEBUG, "no TLS with a client", reason=getattr(error, "reason", None) or type(error).__name__)
+        else:
+            await connection.lost
+        finally:
+            connection.discard()
+            self._inside.pop(connection, None)
+            self._tally.connections = len(self._inside)
+
+    async def _shake_hands(self, connection: Connection, taken: socket.socket, tls: Tls) -> None:
+        secure = Secure(connection, tls.context, self._loop)
+        try:
+            async with asyncio.timeout(HANDSHAKE_SECONDS):
+                await self._loop.connect_accepted_socket(partial(Link, secure), taken)
+                await secure.ready
+        except (TimeoutError, asyncio.CancelledError):
+            secure.abort()
+            raise
+        finally:
+            self._shaking.pop(connection, None)
+            del secure  # else the error's traceback has it, and it has the error
+
+    def _sweep(self) -> None:
+        now = self._loop.time()
+        for connection in tuple(self._inside):
+            reason = connection.overdue(now)
+            if reason is not None:
+                self._dismiss(connection, reason)
+        self._timer = self._loop.call_later(SWEEP_SECONDS, self._sweep)

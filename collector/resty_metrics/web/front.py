@@ -1,0 +1,127 @@
+"""What a request passes before it is served: the rate limit, authentication, the limit of scrapes. For every path.
+
+Order and meaning are exporter-toolkit's (web/handler.go). A request passes before aiohttp looks for its path. It
+has no Expect header, which aiohttp would answer first: no body is read, so there is nothing to expect.
+"""
+
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import hdrs, web
+from aiohttp.http import RawRequestMessage
+from multidict import CIMultiDictProxy
+
+from resty_metrics.log import say
+from resty_metrics.web.bucket import Bucket
+from resty_metrics.web.config import RateLimit
+from resty_metrics.web.connection import Connection
+from resty_metrics.web.limits import Limits
+from resty_metrics.web.policy import Access, Policy
+from resty_metrics.web.tally import Refused, Tally
+from resty_metrics.web.users import Checker, TooManyError
+
+Reload = Callable[[], Awaitable[Sequence[str]]]
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+_FETCH_SITE, _OWN_SITES = "Sec-Fetch-Site", ("same-origin", "none")
+
+
+class Front:
+    """``reload`` reads the configuration again and returns what is wrong with it; None: not by HTTP."""
+
+    def __init__(self, policy: Policy, tally: Tally, limits: Limits, reload: Reload | None = None) -> None:
+        self.policy = policy
+        self.tally = tally
+        self.limits = limits
+        self.reload = reload
+        self._checker = Checker()
+        self._bucket: Bucket | None = None
+        self._scrapes = 0
+
+    def guard(self, handler: Handler) -> Handler:
+        """Return a handler of all requests, which answers for ``handler`` where a request may not pass."""
+
+        async def pass_or_refuse(request: web.BaseRequest) -> web.StreamResponse:
+            if isinstance(request.protocol, Connection):
+                request.protocol.begin()
+            refusal = await self._refusal(self.policy.current, request)
+            return refusal or await handler(request)
+
+        return pass_or_refuse
+
+    def take_over(self, server: web.Server) -> None:
+        """Have all requests of a server pass here."""
+        server.request_handler, make = self.guard(server.request_handler), server.request_factory
+
+        def make_without_expectation(message: RawRequestMessage, *rest: Any) -> web.BaseRequest:
+            return make(_without_expectation(message), *rest)
+
+        server.request_factory = make_without_expectation
+
+    def foreign(self, request: web.BaseRequest) -> web.Response | None:
+        """Return the refusal of a request that a page of another origin has a browser send; None: it is of none."""
+        site = request.headers.get(_FETCH_SITE, "none")
+        host = request.headers.get(hdrs.HOST, "").lower()
+        origins = request.headers.getall(hdrs.ORIGIN, [])
+        if site in _OWN_SITES and all(origin.lower().partition("://")[2] == host for origin in origins):
+            return None
+        return self._refuse(request, 403, "foreign_origin", "a page of another origin may not ask for this")
+
+    @asynccontextmanager
+    async def scrape(self, request: web.BaseRequest) -> AsyncIterator[web.Response | None]:
+        """Counts a scrape while it is under way; yields what to answer if there are too many."""
+        most = self.limits.max_requests
+        if most and self._scrapes >= most:
+            words = f"{most} scrapes are under way: try again later, or raise --web.max-requests"
+            yield self.refuse_busy(request, words)
+            return
+        self._scrapes += 1
+        try:
+            yield None
+        finally:
+            self._scrapes -= 1
+
+    async def _refusal(self, access: Access, request: web.BaseRequest) -> web.Response | None:
+        if not self._in_rate(access.rate):
+            return self._refuse(request, 429, "rate_limit", "Too Many Requests")
+        return await self._unauthorized(access, request) if access.users else None
+
+    async def _unauthorized(self, access: Access, request: web.BaseRequest) -> web.Response | None:
+        try:
+            admitted = await self._checker.admits(access.users, request.headers.get(hdrs.AUTHORIZATION))
+        except TooManyError:
+            words = "too many passwords wait to be checked: try again later"
+            return self.refuse_busy(request, words)
+        if admitted:
+            return None
+        return self._refuse(request, 401, "unauthorized", "Unauthorized", {hdrs.WWW_AUTHENTICATE: "Basic"})
+
+    def _in_rate(self, rate: RateLimit) -> bool:
+        if not rate.interval:
+            return True
+        now, shape = time.monotonic(), (rate.interval, rate.burst)
+        if self._bucket is None or self._bucket.shape != shape:
+            self._bucket = Bucket(*shape, now)
+        return self._bucket.take(now)
+
+    def refuse_busy(self, request: web.BaseRequest, words: str) -> web.Response:
+        """Answer a request that may succeed a moment later."""
+        return self._refuse(request, 503, "busy", words, {hdrs.RETRY_AFTER: "1"})
+
+    def _refuse(
+        self, request: web.BaseRequest, status: int, reason: Refused, words: str, headers: dict[str, str] | None = None
+    ) -> web.Response:
+        self.tally.refused[reason] += 1
+        say(logging.WARNING, "a request was refused", reason=reason, status=status, client=request.remote or "-")
+        return web.Response(status=status, text=f"{words}\n", headers=headers)
+
+
+def _without_expectation(message: RawRequestMessage) -> RawRequestMessage:
+    if hdrs.EXPECT not in message.headers:
+        return message
+    headers = message.headers.copy()
+    headers.popall(hdrs.EXPECT)
+    return message._replace(headers=CIMultiDictProxy(headers))

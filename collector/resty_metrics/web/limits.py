@@ -1,0 +1,13 @@
+"""How much the server takes on at once."""
+
+from dataclasses import dataclass
+
+from resty_metrics.settings import DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_REQUESTS
+
+
+@dataclass(slots=True)
+class Limits:
+    """Connections, and scrapes under way; 0: no limit. A reload changes them."""
+
+    max_connections: int = DEFAULT_MAX_CONNECTIONS
+    max_requests: int = DEFAULT_MAX_REQUESTS

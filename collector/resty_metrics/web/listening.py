@@ -1,0 +1,125 @@
+"""The sockets that the page is served on. They listen from the start: one that is only bound does not keep the port
+from others, not even from ourselves.
+
+Rule: a name listens on every address that it has, as far as this machine has that.
+"""
+
+import errno
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from resty_metrics.settings import ListenAddress, TcpAddress, UnixAddress
+
+BACKLOG = 512
+_NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # such as ::1 where IPv6 is off, and /etc/hosts has it
+
+Place = tuple[int, tuple[object, ...]]  # an address family, and an address of it
+
+
+def bind_all(addresses: Sequence[ListenAddress]) -> list[socket.socket]:
+    """Bind all addresses, or none. Raises OSError, as ``bind``."""
+    bound: list[socket.socket] = []
+    try:
+        for address in addresses:
+            bound += bind(address)
+    except OSError:
+        for sock in bound:
+            _give_back(sock)
+        raise
+    return bound
+
+
+def _give_back(sock: socket.socket) -> None:
+    name = sock.getsockname() if sock.family == socket.AF_UNIX else None
+    sock.close()
+    if name is not None:
+        with suppress(OSError):
+            Path(name).unlink()
+
+
+def bind(address: ListenAddress) -> list[socket.socket]:
+    """Return the sockets of an address, which listen. Raises OSError, which names the flag to change."""
+    try:
+        return [_bind_unix(address.path)] if isinstance(address, UnixAddress) else _bind_tcp(address)
+    except OSError as error:
+        name = str(address.path) if isinstance(address, UnixAddress) else f"{address.host or ''}:{address.port}"
+        raise OSError(error.errno, f"{error.strerror}: choose another --web.listen-address", name) from None
+
+
+def _bind_unix(path: Path) -> socket.socket:
+    """As open as a TCP address is: nginx's workers, another user, may serve the page. Its directory can guard it."""
+    _remove_stale(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(str(path))
+        path.chmod(0o666)
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _bind_tcp(address: TcpAddress) -> list[socket.socket]:
+    if address.host is None and socket.has_dualstack_ipv6():
+        return [_bind_place((socket.AF_INET6, ("::", address.port, 0, 0)), dualstack=True)]
+    bound: list[socket.socket] = []
+    missing: OSError | None = None
+    for place in _places(address):
+        try:
+            bound.append(_bind_place(_on_port_of(bound, place)))
+        except OSError as error:
+            if error.errno not in _NOT_HERE:
+                for sock in bound:
+                    sock.close()
+                raise
+            missing = error
+    if missing is not None and not bound:
+        raise missing
+    return bound
+
+
+def _places(address: TcpAddress) -> Iterator[Place]:
+    """Return where a name listens, each place once."""
+    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    yield from dict.fromkeys((int(family), place) for family, _, _, _, place in found)
+
+
+def _on_port_of(bound: Sequence[socket.socket], place: Place) -> Place:
+    """Return the place on the port of the first: all have one, also where any free one was asked for."""
+    family, (host, port, *rest) = place
+    return family, (host, bound[0].getsockname()[1] if bound else port, *rest)
+
+
+def _bind_place(place: Place, dualstack: bool = False) -> socket.socket:
+    family, name = place
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(not dualstack))
+        sock.bind(name)
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _remove_stale(path: Path) -> None:
+    """A unix socket that nobody listens on is a leftover. Anything else at the path is not touched: bind will say so.
+
+    A file that is no socket refuses a connection too; one that is full of them must not keep us waiting.
+    """
+    if not path.is_socket():
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+        except OSError:
+            return

@@ -1,0 +1,134 @@
+"""The web configuration in force: read from its file, read again when the file, or one it names, has changed.
+
+Rules:
+- A file that has become wrong is said once and the old configuration goes on; nobody is ever served by half of a file.
+  It is read again each second until it is right: what was missing may be a file that nobody watches yet.
+- Files are looked at in a thread: a dead file system must not stop the loop.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from resty_metrics import files
+from resty_metrics.config.problem import ConfigError, Problem
+from resty_metrics.files import Stamp
+from resty_metrics.log import say
+from resty_metrics.web import config, tls
+from resty_metrics.web.config import RateLimit, WebConfig
+from resty_metrics.web.tally import Tally
+from resty_metrics.web.tls import Tls, TlsError
+
+CHECK_SECONDS = 1.0
+MOST_BYTES = 1024 * 1024
+
+Signature = tuple[Stamp | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may have the page, and how. ``path`` None: plain HTTP for everybody. ``seen``: the files as they were."""
+
+    path: Path | None = None
+    tls: Tls | None = None
+    users: Mapping[bytes, bytes] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    rate: RateLimit = field(default_factory=RateLimit)
+    files: tuple[Path, ...] = ()
+    seen: Signature = ()
+
+
+def load(path: Path | None) -> Access:
+    """What the file says now; None: there is none. Raises ConfigError with all problems."""
+    if path is None:
+        return Access()
+    before = signature((path,))
+    found, document = config.read(_text(path), path)
+    named = _named(found, path)
+    seen = (*before, *signature(named))
+    try:
+        made = None if found.tls_server_config is None else tls.make(found.tls_server_config, path.parent)
+    except TlsError as error:
+        key = ("tls_server_config", error.key)
+        raise ConfigError(str(path), [Problem(document.line(key), ".".join(key), str(error))]) from None
+    users = {name.encode(): hashed for name, hashed in found.basic_auth_users.items()}
+    return Access(path, made, users, found.http_server_config.headers, found.rate_limit, (path, *named), seen)
+
+
+def _named(found: WebConfig, path: Path) -> tuple[Path, ...]:
+    tls_files = [] if found.tls_server_config is None else found.tls_server_config.files
+    return tuple(path.parent / one for one in tls_files)
+
+
+def _text(path: Path) -> str:
+    try:
+        return files.read(path, MOST_BYTES).decode()
+    except OSError as error:
+        raise ConfigError(str(path), [Problem(None, "", f"cannot be read: {error.strerror}")]) from None
+    except UnicodeDecodeError:
+        raise ConfigError(str(path), [Problem(None, "", "not UTF-8")]) from None
+
+
+def signature(paths: tuple[Path, ...]) -> Signature:
+    """What tells a file that was changed, or replaced, from the one that was read."""
+    return tuple(map(_look, paths))
+
+
+def _look(path: Path) -> Stamp | None:
+    try:
+        return files.stamp(path)
+    except OSError:
+        return None
+
+
+class Policy:
+    """The access in force, ``current``."""
+
+    def __init__(self, access: Access, tally: Tally) -> None:
+        self.current = access
+        self._tally = tally
+        self._refused = ""
+
+    async def watch(self) -> None:
+        """Each second: have the files changed?"""
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            await self.check()
+
+    async def check(self) -> None:
+        """Take what has changed; what is wrong is said once."""
+        access = self.current
+        if access.path is None:
+            return
+        seen = await asyncio.to_thread(signature, access.files)
+        if seen == access.seen:
+            self._refused = ""
+            self._tally.wrong.discard("web")  # it is as it was
+            return
+        try:
+            fresh = await asyncio.to_thread(load, access.path)
+        except ConfigError as error:
+            if self.current is access:
+                self._refuse(error)
+            return
+        if self.current is access:  # else a reload was faster
+            self.take(fresh)
+            self._tally.wrong.discard("web")
+            self._tally.loaded_at = time.time()
+            say(logging.INFO, "the web configuration was read again", file=access.path)
+
+    def take(self, access: Access) -> None:
+        """Put it in force; connections that are open keep the TLS they have."""
+        self.current = access
+        self._refused = ""
+
+    def _refuse(self, error: ConfigError) -> None:
+        self._tally.wrong.add("web")
+        if str(error) == self._refused:
+            return
+        self._refused = str(error)
+        for problem in error.problems:
+            say(logging.ERROR, "the web configuration has changed and is refused", error=problem.text(error.file))
