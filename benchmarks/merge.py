@@ -17,11 +17,11 @@ from pathlib import Path
 import msgpack  # type: ignore[import-untyped]
 from resty_metrics.ingest.intake import Intake
 from resty_metrics.ingest.streams import Streams as KnownStreams
-from resty_metrics.ingest.wire import HEADER_BYTES
 from resty_metrics.journal.records import of_drain
 from resty_metrics.journal.store import Store, create
+from resty_metrics.process.tuning import GC_THRESHOLD
 from resty_metrics.table.table import Table
-from resty_metrics.tuning import GC_THRESHOLD
+from resty_metrics.wire.datagram import HEADER_BYTES
 from support.collector import Collector
 from support.nginx import shared_directory
 

@@ -16,12 +16,13 @@ from functools import partial
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector as Registered
-from resty_metrics.page import exposition, requests
+from resty_metrics.exposition import text as exposition
+from resty_metrics.page import requests
+from resty_metrics.page.scrape import pack
+from resty_metrics.process.tuning import GC_THRESHOLD
+from resty_metrics.shapes.shape import REQUEST_LABELS
 from resty_metrics.table.rows import Row
-from resty_metrics.table.shapes import REQUEST_LABELS
 from resty_metrics.table.table import Table
-from resty_metrics.tuning import GC_THRESHOLD
-from resty_metrics.web.scrape import pack
 from support.collector import Collector
 from support.nginx import shared_directory
 

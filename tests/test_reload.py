@@ -18,7 +18,7 @@ import pytest
 from resty_metrics.config.settings import Settings
 from resty_metrics.ingest.intake import Intake
 from resty_metrics.ingest.streams import Streams
-from resty_metrics.ingest.wire import Reason, Verdict
+from resty_metrics.page.scrape import Pages
 from resty_metrics.reload import RESTART, Reloader, renewed
 from resty_metrics.sources.fetch import Fetcher
 from resty_metrics.sources.source import Connection, Source
@@ -26,8 +26,8 @@ from resty_metrics.table.table import Table
 from resty_metrics.web.front import Front
 from resty_metrics.web.limits import Limits
 from resty_metrics.web.policy import Access, Policy
-from resty_metrics.web.scrape import Pages
 from resty_metrics.web.tally import Tally
+from resty_metrics.wire.datagram import Reason, Verdict
 from support.collector import Collector
 from support.wait import free_port, wait_until
 from support.worker import Worker, counter

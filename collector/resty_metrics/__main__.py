@@ -8,9 +8,9 @@ Rules:
 
 import sys
 
-from resty_metrics import hangup
-from resty_metrics.ending import end_when_told
-from resty_metrics.standard_streams import open_missing
+from resty_metrics.process import hangup
+from resty_metrics.process.ending import end_when_told
+from resty_metrics.process.standard_streams import open_missing
 
 _TERMINATED = 128 + 15  # what a shell makes of a process that SIGTERM ended
 
@@ -21,7 +21,7 @@ def main() -> None:
         hangup.remember()
     open_missing()
     end_when_told(_TERMINATED)
-    from resty_metrics.cli import main as command
+    from resty_metrics.commands.cli import main as command
 
     command()
 

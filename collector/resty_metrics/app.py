@@ -17,33 +17,33 @@ from typing import NoReturn
 
 import uvloop
 
-from resty_metrics import __version__, hangup
+from resty_metrics import __version__
 from resty_metrics.config.problem import ConfigError
 from resty_metrics.config.settings import Settings
-from resty_metrics.degradation import Degradation
-from resty_metrics.ending import end, end_within
-from resty_metrics.ingest import passage
-from resty_metrics.ingest.credentials import allowed_uids
-from resty_metrics.ingest.guard import Guard
+from resty_metrics.endpoint.credentials import allowed_uids
+from resty_metrics.endpoint.guard import Guard
+from resty_metrics.health.degradation import Degradation
 from resty_metrics.ingest.intake import Intake
 from resty_metrics.ingest.listener import Listener
 from resty_metrics.journal.journal import Journal
 from resty_metrics.journal.state import Capture, capture
+from resty_metrics.journal.tenure import Kept, lock_state, note_stale, read_state, running_time
 from resty_metrics.journal.writer import Report, Writer
-from resty_metrics.kept import Kept, lock_state, note_stale, read_state, running_time
-from resty_metrics.lock import Lock, LockedError, acquire
-from resty_metrics.log import LOGGER, say
+from resty_metrics.live.sampler import Live
 from resty_metrics.page.coverage import Coverage
+from resty_metrics.page.scrape import Pages, Parts
+from resty_metrics.process import hangup, passage
+from resty_metrics.process.ending import end, end_within
+from resty_metrics.process.lock import Lock, LockedError, acquire
+from resty_metrics.process.log import LOGGER, say
+from resty_metrics.process.service_manager import READY, STOPPING, ServiceManager, status
+from resty_metrics.process.tuning import tune_process
 from resty_metrics.reload import Reloader
-from resty_metrics.service_manager import READY, STOPPING, ServiceManager, status
 from resty_metrics.sources.fetch import Fetcher
-from resty_metrics.tuning import tune_process
 from resty_metrics.web import listening, policy, server
 from resty_metrics.web.front import Front
 from resty_metrics.web.limits import Limits
-from resty_metrics.web.live import Live
 from resty_metrics.web.policy import Access, Policy
-from resty_metrics.web.scrape import Pages, Parts
 from resty_metrics.web.tally import Tally
 
 EXIT_FAILED, EXIT_MISCONFIGURED, EXIT_LOCKED = 1, 2, 3

@@ -15,17 +15,17 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from typing import Any
 
-from resty_metrics import log
 from resty_metrics.config.problem import ConfigError
 from resty_metrics.config.settings import Settings
-from resty_metrics.ingest.credentials import allowed_uids
+from resty_metrics.endpoint.credentials import allowed_uids
 from resty_metrics.ingest.intake import Intake
-from resty_metrics.log import say
+from resty_metrics.page.scrape import Pages
+from resty_metrics.process import log
+from resty_metrics.process.log import say
 from resty_metrics.sources.fetch import Fetcher
 from resty_metrics.sources.source import Source
 from resty_metrics.web import policy
 from resty_metrics.web.front import Front
-from resty_metrics.web.scrape import Pages
 
 RESTART = {
     "socket_path": "--socket.path",

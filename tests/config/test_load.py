@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner, Result
-from resty_metrics.cli import main
+from resty_metrics.commands.cli import main
 from resty_metrics.config.file import read_file
 from resty_metrics.config.flags import layer
 from resty_metrics.config.load import Given, load
@@ -16,7 +16,7 @@ from resty_metrics.config.names import OF_SOURCES, variable
 from resty_metrics.config.problem import ConfigError
 from resty_metrics.config.settings import Settings, merged
 from resty_metrics.config.show import as_yaml
-from resty_metrics.settings import TcpAddress, UnixAddress
+from resty_metrics.config.values import TcpAddress, UnixAddress
 from resty_metrics.sources.source import Authorization, BasicAuth, Connection, Source, Tls, parse_source
 from support.certificates import Authority
 from support.collector import COMMAND

@@ -7,7 +7,7 @@ from resty_metrics.config.document import parse
 from resty_metrics.config.model import Configuration, Readers
 from resty_metrics.config.problem import ConfigError
 from resty_metrics.config.read import read
-from resty_metrics.settings import TcpAddress, UnixAddress, read_state_dir
+from resty_metrics.config.values import TcpAddress, UnixAddress, read_state_dir
 from resty_metrics.sources.source import read_server_name
 
 

@@ -5,13 +5,13 @@ import re
 import click
 import pytest
 import yaml
-from resty_metrics.cli import check_config, serve
+from resty_metrics.commands.cli import check_config, serve
 from resty_metrics.config.model import Readers
 from resty_metrics.config.names import OF_SOURCES, variable
 from resty_metrics.config.read import keys, read
 from resty_metrics.config.settings import Settings
 from resty_metrics.config.show import as_yaml
-from resty_metrics.settings import read_file_path, read_state_dir
+from resty_metrics.config.values import read_file_path, read_state_dir
 from resty_metrics.sources.errors import REASONS
 from resty_metrics.sources.source import DEFAULT_TIMEOUT, Source
 from support.nginx import ROOT

@@ -41,7 +41,7 @@ def test_the_official_nginx_may_send_whatever_the_file_says(buildah: Buildah, im
     inside = ["--isolation=chroot", image.container, "--", "sh", "-c"]
     write = "echo 'socket: {allow_uid: [1000]}' > /tmp/c.yml && resty-metrics check-config /tmp/c.yml"
     assert "allow_uid:\n  - 1000\n" in buildah("run", *inside, write)
-    known = "from resty_metrics.ingest.credentials import allowed_uids; print(101 in allowed_uids(()))"
+    known = "from resty_metrics.endpoint.credentials import allowed_uids; print(101 in allowed_uids(()))"
     assert buildah("run", *inside, f"python3 -c '{known}'") == "True"
 
 

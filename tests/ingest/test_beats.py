@@ -6,10 +6,10 @@ import tracemalloc
 import msgpack  # type: ignore[import-untyped]
 import pytest
 from resty_metrics.ingest.beats import GAUGES_SECONDS, MAX_INSTANCES, SENDER, TOTAL, Beats, Room, Size
-from resty_metrics.ingest.gauge_family import GaugeFamily, gauge_family
-from resty_metrics.ingest.heartbeat import MAX_FAMILIES, MAX_PARTS, Heartbeat, read_heartbeat
 from resty_metrics.ingest.streams import Streams
-from resty_metrics.ingest.wire import MAX_DATAGRAM, Header, Kind, WireError
+from resty_metrics.wire.datagram import MAX_DATAGRAM, Header, Kind, WireError
+from resty_metrics.wire.gauge_family import GaugeFamily, gauge_family
+from resty_metrics.wire.heartbeat import MAX_FAMILIES, MAX_PARTS, Heartbeat, read_heartbeat
 
 SMALL = Size(gauges=3, rows=10, bytes=1 << 20)
 

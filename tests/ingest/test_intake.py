@@ -7,11 +7,11 @@ import pytest
 from resty_metrics.ingest.drain import Result
 from resty_metrics.ingest.intake import MAX_REFUSED_UIDS, Intake
 from resty_metrics.ingest.streams import Streams
-from resty_metrics.ingest.wire import Answer, Header, Kind, Reason, Verdict, read_answer, write_datagram
+from resty_metrics.shapes.shape import FamilyBatch, FamilyKey
 from resty_metrics.table.families import Family
 from resty_metrics.table.room import Room
-from resty_metrics.table.shapes import FamilyBatch, FamilyKey
 from resty_metrics.table.table import Table
+from resty_metrics.wire.datagram import Answer, Header, Kind, Reason, Verdict, read_answer, write_datagram
 
 A, B = b"a" * 16, b"b" * 16
 ALLOWED, FOREIGN = 33, 666

@@ -5,12 +5,12 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+from resty_metrics.endpoint.descriptors import is_connected
 from resty_metrics.ingest.beats import BEAT_SECONDS, GAUGES_SECONDS
-from resty_metrics.ingest.descriptors import is_connected
-from resty_metrics.ingest.heartbeat import Heartbeat, WorkerGauges
 from resty_metrics.ingest.leaving import MAX_LEAVING, Leaving
 from resty_metrics.ingest.streams import SILENT_SECONDS, Streams
-from resty_metrics.ingest.wire import Header, Kind, Reason, Verdict, write_answer
+from resty_metrics.wire.datagram import Header, Kind, Reason, Verdict, write_answer
+from resty_metrics.wire.heartbeat import Heartbeat, WorkerGauges
 
 A = b"a" * 16
 ANSWER = write_answer(Verdict.ACK, Reason.NONE, Header(1, Kind.HEARTBEAT, A, 1, 1, 1), 0)

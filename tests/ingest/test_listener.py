@@ -22,15 +22,15 @@ from typing import Any
 import msgpack  # type: ignore[import-untyped]
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
-from resty_metrics.ingest.credentials import MAX_UID, allowed_uids, read_uid
+from resty_metrics.endpoint.binding import look
+from resty_metrics.endpoint.credentials import MAX_UID, allowed_uids, read_uid
+from resty_metrics.endpoint.healing import find_fault
 from resty_metrics.ingest.drain import Drain, Outcome
-from resty_metrics.ingest.endpoint import look
-from resty_metrics.ingest.healing import find_fault
 from resty_metrics.ingest.intake import Intake
 from resty_metrics.ingest.listener import DRAIN_DATAGRAMS, Listener
 from resty_metrics.ingest.streams import Streams
-from resty_metrics.ingest.wire import HEADER_BYTES, MAX_DATAGRAM, Kind, Reason, Verdict, write_datagram
 from resty_metrics.table.table import Table
+from resty_metrics.wire.datagram import HEADER_BYTES, MAX_DATAGRAM, Kind, Reason, Verdict, write_datagram
 from support.collector import Collector, Samples
 from support.nginx import ROOT, shared_directory
 from support.wait import wait_until

@@ -2,11 +2,11 @@
 
 import pytest
 from resty_metrics.ingest.beats import BEAT_SECONDS, GAUGES_SECONDS, MAX_INSTANCES
-from resty_metrics.ingest.gauge_family import gauge_family
-from resty_metrics.ingest.heartbeat import Heartbeat, Master
 from resty_metrics.ingest.stream import Placement
 from resty_metrics.ingest.streams import DEPARTED_PER_STREAM, ENDED_SECONDS, SILENT_SECONDS, STREAM_CAP, Streams
-from resty_metrics.ingest.wire import Header, Kind
+from resty_metrics.wire.datagram import Header, Kind
+from resty_metrics.wire.gauge_family import gauge_family
+from resty_metrics.wire.heartbeat import Heartbeat, Master
 
 A, B, C = b"a" * 16, b"b" * 16, b"c" * 16
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
-from resty_metrics.ingest.wire import Kind, write_datagram
+from resty_metrics.wire.datagram import Kind, write_datagram
 from support.collector import Collector
 from support.wait import wait_until
 from support.worker import Worker

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from resty_metrics.ingest.beats import SENDER, TOTAL
-from resty_metrics.ingest.wire import Kind, write_datagram
+from resty_metrics.wire.datagram import Kind, write_datagram
 from support.collector import Collector
 from support.wait import wait_until
 from support.worker import Worker

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from resty_metrics.ingest.wire import MAX_DATAGRAM, VERSION, Kind, Verdict, read_header
+from resty_metrics.wire.datagram import MAX_DATAGRAM, VERSION, Kind, Verdict, read_header
 from support.client import get
 from support.collector import Collector
 from support.doctor import diagnose
@@ -27,7 +27,7 @@ server { listen 127.0.0.1:@port@; server_name a.example; location / { return 200
 """
 NEWER_COLLECTOR = f"""
 import sys
-from resty_metrics.ingest import wire
+from resty_metrics.wire import datagram as wire
 wire.VERSION = {NEWER}
 from resty_metrics.__main__ import main
 sys.argv[:2] = sys.argv[1:2]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from resty_metrics.ingest.wire import HEADER_BYTES, Verdict
+from resty_metrics.wire.datagram import HEADER_BYTES, Verdict
 from support.collector import COMMAND, Collector
 from support.disks import Small
 from support.wait import wait_until

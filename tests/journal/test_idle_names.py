@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from resty_metrics.ingest.wire import Verdict
 from resty_metrics.journal.files import Directory
 from resty_metrics.journal.state import State
-from resty_metrics.table.shapes import Shape, family_batch
+from resty_metrics.shapes.shape import Shape, family_batch
 from resty_metrics.table.table import MAX_INSTANCES, Table
+from resty_metrics.wire.datagram import Verdict
 from support.collector import Collector
 from support.journals import Life, begin
 from support.worker import Worker, counter

@@ -14,7 +14,7 @@ from resty_metrics.journal.recovery import ANY, recover
 from resty_metrics.journal.state import State, capture
 from resty_metrics.journal.store import Store
 from resty_metrics.journal.writer import Append, Check, Close, Replace, Report, Writer
-from resty_metrics.lock import acquire
+from resty_metrics.process.lock import acquire
 from support.journals import Life, append, begin, sides, start, total
 from support.wait import wait_until
 

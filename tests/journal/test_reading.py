@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from resty_metrics.ingest.wire import Verdict
 from resty_metrics.journal import reading, snapshot, store
 from resty_metrics.journal.errors import JournalError
 from resty_metrics.journal.files import Directory, Name
@@ -21,6 +20,7 @@ from resty_metrics.journal.recovery import recover
 from resty_metrics.journal.state import State, capture
 from resty_metrics.journal.store import Store
 from resty_metrics.table.scrapers import Scraper, identify
+from resty_metrics.wire.datagram import Verdict
 from support.collector import COMMAND, Collector
 from support.disks import Small
 from support.wait import wait_until

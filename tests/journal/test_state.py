@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from resty_metrics.ingest.intake import Intake
 from resty_metrics.ingest.streams import Streams
-from resty_metrics.ingest.wire import Header, Kind, write_datagram
 from resty_metrics.journal.errors import JournalError
 from resty_metrics.journal.records import SCRAPE, of_drain, of_page, replay, seal, unpack, unseal
 from resty_metrics.journal.snapshot import ROWS_PER_PART, read, write
 from resty_metrics.journal.state import State, capture
 from resty_metrics.page.requests import render
+from resty_metrics.shapes.shape import REQUEST_COLUMNS, REQUEST_LABELS, FamilyKey
+from resty_metrics.shapes.sums import sums_of
 from resty_metrics.table.scrapers import Scrapers, identify
-from resty_metrics.table.shapes import REQUEST_COLUMNS, REQUEST_LABELS, FamilyKey
-from resty_metrics.table.sums import sums_of
 from resty_metrics.table.table import Table
+from resty_metrics.wire.datagram import Header, Kind, write_datagram
 
 STREAM = b"s" * 16
 AGENT = "Prometheus/3\udcff"  # whatever a client says

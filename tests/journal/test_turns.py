@@ -6,12 +6,12 @@ from collections.abc import Iterator
 import pytest
 from resty_metrics.ingest.intake import Intake
 from resty_metrics.ingest.streams import Streams
-from resty_metrics.ingest.wire import Header, Kind, write_datagram
 from resty_metrics.journal import turns
 from resty_metrics.journal.journal import Journal
 from resty_metrics.journal.state import State, capture
 from resty_metrics.journal.turns import Turns
 from resty_metrics.table.table import Table
+from resty_metrics.wire.datagram import Header, Kind, write_datagram
 
 
 def pieces(name: str, count: int, log: list[str]) -> Iterator[None]:

@@ -1,7 +1,7 @@
 """Sums by server."""
 
 from resty_metrics.live.totals import Totals, request_families, totals_of
-from resty_metrics.table.shapes import Shape, family_batch
+from resty_metrics.shapes.shape import Shape, family_batch
 from resty_metrics.table.table import Table
 from support.live import merge, shape
 

@@ -4,8 +4,8 @@ import random
 from typing import Any
 
 import pytest
-from resty_metrics.ingest.batch import read_batch
-from resty_metrics.ingest.wire import HEADER_BYTES
+from resty_metrics.wire.batch import read_batch
+from resty_metrics.wire.datagram import HEADER_BYTES
 from support.luajit import ask
 
 SHAPE = {"name": "sent_total", "type": "counter", "custom": True, "labels": ["a"], "columns": ["value"]}

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from resty_metrics.ingest.beats import Beats, Room
-from resty_metrics.ingest.heartbeat import join, read_heartbeat
-from resty_metrics.ingest.wire import HEADER_BYTES
+from resty_metrics.wire.datagram import HEADER_BYTES
+from resty_metrics.wire.heartbeat import join, read_heartbeat
 from support.luajit import ask
 
 Gauge = dict[str, Any]

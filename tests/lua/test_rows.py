@@ -5,10 +5,10 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from resty_metrics.ingest.batch import read_batch
-from resty_metrics.ingest.wire import HEADER_BYTES
 from resty_metrics.table.families import Family
 from resty_metrics.table.table import Table
+from resty_metrics.wire.batch import read_batch
+from resty_metrics.wire.datagram import HEADER_BYTES
 from support.luajit import ask
 
 SHAPE = {"name": "sent_total", "type": "counter", "labels": ["a", "b"], "columns": ["value"]}

@@ -5,15 +5,15 @@ from dataclasses import replace
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
-from resty_metrics.ingest.gauge_family import gauge_family
-from resty_metrics.ingest.heartbeat import Heartbeat
+from resty_metrics.exposition.text import MetricFamily, MetricType, render
 from resty_metrics.ingest.stream import LiveHeartbeat
 from resty_metrics.page import assemble, conflicts
-from resty_metrics.page.exposition import MetricFamily, MetricType, render
 from resty_metrics.page.requests import render as render_table
-from resty_metrics.table.shapes import Shape, family_batch
-from resty_metrics.table.steps import finish
+from resty_metrics.process.steps import finish
+from resty_metrics.shapes.shape import Shape, family_batch
 from resty_metrics.table.table import Table
+from resty_metrics.wire.gauge_family import gauge_family
+from resty_metrics.wire.heartbeat import Heartbeat
 
 Said = tuple[str, MetricType]
 

@@ -1,11 +1,11 @@
 """Coverage: requests that the hook saw, of those that nginx finished."""
 
 import pytest
-from resty_metrics.ingest.heartbeat import Heartbeat, Master, NginxCounters
 from resty_metrics.ingest.stream import LiveHeartbeat
 from resty_metrics.page.coverage import ENDED, LEAST_REQUESTS, SAMPLE_SECONDS, WINDOW_SECONDS, Coverage, Sample, Window
-from resty_metrics.table.shapes import Shape, family_batch
+from resty_metrics.shapes.shape import Shape, family_batch
 from resty_metrics.table.table import Table
+from resty_metrics.wire.heartbeat import Heartbeat, Master, NginxCounters
 
 
 def observed(*samples: tuple[float, float, float, float], master: str = "1-1") -> Window:

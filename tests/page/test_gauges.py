@@ -4,16 +4,17 @@ import math
 from collections.abc import Iterable
 
 import pytest
-from resty_metrics.ingest.gauge_family import Combine, GaugeFamily, gauge_family
-from resty_metrics.ingest.heartbeat import Heartbeat, WorkerGauges
+from resty_metrics.exposition import text as exposition
+from resty_metrics.exposition.text import MetricFamily, render
 from resty_metrics.ingest.stream import LiveHeartbeat
 from resty_metrics.ingest.streams import Streams
-from resty_metrics.ingest.wire import Header, Kind
-from resty_metrics.page import conflicts, exposition, workers
+from resty_metrics.page import conflicts, workers
 from resty_metrics.page import gauges as module
-from resty_metrics.page.exposition import MetricFamily, render
 from resty_metrics.page.gauges import Gauge
-from resty_metrics.table.steps import finish
+from resty_metrics.process.steps import finish
+from resty_metrics.wire.datagram import Header, Kind
+from resty_metrics.wire.gauge_family import Combine, GaugeFamily, gauge_family
+from resty_metrics.wire.heartbeat import Heartbeat, WorkerGauges
 
 NAMES = [f"l{number}" for number in range(32)]
 NAN, INFINITE = float("nan"), float("inf")

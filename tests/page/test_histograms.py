@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
+from resty_metrics.exposition.text import render
 from resty_metrics.journal import snapshot
 from resty_metrics.journal.state import State, capture
 from resty_metrics.page import assemble
-from resty_metrics.page.exposition import render
 from resty_metrics.page.requests import render as render_table
-from resty_metrics.table.shapes import REQUEST_COLUMNS, RawRow, Shape, family_batch
-from resty_metrics.table.steps import finish
+from resty_metrics.process.steps import finish
+from resty_metrics.shapes.shape import REQUEST_COLUMNS, RawRow, Shape, family_batch
 from resty_metrics.table.table import Table
 
 PLAIN = Shape("h", "histogram", ("l",), (0, 1), ("sum",), custom=True)

@@ -3,17 +3,18 @@
 from dataclasses import replace
 
 import pytest
-from resty_metrics.ingest.gauge_family import gauge_family
-from resty_metrics.ingest.heartbeat import Heartbeat, Master, NginxCounters
+from resty_metrics.exposition import text as exposition
+from resty_metrics.exposition.text import MetricFamily, MetricType
 from resty_metrics.ingest.stream import LiveHeartbeat
-from resty_metrics.page import assemble, conflicts, exposition, instances
+from resty_metrics.page import assemble, conflicts, instances
 from resty_metrics.page.coverage import ENDED, WINDOW_SECONDS, Coverage
-from resty_metrics.page.exposition import MetricFamily, MetricType
 from resty_metrics.page.requests import render
-from resty_metrics.sources import report
-from resty_metrics.table.shapes import REQUEST_COLUMNS, REQUEST_SCALE, Shape, family_batch
-from resty_metrics.table.steps import finish
+from resty_metrics.process.steps import finish
+from resty_metrics.shapes.shape import REQUEST_COLUMNS, REQUEST_SCALE, Shape, family_batch
+from resty_metrics.sources import source_metrics as report
 from resty_metrics.table.table import Table
+from resty_metrics.wire.gauge_family import gauge_family
+from resty_metrics.wire.heartbeat import Heartbeat, Master, NginxCounters
 
 REQUESTS = Shape("http_requests", "requests", ("server", "method", "status"), (5,), REQUEST_COLUMNS, REQUEST_SCALE)
 WAITS = Shape("waits", "histogram", (), (5,), ("sum",))

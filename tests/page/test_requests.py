@@ -3,10 +3,10 @@
 import pytest
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
-from resty_metrics.page import exposition
+from resty_metrics.exposition import text as exposition
 from resty_metrics.page.requests import render
+from resty_metrics.shapes.shape import REQUEST_COLUMNS, REQUEST_SCALE, FamilyKey, Shape, family_batch
 from resty_metrics.table.scrapers import Scrapers, identify
-from resty_metrics.table.shapes import REQUEST_COLUMNS, REQUEST_SCALE, FamilyKey, Shape, family_batch
 from resty_metrics.table.table import Table
 
 REQUESTS = Shape("http_requests", "requests", ("server", "method", "status"), (5, 1000), REQUEST_COLUMNS, REQUEST_SCALE)

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
+from resty_metrics.exposition.text import MetricFamily, render
 from resty_metrics.page.conflicts import CONFLICT
-from resty_metrics.page.exposition import MetricFamily, render
 from support.effort import examples
 from support.mixtures import Message, Mixture, Sources, messages, sources
 

@@ -5,10 +5,11 @@ import random
 from collections.abc import Callable, Iterator
 
 import pytest
-from resty_metrics.page import exposition, requests
+from resty_metrics.exposition import text as exposition
+from resty_metrics.page import requests
 from resty_metrics.page.blocks import BLOCK_ROWS
 from resty_metrics.page.templates import template
-from resty_metrics.table.shapes import REQUEST_COLUMNS, REQUEST_SCALE, Shape, family_batch
+from resty_metrics.shapes.shape import REQUEST_COLUMNS, REQUEST_SCALE, Shape, family_batch
 from resty_metrics.table.table import Table
 
 OLD = Shape("sizes", "histogram", ("path", "kind"), (5, 10), ("sum",), custom=True)

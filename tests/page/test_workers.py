@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from resty_metrics.ingest.heartbeat import Heartbeat, Master, NginxCounters, WorkerGauges
+from resty_metrics.exposition.text import render
 from resty_metrics.ingest.stream import LiveHeartbeat
 from resty_metrics.page import workers
-from resty_metrics.page.exposition import render
 from resty_metrics.sources.stub_status import StubStatus
+from resty_metrics.wire.heartbeat import Heartbeat, Master, NginxCounters, WorkerGauges
 
 OLD, NEW = Master(pid=1, birth=100), Master(pid=1, birth=200)
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from resty_metrics import files
-from resty_metrics.page.exposition import render
-from resty_metrics.sources import report
+from resty_metrics.exposition.text import render
+from resty_metrics.process import files
+from resty_metrics.sources import source_metrics as report
 from resty_metrics.sources.errors import REASONS, SourceReason
 from resty_metrics.sources.fetch import Fetcher, Scrape, gather
 from resty_metrics.sources.source import Authorization, Connection, Kind, Source, parse_source

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from resty_metrics.page.exposition import render
+from resty_metrics.exposition.text import render
 from resty_metrics.sources import stub_status
 from resty_metrics.sources.errors import SourceError
 from resty_metrics.sources.stub_status import StubStatus

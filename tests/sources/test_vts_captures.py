@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
-from resty_metrics.page.exposition import render
+from resty_metrics.exposition.text import render
 from resty_metrics.sources import vts
 
 DATA = Path(__file__).parents[1] / "data" / "vts"

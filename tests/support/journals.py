@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from resty_metrics.ingest.intake import Intake
-from resty_metrics.ingest.wire import Header, Kind, write_datagram
 from resty_metrics.journal import snapshot, store
 from resty_metrics.journal.files import Directory, Name
 from resty_metrics.journal.records import of_drain
 from resty_metrics.journal.state import State, capture
 from resty_metrics.journal.store import Store
+from resty_metrics.journal.tenure import Kept, lock_state, read_state
 from resty_metrics.journal.writer import Close, Replace, Report, Writer
-from resty_metrics.kept import Kept, lock_state, read_state
-from resty_metrics.lock import acquire
+from resty_metrics.process.lock import acquire
+from resty_metrics.wire.datagram import Header, Kind, write_datagram
 
 STREAM = b"s" * 16
 ROWS = 31  # of each batch, each of them 1

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from resty_metrics.live.facts import Facts, Journal, Nginx, Socket, Top
-from resty_metrics.table.shapes import REQUEST_COLUMNS, Shape, family_batch
+from resty_metrics.shapes.shape import REQUEST_COLUMNS, Shape, family_batch
 from resty_metrics.table.table import Table
 
 BOUNDS_MS = (100, 1000)

@@ -10,15 +10,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hypothesis import strategies as st
+from resty_metrics.exposition.text import MetricFamily
+from resty_metrics.ingest import pipeline_metrics as pipeline
 from resty_metrics.ingest.intake import Intake
-from resty_metrics.ingest.wire import Header, Kind, write_datagram
 from resty_metrics.journal import snapshot
 from resty_metrics.journal.state import State, capture
-from resty_metrics.page import assemble, instances, pipeline, requests
-from resty_metrics.page.exposition import MetricFamily
-from resty_metrics.sources import report, stub_status, vts
-from resty_metrics.table.shapes import COUNTER_COLUMNS, HISTOGRAM_COLUMNS, REQUEST_COLUMNS, REQUEST_LABELS
-from resty_metrics.table.steps import finish
+from resty_metrics.page import assemble, instances, requests
+from resty_metrics.process.steps import finish
+from resty_metrics.shapes.shape import COUNTER_COLUMNS, HISTOGRAM_COLUMNS, REQUEST_COLUMNS, REQUEST_LABELS
+from resty_metrics.sources import source_metrics as report
+from resty_metrics.sources import stub_status, vts
+from resty_metrics.wire.datagram import Header, Kind, write_datagram
 
 UID = 33
 INSTANCES = ("", "a", "b")

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import uvloop
-from resty_metrics.settings import ListenAddress, TcpAddress
+from resty_metrics.config.values import ListenAddress, TcpAddress
+from resty_metrics.page.bodies import Body
+from resty_metrics.page.waiting import Request
 from resty_metrics.web import listening, server
-from resty_metrics.web.bodies import Body
 from resty_metrics.web.front import Front
 from resty_metrics.web.limits import Limits
 from resty_metrics.web.policy import Access, Policy
 from resty_metrics.web.tally import Tally
-from resty_metrics.web.waiting import Request
 
 ANYWHERE = TcpAddress("127.0.0.1", 0)
 

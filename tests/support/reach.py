@@ -5,7 +5,7 @@ import select
 import socket
 from pathlib import Path
 
-from resty_metrics.ingest.wire import VERSION, Header, Kind, WireError, read_answer, write_datagram
+from resty_metrics.wire.datagram import VERSION, Header, Kind, WireError, read_answer, write_datagram
 
 _FLAGS = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
 

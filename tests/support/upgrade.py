@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from click.core import ParameterSource
-from resty_metrics.cli import serve
+from resty_metrics.commands.cli import serve
 from resty_metrics.config.flags import layer
 from resty_metrics.config.load import Given, load
 from resty_metrics.config.settings import merged

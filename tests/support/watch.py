@@ -10,14 +10,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from resty_metrics.doctor.watch import fanotify
-from resty_metrics.doctor.watch.connector import Connector
-from resty_metrics.doctor.watch.errors import RefusedError
+from resty_metrics.commands.doctor.watch import fanotify
+from resty_metrics.commands.doctor.watch.connector import Connector
+from resty_metrics.commands.doctor.watch.errors import RefusedError
 from support.collector import COMMAND
 from support.wait import wait_until
 
 RUN = (
-    "import sys; from pathlib import Path; from resty_metrics.doctor.watch import run; "
+    "import sys; from pathlib import Path; from resty_metrics.commands.doctor.watch import run; "
     "sys.exit(run(Path(sys.argv[1]), json=sys.argv[2] == 'json'))"
 )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from resty_metrics.ingest.wire import Header, Kind, Reason, Verdict, write_datagram
+from resty_metrics.wire.datagram import Header, Kind, Reason, Verdict, write_datagram
 
 
 def counter(name: str, value: float, labels: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -3,10 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from resty_metrics.table import overflow
-from resty_metrics.table.families import Family
-from resty_metrics.table.rows import Block, Creation
-from resty_metrics.table.shapes import (
+from resty_metrics.shapes.shape import (
     REQUEST_COLUMNS,
     REQUEST_SCALE,
     Conversion,
@@ -15,6 +12,9 @@ from resty_metrics.table.shapes import (
     Shape,
     family_batch,
 )
+from resty_metrics.table import overflow
+from resty_metrics.table.families import Family
+from resty_metrics.table.rows import Block, Creation
 from resty_metrics.table.table import Table
 
 BUILT_IN = ("server", "method", "status")

@@ -4,8 +4,8 @@ import tracemalloc
 
 import pytest
 from resty_metrics.page.requests import render
+from resty_metrics.shapes.shape import REQUEST_COLUMNS, REQUEST_LABELS, REQUEST_SCALE, Shape, family_batch
 from resty_metrics.table.families import MAX_ROWS
-from resty_metrics.table.shapes import REQUEST_COLUMNS, REQUEST_LABELS, REQUEST_SCALE, Shape, family_batch
 from resty_metrics.table.table import Table
 
 SHAPE = Shape("http_requests", "requests", (*REQUEST_LABELS, "tenant"), (5,), REQUEST_COLUMNS, REQUEST_SCALE)

@@ -12,16 +12,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
+from resty_metrics.exposition import text as exposition
 from resty_metrics.ingest.intake import Intake
-from resty_metrics.ingest.wire import Header, Kind, write_datagram
 from resty_metrics.journal.records import of_drain, replay
 from resty_metrics.journal.snapshot import read, write
 from resty_metrics.journal.state import State, capture
-from resty_metrics.page import assemble, exposition
+from resty_metrics.page import assemble
 from resty_metrics.page.requests import render
-from resty_metrics.table.shapes import FamilyKey
-from resty_metrics.table.steps import finish
+from resty_metrics.process.steps import finish
+from resty_metrics.shapes.shape import FamilyKey
 from resty_metrics.table.table import Table
+from resty_metrics.wire.datagram import Header, Kind, write_datagram
 from support.effort import examples
 from support.plain_table import PlainTable
 

@@ -4,9 +4,9 @@ from itertools import count
 
 import pytest
 from resty_metrics.page.requests import render
+from resty_metrics.shapes.shape import HISTOGRAM_COLUMNS, Conversion, FamilyBatch, Shape, family_batch
+from resty_metrics.shapes.sums import Numbers
 from resty_metrics.table import moving, overflow
-from resty_metrics.table.shapes import HISTOGRAM_COLUMNS, Conversion, FamilyBatch, Shape, family_batch
-from resty_metrics.table.sums import Numbers
 from resty_metrics.table.table import Table
 
 ROWS = 2_000

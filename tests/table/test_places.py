@@ -9,10 +9,10 @@ from resty_metrics.journal import snapshot
 from resty_metrics.journal.state import State, capture
 from resty_metrics.page import assemble
 from resty_metrics.page.requests import render
+from resty_metrics.shapes.shape import FamilyKey, Shape, family_batch
 from resty_metrics.table.families import Family
 from resty_metrics.table.overflow import IDLE_SECONDS
 from resty_metrics.table.places import Search
-from resty_metrics.table.shapes import FamilyKey, Shape, family_batch
 from resty_metrics.table.table import MAX_INSTANCES, Table
 
 HOUR, MONTH = IDLE_SECONDS, 30 * 24 * IDLE_SECONDS

@@ -8,9 +8,9 @@ import pytest
 from resty_metrics.journal import snapshot
 from resty_metrics.journal.state import State, capture
 from resty_metrics.page.requests import render
+from resty_metrics.shapes.shape import REQUEST_COLUMNS, REQUEST_SCALE, FamilyKey, Shape, family_batch
 from resty_metrics.table.overflow import IDLE_SECONDS
 from resty_metrics.table.room import Aliases, Room
-from resty_metrics.table.shapes import REQUEST_COLUMNS, REQUEST_SCALE, FamilyKey, Shape, family_batch
 from resty_metrics.table.table import Table
 
 LEFT = ("s", "GET", "200")

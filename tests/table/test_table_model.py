@@ -5,10 +5,10 @@ from collections import Counter
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from resty_metrics.ingest.batch import read_batch
-from resty_metrics.ingest.wire import HEADER_BYTES, Header, Kind, write_datagram
-from resty_metrics.table.shapes import FamilyKey
+from resty_metrics.shapes.shape import FamilyKey
 from resty_metrics.table.table import Table
+from resty_metrics.wire.batch import read_batch
+from resty_metrics.wire.datagram import HEADER_BYTES, Header, Kind, write_datagram
 from support.effort import examples
 
 BUILT_IN = ["server", "method", "status"]

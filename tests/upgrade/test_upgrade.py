@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from resty_metrics import __version__
-from resty_metrics.ingest.wire import Verdict
+from resty_metrics.wire.datagram import Verdict
 from support.collector import Collector
 from support.nginx import ROOT
 from support.upgrade import counted, shown_of_file, shown_of_flags

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import bcrypt
 import pytest
+from resty_metrics.commands import healthcheck as health
+from resty_metrics.commands.doctor.observe.web import get
 from resty_metrics.config.problem import ConfigError
-from resty_metrics.doctor.observe.web import get
-from resty_metrics.settings import TcpAddress, UnixAddress
-from resty_metrics.web import health, policy
+from resty_metrics.config.values import TcpAddress, UnixAddress
+from resty_metrics.web import policy
 from resty_metrics.web.tls import subject_names
 from support.certificates import LOCAL, Authority, Certificate
 from support.collector import COMMAND, Collector, basic

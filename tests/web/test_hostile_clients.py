@@ -15,7 +15,7 @@ from pathlib import Path
 import bcrypt
 import pytest
 from aiohttp import web
-from resty_metrics.settings import UnixAddress
+from resty_metrics.config.values import UnixAddress
 from resty_metrics.web import connection, door, library, link, policy, secure
 from resty_metrics.web.config import RateLimit
 from resty_metrics.web.limits import Limits

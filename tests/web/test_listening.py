@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from resty_metrics.settings import TcpAddress, UnixAddress
+from resty_metrics.config.values import TcpAddress, UnixAddress
 from resty_metrics.web import listening
 
 

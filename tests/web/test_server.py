@@ -14,11 +14,11 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
-from resty_metrics.ingest.wire import Verdict
+from resty_metrics.page.bodies import Body
+from resty_metrics.page.waiting import Request
 from resty_metrics.sources.source import DEFAULT_TIMEOUT
 from resty_metrics.web import server
-from resty_metrics.web.bodies import Body
-from resty_metrics.web.waiting import Request
+from resty_metrics.wire.datagram import Verdict
 from support.client import ask
 from support.collector import Collector
 from support.nginx import shared_directory

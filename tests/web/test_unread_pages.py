@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 
 import pytest
-from resty_metrics.web.bodies import HELD_BYTES
+from resty_metrics.page.bodies import HELD_BYTES
 from support.client import Answer, ask
 from support.collector import Collector
 from support.nginx import shared_directory

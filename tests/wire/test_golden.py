@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from resty_metrics.ingest import wire
-from resty_metrics.ingest.batch import read_batch
-from resty_metrics.ingest.heartbeat import read_heartbeat
-from resty_metrics.table.labels import ABSENT
+from resty_metrics.shapes.labels import ABSENT
+from resty_metrics.wire import datagram as wire
+from resty_metrics.wire.batch import read_batch
+from resty_metrics.wire.heartbeat import read_heartbeat
 
 GOLDEN = Path(__file__).parent / "golden"
 DATAGRAMS = sorted(path.stem for path in GOLDEN.glob("*.json") if not path.stem.startswith("answer_"))

@@ -29,10 +29,10 @@ from resty_metrics.ingest.beats import GAUGES_SECONDS
 from resty_metrics.ingest.drain import Drain
 from resty_metrics.ingest.intake import Intake
 from resty_metrics.ingest.streams import Streams
-from resty_metrics.ingest.wire import Header, Kind, Verdict, read_answer, write_datagram
 from resty_metrics.journal.records import of_drain, replay
 from resty_metrics.journal.snapshot import read, write
 from resty_metrics.journal.state import State, capture
+from resty_metrics.wire.datagram import Header, Kind, Verdict, read_answer, write_datagram
 from support.effort import examples
 
 WINDOW_BATCHES = 4

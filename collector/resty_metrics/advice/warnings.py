@@ -1,5 +1,5 @@
 """The warnings, each with what it says and what to do. Which of them hold is told from the collector's own parts by
-collector/resty_metrics/live/notices.py, from its page by collector/resty_metrics/top/warnings.py.
+collector/resty_metrics/live/notices.py, from its page by collector/resty_metrics/commands/top/warnings.py.
 
 Rule: one that is an alert of prometheus/rules/alerts.yml has its name and severity, and its section in docs/runbook.md.
 """

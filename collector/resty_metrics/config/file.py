@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from resty_metrics import files
 from resty_metrics.config import written
 from resty_metrics.config.document import Document
 from resty_metrics.config.machine import state_dir
@@ -11,8 +10,9 @@ from resty_metrics.config.model import Readers
 from resty_metrics.config.problem import ConfigError, Problem
 from resty_metrics.config.read import read
 from resty_metrics.config.settings import Layer
-from resty_metrics.ingest.credentials import read_uid
-from resty_metrics.settings import read_file_path
+from resty_metrics.config.values import read_file_path
+from resty_metrics.endpoint.credentials import read_uid
+from resty_metrics.process import files
 
 MOST_BYTES = 1024 * 1024
 

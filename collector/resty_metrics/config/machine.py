@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from resty_metrics.settings import read_file_path, read_state_dir
+from resty_metrics.config.values import read_file_path, read_state_dir
 
 
 def state_dir(text: str) -> Path | None:

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationInfo
 
-from resty_metrics import settings
+from resty_metrics.config import values as settings
 from resty_metrics.config.text import by_text, one
-from resty_metrics.settings import ListenAddress
+from resty_metrics.config.values import ListenAddress
 from resty_metrics.sources import source
 from resty_metrics.sources.source import Kind
 

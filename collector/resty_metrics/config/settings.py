@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resty_metrics import settings
-from resty_metrics.settings import ListenAddress
+from resty_metrics.config import values as settings
+from resty_metrics.config.values import ListenAddress
 from resty_metrics.sources.source import Source
 
 Layer = Mapping[str, Any]

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from resty_metrics.config.settings import Settings
-from resty_metrics.settings import NO_STATE_DIR, ListenAddress, UnixAddress
+from resty_metrics.config.values import NO_STATE_DIR, ListenAddress, UnixAddress
 from resty_metrics.sources.source import Source
 
 Tree = dict[str, Any]

@@ -18,8 +18,8 @@ from itertools import accumulate
 from operator import itemgetter
 from typing import Literal
 
-from resty_metrics.ingest.gauge_family import GaugeFamily
-from resty_metrics.ingest.heartbeat import Dict, Heartbeat, join
+from resty_metrics.wire.gauge_family import GaugeFamily
+from resty_metrics.wire.heartbeat import Dict, Heartbeat, join
 
 BEAT_SECONDS = 5.0
 MISSED_BEATS = 3

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from resty_metrics.ingest.wire import Header, Reason, Verdict
-from resty_metrics.table.shapes import FamilyBatch
+from resty_metrics.shapes.shape import FamilyBatch
 from resty_metrics.table.table import Failure
+from resty_metrics.wire.datagram import Header, Reason, Verdict
 
 Result = Literal["applied", "duplicate", "out_of_order", "heartbeat", "bye", "probe", "held", "dropped", "unanswerable"]
 INSTANCE_CAP = "instance_cap"  # reason of a heartbeat that is dropped: its nginx has one name too many

@@ -19,7 +19,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from resty_metrics.ingest.batch import read_batch
 from resty_metrics.ingest.beats import Refusal
 from resty_metrics.ingest.drain import (
     INSTANCE_CAP,
@@ -32,10 +31,13 @@ from resty_metrics.ingest.drain import (
     Result,
     Settled,
 )
-from resty_metrics.ingest.heartbeat import Heartbeat, read_heartbeat
 from resty_metrics.ingest.stream import Placement
 from resty_metrics.ingest.streams import Streams
-from resty_metrics.ingest.wire import (
+from resty_metrics.process.steps import Steps, finish
+from resty_metrics.shapes.shape import FamilyBatch
+from resty_metrics.table.table import Failure, Table
+from resty_metrics.wire.batch import read_batch
+from resty_metrics.wire.datagram import (
     HEADER_BYTES,
     VERSION,
     Header,
@@ -46,9 +48,7 @@ from resty_metrics.ingest.wire import (
     read_header,
     write_answer,
 )
-from resty_metrics.table.shapes import FamilyBatch
-from resty_metrics.table.steps import Steps, finish
-from resty_metrics.table.table import Failure, Table
+from resty_metrics.wire.heartbeat import Heartbeat, read_heartbeat
 
 MAX_REFUSED_UIDS = 64
 

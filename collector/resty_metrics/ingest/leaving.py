@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from resty_metrics.ingest.beats import BEAT_SECONDS
 from resty_metrics.ingest.streams import Streams
-from resty_metrics.ingest.wire import Verdict, read_answer
+from resty_metrics.wire.datagram import Verdict, read_answer
 
 MAX_LEAVING = 256
 

@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Protocol
 
 from resty_metrics.advice import remedies
-from resty_metrics.ingest import descriptors
-from resty_metrics.ingest.descriptors import ANCILLARY_BYTES, Closer, is_answerable, is_connected, read_ancillary
+from resty_metrics.endpoint import descriptors
+from resty_metrics.endpoint.binding import Endpoint, bind
+from resty_metrics.endpoint.descriptors import ANCILLARY_BYTES, Closer, is_answerable, is_connected, read_ancillary
 from resty_metrics.ingest.drain import Drain, Outcome
-from resty_metrics.ingest.endpoint import Endpoint, bind
 from resty_metrics.ingest.intake import Intake
 from resty_metrics.ingest.leaving import Leaving
-from resty_metrics.ingest.wire import MAX_DATAGRAM
-from resty_metrics.log import say
+from resty_metrics.process.log import say
+from resty_metrics.wire.datagram import MAX_DATAGRAM
 
 DRAIN_DATAGRAMS = 256
 DRAIN_SECONDS = 0.001  # and about as long again to merge what was read, which takes memory until then

@@ -6,7 +6,7 @@ from enum import Enum
 
 from resty_metrics.ingest.beats import Beats, Heard, Room
 from resty_metrics.ingest.departed import StreamMark
-from resty_metrics.ingest.heartbeat import Heartbeat, Master
+from resty_metrics.wire.heartbeat import Heartbeat, Master
 
 
 class Placement(Enum):

@@ -23,9 +23,9 @@ from itertools import chain
 
 from resty_metrics.ingest.beats import BEAT_SECONDS, GAUGES_SECONDS, MAX_INSTANCES, Heard, Room
 from resty_metrics.ingest.departed import Departed, StreamMark
-from resty_metrics.ingest.heartbeat import Heartbeat
 from resty_metrics.ingest.stream import LiveHeartbeat, Placement, Stream
-from resty_metrics.ingest.wire import Header
+from resty_metrics.wire.datagram import Header
+from resty_metrics.wire.heartbeat import Heartbeat
 
 STREAM_CAP = 4_096
 DEPARTED_PER_STREAM = 8  # marks that are kept for each stream of the cap

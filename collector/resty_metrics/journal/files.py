@@ -31,7 +31,7 @@ from typing import Literal
 from resty_metrics.journal import private
 from resty_metrics.journal.errors import JournalError, JournalReason
 from resty_metrics.journal.store import SIDES, failures
-from resty_metrics.log import say
+from resty_metrics.process.log import say
 
 SET_ASIDE_MOST = 2
 AsideReason = JournalReason | Literal["unnamed", "unread"]

@@ -25,7 +25,7 @@ from resty_metrics.journal.state import Capture
 from resty_metrics.journal.tally import Tally
 from resty_metrics.journal.turns import Turns
 from resty_metrics.journal.writer import Append, Check, Close, Job, Replace, Report, Writer
-from resty_metrics.log import LOGGER, say
+from resty_metrics.process.log import LOGGER, say
 
 SNAPSHOT_BYTES = 8 * 1024 * 1024
 SNAPSHOT_FACTOR = 4  # times the size of the last snapshot

@@ -25,7 +25,7 @@ from resty_metrics.journal import private, safe_count
 from resty_metrics.journal.errors import JournalError
 from resty_metrics.journal.safe_count import Counted
 from resty_metrics.journal.store import SIDES, connect, failures, identify
-from resty_metrics.log import say
+from resty_metrics.process.log import say
 
 BUSY_SECONDS = 2.0
 _COPIES = 5  # tried while somebody writes

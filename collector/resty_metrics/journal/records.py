@@ -26,14 +26,14 @@ from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
 
-from resty_metrics.ingest.batch import read_batch
 from resty_metrics.ingest.departed import StreamMark
 from resty_metrics.ingest.drain import Drain
-from resty_metrics.ingest.wire import WireError
 from resty_metrics.journal.errors import JournalError
 from resty_metrics.journal.state import State
+from resty_metrics.shapes.shape import FamilyBatch
 from resty_metrics.table.scrapers import Shown, identify
-from resty_metrics.table.shapes import FamilyBatch
+from resty_metrics.wire.batch import read_batch
+from resty_metrics.wire.datagram import WireError
 
 BATCH, BYE, SCRAPE = 0, 1, 2
 _CHECKSUM = struct.Struct(">I")

@@ -21,7 +21,7 @@ from resty_metrics.journal.reading import Content
 from resty_metrics.journal.records import Replayed
 from resty_metrics.journal.state import State
 from resty_metrics.journal.store import COUNTED
-from resty_metrics.log import LOGGER, say
+from resty_metrics.process.log import LOGGER, say
 
 ANY = "0" * 32  # stale: whatever is there, for where not even its identity could be read
 _REMEDIES: dict[JournalReason, str] = {

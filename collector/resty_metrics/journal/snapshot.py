@@ -31,10 +31,10 @@ from resty_metrics.ingest.streams import Streams
 from resty_metrics.journal.errors import JournalError
 from resty_metrics.journal.records import CHECKSUM_BYTES, read_shown, seal, unpack
 from resty_metrics.journal.state import Capture, State
+from resty_metrics.shapes.shape import Shape
+from resty_metrics.shapes.sums import Numbers, reader, sums_of
 from resty_metrics.table.families import FamilyState
 from resty_metrics.table.scrapers import Scrapers
-from resty_metrics.table.shapes import Shape
-from resty_metrics.table.sums import Numbers, reader, sums_of
 from resty_metrics.table.table import Table, TableState
 
 ROWS_PER_PART = 500

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from resty_metrics.log import LOGGER
+from resty_metrics.process.log import LOGGER
 
 TURN_SECONDS = 0.005
 

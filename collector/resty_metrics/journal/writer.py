@@ -24,7 +24,7 @@ from resty_metrics.journal.patience import Patience
 from resty_metrics.journal.recovery import ANY
 from resty_metrics.journal.state import Capture
 from resty_metrics.journal.store import Store
-from resty_metrics.log import LOGGER
+from resty_metrics.process.log import LOGGER
 
 GROUP_BYTES = 8 * 1024 * 1024
 ROOM_BYTES = 256 * 1024  # beside the snapshot, before a journal that could not be written is begun again

@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from typing import Literal
 
-from resty_metrics.ingest.healing import Fault
+from resty_metrics.endpoint.healing import Fault
 from resty_metrics.ingest.intake import Intake
 from resty_metrics.table.families import Family
 

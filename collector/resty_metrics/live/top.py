@@ -11,9 +11,9 @@ from heapq import nlargest
 
 from resty_metrics.live.facts import Row, Top
 from resty_metrics.page.instances import labels_of, shown
+from resty_metrics.shapes.shape import Labels
+from resty_metrics.shapes.sums import reader
 from resty_metrics.table.families import Family
-from resty_metrics.table.shapes import Labels
-from resty_metrics.table.sums import reader
 
 NOTE_SECONDS = 60.0
 MAX_ROWS = 20_000

@@ -3,13 +3,13 @@
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from resty_metrics.exposition.text import MetricFamily, sample
 from resty_metrics.ingest.stream import LiveHeartbeat
 from resty_metrics.page import conflicts, gauges, instances, requests, workers
 from resty_metrics.page.blocks import Snapshot
-from resty_metrics.page.exposition import MetricFamily, sample
 from resty_metrics.page.gauges import Gauge
+from resty_metrics.process.steps import Steps
 from resty_metrics.sources import stub_status
-from resty_metrics.table.steps import Steps
 from resty_metrics.table.table import Table
 
 

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from resty_metrics.page.templates import Lines, template
+from resty_metrics.shapes.shape import Shape
+from resty_metrics.shapes.sums import Sums, reader
 from resty_metrics.table.families import Family
 from resty_metrics.table.rows import Block, Row, places
-from resty_metrics.table.shapes import Shape
-from resty_metrics.table.sums import Sums, reader
 
 BLOCK_ROWS = 100  # at most; a millisecond or two, if all have changed
 _BLOCK_BYTES = 4 << 20  # of text, unless one row has more

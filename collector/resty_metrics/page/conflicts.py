@@ -24,9 +24,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
-from resty_metrics.page.exposition import MetricFamily, claims, sample
+from resty_metrics.exposition.text import MetricFamily, claims, sample
 from resty_metrics.page.instances import LABEL, labels_of
-from resty_metrics.table.steps import Steps, finish
+from resty_metrics.process.steps import Steps, finish
 
 CONFLICT = "resty_metrics_family_conflict"
 STEP_FAMILIES = 500  # are decided on in a step: a few milliseconds

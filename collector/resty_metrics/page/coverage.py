@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from resty_metrics.ingest.stream import LiveHeartbeat
 from resty_metrics.page import instances, workers
-from resty_metrics.table.shapes import FamilyKey
+from resty_metrics.shapes.shape import FamilyKey
 from resty_metrics.table.table import Table
 
 ENDED = "resty_metrics_requests_ended_total"

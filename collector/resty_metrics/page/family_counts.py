@@ -9,11 +9,11 @@ Rules:
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from resty_metrics.exposition.text import MetricFamily, MetricType, sample
 from resty_metrics.page import instances
-from resty_metrics.page.exposition import MetricFamily, MetricType, sample
+from resty_metrics.process.steps import Steps
+from resty_metrics.shapes.shape import FamilyKey
 from resty_metrics.table.families import Family
-from resty_metrics.table.shapes import FamilyKey
-from resty_metrics.table.steps import Steps
 from resty_metrics.table.table import Table
 
 STEP_SAMPLES = 500

@@ -16,13 +16,13 @@ Rules:
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from resty_metrics.ingest.gauge_family import Combine, GaugeFamily, key_of, values_of
+from resty_metrics.exposition.text import MetricFamily, escape_label, label_block, number
 from resty_metrics.ingest.stream import LiveHeartbeat
 from resty_metrics.page import instances
-from resty_metrics.page.exposition import MetricFamily, escape_label, label_block, number
+from resty_metrics.process.steps import Steps
+from resty_metrics.shapes.labels import ABSENT, OTHER
 from resty_metrics.table.families import MAX_ROWS
-from resty_metrics.table.labels import ABSENT, OTHER
-from resty_metrics.table.steps import Steps
+from resty_metrics.wire.gauge_family import Combine, GaugeFamily, key_of, values_of
 
 STEP_ROWS = 1_000  # so many rows are combined or rendered in a step: some milliseconds
 _FAMILY_COST, _PIECE_COST = 10, 5  # in rows

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
+from resty_metrics.exposition.text import MetricFamily
 from resty_metrics.ingest.stream import LiveHeartbeat
-from resty_metrics.page.exposition import MetricFamily
 
 LABEL = "nginx"
 _EXPORTED = "exported_"

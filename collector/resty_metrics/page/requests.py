@@ -13,9 +13,9 @@ Rules:
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
+from resty_metrics.exposition.text import PARTS, MetricFamily, MetricType
 from resty_metrics.page import instances
 from resty_metrics.page.blocks import Snapshot, capture_family, render_blocks
-from resty_metrics.page.exposition import PARTS, MetricFamily, MetricType
 from resty_metrics.page.templates import DURATION, REQUEST_BYTES, RESPONSE_BYTES, RESPONSES, by_sample
 from resty_metrics.table.table import Table
 

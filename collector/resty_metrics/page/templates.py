@@ -16,10 +16,10 @@ from typing import Any
 
 from prometheus_client.utils import floatToGoString
 
+from resty_metrics.exposition.text import escape_label, number
 from resty_metrics.page import instances
-from resty_metrics.page.exposition import escape_label, number
-from resty_metrics.table.shapes import REQUEST_LABELS, FamilyType, Labels, Shape
-from resty_metrics.table.sums import Numbers
+from resty_metrics.shapes.shape import REQUEST_LABELS, FamilyType, Labels, Shape
+from resty_metrics.shapes.sums import Numbers
 
 RESPONSES = "nginx_http_responses_total"
 DURATION = "nginx_http_request_duration_seconds"

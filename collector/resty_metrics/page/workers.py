@@ -14,13 +14,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple
 from typing import NamedTuple
 
-from resty_metrics.ingest.heartbeat import Master
+from resty_metrics.exposition.text import MetricFamily, sample
 from resty_metrics.ingest.stream import LiveHeartbeat
 from resty_metrics.page import instances
-from resty_metrics.page.exposition import MetricFamily, sample
+from resty_metrics.process.steps import Steps, finish
+from resty_metrics.shapes.labels import clean
 from resty_metrics.sources.stub_status import StubStatus
-from resty_metrics.table.labels import clean
-from resty_metrics.table.steps import Steps, finish
+from resty_metrics.wire.heartbeat import Master
 
 _STEP_SAMPLES = 1_000
 Label = tuple[tuple[str, str], ...]

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import aiohttp
 
-from resty_metrics.files import Stamp
+from resty_metrics.process.files import Stamp
 from resty_metrics.sources import credentials, threads
 from resty_metrics.sources.errors import SourceError
 from resty_metrics.sources.resolver import ThreadResolver

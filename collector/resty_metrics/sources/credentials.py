@@ -8,8 +8,8 @@ import re
 import ssl
 from pathlib import Path
 
-from resty_metrics import files
-from resty_metrics.files import Stamp
+from resty_metrics.process import files
+from resty_metrics.process.files import Stamp
 from resty_metrics.sources.errors import SourceError
 from resty_metrics.sources.source import Connection, Tls
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from resty_metrics.log import say
-from resty_metrics.page.exposition import MetricFamily
+from resty_metrics.exposition.text import MetricFamily
+from resty_metrics.process.log import say
 from resty_metrics.sources import stub_status, vts
 from resty_metrics.sources.client import Client
 from resty_metrics.sources.errors import SourceError, SourceReason

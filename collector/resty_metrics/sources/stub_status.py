@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from resty_metrics.page.exposition import MetricFamily, MetricType, sample
+from resty_metrics.exposition.text import MetricFamily, MetricType, sample
 from resty_metrics.sources.errors import SourceError
 
 _PAGE = re.compile(

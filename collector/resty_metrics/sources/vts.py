@@ -23,7 +23,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from resty_metrics.page.exposition import MetricFamily, MetricType, sample
+from resty_metrics.exposition.text import MetricFamily, MetricType, sample
 from resty_metrics.sources.errors import SourceError
 
 Document = Mapping[str, Any]

@@ -20,14 +20,14 @@ from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from operator import attrgetter
 
+from resty_metrics.process.steps import Steps, finish
+from resty_metrics.shapes.labels import MAX_LABEL_BYTES, clean
+from resty_metrics.shapes.shape import FamilyBatch, Labels, Shape
+from resty_metrics.shapes.sums import Deltas, Sums, guard, pack_rows, plus, rows_of, split
 from resty_metrics.table import overflow
-from resty_metrics.table.labels import MAX_LABEL_BYTES, clean
 from resty_metrics.table.moving import Rows, moved, placed
 from resty_metrics.table.room import Aliases, Room, Share
 from resty_metrics.table.rows import Block, Creation, Row
-from resty_metrics.table.shapes import FamilyBatch, Labels, Shape
-from resty_metrics.table.steps import Steps, finish
-from resty_metrics.table.sums import Deltas, Sums, guard, pack_rows, plus, rows_of, split
 
 MAX_ROWS = 10_000
 _FEW_ROWS = 16  # are looked for one by one when they go, instead of walking over all rows

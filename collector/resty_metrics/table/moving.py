@@ -6,11 +6,11 @@ steps, a page meanwhile shows the family as it was, and a bug on the way costs n
 
 from collections.abc import Iterable, Sequence
 
+from resty_metrics.process.steps import Steps
+from resty_metrics.shapes.shape import Conversion, Labels, Shape
+from resty_metrics.shapes.sums import plus, sums_of
 from resty_metrics.table.room import RowSize
 from resty_metrics.table.rows import Row
-from resty_metrics.table.shapes import Conversion, Labels, Shape
-from resty_metrics.table.steps import Steps
-from resty_metrics.table.sums import plus, sums_of
 
 STEP_NUMBERS = 20_000  # are moved in a step: a few milliseconds
 _ROW_COST = 20  # of a row, besides its labels and numbers

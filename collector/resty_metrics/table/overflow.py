@@ -13,9 +13,9 @@ Rules:
 from collections.abc import Callable, Iterable
 from itertools import islice
 
-from resty_metrics.table.labels import OTHER
+from resty_metrics.shapes.labels import OTHER
+from resty_metrics.shapes.shape import REQUEST_LABELS, Labels, Shape
 from resty_metrics.table.rows import Row
-from resty_metrics.table.shapes import REQUEST_LABELS, Labels, Shape
 
 UPGRADED = "101"
 _STATUS = REQUEST_LABELS.index("status")

@@ -13,9 +13,9 @@ Rules:
 from collections.abc import Hashable, Mapping
 from typing import TypeVar
 
+from resty_metrics.shapes.shape import FamilyKey
 from resty_metrics.table.families import Family
 from resty_metrics.table.overflow import IDLE_SECONDS
-from resty_metrics.table.shapes import FamilyKey
 
 _Name = TypeVar("_Name", bound=Hashable)
 _Families = Mapping[FamilyKey, Family]

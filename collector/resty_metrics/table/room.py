@@ -10,9 +10,9 @@ Rules:
 
 from collections.abc import Collection
 
-from resty_metrics.table.labels import MAX_LABEL_BYTES
+from resty_metrics.shapes.labels import MAX_LABEL_BYTES
+from resty_metrics.shapes.shape import Conversion, Labels, Shape
 from resty_metrics.table.rows import Row
-from resty_metrics.table.shapes import Conversion, Labels, Shape
 
 # 100,000 rows of requests take about 350 MB, and a page of them 240 MB of text.
 MAX_TABLE_ROWS = 100_000

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from resty_metrics.table.shapes import Labels
-from resty_metrics.table.sums import Numbers, Sums, reader
+from resty_metrics.shapes.shape import Labels
+from resty_metrics.shapes.sums import Numbers, Sums, reader
 
 
 @dataclass(slots=True)

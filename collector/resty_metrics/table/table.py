@@ -22,12 +22,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 
+from resty_metrics.process.steps import Steps, finish
+from resty_metrics.shapes.shape import FamilyBatch, FamilyKey, Shape
 from resty_metrics.table.families import MAX_ROWS, Family, FamilyState
 from resty_metrics.table.places import Search
 from resty_metrics.table.room import MAX_TABLE_BYTES, MAX_TABLE_ROWS, SCAN_SECONDS, Room
 from resty_metrics.table.rows import Creation
-from resty_metrics.table.shapes import FamilyBatch, FamilyKey, Shape
-from resty_metrics.table.steps import Steps, finish
 
 # Of an instance: a worker makes at most 1,000 of the user's, 64 scopes and some of its own.
 MAX_FAMILIES = 2_048

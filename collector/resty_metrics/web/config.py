@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from resty_metrics.config.document import Document, name_of, parse
 from resty_metrics.config.problem import ConfigError, Problem
 from resty_metrics.config.text import by_text
-from resty_metrics.settings import read_switch
+from resty_metrics.config.values import read_switch
 from resty_metrics.web.tls_names import CIPHERS, CURVES, TLS13_CIPHERS, VERSIONS
 
 CLIENT_AUTH = {"NoClientCert": "none", "VerifyClientCertIfGiven": "optional", "RequireAndVerifyClientCert": "required"}

@@ -20,7 +20,7 @@ from typing import Any, cast
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import LineTooLong
 
-from resty_metrics.log import say
+from resty_metrics.process.log import say
 from resty_metrics.web.inbox import Inbox
 from resty_metrics.web.link import UNDECRYPTED
 from resty_metrics.web.room import Room

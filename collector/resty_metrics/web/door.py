@@ -19,7 +19,7 @@ from functools import partial
 
 from aiohttp import web
 
-from resty_metrics.log import say
+from resty_metrics.process.log import say
 from resty_metrics.web.connection import Connection
 from resty_metrics.web.limits import Limits
 from resty_metrics.web.link import Link

@@ -14,7 +14,7 @@ from aiohttp import hdrs, web
 from aiohttp.http import RawRequestMessage
 from multidict import CIMultiDictProxy
 
-from resty_metrics.log import say
+from resty_metrics.process.log import say
 from resty_metrics.web.bucket import Bucket
 from resty_metrics.web.config import RateLimit
 from resty_metrics.web.connection import Connection

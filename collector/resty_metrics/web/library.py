@@ -7,7 +7,7 @@ import asyncio
 import logging
 from typing import Any
 
-from resty_metrics.log import say
+from resty_metrics.process.log import say
 
 
 class Lines(logging.Handler):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from resty_metrics.settings import DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_REQUESTS
+from resty_metrics.config.values import DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_REQUESTS
 
 
 @dataclass(slots=True)

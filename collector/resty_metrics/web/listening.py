@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from resty_metrics.settings import ListenAddress, TcpAddress, UnixAddress
+from resty_metrics.config.values import ListenAddress, TcpAddress, UnixAddress
 
 BACKLOG = 512
 _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # such as ::1 where IPv6 is off, and /etc/hosts has it

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from resty_metrics import files
 from resty_metrics.config.problem import ConfigError, Problem
-from resty_metrics.files import Stamp
-from resty_metrics.log import say
+from resty_metrics.process import files
+from resty_metrics.process.files import Stamp
+from resty_metrics.process.log import say
 from resty_metrics.web import config, tls
 from resty_metrics.web.config import RateLimit, WebConfig
 from resty_metrics.web.tally import Tally

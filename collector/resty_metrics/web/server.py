@@ -14,19 +14,19 @@ from aiohttp import hdrs, web
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from resty_metrics.live.render import FILES, HEADERS
-from resty_metrics.log import say
+from resty_metrics.live.sampler import read_files
+from resty_metrics.page.bodies import Body
+from resty_metrics.page.waiting import BusyError, Request
+from resty_metrics.process.log import say
 from resty_metrics.table.scrapers import Scraper, identify
 from resty_metrics.web import library
-from resty_metrics.web.bodies import Body
 from resty_metrics.web.connection import Connection
 from resty_metrics.web.door import Door
 from resty_metrics.web.front import Front
 from resty_metrics.web.headers import choose_encoding, choose_format
 from resty_metrics.web.limits import Limits
-from resty_metrics.web.live import read_files
 from resty_metrics.web.policy import Access, Policy
 from resty_metrics.web.tally import Tally
-from resty_metrics.web.waiting import BusyError, Request
 
 CONTENT_TYPE_OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 TIMEOUT_HEADER = "X-Prometheus-Scrape-Timeout-Seconds"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resty_metrics import files
+from resty_metrics.process import files
 from resty_metrics.web.config import TlsServer
 from resty_metrics.web.tls_names import CIPHERS, CURVES
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from resty_metrics.ingest.wire import Kind, Verdict, write_datagram
+from resty_metrics.wire.datagram import Kind, Verdict, write_datagram
 from support.collector import Collector
 from support.nginx import ROOT, shared_directory
 from support.upgrade import counted, shown_of_file, shown_of_flags

@@ -1,0 +1,198 @@
+"""The whole examination: look at everything at once, then judge.
+
+Rules:
+- Bounded: finding the collector takes at most 2 s, everything else together 8 s.
+- What cannot be looked at becomes a finding and hides nothing else.
+"""
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NoReturn, ParamSpec, TypeVar
+
+from resty_metrics.commands.doctor import page, report
+from resty_metrics.commands.doctor.facts import Fetched, Instance, Looked, Subject
+from resty_metrics.commands.doctor.finding import EXIT_STATUS, Finding, not_known, worst
+from resty_metrics.commands.doctor.judgement import failed, judge
+from resty_metrics.commands.doctor.observe import collector, nginx, probe, web
+from resty_metrics.commands.doctor.page import Answer, Page
+from resty_metrics.commands.doctor.reach import Filter
+from resty_metrics.commands.doctor.settings import Settings, merged
+from resty_metrics.commands.doctor.socket_file import LockFile
+from resty_metrics.kernel.processes import describe, namespaces_of
+from resty_metrics.process.ending import end
+from resty_metrics.process.log import LOGGER
+from resty_metrics.sources.fetch import Scrape
+
+FIND_SECONDS = 2.0
+LOOK_SECONDS = 8.0
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call it in a thread that nobody waits for at the end: a dead file system must not keep doctor from ending."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: Exception | None) -> None:
+        if not future.done():
+            if error is None:
+                future.set_result(result)  # type: ignore[arg-type]
+            else:
+                future.set_exception(error)
+
+    def work() -> None:
+        result, fault = None, None
+        try:
+            result = function(*args, **kwargs)
+        except Exception as error:
+            fault = error
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(settle, result, fault)
+
+    threading.Thread(target=work, daemon=True).start()
+    return await future
+
+
+class _Looking:
+    """``findings``: of what could not be looked at."""
+
+    def __init__(self) -> None:
+        self.findings: list[Finding] = []
+
+    async def at(self, check: str, seconds: float, looking: Awaitable[T], otherwise: T) -> T:
+        """What was seen, or ``otherwise``."""
+        try:
+            return await asyncio.wait_for(looking, seconds)
+        except TimeoutError:
+            self.findings.append(not_known(check, f"looking took more than {seconds:g} s", "see what hangs there"))
+        except Exception as error:
+            self.findings.append(failed(check, error))
+        return otherwise
+
+
+def find(settings: Settings) -> tuple[Settings, Subject]:
+    """The collector by the lock beside the socket; else, where no path was given, the only one that runs."""
+    lock = collector.lock_of(settings.socket_path)
+    pid = collector.pid_of(lock)
+    candidates: Mapping[int, str] = {}
+    if pid is None and "socket_path" not in settings.given:
+        candidates = collector.serving()
+        pid = next(iter(candidates)) if len(candidates) == 1 else None
+    found, directory, written, trouble = collector.told(pid)
+    settings, taken = merged(settings, found, directory, written)
+    process = None if pid is None else describe(pid)
+    return settings, Subject(
+        socket_path=str(settings.socket_path),
+        state_dir="" if settings.state_dir is None else str(settings.state_dir),
+        taken=taken,
+        lock=collector.lock_of(settings.socket_path),
+        running=collector.running(pid),
+        descriptors=collector.descriptors(pid),
+        filter=Filter(None if process is None else process.uid, collector.allowed_uids(pid, settings.socket_allow_uid)),
+        in_another_network=collector.in_another_network(pid),
+        queue=collector.queue_length(),
+        own=namespaces_of(os.getpid()),
+        root=os.geteuid() == 0,
+        configuration=trouble,
+        confides=collector.confides(pid),
+        candidates=() if pid is not None else tuple(sorted(set(candidates.values()))),
+    )
+
+
+def _unfound(settings: Settings) -> tuple[Settings, Subject]:
+    """Where even looking for it failed."""
+    lock = LockFile(f"{settings.socket_path}.lock", exists=False, holder=None, written=None)
+    nobody = Filter(None, frozenset())
+    root = os.geteuid() == 0
+    return settings, Subject(str(settings.socket_path), "", {}, lock, None, None, nobody, False, None, {}, root)
+
+
+async def _look(settings: Settings, subject: Subject, looking: _Looking) -> Looked:
+    path, address = settings.socket_path, settings.web_listen_address[0]
+    secured = settings.web_config_file is not None
+    async with asyncio.TaskGroup() as group:
+
+        def begin(check: str, work: Awaitable[T], otherwise: T) -> asyncio.Task[T]:
+            return group.create_task(looking.at(check, LOOK_SECONDS, work, otherwise))
+
+        holders = begin("socket.holder", in_thread(collector.holders, path), None)
+        probed = begin("socket.probe", in_thread(probe.send, path), None)
+        answer = begin("page.answers", web.get(address, settings.web_telemetry_path, secured), None)
+        ready = begin("page.ready", web.get(address, "/-/ready", secured), None)
+        sources = begin("source", _sources(settings, subject), ())
+        instances = begin("nginx.configuration", _instances(settings), ())
+        others = begin("processes", in_thread(collector.others), None)
+    return Looked(
+        holders.result(),
+        probed.result(),
+        answer.result(),
+        read_page(answer.result()),
+        ready.result(),
+        sources.result(),
+        instances.result(),
+        others.result(),
+    )
+
+
+async def _sources(settings: Settings, subject: Subject) -> tuple[Fetched, ...]:
+    """Where another user says which source is to be shown which file, that file is not read: root may read all."""
+    ours = subject.confides or "sources" in settings.given
+    asked = [one for one in settings.sources if ours or not one.connection.files]
+    withheld = [Fetched(one.kind, one.address, None, 0, True) for one in settings.sources if one not in asked]
+    return (*(_fetched(scrape) for scrape in await web.fetch_all(asked)), *withheld)
+
+
+async def _instances(settings: Settings) -> tuple[Instance, ...]:
+    commands = await in_thread(nginx.commands, settings.nginx_command)
+    path = str(settings.socket_path)
+    return tuple(await asyncio.gather(*(in_thread(nginx.examine, command, path) for command in commands)))
+
+
+def read_page(answer: Answer | None) -> Page | None:
+    """The page that an answer is; None: it is none, or none of ours."""
+    if answer is None or answer.error is not None:
+        return None
+    try:
+        found = page.read(answer.text)
+    except ValueError:
+        return None
+    return found if found.series("build_info") else None
+
+
+def _fetched(scrape: Scrape) -> Fetched:
+    source = scrape.source
+    error = None if scrape.reason is None else f"{scrape.reason}: {scrape.words}"
+    return Fetched(source.kind, source.address, error, len(scrape.families))
+
+
+async def examine(settings: Settings) -> tuple[Subject, list[Finding]]:
+    """What is examined, and all findings."""
+    looking = _Looking()
+    settings, subject = await looking.at(
+        "collector.process", FIND_SECONDS, in_thread(find, settings), _unfound(settings)
+    )
+    looked = await _look(settings, subject, looking)
+    return subject, [*judge(subject, looked), *looking.findings]
+
+
+def run(settings: Settings, json: bool) -> NoReturn:
+    """Examine, print, and end with the exit status: 0, 1 (warnings), 2 (failures)."""
+    LOGGER.addHandler(logging.NullHandler())  # what the fetchers of sources say is in the findings
+    asyncio.run(_run(settings, json))
+
+
+async def _run(settings: Settings, json: bool) -> NoReturn:
+    """It ends the process from within the loop, which would wait for threads."""
+    subject, findings = await examine(settings)
+    if json:
+        sys.stdout.write(report.as_json(findings, subject))
+    else:
+        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        sys.stdout.write(report.as_text(findings, colour=colour))
+    end(EXIT_STATUS[worst(findings)])

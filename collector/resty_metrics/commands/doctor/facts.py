@@ -1,0 +1,112 @@
+"""Everything that was seen, as values: what ``observe`` hands to the judges.
+
+Rule: None is "could not be looked at"; an empty tuple is "looked, and nothing is there".
+"""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from resty_metrics.commands.doctor.descriptors import Descriptors
+from resty_metrics.commands.doctor.finding import Finding
+from resty_metrics.commands.doctor.nginx_checks import Configured
+from resty_metrics.commands.doctor.nginx_deaths import Log
+from resty_metrics.commands.doctor.page import Answer, Page
+from resty_metrics.commands.doctor.processes import Seen
+from resty_metrics.commands.doctor.reach import Confinement, Filter
+from resty_metrics.commands.doctor.socket_file import LockFile, Probe, Running, SocketFile
+from resty_metrics.kernel.access import Node, User
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is examined.
+
+    ``state_dir``: empty: none. ``taken``: flags taken from the running collector. ``in_another_network``: it lives in
+    another network namespace than we. ``queue``: max_dgram_qlen of ours. ``own``: our namespaces. ``root``: we may see
+    all processes. ``configuration``: what is wrong with the collector's file. ``confides``: it has our user and our
+    file system, so what it may read is what we may. ``candidates``: the sockets of
+    collectors that run where none is at ``socket_path`` and no path was given, so that it is not known which is meant.
+    """
+
+    socket_path: str
+    state_dir: str
+    taken: Mapping[str, Sequence[str]]
+    lock: LockFile
+    running: Running | None
+    descriptors: Descriptors | None
+    filter: Filter
+    in_another_network: bool
+    queue: int | None
+    own: Mapping[str, int]
+    root: bool
+    configuration: str | None = None
+    confides: bool = True
+    candidates: tuple[str, ...] = ()
+
+    @property
+    def pid(self) -> int | None:
+        return None if self.running is None else self.running.pid
+
+    @property
+    def choice(self) -> str | None:
+        """How to say which of several collectors is meant; None: there is no choice."""
+        ways = " or ".join(f"--socket.path={shlex.quote(path)}" for path in self.candidates)
+        return f"several collectors run: say which one: {ways}" if ways else None
+
+
+@dataclass(frozen=True, slots=True)
+class Holders:
+    """Of the socket's file: ``file``: what stands there; ``bound``: who holds it; ``connected``: who sends to it."""
+
+    file: SocketFile | None
+    error: str | None
+    bound: tuple[Seen, ...]
+    connected: tuple[Seen, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A source as doctor fetched it. ``error`` None: it was read. ``withheld``: it was not asked."""
+
+    name: str
+    url: str
+    error: str | None
+    families: int
+    withheld: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One nginx. ``trouble``: why its configuration is not known; ``master``: None where it is not seen to run;
+    ``pid_file``: that of its configuration; ``users``: of its running workers, else of its ``user`` directive;
+    ``stated``: the user of that directive where workers run; ``socket_way``: to the socket, as its workers see it;
+    ``logs``: where its master says how workers ended."""
+
+    label: str
+    master: int | None
+    pid_file: str | None
+    trouble: Finding | None
+    configured: Configured | None
+    workers: tuple[int, ...]
+    users: tuple[User, ...]
+    stated: User | None
+    socket_way: tuple[Node, ...] | None
+    lua_ways: tuple[tuple[Node, ...], ...]
+    module_versions: Mapping[str, str]
+    confinement: Confinement | None
+    logs: tuple[Log, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """All the rest."""
+
+    holders: Holders | None
+    probe: Probe | None
+    answer: Answer | None
+    page: Page | None
+    ready: Answer | None
+    sources: Sequence[Fetched]
+    instances: Sequence[Instance]
+    others: Sequence[Seen] | None

@@ -1,0 +1,81 @@
+"""What the page says of the families of rows: ``page.overflow``, ``page.labels``, ``page.conflicts``.
+
+Rule: whoever reads that a family is full wants to know by which label: it is the one with the most values.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from resty_metrics.advice import warnings
+from resty_metrics.commands.doctor.finding import Finding, as_remedy, ok, warn
+from resty_metrics.commands.doctor.page import Page
+
+_REMEDY = as_remedy(warnings.OVERFLOW.do)
+
+
+def check(page: Page) -> list[Finding]:
+    """All that a page tells of them."""
+    return [_overflow(page), _labels(page), _conflicts(page)]
+
+
+def _widest(page: Page) -> dict[str, tuple[str, float]]:
+    """By family its label with the most values, of the families that are at half of their cap or above."""
+    found: dict[str, tuple[str, float]] = {}
+    for labels, count in page.series("label_values").items():
+        said = dict(labels)
+        family, label = said.get("family", ""), said.get("label", "")
+        if count > found.get(family, ("", 0.0))[1]:
+            found[family] = (label, count)
+    return found
+
+
+def _named(families: Iterable[str], widest: dict[str, tuple[str, float]]) -> str:
+    with_label = {name: f" (label {widest[name][0]}: {widest[name][1]:g} values)" for name in widest}
+    return ", ".join(f"{text}{with_label.get(text.split()[0], '')}" for text in families)
+
+
+def _overflow(page: Page) -> Finding:
+    found, words = page.by("overflow_rows_total", "family"), "rows counted as other"
+    if not found:
+        return ok("page.overflow", f"{words}: none since the collector's start")
+    seen = _named([f"{name} {count:g}" for name, count in sorted(found.items())], _widest(page))
+    return warn("page.overflow", f"{words}, of families at their cap: {seen}", _REMEDY)
+
+
+def _labels(page: Page) -> Finding:
+    widest = _widest(page)
+    if not widest:
+        return ok("page.labels", "no family has half as many rows as it may have")
+    seen = f"at half of their cap of rows or above: {_named(sorted(widest), widest)}"
+    return warn("page.labels", seen, _REMEDY)
+
+
+def _conflicts(page: Page) -> Finding:
+    withheld: dict[str, set[str]] = {}  # names of nginx, "" for one without, by family
+    for labels, value in page.series("family_conflict").items():
+        if value > 0:
+            withheld.setdefault(dict(labels).get("family", ""), set()).add(dict(labels).get("nginx", ""))
+    if not withheld:
+        return ok("page.conflicts", "no two families claim one name or one series")
+    by_label = {name for name, instances in withheld.items() if _has_own_label(page, name, instances)}
+    seen = [f"another one has its name or its series: {_of_nginx(withheld, by_label ^ withheld.keys())}"]
+    if by_label:
+        seen = seen if by_label < withheld.keys() else []
+        why = (
+            "an nginx without a name has a label nginx of yours, which makes series that may be those of another nginx"
+        )
+        seen.append(f"{why}: {_of_nginx(withheld, by_label)}")
+    do = warnings.RELABEL if by_label == withheld.keys() else warnings.CONFLICT.do
+    return warn("page.conflicts", f"withheld from the page, since {'; since '.join(seen)}", as_remedy(do))
+
+
+def _of_nginx(withheld: Mapping[str, set[str]], families: Iterable[str]) -> str:
+    shown = [(family, instance) for family in sorted(families) for instance in sorted(withheld[family])]
+    return ", ".join(f"{family} of nginx {instance}" if instance else family for family, instance in shown)
+
+
+def _has_own_label(page: Page, family: str, withheld: set[str]) -> bool:
+    """Return whether the page shows the family with a label ``nginx`` that names no nginx that may be there."""
+    names = {dict(labels).get("nginx") for labels in page.series("source_up")} - withheld
+    samples = (page.samples.get(family + suffix, {}) for suffix in ("", "_count"))
+    shown = {dict(labels).get("nginx") for some in samples for labels in some}
+    return not shown <= {*names, None}

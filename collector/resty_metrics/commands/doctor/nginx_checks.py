@@ -1,0 +1,197 @@
+"""The configuration of one nginx, judged: ``nginx.*``.
+
+Rules:
+- A finding about a line names its file and line, and the remedy is the line to write.
+- An nginx that does not know us is no fault where another one on the machine does.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from resty_metrics.commands.doctor.finding import Finding, fail, not_known, ok, skip, warn
+from resty_metrics.nginx_config import statements
+from resty_metrics.nginx_config.build import OLDEST_NGX_LUA, ngx_lua_version
+from resty_metrics.nginx_config.dump import Configuration
+from resty_metrics.nginx_config.hooks import Hook, Hooks, find, line_for, scope, share_of
+
+_RELOAD = "; then: nginx -t && nginx -s reload"
+_OWN_HOOK = "include resty-metrics-own-hook.conf instead, and put its line into your own hook"
+_OWN_INIT_WORKER = "leave lifecycle.conf out, and put its call into your own hook"
+_MAP_HASH = (
+    "move the include of upstreams.conf, or the map that stands before this line, behind it: nginx fixes "
+    "map_hash_bucket_size and map_hash_max_size at the first map"
+)
+_SPOOL_TWICE = (
+    "include one of resty-metrics.conf and resty-metrics-own-hook.conf, only once, and declare no lua_shared_dict of "
+    "this name elsewhere"
+)
+_HINTS = (
+    ("map_hash", "is duplicate", _MAP_HASH),
+    (statements.SPOOL, "already", _SPOOL_TWICE),
+    ("log_by_lua", "is duplicate", _OWN_HOOK),
+    ("init_worker_by_lua", "is duplicate", _OWN_INIT_WORKER),
+    # of a *_by_lua_block ngx_lua does not say the name
+    ("[emerg] is duplicate", "", f"for a log_by_lua: {_OWN_HOOK}; for an init_worker_by_lua: {_OWN_INIT_WORKER}"),
+    ("unknown directive", "lua", "nginx has no Lua: install lua-nginx-module (Debian: libnginx-mod-http-lua)"),
+    ("could not open error log", "Permission denied", "run doctor as root"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """One nginx's configuration and what it leads to. ``texts``: of Lua files by path, None where not readable;
+    ``aliases``: stated socket paths that are the examined socket under another name."""
+
+    configuration: Configuration
+    prefix: str
+    build: str
+    texts: Mapping[str, str | None]
+    aliases: frozenset[str]
+
+
+def refused(message: str) -> Finding:
+    """``nginx -T`` ended with an error: its message is the finding."""
+    hints = [hint for first, second, hint in _HINTS if first in message and second in message]
+    return fail("nginx.configuration", message, hints[0] if hints else "correct that; until then no reload works")
+
+
+def check(nginx: Configured, socket_path: str, lua_versions: frozenset[str]) -> list[Finding]:
+    """All findings about a configuration that could be read."""
+    configuration = nginx.configuration
+    hooks = find(configuration, nginx.prefix, nginx.texts)
+    share = share_of(configuration)
+    shown = ok("nginx.configuration", f"{configuration.main_file} was read as nginx -T shows it")
+    if not statements.mentions_us(configuration):
+        return [shown, _include(hooks, share, own_hook=False)]
+    return [
+        shown,
+        _include(hooks, share, statements.has_spool(configuration)),
+        *_shadowed(hooks, share),
+        *_code_cache(configuration),
+        _spool(configuration, share),
+        *_sockets(nginx, socket_path),
+        *_lifecycle(nginx),
+        *_per_request(configuration),
+        *_version(nginx.build, lua_versions),
+    ]
+
+
+def _include(hooks: Hooks, share: str, own_hook: bool) -> Finding:
+    """``own_hook``: the include without a hook is there, beside which the other one is refused."""
+    add = f"write into http{{}}: include {share}/nginx.conf.d/resty-metrics.conf{_RELOAD}"
+    if own_hook:
+        line = line_for("log_by_lua_block", share)
+        add = f"add to a log_by_lua_block of http{{}} or of those servers: {line}{_RELOAD}"
+    counting = [hook for hook in hooks.all if hook.counts]
+    if hooks.outer is not None and hooks.outer.counts:
+        return ok("nginx.include", f"{hooks.outer.directive.place}: {hooks.outer.directive.name} in http{{}} counts")
+    if hooks.outer is not None:
+        return _lacking("nginx.include", hooks.outer, share)
+    if not counting:
+        return fail("nginx.include", "nothing in http{} counts requests: the include is not there", add)
+    if hooks.bare_servers:
+        names = "; ".join(f"{scope(one)} ({one.place})" for one in hooks.bare_servers[:5])
+        return warn("nginx.include", f"{len(hooks.bare_servers)} servers have no hook: {names}", add)
+    return ok("nginx.include", f"{len(counting)} hooks of servers and locations count")
+
+
+def _lacking(check: str, hook: Hook, share: str) -> Finding:
+    """A hook that replaces ours, or may."""
+    directive = hook.directive
+    place = f"{directive.place}: {directive.name} in {hook.scope}"
+    line = line_for(directive.name, share)
+    if hook.counts is None:
+        return not_known(check, f"{place}: its file cannot be read from here", f"see that it has the line: {line}")
+    file = f" of {directive.args[0]}" if directive.name == "log_by_lua_file" else ""
+    seen = f"{place} replaces ours and does not call it: its requests are not counted"
+    report = fail if hook.scope == "http" else warn
+    return report(check, seen, f"add as the first line{file}: {line}{_RELOAD}")
+
+
+def _shadowed(hooks: Hooks, share: str) -> list[Finding]:
+    lacking = [hook for hook in hooks.inner if not hook.counts]
+    if lacking:
+        return [_lacking("nginx.shadowed", hook, share) for hook in lacking]
+    words = "has a log_by_lua of its own" if not hooks.inner else f"lacks our line ({len(hooks.inner)} have it)"
+    return [ok("nginx.shadowed", f"no server or location {words}")]
+
+
+def _code_cache(configuration: Configuration) -> list[Finding]:
+    return [
+        fail(
+            "nginx.code-cache",
+            f"{one.place}: lua_code_cache off: nothing outlives a request there, so it is not counted",
+            f"remove that line{_RELOAD}",
+        )
+        for one in statements.code_cache_off(configuration)
+    ]
+
+
+def _spool(configuration: Configuration, share: str) -> Finding:
+    if statements.has_spool(configuration):
+        return ok("nginx.spool", f"lua_shared_dict {statements.SPOOL} is declared")
+    return warn(
+        "nginx.spool",
+        f"lua_shared_dict {statements.SPOOL} is not declared: what waits for an answer when a worker ends is lost",
+        f"write into http{{}}: lua_shared_dict {statements.SPOOL} 8m; (the include has it){_RELOAD}",
+    )
+
+
+def _sockets(nginx: Configured, socket_path: str) -> list[Finding]:
+    stated = statements.sockets(nginx.configuration, nginx.prefix, nginx.texts)
+    wrong = [one for one in stated if one.value != socket_path and one.value not in nginx.aliases]
+    if not wrong:
+        return [ok("nginx.socket", f"workers send to {stated[0].value} ({stated[0].place})")]
+    return [
+        fail(
+            "nginx.socket",
+            f"{one.place}: workers are told to send to {one.value}, not to {socket_path}",
+            f"{_socket_line(one, socket_path)}, or start the collector with --socket.path={one.value}",
+        )
+        for one in wrong
+    ]
+
+
+def _socket_line(stated: statements.Stated, socket_path: str) -> str:
+    if stated.directive is not None:
+        return f"write {socket_path} there"
+    return f"write into http{{}}: geo $resty_metrics_socket {{ default {socket_path}; }}"
+
+
+def _lifecycle(nginx: Configured) -> list[Finding]:
+    found = statements.differences(nginx.configuration, nginx.prefix, nginx.texts)
+    return [
+        warn(
+            "nginx.lifecycle",
+            f"{begun.place} states {name} {begun.value or 'none'}, but {stated.place} states {stated.value or 'none'}; "
+            "the former holds",
+            "make them equal",
+        )
+        for name, begun, stated in found
+    ]
+
+
+def _per_request(configuration: Configuration) -> list[Finding]:
+    return [
+        warn(
+            "nginx.settings",
+            f"{one.place}: {one.name} states {variable} for some requests only; a worker takes for all requests "
+            "what its first one has",
+            f"state it once in http{{}}: geo {variable} {{ default ...; }}; where a server or location is to have "
+            f"other labels or buckets, give it a scope (docs/labels.md){_RELOAD}",
+        )
+        for variable, one in statements.per_request(configuration)
+    ]
+
+
+def _version(build: str, lua_versions: frozenset[str]) -> list[Finding]:
+    version = ngx_lua_version(build)
+    words = ".".join(map(str, OLDEST_NGX_LUA))
+    if version is None:
+        if not lua_versions:
+            return [skip("nginx.lua", "nginx -V does not show a dynamic module, and no worker has said anything yet")]
+        return [ok("nginx.lua", f"the Lua module runs, which it does from lua-nginx-module {words} on")]
+    shown = ".".join(map(str, version))
+    if version < OLDEST_NGX_LUA:
+        return [fail("nginx.lua", f"lua-nginx-module {shown}", f"{words} or later is needed (OpenResty 1.21.4.1)")]
+    return [ok("nginx.lua", f"lua-nginx-module {shown}")]

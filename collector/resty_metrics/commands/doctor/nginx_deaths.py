@@ -1,0 +1,80 @@
+"""Workers that ended in a way nobody asked for, from nginx's error log: ``workers.died``.
+
+Rules:
+- nginx writes local time in a form that sorts as text, so it is compared as text.
+- Of what a worker had not had acknowledged when it was killed, nothing is left: that is the one loss there is.
+
+Source: nginx's src/os/unix/ngx_process.c (``ngx_process_get_status``), src/core/ngx_times.c (the form of the time).
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from resty_metrics.commands.doctor.finding import Finding, ok, skip, warn
+
+TIME_FORMAT = "%Y/%m/%d %H:%M:%S"
+WITHIN_SECONDS = 3600
+
+_LINE = re.compile(
+    r"^(?P<at>\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) \[alert\] (?P<master>\d+)#\d+: worker process (?P<pid>\d+) exited "
+    r"(?:on signal (?P<signal>\d+)|with fatal code (?P<code>\d+))",
+    re.MULTILINE,
+)
+_SIGNALS = {6: "SIGABRT", 7: "SIGBUS", 9: "SIGKILL", 11: "SIGSEGV", 15: "SIGTERM"}
+_KILLED = "somebody, or the kernel for want of memory (dmesg), killed it; what it had not had acknowledged is lost"
+_CRASHED = "a module of nginx crashed, see its error log and core dump; what was not acknowledged is lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """``at``: as nginx writes it. ``signal`` None: it ended by itself, with a code after which no other is started."""
+
+    at: str
+    master: int
+    pid: int
+    signal: int | None
+
+    @property
+    def label(self) -> str:
+        if self.signal is None:
+            return f"{self.pid} with a fatal code at {self.at}"
+        name = _SIGNALS.get(self.signal)
+        return f"{self.pid} on signal {self.signal}{f' ({name})' if name else ''} at {self.at}"
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """The end of an error log. ``text`` None: it cannot be read. ``since``, ``until``: the hour that counts."""
+
+    path: str
+    text: str | None
+    since: str
+    until: str
+
+
+def read(text: str, since: str, until: str) -> list[Death]:
+    """All deaths between two times, oldest first."""
+    found = [
+        Death(one["at"], int(one["master"]), int(one["pid"]), int(one["signal"]) if one["signal"] else None)
+        for one in _LINE.finditer(text)
+    ]
+    return [one for one in found if since <= one.at <= until]
+
+
+def check(logs: Sequence[Log]) -> list[Finding]:
+    """``workers.died``: one finding for each log."""
+    return [_check(log) for log in logs]
+
+
+def _check(log: Log) -> Finding:
+    if log.text is None:
+        return skip("workers.died", f"{log.path} cannot be read by this user, or is no file")
+    deaths = read(log.text, log.since, log.until)
+    if not deaths:
+        return ok("workers.died", f"none in the last hour, as {log.path} says")
+    last = deaths[-1]
+    seen = f"{len(deaths)} workers died in the last hour, the last was {last.label} ({log.path})"
+    if last.signal is None:
+        return warn("workers.died", seen, "nginx starts no other in its place: see its error log, and restart nginx")
+    return warn("workers.died", seen, _KILLED if last.signal in (9, 15) else _CRASHED)

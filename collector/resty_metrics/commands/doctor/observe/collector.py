@@ -1,0 +1,204 @@
+"""The collector: found by its lock, described by /proc, its flags taken from how it was started."""
+
+import os
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from resty_metrics.commands.doctor import flags
+from resty_metrics.commands.doctor.descriptors import Descriptors, read_limit
+from resty_metrics.commands.doctor.facts import Holders
+from resty_metrics.commands.doctor.processes import Seen
+from resty_metrics.commands.doctor.socket_file import LockFile, Running, SocketFile
+from resty_metrics.config.file import read_file
+from resty_metrics.config.problem import ConfigError
+from resty_metrics.config.settings import Layer
+from resty_metrics.config.values import DEFAULT_SOCKET
+from resty_metrics.endpoint.credentials import WORKER_USERS, read_uid
+from resty_metrics.kernel import attribution, processes, sock_diag, users
+from resty_metrics.kernel import paths as files
+from resty_metrics.kernel.processes import Process
+from resty_metrics.process.lock import read_holder
+
+_SOCK_DGRAM = 2
+_QUEUE = Path("/proc/sys/net/unix/max_dgram_qlen")
+
+
+def lock_of(socket_path: Path) -> LockFile:
+    """The lock beside a socket, looked at and not tried."""
+    path = socket_path.with_name(socket_path.name + ".lock")
+    if not path.exists():
+        return LockFile(str(path), exists=False, holder=None, written=None)
+    return LockFile(str(path), True, processes.lock_holder(path), read_holder(files.read(path) or ""))
+
+
+def pid_of(lock: LockFile) -> int | None:
+    """The collector's pid: who holds the lock, else who stands in it, if that runs our program."""
+    if lock.holder is not None:
+        return lock.holder
+    return lock.written if lock.written is not None and processes.is_ours(lock.written) else None
+
+
+def running(pid: int | None) -> Running | None:
+    process = None if pid is None else processes.describe(pid)
+    if process is None:
+        return None
+    status = files.read(Path(f"/proc/{process.pid}/status")) or ""
+    state = re.search(r"^State:\t(\S)", status, re.MULTILINE)
+    return Running(process.pid, _command(process), state[1] if state else "?", process.ours)
+
+
+def descriptors(pid: int | None) -> Descriptors | None:
+    """How many are open and how many may be; None where there is no collector, or it has ended."""
+    limits = None if pid is None else files.read(Path(f"/proc/{pid}/limits"))
+    if limits is None:
+        return None
+    try:
+        used = sum(1 for _ in os.scandir(f"/proc/{pid}/fd"))
+    except FileNotFoundError:
+        return None
+    except OSError:
+        used = None
+    return Descriptors(used, read_limit(limits))
+
+
+def flags_of(pid: int) -> dict[str, tuple[str, ...]]:
+    """The flags that a running collector was given, by command line or environment."""
+    return flags.of(processes.arguments_of(pid), _environment(pid))
+
+
+def told(pid: int | None) -> tuple[dict[str, tuple[str, ...]], Path, Layer, str | None]:
+    """Of a running collector: its flags, its working directory, what its file says, and what is wrong with that."""
+    if pid is None:
+        return {}, files.ROOT, {}, None
+    found, directory = flags_of(pid), _directory(pid)
+    if "--config.file" not in found:
+        return found, directory, {}, None
+    root = files.root_of(pid)
+
+    def uid(text: str) -> int:
+        known = None if text.isdigit() else users.uid_of(text, root)
+        return read_uid(text) if known is None else known
+
+    path = directory / found["--config.file"][-1]
+    try:
+        return found, directory, read_file(path, lambda path: files.below(root, str(path)), uid)[0], None
+    except ConfigError as error:
+        return found, directory, {}, str(error)
+
+
+def confides(pid: int | None) -> bool:
+    """Whether it may read what we may: our user in every respect, our file system, and no program that runs as root for
+    whoever starts it, with words of theirs. Ask after its words were read.
+    """
+    if pid is None:
+        return True
+    uids = re.search(r"^Uid:((?:\t\d+)+)$", files.read(Path(f"/proc/{pid}/status")) or "", re.MULTILINE)
+    if uids is None or set(uids[1].split()) != {str(os.geteuid())} or files.root_of(pid) != files.ROOT:
+        return False
+    try:
+        return not Path(f"/proc/{pid}/exe").stat().st_mode & stat.S_ISUID
+    except OSError:
+        return False
+
+
+def _directory(pid: int) -> Path:
+    try:
+        return Path(f"/proc/{pid}/cwd").readlink()
+    except OSError:
+        return files.ROOT
+
+
+def _environment(pid: int) -> Mapping[str, str]:
+    try:
+        raw = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return {}
+    pairs = (os.fsdecode(one).partition("=") for one in raw.split(b"\0"))
+    return {name: value for name, _, value in pairs if name.startswith("RESTY_METRICS_")}
+
+
+def socket_of(pid: int) -> str | None:
+    """The socket path of a process of ours that serves; None for any other."""
+    if not flags.serves(processes.arguments_of(pid)):
+        return None
+    found, _, written, _ = told(pid)
+    default = str(written.get("socket_path", DEFAULT_SOCKET))
+    return found.get("--socket.path", (default,))[-1].removeprefix("unix:")
+
+
+def serving() -> dict[int, str]:
+    """The collectors of our mount namespace, where their paths are ours: pid and socket path."""
+    here = [one.pid for one in processes.namesakes() if files.root_of(one.pid) == files.ROOT]
+    return {pid: path for pid in here if (path := socket_of(pid)) is not None}
+
+
+def _command(process: Process) -> str:
+    """On one line; nginx pads its title with blanks."""
+    return " ".join(" ".join(process.command).split())
+
+
+def seen(process: Process) -> Seen:
+    return Seen(
+        process.pid,
+        process.uid,
+        _command(process),
+        tuple(f"{parent.name} ({parent.pid})" for parent in process.parents),
+        process.container,
+        process.namespaces,
+        process.ours,
+        socket_of(process.pid) if process.ours else None,
+    )
+
+
+def others() -> list[Seen]:
+    """The other processes of ours, but those that this one descends from (a wrapper)."""
+    own = processes.describe(os.getpid())
+    above = set() if own is None else {parent.pid for parent in own.parents}
+    return [seen(process) for process in processes.namesakes() if process.pid not in above]
+
+
+def holders(path: Path) -> Holders:
+    """What stands at the path, and who is behind it."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return Holders(None, None, (), ())
+    except OSError as error:
+        return Holders(None, error.strerror, (), ())
+    bound = attribution.attribute_file(path, found.st_dev, found.st_ino)
+    kinds, connected = _by_kernel(found.st_dev, found.st_ino)
+    datagram = None if not kinds else kinds == {_SOCK_DGRAM}
+    file = SocketFile(str(path), found.st_mode, found.st_uid, found.st_gid, datagram)
+    return Holders(file, None, tuple(map(seen, bound)), connected)
+
+
+def _by_kernel(device: int, inode: int) -> tuple[set[int], tuple[Seen, ...]]:
+    """The types of the sockets bound to the file, and who is connected to them."""
+    try:
+        ours = sock_diag.bound_to(device, inode)
+        targets = {one.inode for one in ours}
+        connected = [one.inode for one in sock_diag.sockets() if one.peer in targets]
+    except OSError:
+        return set(), ()
+    found = {process.pid: process for one in processes.holders(connected).values() for process in one}
+    return {one.type for one in ours}, tuple(seen(found[pid]) for pid in sorted(found) if pid != os.getpid())
+
+
+def queue_length() -> int | None:
+    """max_dgram_qlen of our network namespace."""
+    text = (files.read(_QUEUE) or "").strip()
+    return int(text) if text.isdigit() else None
+
+
+def in_another_network(pid: int | None) -> bool:
+    there = None if pid is None else processes.namespaces_of(pid).get("net")
+    return there is not None and there != processes.namespaces_of(os.getpid()).get("net")
+
+
+def allowed_uids(pid: int | None, more: tuple[int, ...]) -> frozenset[int]:
+    """Whom the collector allows: root, ``more``, and the workers' users as it knows them."""
+    root = files.root_of(pid)
+    named = (users.uid_of(name, root) for name in WORKER_USERS)
+    return frozenset({0, *more, *(uid for uid in named if uid is not None)})

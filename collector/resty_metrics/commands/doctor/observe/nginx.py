@@ -1,0 +1,248 @@
+"""nginx on this machine: its masters, their configurations by ``nginx -T``, their workers.
+
+Rules:
+- The program of a process is executed as that process's user, never as a more powerful one: anybody may call a process
+  ``nginx: master process /my/program``.
+- An nginx in another mount namespace is not executed; its finding says how to examine it.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from resty_metrics.commands.doctor import nginx_deaths as deaths
+from resty_metrics.commands.doctor.facts import Instance
+from resty_metrics.commands.doctor.finding import Finding, not_known
+from resty_metrics.commands.doctor.nginx_checks import Configured, refused
+from resty_metrics.commands.doctor.observe import security
+from resty_metrics.kernel import paths as files
+from resty_metrics.kernel import users
+from resty_metrics.kernel.access import Node, User
+from resty_metrics.kernel.processes import arguments_of, describe, link_of, namespaces_of, pids
+from resty_metrics.nginx_config import build, command, hooks, statements
+from resty_metrics.nginx_config.dump import Configuration, ConfigurationError, read
+
+SECONDS = 5.0
+LOG_BYTES = 4 * 1024 * 1024
+_ELSEWHERE = ":/usr/sbin:/usr/local/sbin:/usr/local/openresty/bin:/usr/local/openresty/nginx/sbin"
+_DELETED = " (deleted)"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """How to run an nginx. ``uid`` None: as ourselves; ``master`` None: it is not known to run."""
+
+    words: tuple[str, ...]
+    directory: str | None
+    uid: int | None
+    gid: int | None
+    master: int | None
+    seconds: float = SECONDS
+
+    @property
+    def label(self) -> str:
+        name = shlex.join(self.words)
+        return name if self.master is None else f"nginx master {self.master} ({name})"
+
+
+def commands(given: str | None) -> list[Command]:
+    """The one that was given, else those of running masters, else what is installed."""
+    if given is not None:
+        return [Command(tuple(shlex.split(given)), None, None, None, None)]
+    found = [_of_master(pid, title) for pid, title in _titles() if command.is_master(title)]
+    if found:
+        return found
+    search = os.environ.get("PATH", os.defpath) + _ELSEWHERE
+    installed = next(filter(None, (shutil.which(name, path=search) for name in ("nginx", "openresty"))), None)
+    return [] if installed is None else [Command((installed,), None, None, None, None)]
+
+
+def _titles() -> list[tuple[int, str]]:
+    return [(pid, " ".join(arguments_of(pid))) for pid in pids()]
+
+
+def _of_master(pid: int, title: str) -> Command:
+    words = command.of_master(title)
+    program = (link_of(pid, "exe") or words[0]).removesuffix(_DELETED)
+    user = users.of_process(pid, files.ROOT)
+    uid, gid = (None, None) if user is None else (user.uid, user.gid)
+    return Command((program, *words[1:]), link_of(pid, "cwd"), uid, gid, pid)
+
+
+def examine(one: Command, socket_path: str) -> Instance:
+    """All that is to be known of one nginx."""
+    hindrance = _hindrance(one)
+    if hindrance is not None:
+        return _unknown(one, socket_path, hindrance)
+    try:
+        shown, built = run(one, "-T"), run(one, "-V").stderr
+    except (OSError, subprocess.SubprocessError) as error:
+        trouble = not_known("nginx.configuration", f"{one.label}: {error}", "give --nginx.command")
+        return _unknown(one, socket_path, trouble)
+    if shown.returncode != 0:
+        return _unknown(one, socket_path, _failed(shown.stderr))
+    try:
+        configuration = read(shown.stdout)
+    except ConfigurationError as error:
+        trouble = not_known("nginx.configuration", f"its text cannot be parsed: {error}", "please report it")
+        return _unknown(one, socket_path, trouble)
+    return _examined(one, configuration, built, socket_path)
+
+
+def _hindrance(one: Command) -> Finding | None:
+    if one.master is None:
+        return None
+    there, here = namespaces_of(one.master).get("mnt"), namespaces_of(os.getpid()).get("mnt")
+    if there is not None and there != here:
+        enter = f"nsenter --target {one.master} --mount {shlex.join(one.words)}"
+        return not_known(
+            "nginx.configuration",
+            "it lives in another mount namespace",
+            f"resty-metrics doctor --nginx.command {shlex.quote(enter)}",
+        )
+    if one.uid != os.geteuid() and os.geteuid() != 0:
+        return not_known("nginx.configuration", "it runs as another user", "run doctor as root")
+    return None
+
+
+def _failed(stderr: str) -> Finding:
+    message = command.reason(stderr)
+    if os.geteuid() != 0 and "ermission denied" in message:
+        return not_known("nginx.configuration", message, "run doctor as root")
+    return refused(message)
+
+
+def _unknown(one: Command, socket_path: str, trouble: Finding) -> Instance:
+    workers = workers_of(one.master)
+    root = files.root_of(one.master)
+    found = _users_of(workers, root)
+    way = None if root == files.ROOT else _way(socket_path, root)
+    return Instance(one.label, one.master, None, trouble, None, workers, found, None, way, (), {}, None, ())
+
+
+def run(one: Command, option: str) -> subprocess.CompletedProcess[str]:
+    as_user: dict[str, Any] = {}
+    if one.uid is not None and one.uid != os.geteuid():
+        as_user = {"user": one.uid, "group": one.gid, "extra_groups": []}
+    environment = {name: value for name, value in os.environ.items() if name != "NGINX"}  # sockets to inherit
+    return subprocess.run(
+        [*one.words, option],
+        cwd=one.directory,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=one.seconds,
+        check=False,
+        **as_user,
+    )
+
+
+def _examined(one: Command, configuration: Configuration, built: str, socket_path: str) -> Instance:
+    prefix = command.value_of(one.words, "-p") or build.setting(built, "prefix")
+    pid_file = str(PurePosixPath(prefix) / (statements.pid_file(configuration) or build.setting(built, "pid-path")))
+    master = one.master or _master_of(pid_file)
+    root = files.root_of(master)
+    texts = {path: files.read(files.below(root, path)) for path in hooks.lua_files(configuration, prefix)}
+    stated = [one.value for one in statements.sockets(configuration, prefix, texts)]
+    aliases = frozenset(path for path in stated if _same(files.below(root, path), Path(socket_path)))
+    workers = workers_of(master)
+    running, directive = _users_of(workers, root), _configured_user(configuration, built, master, root)
+    lua = _module_files(configuration, root)
+    return Instance(
+        label=one.label if one.master or master is None else f"nginx master {master} ({one.label})",
+        master=master,
+        pid_file=pid_file,
+        trouble=None,
+        configured=Configured(configuration, prefix, built, texts, aliases),
+        workers=workers,
+        users=running or ((directive,) if directive else ()),
+        stated=directive if running else None,
+        socket_way=_way(socket_path if socket_path in stated or not aliases else min(aliases), root),
+        lua_ways=tuple(way for path in lua if (way := _way(path, root)) is not None),
+        module_versions=_versions(lua, root),
+        confinement=security.confinement(workers[0] if workers else None, Path(socket_path)),
+        logs=_logs(statements.error_logs(configuration) or _default_log(one, built), prefix, root),
+    )
+
+
+def _default_log(one: Command, built: str) -> list[str]:
+    return [command.value_of(one.words, "-e") or build.setting(built, "error-log-path")]
+
+
+def _logs(names: list[str], prefix: str, root: Path) -> tuple[deaths.Log, ...]:
+    """Of the last hour, in this machine's local time."""
+    now = time.time()
+    since, until = (
+        time.strftime(deaths.TIME_FORMAT, time.localtime(at)) for at in (now - deaths.WITHIN_SECONDS, now + 60)
+    )
+    paths = dict.fromkeys(str(PurePosixPath(prefix) / name) for name in names)
+    return tuple(deaths.Log(one, files.tail(files.below(root, one), LOG_BYTES), since, until) for one in paths)
+
+
+def _same(path: Path, other: Path) -> bool:
+    return (found := files.identity(path)) is not None and found == files.identity(other)
+
+
+def _master_of(pid_file: str) -> int | None:
+    """The master that the pid file names; or that of the one container that has such a file, with its pid in there."""
+    text = (files.read(Path(pid_file)) or "").strip()
+    if text.isdigit() and command.is_master(" ".join(arguments_of(int(text)))):
+        return int(text)
+    masters = [pid for pid, title in _titles() if command.is_master(title)]
+    contained = [pid for pid in masters if files.root_of(pid) != files.ROOT and _wrote(pid, pid_file)]
+    return contained[0] if len(contained) == 1 else None
+
+
+def _wrote(pid: int, pid_file: str) -> bool:
+    """Whether the file that a process sees there names it, by the pid that it has in its own namespace."""
+    status = files.read(Path(f"/proc/{pid}/status")) or ""
+    own = re.search(r"^NSpid:.*\t(\d+)$", status, re.MULTILINE)
+    text = files.read(files.below(files.root_of(pid), pid_file))
+    return own is not None and text is not None and text.strip() == own[1]
+
+
+def workers_of(master: int | None) -> tuple[int, ...]:
+    if master is None:
+        return ()
+    serving = [pid for pid, title in _titles() if command.serving(title)]
+    found = ((pid, describe(pid)) for pid in serving)
+    return tuple(pid for pid, one in found if one is not None and [up.pid for up in one.parents[:1]] == [master])
+
+
+def _users_of(workers: tuple[int, ...], root: Path) -> tuple[User, ...]:
+    found = (users.of_process(pid, root) for pid in workers)
+    return tuple(dict.fromkeys(user for user in found if user is not None))
+
+
+def _configured_user(configuration: Configuration, built: str, master: int | None, root: Path) -> User | None:
+    """Where the master is not root it cannot change to another user, and the directive is ignored."""
+    owner = None if master is None else users.of_process(master, root)
+    if owner is not None and owner.uid != 0:
+        return owner
+    words = statements.user(configuration) or (build.setting(built, "user"),)
+    return users.configured(words[0], words[1] if len(words) > 1 else None, root)
+
+
+def _module_files(configuration: Configuration, root: Path) -> list[str]:
+    hook = f"{hooks.share_of(configuration)}/lua/resty/metrics/hook.lua"
+    return list(files.beside(hook, root)) if statements.mentions_us(configuration) else []
+
+
+def _way(path: str, root: Path) -> tuple[Node, ...] | None:
+    try:
+        return tuple(files.way(path, root))
+    except OSError:
+        return None
+
+
+def _versions(lua: list[str], root: Path) -> dict[str, str]:
+    found = ((path, build.module_version(files.read(files.below(root, path)) or "")) for path in lua[:1])
+    return {path: version for path, version in found if version is not None}

@@ -1,0 +1,115 @@
+"""Who holds the socket, who is connected to it, and who else runs our program: ``socket.holder``, ``socket.open``,
+``socket.senders``, ``processes``.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from resty_metrics.commands.doctor.finding import Finding, fail, not_known, ok, warn
+from resty_metrics.config.values import command
+
+MAX_NAMED = 8
+_NAMES = {"pid": "pid", "net": "network", "mnt": "mount"}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A process. ``namespaces``: inodes by kind, those that may be read; ``socket_path``: that of a collector, None for
+    any other program; ``ours``: it runs our program."""
+
+    pid: int
+    uid: int
+    command: str
+    parents: tuple[str, ...]
+    container: str | None
+    namespaces: Mapping[str, int]
+    ours: bool = False
+    socket_path: str | None = None
+
+    @property
+    def label(self) -> str:
+        return f"process {self.pid} ({self.command})"
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, for a process that should not be there."""
+        where = "" if self.container is None else f", container {self.container}"
+        line = "" if not self.parents else f", started by {' < '.join(self.parents)}"
+        return f"{self.label}, uid {self.uid}{where}{line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """Who the collector is, as far as we see: ``root``: all processes can be seen; ``answered``: it answers a probe."""
+
+    collector: int | None
+    root: bool
+    answered: bool
+
+
+def holder(path: str, holders: Sequence[Seen], sight: Sight) -> Finding:
+    """``socket.holder``: the socket at the path is the collector's own."""
+    check = "socket.holder"
+    if not holders:
+        if not sight.root:
+            return not_known(check, "whose socket it is can be seen by root alone", "run doctor as root")
+        if sight.answered:
+            return not_known(
+                check, "who answers cannot be seen from here", "run doctor in its pid namespace, or on the host"
+            )
+        seen = f"no process holds the socket at {path}: who bound it has ended, and senders are refused"
+        return fail(check, seen, "restart the collector")
+    if any(one.pid == sight.collector for one in holders):
+        return ok(check, f"process {sight.collector}, the collector, holds the socket at {path}")
+    strangers = "; ".join(one.origin for one in holders)
+    if sight.collector is None and any(one.ours for one in holders):
+        return warn(check, f"it is held by {strangers}, without the lock", "end it, and start it again")
+    remedy = "end that process (resty-metrics doctor --watch names who comes next), then restart the collector"
+    return fail(check, f"an impostor: the socket at {path} is held by {strangers}", remedy)
+
+
+def opened(holders: Sequence[Seen], own: Mapping[str, int]) -> list[Finding]:
+    """``socket.open``: each process that has it open, and its namespaces beside ``own``."""
+    return [ok("socket.open", f"{one.label} has it open, {_namespaces(one.namespaces, own)}") for one in holders]
+
+
+def _namespaces(found: Mapping[str, int], own: Mapping[str, int]) -> str:
+    words = []
+    for kind, word in _NAMES.items():
+        if kind not in found:
+            words.append(f"{word}: not known")
+        elif found[kind] == own.get(kind):
+            words.append(f"{word}: as ours")
+        else:
+            words.append(f"{word}: another ({found[kind]})")
+    return f"namespaces {', '.join(words)}"
+
+
+def senders(connected: Sequence[Seen], collector_pid: int | None) -> list[Finding]:
+    """``socket.senders``: who is connected to the socket, but for the collector's own probe."""
+    found = [one for one in connected if one.pid != collector_pid]
+    if not found:
+        return []
+    named = ", ".join(f"{one.pid} ({one.command})" for one in found[:MAX_NAMED])
+    more = "" if len(found) <= MAX_NAMED else f" and {len(found) - MAX_NAMED} more"
+    return [ok("socket.senders", f"{len(found)} processes are connected to it: {named}{more}")]
+
+
+def others(found: Sequence[Seen], collector_pid: int | None, socket_path: str, own: Mapping[str, int]) -> list[Finding]:
+    """``processes``: what else of ours runs. ``own``: our namespaces, in which a path is a path."""
+    rest = [one for one in found if one.pid != collector_pid]
+    if not rest:
+        return [ok("processes", "no other process of ours runs")]
+    return [_other(one, socket_path, own) for one in rest]
+
+
+def _other(one: Seen, socket_path: str, own: Mapping[str, int]) -> Finding:
+    if one.socket_path is None:
+        return ok("processes", f"{one.label} runs beside the collector")
+    if one.namespaces.get("mnt", own.get("mnt")) != own.get("mnt"):
+        there = f"nsenter --target {one.pid} --all {command('doctor', one.socket_path)}"
+        return ok("processes", f"{one.label} collects in another mount namespace; examine it there: {there}")
+    if one.socket_path == socket_path:
+        seen = f"a second collector on the same socket: {one.origin}"
+        return warn("processes", seen, f"one is enough: end process {one.pid}, or the other, and see what starts it")
+    return ok("processes", f"{one.label} collects on another socket, {one.socket_path}")

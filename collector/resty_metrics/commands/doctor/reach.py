@@ -1,0 +1,111 @@
+"""Whether nginx's workers may do what they need: ``reach.*``.
+
+Everything between a worker and the socket: the collector's uid filter, mode and owner of each directory, mandatory
+access control; and whether it may read the Lua files (if not, nginx -t passes and every request logs an error).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from resty_metrics.commands.doctor.finding import Finding, fail, not_known, ok, warn
+from resty_metrics.kernel.access import READ, WRITE, Node, User, obstacle
+
+Way = Sequence[Node]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Whom the collector lets send. ``own_uid`` None: no collector is known to run."""
+
+    own_uid: int | None
+    allowed: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Confinement:
+    """Mandatory access control where it is on.
+
+    ``system``: SELinux or AppArmor. ``subject``: a worker's domain or profile, None where it has none or it cannot be
+    read. ``object``: the label of the socket, SELinux's.
+    """
+
+    system: str
+    enforcing: bool
+    subject: str | None
+    object: str | None
+
+
+def socket(users: Iterable[User], way: Way) -> list[Finding]:
+    """``reach.socket``: directories and the socket itself. ``way`` ends with the socket."""
+    return [_socket(user, way) for user in users]
+
+
+def unseen(path: str) -> Finding:
+    """``reach.socket``, where the directories above the socket cannot be looked at."""
+    return not_known("reach.socket", f"the way to {path} cannot be looked at", "run doctor as root")
+
+
+def _socket(user: User, way: Way) -> Finding:
+    stopped = obstacle(user, way, WRITE)
+    path = way[-1].path
+    if stopped is None:
+        return ok("reach.socket", f"{user.label} may reach and write {path}")
+    if not stopped.known:
+        return not_known(
+            "reach.socket",
+            f"{stopped.node.label} has an access control list",
+            f"see that it lets {user.label} {stopped.need_word}: getfacl {stopped.node.path}",
+        )
+    seen = f"{user.label} may not {stopped.need_word} {stopped.node.label}"
+    if stopped.node is way[-1]:
+        remedy = "start the collector with --socket.mode=0666, or 0660 and a group that the user is in"
+    else:
+        remedy = f"chmod o+x {stopped.node.path}, or choose a --socket.path below a directory that it may search"
+    return fail("reach.socket", seen, remedy)
+
+
+def uid_filter(users: Iterable[User], allowing: Filter) -> list[Finding]:
+    """``reach.uid``: whether the collector takes datagrams of these users."""
+    return [_uid(user, allowing) for user in users]
+
+
+def _uid(user: User, allowing: Filter) -> Finding:
+    if user.uid in allowing.allowed or user.uid == allowing.own_uid:
+        return ok("reach.uid", f"{user.label} may send")
+    return fail(
+        "reach.uid",
+        f"{user.label} may not send: the collector holds what it sends",
+        f"start the collector with --socket.allow-uid={user.uid}",
+    )
+
+
+def lua_files(users: Iterable[User], ways: Sequence[Way]) -> list[Finding]:
+    """``reach.lua``: whether they may read the Lua module."""
+    findings = []
+    for user in users:
+        stopped = next((found for way in ways if (found := obstacle(user, way, READ)) is not None), None)
+        if stopped is None:
+            findings.append(ok("reach.lua", f"{user.label} may read the Lua module ({len(ways)} files)"))
+        else:
+            seen = f"{user.label} may not {stopped.need_word} {stopped.node.label}: every request logs an error"
+            remedy = "copy lua/ where the user may read it, such as /usr/share/resty-metrics"
+            findings.append(fail("reach.lua", seen, remedy))
+    return findings
+
+
+def confinement(found: Confinement) -> Finding:
+    """``reach.selinux`` or ``reach.apparmor``: policies are not evaluated here, so a confined worker is a warning."""
+    check = f"reach.{found.system.lower()}"
+    if found.subject is None or found.subject.startswith(("unconfined", "-")):
+        return ok(check, f"{found.system} is on, and does not confine the workers")
+    where = "" if found.object is None else f", the socket is {found.object}"
+    seen = f"{found.system} confines the workers as {found.subject}{where}"
+    if not found.enforcing:
+        return ok(check, f"{seen}; it only complains")
+    return warn(check, f"not known: {seen}; its policy is not evaluated here", _LOOK[found.system])
+
+
+_LOOK = {
+    "SELinux": "if workers log EACCES although the modes are right: ausearch -m avc -c nginx, and allow what it shows",
+    "AppArmor": "if workers log EACCES although the modes are right: journalctl -k | grep apparmor, and allow it",
+}

@@ -1,0 +1,73 @@
+"""The findings as text for people and as JSON for programs.
+
+Rules:
+- A line of text is a verdict, a check, what was seen; what to do stands on the next line, behind an arrow.
+- What was seen may hold anything that a process or a file is called: nothing of it reaches the terminal but what can be
+  printed. A password in a URL is left out: reports are pasted into issues.
+- The keys of the JSON are an interface, described in ``docs/doctor.md``; ``schema`` changes when one of them does.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+
+from resty_metrics import __version__
+from resty_metrics.commands.doctor.facts import Subject
+from resty_metrics.commands.doctor.finding import EXIT_STATUS, Finding, Verdict, worst
+
+SCHEMA = 1
+_PASSWORD = re.compile(r"(://)[^/@\s]+@")
+_COLOURS = {Verdict.OK: "32", Verdict.SKIP: "90", Verdict.WARN: "33", Verdict.FAIL: "31;1"}
+
+
+def printable(text: str) -> str:
+    """``text`` without what would move a terminal's cursor: line ends become blanks, the rest is escaped."""
+    shown = text.replace("\n", " ").replace("\t", " ")
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in shown)
+
+
+def _discreet(finding: Finding) -> Finding:
+    """Without passwords."""
+    remedy = None if finding.remedy is None else _PASSWORD.sub(r"\1***@", finding.remedy)
+    return replace(finding, seen=_PASSWORD.sub(r"\1***@", finding.seen), remedy=remedy)
+
+
+def _verdict(verdict: Verdict, colour: bool) -> str:
+    word = f"{verdict:<4}"
+    return f"\x1b[{_COLOURS[verdict]}m{word}\x1b[0m" if colour else word
+
+
+def _lines(finding: Finding, width: int, colour: bool) -> list[str]:
+    lines = [f"{_verdict(finding.verdict, colour)}  {finding.check:<{width}}  {printable(finding.seen)}"]
+    if finding.remedy is not None:
+        lines.append(f"{'':4}  {'':{width}}  -> {printable(finding.remedy)}")
+    return lines
+
+
+def _summary(findings: Sequence[Finding]) -> str:
+    counts = [(sum(one.verdict is verdict for one in findings), verdict) for verdict in Verdict]
+    return ", ".join(f"{count} {verdict}" for count, verdict in counts if count)
+
+
+def as_text(findings: Sequence[Finding], *, colour: bool) -> str:
+    """All findings, and a last line that counts them."""
+    width = max((len(finding.check) for finding in findings), default=0)
+    lines = [line for finding in findings for line in _lines(_discreet(finding), width, colour)]
+    return "\n".join([*lines, "", _summary(findings), ""])
+
+
+def as_json(findings: Sequence[Finding], subject: Subject) -> str:
+    """One object: what was examined, the worst verdict, all findings."""
+    verdict = worst(findings)
+    taken = {flag: [_PASSWORD.sub(r"\1***@", value) for value in values] for flag, values in subject.taken.items()}
+    value = {
+        "schema": SCHEMA,
+        "version": __version__,
+        "socket": subject.socket_path,
+        "collector": {"pid": subject.pid, "settings": taken},
+        "verdict": verdict,
+        "status": EXIT_STATUS[verdict],
+        "findings": [asdict(_discreet(finding)) for finding in findings],
+    }
+    return json.dumps(value, indent=2) + "\n"

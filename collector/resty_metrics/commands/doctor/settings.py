@@ -1,0 +1,105 @@
+"""What doctor was told, and what it takes from a running collector for what it was not told.
+
+Order: doctor's own flags and environment, its own file, the collector's flags and environment, the collector's file.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from resty_metrics.commands.doctor import flags
+from resty_metrics.commands.options import OPTIONS
+from resty_metrics.config import load
+from resty_metrics.config import settings as every
+from resty_metrics.config.file import read_file
+from resty_metrics.config.flags import layer
+from resty_metrics.config.problem import ConfigError
+from resty_metrics.config.settings import Layer
+from resty_metrics.config.values import ListenAddress
+from resty_metrics.sources.source import Source
+
+_SOURCE = "source_"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings that doctor looks at. ``layers``: what doctor itself was told."""
+
+    socket_path: Path
+    socket_allow_uid: tuple[int, ...]
+    state_dir: Path | None
+    sources: tuple[Source, ...]
+    web_listen_address: tuple[ListenAddress, ...]
+    web_telemetry_path: str
+    web_config_file: Path | None
+    nginx_command: str | None
+    layers: tuple[Layer, ...]
+
+    @property
+    def given(self) -> frozenset[str]:
+        """The names of those that were not left to their defaults."""
+        return frozenset(name for one in self.layers for name in one)
+
+
+def _settings(own: tuple[Layer, ...], nginx_command: str | None, *below: Layer) -> Settings:
+    found = every.merged(*own, *below)
+    return Settings(
+        found.socket_path,
+        found.socket_allow_uid,
+        found.state_dir,
+        found.sources,
+        found.web_listen_address,
+        found.web_telemetry_path,
+        found.web_config_file,
+        nginx_command,
+        own,
+    )
+
+
+def told(given: load.Given, nginx_command: str | None) -> Settings:
+    """From doctor's command line. Raises ConfigError."""
+    said = layer(given.values)
+    own = (said,) if given.path is None else (said, read_file(given.path)[0])
+    return _settings(own, nginx_command)
+
+
+def _value(flag: str, values: tuple[str, ...], directory: Path) -> Any:
+    """As ``serve`` reads it. ``directory``: what a relative path is relative to. Raises click.BadParameter."""
+    option = OPTIONS[flag]
+    if flag.endswith("file"):
+        values = tuple(str(directory / one) for one in values)
+    read = [option.type.convert(one, option, None) for one in values]
+    return tuple(read) if option.multiple else read[-1]
+
+
+def merged(
+    settings: Settings, found: Mapping[str, tuple[str, ...]], directory: Path, written: Layer
+) -> tuple[Settings, dict[str, tuple[str, ...]]]:
+    """The settings with what a running collector was given, and what of its flags was taken, by flag.
+
+    A value that cannot be read here (a user that only the collector's container knows) is left out. ``directory``:
+    where the collector was started; ``written``: what its file says.
+    """
+    taken: dict[str, tuple[str, ...]] = {}
+    values: dict[str, Any] = {}
+    for flag, text in found.items():
+        name = flags.name(flag)
+        if ("sources" if name.startswith(_SOURCE) else name) in settings.given:
+            continue
+        try:
+            values[name] = _value(flag, text, directory)
+        except click.BadParameter:
+            continue
+        taken[flag] = text
+    values.pop("config_file", None)
+    return _settings(settings.layers, settings.nginx_command, _layer(values), written), taken
+
+
+def _layer(values: Mapping[str, Any]) -> Layer:
+    try:
+        return layer(values)
+    except ConfigError:
+        return {name: value for name, value in values.items() if not name.startswith(_SOURCE)}

@@ -1,0 +1,165 @@
+"""The path, the lock and the probe: ``socket.*`` as far as files and datagrams tell.
+
+Rules:
+- The lock is read in /proc/locks, never tried: a shared lock held for a moment could make a start fail.
+"""
+
+import stat
+from dataclasses import dataclass
+from typing import Literal
+
+from resty_metrics.commands.doctor.finding import Finding, fail, not_known, ok, warn
+
+START = "start it: resty-metrics serve"
+_TYPES = (
+    (stat.S_ISREG, "a regular file"),
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISLNK, "a symbolic link"),
+    (stat.S_ISFIFO, "a named pipe"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SocketFile:
+    """What is at the path. ``mode``: with the type; ``datagram`` None: the kernel did not say."""
+
+    path: str
+    mode: int
+    uid: int
+    gid: int
+    datagram: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class LockFile:
+    """``holder``: who has it by /proc/locks, None: nobody that can be seen; ``written``: the pid that stands in it."""
+
+    path: str
+    exists: bool
+    holder: int | None
+    written: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Who holds the lock. ``state``: its letter in /proc (proc_pid_stat(5)); ``ours``: it runs our program."""
+
+    pid: int
+    command: str
+    state: str
+    ours: bool
+
+
+Outcome = Literal[
+    "answered", "refused", "no_answer", "full", "missing", "denied", "wrong_type", "held", "stranger", "error"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What became of a probe. ``seconds``: until the answer, or how long it was waited for."""
+
+    outcome: Outcome
+    detail: str
+    seconds: float
+
+
+_DIRECTORY = "see what it holds, and remove it: the collector does not; then it puts its socket there"
+
+
+def path(path: str, found: SocketFile | None, error: str | None, absent: str = START) -> Finding:
+    """``socket.path``: there, and a datagram socket. ``error``: why it could not be looked at; ``absent``: what to do
+    where no collector is."""
+    check = "socket.path"
+    if found is None and error is not None:
+        return not_known(check, f"{path}: {error}", "run doctor as root")
+    if found is None:
+        return fail(check, f"{path} does not exist", absent)
+    if not stat.S_ISSOCK(found.mode):
+        kind = next((words for is_type, words in _TYPES if is_type(found.mode)), "no socket")
+        remedy = _DIRECTORY if stat.S_ISDIR(found.mode) else "restart the collector: it renames its socket over that"
+        return fail(check, f"{path} is {kind}, not a socket", remedy)
+    if found.datagram is False:
+        return fail(check, f"{path} is a socket, but of another type than datagram", "restart the collector")
+    kind = "a datagram socket" if found.datagram else "a socket"  # of one that nobody holds the kernel knows no type
+    return ok(check, f"{path} is {kind}, mode {stat.S_IMODE(found.mode):04o}, owner {found.uid}:{found.gid}")
+
+
+_INVISIBLE = "the probe is answered, so a collector runs, but its process cannot be seen from here"
+_ENTER = "run doctor in its pid namespace, or on the host"
+
+
+def lock(found: LockFile, running: Running | None, answered: bool, absent: str = START) -> Finding:
+    """``socket.lock``: held by a living collector."""
+    check = "socket.lock"
+    if not found.exists:
+        return fail(check, f"{found.path} does not exist: no collector was ever started on this path", absent)
+    if found.holder is not None:
+        return ok(check, f"process {found.holder} holds {found.path}")
+    if running is None and answered:
+        return not_known(check, f"who holds {found.path}: {_INVISIBLE}", _ENTER)
+    if running is not None:
+        seen = f"{found.path} names process {running.pid}, which runs but holds another lock file"
+        return warn(check, seen, "the directory was made anew under it: restart the collector")
+    return fail(check, f"nobody holds {found.path}: no collector runs on it", absent)
+
+
+def collector(running: Running | None, answered: bool, absent: str = START) -> Finding:
+    """``collector.process``: it runs, and is not stopped."""
+    check = "collector.process"
+    if running is None and answered:
+        return not_known(check, _INVISIBLE, _ENTER)
+    if running is None:
+        return fail(check, "no collector is found for this socket", absent)
+    if not running.ours:
+        seen = f"process {running.pid} ({running.command}) holds the lock, and is no collector"
+        return fail(check, seen, f"end process {running.pid}, then {START}")
+    if running.state in "TtZX":
+        words = {"Z": "has ended, and its parent has not noticed", "X": "has ended"}.get(running.state, "is stopped")
+        return fail(
+            check, f"process {running.pid} {words} (state {running.state})", f"kill -CONT {running.pid}, or restart it"
+        )
+    return ok(check, f"process {running.pid}: {running.command}")
+
+
+_PROBES: dict[Outcome, tuple[str, str]] = {
+    "refused": ("nobody receives at the path: who bound that socket is gone", "restart the collector"),
+    "no_answer": ("no answer: whoever holds the socket does not read it, or is no collector", "see socket.holder"),
+    "full": ("the socket's queue is full and stays full: whoever holds it does not read it", "see socket.holder"),
+    "missing": ("there is no socket at the path", START),
+    "denied": ("this user may not write to the socket", "run doctor as root"),
+    "wrong_type": ("the socket at the path is not a datagram socket", "restart the collector"),
+    "held": ("the collector speaks another version of the wire than this doctor", "install the same version of both"),
+    "stranger": ("an answer came that no collector gives", "see socket.holder"),
+    "error": ("the probe could not be sent", "see the message"),
+}
+
+
+def probe(found: Probe, absent: str = START) -> Finding:
+    """``socket.probe``: a datagram through the path is answered."""
+    if found.outcome == "answered":
+        return ok("socket.probe", f"answered in {found.seconds * 1000:.1f} ms")
+    seen, remedy = _PROBES[found.outcome]
+    remedy = absent if remedy == START else remedy
+    detail = f" ({found.detail})" if found.detail else ""
+    report = not_known if found.outcome == "denied" else fail
+    return report("socket.probe", f"{seen}{detail}", remedy)
+
+
+LEAST_QUEUE = 10  # the kernel's default
+
+
+def queue(length: int | None, foreign: int | None, workers: int) -> Finding:
+    """``socket.queue``: net.unix.max_dgram_qlen, shared by all workers. ``foreign``: a collector in another network
+    namespace, which has its own."""
+    check = "socket.queue"
+    if foreign is not None:
+        seen = f"process {foreign} lives in another network namespace, with its own net.unix.max_dgram_qlen"
+        return not_known(check, seen, f"nsenter --target {foreign} --net resty-metrics doctor")
+    if length is None:
+        return not_known(check, "net.unix.max_dgram_qlen cannot be read", "sysctl net.unix.max_dgram_qlen")
+    wanted = max(LEAST_QUEUE, workers // 4)
+    if length < wanted:
+        seen = f"net.unix.max_dgram_qlen is {length}, for {workers} workers: they wait for room in the queue"
+        return warn(check, seen, f"sysctl -w net.unix.max_dgram_qlen={max(wanted, 64)}, then restart the collector")
+    return ok(check, f"net.unix.max_dgram_qlen is {length}")

@@ -1,0 +1,32 @@
+"""Whether all parts are of one version: ``versions``."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from resty_metrics import __version__
+from resty_metrics.commands.doctor.finding import Finding, Verdict, not_known, warn
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """Versions that are there: of the running collector, of what workers run, of the Lua files on disk."""
+
+    collector: Sequence[str]
+    workers: Sequence[str]
+    files: Mapping[str, str]
+
+
+def check(installed: Installed) -> Finding:
+    """``versions``: doctor, collector, Lua module agree; the wire's version is that of the probe that was answered."""
+    named = [("doctor", __version__)]
+    named += [("collector", version) for version in installed.collector]
+    named += [("Lua module in the workers", version) for version in installed.workers]
+    named += [(f"Lua module at {path}", version) for path, version in sorted(installed.files.items())]
+    shown = ", ".join(f"{name} {version}" for name, version in named)
+    if len({version for _, version in named}) > 1:
+        return warn(
+            "versions", f"they differ: {shown}", "install the same version of all, reload nginx, restart the collector"
+        )
+    if not installed.collector:
+        return not_known("versions", f"no collector could be asked ({shown})", "see page.answers")
+    return Finding("versions", Verdict.OK, shown)

@@ -1,0 +1,46 @@
+"""What our module says in nginx's error logs while a proof is waited for."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from resty_metrics.commands.install.nginx import Nginx
+from resty_metrics.nginx_config import command, hooks
+
+MOST_BYTES = 1024 * 1024
+MOST_LINES = 3
+_NO_FILE = ("stderr", "syslog:", "memory:")
+
+
+class ErrorLogs:
+    """All of a configuration, read from where they ended when this was made."""
+
+    def __init__(self, found: Nginx) -> None:
+        paths = (Path(found.configured.prefix) / name for name in dict.fromkeys(_names(found)))
+        self._ends = {path: path.stat().st_size for path in paths if path.is_file()}
+
+    def complaints(self) -> list[str]:
+        """The last lines in which our module says what is wrong."""
+        found = [f"{path}: {line}" for path, end in self._ends.items() for line in _lines(path, end) if _is_ours(line)]
+        return found[-MOST_LINES:]
+
+
+def _names(found: Nginx) -> Iterable[str]:
+    for one in hooks.directives(found.configuration.directives):
+        if one.name == "error_log" and one.args and not one.args[0].startswith(_NO_FILE):
+            yield one.args[0]
+    built = re.search(r"--error-log-path=(\S+)", found.configured.build)
+    yield command.value_of(found.command.words, "-e") or ("logs/error.log" if built is None else built[1])
+
+
+def _lines(path: Path, start: int) -> list[str]:
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            return file.read(MOST_BYTES).decode("utf-8", "replace").splitlines()
+    except OSError:  # rotated meanwhile
+        return []
+
+
+def _is_ours(line: str) -> bool:
+    return "resty-metrics" in line and "[error]" in line

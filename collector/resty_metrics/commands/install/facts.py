@@ -1,0 +1,66 @@
+"""What was seen before anything is planned."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from resty_metrics.commands.install.manifest import Manifest
+from resty_metrics.kernel.access import User
+from resty_metrics.nginx_config.dump import Configuration
+
+INCLUDES = ("resty-metrics.conf", "resty-metrics-own-hook.conf")
+CONF = "nginx.conf.d"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """One nginx, and the directory that our files go to.
+
+    ``lua``: nginx has the Lua module; ``texts``: of Lua files by path; ``share``: the directory; ``ours``: what belongs
+    there, by path below it, None where a package of the system put it there; ``present``: what is there;
+    ``snippets``: by path, what stands where a file of ours may be put (None: nothing), only where its directory exists;
+    ``http_file``: the file with ``http {``; ``unreadable``: why a worker's user could not read the directory;
+    ``unread``: files of the configuration that changed after nginx read them.
+    """
+
+    label: str
+    prefix: str
+    modules: str
+    lua: bool
+    users: tuple[User, ...]
+    configuration: Configuration
+    texts: Mapping[str, str | None]
+    socket_path: str
+    share: str
+    ours: Mapping[str, bytes] | None
+    present: Mapping[str, bytes]
+    manifest: Manifest | None
+    snippets: Mapping[str, bytes | None]
+    http_file: bytes
+    unreadable: str | None
+    unread: tuple[str, ...]
+
+    def include(self, name: str) -> str:
+        return f"{self.share}/{CONF}/{name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A file before and after; None: it is not there. ``diff``: shown line by line."""
+
+    path: str
+    before: bytes | None
+    after: bytes | None
+    diff: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """``files``: below the directory; ``configuration``: what nginx reads; ``notes``: what a person should know."""
+
+    files: tuple[Change, ...]
+    configuration: tuple[Change, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return (*self.files, *self.configuration)

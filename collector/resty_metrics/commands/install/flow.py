@@ -1,0 +1,221 @@
+"""install and uninstall from beginning to end. Exit status: 0 done, or already so; 1 not done, and nothing is changed;
+of a dry run the one that it would be, as far as is known before anything is changed.
+
+Rules:
+- Nothing is changed before it was shown and agreed to: on a terminal by an answer, elsewhere by --yes.
+- From the first change on whatever happens (an error, a signal, a closed terminal) puts everything back; meanwhile
+  signals are ignored.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from resty_metrics import __version__
+from resty_metrics.commands.doctor.examination import find as find_collector
+from resty_metrics.commands.doctor.settings import Settings
+from resty_metrics.commands.install import nginx, plan, removal, request, shown, targets
+from resty_metrics.commands.install.error_logs import ErrorLogs
+from resty_metrics.commands.install.facts import Facts, Plan
+from resty_metrics.commands.install.interruption import handlers_kept, interruptible
+from resty_metrics.commands.install.nginx import Nginx
+from resty_metrics.commands.install.refused import RefusedError
+from resty_metrics.commands.install.transaction import Transaction
+from resty_metrics.nginx_config import hooks
+
+_DRY_RUN = "dry run: nothing is changed"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """``prove``: nothing stays that was not seen to count."""
+
+    share: Path
+    yes: bool
+    dry_run: bool
+    prove: bool
+
+
+def install(settings: Settings, order: Order) -> int:
+    return _reporting(lambda: _install(settings, order), order)
+
+
+def uninstall(settings: Settings, order: Order) -> int:
+    return _reporting(lambda: _uninstall(settings, order), order)
+
+
+def _reporting(work: Callable[[], None], order: Order) -> int:
+    words = "as things are, it would not be done:" if order.dry_run else "not done, nothing is changed:"
+    try:
+        work()
+    except RefusedError as refused:
+        _say(words, refused.reasons)
+        return 1
+    except OSError as error:
+        _say(words, [str(error)])
+        return 1
+    return 0
+
+
+def _say(words: str, reasons: Sequence[str] = ()) -> None:
+    for line in shown.reasons(words, reasons):
+        click.echo(line, err=True)
+
+
+def _install(settings: Settings, order: Order) -> None:
+    settings, subject = find_collector(settings)
+    if subject.choice is not None:
+        raise RefusedError(subject.choice)
+    found = nginx.find(settings.nginx_command, settings.socket_path)
+    facts = nginx.observe(found, settings.socket_path, order.share)
+    made = plan.make(facts)
+    addresses = _addresses(facts)
+    if not made.changes:
+        _already(settings, order, made, addresses, found)
+        return
+    _tell(found, made, order)
+    if order.prove:
+        where = addresses[0].label if addresses else "nothing that nginx listens on"
+        click.echo(
+            f"then: nginx -t, a reload, and one request to {where}, which must be on the page; else all is put back"
+        )
+    trouble = _unprovable(settings, found) if order.prove else None
+    if order.dry_run:
+        click.echo(_DRY_RUN)
+    if trouble is not None:
+        raise trouble
+    if order.dry_run:
+        return
+    _ask(order)
+    with _all_or_nothing(found.master) as transaction:
+        transaction.apply(made.changes)
+        logs = ErrorLogs(found)
+        _load(found, transaction)
+        seen = request.prove(settings, addresses, logs) if order.prove else None
+    _done(f"installed: {__version__} in {order.share}", "not proven" if seen is None else f"counted: {seen}")
+
+
+def _done(*lines: str) -> None:
+    """What is done is done, also where nobody reads it any more."""
+    with suppress(OSError):
+        for line in lines:
+            click.echo(line)
+
+
+def _addresses(facts: Facts) -> list[targets.Target]:
+    every = hooks.find(facts.configuration, facts.prefix, facts.texts).all
+    return targets.find(facts.configuration, [hook for hook in every if not hook.counts])
+
+
+def _already(settings: Settings, order: Order, made: Plan, addresses: list[targets.Target], found: Nginx) -> None:
+    """Nothing is to be changed; a request is sent all the same, to say that it counts."""
+    for line in shown.lines(made, str(order.share)):
+        click.echo(line)
+    click.echo(f"already installed: {__version__} in {order.share}")
+    if order.dry_run or not order.prove:
+        return
+    try:
+        click.echo(f"counted: {request.prove(settings, addresses, ErrorLogs(found))}")
+    except RefusedError as refused:
+        hint = "if nginx was not reloaded since the include was written, reload it: nginx -t && nginx -s reload"
+        raise RefusedError(*refused.reasons, hint) from None
+
+
+def _tell(found: Nginx, made: Plan, order: Order) -> None:
+    users = ", ".join(user.label for user in found.users)
+    click.echo(
+        f"{found.label}: {found.configuration.main_file}, prefix {found.configured.prefix}, workers run as {users}"
+    )
+    for line in shown.lines(made, str(order.share)):
+        click.echo(line)
+
+
+def _unprovable(settings: Settings, found: Nginx) -> RefusedError | None:
+    """Why no request could be seen to count, known before anything is changed."""
+    if found.master is None:
+        return RefusedError(f"{found.label} does not run, so nothing can be proven: start it, or give --without-proof")
+    try:
+        request.page(settings)
+    except RefusedError as refused:
+        words = "without the collector's page nothing can be proven: start it (resty-metrics serve), give the "
+        return RefusedError(*refused.reasons, f"{words}--web.listen-address that it has, or --without-proof")
+    return None
+
+
+def _ask(order: Order) -> None:
+    if order.yes:
+        return
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise RefusedError("there is no terminal to ask on: give --yes to go on without being asked")
+    if not click.confirm("Go on?"):
+        raise RefusedError("the answer was no")
+
+
+def _uninstall(settings: Settings, order: Order) -> None:
+    found = nginx.find(settings.nginx_command, settings.socket_path)
+    facts = nginx.observe(found, settings.socket_path, order.share)
+    added = None if facts.manifest is None else facts.manifest.of(facts.configuration.main_file)
+    made = removal.make(facts, None if added is None else facts.snippets.get(added.path))
+    if not made.changes:
+        for line in shown.lines(made, str(order.share)):
+            click.echo(line)
+        click.echo(f"nothing to remove: install has put nothing into {facts.configuration.main_file}")
+        return
+    _tell(found, made, order)
+    click.echo("then: nginx -t, and a reload; if nginx takes it not, all is put back")
+    if order.dry_run:
+        click.echo(_DRY_RUN)
+        return
+    _ask(order)
+    with _all_or_nothing(found.master) as transaction:
+        transaction.apply(made.configuration)
+        _load(found, transaction)
+        transaction.apply(made.files)
+        nginx.test(found)
+    if not any(change.after is not None for change in made.files):
+        transaction.remove_empty(order.share)
+    _done("uninstalled; nginx -t is well" + ("" if found.master is None else ", and nginx has reloaded"))
+
+
+def _load(found: Nginx, transaction: Transaction) -> None:
+    """nginx is asked, and then reads it, if it runs."""
+    nginx.test(found)
+    if found.master is not None:
+        transaction.loaded = True
+        nginx.reload(found.master)
+
+
+@contextmanager
+def _all_or_nothing(master: int | None) -> Iterator[Transaction]:
+    """A transaction that is put back if anything is raised, with a reload where nginx may have read it."""
+    transaction = Transaction()
+    with handlers_kept():
+        try:
+            with interruptible():
+                yield transaction
+        except BaseException as error:
+            reasons = [*_words(error), *_put_back(transaction, master)]
+            with suppress(OSError):  # whoever read our words may be gone
+                _say("not done, everything is put back:", reasons)
+            raise SystemExit(1) from None
+
+
+def _put_back(transaction: Transaction, master: int | None) -> list[str]:
+    """What went wrong with that, which nothing should."""
+    errors = transaction.roll_back()
+    if transaction.loaded and master is not None:
+        try:
+            nginx.reload(master)
+        except RefusedError as refused:
+            errors += refused.reasons
+    return errors
+
+
+def _words(error: BaseException) -> tuple[str, ...]:
+    if isinstance(error, RefusedError):
+        return error.reasons
+    return (str(error) or type(error).__name__,)

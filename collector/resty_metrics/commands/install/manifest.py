@@ -1,0 +1,70 @@
+"""``manifest.json`` in the installed directory: what was added, so that exactly that is removed.
+
+Rules:
+- A file is known by its SHA-256 as it was written: one that differs now was changed by somebody else.
+- Several nginx may share one directory: each has its entry in ``configurations``, and the files go with the last.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from resty_metrics.commands.install.refused import RefusedError
+
+NAME = "manifest.json"
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """One configuration. ``path``: the file; ``text``: all of a file of ours, or what was put into a user's."""
+
+    main_file: str
+    path: str
+    text: str
+    whole_file: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """``version``: of the files; ``files``: digests by path below the directory."""
+
+    version: str
+    files: Mapping[str, str]
+    configurations: tuple[Added, ...]
+
+    def of(self, main_file: str) -> Added | None:
+        return next((one for one in self.configurations if one.main_file == main_file), None)
+
+    def without(self, main_file: str) -> "Manifest":
+        return replace(self, configurations=tuple(one for one in self.configurations if one.main_file != main_file))
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def write(manifest: Manifest) -> bytes:
+    added = [
+        {"main_file": one.main_file, "path": one.path, "text": one.text, "whole_file": one.whole_file}
+        for one in manifest.configurations
+    ]
+    written = {"schema": SCHEMA, "version": manifest.version, "files": dict(manifest.files), "configurations": added}
+    return (json.dumps(written, indent=1, sort_keys=True) + "\n").encode()
+
+
+def read(content: bytes, path: str) -> Manifest:
+    """Raises RefusedError where it is not what ``write`` makes."""
+    try:
+        found = json.loads(content)
+        if found["schema"] != SCHEMA:
+            raise ValueError(f"schema {found['schema']!r}")
+        added = tuple(
+            Added(str(one["main_file"]), str(one["path"]), str(one["text"]), bool(one["whole_file"]))
+            for one in found["configurations"]
+        )
+        files = {str(name): str(value) for name, value in found["files"].items()}
+        return Manifest(str(found["version"]), files, added)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RefusedError(f"{path} is not as install writes it ({error}): look at it, or remove it") from None

@@ -1,0 +1,193 @@
+"""The nginx that is changed: which one, what is seen of it, whether it takes its configuration, its reload."""
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from resty_metrics.commands.doctor.facts import Instance
+from resty_metrics.commands.doctor.nginx_checks import Configured
+from resty_metrics.commands.doctor.observe import nginx
+from resty_metrics.commands.doctor.observe.nginx import Command
+from resty_metrics.commands.install import manifest, package, placement
+from resty_metrics.commands.install.facts import Facts
+from resty_metrics.commands.install.plan import SAVED
+from resty_metrics.commands.install.refused import RefusedError
+from resty_metrics.commands.install.transaction import read
+from resty_metrics.kernel import access
+from resty_metrics.kernel import paths as files
+from resty_metrics.kernel.access import User
+from resty_metrics.kernel.processes import link_of
+from resty_metrics.nginx_config import command, hooks
+from resty_metrics.nginx_config.dump import Configuration
+
+RELOAD_SECONDS = 20.0
+COMMAND_SECONDS = 60.0  # nginx -t looks up every name in upstreams
+_WAIT = 0.05
+_INACCURACY = 2.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Nginx:
+    """``master`` None: it does not run."""
+
+    command: Command
+    master: int | None
+    label: str
+    configured: Configured
+    users: tuple[User, ...]
+
+    @property
+    def configuration(self) -> Configuration:
+        return self.configured.configuration
+
+
+def find(given: str | None, socket_path: Path) -> Nginx:
+    """The one that was named, or the only one. Raises RefusedError."""
+    found = nginx.commands(given)
+    if not found:
+        raise RefusedError(
+            "no nginx was found: start it, or name it, as in --nginx.command='/opt/nginx/sbin/nginx -c /path'"
+        )
+    if len(found) > 1:
+        ways = "; ".join(f"--nginx.command={shlex.quote(shlex.join(one.words))}" for one in found)
+        raise RefusedError(f"several nginx run: say which one: {ways}")
+    one = replace(found[0], seconds=COMMAND_SECONDS)
+    if os.geteuid() not in (0, one.uid or os.geteuid()):
+        raise RefusedError(f"{one.label} belongs to another user: run this as root (sudo)")
+    if one.master is not None and files.root_of(one.master) != files.ROOT:
+        raise RefusedError(
+            f"{one.label} lives in a container or another mount namespace: run this in there, or put the files and the "
+            'include into its image, see "Install by hand" in README.md'
+        )
+    instance = nginx.examine(one, str(socket_path))
+    if instance.configured is None:
+        raise RefusedError(_trouble(instance))
+    return Nginx(one, instance.master, instance.label, instance.configured, instance.users)
+
+
+def _trouble(instance: Instance) -> str:
+    if instance.trouble is None:
+        return f"{instance.label}: its configuration could not be read"
+    return f"{instance.label}: {instance.trouble.seen} -> {instance.trouble.remedy}"
+
+
+def observe(found: Nginx, socket_path: Path, share: Path) -> Facts:
+    """Everything that a plan is made from. Raises RefusedError, OSError."""
+    configuration = found.configuration
+    source = package.directory()
+    present = _tree(share)
+    written = (
+        None if manifest.NAME not in present else manifest.read(present[manifest.NAME], f"{share}/{manifest.NAME}")
+    )
+    place = placement.line(configuration)
+    return Facts(
+        label=found.label,
+        prefix=found.configured.prefix,
+        modules=_modules(found.configured),
+        lua=_has_lua(found),
+        users=found.users,
+        configuration=configuration,
+        texts=found.configured.texts,
+        socket_path=str(socket_path),
+        share=str(share),
+        ours=None if source.resolve() == share.resolve() else package.for_share(package.read(source), str(share)),
+        present=present,
+        manifest=written,
+        snippets=_snippets(configuration, written),
+        http_file=b"" if place is None else Path(place.file).read_bytes(),
+        unreadable=_unreadable(found.users, share),
+        unread=_unread(found),
+    )
+
+
+def _tree(top: Path) -> Mapping[str, bytes]:
+    return {str(path.relative_to(top)): path.read_bytes() for path in sorted(top.rglob("*")) if path.is_file()}
+
+
+def _snippets(configuration: Configuration, written: manifest.Manifest | None) -> dict[str, bytes | None]:
+    paths = placement.files(configuration)
+    added = None if written is None else written.of(configuration.main_file)
+    if added is not None:
+        paths += [added.path, added.path + SAVED]
+    return {path: read(Path(path)) for path in paths if Path(path).parent.is_dir()}
+
+
+def _modules(configured: Configured) -> str:
+    match = re.search(r"--modules-path=(\S+)", configured.build)
+    return f"{configured.prefix}/modules" if match is None else match[1]
+
+
+def _has_lua(found: Nginx) -> bool:
+    """By a directive of it, or of one that loads it, or built in: then the name of one is in the program."""
+    for one in hooks.directives(found.configuration.directives):
+        loads = one.name == "load_module" and one.args and one.args[0].endswith("ngx_http_lua_module.so")
+        if loads or one.name.startswith("lua_") or "_by_lua" in one.name:
+            return True
+    program = (None if found.master is None else link_of(found.master, "exe")) or shutil.which(found.command.words[0])
+    try:
+        return program is not None and b"lua_shared_dict" in Path(program).read_bytes()
+    except OSError:
+        return False
+
+
+def _unreadable(users: tuple[User, ...], share: Path) -> str | None:
+    """By the directories that are there already; the new ones will be open to all."""
+    there = next(one for one in (share, *share.parents) if one.exists())
+    way = files.way(str(there))
+    for user in users:
+        obstacle = access.obstacle(user, way, access.SEARCH)
+        if obstacle is not None and obstacle.known:
+            return (
+                f"nginx's workers run as {user.label}, who may not {obstacle.need_word} {obstacle.node.label}: open "
+                "it to them, or give another --share-dir"
+            )
+    return None
+
+
+def _unread(found: Nginx) -> tuple[str, ...]:
+    """The files of the configuration that were written after the newest worker began."""
+    began = [at for pid in nginx.workers_of(found.master) if (at := _began(pid)) is not None]
+    if not began:
+        return ()
+    read_at = max(began) + _INACCURACY
+    every = {one.file for one in hooks.directives(found.configuration.directives)} | {found.configuration.main_file}
+    return tuple(path for path in sorted(every) if Path(path).stat().st_mtime > read_at)
+
+
+def _began(pid: int) -> float | None:
+    """When a process began, in seconds since the epoch; the kernel says when it booted in whole ones. See proc(5)."""
+    boot, process = files.read(Path("/proc/stat")), files.read(Path(f"/proc/{pid}/stat"))
+    if boot is None or process is None:
+        return None
+    booted = next(line for line in boot.splitlines() if line.startswith("btime ")).split()[1]
+    return int(booted) + int(process.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+
+
+def test(found: Nginx) -> None:
+    """``nginx -t``. Raises RefusedError with what it said."""
+    said = nginx.run(found.command, "-t")
+    if said.returncode != 0:
+        raise RefusedError(f"nginx -t: {command.reason(said.stderr)}")
+
+
+def reload(master: int) -> None:
+    """HUP, until new workers serve and the old ones leave. Raises RefusedError."""
+    before = frozenset(nginx.workers_of(master))
+    try:
+        os.kill(master, signal.SIGHUP)
+    except OSError as error:
+        raise RefusedError(f"nginx's master {master} could not be told to reload: {error.strerror}") from None
+    ends = time.monotonic() + RELOAD_SECONDS
+    while time.monotonic() < ends:
+        now = frozenset(nginx.workers_of(master))
+        if now and not now & before:
+            return
+        time.sleep(_WAIT)
+    if not frozenset(nginx.workers_of(master)) - before:
+        raise RefusedError(f"nginx's master {master} started no new worker in {RELOAD_SECONDS:g} s: see its error log")

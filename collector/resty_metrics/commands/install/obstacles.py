@@ -1,0 +1,82 @@
+"""What must be so before anything is changed: nginx has Lua, our hook can hold, workers can read our files.
+
+Rule: a hook of the user's is never edited. The line to add is said, with file and line, and until it is there nothing
+else is changed.
+"""
+
+from pathlib import PurePosixPath
+
+from resty_metrics.commands.install import placement, targets
+from resty_metrics.commands.install.facts import CONF, INCLUDES, Facts
+from resty_metrics.nginx_config import hooks, statements
+from resty_metrics.nginx_config.dump import Configuration
+from resty_metrics.nginx_config.hooks import Hook, Hooks
+
+_LUA = (
+    "{label} has no Lua module. Debian and Ubuntu: apt install libnginx-mod-http-lua; elsewhere OpenResty, or "
+    "load_module {modules}/ngx_http_lua_module.so (after ndk_http_module.so) at the top of {main}; then run this again"
+)
+
+
+def included_from(configuration: Configuration) -> str | None:
+    """The directory whose include is in the configuration already; None where none is."""
+    for one in configuration.includes:
+        path = PurePosixPath(one.pattern)
+        if path.name in INCLUDES and path.parent.name == CONF:
+            return str(path.parent.parent)
+    return None
+
+
+def is_there(facts: Facts, found: Hooks) -> bool:
+    """Whether the configuration has all that it needs of us: then it is left as it is."""
+    by_hand = statements.has_spool(facts.configuration) and any(hook.counts for hook in found.all)
+    return included_from(facts.configuration) is not None or by_hand
+
+
+def find(facts: Facts, found: Hooks) -> list[str]:
+    """Every reason against, each with what to do."""
+    reasons = []
+    main = facts.configuration.main_file
+    if placement.line(facts.configuration) is None:
+        return [f"{main} has no http{{}}: there are no requests to count"]
+    if not facts.lua:
+        return [_LUA.format(label=facts.label, modules=facts.modules, main=main)]
+    if facts.unreadable is not None:
+        reasons.append(facts.unreadable)
+    elsewhere = included_from(facts.configuration)
+    if elsewhere not in (None, facts.share):
+        reasons.append(f"the include of {elsewhere} is in {main} already: give --share-dir={elsewhere}")
+    for one in statements.code_cache_off(facts.configuration):
+        reasons.append(f"{one.place}: lua_code_cache off: requests there cannot be counted; remove that line")
+    return reasons + _of_hooks(facts, found)
+
+
+def _of_hooks(facts: Facts, found: Hooks) -> list[str]:
+    outer = found.outer
+    if outer is not None and not outer.counts:
+        return [
+            f"{outer.directive.place}: {outer.directive.name} in http{{}} is your own, and nginx allows one. Add to "
+            f"it, without reloading nginx yet: {line(facts, outer)} -- then run this again, which reloads it"
+        ]
+    lacking = [hook for hook in found.inner if not hook.counts]
+    if lacking and not targets.find(facts.configuration, lacking):
+        return [
+            "every server that could be asked has a log_by_lua of its own, which replaces ours. Add, without reloading "
+            "nginx yet, and run this again:",
+            *(shadow(facts, hook) for hook in lacking),
+        ]
+    return []
+
+
+def line(facts: Facts, hook: Hook) -> str:
+    """What to add where in a hook."""
+    where = hooks.lua_file(hook.directive, facts.prefix)
+    file = f" of {where}" if where is not None else ""
+    return f"as the first line{file}: {hooks.line_for(hook.directive.name, facts.share)}"
+
+
+def shadow(facts: Facts, hook: Hook) -> str:
+    """A server's or location's hook that replaces ours, or may."""
+    directive = hook.directive
+    words = "may replace ours (its file cannot be read)" if hook.counts is None else "replaces ours"
+    return f"{directive.place}: {directive.name} in {hook.scope} {words}: add {line(facts, hook)}"

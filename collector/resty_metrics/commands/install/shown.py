@@ -1,0 +1,50 @@
+"""The plan in words and as a diff, for whoever is asked."""
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import PurePosixPath
+
+from resty_metrics.commands.doctor.report import printable
+from resty_metrics.commands.install.facts import Change, Plan
+
+NOTHING = "/dev/null"
+LISTED = 10  # of a kind; more are a version's files
+_WORDS = {(False, True): "new", (True, True): "changed", (True, False): "removed"}
+
+
+def lines(plan: Plan, share: str) -> Iterator[str]:
+    """Files by their number, those with a diff in full, then what should be known."""
+    counts = Counter(_WORDS[change.before is not None, change.after is not None] for change in plan.files)
+    if counts:
+        words = ", ".join(f"{count} {word}" for word, count in sorted(counts.items()))
+        yield f"{share}: {words}"
+        for change in plan.files:
+            word = _WORDS[change.before is not None, change.after is not None]
+            if word == "changed" or counts[word] <= LISTED:
+                yield f"  {word:<8} {PurePosixPath(change.path).relative_to(share)}"
+    for change in plan.changes:
+        if change.diff and not (change.before is None and change in plan.files):
+            yield from diff(change)
+    for note in plan.notes:
+        yield f"note: {printable(note)}"
+
+
+def diff(change: Change) -> Iterator[str]:
+    """A unified diff of one file."""
+    before, after = _lines(change.before), _lines(change.after)
+    old = NOTHING if change.before is None else change.path
+    new = NOTHING if change.after is None else change.path
+    for line in difflib.unified_diff(before, after, old, new, lineterm=""):
+        yield printable(line)
+
+
+def _lines(content: bytes | None) -> Sequence[str]:
+    return [] if content is None else content.decode("utf-8", "replace").splitlines()
+
+
+def reasons(words: str, found: Iterable[str]) -> Iterator[str]:
+    """Why something was not done."""
+    yield words
+    for reason in found:
+        yield f"  - {printable(reason)}"

@@ -1,0 +1,79 @@
+"""What is typed, and what it does to what is shown.
+
+Source of the sequences: ECMA-48, as xterm and its like send them (``ESC [ A`` and ``ESC O A`` are the arrow up).
+
+Rule: a key that means nothing does nothing.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from resty_metrics.commands.top.tables import COLUMNS, NAMES
+
+_KEY = re.compile(r"\x1b[\[O][0-9;]*[A-Za-z~]|\x1b.?|[^\x1b]", re.DOTALL)
+_SPECIAL = {
+    "\x1b[A": "up", "\x1bOA": "up", "k": "up",
+    "\x1b[B": "down", "\x1bOB": "down", "j": "down",
+    "\x1b[C": ">", "\x1bOC": ">",
+    "\x1b[D": "<", "\x1bOD": "<",
+    "\x1b[5~": "page up", "\x1b[6~": "page down",
+    "\x1b[H": "home", "\x1bOH": "home", "\x1b[1~": "home", "g": "home",
+    "\x1b[F": "end", "\x1bOF": "end", "\x1b[4~": "end", "G": "end",
+    " ": "pause", "p": "pause", "\t": "next", "\x1b[Z": "previous",
+    "q": "quit", "Q": "quit", "\x03": "quit", "r": "reverse",
+    "1": "1", "2": "2", "3": "3", "4": "4", "<": "<", ",": "<", ">": ">", ".": ">",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """``sort``: key of a column, None: the table's own; ``top``: the first row seen, perhaps beyond the last."""
+
+    view: str = NAMES[0]
+    sort: str | None = None
+    reverse: bool = False
+    paused: bool = False
+    top: int = 0
+    quit: bool = False
+
+
+def read(typed: str) -> Iterator[str]:
+    """The names of the keys, of those that mean something."""
+    for match in _KEY.finditer(typed):
+        if match[0] in _SPECIAL:
+            yield _SPECIAL[match[0]]
+
+
+def pressed(state: State, key: str, sorted_by: str | None, rows: int, height: int) -> State:
+    """What is shown after a key. ``sorted_by``: the column it is sorted by, None: nothing is shown yet; ``rows``: how
+    many there are, of which ``height`` are seen."""
+    last = max(0, rows - height)
+    top = min(state.top, last)
+    moves = {"up": top - 1, "down": top + 1, "page up": top - height, "page down": top + height, "home": 0, "end": last}
+    if key in moves:
+        return replace(state, top=min(max(0, moves[key]), last))
+    if key in ("<", ">") and sorted_by is not None:
+        keys = [one.key for one in COLUMNS[state.view]]
+        at = keys.index(sorted_by) + (1 if key == ">" else -1)
+        return replace(state, sort=keys[at % len(keys)], reverse=False, top=0)
+    if key in ("next", "previous"):
+        at = NAMES.index(state.view) + (1 if key == "next" else -1)
+        return _seeing(state, at % len(NAMES))
+    if key.isdecimal():
+        return _seeing(state, int(key) - 1)
+    match key:
+        case "reverse":
+            return replace(state, reverse=not state.reverse, top=0)
+        case "pause":
+            return replace(state, paused=not state.paused)
+        case "quit":
+            return replace(state, quit=True)
+    return state
+
+
+def _seeing(state: State, at: int) -> State:
+    """Another table begins at its top, sorted as is usual for it."""
+    if NAMES[at] == state.view:
+        return state
+    return replace(state, view=NAMES[at], sort=None, reverse=False, top=0)

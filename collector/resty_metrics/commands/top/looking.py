@@ -1,0 +1,73 @@
+"""Looking at a page over HTTP, with the client that sources are fetched with.
+
+Rule: it raises nothing for what the network or the page does; that is said in words, and the next look is another try.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from resty_metrics.commands.top import page
+from resty_metrics.commands.top.meter import Meter, View
+from resty_metrics.commands.top.settings import Endpoint
+from resty_metrics.commands.top.tables import total
+from resty_metrics.commands.top.warnings import Trouble
+from resty_metrics.sources.client import Client
+from resty_metrics.sources.errors import SourceReason
+from resty_metrics.sources.fetch import in_words, reason_of
+
+# Without the header of a scrape, which would make a scraper of us, the collector gives its sources 5 s.
+TIMEOUT_SECONDS = 8.0
+BODY_CAP = 256 * 1024 * 1024
+
+_REMEDIES: dict[SourceReason, str] = {
+    "tls": "--tls.ca-file says whom to trust, --tls.server-name what the certificate is made out to",
+    "credentials": "see that file",
+    "too_large": "see --url",
+}
+_USER = "--basic-auth.username and --basic-auth.password-file say who reads it"
+_OTHERWISE = "see that the collector runs, and --url"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """``view`` None: nothing could be read, ``error`` says why."""
+
+    view: View | None
+    error: Trouble | None
+
+
+class Looker:
+    """Looks at one page again and again."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._client = Client(endpoint, BODY_CAP)
+        self._meter = Meter()
+
+    async def look(self) -> Look:
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                body = await self._client.get()
+        except Exception as error:
+            reason = reason_of(error)
+            if reason is None:
+                raise
+            seen = in_words(error, TIMEOUT_SECONDS)
+            return Look(None, Trouble(f"the page cannot be read: {seen}", _remedy(reason, seen)))
+        return await asyncio.to_thread(self._read, body, time.monotonic())
+
+    def _read(self, body: bytes, now: float) -> Look:
+        try:
+            found = page.read(body.decode("utf-8", "replace"))
+        except ValueError as error:
+            return Look(None, Trouble(f"what was read {error}", "see --url"))
+        view = self._meter.look(found, now)
+        total(view)  # here, in a thread: it is kept
+        return Look(view, None)
+
+    async def close(self) -> None:
+        await self._client.close()
+
+
+def _remedy(reason: SourceReason, seen: str) -> str:
+    return _USER if seen.endswith(" 401") else _REMEDIES.get(reason, _OTHERWISE)

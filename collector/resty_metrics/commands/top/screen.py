@@ -1,0 +1,183 @@
+"""What is on the screen, as lines: pure, from what was measured and what was typed.
+
+Rules:
+- The screen is as wide and high as it is. Words that do not fit go into the next line, but for a table's.
+- Warnings take at most a third of it; how many more there are is said.
+- What cannot be reached is said, with how long; what was last known stays.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+from rich.text import Text
+
+from resty_metrics.commands.doctor.report import printable
+from resty_metrics.commands.top import figures, health, layout
+from resty_metrics.commands.top.keys import State
+from resty_metrics.commands.top.meter import View
+from resty_metrics.commands.top.tables import NAMES, Cell, Table, table, total
+from resty_metrics.commands.top.warnings import Trouble, warnings
+
+_WELL = {True: "green", False: "bold red", None: "dim"}
+_BETWEEN = "  "
+PIPE_WIDTH = 160
+_KEYS = ("q quit", "1-4 view", "<> sort", "r reverse", "space pause")
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """``error``: why the last look failed, None: it did not; ``for_seconds``: since when; ``interval``: seconds."""
+
+    address: str
+    interval: float
+    error: Trouble | None = None
+    for_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """``height``: of the rows of the table that are seen, of ``rows`` in all."""
+
+    lines: Sequence[Text]
+    sorted_by: str | None
+    rows: int
+    height: int
+
+
+def drawn(view: View | None, told: Told, state: State, width: int, height: int) -> Screen:
+    """The screen."""
+    head = _head(view, told, state, width)
+    troubles = _troubles(view, told, width, max(2, height // 3))
+    if view is None:
+        lines = [*head, *troubles]
+        return Screen([*_filled(lines, height - 1), _foot("", width)][:height], None, 0, 0)
+    shown = table(state.view, view)
+    lines = [*head, *troubles, _tabs(state, width)]
+    room = max(1, height - len(lines) - 2)
+    rows = shown.ordered(state.sort, state.reverse)
+    top = min(state.top, max(0, len(rows) - room))
+    seen = rows[top : top + room]
+    lines += _body(shown, seen, state, width)
+    place = f"{top + 1}-{top + len(seen)} of {len(rows)}" if len(rows) > room else ""
+    keys = [*_filled(lines, height - 1)[: height - 1], _foot(place, width)]
+    return Screen(keys, shown.columns[_at(shown, state)].key, len(rows), room)
+
+
+def report(view: View, told: Told, state: State, width: int) -> list[Text]:
+    """The same once, as long as it is: for scripts and mails."""
+    shown = table(state.view, view)
+    body = _body(shown, shown.ordered(state.sort, state.reverse), state, width)
+    lines = [*_head(view, told, state, width), *_troubles(view, told, width, None), Text(), *body]
+    for line in lines:
+        line.rstrip()
+    return lines
+
+
+def _at(shown: Table, state: State) -> int:
+    return next((i for i, one in enumerate(shown.columns) if one.key == state.sort), shown.first)
+
+
+def _filled(lines: Sequence[Text], height: int) -> list[Text]:
+    return [*lines, *(Text() for _ in range(height - len(lines)))]
+
+
+def _packed(pieces: Iterable[Text], width: int) -> list[Text]:
+    """As many of them in a line as fit."""
+    lines: list[Text] = []
+    for piece in pieces:
+        piece.truncate(width, overflow="ellipsis")
+        if lines and lines[-1].cell_len + len(_BETWEEN) + piece.cell_len <= width:
+            lines[-1].append(_BETWEEN)
+        else:
+            lines.append(Text())
+        lines[-1].append_text(piece)
+    return lines
+
+
+def _head(view: View | None, told: Told, state: State, width: int) -> list[Text]:
+    every = Text("PAUSED", "bold reverse") if state.paused else Text(f"every {told.interval:g} s")
+    pieces = [Text("resty-metrics top", "bold"), Text(printable(told.address)), every]
+    if view is not None and view.seconds:
+        pieces.append(Text(f"rates over {view.seconds:.0f} s"))
+    lines = _packed(pieces, width)
+    if view is None:
+        return lines
+    words = (
+        Text.assemble(f"{printable(one.subject)}: ", (one.says, _WELL[one.well])) for one in health.words(view.page)
+    )
+    return [*lines, *_packed(_traffic(view), width), *_packed(words, width)]
+
+
+def _traffic(view: View) -> list[Text]:
+    """Of all servers together, and how many connections nginx has."""
+    found = total(view)
+    known = [
+        Text(f"{figures.shown(found['rate'], 'rate')} req/s", "bold"),
+        Text(f"{figures.shown(found['5xx'], 'ratio')} 5xx", "bold red" if (found["5xx"] or 0) >= 0.01 else ""),
+        Text(f"p50 {figures.shown(found['p50'], 'seconds')}"),
+        Text(f"p99 {figures.shown(found['p99'], 'seconds')}"),
+        Text(f"in {figures.shown(found['in'], 'bytes')} B/s"),
+        Text(f"out {figures.shown(found['out'], 'bytes')} B/s"),
+    ]
+    if view.nginx_rate is not None:
+        known.append(Text(f"nginx itself {figures.rate(view.nginx_rate)} req/s"))
+    if view.connections is not None:
+        known.append(Text(f"{view.connections:.0f} connections"))
+    return known
+
+
+def _troubles(view: View | None, told: Told, width: int, most: int | None) -> list[Text]:
+    """Each warning, and behind it what to do. ``most``: lines."""
+    found = [] if view is None else warnings(view)
+    if told.error is not None:
+        seen = f"{told.error.seen}, for {figures.seconds(told.for_seconds)}"
+        found.insert(0, Trouble(seen, f"{told.error.remedy}; tried again every {told.interval:g} s"))
+    blocks = [_wrapped(f"! {printable(one.seen)} -> {printable(one.remedy)}", width) for one in found]
+    lines: list[Text] = []
+    for i, block in enumerate(blocks):
+        last = i + 1 == len(blocks)
+        if most is not None and i > 0 and len(lines) + len(block) + (not last) > most:
+            more = len(blocks) - i
+            return [
+                *lines,
+                Text(layout.cut(f"! and {more} more: resty-metrics top --once shows all", width), "bold yellow"),
+            ]
+        lines += block
+    return lines
+
+
+def _wrapped(text: str, width: int) -> list[Text]:
+    lines = [""]
+    for word in text.split(" "):
+        if lines[-1] and cell_len(lines[-1]) + 1 + cell_len(word) > width:
+            lines.append("  ")
+        lines[-1] += word if lines[-1] in ("", "  ") else f" {word}"
+    return [Text(layout.cut(line, width), "bold yellow") for line in lines]
+
+
+def _tabs(state: State, width: int) -> Text:
+    line = Text()
+    for i, name in enumerate(NAMES):
+        line.append(f"{_BETWEEN * (i > 0)}").append(f"{i + 1} {name}", "bold reverse" if name == state.view else "dim")
+    line.truncate(width)
+    return line
+
+
+def _body(shown: Table, rows: Sequence[tuple[Cell, ...]], state: State, width: int) -> list[Text]:
+    at = _at(shown, state)
+    fields = layout.fields(shown, rows, width, at)
+    descending = (shown.columns[at].kind == "text") == state.reverse
+    lines = [layout.heading(fields, at, descending), *(layout.row(fields, cells) for cells in rows)]
+    if not rows:
+        lines += _packed([Text(shown.empty, "dim")], width)
+    for line in lines:
+        line.truncate(width)
+    return lines
+
+
+def _foot(place: str, width: int) -> Text:
+    pieces = [Text(one, "dim") for one in _KEYS]
+    if place:
+        pieces.insert(0, Text(place, "bold"))
+    return _packed(pieces, width)[0]

@@ -1,0 +1,129 @@
+"""One run of top: look, show, wait for the interval or a key.
+
+Rules:
+- A key is answered at once, also while a look is under way; a page that cannot be read ends nothing.
+- While it is paused nothing is shown that was not, but looking goes on, so that rates are right afterwards.
+"""
+
+import asyncio
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import NoReturn
+
+from resty_metrics.commands.doctor.report import printable
+from resty_metrics.commands.top import keys, once, screen
+from resty_metrics.commands.top.looking import Look, Looker
+from resty_metrics.commands.top.meter import View
+from resty_metrics.commands.top.screen import Told
+from resty_metrics.commands.top.settings import Endpoint
+from resty_metrics.commands.top.terminal import Terminal, console
+from resty_metrics.commands.top.warnings import Trouble
+from resty_metrics.process.ending import end
+
+FIRST_SECONDS = 1.0  # until there are rates at all
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """``interval``: seconds between two looks; ``state``: how it begins."""
+
+    endpoint: Endpoint
+    interval: float
+    state: keys.State
+
+
+def run(wanted: Wanted) -> NoReturn:
+    """In the terminal, until it is told to end."""
+    asyncio.run(_Session(wanted).run())
+    raise AssertionError("it ends the process")
+
+
+def run_once(wanted: Wanted, json: bool) -> NoReturn:
+    """Two looks, and what was between them on standard output. Exit status 1 where the page cannot be read."""
+    asyncio.run(_run_once(wanted, json))
+    raise AssertionError("it ends the process")
+
+
+async def _run_once(wanted: Wanted, json: bool) -> NoReturn:
+    looker = Looker(wanted.endpoint)
+    first = await looker.look()
+    if first.view is not None:
+        await asyncio.sleep(wanted.interval)
+    found = first if first.view is None else await looker.look()
+    if found.view is None:
+        _complain(wanted.endpoint, found.error)
+        end(1)
+    told = Told(wanted.endpoint.shown, wanted.interval)
+    with suppress(OSError, SystemExit):  # who read it has gone, and rich ends the process then
+        _print(found.view, told, wanted.state, json)
+    end(0)
+
+
+def _print(view: View, told: Told, state: keys.State, json: bool) -> None:
+    if json:
+        sys.stdout.write(once.as_json(view, told, state))
+        return
+    out = console()
+    width = out.width if out.is_terminal else screen.PIPE_WIDTH
+    for line in screen.report(view, told, state, width):
+        out.print(line, soft_wrap=True)
+
+
+def _complain(endpoint: Endpoint, error: Trouble | None) -> None:
+    assert error is not None, "there is a view, or an error"
+    sys.stderr.write(f"{endpoint.shown}: {printable(error.seen)} -> {error.remedy}\n")
+
+
+class _Session:
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted, self._state = wanted, wanted.state
+        self._view: View | None = None
+        self._error: Trouble | None = None
+        self._failing_since = 0.0
+        self._shown: screen.Screen | None = None
+        self._over = asyncio.Event()
+        self._terminal = Terminal(self._pressed, self._draw, self._over.set)
+
+    async def run(self) -> NoReturn:
+        """It ends the process from within the loop, which would wait for threads."""
+        with self._terminal.opened():
+            self._draw()
+            looking = asyncio.create_task(self._look_on())
+            over = asyncio.create_task(self._over.wait())
+            await asyncio.wait({looking, over}, return_when=asyncio.FIRST_COMPLETED)
+        if looking.done():
+            looking.result()
+        end(0)
+
+    async def _look_on(self) -> None:
+        looker = Looker(self._wanted.endpoint)
+        began = False
+        while True:
+            due = time.monotonic() + (self._wanted.interval if began else min(FIRST_SECONDS, self._wanted.interval))
+            self._take(await looker.look())
+            began = self._view is not None
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+
+    def _take(self, look: Look) -> None:
+        if look.error is not None and self._error is None:
+            self._failing_since = time.monotonic()
+        self._error = look.error
+        if not self._state.paused:
+            self._view = look.view or self._view
+            self._draw()
+
+    def _pressed(self, key: str) -> None:
+        shown = self._shown
+        sorted_by, rows, height = (None, 0, 0) if shown is None else (shown.sorted_by, shown.rows, shown.height)
+        self._state = keys.pressed(self._state, key, sorted_by, rows, height)
+        if self._state.quit:
+            self._over.set()
+        self._draw()
+
+    def _draw(self) -> None:
+        since = time.monotonic() - self._failing_since
+        told = Told(self._wanted.endpoint.shown, self._wanted.interval, self._error, since)
+        self._shown = screen.drawn(self._view, told, self._state, *self._terminal.size)
+        self._terminal.show(self._shown.lines)

@@ -1,0 +1,283 @@
+"""The four tables: servers, peers of upstreams, label sets, workers.
+
+Rules:
+- A number that is not known is None, never 0.
+- ``key`` of a column is an interface: ``--sort`` and the JSON have it.
+- Of label sets only those that were counted in the last seconds are shown: there may be 10,000.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Literal
+
+from resty_metrics.commands.top import page
+from resty_metrics.commands.top.change import Distribution, add, distributions, quantile
+from resty_metrics.commands.top.meter import View
+
+Kind = Literal["text", "rate", "bytes", "ratio", "seconds", "count"]
+Cell = str | float | None
+_ABSENT = "_"
+_WORKER = "resty_metrics_worker_"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """``weight``: where there is no room, the columns with the greatest one go first; 0: it stays. ``bad``: from this
+    value on it is shown in a colour."""
+
+    key: str
+    title: str
+    kind: Kind
+    weight: int = 0
+    bad: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """``rows`` have a cell for each column. ``empty``: what to say where there is no row."""
+
+    name: str
+    columns: Sequence[Column]
+    rows: Sequence[tuple[Cell, ...]]
+    empty: str
+
+    def ordered(self, key: str | None, reverse: bool) -> list[tuple[Cell, ...]]:
+        """By a column: text from a on, numbers from the greatest down, what is not known last; ``reverse`` turns that.
+
+        ``key`` None, or of another table: by the column that the table begins with.
+        """
+        at = next((i for i, one in enumerate(self.columns) if one.key == key), self.first)
+        text = self.columns[at].kind == "text"
+        known = [row for row in self.rows if row[at] is not None]
+        known.sort(key=lambda row: _natural(row[0]))
+        known.sort(key=lambda row: _natural(row[at]), reverse=text == reverse)
+        return [*known, *(row for row in self.rows if row[at] is None)]
+
+    @property
+    def first(self) -> int:
+        """The column that it is sorted by unless somebody says otherwise."""
+        return next((i for i, one in enumerate(self.columns) if one.kind == "rate"), 0)
+
+
+def _natural(cell: Cell) -> tuple[float, str]:
+    """Worker 10 comes after worker 9."""
+    if isinstance(cell, str):
+        return (float(cell), "") if cell.isascii() and cell.isdecimal() else (float("inf"), cell)
+    return (cell or 0.0, "")
+
+
+@dataclass(slots=True)
+class _Sum:
+    """Of the requests or attempts of one line; ``failed``: 5xx, and attempts without a status."""
+
+    count: float = 0.0
+    refused: float = 0.0
+    failed: float = 0.0
+    received: float = 0.0
+    sent: float = 0.0
+    times: Distribution = field(default_factory=dict)
+
+
+_TRAFFIC = (
+    Column("rate", "req/s", "rate"),
+    Column("4xx", "4xx", "ratio", 5),
+    Column("5xx", "5xx", "ratio", 0, 0.01),
+    Column("p50", "p50", "seconds", 3),
+    Column("p99", "p99", "seconds", 1),
+    Column("in", "in B/s", "bytes", 4),
+    Column("out", "out B/s", "bytes", 2),
+)
+NAMES = ("servers", "upstreams", "rows", "workers")
+COLUMNS: Mapping[str, Sequence[Column]] = {
+    "servers": (Column("server", "server", "text"), *_TRAFFIC),
+    "upstreams": (
+        Column("upstream", "upstream", "text"),
+        Column("peer", "peer", "text"),
+        Column("rate", "att/s", "rate"),
+        Column("failed", "failed", "ratio", 0, 0.01),
+        Column("p50", "p50 all", "seconds", 3),
+        Column("p99", "p99 all", "seconds", 1),
+        Column("retries", "retry/s", "rate", 2),
+    ),
+    "rows": (Column("labels", "labels", "text"), *(one for one in _TRAFFIC if one.kind != "ratio")),
+    "workers": (
+        Column("worker", "worker", "text"),
+        Column("uptime", "uptime", "seconds"),
+        Column("lag", "lag p99", "seconds", 1, 0.1),
+        Column("unacked", "unacked", "count", 0, 2),
+        Column("rows", "rows", "count", 3),
+        Column("timers", "timers", "count", 5),
+        Column("memory", "Lua mem", "bytes", 2),
+        Column("flush", "flush", "ratio", 4, 0.05),
+        Column("errors", "errors", "count", 0, 1),
+    ),
+}
+
+
+@lru_cache(maxsize=1)
+def table(name: str, view: View) -> Table:
+    """One of NAMES. Kept: 10,000 rows take a while, and a key is to be answered at once."""
+    return _MAKE[name](view)
+
+
+def _bounds(view: View, name: str) -> set[float]:
+    texts = {text.rpartition('le="')[2] for text in view.page.series(f"{name}_bucket")}
+    return {float(text[:-1]) for text in texts}
+
+
+@lru_cache(maxsize=2)
+def _times(view: View, name: str) -> dict[str, Distribution]:
+    return distributions(view.grown(f"{name}_bucket"))
+
+
+def _server(labels: Mapping[str, str]) -> str:
+    return _joined(labels, "server")
+
+
+def _joined(labels: Mapping[str, str], name: str) -> str:
+    """Of several nginx each has its own."""
+    nginx, value = labels.get("nginx"), labels.get(name, _ABSENT)
+    return value if nginx is None else f"{nginx}/{value}"
+
+
+def _row(labels: Mapping[str, str]) -> str:
+    return " ".join(f"{name}={value}" if name not in _PLAIN else value for name, value in labels.items())
+
+
+_PLAIN = ("server", "method", "status")
+
+
+def requests(view: View, name_of: Callable[[Mapping[str, str]], str]) -> dict[str, _Sum]:
+    """What was counted, by what ``name_of`` makes of the labels."""
+    found: dict[str, _Sum] = defaultdict(_Sum)
+    for text, count in view.grown(page.RESPONSES).items():
+        labels = page.labels(text)
+        one, status = found[name_of(labels)], labels.get("status", "")
+        one.count += count
+        one.refused += count if status.startswith("4") else 0.0
+        one.failed += count if status.startswith("5") else 0.0
+    for text, count in view.grown(page.REQUEST_BYTES).items():
+        found[name_of(page.labels(text))].received += count
+    for text, count in view.grown(page.RESPONSE_BYTES).items():
+        found[name_of(page.labels(text))].sent += count
+    for text, times in _times(view, page.DURATION).items():
+        add(found[name_of(page.labels(text))].times, times)
+    return found
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    return part / whole if whole else None
+
+
+def traffic(view: View, one: _Sum, bounds: Iterable[float]) -> dict[str, float | None]:
+    """By the keys of the columns."""
+    return {
+        "rate": view.per_second(one.count),
+        "4xx": _ratio(one.refused, one.count),
+        "5xx": _ratio(one.failed, one.count),
+        "p50": quantile(0.5, one.times, bounds),
+        "p99": quantile(0.99, one.times, bounds),
+        "in": view.per_second(one.received),
+        "out": view.per_second(one.sent),
+    }
+
+
+@lru_cache(maxsize=1)
+def total(view: View) -> dict[str, float | None]:
+    """All requests together."""
+    return traffic(view, requests(view, lambda _: "").get("", _Sum()), _bounds(view, page.DURATION))
+
+
+def _made(name: str, cells: Iterable[Mapping[str, Cell]], empty: str) -> Table:
+    columns = COLUMNS[name]
+    return Table(name, columns, [tuple(row.get(one.key) for one in columns) for row in cells], empty)
+
+
+def _of_requests(name: str, key: str, view: View, found: Mapping[str, _Sum], empty: str) -> Table:
+    bounds = _bounds(view, page.DURATION)
+    return _made(name, ({key: text, **traffic(view, one, bounds)} for text, one in found.items()), empty)
+
+
+def _servers(view: View) -> Table:
+    found = requests(view, _server)
+    for text in view.page.series(page.RESPONSES):
+        found[_server(page.labels(text))]
+    empty = "no request was counted yet: without the Lua module in nginx there are none by server"
+    return _of_requests("servers", "server", view, found, empty)
+
+
+def _rows(view: View) -> Table:
+    empty = "no request was counted in the last seconds"
+    return _of_requests("rows", "labels", view, requests(view, _row), empty)
+
+
+def _upstreams(view: View) -> Table:
+    found: dict[tuple[str, str], _Sum] = defaultdict(_Sum)
+    for text in view.page.series(page.ATTEMPTS):
+        labels, count = page.labels(text), view.grown(page.ATTEMPTS).get(text, 0.0)
+        one, status = found[_joined(labels, "upstream"), labels.get("peer", _ABSENT)], labels.get("status", "")
+        one.count += count
+        one.failed += count if status.startswith("5") or not status.isdecimal() else 0.0
+    times, retries = defaultdict[str, Distribution](dict), defaultdict[str, float](float)
+    for text, more in _times(view, page.UPSTREAM_RESPONSE).items():
+        add(times[_joined(page.labels(text), "upstream")], more)
+    for text, count in view.grown(page.RETRIES).items():
+        retries[_joined(page.labels(text), "upstream")] += count
+    bounds = _bounds(view, page.UPSTREAM_RESPONSE)
+    cells = (
+        {
+            "upstream": upstream,
+            "peer": peer,
+            "rate": view.per_second(one.count),
+            "failed": _ratio(one.failed, one.count),
+            "p50": quantile(0.5, times[upstream], bounds),
+            "p99": quantile(0.99, times[upstream], bounds),
+            "retries": view.per_second(retries[upstream]),
+        }
+        for (upstream, peer), one in found.items()
+    )
+    return _made("upstreams", cells, "no attempt at an upstream was counted: include upstreams.conf, and send one")
+
+
+def _workers(view: View) -> Table:
+    found: dict[str, dict[str, Cell]] = {}
+
+    def of(labels: Mapping[str, str]) -> dict[str, Cell]:
+        name = _joined(labels, "worker")
+        return found.setdefault(name, {"worker": name, "errors": 0.0})
+
+    for key, name in _GAUGES.items():
+        for labels, value in view.page.labelled(_WORKER + name):
+            row = of(labels)
+            before = row.get(key)
+            row[key] = value + before if isinstance(before, float) else value
+    alive = set(found)
+    bounds = _bounds(view, f"{_WORKER}event_loop_lag_seconds")
+    for text, times in _times(view, f"{_WORKER}event_loop_lag_seconds").items():
+        of(page.labels(text))["lag"] = quantile(0.99, times, bounds)
+    for text, seconds in view.grown(f"{_WORKER}flush_cpu_seconds_total").items():
+        of(page.labels(text))["flush"] = view.per_second(seconds)
+    for name in _ERRORS:
+        for text, count in view.events.get(_WORKER + name, {}).items():
+            row = of(page.labels(text))
+            row["errors"] = count + (row["errors"] if isinstance(row["errors"], float) else 0.0)
+    empty = "no worker was heard of: without lifecycle.conf one speaks with its first request"
+    return _made("workers", (found[name] for name in found if name in alive), empty)
+
+
+_GAUGES = {
+    "uptime": "uptime_seconds",
+    "unacked": "unacked_batches",
+    "rows": "rows",
+    "timers": "timers",
+    "memory": "lua_memory_bytes",
+}
+_ERRORS = ("send_errors_total", "lost_rows_total", "errors_total")
+_MAKE: Mapping[str, Callable[[View], Table]] = {
+    "servers": _servers,
+    "upstreams": _upstreams,
+    "rows": _rows,
+    "workers": _workers,
+}

@@ -1,0 +1,79 @@
+"""What top was told on its command line, put together; and which page is looked at where no URL was given.
+
+Rules:
+- Without a URL it is the page of the collector that runs here, as ``doctor`` finds it, by the lock beside the socket.
+- No secret goes where another user's process says that its page is: anybody may hold a lock in a directory of theirs.
+"""
+
+import contextlib
+import shlex
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from resty_metrics.commands.top import settings
+from resty_metrics.commands.top.keys import State
+from resty_metrics.commands.top.session import Wanted
+from resty_metrics.commands.top.settings import Access, Endpoint
+from resty_metrics.config.load import Given
+from resty_metrics.config.problem import ConfigError
+
+_ACCESS = {
+    "tls_ca_file": "ca_file",
+    "tls_cert_file": "cert_file",
+    "tls_key_file": "key_file",
+    "tls_server_name": "server_name",
+    "tls_insecure_skip_verify": "insecure_skip_verify",
+    "basic_auth_username": "username",
+    "basic_auth_password_file": "password_file",
+    "bearer_token_file": "bearer_token_file",
+}
+OWN = ("url", "interval", *_ACCESS)
+
+
+def wanted(own: Mapping[str, Any], given: Given, state: State) -> Wanted:
+    """``own``: the values of OWN; ``given``: what was said of a collector's settings.
+
+    Raises ConfigError, and ValueError where what was given does not fit together.
+    """
+    settings.check_sort(state.sort, state.view)
+    access = Access(**{field: own[name] for name, field in _ACCESS.items()})
+    endpoint = own["url"] or _here(given, access)
+    endpoint = replace(endpoint, connection=settings.connection(endpoint.url, access))
+    return Wanted(endpoint, own["interval"], state)
+
+
+def _here(given: Given, access: Access) -> Endpoint:
+    """The page of a collector on this machine."""
+    from resty_metrics.commands.doctor.settings import told
+
+    found, subject = told(given, None), None
+    if "web_listen_address" not in found.given:
+        from resty_metrics.commands.doctor.examination import find
+
+        with contextlib.suppress(OSError):  # what cannot be looked at is left at its default
+            found, subject = find(found)
+    if subject is not None and subject.choice is not None:
+        raise ValueError(f"{subject.choice}; or give --url")
+    tls = found.web_config_file is not None and _has_tls(found.web_config_file)
+    endpoint = settings.listening(found.web_listen_address[0], found.web_telemetry_path, tls)
+    if access.has_secret and subject is not None and not subject.confides:
+        raise ValueError(
+            f"process {subject.pid}, which is another user's or in a container, says that its page is "
+            f"{endpoint.shown}: no password or token is sent there on its word; if that is right, give "
+            f"--url={shlex.quote(endpoint.shown)}"
+        )
+    return endpoint
+
+
+def _has_tls(path: Path) -> bool:
+    """What a web configuration says; of one that this user may not read, what is likely."""
+    from resty_metrics.kernel import paths as files
+    from resty_metrics.web import config
+
+    text = files.read(path)  # of a path that another user may have named: never a pipe
+    try:
+        return text is None or config.read(text, path)[0].tls_server_config is not None
+    except ConfigError:
+        return True

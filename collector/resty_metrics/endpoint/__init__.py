@@ -1,0 +1,1 @@
+"""The socket: made, kept ours, probed."""

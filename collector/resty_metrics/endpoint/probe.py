@@ -1,0 +1,74 @@
+"""A datagram through the path to ourselves: does who connects there reach us?
+
+Rules:
+- An answer proves it. No answer proves nothing: a full queue and a reader that is behind look the same. Then
+  NETLINK_SOCK_DIAG names the socket that the probe is connected to.
+- Nothing is held up: connect and send on a Unix datagram socket do not block, the answer is waited for.
+- Where this process has no descriptor left, nothing is known; that is no error, the next probe may find one.
+"""
+
+import asyncio
+import os
+import socket
+from contextlib import ExitStack, suppress
+from enum import Enum
+from pathlib import Path
+
+from resty_metrics.kernel import sock_diag
+from resty_metrics.wire.datagram import VERSION, Header, Kind, WireError, read_answer, write_datagram
+
+ANSWER_SECONDS = 1.0
+_DATAGRAM_FLAGS = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+
+
+class Finding(Enum):
+    """Who a probe reached."""
+
+    OURS = "ours"
+    STRANGER = "stranger"
+    UNKNOWN = "unknown"
+
+
+async def probe(path: Path, inode: int) -> Finding:
+    """Who is reached through ``path``; ``inode`` is our socket's own."""
+    with ExitStack() as held:
+        try:
+            sender = held.enter_context(socket.socket(socket.AF_UNIX, _DATAGRAM_FLAGS))
+            ours, theirs = map(held.enter_context, socket.socketpair(socket.AF_UNIX, _DATAGRAM_FLAGS))
+        except OSError:
+            return Finding.UNKNOWN
+        try:
+            sender.connect(str(path))
+        except OSError:
+            return Finding.STRANGER  # nobody listens, it is no datagram socket, or we may not reach it
+        if await _is_answered(sender, ours, theirs):
+            return Finding.OURS
+        return _peer(sender, inode)
+
+
+async def _is_answered(sender: socket.socket, ours: socket.socket, theirs: socket.socket) -> bool:
+    loop = asyncio.get_running_loop()
+    header = Header(VERSION, Kind.PROBE, os.urandom(16), 0, 1, 1)
+    try:
+        socket.send_fds(sender, [write_datagram(header, {})], [theirs.fileno()], socket.MSG_NOSIGNAL)
+    except OSError:
+        return False
+    readable = asyncio.Event()
+    loop.add_reader(ours.fileno(), readable.set)
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await readable.wait()
+        return read_answer(ours.recv(64)).stream == header.stream
+    except (TimeoutError, OSError, WireError):
+        return False
+    finally:
+        loop.remove_reader(ours.fileno())
+
+
+def _peer(sender: socket.socket, inode: int) -> Finding:
+    peer = None
+    with suppress(OSError):
+        peer = sock_diag.peer(os.fstat(sender.fileno()).st_ino)
+    if peer is None:
+        return Finding.UNKNOWN
+    return Finding.OURS if peer == inode else Finding.STRANGER

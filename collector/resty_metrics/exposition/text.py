@@ -1,0 +1,189 @@
+"""Metric families as text: the one place that knows the exposition formats.
+
+Sources: Prometheus text format 0.0.4 (prometheus.io/docs/instrumenting/exposition_formats) and OpenMetrics 1.0
+(github.com/prometheus/OpenMetrics). Sample lines are the same bytes in both, so whoever makes a family renders its
+lines once; only the headers differ and are written here.
+
+Rules:
+- A family's lines are contiguous: families of one name, from several sources, are joined under the first one's header.
+- An OpenMetrics counter is named without ``_total`` in its header; a counter whose name lacks the suffix (as
+  nginx-prometheus-exporter's), or which would then have another family's name or that of one of its samples (as vts's
+  ``..._seconds_total`` beside ``..._seconds``), is ``unknown`` there, its name unchanged.
+- An OpenMetrics histogram has no sum below 0, and none at all beside buckets below 0. The samples of one that has are
+  three families of type ``unknown`` there: buckets, sums and counts. It loses its type and no number.
+- ``le`` is written as prometheus-client writes it (``1.0``).
+"""
+
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Literal
+
+from resty_metrics.process.steps import Steps, finish
+
+MetricType = Literal["counter", "gauge", "histogram", "unknown"]
+PIECE_BYTES = 4_096  # chunks of this size are pieces of their own
+STEP_CHUNKS = 2_000  # so many headers and chunks are put together in a step
+
+
+@dataclass(frozen=True, slots=True)
+class MetricFamily:
+    """One metric family, its sample lines already rendered.
+
+    ``name`` is the name in the text format (a counter's with ``_total``). Each chunk of ``lines`` holds whole sample
+    lines, UTF-8, each ended by a newline; or nothing. ``custom``: made by the user's Lua code. ``instance``: the nginx
+    that all lines are of, "" for one without a name; None: the collector itself. ``sent``: built in, and its rows were
+    sent under its own name. ``labels``: the names of the labels that all lines have, and the value of one that is the
+    same on all; None: not known. ``parts``: the lines of a histogram that may have sums below 0, by sample: buckets,
+    sums, counts.
+    """
+
+    name: str
+    type: MetricType
+    help: str
+    lines: Sequence[bytes]
+    custom: bool = False
+    instance: str | None = None
+    sent: bool = False
+    labels: frozenset[str] | None = None
+    parts: tuple[Sequence[bytes], ...] = ()
+
+
+PARTS = ("_bucket", "_sum", "_count")  # of a histogram
+_CREATED = "_created"
+_TOTAL = "_total"
+
+
+def claims(family: MetricFamily) -> set[str]:
+    """The names that no other family on the page may have."""
+    samples = (*PARTS, _CREATED) if family.type == "histogram" else ()
+    return {family.name, *(family.name + suffix for suffix in samples)}
+
+
+def escape_label(value: str) -> str:
+    """Escape a label value: backslash, double quote and newline."""
+    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+
+
+def _escape_help(text: str, openmetrics: bool) -> str:
+    escaped = text.replace("\\", r"\\").replace("\n", r"\n")
+    return escaped.replace('"', r"\"") if openmetrics else escaped
+
+
+def label_block(labels: Mapping[str, str]) -> str:
+    """``{a="1",b="2"}``, or the empty string without labels."""
+    if not labels:
+        return ""
+    return "{" + ",".join(f'{name}="{escape_label(value)}"' for name, value in labels.items()) + "}"
+
+
+def number(value: float) -> str:
+    """A sample value: integers without a fraction, floats as the shortest text that reads back the same."""
+    if isinstance(value, int):
+        return str(value)
+    if value != value:
+        return "NaN"
+    if value in (float("inf"), float("-inf")):
+        return "+Inf" if value > 0 else "-Inf"
+    return repr(value)
+
+
+def sample(name: str, labels: Mapping[str, str], value: float) -> bytes:
+    """One sample line."""
+    return f"{name}{label_block(labels)} {number(value)}\n".encode()
+
+
+def join(families: Iterable[MetricFamily]) -> list[MetricFamily]:
+    """Families of one name become one, in the order of first appearance; the first one's type and help hold."""
+    by_name: dict[str, list[MetricFamily]] = {}
+    for family in families:
+        by_name.setdefault(family.name, []).append(family)
+    return [_join(some) for some in by_name.values()]
+
+
+def _join(some: Sequence[MetricFamily]) -> MetricFamily:
+    first = some[0]
+    if len(some) == 1:
+        return first
+    lines = list(chain.from_iterable(one.lines for one in some))
+    parts = [list(chain.from_iterable(part)) for part in zip(*[one.parts for one in some], strict=True)]
+    return MetricFamily(first.name, first.type, first.help, lines, parts=tuple(parts))
+
+
+def _header(name: str, kind: str, text: str, openmetrics: bool) -> bytes:
+    return f"# HELP {name} {_escape_help(text, openmetrics)}\n# TYPE {name} {kind}\n".encode()
+
+
+def _text(family: MetricFamily) -> Iterator[bytes]:
+    # A counter that is called _total has no name for parsers that leave the suffix out.
+    kind = "untyped" if family.type == "unknown" or family.name == _TOTAL else family.type
+    yield _header(family.name, kind, family.help, openmetrics=False)
+    yield from family.lines
+
+
+def _openmetrics(family: MetricFamily, names: Container[str]) -> Iterator[bytes]:
+    """``names``: what all families on the page claim."""
+    if family.parts:
+        for suffix, lines in zip(PARTS, family.parts, strict=True):
+            yield _header(family.name + suffix, "unknown", family.help, openmetrics=True)
+            yield from lines
+        return
+    name, kind = family.name, str(family.type)
+    if kind == "counter":
+        name, kind = _counter(name, names)
+    yield _header(name, kind, family.help, openmetrics=True)
+    yield from family.lines
+
+
+def _counter(name: str, names: Container[str]) -> tuple[str, str]:
+    """Name and type of a counter in OpenMetrics. One of the stem ``x`` claims ``x_created`` too, as histograms do."""
+    stem = name.removesuffix(_TOTAL)
+    elder = stem.removesuffix(_CREATED) + _TOTAL if stem.endswith(_CREATED) else None
+    if not stem or stem in names or stem + _CREATED in names or elder in names:
+        return name, "unknown"
+    return stem, "counter"
+
+
+def in_steps(families: Iterable[MetricFamily], *, openmetrics: bool) -> Steps[list[bytes]]:
+    """Return the page: every family that has lines, with its header; OpenMetrics ends with ``# EOF``.
+
+    In pieces, none of them empty: a page of 100,000 rows has hundreds of megabytes, and joining them would hold the
+    loop longer than rendering does. What is small is joined, what is large is not copied.
+    """
+    shown = join(family for family in families if any(family.lines))
+    yield
+    names: set[str] = set()
+    for number, family in enumerate(shown, 1):
+        names |= claims(family)
+        if number % STEP_CHUNKS == 0:
+            yield
+    found: list[bytes] = []
+    small: list[bytes] = []
+    for number, chunk in enumerate(_chunks(shown, openmetrics, names), 1):
+        if len(chunk) < PIECE_BYTES:
+            small.append(chunk)
+        else:
+            found += [b"".join(small), chunk]
+            small = []
+        if number % STEP_CHUNKS == 0:
+            found.append(b"".join(small))
+            small = []
+            yield
+    return [piece for piece in (*found, b"".join(small)) if piece]
+
+
+def _chunks(families: Iterable[MetricFamily], openmetrics: bool, names: Container[str]) -> Iterator[bytes]:
+    for family in families:
+        yield from _openmetrics(family, names) if openmetrics else _text(family)
+    if openmetrics:
+        yield b"# EOF\n"
+
+
+def pieces(families: Iterable[MetricFamily], *, openmetrics: bool) -> list[bytes]:
+    """Do all of ``in_steps`` at once."""
+    return finish(in_steps(families, openmetrics=openmetrics))
+
+
+def render(families: Iterable[MetricFamily], *, openmetrics: bool) -> bytes:
+    """Return the page, whole."""
+    return b"".join(pieces(families, openmetrics=openmetrics))

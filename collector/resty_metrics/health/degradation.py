@@ -1,0 +1,94 @@
+"""The faults of a running collector in words, for ``/-/ready`` and the service manager."""
+
+import asyncio
+import os
+import pwd
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from resty_metrics.endpoint.credentials import worker_uids
+from resty_metrics.endpoint.guard import Guard
+from resty_metrics.health.readiness import ACCEPTED, ACCEPTED_SECONDS, REFUSED_SECONDS, Arrivals, Growth, Sender, faults
+from resty_metrics.ingest.drain import Result
+from resty_metrics.ingest.intake import Intake
+from resty_metrics.journal.journal import Journal
+from resty_metrics.kernel.access import Node
+from resty_metrics.kernel.paths import way
+
+CHECK_SECONDS = 1.0
+
+
+class Degradation:
+    """The faults of a running collector. ``allowed``: the users that may send beside those that are known."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        guard: Guard,
+        journal: Journal,
+        state_dir: Path | None,
+        allowed: Callable[[], tuple[int, ...]],
+        clock: Callable[[], float],
+    ) -> None:
+        self._intake = intake
+        self._guard = guard
+        self._journal = journal
+        self._state_dir = state_dir
+        self._allowed = allowed
+        self._clock = clock
+        self._known: tuple[int, ...] | None = None
+        self._senders: tuple[Sender, ...] = ()
+        self._results: Growth[tuple[Result, str | None]] = Growth()
+        self._uids: Growth[int] = Growth()
+        self._arrivals = Arrivals(accepted=True)
+        self._way: list[Node] = []
+
+    def __call__(self) -> list[str]:
+        """Say each fault."""
+        found = [*self._guard.faults(), *faults(self._arrivals, self._way, self._senders)]
+        reason = self._journal.tally.reason
+        if reason is not None:
+            found.append(f"the journal in {self._state_dir} cannot be written ({reason}): counts are in memory only")
+        return [f"degraded: {text}" for text in found]
+
+    async def run(self) -> None:
+        """Look each second, for ever."""
+        while True:
+            allowed = self._allowed()
+            if allowed != self._known:
+                self._senders, self._known = await asyncio.to_thread(senders, allowed), allowed
+            self.observe(self._clock())
+            await asyncio.sleep(CHECK_SECONDS)
+
+    def observe(self, now: float) -> None:
+        """Look at what came since the last time and, while nothing is accepted, at the way to the socket."""
+        self._results.observe(self._intake.results, now)
+        self._uids.observe(self._intake.refused_uids, now)
+        recent = self._results.within(REFUSED_SECONDS, now)
+        refused = frozenset(reason for result, reason in recent if result == "held" and reason is not None)
+        results = {result for result, _ in self._results.within(ACCEPTED_SECONDS, now)}
+        uids = frozenset(self._uids.within(REFUSED_SECONDS, now))
+        self._arrivals = Arrivals(not ACCEPTED.isdisjoint(results), refused, uids)
+        self._way = [] if self._arrivals.accepted or self._guard.faults() else self._look()
+
+    def _look(self) -> list[Node]:
+        try:
+            return way(str(self._guard.path))
+        except OSError:  # it has just gone, or we may not look
+            return []
+
+
+def senders(more: Iterable[int]) -> tuple[Sender, ...]:
+    """Return the users of nginx's workers that this machine knows, and ``more``, each with its groups.
+
+    It may ask a name service that is slow: a running loop calls it in a thread.
+    """
+    return tuple(_sender(uid) for uid in sorted(worker_uids().union(more)))
+
+
+def _sender(uid: int) -> Sender:
+    try:
+        user = pwd.getpwuid(uid)
+    except KeyError:
+        return Sender(uid, None)
+    return Sender(uid, frozenset(os.getgrouplist(user.pw_name, user.pw_gid)))

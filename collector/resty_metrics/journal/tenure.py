@@ -1,0 +1,102 @@
+"""What is kept beyond this process: the locks, and the state as an earlier collector left it."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from resty_metrics.journal.errors import JournalError, Loss
+from resty_metrics.journal.files import Directory
+from resty_metrics.journal.recovery import ANY, Recovered, recover
+from resty_metrics.journal.state import State
+from resty_metrics.journal.store import failures
+from resty_metrics.process.lock import Lock, acquire, reading
+from resty_metrics.process.log import say
+from resty_metrics.table.scrapers import YOUNG_SECONDS
+
+STATE_MODE = 0o750  # of the directory, where it is made: what the journal has the page may show for a password only
+
+
+@dataclass(slots=True)
+class Kept:
+    """What is kept beyond this process: the locks, the state as it was read, and why it cannot be kept, if so.
+
+    ``directory`` knows which of its files were read; ``loss`` is what could not be.
+    """
+
+    socket_lock: Lock
+    state_lock: Lock | None
+    state: State
+    error: JournalError | None
+    directory: Directory | None
+    loss: Loss
+
+
+def lock_state(directory: Path | None) -> tuple[Lock | None, JournalError | None]:
+    """The lock of the state directory, or why it cannot be had. Raises LockedError."""
+    if directory is None:
+        return None, None
+    try:
+        with failures():
+            return acquire(directory / "lock", STATE_MODE), None
+    except JournalError as error:
+        return None, error
+
+
+def read_state(directory: Path | None, socket_lock: Lock, state_lock: Lock | None, error: JournalError | None) -> Kept:
+    """The state that was kept; a new one where there is none, or it cannot be read. Raises LockedError.
+
+    ``error``: why there is no lock. Then nothing is written in the directory, what is read there goes on in memory, and
+    so is noted as stale: it must not be read again.
+    """
+    kept_in = None if directory is None else Directory(directory)
+    recovered = Recovered(None)
+    if kept_in is not None:
+        try:
+            recovered = _recover(kept_in, socket_lock, error is None)
+        except JournalError as failure:
+            say(logging.ERROR, "the journal cannot be read and is left as it is; counting begins at 0", error=failure)
+            recovered = Recovered(None, loss=Loss(failure.reason))
+        _tell_if_empty(recovered, state_lock)
+    state = recovered.state
+    if state is not None:
+        say(logging.INFO, "the journal was read", requests=state.table.requests, records=recovered.records)
+    else:
+        state = State()
+        state.scrapers.forgetful_until = YOUNG_SECONDS
+    if error is not None:
+        note_stale(socket_lock, ANY if recovered.name is None else recovered.name.identity)
+    return Kept(socket_lock, state_lock, state, error, kept_in, recovered.loss)
+
+
+def _recover(directory: Directory, socket_lock: Lock, ours: bool) -> Recovered:
+    spare = socket_lock.path.parent
+    if ours:
+        return recover(directory, socket_lock.stale, spare=spare)
+    with failures(), reading(directory.path / "lock"):
+        return recover(directory, socket_lock.stale, ours=False, spare=spare)
+
+
+def _tell_if_empty(recovered: Recovered, state_lock: Lock | None) -> None:
+    """A directory that was used before and has no journal: the disk failed then, or somebody removed the files."""
+    if recovered.state is None and not recovered.told and state_lock is not None and state_lock.was_held:
+        say(
+            logging.WARNING,
+            "the collector that ran here before left no journal; counting begins at 0",
+            directory=state_lock.path.parent,
+        )
+
+
+def note_stale(lock: Lock, identity: str | None) -> None:
+    """Note beside the socket that this journal must not be read at the next start; None: forget that."""
+    try:
+        lock.note(identity)
+    except OSError as error:
+        say(logging.ERROR, "remove the journal before the next start: it is older than what is shown", error=error)
+
+
+def running_time(state: State) -> Callable[[], float]:
+    """The clock of everything that is kept: it goes on where the collector before this one ended."""
+    offset = state.now - time.monotonic()
+    return lambda: time.monotonic() + offset

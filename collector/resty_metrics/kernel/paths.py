@@ -1,0 +1,94 @@
+"""Files: what is on the way to one, and what is written in one.
+
+Rules:
+- ``root`` is the root directory of whoever uses the path (``/proc/PID/root``): it may be another mount namespace.
+- Only regular files are read, and of those the beginning: a pipe would wait for ever.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from resty_metrics.kernel.access import Node
+from resty_metrics.kernel.processes import namespaces_of
+
+MAX_BYTES = 1024 * 1024
+ROOT = Path("/")
+_ACCESS_LIST = "system.posix_acl_access"
+
+
+def root_of(pid: int | None) -> Path:
+    """The root directory of a process; ours where it is in our mount namespace, or that cannot be seen."""
+    there = None if pid is None else namespaces_of(pid).get("mnt")
+    return ROOT if there in (None, namespaces_of(os.getpid()).get("mnt")) else Path(f"/proc/{pid}/root")
+
+
+def below(root: Path, path: str) -> Path:
+    """``path`` as seen by whoever has ``root``."""
+    return Path(path) if root == ROOT else root / path.lstrip("/")
+
+
+def way(path: str, root: Path = ROOT) -> list[Node]:
+    """Every directory from the root down, then the file; links followed as far as they stay in one mount namespace.
+
+    Raises OSError where one of them cannot be looked at.
+    """
+    real = path if root != ROOT else os.path.realpath(path)
+    parts = [Path(real), *Path(real).parents]
+    return [_node(str(one), below(root, str(one))) for one in reversed(parts)]
+
+
+def _node(name: str, path: Path) -> Node:
+    found = path.stat()
+    return Node(name, found.st_uid, found.st_gid, found.st_mode, _has_list(path))
+
+
+def _has_list(path: Path) -> bool:
+    try:
+        return _ACCESS_LIST in os.listxattr(path)
+    except OSError:  # a file system without them
+        return False
+
+
+def read(path: Path) -> str | None:
+    """The beginning of a regular file as text; None where it cannot be read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return None
+            return file.read(MAX_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return None
+
+
+def tail(path: Path, size: int) -> str | None:
+    """The end of a regular file as text, from the first line that is whole; None where it cannot be read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return None
+            begin = max(0, os.fstat(descriptor).st_size - size)
+            file.seek(begin)
+            text = file.read(size).decode("utf-8", "replace")
+    except OSError:
+        return None
+    return text.partition("\n")[2] if begin else text
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Device and inode; None where nothing can be looked at."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def beside(file: str, root: Path) -> Iterator[str]:
+    """The Lua files that belong to ``.../resty/metrics/X.lua``: ``metrics.lua`` and all of its directory."""
+    directory = Path(file).parent
+    yield str(directory.with_suffix(".lua"))
+    yield from sorted(str(directory / one.name) for one in below(root, str(directory)).glob("*.lua"))

@@ -1,0 +1,45 @@
+"""Users: of a process, and by name as the machine (or a container's own files) knows them."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from resty_metrics.kernel.access import User
+from resty_metrics.kernel.paths import below, read
+
+_IDS = re.compile(r"^(?P<name>Uid|Gid|Groups):\t(?P<ids>.*)$", re.MULTILINE)
+
+
+def _lines(root: Path, file: str) -> Iterator[list[str]]:
+    for line in (read(below(root, file)) or "").splitlines():
+        yield line.split(":")
+
+
+def _name(uid: int, root: Path) -> str | None:
+    return next((one[0] for one in _lines(root, "/etc/passwd") if len(one) > 3 and one[2] == str(uid)), None)
+
+
+def uid_of(name: str, root: Path) -> int | None:
+    found = next((one[2] for one in _lines(root, "/etc/passwd") if len(one) > 3 and one[0] == name), "")
+    return int(found) if found.isdigit() else None
+
+
+def of_process(pid: int, root: Path) -> User | None:
+    """Effective user, group and supplementary groups; None where the process is gone."""
+    text = read(Path(f"/proc/{pid}/status"))
+    if text is None:
+        return None
+    ids = {match["name"]: [int(one) for one in match["ids"].split()] for match in _IDS.finditer(text)}
+    uid = ids["Uid"][1]
+    return User(uid, ids["Gid"][1], frozenset(ids["Groups"]), _name(uid, root))
+
+
+def configured(name: str, group: str | None, root: Path) -> User | None:
+    """The user that nginx's workers become, as ``user NAME [GROUP];`` says; None where there is no such user."""
+    entry = next((one for one in _lines(root, "/etc/passwd") if len(one) > 3 and one[0] == name), None)
+    if entry is None:
+        return None
+    groups = [one for one in _lines(root, "/etc/group") if len(one) > 3 and one[2].isdigit()]
+    named = next((int(one[2]) for one in groups if one[0] == (group or name)), int(entry[3]))
+    member_of = frozenset(int(one[2]) for one in groups if name in one[3].split(","))
+    return User(int(entry[2]), named, member_of, name)

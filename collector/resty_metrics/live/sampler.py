@@ -1,0 +1,165 @@
+"""The live page's shell: samples the table, asks the parts how they are, serves what collector/live makes of it.
+
+Rules:
+- A sample costs at most a hundredth of a CPU: where it takes long, the next comes later. It yields between families.
+- A page is made at most once in CACHE_SECONDS, whoever asks, and in a thread: with many servers it takes a while.
+- A source is asked at most once in SOURCE_AGE_SECONDS, and the page waits for it no longer than PATIENCE_SECONDS.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+
+from resty_metrics import __version__
+from resty_metrics.config.values import command
+from resty_metrics.live import counts, nginx, render, top, totals
+from resty_metrics.live.facts import Facts, Journal, Socket, SourceState
+from resty_metrics.live.history import SAMPLE_SECONDS, History
+from resty_metrics.live.view import view
+from resty_metrics.page import workers
+from resty_metrics.page.scrape import Pages, Parts
+from resty_metrics.sources.fetch import Scrape
+from resty_metrics.sources.source import Source
+from resty_metrics.table.families import Family
+from resty_metrics.table.table import Table
+
+CACHE_SECONDS = 2.0
+SOURCE_AGE_SECONDS = 10.0
+PATIENCE_SECONDS = 2.0
+CPU_SHARE = 0.01
+_FILES = resources.files("resty_metrics.live") / "files"
+
+
+def read_files() -> Mapping[str, bytes]:
+    """What the page loads, by name."""
+    return {name: (_FILES / name).read_bytes() for name in render.FILES}
+
+
+class Live:
+    """``clock`` is monotonic seconds. ``run`` samples; ``html`` is the page."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        pages: Pages,
+        socket_path: Path,
+        state_dir: Path | None,
+        telemetry_path: str,
+        clock: Callable[[], float],
+    ) -> None:
+        self._parts = parts
+        self._pages = pages
+        self._socket_path = socket_path
+        self._state_dir = state_dir
+        self._telemetry_path = telemetry_path
+        self._clock = clock
+        self._began = time.monotonic()
+        self._history = History()
+        self._growth = counts.Growth()
+        self._baselines = top.Baselines()
+        self._renderer = render.renderer((_FILES / render.TEMPLATE).read_text())
+        self._turn = asyncio.Lock()  # of whoever makes the page
+        self._using = asyncio.Lock()  # of whoever reads or extends the history
+        self._made: tuple[float, str] | None = None
+
+    async def run(self) -> None:
+        """Until cancelled: a sample every few seconds."""
+        while True:
+            began = time.monotonic()
+            spent = await self.sample()
+            elapsed = time.monotonic() - began
+            await asyncio.sleep(max(SAMPLE_SECONDS - elapsed, spent / CPU_SHARE))
+
+    async def sample(self) -> float:
+        """Take a sample; the seconds of CPU that it cost."""
+        table, found = self._parts.intake.table, dict[str, totals.Totals]()
+        families = list(totals.request_families(table))
+        gave_way = (table.evicted_instances, table.evicted_families)
+        spent = 0.0
+        for family in families:
+            began = time.thread_time()
+            totals.add_family(family, found)
+            spent += time.thread_time() - began
+            await asyncio.sleep(0)
+        async with self._using:
+            began = time.thread_time()
+            self._observe(families, found, gave_way, self._clock())
+            return spent + time.thread_time() - began
+
+    def _observe(
+        self,
+        families: Sequence[Family],
+        found: Mapping[str, totals.Totals],
+        gave_way: tuple[int, int],
+        now: float,
+    ) -> None:
+        self._history.observe(found, (sum(family.evicted for family in families), *gave_way), now)
+        self._history.observe_nginx(workers.requests_begun(self._parts.intake.streams.heartbeats(now)), now)
+        self._growth.observe(self._counts(), now)
+        self._baselines.observe(families, now)
+
+    async def html(self) -> str:
+        """The page as it is now."""
+        async with self._turn:
+            if self._made is None or time.monotonic() - self._made[0] > CACHE_SECONDS:
+                scrapes = await self._pages.sources(SOURCE_AGE_SECONDS, PATIENCE_SECONDS)
+                async with self._using:
+                    self._growth.observe(self._counts(), self._clock())
+                    html = await asyncio.to_thread(self._make, self._facts(scrapes))
+                self._made = time.monotonic(), html
+            return self._made[1]
+
+    def _make(self, facts: Facts) -> str:
+        return self._renderer.html(view(facts, self._history, self._growth))
+
+    def _counts(self) -> counts.Counts:
+        parts = self._parts
+        return counts.counts_of(parts.intake, parts.guard.rebinds, parts.listener.oversized)
+
+    def _facts(self, scrapes: Mapping[Source, Scrape]) -> Facts:
+        now, parts = self._clock(), self._parts
+        table, streams = parts.intake.table, parts.intake.streams
+        return Facts(
+            now=now,
+            clock=time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
+            version=__version__,
+            telemetry_path=self._telemetry_path,
+            doctor=f"sudo {command('doctor', self._socket_path)}",
+            watch=f"sudo {command('doctor --watch', self._socket_path)}",
+            uptime=time.monotonic() - self._began,
+            socket=self._socket(),
+            heard=None if streams.last_datagram is None else max(0.0, now - streams.last_datagram),
+            sources=[_source(fetcher.source, scrapes.get(fetcher.source)) for fetcher in self._pages.fetchers],
+            journal=self._journal(now),
+            workers=nginx.workers_of(streams, now),
+            nginx=nginx.nginxes(streams, parts.coverage.ratios(), now, time.time()),
+            rows=sum(len(family.rows) for family in table.families.values()),
+            top=self._baselines.top(totals.request_families(table), now),
+            full=_full(table),
+            misconfigured=sorted(parts.tally.wrong),
+        )
+
+    def _socket(self) -> Socket:
+        guard = self._parts.guard
+        return Socket(str(self._socket_path), guard.up(), guard.contended, guard.standing_by, guard.faults())
+
+    def _journal(self, now: float) -> Journal:
+        directory, tally = None if self._state_dir is None else str(self._state_dir), self._parts.journal.tally
+        return Journal(directory, tally.reason, tally.pending_seconds(now))
+
+
+def _source(source: Source, scrape: Scrape | None) -> SourceState:
+    if scrape is None:
+        return SourceState(source.kind, source.name, source.address, None, "", None)
+    return SourceState(source.kind, source.name, source.address, scrape.reason, scrape.words, scrape.seconds)
+
+
+def _full(table: Table) -> Mapping[str, Sequence[tuple[str, int]]]:
+    """Of the families at their cap how many values each label has, the most first."""
+    return {
+        key.name: sorted(family.values_by_label.items(), key=lambda item: -item[1])
+        for key, family in table.families.items()
+        if len(family.rows) >= family.max_rows
+    }

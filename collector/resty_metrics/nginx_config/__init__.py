@@ -1,0 +1,1 @@
+"""The configuration of nginx, as nginx -T shows it."""

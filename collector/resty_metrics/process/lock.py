@@ -1,0 +1,152 @@
+"""A lock file: one collector a socket path, one a state directory, decided before anything else is touched.
+
+    4711
+    stale-journal 0123456789abcdef0123456789abcdef
+
+The first line is the pid of who holds it, or held it last. The second is there when a journal could not be made invalid
+in its own directory (a full or read-only disk): this file has its block already, so the note needs no room.
+
+Rules:
+- flock, held for life: the kernel lets go of it however we end. The file stays.
+- Opened without truncation: whoever comes second reads who runs.
+- A file may be removed and made anew between open and flock: after flock it must still be the one at the path, and
+  again whenever somebody asks ``held``.
+"""
+
+import errno
+import fcntl
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from resty_metrics.process import passage
+
+MODE = 0o600
+_ALWAYS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe is not waited for
+_TRIES = 10
+_BYTES = 128
+_STALE = re.compile(r"^stale-journal ([0-9a-f]{32})$", re.MULTILINE)
+
+
+class LockedError(Exception):
+    """Another process holds the lock; ``pid`` is its, None where it did not say."""
+
+    def __init__(self, path: Path, pid: int | None) -> None:
+        who = f"process {pid}" if pid is not None else "another process"
+        super().__init__(f"{who} already collects here and holds {path}; nothing was touched")
+        self.pid = pid
+
+
+class Lock:
+    """A held lock. ``stale``: identity of a journal that must not be read; ``was_held``: by a process before this."""
+
+    def __init__(self, path: Path, descriptor: int, stale: str | None, was_held: bool) -> None:
+        self.path = path
+        self.stale = stale
+        self.was_held = was_held
+        self._descriptor = descriptor
+
+    def held(self) -> bool:
+        """Whether the file at the path is still the one that we hold."""
+        return _same_file(self._descriptor, self.path)
+
+    def note(self, stale: str | None) -> None:
+        """Remember beyond this process that a journal must not be read; None: forget that. Raises OSError."""
+        if stale != self.stale:
+            _write(self._descriptor, stale)
+            self.stale = stale
+
+    def release(self) -> None:
+        os.close(self._descriptor)
+
+
+def _same_file(descriptor: int, path: Path) -> bool:
+    try:
+        ours = os.fstat(descriptor)
+        there = path.stat(follow_symlinks=False)
+    except OSError:
+        return False
+    return (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)
+
+
+def _require_regular(path: Path, descriptor: int) -> None:
+    """A device takes what is written to it, and has no end."""
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
+def _read(descriptor: int) -> str:
+    return os.pread(descriptor, _BYTES, 0).decode("ascii", "replace")
+
+
+def _write(descriptor: int, stale: str | None) -> None:
+    note = "" if stale is None else f"stale-journal {stale}\n"
+    written = os.pwrite(descriptor, f"{os.getpid()}\n{note}".encode(), 0)
+    os.ftruncate(descriptor, written)
+
+
+def read_holder(text: str) -> int | None:
+    """The pid in a lock file's text."""
+    first = text.partition("\n")[0].strip()
+    return int(first) if first.isascii() and first.isdigit() else None
+
+
+def acquire(path: Path, directory_mode: int = 0o755) -> Lock:
+    """Take the lock. Its directory is made if it is missing, with this mode and passable parents, whatever the umask.
+
+    Raises LockedError, OSError.
+    """
+    passage.make(path.parent, directory_mode)
+    for _ in range(_TRIES):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _ALWAYS, MODE)
+        try:
+            _require_regular(path, descriptor)
+            lock = _take(path, descriptor)
+        except BaseException:  # a descriptor that is left open would keep the lock from everybody, us included
+            os.close(descriptor)
+            raise
+        if lock is not None:
+            return lock
+        os.close(descriptor)
+    raise OSError(errno.EAGAIN, "the lock file is removed again and again", str(path))
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Keep others out while what the lock guards is read, where it cannot be taken since its disk is read-only. Nothing
+    is written, nor is a file that is missing made. Raises LockedError, OSError.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | _ALWAYS)
+    except FileNotFoundError:
+        yield
+        return
+    try:
+        _require_regular(path, descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LockedError(path, read_holder(_read(descriptor))) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _take(path: Path, descriptor: int) -> Lock | None:
+    """The lock on an open file; None where that is not the one at the path any more. Raises LockedError, OSError."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise LockedError(path, read_holder(_read(descriptor))) from None
+    if not _same_file(descriptor, path):
+        return None
+    with suppress(OSError):  # another user's file that we may write all the same
+        os.fchmod(descriptor, MODE)
+    text = _read(descriptor)
+    found = _STALE.search(text)
+    stale = None if found is None else found[1]
+    _write(descriptor, stale)
+    return Lock(path, descriptor, stale, read_holder(text) is not None)

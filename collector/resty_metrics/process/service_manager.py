@@ -1,0 +1,74 @@
+"""What systemd is told of us: sd_notify(3), a datagram of lines to the socket that $NOTIFY_SOCKET names.
+
+Rules:
+- Where nobody asked, nothing is sent.
+- The watchdog's beat is sent by the event loop: one that hangs is silent, and systemd starts another.
+- Who asks for a beat in $WATCHDOG_PID means that process only (sd_watchdog_enabled(3)).
+"""
+
+import asyncio
+import contextlib
+import faulthandler
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from resty_metrics.process import standard_streams
+from resty_metrics.process.log import say
+
+READY, STOPPING, RELOADING, WATCHDOG = "READY=1", "STOPPING=1", "RELOADING=1", "WATCHDOG=1"
+MAX_STATUS = 200  # characters
+
+
+def watchdog_seconds(environment: Mapping[str, str], pid: int) -> float | None:
+    """How long systemd waits for a beat of ours; None if it does not."""
+    if environment.get("WATCHDOG_PID", str(pid)) != str(pid):
+        return None
+    try:
+        return int(environment["WATCHDOG_USEC"]) / 1e6 or None
+    except (KeyError, ValueError):
+        return None
+
+
+def status(faults: Sequence[str]) -> str:
+    """The line of ``systemctl status``: one, whatever the faults say."""
+    words = " ".join("; ".join(faults).split()) or "collecting"
+    return f"STATUS={words[:MAX_STATUS]}"
+
+
+class ServiceManager:
+    """systemd, or whoever speaks its protocol; nobody, if the environment does not say so."""
+
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        name = environment.get("NOTIFY_SOCKET", "")
+        self._address = "\0" + name[1:] if name.startswith("@") else name
+        self._period = watchdog_seconds(environment, os.getpid())
+
+    def tell(self, *lines: str) -> None:
+        """Never waits: the loop calls it."""
+        if not self._address:
+            return
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
+                sock.sendto("\n".join(lines).encode(), self._address)
+        except OSError as error:
+            say(logging.WARNING, "the service manager cannot be told", error=error, per="service manager")
+
+    @contextlib.contextmanager
+    def reloading(self) -> Iterator[None]:
+        """While the configuration is read again."""
+        self.tell(RELOADING)
+        try:
+            yield
+        finally:
+            self.tell(READY)
+
+    async def beat(self, faults: Callable[[], list[str]]) -> None:
+        """Twice in each time that the watchdog waits, for ever. It ends us by SIGABRT: then where we hang is said."""
+        if self._period is not None:
+            faulthandler.enable(standard_streams.open_for_dump())
+        while self._address and self._period is not None:
+            self.tell(WATCHDOG, status(faults()))
+            await asyncio.sleep(self._period / 2)
+        await asyncio.Event().wait()

@@ -1,0 +1,1 @@
+"""The wire: the bytes of datagrams, read and written (docs/wire.md)."""

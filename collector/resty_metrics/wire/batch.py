@@ -1,0 +1,170 @@
+"""The body of a batch: families with their shape, and their rows.
+
+Rules:
+- A batch is validated whole before anything of it is used. The numbers of all rows of a family are packed at once in
+  C, which fails for what is no count; only then are they looked at one by one: a float may be valid all the same.
+- A bool is not a number. Keys that are not known are ignored.
+- What the page could not show is invalid too: a label ``le`` beside buckets, two bounds that look the same.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Any, Final
+
+from resty_metrics.shapes.labels import clean
+from resty_metrics.shapes.shape import (
+    COUNTER_COLUMNS,
+    HISTOGRAM_COLUMNS,
+    REQUEST_COLUMNS,
+    REQUEST_LABELS,
+    REQUEST_SCALE,
+    REQUESTS,
+    SCOPE_LABEL,
+    FamilyBatch,
+    FamilyType,
+    Labels,
+    Shape,
+)
+from resty_metrics.shapes.sums import Deltas, Numbers, pack_rows
+from resty_metrics.wire.checks import (
+    MAX_NUMBER,
+    check_bounds,
+    check_counts,
+    check_finite,
+    check_help,
+    check_instance,
+    check_labels,
+    check_name,
+    check_strings,
+    require,
+)
+from resty_metrics.wire.datagram import WireError, read_map
+
+MAX_SCOPE_CHARACTERS = 64
+_TYPES: Final[dict[Any, FamilyType]] = {"requests": "requests", "counter": "counter", "histogram": "histogram"}
+
+
+def read_batch(body: bytes) -> tuple[FamilyBatch, ...]:
+    """The families of a batch, all of them valid. Raises WireError ``undecodable`` or ``invalid``."""
+    value = read_map(body)
+    families = value.get("families")
+    if type(families) is not tuple:
+        raise WireError("invalid", "families is not an array")
+    try:
+        instance = check_instance(value.get("instance", ""))
+        return tuple([_read_family(family, instance) for family in families])
+    except WireError as error:
+        error.rows = _claimed_rows(families)
+        raise
+
+
+def _claimed_rows(families: tuple[Any, ...]) -> int:
+    rows = [family.get("rows") for family in families if type(family) is dict]
+    return sum(len(some) for some in rows if type(some) is tuple)
+
+
+def _read_family(family: Any, instance: str) -> FamilyBatch:
+    require(type(family) is dict, "a family is not a map")
+    shape = _read_shape(family, instance)
+    text = check_help(family.get("help", ""))
+    deleted = _read_deleted(family.get("del", ()), len(shape.labels))
+    labels, deltas = _read_rows(family.get("rows"), shape)
+    return FamilyBatch(
+        shape, text, family.get("inherited") is True, labels, deltas, family.get("reset") is True, deleted
+    )
+
+
+def _read_shape(family: dict[str, Any], instance: str) -> Shape:
+    value: Callable[[str], Any] = family.get
+    name, labels, bounds, columns = map(value, ("name", "labels", "bounds", "columns"))
+    kind, scope = value("type"), family.get("scope", "")
+    require(type(kind) is str and kind in _TYPES, "type")
+    custom = family.get("custom") is True
+    check_name(name)
+    check_labels(labels)
+    scale = _read_scale(family, _TYPES[kind])
+    if bounds is not None:
+        check_bounds(bounds, scale)
+        require("le" not in labels, "le is a label of what has buckets")
+    shape = Shape(name, _TYPES[kind], labels, bounds, columns, scale, scope, custom, instance)
+    _CHECKS[shape.type](shape)
+    require(shape.type == "requests" or scope == "", "a scope of what is not requests")
+    return shape
+
+
+def _read_scale(family: dict[str, Any], kind: FamilyType) -> int:
+    """The scale; of what has nothing to divide it is 1, whatever was said."""
+    scale = family.get("scale", REQUEST_SCALE if kind == "requests" else 1)
+    require(type(scale) is int and 1 <= scale <= MAX_NUMBER, "scale")
+    checked: int = scale
+    return 1 if kind == "counter" else checked
+
+
+def _check_requests(shape: Shape) -> None:
+    bounds = shape.bounds
+    require(shape.name == REQUESTS and not shape.custom, "requests under another name")
+    require(shape.scale == REQUEST_SCALE, "scale of requests")
+    require(bounds is not None and {int}.issuperset(map(type, bounds)), "a bound of requests is not an integer")
+    require(bounds is not None and all(0 <= bound <= MAX_NUMBER for bound in bounds), "a bound is out of range")
+    require(shape.columns == REQUEST_COLUMNS, "columns of requests")
+    _check_request_labels(shape.labels, shape.scope)
+
+
+def _check_request_labels(labels: Labels, scope: Any) -> None:
+    """Two scopes stand under one name on the page: the label keeps their series apart."""
+    ours = len(REQUEST_LABELS)
+    require(labels[:ours] == REQUEST_LABELS, "labels of requests")
+    require(type(scope) is str and len(scope) <= MAX_SCOPE_CHARACTERS, "scope")
+    if scope == "":
+        require(SCOPE_LABEL not in labels, "a label scope of requests without one")
+    else:
+        require(clean(scope) == scope, "scope")
+        require(labels[ours : ours + 1] == (SCOPE_LABEL,), "no label scope behind the status")
+
+
+def _check_counter(shape: Shape) -> None:
+    require(shape.custom or shape.name != REQUESTS, "a counter under the name of requests")
+    require(shape.bounds is None and shape.columns == COUNTER_COLUMNS, "columns of a counter")
+
+
+def _check_histogram(shape: Shape) -> None:
+    require(shape.custom or shape.name != REQUESTS, "a histogram under the name of requests")
+    require(shape.bounds is not None and shape.columns == HISTOGRAM_COLUMNS, "columns of a histogram")
+
+
+_CHECKS: Final[dict[FamilyType, Callable[[Shape], None]]] = {
+    "requests": _check_requests,
+    "counter": _check_counter,
+    "histogram": _check_histogram,
+}
+
+
+def _read_deleted(deleted: Any, labels: int) -> tuple[Labels, ...]:
+    require(type(deleted) is tuple and {tuple}.issuperset(map(type, deleted)), "del")
+    require({labels}.issuperset(map(len, deleted)), "length of a label set to be deleted")
+    check_strings(chain.from_iterable(deleted), "a label value to be deleted is not a string")
+    checked: tuple[Labels, ...] = deleted
+    return checked
+
+
+def _read_rows(rows: Any, shape: Shape) -> tuple[list[Labels], Deltas]:
+    """The labels of each row, and the numbers of all."""
+    width = len(shape.labels)
+    require(type(rows) is tuple and {tuple}.issuperset(map(type, rows)), "rows")
+    require({width + shape.width}.issuperset(map(len, rows)), "length of a row")
+    labels = [row[:width] for row in rows]
+    check_strings(chain.from_iterable(labels), "a label value is not a string")
+    if shape.scope != "":
+        require({shape.scope}.issuperset([values[len(REQUEST_LABELS)] for values in labels]), "a row of another scope")
+    deltas = pack_rows([row[width:] for row in rows])
+    if not isinstance(deltas, bytes):
+        _check_numbers(deltas, shape)
+    return labels, deltas
+
+
+def _check_numbers(rows: Sequence[Numbers], shape: Shape) -> None:
+    """Valid, though they could not be packed."""
+    if shape.type == "histogram":
+        check_finite([row[-1] for row in rows], "a sum is not finite")
+        rows = [row[:-1] for row in rows]
+    check_counts([*chain.from_iterable(rows)])

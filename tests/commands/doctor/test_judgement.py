@@ -1,0 +1,169 @@
+"""All checks over all facts: which of several nginx concern us, and what becomes of a check that fails itself."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from resty_metrics.commands.doctor import judgement, page, socket_file
+from resty_metrics.commands.doctor.descriptors import Descriptors
+from resty_metrics.commands.doctor.facts import Instance, Looked, Subject
+from resty_metrics.commands.doctor.finding import Finding, Verdict, not_known
+from resty_metrics.commands.doctor.nginx_checks import Configured
+from resty_metrics.commands.doctor.processes import Seen
+from resty_metrics.commands.doctor.reach import Filter
+from resty_metrics.commands.doctor.socket_file import LockFile, Probe, Running
+from resty_metrics.config.values import DEFAULT_SOCKET
+from resty_metrics.kernel.access import User
+from resty_metrics.nginx_config.dump import read
+
+PATH = "/run/c.sock"
+SUBJECT = Subject(
+    PATH,
+    "/state",
+    {},
+    LockFile(f"{PATH}.lock", exists=True, holder=7, written=7),
+    Running(7, "resty-metrics serve", "S", ours=True),
+    Descriptors(20, 1024),
+    Filter(0, frozenset({0, 33})),
+    False,
+    10,
+    {},
+    True,
+)
+LOOKED = Looked(None, Probe("answered", "", 0.001), None, None, None, (), (), ())
+HOOK = "log_by_lua_file /lua/resty/metrics/hook.lua; lua_shared_dict resty_metrics_spool 8m;"
+SOCKET = 'map "" $resty_metrics_socket {{ default {}; }}'
+
+
+def nginx(label: str, http: str | None, trouble: Finding | None = None) -> Instance:
+    """``http`` None: its configuration is not known."""
+    configured = None
+    if http is not None:
+        configured = Configured(read(f"# configuration file /{label}:\nhttp {{ {http} }}\n"), "/", "", {}, frozenset())
+    user = User(33, 33, frozenset(), None)
+    return Instance(label, 6, None, trouble, configured, (8,), (user,), None, None, (), {}, None, ())
+
+
+def bad(*instances: Instance, others: tuple[Seen, ...] = ()) -> list[tuple[str, str]]:
+    findings = judgement.judge(SUBJECT, replace(LOOKED, instances=instances, others=others))
+    found = [(one.check, str(one.verdict)) for one in findings if one.verdict in (Verdict.WARN, Verdict.FAIL)]
+    return [one for one in found if one[0] != "versions"]
+
+
+OURS = nginx("ours", HOOK + SOCKET.format(PATH))
+UNRELATED = nginx("unrelated", "server { }")
+ELSEWHERE = nginx("elsewhere", HOOK + SOCKET.format("/other.sock"))
+HIDDEN = nginx("hidden", None, not_known("nginx.configuration", "another mount namespace", "nsenter"))
+OTHER = Seen(9, 0, "resty-metrics serve", (), None, {}, ours=True, socket_path="/other.sock")
+
+
+def test_an_nginx_that_does_not_know_us() -> None:
+    assert bad(OURS) == []
+    assert bad(UNRELATED) == [("nginx.include", Verdict.FAIL)]
+    assert bad(OURS, UNRELATED) == []
+
+
+NAME = 'map "" $resty_metrics_nginx {{ default "{}"; }}'
+LIFECYCLE = "init_worker_by_lua_block {{ dofile('/l/resty/metrics/load.lua').init_worker {{ nginx = '{}' }} }}"
+HEARD = """
+resty_metrics_workers_seen 1
+resty_metrics_workers_expected 1
+resty_metrics_workers_seen{nginx="a"} 1
+resty_metrics_workers_expected{nginx="a"} 3
+resty_metrics_workers_seen{nginx="b"} 2
+resty_metrics_workers_expected{nginx="b"} 2
+"""
+
+
+def test_workers_of_several_nginx_are_told_apart_by_the_names_that_they_state() -> None:
+    """One runs here for each name; where two masters have one, what the page says must do."""
+    a = nginx("a", HOOK + SOCKET.format(PATH) + NAME.format("a"))
+    b = nginx("b", HOOK + SOCKET.format(PATH) + NAME.format("b"))
+    other_b = nginx("other b", HOOK + SOCKET.format(PATH) + NAME.format("x") + LIFECYCLE.format("b"))
+    late = nginx("late", HOOK + SOCKET.format(PATH) + NAME.format("late"))
+    odd = nginx("odd", HOOK + SOCKET.format(PATH) + NAME.format("no name"))
+    instances = (a, b, other_b, late, odd, replace(ELSEWHERE, label="c"))
+    findings = judgement.judge(SUBJECT, replace(LOOKED, instances=instances, page=page.read(HEARD)))
+    assert [(one.verdict, one.seen.partition(";")[0]) for one in findings if one.check == "workers.seen"] == [
+        (Verdict.OK, "1 workers were heard of lately, 1 run"),
+        (Verdict.OK, "a: 1 workers were heard of lately, 1 run"),
+        (Verdict.OK, "b: 2 workers were heard of lately, 2 run"),
+        (Verdict.SKIP, "not known: late: no worker was heard of"),
+    ]
+
+
+def test_an_nginx_of_another_collector() -> None:
+    assert bad(ELSEWHERE) == [("nginx.socket", Verdict.FAIL)]
+    assert bad(OURS, ELSEWHERE) == [("nginx.socket", Verdict.FAIL)]
+    assert bad(OURS, ELSEWHERE, others=(OTHER,)) == []
+    assert bad(ELSEWHERE, others=(OTHER,)) == [("nginx.socket", Verdict.FAIL)]
+
+
+def test_an_nginx_that_cannot_be_examined() -> None:
+    assert bad(HIDDEN) == [("nginx.configuration", Verdict.WARN)]
+    assert bad(OURS, HIDDEN) == []
+    findings = judgement.judge(SUBJECT, replace(LOOKED, instances=(OURS, HIDDEN)))
+    assert [one.seen for one in findings if one.verdict is Verdict.SKIP and one.check == "nginx.configuration"] == [
+        "hidden: not known: another mount namespace"
+    ]
+
+
+def test_no_nginx() -> None:
+    assert bad() == [("nginx.configuration", Verdict.WARN)]
+
+
+def test_a_check_that_fails_becomes_a_finding_and_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    healthy = judgement.judge(SUBJECT, replace(LOOKED, instances=(OURS,)))
+
+    def broken(*_: object) -> Finding:
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr(socket_file, "queue", broken)
+    findings = judgement.judge(SUBJECT, replace(LOOKED, instances=(OURS,)))
+    assert [one for one in findings if one not in healthy] == [
+        Finding(
+            "socket.queue",
+            Verdict.WARN,
+            "not known: the check itself failed: ZeroDivisionError: by zero",
+            "please report this",
+        )
+    ]
+    assert len(findings) == len(healthy)
+
+
+WORKERS = [
+    ({"workers": (8,)}, True, "OK", "1 workers run as"),
+    ({"workers": ()}, True, "WARN", "master 6 runs no worker"),
+    ({"workers": (), "master": None, "pid_file": "/nginx.pid"}, True, "WARN", "does not run here: /nginx.pid"),
+    ({"workers": (), "master": None, "pid_file": "/nginx.pid"}, False, "WARN", "not known"),
+    ({"workers": (), "master": None}, True, "WARN", "not known"),
+]
+
+
+@pytest.mark.parametrize(("state", "root", "verdict", "words"), WORKERS)
+def test_whether_nginx_runs(state: dict[str, Any], root: bool, verdict: str, words: str) -> None:
+    """Only root can tell that somebody is not there."""
+    findings = judgement.judge(replace(SUBJECT, root=root), replace(LOOKED, instances=(replace(OURS, **state),)))
+    (finding,) = [one for one in findings if one.check == "nginx.workers"]
+    assert finding.verdict == verdict
+    assert words in finding.seen
+
+
+COMMANDS = [
+    (DEFAULT_SOCKET, "resty-metrics doctor --watch", "resty-metrics serve"),
+    (
+        "/run/c d.sock",
+        "resty-metrics doctor --socket.path='/run/c d.sock' --watch",
+        "resty-metrics serve --socket.path='/run/c d.sock'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "watch", "serve"), COMMANDS)
+def test_commands_can_be_pasted(path: str, watch: str, serve: str) -> None:
+    """With a socket of one's own each command of ours names it."""
+    subject = replace(SUBJECT, socket_path=path, running=None)
+    looked = replace(LOOKED, probe=Probe("refused", "", 0.0), page=page.read("resty_metrics_socket_up 0\n"))
+    remedies = {one.check: one.remedy or "" for one in judgement.judge(subject, looked)}
+    assert f"start it: {serve}" in remedies["collector.process"]
+    assert f"{watch} names who" in remedies["page.socket"]

@@ -1,0 +1,237 @@
+"""The configuration of one nginx, judged."""
+
+import re
+from collections.abc import Mapping
+
+import pytest
+from resty_metrics.commands.doctor.finding import Finding, Verdict
+from resty_metrics.commands.doctor.nginx_checks import Configured, check, refused
+from resty_metrics.nginx_config.dump import read
+from support.nginx import ROOT
+
+SOCKET = "/run/resty-metrics/collector.sock"
+OUR_LINE = '(package.loaded["resty.metrics"] or dofile("/usr/share/resty-metrics/lua/resty/metrics/load.lua")).log()'
+VISIBLE = "configure arguments: --add-module=../ngx_lua-0.10.{} --prefix=/opt/nginx"
+MAIN = "/etc/nginx/nginx.conf"
+
+
+def included(name: str) -> str:
+    return (ROOT / "nginx.conf.d" / name).read_text()
+
+
+def judged(
+    http: str,
+    *,
+    more: str = "",
+    texts: Mapping[str, str | None] | None = None,
+    build: str = "",
+    lua: tuple[str, ...] = (),
+) -> list[Finding]:
+    """``http``: the inside of ``http{}``; OURS and OWN in it include our files."""
+    body = http.replace("OURS", "include resty-metrics.conf;").replace("OWN", "include resty-metrics-own-hook.conf;")
+    body = body.replace("FILE", "log_by_lua_file /x/lua/resty/metrics")
+    body = body.replace("OTHER", 'map "" $resty_metrics_socket { default /elsewhere.sock; }')
+    body = body.replace("LIFECYCLE", "include lifecycle.conf;").replace("STATUS", "include stub-status.conf;")
+    parts = {MAIN: f"{more}\nhttp {{\n{body}\n}}\n"}
+    for name in ("resty-metrics", "resty-metrics-own-hook", "lifecycle", "stub-status"):
+        parts[f"/etc/nginx/{name}.conf"] = included(f"{name}.conf")
+    dump = "".join(f"# configuration file {path}:\n{text}\n" for path, text in parts.items())
+    configured = Configured(read(dump), "/opt/nginx", build, texts or {}, frozenset({"/var/run/alias.sock"}))
+    return check(configured, SOCKET, frozenset(lua))
+
+
+def found(findings: list[Finding], name: str) -> list[Finding]:
+    return [one for one in findings if one.check == name]
+
+
+def bad(findings: list[Finding]) -> list[tuple[str, str]]:
+    return [(one.check, one.verdict) for one in findings if one.verdict in (Verdict.WARN, Verdict.FAIL)]
+
+
+def block(code: str) -> str:
+    return f"log_by_lua_block {{ {code} }}"
+
+
+HEALTHY = [
+    ("the include", "OURS server { }"),
+    ("all of ours", "OURS LIFECYCLE STATUS server { location / { } }"),
+    ("own hook in http with the line", f"OWN {block(OUR_LINE)} server {{ }}"),
+    ("own hook by require", "OWN " + block('local n = {} require("resty.metrics").log()') + " server { }"),
+    ("require without parentheses", "OWN " + block("local m = require 'resty.metrics'\n m.log()") + " server { }"),
+    ("an inner hook with the line", f"OURS server {{ location / {{ {block(OUR_LINE)} }} }}"),
+    ("each server has it", f"OWN server {{ {block(OUR_LINE)} }} server {{ {block(OUR_LINE)} }}"),
+    ("by a file that has it", "OURS server { log_by_lua_file hook.lua; }"),
+    ("hook.lua itself", "OWN log_by_lua_file /x/lua/resty/metrics/hook.lua; server { }"),
+    ("left out, and a scope", "OURS server { location /a { FILE/off.lua; } location /b { FILE/scope.lua; } }"),
+    ("a scope from Lua", "OURS server { " + block('require("resty.metrics").log { scope = "api" }') + " }"),
+    (
+        "what the include states, stated anew",
+        f'OTHER OURS map "" $resty_metrics_socket {{ default {SOCKET}; }} server {{ }}',
+    ),
+    (
+        "labels for all requests, a name by the machine, and a scope",
+        'OURS map "" $resty_metrics_labels { volatile; default "tenant=http_x_tenant"; } '
+        "map $hostname $resty_metrics_nginx { a one; default two; } geo $resty_metrics_buckets { default '1 2'; } "
+        'server { set $resty_metrics_labels "tenant=http_x_tenant"; '
+        "location / { set $resty_metrics_scope api; set $resty_metrics_scope_labels a=b; FILE/scope.lua; } }",
+    ),
+    ("content by lua is no log hook", "OURS server { content_by_lua_block { ngx.say('}') } }"),
+]
+
+
+@pytest.mark.parametrize(("name", "http"), HEALTHY, ids=[name for name, _ in HEALTHY])
+def test_healthy(name: str, http: str) -> None:
+    assert bad(judged(http, texts={"/opt/nginx/hook.lua": f"-- mine\n{OUR_LINE}\n"}, lua=("0.1.0",))) == []
+
+
+OTHER = block("local x = 1")
+UNCALLED = block('require("resty.metrics").counter()')
+SHADOWED = [
+    ("server", f"OURS\nserver {{ server_name a.example;\n{OTHER} }}", 5, "server a.example"),
+    ("location", f"OURS\nserver {{\nlocation /x {{ {OTHER} }} }}", 5, "server, location /x"),
+    ("nested", f"OURS server {{ location / {{ location ~ \\.php$ {{\n{OTHER} }} }} }}", 4, r"location ~ \.php$"),
+    ("named", f"OURS server {{ location @back {{ {OTHER} }} }}", 3, "location @back"),
+    ("if", f"OURS server {{ location / {{ if ($x) {{ {OTHER} }} }} }}", 3, "location /, if $x"),
+    ("limit_except", f"OURS server {{ location / {{ limit_except GET {{ {OTHER} }} }} }}", 3, "limit_except GET"),
+    ("commented out", f"OURS server {{ log_by_lua_block {{ -- {OUR_LINE}\n }} }}", 3, "server"),
+    ("long comment", f"OURS server {{ log_by_lua_block {{ --[[ {OUR_LINE} ]] }} }}", 3, "server"),
+    ("mentions without a call", f"OURS server {{ {UNCALLED} }}", 3, "server"),
+    ("a string", "OURS server { log_by_lua 'local x = 1'; }", 3, "server"),
+    ("a file", "OURS server { log_by_lua_file other.lua; }", 3, "server"),
+    ("below a hook that counts", f"OURS server {{ {block(OUR_LINE)} location / {{\n{OTHER} }} }}", 4, "location /"),
+]
+
+
+@pytest.mark.parametrize(("name", "http", "line", "scope"), SHADOWED, ids=[one[0] for one in SHADOWED])
+def test_a_shadowing_hook_is_named_with_file_line_and_the_line_to_add(
+    name: str, http: str, line: int, scope: str
+) -> None:
+    findings = judged(http, texts={"/opt/nginx/other.lua": "return 1"})
+    (finding,) = [one for one in found(findings, "nginx.shadowed") if one.verdict is not Verdict.OK]
+    assert finding.verdict is Verdict.WARN
+    assert finding.seen.startswith(f"{MAIN}:{line}: log_by_lua")
+    assert scope in finding.seen
+    assert finding.remedy is not None
+    assert "/usr/share/resty-metrics/lua/resty/metrics/load.lua" in finding.remedy
+    assert bad(findings) == [("nginx.shadowed", "WARN")]
+
+
+def test_the_line_for_code_in_a_string_has_no_quotes() -> None:
+    (finding,) = found(judged("OURS server { log_by_lua 'local x = 1'; }"), "nginx.shadowed")
+    line = str(finding.remedy).partition(": ")[2].partition("; then")[0]
+    assert not {"'", '"'} & set(line)
+    assert re.fullmatch(r"\(package\.loaded\[ \[\[resty\.metrics\]\] \] or dofile\(\[\[.*\]\]\)\)\.log\(\)", line)
+
+
+def test_a_file_that_cannot_be_read_is_not_called_shadowing() -> None:
+    findings = judged("OURS server { log_by_lua_file $lua; } server { log_by_lua_file secret.lua; }")
+    assert [one.seen for one in found(findings, "nginx.shadowed")] == [
+        f"not known: {MAIN}:3: log_by_lua_file in server: its file cannot be read from here"
+    ] * 2
+
+
+FAULTS = [
+    ("no include", "server { }", [("nginx.include", "FAIL")]),
+    ("own hook without the line", "OWN server { }", [("nginx.include", "FAIL")]),
+    ("own hook in http that lacks it", f"OWN {OTHER} server {{ }}", [("nginx.include", "FAIL")]),
+    ("a server without any", f"OWN server {{ {block(OUR_LINE)} }} server {{ }}", [("nginx.include", "WARN")]),
+    ("code cache off", "OURS server { location / { lua_code_cache off; } }", [("nginx.code-cache", "FAIL")]),
+    ("no spool", f"{block(OUR_LINE)} server {{ }}", [("nginx.spool", "WARN")]),
+    ("another socket", 'OURS map "" $resty_metrics_socket { default /x.sock; } server { }', [("nginx.socket", "FAIL")]),
+    (
+        "another socket by geo",
+        "geo $resty_metrics_socket { default /x.sock; } OURS server { }",
+        [("nginx.socket", "FAIL")],
+    ),
+    ("a server's socket", "OURS server { set $resty_metrics_socket /x.sock; }", [("nginx.socket", "FAIL")]),
+    (
+        "lifecycle states another socket",
+        'OURS init_worker_by_lua_block { require("resty.metrics").init_worker { socket = "/y.sock" } } server { }',
+        [("nginx.socket", "FAIL"), ("nginx.lifecycle", "WARN")],
+    ),
+    (
+        "lifecycle states other buckets",
+        "OURS init_worker_by_lua_block { dofile('/lua/resty/metrics/load.lua').init_worker { buckets = '1 2' } }",
+        [("nginx.lifecycle", "WARN")],
+    ),
+    (
+        "lifecycle states no name",
+        'OURS map "" $resty_metrics_nginx { default edge; } '
+        "init_worker_by_lua_block { dofile('/lua/resty/metrics/load.lua').init_worker { } }",
+        [("nginx.lifecycle", "WARN")],
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "http", "expected"), FAULTS, ids=[one[0] for one in FAULTS])
+def test_one_fault_at_a_time(name: str, http: str, expected: list[tuple[str, str]]) -> None:
+    assert bad(judged(http)) == expected
+
+
+PER_REQUEST = [
+    ("a server's labels", 'OURS server {\nset $resty_metrics_labels "a=b"; } server { }', "set", "labels"),
+    ("a location's buckets", "OURS server { location / {\nset $resty_metrics_buckets '1 2'; } }", "set", "buckets"),
+    ("a map on the host", 'OURS\nmap $host $resty_metrics_labels { a.example "a=b"; default ""; }', "map", "labels"),
+    ("a map to what varies", 'OURS\nmap "" $resty_metrics_labels { default $http_x; }', "map", "labels"),
+    ("a geo of addresses", "OURS\ngeo $resty_metrics_labels { 10.0.0.0/8 a=b; default ''; }", "geo", "labels"),
+    ("a share", "OURS\nsplit_clients $remote_addr $resty_metrics_nginx { 1% a; * b; }", "split_clients", "nginx"),
+    (
+        "by Lua",
+        "OURS server {\nset_by_lua_block $resty_metrics_labels { return ngx.var.a } }",
+        "set_by_lua_block",
+        "labels",
+    ),
+    ("a server's upstreams", "OURS server {\nset $resty_metrics_upstream_peer off; }", "set", "upstream_peer"),
+]
+
+
+@pytest.mark.parametrize(("name", "http", "directive", "setting"), PER_REQUEST, ids=[one[0] for one in PER_REQUEST])
+def test_a_setting_of_the_worker_that_some_requests_state(name: str, http: str, directive: str, setting: str) -> None:
+    findings = judged(http)
+    assert bad(findings) == [("nginx.settings", "WARN")]
+    (finding,) = found(findings, "nginx.settings")
+    assert finding.seen.startswith(f"{MAIN}:4: {directive} states $resty_metrics_{setting} ")
+    assert f"geo $resty_metrics_{setting} {{ default ...; }}" in str(finding.remedy)
+
+
+def test_the_socket_under_another_name_is_the_socket() -> None:
+    assert bad(judged('OURS map "" $resty_metrics_socket { default unix:/var/run/alias.sock; } server { }')) == []
+
+
+VERSIONS = [
+    ("", (), Verdict.SKIP),
+    ("", ("0.1.0",), Verdict.OK),
+    (VISIBLE.format(26), (), Verdict.OK),
+    (VISIBLE.format(20), (), Verdict.FAIL),
+]
+
+
+@pytest.mark.parametrize(("build", "lua", "verdict"), VERSIONS)
+def test_the_version_of_ngx_lua(build: str, lua: tuple[str, ...], verdict: Verdict) -> None:
+    assert [one.verdict for one in found(judged("OURS server { }", build=build, lua=lua), "nginx.lua")] == [verdict]
+
+
+REFUSED = [
+    ('nginx: [emerg] "log_by_lua_file" directive is duplicate in /etc/x.conf:3', "own-hook"),
+    ('nginx: [emerg] unknown directive "log_by_lua_file" in /etc/x.conf:3', "lua-nginx-module"),
+    ('nginx: [emerg] "init_worker_by_lua_block" directive is duplicate', "lifecycle"),
+    ('nginx: [emerg] "map_hash_bucket_size" directive is duplicate in /etc/nginx/nginx.conf:9', "upstreams.conf"),
+    ('nginx: [emerg] lua_shared_dict "resty_metrics_spool" is already defined as "resty_metrics_spool"', "once"),
+    ('nginx: [emerg] the size 1 of shared memory zone "resty_metrics_spool" conflicts with already declared', "once"),
+    ("nginx: [emerg] host not found", "correct that"),
+]
+
+
+@pytest.mark.parametrize(("message", "remedy"), REFUSED)
+def test_a_configuration_that_nginx_refuses(message: str, remedy: str) -> None:
+    finding = refused(message)
+    assert (finding.check, finding.verdict, finding.seen) == ("nginx.configuration", Verdict.FAIL, message)
+    assert remedy in str(finding.remedy)
+
+
+@pytest.mark.parametrize("servers", ["server { }", f"server {{ {block(OUR_LINE)} }} server {{ }}"])
+def test_beside_the_include_without_a_hook_the_other_one_is_not_advised(servers: str) -> None:
+    """nginx would refuse both together."""
+    (finding,) = found(judged(f"OWN {servers}"), "nginx.include")
+    assert OUR_LINE in str(finding.remedy)
+    assert "include /" not in str(finding.remedy)

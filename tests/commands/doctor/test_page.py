@@ -1,0 +1,271 @@
+"""What the collector's page says, judged."""
+
+import pytest
+from resty_metrics import __version__
+from resty_metrics.advice import remedies, warnings
+from resty_metrics.commands.doctor import families, page, versions
+from resty_metrics.commands.doctor.finding import Finding, Verdict, as_remedy
+from resty_metrics.commands.doctor.page import Answer
+from resty_metrics.commands.doctor.versions import Installed
+
+HEALTHY = """
+resty_metrics_build_info{version="0.1.0"} 1
+resty_metrics_lua_info{version="0.1.0"} 1
+resty_metrics_socket_up 1
+resty_metrics_socket_contended 0
+resty_metrics_socket_rebinds_total{reason="replaced"} 0
+resty_metrics_workers_expected 2
+resty_metrics_workers_seen 2
+resty_metrics_coverage_ratio 1
+resty_metrics_overflow_rows_total{family="http_requests"} 0
+resty_metrics_lost_rows_total{reason="dropped"} 0
+resty_metrics_refusals_total{reason="uid"} 0
+resty_metrics_journal_up 1
+resty_metrics_journal_pending_seconds 0.1
+resty_metrics_source_up{source="lua"} 1
+"""
+
+
+def judged(text: str, running: int = 2, **named: int) -> list[Finding]:
+    """``running`` workers of an nginx without a name, ``named`` of those with one."""
+    shown = page.read(text)
+    return [*page.check(shown, "/state", {"": running, **named}), *families.check(shown), *page.sources(shown)]
+
+
+def without_ok(text: str, running: int = 2) -> list[tuple[str, str]]:
+    return [(one.check, one.verdict) for one in judged(text, running) if one.verdict is not Verdict.OK]
+
+
+def changed(line: str, name: str | None = None) -> str:
+    """The healthy page with one sample as it is here."""
+    key = line.rpartition(" ")[0]
+    return "\n".join([one for one in HEALTHY.splitlines() if one.rpartition(" ")[0] != key] + [line, ""])
+
+
+def test_each_nginx_is_judged_by_its_name() -> None:
+    """Several masters on one page: workers of one make up for none of another's, and none hides behind the other."""
+    text = """
+resty_metrics_workers_expected 2
+resty_metrics_workers_seen 2
+resty_metrics_workers_expected{nginx="edge"} 4
+resty_metrics_workers_seen{nginx="edge"} 3
+resty_metrics_coverage_ratio 1
+resty_metrics_coverage_ratio{nginx="edge"} 0.5
+resty_metrics_source_up{source="lua"} 1
+resty_metrics_source_up{source="lua",nginx="edge"} 1
+resty_metrics_source_up{source="lua",nginx="gone"} 0
+"""
+    found = {(one.check, one.seen): one.verdict for one in judged(text, running=0)}
+    said = [(check, seen.partition(": ")[0]) for (check, seen), verdict in found.items() if verdict is Verdict.WARN]
+    assert said == [("workers.seen", "edge"), ("page.coverage", "edge"), ("source.lua", "gone")]
+    assert found["workers.seen", "2 workers were heard of lately, 2 run"] is Verdict.OK
+    assert found["workers.seen", "edge: 3 workers were heard of lately, 4 run"] is Verdict.WARN
+    said = [(one.seen, one.verdict) for one in judged(text, running=2, edge=5, late=1) if one.check == "workers.seen"]
+    assert said == [
+        ("2 workers were heard of lately, 2 run", Verdict.OK),
+        ("edge: 3 workers were heard of lately, 5 run", Verdict.WARN),
+        (
+            "not known: late: no worker was heard of; without lifecycle.conf one speaks with its first request",
+            Verdict.SKIP,
+        ),
+    ]
+
+
+def test_a_healthy_page() -> None:
+    assert without_ok(HEALTHY) == []
+    assert {"journal", "page.coverage", "page.rebinds", "workers.seen", "source.lua"} <= {
+        one.check for one in judged(HEALTHY)
+    }
+
+
+FAULTS = [
+    ("resty_metrics_socket_up 0", "page.socket", "FAIL", "not its socket"),
+    ("resty_metrics_socket_contended 1", "page.socket", "FAIL", "again and again"),
+    ("resty_metrics_socket_standby 1", "page.socket", "WARN", "stands by"),
+    ('resty_metrics_socket_rebinds_total{reason="replaced"} 3', "page.rebinds", "WARN", "replaced 3"),
+    ("resty_metrics_socket_failed_rebinds_total 2", "page.rebinds", "WARN", "failed 2"),
+    ("resty_metrics_workers_seen 1", "workers.seen", "WARN", "1 workers"),
+    ("resty_metrics_coverage_ratio 0.75", "page.coverage", "WARN", "75.0%"),
+    ('resty_metrics_overflow_rows_total{family="http_requests"} 7', "page.overflow", "WARN", "http_requests 7"),
+    (
+        'resty_metrics_label_values{family="logins_total",label="user"} 5000',
+        "page.labels",
+        "WARN",
+        "logins_total (label user: 5000 values)",
+    ),
+    (
+        'resty_metrics_family_conflict{family="nginx_http_requests_total"} 1',
+        "page.conflicts",
+        "WARN",
+        "nginx_http_requests_total",
+    ),
+    ('resty_metrics_lost_rows_total{reason="dropped"} 2', "page.lost", "WARN", "dropped 2"),
+    ('resty_metrics_refusals_total{reason="uid"} 9', "page.refusals", "WARN", "uid 9"),
+    ('resty_metrics_heartbeat_rows_refused_total{reason="total_cap"} 8', "page.gauges", "WARN", "total_cap 8"),
+    ('resty_metrics_worker_errors_total{worker="0",reason="internal"} 1', "workers.errors", "WARN", "internal 1"),
+    (
+        'resty_metrics_worker_lost_rows_total{worker="0",reason="spool_full"} 1',
+        "workers.errors",
+        "WARN",
+        "spool_full 1",
+    ),
+    ("resty_metrics_journal_up 0", "journal", "WARN", "memory only"),
+    ("resty_metrics_journal_pending_seconds 2.5", "journal", "WARN", "the oldest for 2.5 s"),
+    ('resty_metrics_source_up{source="lua"} 0', "source.lua", "WARN", "no worker"),
+    ('resty_metrics_source_up{source="vts",nginx="a"} 0', "source.vts", "WARN", "vts/a"),
+]
+
+
+@pytest.mark.parametrize(("line", "check", "verdict", "words"), FAULTS, ids=[one[0] for one in FAULTS])
+def test_one_fault_at_a_time(line: str, check: str, verdict: str, words: str) -> None:
+    text = changed(line)
+    assert without_ok(text) == [(check, verdict)]
+    (finding,) = [one for one in judged(text) if one.verdict not in (Verdict.OK, Verdict.SKIP)]
+    assert words in finding.seen
+    assert finding.remedy
+
+
+ABSENT = [
+    ("resty_metrics_coverage_ratio 1", [("page.coverage", "SKIP")]),
+    ("resty_metrics_workers_seen 2", [("workers.seen", "SKIP")]),
+    ("resty_metrics_journal_up 1", []),
+    ('resty_metrics_socket_rebinds_total{reason="replaced"} 0', []),
+]
+
+
+@pytest.mark.parametrize(("line", "expected"), ABSENT)
+def test_what_is_absent_is_not_called_ok(line: str, expected: list[tuple[str, str]]) -> None:
+    text = HEALTHY.replace(f"{line}\n", "")
+    assert without_ok(text) == expected
+    assert not {one.check for one in judged(text) if one.verdict is Verdict.OK} & {
+        {"resty_metrics_coverage_ratio 1": "page.coverage", "resty_metrics_workers_seen 2": "workers.seen"}.get(line),
+        "journal" if "journal" in line else None,
+        "page.rebinds" if "rebinds" in line else None,
+    }
+
+
+def test_workers_are_compared_with_those_that_run() -> None:
+    assert without_ok(HEALTHY, running=3) == [("workers.seen", "WARN")]
+    assert without_ok(HEALTHY, running=0) == []
+
+
+ADVISED = [
+    ("resty_metrics_socket_standby 1", warnings.STANDBY.do),
+    ("resty_metrics_workers_seen 1", warnings.WORKERS_MISSING.do),
+    ('resty_metrics_lost_rows_total{reason="dropped"} 2', warnings.ROWS_LOST.do),
+    ('resty_metrics_overflow_rows_total{family="http_requests"} 7', warnings.OVERFLOW.do),
+    ('resty_metrics_family_conflict{family="a_total"} 1', warnings.CONFLICT.do),
+    ('resty_metrics_refusals_total{reason="uid"} 9', remedies.of_refusal("uid")),
+    ('resty_metrics_journal_up 0\nresty_metrics_journal_errors_total{reason="full"} 1', remedies.of_journal("full")),
+]
+
+
+@pytest.mark.parametrize(("line", "advice"), ADVISED, ids=[one[0].partition(" ")[0] for one in ADVISED])
+def test_what_to_do_is_what_the_live_page_says(line: str, advice: str) -> None:
+    (finding,) = [one for one in judged(changed(line)) if one.verdict not in (Verdict.OK, Verdict.SKIP)]
+    assert as_remedy(advice) in str(finding.remedy)
+    assert finding.remedy == (finding.remedy or "").removesuffix(".")
+
+
+def test_each_reason_has_its_remedy() -> None:
+    """Also where several are seen at once."""
+    refusals = "resty_metrics_refusals_total"
+    text = f'{HEALTHY}{refusals}{{reason="version"}} 1\n{refusals}{{reason="stream_cap"}} 1\n'
+    (finding,) = [one for one in judged(text) if one.check == "page.refusals"]
+    assert finding.remedy == as_remedy(remedies.of_refusal("stream_cap"), remedies.of_refusal("version"))
+
+
+def test_several_findings_stand_side_by_side() -> None:
+    text = changed("resty_metrics_socket_up 0") + "resty_metrics_socket_standby 1\n"
+    assert without_ok(text) == [("page.socket", "FAIL"), ("page.socket", "WARN")]
+
+
+def test_readiness() -> None:
+    url = "http://x/-/ready"
+    assert [one.verdict for one in page.ready(Answer(url, "resty-metrics is ready\n", None))] == [Verdict.OK]
+    degraded = page.ready(Answer(url, "resty-metrics is ready\ndegraded: a\ndegraded: b\n", None))
+    assert [(one.verdict, one.seen) for one in degraded] == [
+        (Verdict.WARN, "degraded: a"),
+        (Verdict.WARN, "degraded: b"),
+    ]
+    assert page.ready(Answer(url, "", "HTTP status 500"))[0].verdict is Verdict.FAIL
+
+
+def test_the_page_answers() -> None:
+    shown = page.read(HEALTHY)
+    assert page.answers(Answer("u", HEALTHY, None), shown, None).verdict is Verdict.OK
+    assert page.answers(Answer("u", "", "refused"), None, None).verdict is Verdict.FAIL
+    assert page.answers(Answer("u", "<html>", None), None, None).verdict is Verdict.FAIL
+    foreign = page.answers(Answer("u", "", "refused"), None, 77)
+    assert foreign.verdict is Verdict.WARN
+    assert "nsenter --target 77 --net" in str(foreign.remedy)
+
+
+NAMED = 'resty_metrics_source_up{source="lua",nginx="edge"} 1\n'
+BY_NAME = "since another one has its name or its series: "
+BY_LABEL = (
+    "since an nginx without a name has a label nginx of yours, which makes series that may be those of another nginx: "
+)
+CONFLICT = "resty_metrics_family_conflict"
+
+# the page; what is seen; whether to rename a metric, too
+CONFLICTS = [
+    (f'{CONFLICT}{{family="a"}} 1', f"{BY_NAME}a", True),
+    (f'{CONFLICT}{{nginx="edge",family="a"}} 1\na{{nginx="site"}} 2', f"{BY_LABEL}a of nginx edge", False),
+    (f'{CONFLICT}{{nginx="edge",family="a"}} 1\na{{nginx="edge"}} 2', f"{BY_LABEL}a of nginx edge", False),
+    (f'{CONFLICT}{{nginx="edge",family="h"}} 1\nh_count{{nginx="x"}} 2', f"{BY_LABEL}h of nginx edge", False),
+    (f'{CONFLICT}{{family="a"}} 1\na{{nginx="edge"}} 2', f"{BY_NAME}a", True),
+    (f'{CONFLICT}{{nginx="edge",family="a"}} 1\na 2', f"{BY_NAME}a of nginx edge", True),
+    (
+        f'{CONFLICT}{{family="b"}} 1\n{CONFLICT}{{nginx="edge",family="a"}} 1\na{{nginx="x"}} 2',
+        f"{BY_NAME}b; {BY_LABEL}a of nginx edge",
+        True,
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "seen", "rename"), CONFLICTS)
+def test_why_a_family_is_withheld(text: str, seen: str, rename: bool) -> None:
+    (finding,) = [one for one in judged(f"{HEALTHY}{NAMED}{text}\n") if one.check == "page.conflicts"]
+    assert finding.seen == f"withheld from the page, {seen}"
+    assert finding.remedy == as_remedy(warnings.CONFLICT.do if rename else warnings.RELABEL)
+
+
+VERSIONS = [
+    (Installed([__version__], [__version__], {"/m.lua": __version__}), Verdict.OK, None),
+    (Installed([__version__], [], {}), Verdict.OK, None),
+    (Installed(["9.9.9"], [__version__], {}), Verdict.WARN, "collector 9.9.9"),
+    (Installed([__version__], [__version__, "9.9.9"], {}), Verdict.WARN, "workers 9.9.9"),
+    (Installed([__version__], [], {"/m.lua": "9.9.9"}), Verdict.WARN, "/m.lua 9.9.9"),
+    (Installed([], [], {}), Verdict.WARN, "not known"),
+]
+
+
+@pytest.mark.parametrize(("installed", "verdict", "words"), VERSIONS)
+def test_versions(installed: Installed, verdict: Verdict, words: str | None) -> None:
+    finding = versions.check(installed)
+    assert finding.verdict is verdict
+    assert (words or "") in finding.seen
+
+
+def test_a_fetched_source() -> None:
+    assert page.fetched("vts", "u", None, 30, None).verdict is Verdict.OK
+    assert page.fetched("vts", "u", "timeout", 0, None) == Finding(
+        "source.vts", Verdict.FAIL, "u: timeout", as_remedy(remedies.of_source("timeout"))
+    )
+    assert page.fetched("vts", "u", "refused", 0, 77).seen.startswith("not known: u: refused from here; process 77")
+
+
+def test_overflow_names_the_label() -> None:
+    """Of two labels, and of two scopes, the one with the most values."""
+    text = (
+        changed('resty_metrics_overflow_rows_total{family="http_requests"} 7')
+        + """
+resty_metrics_overflow_rows_total{family="http_requests",scope="api"} 3
+resty_metrics_label_values{family="http_requests",label="server"} 12
+resty_metrics_label_values{family="http_requests",label="tenant"} 9998
+resty_metrics_label_values{family="http_requests",scope="api",label="tenant"} 40
+"""
+    )
+    (found,) = [one for one in judged(text) if one.check == "page.overflow"]
+    assert found.seen.endswith(": http_requests 10 (label tenant: 9998 values)")

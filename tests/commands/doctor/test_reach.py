@@ -1,0 +1,69 @@
+"""Whether nginx's workers may do what they need."""
+
+import stat
+
+import pytest
+from resty_metrics.commands.doctor import reach
+from resty_metrics.commands.doctor.reach import Confinement, Filter
+from resty_metrics.kernel.access import Node, User
+
+WORKER = User(33, 33, frozenset(), "www-data")
+UNNAMED = User(101, 101, frozenset(), None)
+
+
+def way(directory: int = 0o755, socket: int = 0o666, acl: bool = False) -> list[Node]:
+    return [
+        Node("/", 0, 0, stat.S_IFDIR | 0o755),
+        Node("/run", 0, 0, stat.S_IFDIR | directory, acl),
+        Node("/run/c.sock", 0, 0, stat.S_IFSOCK | socket),
+    ]
+
+
+SOCKETS = [
+    (way(), "OK", None),
+    (way(directory=0o700), "FAIL", "chmod o+x /run,"),
+    (way(socket=0o600), "FAIL", "--socket.mode"),
+    (way(acl=True), "WARN", "getfacl /run"),
+]
+
+
+@pytest.mark.parametrize(("nodes", "verdict", "remedy"), SOCKETS)
+def test_the_socket(nodes: list[Node], verdict: str, remedy: str | None) -> None:
+    (finding,) = reach.socket([WORKER], nodes)
+    assert (finding.check, finding.verdict) == ("reach.socket", verdict)
+    assert (remedy or "") in str(finding.remedy)
+
+
+def test_the_uid_filter_names_the_flag() -> None:
+    allowed, refused = reach.uid_filter([WORKER, UNNAMED], Filter(0, frozenset({0, 33})))
+    assert (allowed.verdict, refused.verdict) == ("OK", "FAIL")
+    assert refused.seen.startswith("uid 101 may not send")
+    assert refused.remedy == "start the collector with --socket.allow-uid=101"
+    assert reach.uid_filter([UNNAMED], Filter(101, frozenset()))[0].verdict == "OK"
+
+
+def test_lua_files() -> None:
+    assert reach.lua_files([WORKER], [way()])[0].verdict == "OK"
+    (finding,) = reach.lua_files([WORKER], [way(), way(directory=0o700)])
+    assert finding.verdict == "FAIL"
+    assert "may not search /run" in finding.seen
+
+
+CONFINED = [
+    (Confinement("SELinux", enforcing=True, subject="httpd_t", object="var_run_t"), "reach.selinux", "WARN"),
+    (Confinement("SELinux", enforcing=False, subject="httpd_t", object=None), "reach.selinux", "OK"),
+    (Confinement("SELinux", enforcing=True, subject="unconfined_t", object=None), "reach.selinux", "OK"),
+    (
+        Confinement("AppArmor", enforcing=True, subject="/usr/sbin/nginx (enforce)", object=None),
+        "reach.apparmor",
+        "WARN",
+    ),
+    (Confinement("AppArmor", enforcing=True, subject="unconfined", object=None), "reach.apparmor", "OK"),
+]
+
+
+@pytest.mark.parametrize(("found", "check", "verdict"), CONFINED)
+def test_mandatory_access_control(found: Confinement, check: str, verdict: str) -> None:
+    finding = reach.confinement(found)
+    assert (finding.check, finding.verdict) == (check, verdict)
+    assert finding.seen.startswith("not known") is (verdict == "WARN")

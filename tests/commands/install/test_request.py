@@ -1,0 +1,43 @@
+"""The page that must count the request of the proof, where it cannot be had."""
+
+import socket
+from pathlib import Path
+from threading import Thread
+
+import bcrypt
+import pytest
+from resty_metrics.commands.doctor.settings import Settings, told
+from resty_metrics.commands.install import request
+from resty_metrics.commands.install.refused import RefusedError
+from resty_metrics.config.load import Given
+from resty_metrics.config.values import TcpAddress
+from support.collector import Collector
+
+
+def settings(port: int, **more: Path) -> Settings:
+    return told(Given({"web_listen_address": (TcpAddress("127.0.0.1", port),), **more}, None), None)
+
+
+def test_a_page_with_users_is_said_to_be_one(socket_path: Path, tmp_path: Path) -> None:
+    file = tmp_path / "web.yml"
+    file.write_text(f"basic_auth_users: {{prometheus: '{bcrypt.hashpw(b'right', bcrypt.gensalt(4)).decode()}'}}")
+    with Collector(socket_path, f"--web.config.file={file}", user=("prometheus", "right")) as collector:
+        for more in ({}, {"web_config_file": file}):
+            with pytest.raises(RefusedError, match=f":{collector.port}/metrics wants a user and a password"):
+                request.page(settings(collector.port, **more))
+
+
+def test_what_is_no_page(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            client, _ = listening.accept()
+            with client:
+                client.recv(65536)
+                client.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 15\r\n\r\n<html> { </html")
+
+        thread = Thread(target=serve)
+        thread.start()
+        with pytest.raises(RefusedError, match="is no page of ours"):
+            request.page(settings(listening.getsockname()[1]))
+        thread.join()

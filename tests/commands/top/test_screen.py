@@ -1,0 +1,272 @@
+"""What is on the screen, from pages made here: it fits whatever its size, and says what is wrong."""
+
+import json
+from collections.abc import Mapping
+
+import pytest
+from resty_metrics.commands.top import once, screen
+from resty_metrics.commands.top.keys import State
+from resty_metrics.commands.top.meter import Meter, View
+from resty_metrics.commands.top.page import Page, read
+from resty_metrics.commands.top.screen import Told
+from resty_metrics.commands.top.tables import NAMES, table
+from resty_metrics.commands.top.warnings import Trouble
+from rich.cells import cell_len
+
+TOLD = Told("http://127.0.0.1:19145/metrics", 2.0)
+Samples = Mapping[str, Mapping[str, float]]
+WELL: Samples = {
+    "resty_metrics_build_info": {'version="1"': 1},
+    "resty_metrics_socket_up": {"": 1},
+    "resty_metrics_socket_contended": {"": 0},
+    "resty_metrics_source_up": {'source="lua"': 1},
+    "resty_metrics_workers_seen": {"": 2},
+    "resty_metrics_workers_expected": {"": 2},
+    "resty_metrics_journal_up": {"": 1},
+    "resty_metrics_coverage_ratio": {"": 1.0},
+    "resty_metrics_shared_dict_capacity_bytes": {'dict="resty_metrics_spool"': 100},
+    "resty_metrics_shared_dict_free_bytes": {'dict="resty_metrics_spool"': 20},
+    "resty_metrics_config_last_reload_successful": {"": 1},
+}
+
+
+def text(samples: Samples) -> str:
+    lines = []
+    for name, series in samples.items():
+        stem = name.removesuffix("_bucket")
+        lines.append(f"# HELP {stem} x\n# TYPE {stem} x\n")
+        lines += [
+            f"{name}{{{labels}}} {value}\n" if labels else f"{name} {value}\n" for labels, value in series.items()
+        ]
+    return "".join(lines)
+
+
+def page(more: Samples) -> Page:
+    return read(text({**WELL, **more}))
+
+
+def view(after: Samples, before: Samples | None = None) -> View:
+    """After 10 seconds."""
+    meter = Meter()
+    meter.look(page({} if before is None else before), 0)
+    return meter.look(page(after), 10)
+
+
+def served(server: str, status: str, count: int) -> Samples:
+    labels = f'server="{server}",method="GET",status="{status}"'
+    return {
+        "nginx_http_responses_total": {labels: count},
+        "nginx_http_request_duration_seconds_bucket": {
+            f'{labels},le="0.1"': count,
+            f'{labels},le="0.2"': count,
+            f'{labels},le="+Inf"': count,
+        },
+        "nginx_http_response_bytes_total": {labels: count * 100},
+    }
+
+
+def joined(*parts: Samples) -> Samples:
+    found: dict[str, dict[str, float]] = {}
+    for part in parts:
+        for name, series in part.items():
+            found.setdefault(name, {}).update(series)
+    return found
+
+
+MANY = joined(*(served(f"s{i:03}.example", status, i + 1) for i in range(200) for status in ("200", "404", "503")))
+
+
+def lines(seen: View | None, state: State, width: int = 80, height: int = 24, told: Told = TOLD) -> list[str]:
+    return [line.plain.rstrip() for line in screen.drawn(seen, told, state, width, height).lines]
+
+
+def said(seen: View | None, told: Told = TOLD) -> str:
+    """All on a screen with room, its lines joined."""
+    return " ".join(" ".join(lines(seen, State(), 300, 60, told)).split())
+
+
+SIZES = [(80, 24), (200, 60), (60, 20), (40, 16), (20, 10), (10, 5), (1, 1)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_it_fits(width: int, height: int, name: str) -> None:
+    wide = joined(MANY, served("漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字", "200", 999))
+    seen = view({**wide, "resty_metrics_socket_up": {"": 0}, "resty_metrics_journal_up": {"": 0}})
+    shown = screen.drawn(seen, TOLD, State(name), width, height).lines
+    assert len(shown) == height
+    assert max(cell_len(line.plain) for line in shown) <= width
+
+
+def test_the_columns_that_matter_stay_in_a_narrow_one() -> None:
+    """And the one that it is sorted by."""
+    seen = view(MANY)
+    heading = next(line for line in lines(seen, State(sort="in"), 40) if line.startswith("server"))
+    assert heading.split() == ["server", "req/s", "5xx", "in", "B/s", "↓"]
+
+
+def test_numbers_by_server() -> None:
+    """60 of a request's 90 were served in the first 10 seconds' page."""
+    after = joined(served("a.example", "200", 90), served("a.example", "500", 10), served("b.example", "404", 40))
+    seen = view(after, served("a.example", "200", 30))
+    rows = {str(row[0]): row[1:] for row in table("servers", seen).rows}
+    assert rows["a.example"] == pytest.approx((7.0, 0.0, 1 / 7, 0.05, 0.099, 0.0, 700.0))
+    assert rows["b.example"] == pytest.approx((4.0, 1.0, 0.0, 0.05, 0.099, 0.0, 400.0))
+
+
+def test_an_idle_server_is_shown_and_what_is_not_known_of_it_is_absent() -> None:
+    seen = view(served("a.example", "200", 5), served("a.example", "200", 5))
+    assert table("servers", seen).rows == [("a.example", 0.0, None, None, None, None, 0.0, 0.0)]
+    assert table("rows", seen).rows == []
+
+
+SORTED = [
+    (State(), ["c", "b", "a"]),
+    (State(reverse=True), ["a", "b", "c"]),
+    (State(sort="server"), ["a", "b", "c"]),
+    (State(sort="server", reverse=True), ["c", "b", "a"]),
+    (State(sort="5xx"), ["a", "b", "c"]),
+    (State(sort="p99"), ["a", "b", "c"]),
+    (State(sort="no such column"), ["c", "b", "a"]),
+]
+
+
+@pytest.mark.parametrize(("state", "expected"), SORTED)
+def test_sorted(state: State, expected: list[str]) -> None:
+    seen = view(joined(served("a", "500", 10), served("b", "200", 20), served("c", "200", 30)))
+    shown = lines(seen, state)
+    assert [line.split()[0] for line in shown if line[:1] in "abc" and line[1:2] == " "] == expected
+
+
+def test_workers_in_the_order_of_numbers() -> None:
+    uptime = {f'worker="{i}"': 5.0 for i in (10, 9, 1)}
+    seen = view({"resty_metrics_worker_uptime_seconds": uptime})
+    assert [row[0] for row in table("workers", seen).ordered(None, False)] == ["1", "9", "10"]
+
+
+def test_scrolled_beyond_the_end() -> None:
+    shown = screen.drawn(view(MANY), TOLD, State(top=5000), 80, 24)
+    assert shown.lines[-1].plain.startswith(f"{200 - shown.height + 1}-200 of 200")
+
+
+def test_several_nginx() -> None:
+    responses = {f'nginx="{nginx}",server="a",status="200"': 10 for nginx in ("one", "two")}
+    seen = view({"nginx_http_responses_total": responses})
+    assert [row[0] for row in table("servers", seen).rows] == ["one/a", "two/a"]
+
+
+def test_nothing_of_a_page_moves_the_cursor() -> None:
+    seen = view(served("a\x1b]0;b\x07\u202e", "200", 10))
+    for line in lines(seen, State()):
+        assert line.isprintable()
+
+
+# words and warnings ---------------------------------------------------------------------------------------------------
+
+
+def test_all_is_well() -> None:
+    seen = said(view({}))
+    assert "socket: up lua: up workers: 2 of 2 journal: written coverage: 100.0%" in seen
+    assert "!" not in seen
+
+
+WRONG: list[tuple[Samples, str, str]] = [
+    ({"resty_metrics_socket_up": {"": 0}}, "socket: down", "leads to nobody, or to somebody else"),
+    (
+        {"resty_metrics_socket_contended": {"": 1}},
+        "socket: contended",
+        "Somebody keeps removing or replacing",
+    ),
+    ({"resty_metrics_socket_standby": {"": 1}}, "socket: stands by", "another one has the socket"),
+    ({"resty_metrics_source_up": {'source="lua"': 0}}, "lua: down", "No worker of nginx is heard of"),
+    (
+        {"resty_metrics_source_up": {'source="lua"': 1, 'source="vts",nginx="edge"': 0}},
+        "vts edge: down",
+        "The source vts edge cannot be read",
+    ),
+    ({"resty_metrics_workers_seen": {"": 1}}, "workers: 1 of 2", "1 of 2 workers of nginx are heard of"),
+    ({"resty_metrics_journal_up": {"": 0}}, "journal: in memory only", "Counts are in memory only"),
+    ({"resty_metrics_journal_pending_seconds": {"": 3}}, "journal: stalls", "writes stall"),
+    ({"resty_metrics_coverage_ratio": {"": 0.5}}, "coverage: 50.0%", "Only 50.0% of the requests of nginx are counted"),
+    (
+        {
+            "resty_metrics_shared_dict_capacity_bytes": {'dict="a"': 100, 'nginx="b",dict="resty_metrics_spool"': 100},
+            "resty_metrics_shared_dict_free_bytes": {'dict="a"': 0, 'nginx="b",dict="resty_metrics_spool"': 19},
+        },
+        "",
+        "The spool in nginx (b) is nearly full: 19.0% is free",
+    ),
+    ({"resty_metrics_config_last_reload_successful": {"": 0}}, "", "The configuration was refused, the one before"),
+    ({"resty_metrics_family_conflict": {'family="a_total"': 1}}, "", "a_total is withheld from the page"),
+    ({"resty_metrics_refusals_total": {'reason="uid"': 7}}, "", "Datagrams are refused: uid: 7"),
+    (
+        {"resty_metrics_heartbeat_rows_refused_total": {'reason="total_cap"': 6}},
+        "",
+        "gauges are not on the page: total_cap: 6",
+    ),
+    ({"resty_metrics_lost_rows_total": {'reason="invalid"': 2}}, "", "Numbers were lost: invalid 2"),
+    (
+        {"resty_metrics_overflow_rows_total": {'family="a"': 2}},
+        "",
+        "a, or the table, has as many rows as it may have: 2 rows",
+    ),
+    ({"resty_metrics_socket_rebinds_total": {'reason="missing"': 1}}, "", "put back: missing 1"),
+    ({"resty_metrics_answers_failed_total": {"": 2}}, "", "Workers could not be answered: 2"),
+    (
+        {"resty_metrics_worker_send_errors_total": {'worker="0",reason="EAGAIN"': 1, 'worker="1",reason="EAGAIN"': 1}},
+        "",
+        "Workers could not send: EAGAIN 2",
+    ),
+]
+
+
+@pytest.mark.parametrize(("samples", "word", "warning"), WRONG)
+def test_what_is_wrong_is_said_with_what_to_do(samples: Samples, word: str, warning: str) -> None:
+    seen = view(samples)
+    assert word in said(seen)
+    found = [line for line in lines(seen, State(), 300, 60) if line.startswith("!")]
+    assert len(found) == 1
+    assert warning in found[0]
+    assert found[0].partition(" -> ")[2]
+
+
+def test_more_warnings_than_there_is_room_for() -> None:
+    samples = {name: value for wrong, _, _ in WRONG for name, value in wrong.items()}
+    shown = lines(view(samples), State())
+    found = [line for line in shown if line.startswith("!")]
+    assert found[-1].endswith("more: resty-metrics top --once shows all")
+    assert any(line.startswith("1 servers") for line in shown)
+
+
+def test_without_lua() -> None:
+    """Only stub_status is read: nobody is told for ever that there is no Lua, and nginx's own count is shown."""
+    without: Samples = {name: {} for name in WELL if "workers" in name or "coverage" in name}
+    sources = {'source="lua"': 0, 'source="stub_status"': 1}
+    stub = {**without, "resty_metrics_source_up": sources, "nginx_connections_active": {"": 3}}
+    seen = said(view({**stub, "nginx_http_requests_total": {"": 50}}, {**stub, "nginx_http_requests_total": {"": 0}}))
+    assert "nginx itself 5.00 req/s 3 connections" in seen
+    assert "lua: not heard of stub_status: up workers: none heard of" in seen
+    assert "without the Lua module in nginx there are none by server" in seen
+    assert "!" not in seen
+
+
+def test_not_reached() -> None:
+    told = Told(TOLD.address, 2.0, Trouble("the page cannot be read: refused", "see --url"), 75.0)
+    for seen in (None, view(served("a.example", "200", 10))):
+        assert "! the page cannot be read: refused, for 75.0s -> see --url; tried again every 2 s" in said(seen, told)
+    assert "a.example" in said(view(served("a.example", "200", 10)), told)
+
+
+# once -----------------------------------------------------------------------------------------------------------------
+
+
+def test_json_has_each_column() -> None:
+    value = json.loads(once.as_json(view(MANY), TOLD, State("rows", "out", True)))
+    assert list(value) == [
+        "schema", "version", "url", "seconds", "total", "health", "warnings", "view", "rows",
+    ]  # fmt: skip
+    assert len(value["rows"]) == 600
+    assert value["rows"][0] == {
+        "labels": "s000.example GET 200", "rate": 0.1, "p50": pytest.approx(0.05), "p99": pytest.approx(0.099),
+        "in": 0.0, "out": 10.0,
+    }  # fmt: skip

@@ -1,0 +1,79 @@
+"""Which page is looked at, and what does not fit together."""
+
+from pathlib import Path
+
+import pytest
+from resty_metrics.commands.top import settings
+from resty_metrics.commands.top.settings import Access
+from resty_metrics.config.values import ListenAddress, TcpAddress, UnixAddress
+from resty_metrics.sources.source import BasicAuth, Tls
+
+URLS = [
+    ("http://host:19145/metrics", ("http://host:19145/metrics", None)),
+    ("http://host:19145", ("http://host:19145/metrics", None)),
+    ("https://host/", ("https://host/metrics", None)),
+    ("https://host/other?name=a", ("https://host/other?name=a", None)),
+    ("unix:/run/web.sock", ("http://localhost/metrics", "/run/web.sock")),
+    ("unix:/run/web.sock:/numbers", ("http://localhost/numbers", "/run/web.sock")),
+    ("host:19145", None),
+    ("ftp://host/", None),
+    ("unix:web.sock", None),
+    ("http://user:secret@host/metrics", None),
+    ("", None),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), URLS)
+def test_url(text: str, expected: tuple[str, str | None] | None) -> None:
+    """``expected`` None: refused, without a word of it."""
+    if expected is None:
+        with pytest.raises(ValueError, match="give ") as refused:
+            settings.read_page_url(text)
+        assert "secret" not in str(refused.value)
+    else:
+        found = settings.read_page_url(text)
+        assert (found.url, found.unix_path) == expected
+
+
+LISTENING: list[tuple[ListenAddress, str]] = [
+    (TcpAddress(None, 19145), "http://127.0.0.1:19145/numbers"),
+    (TcpAddress("::", 19145), "http://[::1]:19145/numbers"),
+    (TcpAddress("host", 80), "http://host:80/numbers"),
+    (UnixAddress(Path("/run/web.sock")), "unix:/run/web.sock:/numbers"),
+]
+
+
+@pytest.mark.parametrize(("address", "expected"), LISTENING)
+def test_of_this_machine(address: ListenAddress, expected: str) -> None:
+    assert settings.listening(address, "/numbers", tls=False).shown == expected
+
+
+FILE = Path("/secrets/file")
+APART = [
+    ("http://h/", Access(ca_file=FILE), "https://"),
+    ("http://h/", Access(insecure_skip_verify=True), "https://"),
+    ("https://h/", Access(cert_file=FILE), "together"),
+    ("http://h/", Access(username="a"), "together"),
+    ("http://h/", Access(password_file=FILE), "together"),
+    ("http://h/", Access(username="a", password_file=FILE, bearer_token_file=FILE), "not both"),
+]
+
+
+@pytest.mark.parametrize(("url", "access", "words"), APART)
+def test_what_does_not_fit_together(url: str, access: Access, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        settings.connection(url, access)
+
+
+def test_a_guarded_page() -> None:
+    found = settings.connection("https://h/", Access(FILE, server_name="name", username="a", password_file=FILE))
+    assert (found.tls, found.basic_auth) == (Tls(FILE, server_name="name"), BasicAuth("a", FILE))
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("2s", 2.0), ("500ms", 0.5), ("100ms", None), ("soon", None)])
+def test_interval(text: str, seconds: float | None) -> None:
+    if seconds is None:
+        with pytest.raises(ValueError, match=text):
+            settings.read_interval(text)
+    else:
+        assert settings.read_interval(text) == seconds
