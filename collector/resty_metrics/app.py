@@ -12,7 +12,6 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import NoReturn
 
 import uvloop
@@ -27,20 +26,19 @@ from resty_metrics.ingest.intake import Intake
 from resty_metrics.ingest.listener import Listener
 from resty_metrics.journal.journal import Journal
 from resty_metrics.journal.state import Capture, capture
-from resty_metrics.journal.tenure import Kept, lock_state, note_stale, read_state, running_time
-from resty_metrics.journal.writer import Report, Writer
+from resty_metrics.journal.tenure import Kept, Tenure, lock_state, note_stale, read_state, running_time
 from resty_metrics.live.sampler import Live
 from resty_metrics.page.coverage import Coverage
 from resty_metrics.page.scrape import Pages, Parts
 from resty_metrics.process import hangup, passage
 from resty_metrics.process.ending import end, end_within
-from resty_metrics.process.lock import Lock, LockedError, acquire
+from resty_metrics.process.lock import LockedError, acquire
 from resty_metrics.process.log import LOGGER, say
 from resty_metrics.process.service_manager import READY, STOPPING, ServiceManager, status
 from resty_metrics.process.tuning import tune_process
 from resty_metrics.reload import Reloader
 from resty_metrics.sources.fetch import Fetcher
-from resty_metrics.web import listening, policy, server
+from resty_metrics.web import listening, policy, server, web_metrics
 from resty_metrics.web.front import Front
 from resty_metrics.web.limits import Limits
 from resty_metrics.web.policy import Access, Policy
@@ -104,16 +102,29 @@ class Collector:
         self.intake = Intake(kept.state.table, kept.state.streams, allowed_uids(settings.socket_allow_uid).__contains__)
         self.journal = Journal(self._capture, self._note_stale, lambda: self.listener.resume(), self.clock)
         self.journal.tally.lose(kept.loss)
+        self.tenure = Tenure(settings.state_dir, kept, self.journal)
         self.listener = Listener(settings.socket_path, settings.socket_mode, self.intake, self.journal, self.clock)
         self.guard = Guard(self.listener, kept.socket_lock)
         self.coverage = Coverage()
         self.tally = Tally(time.time())
         parts = Parts(
-            self.intake, kept.state.scrapers, self.listener, self.guard, self.journal, self.coverage, self.tally
+            self.intake,
+            kept.state.scrapers,
+            self.listener,
+            self.guard,
+            self.journal,
+            self.coverage,
+            partial(web_metrics.families, self.tally, kept.state.scrapers.count),
         )
         self.pages = Pages(parts, [Fetcher(source) for source in settings.sources], self.clock)
         self.live = Live(
-            parts, self.pages, settings.socket_path, settings.state_dir, settings.web_telemetry_path, self.clock
+            parts,
+            self.pages,
+            settings.socket_path,
+            settings.state_dir,
+            settings.web_telemetry_path,
+            lambda: self.tally.wrong,
+            self.clock,
         )
         limits = Limits(settings.web_max_connections, settings.web_max_requests)
         self.front = Front(Policy(access, self.tally), self.tally, limits)
@@ -129,16 +140,6 @@ class Collector:
         if settings.web_enable_lifecycle:
             self.front.reload = self.reload
 
-    async def start_journal(self) -> None:
-        """Have the state written, if there is a directory for it; wait a little for that, not for ever."""
-        if self.settings.state_dir is None:
-            return
-        if self.kept.error is not None:
-            self.journal.fail(self.kept.error)
-            return
-        self._use_journal()
-        await self.journal.settle(START_SECONDS)
-
     async def watch(self) -> None:
         """Each second: who is too old, what do the counters say."""
         while True:
@@ -147,50 +148,6 @@ class Collector:
             self.listener.check_leaving()
             self.intake.streams.prune(now)
             self.coverage.observe(self.intake.streams.heartbeats(now), self.intake.table, now)
-
-    async def tend_journal(self) -> None:
-        """Each second: is the directory ours, can it be written. A thread asks: its disk may not answer."""
-        directory, asking = self.settings.state_dir, None
-        while directory is not None:
-            await asyncio.sleep(CHECK_SECONDS)
-            asking = asking or asyncio.create_task(asyncio.to_thread(self._lock_anew, directory))
-            if (await asyncio.wait([asking], timeout=CHECK_SECONDS))[0]:
-                self._take_lock(asking.result())
-                asking = None
-            if self.journal.used:
-                self.journal.check()
-            elif self.kept.state_lock is not None:
-                self._use_journal()
-        await asyncio.Event().wait()
-
-    def _lock_anew(self, directory: Path) -> Lock | None:
-        """The lock that could not be had at the start, or whose directory was made anew; None: held, or not now."""
-        if self._holds_directory():
-            return None
-        try:
-            return lock_state(directory)[0]
-        except LockedError:
-            return None
-
-    def _take_lock(self, lock: Lock | None) -> None:
-        """The lock of the directory as it is now. The one before would keep a disk that was replaced from going."""
-        if lock is None:
-            return
-        if self.kept.state_lock is not None:
-            self.kept.state_lock.release()
-        self.kept.state_lock = lock
-
-    def _holds_directory(self) -> bool:
-        return self.kept.state_lock is not None and self.kept.state_lock.held()
-
-    def _use_journal(self) -> None:
-        loop = asyncio.get_running_loop()
-        assert self.kept.directory is not None
-
-        def report(done: Report) -> None:
-            loop.call_soon_threadsafe(self.journal.on_report, done)
-
-        self.journal.use(Writer(self.kept.directory, self._holds_directory, report))
 
     def _capture(self) -> Capture:
         return capture(self.kept.state, self.clock())
@@ -232,7 +189,7 @@ async def _collect(
     loop.add_signal_handler(signal.SIGHUP, hung_up.set)
     if hangup.came():
         hung_up.set()
-    await collector.start_journal()
+    await collector.tenure.start(START_SECONDS)
     collector.listener.bind()
     say(logging.INFO, "collecting", version=__version__, socket=settings.socket_path)
     app = server.application(
@@ -244,7 +201,7 @@ async def _collect(
     manager.tell(READY, status(collector.faults()))
     works = (
         collector.watch,
-        collector.tend_journal,
+        collector.tenure.run,
         collector.guard.run,
         collector.faults.run,
         collector.front.policy.watch,

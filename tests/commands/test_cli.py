@@ -20,7 +20,7 @@ from click.testing import CliRunner, Result
 from resty_metrics import app
 from resty_metrics.commands.cli import main, serve
 from resty_metrics.commands.install.interruption import handlers_kept
-from resty_metrics.config import values as settings
+from resty_metrics.config import values
 from resty_metrics.config.values import TcpAddress, UnixAddress
 from resty_metrics.wire.datagram import Header, Kind, Reason, Verdict, write_datagram
 from support.collector import COMMAND, Collector
@@ -262,38 +262,38 @@ def fetched(url: str) -> str:
 
 LONGEST = "/" + "x" * 97  # of 108 bytes with their end, nine go to the temporary name
 READ = [
-    (settings.read_listen_address, ":19145", TcpAddress(None, 19145)),
-    (settings.read_listen_address, "127.0.0.1:0", TcpAddress("127.0.0.1", 0)),
-    (settings.read_listen_address, "[::1]:80", TcpAddress("::1", 80)),
-    (settings.read_listen_address, "host.example:65535", TcpAddress("host.example", 65535)),
-    (settings.read_listen_address, "unix:/run/web.sock", UnixAddress(Path("/run/web.sock"))),
-    (settings.read_listen_address, f"unix:/{'x' * 106}", UnixAddress(Path("/" + "x" * 106))),
-    (settings.read_listen_address, f"unix:/{'x' * 107}", None),
-    (settings.read_listen_address, "unix:web.sock", None),
-    (settings.read_listen_address, "127.0.0.1", None),
-    (settings.read_listen_address, "::1:80", None),
-    (settings.read_listen_address, ":65536", None),
-    (settings.read_listen_address, ":-1", None),
-    (settings.read_listen_address, "", None),
-    (settings.read_mode, "0666", 0o666),
-    (settings.read_mode, "660", 0o660),
-    (settings.read_mode, "0o660", None),
-    (settings.read_mode, "1777", None),
-    (settings.read_mode, "888", None),
-    (settings.read_socket_path, "/run/c.sock", Path("/run/c.sock")),
-    (settings.read_socket_path, "unix:/run/c.sock", Path("/run/c.sock")),
-    (settings.read_socket_path, LONGEST, Path(LONGEST)),
-    (settings.read_socket_path, LONGEST + "x", None),
-    (settings.read_socket_path, "c.sock", None),
-    (settings.read_socket_path, "/", None),
-    (settings.read_socket_path, "", None),
-    (settings.read_telemetry_path, "/metrics", "/metrics"),
-    (settings.read_telemetry_path, "/", None),
-    (settings.read_telemetry_path, "/-/ready", None),
-    (settings.read_telemetry_path, "metrics", None),
-    (settings.read_telemetry_path, "/a{b}", None),
-    (settings.read_telemetry_path, "/a?b", None),
-    (settings.read_telemetry_path, "/a#b", None),
+    (values.read_listen_address, ":19145", TcpAddress(None, 19145)),
+    (values.read_listen_address, "127.0.0.1:0", TcpAddress("127.0.0.1", 0)),
+    (values.read_listen_address, "[::1]:80", TcpAddress("::1", 80)),
+    (values.read_listen_address, "host.example:65535", TcpAddress("host.example", 65535)),
+    (values.read_listen_address, "unix:/run/web.sock", UnixAddress(Path("/run/web.sock"))),
+    (values.read_listen_address, f"unix:/{'x' * 106}", UnixAddress(Path("/" + "x" * 106))),
+    (values.read_listen_address, f"unix:/{'x' * 107}", None),
+    (values.read_listen_address, "unix:web.sock", None),
+    (values.read_listen_address, "127.0.0.1", None),
+    (values.read_listen_address, "::1:80", None),
+    (values.read_listen_address, ":65536", None),
+    (values.read_listen_address, ":-1", None),
+    (values.read_listen_address, "", None),
+    (values.read_mode, "0666", 0o666),
+    (values.read_mode, "660", 0o660),
+    (values.read_mode, "0o660", None),
+    (values.read_mode, "1777", None),
+    (values.read_mode, "888", None),
+    (values.read_socket_path, "/run/c.sock", Path("/run/c.sock")),
+    (values.read_socket_path, "unix:/run/c.sock", Path("/run/c.sock")),
+    (values.read_socket_path, LONGEST, Path(LONGEST)),
+    (values.read_socket_path, LONGEST + "x", None),
+    (values.read_socket_path, "c.sock", None),
+    (values.read_socket_path, "/", None),
+    (values.read_socket_path, "", None),
+    (values.read_telemetry_path, "/metrics", "/metrics"),
+    (values.read_telemetry_path, "/", None),
+    (values.read_telemetry_path, "/-/ready", None),
+    (values.read_telemetry_path, "metrics", None),
+    (values.read_telemetry_path, "/a{b}", None),
+    (values.read_telemetry_path, "/a?b", None),
+    (values.read_telemetry_path, "/a#b", None),
 ]
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from resty_metrics.config import machine, names
-from resty_metrics.config import values as settings
+from resty_metrics.config import machine, names, values
+from resty_metrics.process.command_line import DEFAULT_SOCKET
 
 
 class Checked(click.ParamType[Any]):
@@ -100,13 +100,11 @@ _ALL = (
     ),
     option(
         "--socket.path",
-        type=Checked("path", settings.read_socket_path),
-        default=settings.DEFAULT_SOCKET,
+        type=Checked("path", values.read_socket_path),
+        default=DEFAULT_SOCKET,
         help="Unix datagram socket that nginx's workers send to.",
     ),
-    option(
-        "--socket.mode", type=Checked("mode", settings.read_mode), default="0666", help="Mode of the socket, octal."
-    ),
+    option("--socket.mode", type=Checked("mode", values.read_mode), default="0666", help="Mode of the socket, octal."),
     option(
         "--socket.allow-uid",
         type=Checked("uid", _uid),
@@ -116,7 +114,7 @@ _ALL = (
     option(
         "--state.dir",
         type=Checked("path", machine.state_dir),
-        default=settings.DEFAULT_STATE_DIR,
+        default=values.DEFAULT_STATE_DIR,
         help="Directory of the journal, from which counters go on after a restart; none: they begin at 0.",
     ),
     option(
@@ -135,13 +133,13 @@ _ALL = (
     ),
     option(
         "--source.vts.derived",
-        type=Checked("true|false", settings.read_switch),
+        type=Checked("true|false", values.read_switch),
         default="true",
         help="Whether vts's series that others add up to are shown: its zone * and averages.",
     ),
     option(
         "--source.timeout",
-        type=Checked("duration", settings.read_duration),
+        type=Checked("duration", values.read_duration),
         default="5s",
         help="Longest time for a source, if the scrape leaves it. This and the next are for sources given by flags.",
     ),
@@ -149,15 +147,15 @@ _ALL = (
     *_shown("--source.", "Take any certificate of a source.", "at each fetch"),
     option(
         "--web.listen-address",
-        type=Checked("address", settings.read_listen_address),
+        type=Checked("address", values.read_listen_address),
         multiple=True,
-        default=(settings.DEFAULT_LISTEN,),
+        default=(values.DEFAULT_LISTEN,),
         help="Where the page is served: HOST:PORT, :PORT or unix:/path. Repeatable.",
     ),
     option(
         "--web.telemetry-path",
-        type=Checked("path", settings.read_telemetry_path),
-        default=settings.DEFAULT_TELEMETRY_PATH,
+        type=Checked("path", values.read_telemetry_path),
+        default=values.DEFAULT_TELEMETRY_PATH,
         help="Path of the page.",
     ),
     option("--web.config.file", type=_PATH, help="exporter-toolkit's web configuration: TLS and users of the page."),
@@ -168,25 +166,25 @@ _ALL = (
     ),
     option(
         "--web.max-connections",
-        type=Checked("number", settings.read_limit),
-        default=str(settings.DEFAULT_MAX_CONNECTIONS),
+        type=Checked("number", values.read_limit),
+        default=str(values.DEFAULT_MAX_CONNECTIONS),
         help="Connections to the page at once; 0: no limit.",
     ),
     option(
         "--web.max-requests",
-        type=Checked("number", settings.read_limit),
-        default=str(settings.DEFAULT_MAX_REQUESTS),
+        type=Checked("number", values.read_limit),
+        default=str(values.DEFAULT_MAX_REQUESTS),
         help="Scrapes at once; 0: no limit.",
     ),
-    option("--log.level", type=click.Choice(settings.LOG_LEVELS), default="info", help="Least level."),
-    option("--log.format", type=click.Choice(settings.LOG_FORMATS), default="logfmt", help="Form of a log line."),
+    option("--log.level", type=click.Choice(values.LOG_LEVELS), default="info", help="Least level."),
+    option("--log.format", type=click.Choice(values.LOG_FORMATS), default="logfmt", help="Form of a log line."),
 )
 
 # By flag: for every command that means the same by it.
 OPTIONS = {one.opts[0]: one for one in _ALL}
 NGINX_COMMAND = option(
     "--nginx.command",
-    type=Checked("command", settings.read_command),
+    type=Checked("command", values.read_command),
     help='How nginx is run, as in "nginx -c /path". By default each running master, else what is installed.',
 )
 

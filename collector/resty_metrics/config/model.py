@@ -11,9 +11,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationInfo
 
-from resty_metrics.config import values as settings
+from resty_metrics.config import values
 from resty_metrics.config.text import by_text, one
 from resty_metrics.config.values import ListenAddress
+from resty_metrics.process.command_line import DEFAULT_SOCKET
 from resty_metrics.sources import source
 from resty_metrics.sources.source import Kind
 
@@ -45,29 +46,29 @@ class _Section(BaseModel):
 
 
 class Socket(_Section):
-    path: Annotated[Path, by_text(settings.read_socket_path)] = Path(settings.DEFAULT_SOCKET)
-    mode: Annotated[int, by_text(settings.read_mode)] = 0o666
+    path: Annotated[Path, by_text(values.read_socket_path)] = Path(DEFAULT_SOCKET)
+    mode: Annotated[int, by_text(values.read_mode)] = 0o666
     allow_uid: Annotated[list[Annotated[int, _by("uid")]], _Several] = []
 
 
 class State(_Section):
-    dir: Annotated[Path | None, _by("state_dir")] = Path(settings.DEFAULT_STATE_DIR)
+    dir: Annotated[Path | None, _by("state_dir")] = Path(values.DEFAULT_STATE_DIR)
 
 
 class Web(_Section):
     listen_address: Annotated[
-        list[Annotated[ListenAddress, by_text(settings.read_listen_address)]], _Several, Field(min_length=1)
-    ] = [settings.read_listen_address(settings.DEFAULT_LISTEN)]
-    telemetry_path: Annotated[str, by_text(settings.read_telemetry_path)] = settings.DEFAULT_TELEMETRY_PATH
+        list[Annotated[ListenAddress, by_text(values.read_listen_address)]], _Several, Field(min_length=1)
+    ] = [values.read_listen_address(values.DEFAULT_LISTEN)]
+    telemetry_path: Annotated[str, by_text(values.read_telemetry_path)] = values.DEFAULT_TELEMETRY_PATH
     config_file: _File = None
-    enable_lifecycle: Annotated[bool, by_text(settings.read_switch)] = False
-    max_connections: Annotated[int, by_text(settings.read_limit)] = settings.DEFAULT_MAX_CONNECTIONS
-    max_requests: Annotated[int, by_text(settings.read_limit)] = settings.DEFAULT_MAX_REQUESTS
+    enable_lifecycle: Annotated[bool, by_text(values.read_switch)] = False
+    max_connections: Annotated[int, by_text(values.read_limit)] = values.DEFAULT_MAX_CONNECTIONS
+    max_requests: Annotated[int, by_text(values.read_limit)] = values.DEFAULT_MAX_REQUESTS
 
 
 class Log(_Section):
-    level: Annotated[str, by_text(settings.read_log_level)] = "info"
-    format: Annotated[str, by_text(settings.read_log_format)] = "logfmt"
+    level: Annotated[str, by_text(values.read_log_level)] = "info"
+    format: Annotated[str, by_text(values.read_log_format)] = "logfmt"
 
 
 class TlsConfig(_Section):
@@ -75,7 +76,7 @@ class TlsConfig(_Section):
     cert_file: _File = None
     key_file: _File = None
     server_name: Annotated[str | None, by_text(source.read_server_name)] = None
-    insecure_skip_verify: Annotated[bool, by_text(settings.read_switch)] = False
+    insecure_skip_verify: Annotated[bool, by_text(values.read_switch)] = False
 
 
 class BasicAuth(_Section):
@@ -92,9 +93,9 @@ class SourceConfig(_Section):
     kind: Annotated[Kind, by_text(source.read_kind)]
     name: Annotated[str | None, by_text(source.read_name)] = None
     url: Annotated[tuple[str, str | None], by_text(source.read_url)]
-    timeout: Annotated[float, by_text(settings.read_duration)] = source.DEFAULT_TIMEOUT
+    timeout: Annotated[float, by_text(values.read_duration)] = source.DEFAULT_TIMEOUT
     host: Annotated[str | None, by_text(source.read_host)] = None
-    derived: Annotated[bool, by_text(settings.read_switch)] = True
+    derived: Annotated[bool, by_text(values.read_switch)] = True
     tls_config: TlsConfig = TlsConfig()
     basic_auth: BasicAuth | None = None
     authorization: Authorization | None = None

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resty_metrics.config import values as settings
+from resty_metrics.config import values
 from resty_metrics.config.values import ListenAddress
+from resty_metrics.process.command_line import DEFAULT_SOCKET
 from resty_metrics.sources.source import Source
 
 Layer = Mapping[str, Any]
@@ -19,19 +20,19 @@ Layer = Mapping[str, Any]
 class Settings:
     """``state_dir`` None: nothing is kept. ``web_config_file``: exporter-toolkit's file; None: plain HTTP."""
 
-    socket_path: Path = Path(settings.DEFAULT_SOCKET)
+    socket_path: Path = Path(DEFAULT_SOCKET)
     socket_mode: int = 0o666
     socket_allow_uid: tuple[int, ...] = ()
-    state_dir: Path | None = Path(settings.DEFAULT_STATE_DIR)
+    state_dir: Path | None = Path(values.DEFAULT_STATE_DIR)
     sources: tuple[Source, ...] = ()
-    web_listen_address: tuple[ListenAddress, ...] = (settings.read_listen_address(settings.DEFAULT_LISTEN),)
-    web_telemetry_path: str = settings.DEFAULT_TELEMETRY_PATH
+    web_listen_address: tuple[ListenAddress, ...] = (values.read_listen_address(values.DEFAULT_LISTEN),)
+    web_telemetry_path: str = values.DEFAULT_TELEMETRY_PATH
     web_config_file: Path | None = None
     log_level: str = "info"
     log_format: str = "logfmt"
     web_enable_lifecycle: bool = False
-    web_max_connections: int = settings.DEFAULT_MAX_CONNECTIONS
-    web_max_requests: int = settings.DEFAULT_MAX_REQUESTS
+    web_max_connections: int = values.DEFAULT_MAX_CONNECTIONS
+    web_max_requests: int = values.DEFAULT_MAX_REQUESTS
 
 
 def merged(*layers: Layer) -> Settings:

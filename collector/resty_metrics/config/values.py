@@ -5,7 +5,6 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-DEFAULT_SOCKET = "/run/resty-metrics/collector.sock"
 DEFAULT_STATE_DIR = "/var/lib/resty-metrics"
 NO_STATE_DIR = "none"
 DEFAULT_LISTEN = ":19145"
@@ -93,12 +92,6 @@ def read_state_dir(text: str) -> Path | None:
     if not Path(text).is_absolute():
         raise ValueError(f"{text!r}: give an absolute path, or {NO_STATE_DIR} to keep nothing")
     return Path(text)
-
-
-def command(words: str, socket_path: Path | str) -> str:
-    """``resty-metrics WORDS`` as it is to be typed where the collector's socket is ``socket_path``."""
-    flag = "" if str(socket_path) == DEFAULT_SOCKET else f" --socket.path={shlex.quote(str(socket_path))}"
-    return f"resty-metrics {words}{flag}"
 
 
 def _check_length(text: str, path: Path, most: int) -> None:

@@ -19,15 +19,15 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Protocol
 
 from asyncinotify import Inotify, Mask
 
-from resty_metrics.config.values import command
-from resty_metrics.endpoint.binding import look
+from resty_metrics.endpoint.binding import Endpoint, look
 from resty_metrics.endpoint.healing import Contention, Fault, Identity, find_fault
 from resty_metrics.endpoint.probe import Finding, probe
-from resty_metrics.ingest.listener import Listener
 from resty_metrics.kernel.attribution import attribute_file
+from resty_metrics.process.command_line import command
 from resty_metrics.process.lock import Lock, LockedError, acquire
 from resty_metrics.process.log import say
 from resty_metrics.process.passage import Passage, make
@@ -38,10 +38,24 @@ UNREACHABLE_AFTER = 3  # probes in a row that reached somebody else, though the 
 _WATCHED = Mask.CREATE | Mask.DELETE | Mask.MOVE | Mask.ATTRIB | Mask.DELETE_SELF | Mask.MOVE_SELF | Mask.ONLYDIR
 
 
+class Bound(Protocol):
+    """The owner of the socket, which the guard has bind it again or stand by. ``endpoint`` None: it has no socket."""
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def endpoint(self) -> Endpoint | None: ...
+
+    def bind(self) -> None: ...
+
+    def stand_by(self) -> None: ...
+
+
 class Guard:
     """Watches one listener's socket. Counters for the page: ``rebinds`` by fault, ``failed_rebinds``."""
 
-    def __init__(self, listener: Listener, lock: Lock, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, listener: Bound, lock: Lock, clock: Callable[[], float] = time.monotonic) -> None:
         self.rebinds: Counter[Fault] = Counter()
         self.failed_rebinds = 0
         self.standing_by = False

@@ -1,5 +1,9 @@
-"""What is kept beyond this process: the locks, and the state as an earlier collector left it."""
+"""The state directory in this process's hands: its lock, the state that an earlier collector left, its journal.
 
+Rule: a directory that could not be had at the start, or was made anew since, is tried again each second.
+"""
+
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -8,13 +12,16 @@ from pathlib import Path
 
 from resty_metrics.journal.errors import JournalError, Loss
 from resty_metrics.journal.files import Directory
+from resty_metrics.journal.journal import Journal
 from resty_metrics.journal.recovery import ANY, Recovered, recover
 from resty_metrics.journal.state import State
 from resty_metrics.journal.store import failures
-from resty_metrics.process.lock import Lock, acquire, reading
+from resty_metrics.journal.writer import Report, Writer
+from resty_metrics.process.lock import Lock, LockedError, acquire, reading
 from resty_metrics.process.log import say
 from resty_metrics.table.scrapers import YOUNG_SECONDS
 
+CHECK_SECONDS = 1.0
 STATE_MODE = 0o750  # of the directory, where it is made: what the journal has the page may show for a password only
 
 
@@ -100,3 +107,66 @@ def running_time(state: State) -> Callable[[], float]:
     """The clock of everything that is kept: it goes on where the collector before this one ended."""
     offset = state.now - time.monotonic()
     return lambda: time.monotonic() + offset
+
+
+class Tenure:
+    """The hold on the state directory, from the start to the end. ``directory`` None: nothing is kept."""
+
+    def __init__(self, directory: Path | None, kept: Kept, journal: Journal) -> None:
+        self._directory = directory
+        self._kept = kept
+        self._journal = journal
+
+    async def start(self, patience: float) -> None:
+        """Have the state written if there is a directory for it, and wait for that ``patience`` seconds at most."""
+        if self._directory is None:
+            return
+        if self._kept.error is not None:
+            self._journal.fail(self._kept.error)
+            return
+        self._use_journal()
+        await self._journal.settle(patience)
+
+    async def run(self) -> None:
+        """Check each second that the directory is ours and can be written. A thread asks: its disk may not answer."""
+        directory, asking = self._directory, None
+        while directory is not None:
+            await asyncio.sleep(CHECK_SECONDS)
+            asking = asking or asyncio.create_task(asyncio.to_thread(self._lock_anew, directory))
+            if (await asyncio.wait([asking], timeout=CHECK_SECONDS))[0]:
+                self._take_lock(asking.result())
+                asking = None
+            if self._journal.used:
+                self._journal.check()
+            elif self._kept.state_lock is not None:
+                self._use_journal()
+        await asyncio.Event().wait()
+
+    def _lock_anew(self, directory: Path) -> Lock | None:
+        """Return a lock that the start could not have, or whose directory was made anew; None: held, or not now."""
+        if self._holds_directory():
+            return None
+        try:
+            return lock_state(directory)[0]
+        except LockedError:
+            return None
+
+    def _take_lock(self, lock: Lock | None) -> None:
+        """Take the directory's new lock. The one before would keep a disk that was replaced from being unmounted."""
+        if lock is None:
+            return
+        if self._kept.state_lock is not None:
+            self._kept.state_lock.release()
+        self._kept.state_lock = lock
+
+    def _holds_directory(self) -> bool:
+        return self._kept.state_lock is not None and self._kept.state_lock.held()
+
+    def _use_journal(self) -> None:
+        loop = asyncio.get_running_loop()
+        assert self._kept.directory is not None
+
+        def report(done: Report) -> None:
+            loop.call_soon_threadsafe(self._journal.on_report, done)
+
+        self._journal.use(Writer(self._kept.directory, self._holds_directory, report))

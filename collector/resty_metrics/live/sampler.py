@@ -8,18 +8,18 @@ Rules:
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
 from resty_metrics import __version__
-from resty_metrics.config.values import command
 from resty_metrics.live import counts, nginx, render, top, totals
 from resty_metrics.live.facts import Facts, Journal, Socket, SourceState
 from resty_metrics.live.history import SAMPLE_SECONDS, History
 from resty_metrics.live.view import view
 from resty_metrics.page import workers
 from resty_metrics.page.scrape import Pages, Parts
+from resty_metrics.process.command_line import command
 from resty_metrics.sources.fetch import Scrape
 from resty_metrics.sources.source import Source
 from resty_metrics.table.families import Family
@@ -38,7 +38,10 @@ def read_files() -> Mapping[str, bytes]:
 
 
 class Live:
-    """``clock`` is monotonic seconds. ``run`` samples; ``html`` is the page."""
+    """The live page. ``run`` samples, ``html`` returns the page.
+
+    ``misconfigured`` returns the names of the configuration files that were refused; ``clock`` is monotonic seconds.
+    """
 
     def __init__(
         self,
@@ -47,6 +50,7 @@ class Live:
         socket_path: Path,
         state_dir: Path | None,
         telemetry_path: str,
+        misconfigured: Callable[[], Collection[str]],
         clock: Callable[[], float],
     ) -> None:
         self._parts = parts
@@ -54,6 +58,7 @@ class Live:
         self._socket_path = socket_path
         self._state_dir = state_dir
         self._telemetry_path = telemetry_path
+        self._misconfigured = misconfigured
         self._clock = clock
         self._began = time.monotonic()
         self._history = History()
@@ -138,7 +143,7 @@ class Live:
             rows=sum(len(family.rows) for family in table.families.values()),
             top=self._baselines.top(totals.request_families(table), now),
             full=_full(table),
-            misconfigured=sorted(parts.tally.wrong),
+            misconfigured=sorted(self._misconfigured()),
         )
 
     def _socket(self) -> Socket:

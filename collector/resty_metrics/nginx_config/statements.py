@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from resty_metrics.config.values import DEFAULT_SOCKET
 from resty_metrics.nginx_config.dump import Configuration, Directive
 from resty_metrics.nginx_config.hooks import code, directives
+from resty_metrics.process.command_line import DEFAULT_SOCKET
 
 SPOOL = "resty_metrics_spool"
 _SOCKET, _BUCKETS, _NGINX = "$resty_metrics_socket", "$resty_metrics_buckets", "$resty_metrics_nginx"

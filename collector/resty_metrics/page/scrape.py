@@ -40,8 +40,6 @@ from resty_metrics.sources import source_metrics as report
 from resty_metrics.sources.fetch import Fetcher, Scrape, gather
 from resty_metrics.sources.source import Source
 from resty_metrics.table.scrapers import Scrapers
-from resty_metrics.web import web_metrics as web
-from resty_metrics.web.tally import Tally
 
 GZIP_LEVEL = 1
 _GZIP_FORMAT = 16 + zlib.MAX_WBITS  # zlib's manual, deflateInit2
@@ -54,7 +52,7 @@ _TIMEOUTS_A_DECADE = 10
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a page is made of."""
+    """The parts that a page is made of. ``web_families`` returns the metrics of the server."""
 
     intake: Intake
     scrapers: Scrapers
@@ -62,7 +60,7 @@ class Parts:
     guard: Guard
     journal: Journal
     coverage: Coverage
-    tally: Tally
+    web_families: Callable[[], Sequence[MetricFamily]]
 
 
 class Pages:
@@ -217,8 +215,7 @@ class Pages:
             *report.families(fetched.scrapes, fetched.fetchers),
             *pipeline.families(parts.intake, self._socket(), now, parts.journal.tally.lost_rows),
             *(journal.families(parts.journal.tally, now) if parts.journal.wanted else []),
-            *web.families(parts.tally),
-            web.scrapers(*parts.scrapers.count()),
+            *parts.web_families(),
             *self._process.families(),
         ]
 

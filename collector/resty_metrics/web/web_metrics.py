@@ -1,14 +1,17 @@
 """The server's own metrics: who was turned away, and whether the configuration in force is the last that was read."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import get_args
 
 from resty_metrics.exposition.text import MetricFamily, MetricType, sample
 from resty_metrics.web.tally import Closed, Refused, Tally
 
 
-def families(tally: Tally) -> list[MetricFamily]:
-    """All of them. Each reason is there from the start, so that ``increase()`` sees the first."""
+def families(tally: Tally, count_scrapers: Callable[[], tuple[int, int]]) -> list[MetricFamily]:
+    """Return all of them. Each reason is there from the start, so that ``increase()`` sees the first.
+
+    ``count_scrapers`` returns how many scrapers are remembered: regular ones, and newcomers.
+    """
     return [
         _one("resty_metrics_web_connections", "gauge", "Connections to the page that are open.", tally.connections),
         _by_reason(
@@ -33,11 +36,11 @@ def families(tally: Tally) -> list[MetricFamily]:
             "When a configuration last came into force.",
             tally.loaded_at,
         ),
+        _scrapers(*count_scrapers()),
     ]
 
 
-def scrapers(regular: int, newcomers: int) -> MetricFamily:
-    """Return how many scrapers are remembered."""
+def _scrapers(regular: int, newcomers: int) -> MetricFamily:
     name = "resty_metrics_scrapers"
     text = (
         "Prometheus servers of which the collector knows the rows that they have seen: regular ones, which keep coming "

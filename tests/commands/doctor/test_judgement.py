@@ -12,9 +12,9 @@ from resty_metrics.commands.doctor.nginx_checks import Configured
 from resty_metrics.commands.doctor.processes import Seen
 from resty_metrics.commands.doctor.reach import Filter
 from resty_metrics.commands.doctor.socket_file import LockFile, Probe, Running
-from resty_metrics.config.values import DEFAULT_SOCKET
 from resty_metrics.kernel.access import User
 from resty_metrics.nginx_config.dump import read
+from resty_metrics.process.command_line import DEFAULT_SOCKET
 
 PATH = "/run/c.sock"
 SUBJECT = Subject(

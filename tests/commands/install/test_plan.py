@@ -8,8 +8,8 @@ from resty_metrics.commands.install import manifest, plan, removal
 from resty_metrics.commands.install.facts import Change, Facts
 from resty_metrics.commands.install.manifest import Added, Manifest, digest
 from resty_metrics.commands.install.refused import RefusedError
-from resty_metrics.config.values import DEFAULT_SOCKET
 from resty_metrics.nginx_config.dump import read
+from resty_metrics.process.command_line import DEFAULT_SOCKET
 
 SHARE = "/s"
 MAIN = "/n/nginx.conf"

@@ -12,8 +12,8 @@ from resty_metrics.commands.doctor.facts import Fetched, Instance, Looked, Subje
 from resty_metrics.commands.doctor.finding import Finding, Verdict, not_known, ok, skip, warn
 from resty_metrics.commands.doctor.page import Page
 from resty_metrics.commands.doctor.versions import Installed
-from resty_metrics.config.values import command
 from resty_metrics.nginx_config import statements
+from resty_metrics.process.command_line import command
 
 _COMMAND = re.compile(r"\bresty-metrics (doctor|serve)\b")
 

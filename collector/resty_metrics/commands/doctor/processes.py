@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from resty_metrics.commands.doctor.finding import Finding, fail, not_known, ok, warn
-from resty_metrics.config.values import command
+from resty_metrics.process.command_line import command
 
 MAX_NAMED = 8
 _NAMES = {"pid": "pid", "net": "network", "mnt": "mount"}

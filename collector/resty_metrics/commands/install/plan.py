@@ -14,9 +14,9 @@ from resty_metrics.commands.install import manifest, obstacles, placement
 from resty_metrics.commands.install.facts import CONF, INCLUDES, Change, Facts, Plan
 from resty_metrics.commands.install.manifest import Added, Manifest
 from resty_metrics.commands.install.refused import RefusedError
-from resty_metrics.config.values import DEFAULT_SOCKET
 from resty_metrics.nginx_config import hooks
 from resty_metrics.nginx_config.hooks import Hooks
+from resty_metrics.process.command_line import DEFAULT_SOCKET
 
 SAVED = ".saved"
 PLAIN_PATH = re.compile(r"/[\w./+@,-]+")

@@ -14,11 +14,11 @@ from resty_metrics.commands.doctor.socket_file import LockFile, Running, SocketF
 from resty_metrics.config.file import read_file
 from resty_metrics.config.problem import ConfigError
 from resty_metrics.config.settings import Layer
-from resty_metrics.config.values import DEFAULT_SOCKET
 from resty_metrics.endpoint.credentials import WORKER_USERS, read_uid
 from resty_metrics.kernel import attribution, processes, sock_diag, users
 from resty_metrics.kernel import paths as files
 from resty_metrics.kernel.processes import Process
+from resty_metrics.process.command_line import DEFAULT_SOCKET
 from resty_metrics.process.lock import read_holder
 
 _SOCK_DGRAM = 2
