@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgpack  # type: ignore[import-untyped]
 from resty_metrics.ingest.intake import Intake
-from resty_metrics.ingest.streams import Streams as KnownStreams
+from resty_metrics.ingest.senders import Senders as KnownSenders
 from resty_metrics.journal.records import of_drain
 from resty_metrics.journal.store import Store, create
 from resty_metrics.process.tuning import GC_THRESHOLD
@@ -28,7 +28,7 @@ from support.nginx import shared_directory
 from benchmarks import cpu
 from benchmarks.figures import Figure, Reach
 from benchmarks.rounds import Series, Spread, Work, measure
-from benchmarks.samples import Streams
+from benchmarks.samples import Senders
 from benchmarks.scale import Scale
 
 SUBJECT = "merge"
@@ -44,10 +44,10 @@ class Sketch:
 
     def __init__(self) -> None:
         self._table: dict[tuple[str, ...], list[float]] = {}
-        self._streams = Streams(1, ROWS)
+        self._senders = Senders(1, ROWS)
 
     def __call__(self) -> float:
-        return cpu.of(partial(self._merge, self._streams.datagrams())) / ROWS
+        return cpu.of(partial(self._merge, self._senders.datagrams())) / ROWS
 
     def _merge(self, datagrams: list[bytes]) -> None:
         table = self._table
@@ -65,13 +65,13 @@ class Merge:
     def __init__(
         self, workers: int, journal: Store | None, rows: int = ROWS, server: str = "www{}.example.com"
     ) -> None:
-        self.intake = Intake(Table(), KnownStreams(), lambda uid: True)
-        self._streams = Streams(workers, rows, server)
+        self.intake = Intake(Table(), KnownSenders(), lambda uid: True)
+        self._senders = Senders(workers, rows, server)
         self._journal = journal
         self()
 
     def __call__(self) -> float:
-        return cpu.of(partial(self._merge, self._streams.datagrams())) / self._streams.rows
+        return cpu.of(partial(self._merge, self._senders.datagrams())) / self._senders.rows
 
     def _merge(self, datagrams: list[bytes]) -> None:
         for first in range(0, len(datagrams), PER_DRAIN):
@@ -81,18 +81,18 @@ class Merge:
             if self._journal is not None:
                 self._journal.append([of_drain(drain) or b""])
             self.intake.settle(drain)
-        assert self.intake.applied_rows % self._streams.rows == 0, self.intake.results
+        assert self.intake.applied_rows % self._senders.rows == 0, self.intake.results
 
 
 class Process:
     """A real collector, and workers that wait for its answers."""
 
     def __init__(self, workers: int, collector: Collector, rows: int = ROWS) -> None:
-        self._streams = Streams(workers, rows)
+        self._senders = Senders(workers, rows)
         self._collector = collector
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.connect(str(collector.socket_path))
-        self._answers = {name: socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for name in self._streams.names}
+        self._answers = {name: socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for name in self._senders.names}
         self.send()
 
     def __call__(self) -> float:
@@ -100,12 +100,12 @@ class Process:
         cpu.pin(pid, cpu.SUBJECT)
         before = cpu.seconds(pid)
         self.send()
-        return (cpu.seconds(pid) - before) / self._streams.rows
+        return (cpu.seconds(pid) - before) / self._senders.rows
 
     def send(self) -> None:
         """All rows, until they are committed."""
         last: dict[bytes, int] = {}
-        for datagram in self._streams.datagrams():
+        for datagram in self._senders.datagrams():
             name = datagram[8:24]
             socket.send_fds(self._socket, [datagram], [self._answers[name][1].fileno()])
             last[name] = int.from_bytes(datagram[32:40], "big")

@@ -64,7 +64,7 @@ def _body(scope: str, rows: Sequence[RawRow]) -> dict[str, object]:
     return {"families": [family]}
 
 
-class Streams:
+class Senders:
     """Workers that send the same rows again and again: ``datagrams`` are the next of each, in turn."""
 
     def __init__(self, count: int, rows: int, server: str = "www{}.example.com") -> None:
@@ -78,7 +78,7 @@ class Streams:
         self.rows = rows
 
     def datagrams(self) -> list[bytes]:
-        """All rows once, over the streams."""
+        """All rows once, over the senders."""
         found = []
         for place, body in enumerate(self._bodies):
             name = self.names[place % len(self.names)]

@@ -40,7 +40,7 @@ OUTSIDE = {
 }  # fmt: skip
 MODULES = sorted(str(path.relative_to(COLLECTOR)) for path in COLLECTOR.rglob("*.py"))
 LUA = ROOT / "lua" / "resty" / "metrics"
-PURE_LUA = ("datagram", "decode", "encode", "rows", "stream")
+PURE_LUA = ("datagram", "decode", "encode", "rows", "sender")
 
 
 def imported(path: Path) -> Iterator[str]:

@@ -17,7 +17,7 @@ from typing import Any, cast
 import pytest
 from resty_metrics.config.settings import Settings
 from resty_metrics.ingest.intake import Intake
-from resty_metrics.ingest.streams import Streams
+from resty_metrics.ingest.senders import Senders
 from resty_metrics.page.scrape import Pages
 from resty_metrics.reload import RESTART, Reloader, renewed
 from resty_metrics.sources.fetch import Fetcher
@@ -81,7 +81,7 @@ def source(name: str, port: int, more: str = "") -> str:
 
 
 def test_sources_come_and_go_and_nothing_is_lost(tmp_path: Path) -> None:
-    """By HTTP and by SIGHUP; a source that stays keeps its error count, a stream its place."""
+    """By HTTP and by SIGHUP; a source that stays keeps its error count, a sender its place."""
     path, gone = tmp_path / "resty-metrics.yml", free_port()
     with stub_status(11) as one, stub_status(22) as two:
         path.write_text("sources:\n" + source("one", one) + source("gone", gone))
@@ -231,7 +231,7 @@ def test_a_name_service_that_is_slow_does_not_hold_the_loop(monkeypatch: pytest.
         tally = Tally(0)
         front = Front(Policy(Access(), tally), tally, Limits())
         pages = Pages(cast(Any, None), [], lambda: 0.0)
-        intake = Intake(Table(), Streams(), lambda uid: False)
+        intake = Intake(Table(), Senders(), lambda uid: False)
         reload = asyncio.create_task(Reloader(Settings(), Settings, intake, pages, front)())
         assert await asyncio.to_thread(asked.wait, 10)
         answered.set()

@@ -99,7 +99,7 @@ class Collector:
         self.settings = settings
         self.kept = kept
         self.clock = running_time(kept.state)
-        self.intake = Intake(kept.state.table, kept.state.streams, allowed_uids(settings.socket_allow_uid).__contains__)
+        self.intake = Intake(kept.state.table, kept.state.senders, allowed_uids(settings.socket_allow_uid).__contains__)
         self.journal = Journal(self._capture, self._note_stale, lambda: self.listener.resume(), self.clock)
         self.journal.tally.lose(kept.loss)
         self.tenure = Tenure(settings.state_dir, kept, self.journal)
@@ -146,8 +146,8 @@ class Collector:
             await asyncio.sleep(CHECK_SECONDS)
             now = self.clock()
             self.listener.check_leaving()
-            self.intake.streams.prune(now)
-            self.coverage.observe(self.intake.streams.heartbeats(now), self.intake.table, now)
+            self.intake.senders.prune(now)
+            self.coverage.observe(self.intake.senders.heartbeats(now), self.intake.table, now)
 
     def _capture(self) -> Capture:
         return capture(self.kept.state, self.clock())

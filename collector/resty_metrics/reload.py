@@ -2,7 +2,7 @@
 
 Rules:
 - All of it or nothing: a configuration with any problem changes nothing; it is said, and the old one goes on.
-- No count and no stream is touched. A source that stays keeps its client, its counters too if only its connection
+- No count and no sender is touched. A source that stays keeps its client, its counters too if only its connection
   differs; one that goes is closed when nobody waits for it any more.
 - What needs a restart is said and not taken.
 - Files are read and users are looked up in a thread: the loop takes datagrams meanwhile.

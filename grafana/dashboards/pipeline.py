@@ -163,7 +163,7 @@ SOCKET = Row(
 )
 
 BATCHES = Row(
-    "Batches and streams",
+    "Batches and senders",
     (
         Panel(
             "Datagrams by result",
@@ -175,17 +175,17 @@ BATCHES = Row(
         ),
         Panel(
             "Refused",
-            "uid: start the collector with --socket.allow-uid; version: update it; stream_cap: over 4,096 workers; "
+            "uid: start the collector with --socket.allow-uid; version: update it; sender_cap: over 4,096 workers; "
             "invalid, undecodable: a stranger, or please report it.",
             "cps",
             (Query(total("resty_metrics_refusals_total", "reason", HERE), "{{reason}}"),),
             width=6,
         ),
         Panel(
-            "Streams",
+            "Senders",
             "One for each worker, and for each that ended a while ago. Without end: workers that keep crashing.",
             "short",
-            (Query(f"sum by (instance, state) (resty_metrics_streams{{{HERE}}})", "{{state}} ({{instance}})"),),
+            (Query(f"sum by (instance, state) (resty_metrics_senders{{{HERE}}})", "{{state}} ({{instance}})"),),
             width=6,
         ),
         Panel(

@@ -144,7 +144,7 @@ PAGE = Row(
         ),
         Panel(
             "Open descriptors",
-            "Of what the process may have. Each stream holds one or two: near 1 raise LimitNOFILE of its unit.",
+            "Of what the process may have. Each sender holds one or two: near 1 raise LimitNOFILE of its unit.",
             "percentunit",
             (
                 Query(

@@ -21,7 +21,7 @@ from resty_metrics.endpoint.guard import Guard
 from resty_metrics.ingest.drain import Drain
 from resty_metrics.ingest.intake import Intake
 from resty_metrics.ingest.listener import Listener
-from resty_metrics.ingest.streams import Streams
+from resty_metrics.ingest.senders import Senders
 from resty_metrics.process.lock import acquire
 from resty_metrics.table.table import Table
 from resty_metrics.wire.datagram import Verdict
@@ -397,7 +397,7 @@ def test_a_lock_that_cannot_be_written_when_it_is_taken_anew_is_not_ones_own_ene
 
     lock = acquire(socket_path.with_suffix(".lock"))
     lock.note("0a" * 16)
-    listener = Listener(socket_path, 0o666, Intake(Table(), Streams(), bool), Memory(), time.monotonic)
+    listener = Listener(socket_path, 0o666, Intake(Table(), Senders(), bool), Memory(), time.monotonic)
     listener.bind()
     guard = Guard(listener, lock)
     lock.path.unlink()

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from resty_metrics.health.readiness import Arrivals, Growth, Sender, closed, faults
-from resty_metrics.ingest.streams import STREAM_CAP
+from resty_metrics.health.readiness import Arrivals, Growth, SendingUser, closed, faults
+from resty_metrics.ingest.senders import SENDER_CAP
 from resty_metrics.kernel.access import Node
 from resty_metrics.wire.datagram import Reason, Verdict
 from support.client import ask
@@ -17,7 +17,7 @@ from support.wait import free_port, wait_until
 from support.worker import Worker, counter
 
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
-WORKER, STRANGER = Sender(33, frozenset({33, 500})), Sender(101, None)
+WORKER, STRANGER = SendingUser(33, frozenset({33, 500})), SendingUser(101, None)
 ABOVE = Node("/", 0, 0, stat.S_IFDIR | 0o755)
 
 
@@ -31,7 +31,7 @@ def way(directory: int, socket: int, gid: int = 0, *, acl: bool = False) -> list
 
 
 @pytest.mark.parametrize(
-    ("there", "senders", "obstacle"),
+    ("there", "users", "obstacle"),
     [
         ([], [WORKER], None),
         (way(0o755, 0o666), [WORKER], None),
@@ -43,21 +43,21 @@ def way(directory: int, socket: int, gid: int = 0, *, acl: bool = False) -> list
         (way(0o750, 0o660, 501), [WORKER, STRANGER], None),
         (way(0o705, 0o606), [STRANGER], None),
         (way(0o700, 0o666), [STRANGER], "/run/c"),
-        (way(0o700, 0o666), [Sender(900, frozenset())], None),
-        (way(0o700, 0o666), [Sender(0, frozenset())], None),
-        (way(0o700, 0o666), [WORKER, Sender(900, frozenset())], None),
+        (way(0o700, 0o666), [SendingUser(900, frozenset())], None),
+        (way(0o700, 0o666), [SendingUser(0, frozenset())], None),
+        (way(0o700, 0o666), [WORKER, SendingUser(900, frozenset())], None),
         (way(0o700, 0o666, acl=True), [WORKER], None),
         (way(0o700, 0o666), [], "/run/c"),
         (way(0o755, 0o666), [], None),
     ],
 )
-def test_a_way_that_no_sender_passes(there: Sequence[Node], senders: Sequence[Sender], obstacle: str | None) -> None:
-    stopped = closed(there, senders)
+def test_a_way_that_no_sender_passes(there: Sequence[Node], users: Sequence[SendingUser], obstacle: str | None) -> None:
+    stopped = closed(there, users)
     assert (None if stopped is None else stopped.node.path) == obstacle
 
 
 OPEN, SHUT = way(0o755, 0o666), way(0o700, 0o666)
-UID, CAP, VERSION = frozenset({"uid"}), frozenset({"stream_cap"}), frozenset({"version"})
+UID, CAP, VERSION = frozenset({"uid"}), frozenset({"sender_cap"}), frozenset({"version"})
 MAY_NOT = "every worker is refused: uid 101 may not send. Allow the user of nginx's workers with"
 AT_THE_CAP = "new workers are refused: 4,096 workers are alive"
 ANOTHER = "every worker is refused: it speaks another version. Bring the Lua module and the collector to one release."
@@ -159,11 +159,11 @@ def test_a_worker_of_another_version(socket_path: Path) -> None:
 @pytest.mark.slow
 def test_the_cap_of_senders(socket_path: Path) -> None:
     with Collector(socket_path) as collector, Worker(socket_path) as worker:
-        for _ in range(STREAM_CAP):
-            worker.stream, worker.sequence = os.urandom(16), 0
+        for _ in range(SENDER_CAP):
+            worker.sender, worker.sequence = os.urandom(16), 0
             worker.send(worker.next_batch(counter("one_total", 1)))
-        wait_until(lambda: collector.value("one_total") == STREAM_CAP, message="all senders")
+        wait_until(lambda: collector.value("one_total") == SENDER_CAP, message="all users")
         assert "degraded" not in readiness(collector)
-        worker.stream, worker.sequence = os.urandom(16), 0
+        worker.sender, worker.sequence = os.urandom(16), 0
         worker.send(worker.next_batch(counter("one_total", 1)))
         wait_until(lambda: "new workers are refused: 4,096 workers are alive" in readiness(collector), message="it")

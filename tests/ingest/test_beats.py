@@ -6,7 +6,7 @@ import tracemalloc
 import msgpack  # type: ignore[import-untyped]
 import pytest
 from resty_metrics.ingest.beats import GAUGES_SECONDS, MAX_INSTANCES, SENDER, TOTAL, Beats, Room, Size
-from resty_metrics.ingest.streams import Streams
+from resty_metrics.ingest.senders import Senders
 from resty_metrics.wire.datagram import MAX_DATAGRAM, Header, Kind, WireError
 from resty_metrics.wire.gauge_family import GaugeFamily, gauge_family
 from resty_metrics.wire.heartbeat import MAX_FAMILIES, MAX_PARTS, Heartbeat, read_heartbeat
@@ -47,10 +47,10 @@ Parts = list[list[GaugeFamily]]
 A, B, C = gauge("a", 0, 1), gauge("b", 0, 1), gauge("c", 0, 1)
 SENT: list[tuple[str, Parts, int, dict[str, int]]] = [
     ("all fits", [[gauge("a", 0, 10)]], 10, {}),
-    ("one part", [[gauge("a", 0, 15)]], 10, {"sender_cap": 5}),
-    ("two gauges", [[gauge("a", 0, 6), gauge("b", 0, 6)]], 10, {"sender_cap": 2}),
-    ("all parts of a beat together", [[gauge("a", 0, 6)], [gauge("a", 6, 12)], [B]], 10, {"sender_cap": 3}),
-    ("as many gauges as there may be", [[gauge(name, 0, 1) for name in "abcde"]], 3, {"sender_cap": 2}),
+    ("one part", [[gauge("a", 0, 15)]], 10, {"worker_cap": 5}),
+    ("two gauges", [[gauge("a", 0, 6), gauge("b", 0, 6)]], 10, {"worker_cap": 2}),
+    ("all parts of a beat together", [[gauge("a", 0, 6)], [gauge("a", 6, 12)], [B]], 10, {"worker_cap": 3}),
+    ("as many gauges as there may be", [[gauge(name, 0, 1) for name in "abcde"]], 3, {"worker_cap": 2}),
     ("a gauge in pieces is one", [[A], [gauge("a", 1, 2)], [B, C]], 4, {}),
     ("a part twice", [[gauge("a", 0, 3)], [gauge("a", 0, 3)]], 3, {"duplicate": 3}),
     ("a label set twice in a family", [[labelled("x", "x")]], 1, {"duplicate": 1}),
@@ -72,7 +72,7 @@ def test_what_a_sender_may_have(parts: Parts, kept: int, refused: dict[str, int]
 def test_rows_are_bounded_by_their_bytes_too() -> None:
     long = gauge_family("a", "", ("l",), "sum", [("x" * 250 + str(number), 1, 1) for number in range(10)])
     beats, room = Beats(), Room(sender=Size(10, 100, 2_048))
-    assert hear(beats, room, (long,)) == {"sender_cap": 6}
+    assert hear(beats, room, (long,)) == {"worker_cap": 6}
     assert (room.held.rows, room.held.bytes <= 2_048) == (4, True)
 
 
@@ -183,13 +183,13 @@ def test_the_books_are_right_whatever_happens() -> None:
             assert (charge.rows <= SMALL.rows, charge.gauges <= SMALL.gauges) == (True, True)
 
 
-def beat(stream: int, number: int, base: int = 1) -> Header:
-    return Header(1, Kind.HEARTBEAT, b"%016d" % stream, 1000, number, base)
+def beat(sender: int, number: int, base: int = 1) -> Header:
+    return Header(1, Kind.HEARTBEAT, b"%016d" % sender, 1000, number, base)
 
 
 def test_the_worst_that_senders_can_send_is_bounded() -> None:
-    """Many streams, each with a part as full as a datagram can be: of rows, pieces, long names and texts."""
-    streams, source = Streams(), random.Random(1)
+    """Many senders, each with a part as full as a datagram can be: of rows, pieces, long names and texts."""
+    senders, source = Senders(), random.Random(1)
     bodies: list[dict[str, object]] = [
         {"families": [one("g", [[f"{number:x}", 1, 1] for number in range(6_000)], ["l"])]},
         {"families": [one(f"{number}g"[::-1], [[1, 1]]) for number in range(900)]},
@@ -199,13 +199,13 @@ def test_the_worst_that_senders_can_send_is_bounded() -> None:
         {"dicts": {f"{number}" + "x" * 200: [1, 1] for number in range(256)}},
     ]
     parts = [read_heartbeat(packed({**body, "part": 1, "parts": 2})) for body in bodies]
-    for stream in range(500):
-        streams.beat(beat(stream, 1), source.choice(parts), 0.0)
-        assert streams.room.held.rows <= TOTAL.rows
-        assert streams.room.held.bytes <= TOTAL.bytes
+    for sender in range(500):
+        senders.beat(beat(sender, 1), source.choice(parts), 0.0)
+        assert senders.room.held.rows <= TOTAL.rows
+        assert senders.room.held.bytes <= TOTAL.bytes
     assert max(SENDER.rows / TOTAL.rows, SENDER.bytes / TOTAL.bytes, SENDER.gauges / TOTAL.gauges) <= 1 / 8
-    streams.prune(GAUGES_SECONDS + 0.1)
-    assert streams.room.held == Size()
+    senders.prune(GAUGES_SECONDS + 0.1)
+    assert senders.room.held == Size()
 
 
 def one(name: str, rows: list[list[object]], labels: list[str] | None = None) -> dict[str, object]:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from resty_metrics.ingest.drain import Result
 from resty_metrics.ingest.intake import MAX_REFUSED_UIDS, Intake
-from resty_metrics.ingest.streams import Streams
+from resty_metrics.ingest.senders import Senders
 from resty_metrics.shapes.shape import FamilyBatch, FamilyKey
 from resty_metrics.table.families import Family
 from resty_metrics.table.room import Room
@@ -18,17 +18,17 @@ ALLOWED, FOREIGN = 33, 666
 
 
 def make(cap: int = 10) -> Intake:
-    return Intake(Table(), Streams(cap), lambda uid: uid == ALLOWED)
+    return Intake(Table(), Senders(cap), lambda uid: uid == ALLOWED)
 
 
-def batch(sequence: int, base: int = 1, stream: bytes = A, value: Any = 1, version: int = 1) -> bytes:
+def batch(sequence: int, base: int = 1, sender: bytes = A, value: Any = 1, version: int = 1) -> bytes:
     rows = [["x", value], ["y", 1]]
     family = {"name": "c_total", "type": "counter", "labels": ["l"], "columns": ["value"], "rows": rows}
-    return write_datagram(Header(version, Kind.BATCH, stream, 1000, sequence, base), {"families": [family]})
+    return write_datagram(Header(version, Kind.BATCH, sender, 1000, sequence, base), {"families": [family]})
 
 
-def bare(kind: int, sequence: int = 1, base: int = 1, stream: bytes = A, body: Any = None) -> bytes:
-    return write_datagram(Header(1, kind, stream, 1000, sequence, base), body or {})
+def bare(kind: int, sequence: int = 1, base: int = 1, sender: bytes = A, body: Any = None) -> bytes:
+    return write_datagram(Header(1, kind, sender, 1000, sequence, base), body or {})
 
 
 def undecodable(sequence: int) -> bytes:
@@ -42,27 +42,27 @@ def values(intake: Intake) -> dict[tuple[str, ...], float]:
 
 def answers(intake: Intake) -> dict[bytes, Answer]:
     committed = intake.commit()
-    read = {stream: read_answer(answer) for stream, answer in committed}
+    read = {sender: read_answer(answer) for sender, answer in committed}
     assert len(read) == len(committed)
-    assert all(answer.stream == stream for stream, answer in read.items())
+    assert all(answer.sender == sender for sender, answer in read.items())
     return read
 
 
 def test_a_batch_is_in_the_table_when_it_is_committed() -> None:
     intake = make()
     outcome = intake.receive(batch(1), ALLOWED, 0.0)
-    assert (outcome.result, outcome.stream, outcome.rows, outcome.answer) == ("applied", A, 2, True)
+    assert (outcome.result, outcome.sender, outcome.rows, outcome.answer) == ("applied", A, 2, True)
     assert values(intake) == {}
     assert answers(intake) == {A: Answer(Verdict.ACK, Reason.NONE, Kind.BATCH, A, 1, 1)}
     assert values(intake) == {("x",): 1, ("y",): 1}
     assert intake.commit() == []
 
 
-def test_one_ack_per_stream_and_drain() -> None:
+def test_one_ack_per_sender_and_drain() -> None:
     intake = make()
     for sequence in (1, 2, 3):
         intake.receive(batch(sequence), ALLOWED, 0.0)
-    intake.receive(batch(1, stream=B), ALLOWED, 0.0)
+    intake.receive(batch(1, sender=B), ALLOWED, 0.0)
     given = answers(intake)
     assert (given[A].sequence, given[A].committed) == (3, 3)
     assert (given[B].sequence, given[B].committed) == (1, 1)
@@ -131,13 +131,13 @@ def test_refusals(
 def test_unanswerable(name: str, datagram: bytes, reason: str) -> None:
     intake = make()
     outcome = intake.receive(datagram, ALLOWED, 0.0)
-    assert (outcome.result, outcome.reason, outcome.stream, outcome.answer) == ("unanswerable", reason, None, False)
+    assert (outcome.result, outcome.reason, outcome.sender, outcome.answer) == ("unanswerable", reason, None, False)
     assert intake.commit() == []
     assert intake.results["unanswerable", reason] == 1
 
 
 @pytest.mark.parametrize(("bad", "lost"), [(undecodable(2), 0), (batch(2, value=-1), 2)])
-def test_a_bad_batch_does_not_block_its_stream(bad: bytes, lost: int) -> None:
+def test_a_bad_batch_does_not_block_its_sender(bad: bytes, lost: int) -> None:
     intake = make()
     intake.receive(batch(1), ALLOWED, 0.0)
     intake.commit()
@@ -169,17 +169,17 @@ def test_marks_come_before_decoding() -> None:
 def test_heartbeat_and_bye() -> None:
     intake = make()
     assert intake.receive(bare(Kind.HEARTBEAT, body={"worker": 3}), ALLOWED, 1.0).result == "heartbeat"
-    assert [live.heartbeat.worker for live in intake.streams.heartbeats(1.0)] == [3]
+    assert [live.heartbeat.worker for live in intake.senders.heartbeats(1.0)] == [3]
     assert intake.receive(bare(Kind.BYE), ALLOWED, 2.0).result == "bye"
-    assert intake.streams.heartbeats(2.0) == []
+    assert intake.senders.heartbeats(2.0) == []
     assert answers(intake)[A].verdict is Verdict.ACK
 
 
-def test_probe_passes_the_uid_rule_and_makes_no_stream() -> None:
+def test_probe_passes_the_uid_rule_and_makes_no_sender() -> None:
     intake = make()
     assert intake.receive(bare(Kind.PROBE, sequence=42), FOREIGN, 0.0).result == "probe"
     assert answers(intake) == {A: Answer(Verdict.ACK, Reason.NONE, Kind.PROBE, A, 42, 0)}
-    assert len(intake.streams) == 0
+    assert len(intake.senders) == 0
 
 
 def test_refused_uids_are_remembered_and_bounded() -> None:
@@ -189,23 +189,23 @@ def test_refused_uids_are_remembered_and_bounded() -> None:
     assert intake.refused_uids[1000] == 2
     assert len(intake.refused_uids) == MAX_REFUSED_UIDS
     assert intake.results["held", "uid"] == 101
-    assert len(intake.streams) == 0
+    assert len(intake.senders) == 0
 
 
-def test_stream_cap_holds_and_loses_nothing() -> None:
+def test_sender_cap_holds_and_loses_nothing() -> None:
     intake = make(cap=1)
     intake.receive(batch(1), ALLOWED, 0.0)
-    assert intake.receive(batch(1, stream=B), ALLOWED, 0.0).reason == "stream_cap"
-    assert intake.receive(bare(Kind.HEARTBEAT, stream=B), ALLOWED, 0.0).reason == "stream_cap"
+    assert intake.receive(batch(1, sender=B), ALLOWED, 0.0).reason == "sender_cap"
+    assert intake.receive(bare(Kind.HEARTBEAT, sender=B), ALLOWED, 0.0).reason == "sender_cap"
     given = answers(intake)
-    assert (given[B].verdict, given[B].reason, given[B].committed) == (Verdict.HOLD, Reason.STREAM_CAP, 0)
+    assert (given[B].verdict, given[B].reason, given[B].committed) == (Verdict.HOLD, Reason.SENDER_CAP, 0)
 
 
 def test_not_ready_holds() -> None:
     intake = make()
     intake.ready = False
     assert intake.receive(batch(1), ALLOWED, 0.0).reason == "not_ready"
-    assert intake.receive(bare(Kind.PROBE, stream=B), ALLOWED, 0.0).result == "probe"
+    assert intake.receive(bare(Kind.PROBE, sender=B), ALLOWED, 0.0).result == "probe"
     assert answers(intake)[A].reason is Reason.NOT_READY
     intake.ready = True
     assert intake.receive(batch(1), ALLOWED, 0.0).result == "applied"
@@ -213,7 +213,7 @@ def test_not_ready_holds() -> None:
 
 def test_good_batches_count_between_any_bad_ones() -> None:
     intake, source, good = make(cap=10_000), random.Random(3), 0
-    template = batch(1, stream=B)
+    template = batch(1, sender=B)
     for sequence in range(1, 401):
         garbage = bytearray(template)
         for _ in range(8):
@@ -244,12 +244,12 @@ def break_rows_of(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(Family, "merge", failing)
 
 
-def named(name: str, sequence: int = 1, stream: bytes = A, *more: str) -> bytes:
+def named(name: str, sequence: int = 1, sender: bytes = A, *more: str) -> bytes:
     families = [
         {"name": one, "type": "counter", "labels": ["l"], "columns": ["value"], "rows": [["x", 1], ["y", 1]]}
         for one in (name, *more)
     ]
-    return write_datagram(Header(1, Kind.BATCH, stream, 1000, sequence, 1), {"families": families})
+    return write_datagram(Header(1, Kind.BATCH, sender, 1000, sequence, 1), {"families": families})
 
 
 def counts(intake: Intake, name: str) -> list[float]:
@@ -257,7 +257,7 @@ def counts(intake: Intake, name: str) -> list[float]:
 
 
 def test_a_batch_that_cannot_be_added_costs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of this stream or another, before it or after it, nor another family of the same batch."""
+    """Of this sender or another, before it or after it, nor another family of the same batch."""
     break_rows_of(monkeypatch, "bad_total")
     intake = make()
     for datagram in (
@@ -270,7 +270,7 @@ def test_a_batch_that_cannot_be_added_costs_no_other(monkeypatch: pytest.MonkeyP
     drain = intake.take()
     settled = intake.settle(drain)
     assert [counts(intake, name) for name in ("good_total", "first_total", "last_total")] == [[3, 3], [1, 1], [1, 1]]
-    assert {stream: read_answer(answer).committed for stream, answer in settled.answers} == {A: 3, B: 1}
+    assert {sender: read_answer(answer).committed for sender, answer in settled.answers} == {A: 3, B: 1}
     assert [(failure.family.name, failure.rows) for failure in settled.failures] == [("bad_total", 2)]
     assert isinstance(settled.failures[0].error, BrokenError)
     assert intake.table.failed_rows == 2
@@ -310,7 +310,7 @@ def test_a_bug_anywhere_in_a_family_costs_no_batch_of_others(
     monkeypatch: pytest.MonkeyPatch, broken: tuple[str, ...]
 ) -> None:
     """Not even in making room, which is no batch's own, or in what mends a family."""
-    intake = Intake(Table(room=Room(max_rows=2)), Streams(), lambda uid: uid == ALLOWED)
+    intake = Intake(Table(room=Room(max_rows=2)), Senders(), lambda uid: uid == ALLOWED)
     intake.receive(named("bad_total", 1, A), ALLOWED, 0.0)
     intake.commit()
 
@@ -320,7 +320,7 @@ def test_a_bug_anywhere_in_a_family_costs_no_batch_of_others(
         intake.receive(datagram, ALLOWED, 60.0)
     settled = intake.settle(intake.take())
     assert counts(intake, "good_total") == [2]
-    assert {stream: read_answer(answer).committed for stream, answer in settled.answers} == {A: 2, B: 1}
+    assert {sender: read_answer(answer).committed for sender, answer in settled.answers} == {A: 2, B: 1}
     assert {(failure.family.name, type(failure.error)) for failure in settled.failures} == {("bad_total", BrokenError)}
 
 
@@ -338,7 +338,7 @@ def test_a_bug_while_a_datagram_is_read_costs_that_one(
         outcome = intake.receive(datagram, ALLOWED, 0.0)
     assert (outcome.result, outcome.reason, type(outcome.error)) == (result, "internal", ZeroDivisionError)
     after = 3 if reader == "read_batch" else 2
-    assert intake.receive(batch(after), ALLOWED, 0.0).result == "applied", "the stream is not stuck"
+    assert intake.receive(batch(after), ALLOWED, 0.0).result == "applied", "the sender is not stuck"
     assert answers(intake)[A].committed == after
     assert values(intake) == {("x",): 2, ("y",): 2}
     assert intake.results["dropped", "internal"] == 1
@@ -347,19 +347,19 @@ def test_a_bug_while_a_datagram_is_read_costs_that_one(
 def test_a_bug_anywhere_else_costs_the_datagram(monkeypatch: pytest.MonkeyPatch) -> None:
     intake = make()
     with monkeypatch.context() as broken:
-        broken.setattr(Streams, "place", lambda *arguments: 1 / 0)
+        broken.setattr(Senders, "place", lambda *arguments: 1 / 0)
         outcome = intake.receive(batch(1), ALLOWED, 0.0)
-    assert (outcome.result, outcome.reason, outcome.stream) == ("unanswerable", "internal", None)
+    assert (outcome.result, outcome.reason, outcome.sender) == ("unanswerable", "internal", None)
     assert intake.receive(batch(1), ALLOWED, 0.0).result == "applied"
 
 
 NOW_MS = 1_800_000_000_000
 
 
-def shaped(stream: bytes, birth_ms: int, bounds: list[int], sequence: int = 1) -> bytes:
+def shaped(sender: bytes, birth_ms: int, bounds: list[int], sequence: int = 1) -> bytes:
     rows = [[1] * (len(bounds) + 2)]
     family = {"name": "h", "type": "histogram", "labels": [], "bounds": bounds, "columns": ["sum"], "rows": rows}
-    return write_datagram(Header(1, Kind.BATCH, stream, birth_ms, sequence, sequence), {"families": [family]})
+    return write_datagram(Header(1, Kind.BATCH, sender, birth_ms, sequence, sequence), {"families": [family]})
 
 
 def bounds(intake: Intake) -> tuple[float, ...] | None:
@@ -384,7 +384,7 @@ def test_after_the_clock_was_set_back_who_is_met_last_is_the_youngest(restarted:
     intake.receive(shaped(A, NOW_MS, [1]), ALLOWED, 0.0, NOW_MS + 10)
     assert bounds(intake) == (1,)
     if restarted:  # and A is forgotten
-        intake = Intake(Table.restore(intake.table.capture()), Streams(10), lambda uid: uid == ALLOWED)
+        intake = Intake(Table.restore(intake.table.capture()), Senders(10), lambda uid: uid == ALLOWED)
     hour = 3_600_000
     intake.receive(shaped(B, NOW_MS - hour, [2]), ALLOWED, 0.0, NOW_MS - hour + 10)
     assert bounds(intake) == (2,)
@@ -401,4 +401,4 @@ def test_what_a_journal_keeps_is_the_birth_that_was_believed() -> None:
     intake.receive(shaped(A, 2**64 - 1, [1]), ALLOWED, 0.0, NOW_MS)
     (accepted,) = intake.take().accepted
     assert accepted.birth_ms == NOW_MS
-    assert [mark.birth_ms for mark in intake.streams.capture()] == [NOW_MS]
+    assert [mark.birth_ms for mark in intake.senders.capture()] == [NOW_MS]

@@ -28,7 +28,7 @@ from resty_metrics.endpoint.healing import find_fault
 from resty_metrics.ingest.drain import Drain, Outcome
 from resty_metrics.ingest.intake import Intake
 from resty_metrics.ingest.listener import DRAIN_DATAGRAMS, Listener
-from resty_metrics.ingest.streams import Streams
+from resty_metrics.ingest.senders import Senders
 from resty_metrics.table.table import Table
 from resty_metrics.wire.datagram import HEADER_BYTES, MAX_DATAGRAM, Kind, Reason, Verdict, write_datagram
 from support.collector import Collector, Samples
@@ -189,7 +189,7 @@ def changed(before: dict[str, float], after: dict[str, float]) -> dict[str, floa
 
 
 def test_every_beginning_of_a_datagram(collector: Collector, worker: Worker) -> None:
-    """Each as the stream's next batch, or all but the first would be duplicates that nobody decodes."""
+    """Each as the sender's next batch, or all but the first would be duplicates that nobody decodes."""
     before = refusals(collector)
     send_all(worker, (GOLDEN[:length] for length in range(HEADER_BYTES)))
     lengths = range(HEADER_BYTES, len(GOLDEN))
@@ -233,7 +233,7 @@ def test_a_gauge_may_be_any_double(collector: Collector, worker: Worker, value: 
 
 
 def test_damaged_datagrams_never_stop_the_good_ones(collector: Collector, worker: Worker) -> None:
-    """One byte of a good batch changed, anywhere behind the stream's name: whatever it means, the next one counts."""
+    """One byte of a good batch changed, anywhere behind the sender's name: whatever it means, the next one counts."""
     source = random.Random(11)
     for number in range(200):
         with Worker(collector.socket_path) as other:
@@ -291,7 +291,7 @@ def test_odd_label_values(collector: Collector, worker: Worker, sent: str, shown
     good(worker, collector)
 
 
-def test_nobody_is_told_the_name_of_a_stream(socket_path: Path) -> None:
+def test_nobody_is_told_the_name_of_a_sender(socket_path: Path) -> None:
     """Whoever knows it can send in its place. It is on no page, and in no line of the log, whatever happens to it."""
     with Collector(socket_path, "--log.level=debug") as collector, Worker(socket_path) as worker:
         worker.send(write_datagram(worker.header(Kind.HEARTBEAT, 1), {"worker": 1, "instance": "edge"}))
@@ -303,8 +303,8 @@ def test_nobody_is_told_the_name_of_a_stream(socket_path: Path) -> None:
         assert collector.value("named_total") == 2
         assert collector.terminate() == 0
         told = "\n".join([*pages, collector.log()])
-        assert worker.stream.hex() not in told.lower()
-        assert repr(worker.stream)[2:-1] not in told
+        assert worker.sender.hex() not in told.lower()
+        assert repr(worker.sender)[2:-1] not in told
 
 
 def send_as(uid: int, worker: Worker, datagram: bytes) -> None:
@@ -556,7 +556,7 @@ class Memory:
 
 
 def listening(path: Path, mode: int = 0o666) -> Listener:
-    listener = Listener(path, mode, Intake(Table(), Streams(), lambda _: True), Memory(), lambda: 0.0)
+    listener = Listener(path, mode, Intake(Table(), Senders(), lambda _: True), Memory(), lambda: 0.0)
     listener.bind()
     return listener
 
@@ -570,7 +570,7 @@ def own_descriptors() -> set[str]:
     return {path.name for path in Path("/proc/self/fd").iterdir()}
 
 
-@pytest.mark.parametrize("place", ["streams.Streams.place", "intake.read_batch", "intake.Intake._batch"])
+@pytest.mark.parametrize("place", ["senders.Senders.place", "intake.read_batch", "intake.Intake._batch"])
 def test_a_bug_costs_one_datagram_and_no_descriptor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, place: str
 ) -> None:

@@ -9,7 +9,7 @@ from resty_metrics.ingest import pipeline_metrics as pipeline
 from resty_metrics.ingest.beats import MAX_INSTANCES
 from resty_metrics.ingest.intake import Intake
 from resty_metrics.ingest.pipeline_metrics import Socket
-from resty_metrics.ingest.streams import Streams
+from resty_metrics.ingest.senders import Senders
 from resty_metrics.page import family_counts
 from resty_metrics.process.steps import finish
 from resty_metrics.table.table import Table
@@ -40,11 +40,11 @@ def batch(sequence: int, rows: list[list[object]]) -> bytes:
 
 def test_every_reason_is_there_from_the_start() -> None:
     """increase() would not see the first one of a series that appears with it."""
-    found = lines(Intake(Table(), Streams(), lambda _: True))
+    found = lines(Intake(Table(), Senders(), lambda _: True))
     for reason in (
         "version",
         "not_ready",
-        "stream_cap",
+        "sender_cap",
         "uid",
         "undecodable",
         "invalid",
@@ -61,7 +61,7 @@ def test_every_reason_is_there_from_the_start() -> None:
 
 
 def test_families_of_an_nginx_with_a_name_say_so() -> None:
-    intake = Intake(Table(max_instances=1), Streams(), lambda _: True)
+    intake = Intake(Table(max_instances=1), Senders(), lambda _: True)
     family = {"name": "x_total", "type": "counter", "labels": ["a"], "columns": ["value"], "rows": [["1", 1]]}
     for sequence, name in ((1, "edge"), (2, "other")):
         header = Header(1, Kind.BATCH, b"s" * 16, 1, sequence, 1)
@@ -76,7 +76,7 @@ def test_families_of_an_nginx_with_a_name_say_so() -> None:
 
 def test_what_gave_its_place_to_others_is_counted() -> None:
     table = Table(max_instances=1, max_families=1)
-    intake = Intake(table, Streams(), lambda _: True)
+    intake = Intake(table, Senders(), lambda _: True)
     assert "resty_metrics_evicted_instances_total 0" in lines(intake)
     assert "resty_metrics_evicted_families_total 0" in lines(intake)
     family = {"type": "counter", "labels": [], "columns": ["value"], "rows": [[1]]}
@@ -95,7 +95,7 @@ def test_what_gave_its_place_to_others_is_counted() -> None:
 
 
 def test_an_age_that_is_not_known_is_absent() -> None:
-    intake = Intake(Table(), Streams(), lambda _: True)
+    intake = Intake(Table(), Senders(), lambda _: True)
     assert not any("last_datagram" in line for line in lines(intake))
     intake.receive(batch(1, [["b", 1]]), 0, 90.0)
     intake.commit()
@@ -103,7 +103,7 @@ def test_an_age_that_is_not_known_is_absent() -> None:
 
 
 def test_what_came_and_what_became_of_it() -> None:
-    intake = Intake(Table(), Streams(), lambda uid: uid == 0)
+    intake = Intake(Table(), Senders(), lambda uid: uid == 0)
     datagrams = [batch(1, [["b", 1], ["c", 1]]), batch(1, [["b", 1]]), batch(3, [["b", 1]]), batch(2, [["b", -1]])]
     for datagram in datagrams:
         intake.receive(datagram, 0, 1.0)
@@ -126,7 +126,7 @@ def test_what_came_and_what_became_of_it() -> None:
         'resty_metrics_lost_rows_total{reason="dropped"} 1',
         'resty_metrics_lost_rows_total{reason="family_cap"} 0',
         "resty_metrics_lost_state_total 0",
-        'resty_metrics_streams{state="silent"} 1',
+        'resty_metrics_senders{state="silent"} 1',
         f"resty_metrics_datagram_bytes_total {size}",
     ):
         assert line in found
@@ -134,7 +134,7 @@ def test_what_came_and_what_became_of_it() -> None:
 
 def test_label_values_of_families_that_are_half_full() -> None:
     """And rows that could not be counted since their family has become of another type."""
-    intake = Intake(Table(max_rows=8), Streams(), lambda _: True)
+    intake = Intake(Table(max_rows=8), Senders(), lambda _: True)
     intake.receive(batch(1, [[str(number), 1] for number in range(3)]), 0, 1.0)
     intake.commit()
     assert not any("label_values" in line for line in lines(intake))
@@ -149,7 +149,7 @@ def test_label_values_of_families_that_are_half_full() -> None:
 
 def test_families_of_one_name_in_the_pipelines_own_metrics() -> None:
     """Each series once: a scope is a label, a custom family is added to the built-in one of its name."""
-    intake = Intake(Table(), Streams(), lambda _: True)
+    intake = Intake(Table(), Senders(), lambda _: True)
     families: list[dict[str, object]] = [
         {"name": "x_total", "type": "counter", "labels": ["a"], "columns": ["value"], "rows": [["b", 1]]},
         {"name": "x_total", "type": "counter", "labels": ["a"], "columns": ["value"], "rows": [["b", 1], ["c", 1]]},
@@ -169,7 +169,7 @@ def test_families_of_one_name_in_the_pipelines_own_metrics() -> None:
 
 
 def test_each_result_is_there_from_the_start() -> None:
-    found = lines(Intake(Table(), Streams(), lambda _: True))
+    found = lines(Intake(Table(), Senders(), lambda _: True))
     for result in ("applied", "duplicate", "out_of_order", "heartbeat", "bye", "probe", "held", "dropped"):
         assert f'resty_metrics_datagrams_total{{result="{result}"}} 0' in found
     assert 'resty_metrics_datagrams_total{result="unanswerable"} 0' in found
@@ -178,7 +178,7 @@ def test_each_result_is_there_from_the_start() -> None:
 
 def test_what_is_a_refusal() -> None:
     """A heartbeat that cannot be read is dropped; bytes that are no datagram cannot be answered. Both are refusals."""
-    intake = Intake(Table(), Streams(), lambda _: True)
+    intake = Intake(Table(), Senders(), lambda _: True)
     intake.receive(b"short", 0, 1.0)
     intake.receive(b"x" * 48, 0, 1.0)
     intake.receive(write_datagram(Header(1, Kind.HEARTBEAT, b"s" * 16, 1, 1, 1), {"worker": -1}), 0, 1.0)
@@ -193,7 +193,7 @@ def test_what_is_a_refusal() -> None:
 
 
 def test_a_worker_that_was_told_more_than_is_remembered() -> None:
-    intake = Intake(Table(), Streams(), lambda _: True)
+    intake = Intake(Table(), Senders(), lambda _: True)
     for sequence, base in ((1, 1), (9, 9)):
         family = {"name": "x_total", "type": "counter", "labels": [], "columns": ["value"], "rows": [[1]]}
         intake.receive(
@@ -203,15 +203,15 @@ def test_a_worker_that_was_told_more_than_is_remembered() -> None:
     assert "resty_metrics_lost_state_total 1" in lines(intake)
 
 
-def test_streams_by_state() -> None:
-    intake = Intake(Table(), Streams(), lambda _: True)
-    for stream in (b"a", b"b", b"c"):
-        intake.receive(write_datagram(Header(1, Kind.HEARTBEAT, stream * 16, 1, 1, 1), {}), 0, 1.0)
+def test_senders_by_state() -> None:
+    intake = Intake(Table(), Senders(), lambda _: True)
+    for sender in (b"a", b"b", b"c"):
+        intake.receive(write_datagram(Header(1, Kind.HEARTBEAT, sender * 16, 1, 1, 1), {}), 0, 1.0)
     intake.receive(write_datagram(Header(1, Kind.BYE, b"b" * 16, 1, 1, 1), {}), 0, 1.0)
     intake.receive(write_datagram(Header(1, Kind.HEARTBEAT, b"c" * 16, 1, 2, 1), {}), 0, 90.0)
     found = lines(intake)
     for state, count in (("open", 1), ("silent", 1), ("ended", 1), ("departed", 0)):
-        assert f'resty_metrics_streams{{state="{state}"}} {count}' in found
+        assert f'resty_metrics_senders{{state="{state}"}} {count}' in found
 
 
 SAID = [
@@ -227,17 +227,17 @@ SAID = [
 
 @pytest.mark.parametrize(("socket", "line"), SAID)
 def test_the_socket(socket: Socket, line: str) -> None:
-    assert line in lines(Intake(Table(), Streams(), lambda _: True), socket=socket)
+    assert line in lines(Intake(Table(), Senders(), lambda _: True), socket=socket)
 
 
 def test_the_version() -> None:
-    found = lines(Intake(Table(), Streams(), lambda _: True))
+    found = lines(Intake(Table(), Senders(), lambda _: True))
     assert f'resty_metrics_build_info{{version="{__version__}"}} 1' in found
 
 
 def test_rows_of_gauges_that_found_no_room() -> None:
-    intake = Intake(Table(), Streams(), lambda _: True)
-    assert 'resty_metrics_heartbeat_rows_refused_total{reason="sender_cap"} 0' in lines(intake)
+    intake = Intake(Table(), Senders(), lambda _: True)
+    assert 'resty_metrics_heartbeat_rows_refused_total{reason="worker_cap"} 0' in lines(intake)
     family = {"name": "g", "labels": ["l"], "combine": "sum", "rows": [["x", 1, 1], ["x", 2, 1], ["y", 1, 1]]}
     datagram = write_datagram(Header(1, Kind.HEARTBEAT, b"s" * 16, 1, 1, 1), {"families": [family]})
     outcome = intake.receive(datagram, 0, 1.0)
@@ -249,10 +249,10 @@ def test_rows_of_gauges_that_found_no_room() -> None:
 
 
 def test_a_heartbeat_of_one_nginx_too_many_is_refused() -> None:
-    intake = Intake(Table(), Streams(), lambda _: True)
+    intake = Intake(Table(), Senders(), lambda _: True)
     for number in range(MAX_INSTANCES + 1):
         header = Header(1, Kind.HEARTBEAT, b"%016d" % number, 1, 1, 1)
         outcome = intake.receive(write_datagram(header, {"instance": f"n{number}", "worker": 1}), 0, 1.0)
     assert (outcome.result, outcome.reason, outcome.answer) == ("dropped", "instance_cap", True)
     assert 'resty_metrics_refusals_total{reason="instance_cap"} 1' in lines(intake)
-    assert len(intake.streams.heartbeats(1.0)) == MAX_INSTANCES
+    assert len(intake.senders.heartbeats(1.0)) == MAX_INSTANCES

@@ -50,7 +50,7 @@ def longest_answer(collector: Collector, scrape: Future[str]) -> float:
     ("senders", "rows", "reason"),
     [
         pytest.param(3, [[1, 1]] * 16_384, "duplicate", id="equal label sets"),
-        pytest.param(25, [[f"{number:x}", 1, 1] for number in range(6_000)], "sender_cap", id="as many rows as fit"),
+        pytest.param(25, [[f"{number:x}", 1, 1] for number in range(6_000)], "worker_cap", id="as many rows as fit"),
         pytest.param(25, [["é" * 120, f"{number}", 1, 1] for number in range(200)], "total_cap", id="long label sets"),
     ],
 )

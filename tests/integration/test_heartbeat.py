@@ -35,8 +35,8 @@ def has_generation(collector: Collector, wanted: int) -> bool:
     return collector.value(GENERATION) == wanted
 
 
-def open_streams(collector: Collector) -> float:
-    return collector.value("resty_metrics_streams", state="open") or 0
+def open_senders(collector: Collector) -> float:
+    return collector.value("resty_metrics_senders", state="open") or 0
 
 
 def test_reloads_are_counted_and_dated(socket_path: Path) -> None:
@@ -53,12 +53,12 @@ def test_reloads_are_counted_and_dated(socket_path: Path) -> None:
             reloaded = collector.value(RELOADED)
             assert reloaded is not None
             assert before - 0.1 < reloaded <= time.time()
-        streams, (victim, *_) = open_streams(collector), nginx.worker_pids()
+        senders, (victim, *_) = open_senders(collector), nginx.worker_pids()
         os.kill(victim, signal.SIGKILL)
         wait_until(
             lambda: victim not in nginx.worker_pids() and len(nginx.worker_pids()) == 2, message="another worker"
         )
-        wait_until(lambda: open_streams(collector) > streams, message="its beat")
+        wait_until(lambda: open_senders(collector) > senders, message="its beat")
         assert collector.value(GENERATION) == 4
         assert collector.value(RELOADED) == reloaded
         nginx.reload()

@@ -38,7 +38,7 @@ def test_all_workers_at_once_lose_nothing(socket_path: Path) -> None:
         wait_until(lambda: collector.request_counts() == nginx.access_counts(), 60, "page == access_log")
         served = {line[7] for line in nginx.access_lines()}
         assert len(served) == WORKERS
-        assert collector.value("resty_metrics_streams", state="open") == WORKERS
+        assert collector.value("resty_metrics_senders", state="open") == WORKERS
         full = [
             value
             for (name, labels), value in collector.samples().items()

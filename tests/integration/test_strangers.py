@@ -19,7 +19,7 @@ pytestmark = [
 ]
 
 STRANGER = 12345
-# Whole datagrams of a batch, each of a stream of its own, into a queue that it never lets run empty.
+# Whole datagrams of a batch, each of a sender of its own, into a queue that it never lets run empty.
 FLOOD = """
 import os, socket, sys
 sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -53,5 +53,5 @@ def test_who_may_not_send_and_floods_the_socket_costs_no_count(socket_path: Path
         for _ in range(5):
             get(port, "/", times=200)
             wait_until(lambda: collector.request_counts() == nginx.access_counts(), 60, "page == access_log")
-        assert collector.value("resty_metrics_streams", state="open") == 2  # the workers'
+        assert collector.value("resty_metrics_senders", state="open") == 2  # the workers'
         assert nginx.errors() == []

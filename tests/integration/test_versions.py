@@ -90,7 +90,7 @@ def unanswered_batches(socket_path: Path, site: Site) -> Iterator[None]:
             except BlockingIOError:
                 return len(heard) == WORKERS
             if header.kind == Kind.BATCH:
-                heard.add(header.stream)
+                heard.add(header.sender)
 
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.setblocking(False)

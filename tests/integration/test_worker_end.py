@@ -40,7 +40,7 @@ def test_nothing_is_logged_through_a_request_that_is_gone(
         assert "exited on signal" not in nginx.log()
 
 
-def test_no_stream_stays_open_after_its_worker(socket_path: Path) -> None:
+def test_no_sender_stays_open_after_its_worker(socket_path: Path) -> None:
     """Also where the collector's queue was full when the worker said bye, or its heir did."""
     port = free_port()
     with Collector(socket_path) as collector, Nginx(socket_path, SITE.format(port=port), workers=8) as nginx:
@@ -54,5 +54,5 @@ def test_no_stream_stays_open_after_its_worker(socket_path: Path) -> None:
         get(port, times=100)
         collector.signal(signal.SIGCONT)
         wait_until(lambda: collector.request_counts() == nginx.access_counts(), message="page == access_log")
-        streams = "resty_metrics_streams"
-        wait_until(lambda: (collector.value(streams, state="open") or 99) <= 8, 30, "the end of the old streams")
+        senders = "resty_metrics_senders"
+        wait_until(lambda: (collector.value(senders, state="open") or 99) <= 8, 30, "the end of the old senders")

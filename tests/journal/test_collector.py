@@ -53,7 +53,7 @@ def test_what_was_acknowledged_outlives_kill_9(socket_path: Path) -> None:
                 collector.start()
                 assert collector.value("kept_total") == 10 * life - 5
                 again = Worker(socket_path)
-                again.stream, again.sequence = worker.stream, worker.sequence - 1
+                again.sender, again.sequence = worker.sender, worker.sequence - 1
                 again.send(again.next_batch(counter("kept_total", 5)))  # as if its ack had been lost
                 assert again.answer()[::2] == (Verdict.ACK, 1)
                 send(again, "kept_total", 5)
@@ -104,7 +104,7 @@ def test_a_flipped_bit_in_the_write_ahead_log_is_noticed(socket_path: Path) -> N
         assert f"lost_records={20 - kept:g}" in collector.log()
         assert healthy(collector)
         with Worker(socket_path) as again:  # it was told that the lost ones are safe: it has them no more
-            again.stream, again.sequence = worker.stream, worker.sequence
+            again.sender, again.sequence = worker.sender, worker.sequence
             send(again, "flipped_total")
         assert collector.value("flipped_total") == kept + 1
         assert collector.value("resty_metrics_lost_state_total") == 1

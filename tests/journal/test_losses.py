@@ -20,7 +20,7 @@ from resty_metrics.journal.store import Store
 from resty_metrics.journal.writer import Replace, Writer
 from resty_metrics.table.families import Family
 from resty_metrics.table.table import Table
-from support.journals import ROWS, STREAM, Life, append, begin, sides, total
+from support.journals import ROWS, SENDER, Life, append, begin, sides, total
 
 RECORDS = 40
 Damage = Callable[[Path], None]
@@ -154,7 +154,7 @@ def test_a_damaged_page_costs_no_record_before_or_behind_it(
     check_loss(recovered, life, recovered.loss.records, caplog)
     assert "malformed" in str(told(caplog)["error"])
     assert recovered.state is not None
-    assert recovered.state.streams.committed(STREAM) == life.sequence
+    assert recovered.state.senders.committed(SENDER) == life.sequence
 
 
 def test_what_was_lost_is_not_asked_for_again_and_the_rest_not_taken_twice(directory: Directory) -> None:

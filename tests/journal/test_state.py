@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from resty_metrics.ingest.intake import Intake
-from resty_metrics.ingest.streams import Streams
+from resty_metrics.ingest.senders import Senders
 from resty_metrics.journal.errors import JournalError
 from resty_metrics.journal.records import SCRAPE, of_drain, of_page, replay, seal, unpack, unseal
 from resty_metrics.journal.snapshot import ROWS_PER_PART, read, write
@@ -20,7 +20,7 @@ from resty_metrics.table.scrapers import Scrapers, identify
 from resty_metrics.table.table import Table
 from resty_metrics.wire.datagram import Header, Kind, write_datagram
 
-STREAM = b"s" * 16
+SENDER = b"s" * 16
 AGENT = "Prometheus/3\udcff"  # whatever a client says
 HOSTS = ("10.0.0.1", "10.0.0.2")
 PROMETHEUS, REPLICA = (identify(host, AGENT) for host in HOSTS)
@@ -51,7 +51,7 @@ class Life:
 
     def __init__(self, state: State | None = None) -> None:
         self.state = state or State()
-        self.intake = Intake(self.state.table, self.state.streams, lambda _: True)
+        self.intake = Intake(self.state.table, self.state.senders, lambda _: True)
         self.records: list[bytes] = []
         self.sequence = 0
 
@@ -59,12 +59,12 @@ class Life:
         self,
         *families: dict[str, Any],
         birth: int = 1,
-        stream: bytes = STREAM,
+        sender: bytes = SENDER,
         now: float | None = None,
         instance: str = "",
     ) -> None:
         self.sequence += 1
-        header = Header(1, Kind.BATCH, stream, birth, self.sequence, self.sequence)
+        header = Header(1, Kind.BATCH, sender, birth, self.sequence, self.sequence)
         self.receive(write_datagram(header, {"instance": instance, "families": families}), now)
 
     def receive(self, datagram: bytes, now: float | None = None) -> None:
@@ -94,7 +94,7 @@ def busy_life() -> Life:
     life = Life()
     row = ["a", "GET", "200"]
     life.send(requests([5, 10], [*row, 1, 2, 3, 40, 500, 6000]), counter("c_total", ["x", 1.5], ["ü\x00", 2]))
-    life.send(counter("c_total", ["x", 2**53], ["x", 2**53]), birth=2, stream=b"t" * 16)
+    life.send(counter("c_total", ["x", 2**53], ["x", 2**53]), birth=2, sender=b"t" * 16)
     life.send(requests([5, 20], [*row, 1, 0, 0, 1, 1, 1]), birth=3)
     life.send(requests([5, 20], [*row, 1, 0, 0, 1, 1, 1], [*row[:2], "404", 1, 0, 0, 1, 1, 1]), birth=3)
     scoped = requests([7], [*row, "api", 1, 2, 3, 4, 5]) | {"labels": [*REQUEST_LABELS, "scope"], "scope": "api"}
@@ -103,7 +103,7 @@ def busy_life() -> Life:
     life.send(counter("mine_total", ["b", 3]) | {"custom": True, "del": [["a"]]}, counter("c_total") | {"reset": True})
     life.send(histogram([1], ["x", 1, 2, 3]) | {"name": "mine_total", "custom": True}, birth=4)
     life.send(counter("mine_total", ["b", 3]) | {"custom": True})
-    life.send(counter("c_total", ["x", 5]), requests([5], [*row, 1, 0, 1, 1, 1]), stream=b"n" * 16, instance="edge")
+    life.send(counter("c_total", ["x", 5]), requests([5], [*row, 1, 0, 1, 1, 1]), sender=b"n" * 16, instance="edge")
     life.state.scrapers.restore([(PROMETHEUS, 7, True), (REPLICA, 0, False)], 0.0)
     life.receive(write_datagram(Header(1, Kind.BYE, b"t" * 16, 2, 2, 3), {}))
     return life
@@ -126,7 +126,7 @@ def test_a_snapshot_of_version_2_is_read_too() -> None:
             fields = fields[:-5]
         elif kind == "family":
             fields = fields[:-2]
-        elif kind == "streams":
+        elif kind == "senders":
             fields = [mark[:-1] for mark in fields]
         elif kind == "scrapers":
             fields = [[host, AGENT, creation] for host, (*_, creation, _) in zip(HOSTS, fields, strict=True)]
@@ -136,22 +136,22 @@ def test_a_snapshot_of_version_2_is_read_too() -> None:
     state = read(old)
     assert render(state.table) == render(life.state.table)
     assert set(state.table.families) == set(life.state.table.families)
-    assert state.streams.instances == set()
+    assert state.senders.instances == set()
     assert state.scrapers.capture() == [(PROMETHEUS, 7, False), (REPLICA, 0, False)]
-    assert {mark.name: mark.committed for mark in state.streams.capture()} == {
-        mark.name: mark.committed for mark in life.state.streams.capture()
+    assert {mark.name: mark.committed for mark in state.senders.capture()} == {
+        mark.name: mark.committed for mark in life.state.senders.capture()
     }
 
 
-def test_the_names_of_instances_are_kept_with_the_streams() -> None:
+def test_the_names_of_instances_are_kept_with_the_senders() -> None:
     life = Life()
     life.send(counter("c_total", ["x", 1]))
-    life.send(counter("c_total", ["x", 2]), stream=b"n" * 16, instance="edge")
-    assert read(life.snapshot()).streams.instances == {"", "edge"}
+    life.send(counter("c_total", ["x", 2]), sender=b"n" * 16, instance="edge")
+    assert read(life.snapshot()).senders.instances == {"", "edge"}
     state = State()
     for record in life.records:
         replay(state, record)
-    assert state.streams.instances == {"", "edge"}
+    assert state.senders.instances == {"", "edge"}
 
 
 def test_the_records_lead_to_the_same_state() -> None:
@@ -193,7 +193,7 @@ def test_a_dropped_batch_moves_its_marks_and_nothing_else() -> None:
     for record in life.records:
         replay(state, record)
     assert state.table.families == {}
-    assert state.streams.committed(STREAM) == 1
+    assert state.senders.committed(SENDER) == 1
 
 
 def test_a_capture_stays_as_it_was() -> None:
@@ -282,7 +282,7 @@ def test_a_record_of_no_scraper_costs_itself(fields: list[Any]) -> None:
 
 
 def test_what_scrapers_were_shown_is_bounded() -> None:
-    state = State(Table(), Streams(), Scrapers(capacity=2))
+    state = State(Table(), Senders(), Scrapers(capacity=2))
     for number in range(5):
         replay(state, of_page([(identify(str(number), ""), number, False)]))
     assert len(state.scrapers) == 2
@@ -300,7 +300,7 @@ BROKEN = [
     ("a number", lambda parts: [parts[0], seal(msgpack.packb(7)), *parts[1:]]),
     ("rows without a family", lambda parts: [parts[0], seal(msgpack.packb(["rows", [1, ["a"], [1]]])), parts[-1]]),
     ("an odd row", lambda parts: [*parts[:2], seal(msgpack.packb(["rows", 5])), *parts[2:]]),
-    ("an odd mark", lambda parts: [parts[0], seal(msgpack.packb(["streams", [1]])), parts[-1]]),
+    ("an odd mark", lambda parts: [parts[0], seal(msgpack.packb(["senders", [1]])), parts[-1]]),
     ("a part is missing", lambda parts: [*parts[:2], *parts[3:]]),
     ("a part twice", lambda parts: [*parts[:2], parts[1], *parts[2:]]),
     ("two parts the other way round", lambda parts: [parts[0], parts[2], parts[1], *parts[3:]]),
@@ -337,7 +337,7 @@ def test_an_entry_that_cannot_be_applied_costs_no_other_one(entry: Any) -> None:
     assert (replayed.rows, replayed.lost_entries) == (2, 1)
     assert replayed.error is not None
     assert state.table.families[FamilyKey("c_total")].rows[0].numbers == (3,)
-    assert state.streams.committed(STREAM) == 2
+    assert state.senders.committed(SENDER) == 2
 
 
 @pytest.mark.parametrize("record", [5, "text", None, {1: 2}])
@@ -360,7 +360,7 @@ def test_the_mark_of_a_batch_that_cannot_be_merged_moves_all_the_same(monkeypatc
         bug.setattr(Table, "merge", failing)
         replayed = replay(state, second)
     assert (replayed.lost_entries, replayed.lost_rows) == (1, 2)
-    assert state.streams.committed(STREAM) == 2
+    assert state.senders.committed(SENDER) == 2
 
 
 def test_a_mark_never_goes_back() -> None:
@@ -369,7 +369,7 @@ def test_a_mark_never_goes_back() -> None:
     state = State()
     for record in (second, first):
         replay(state, record)
-    assert state.streams.committed(STREAM) == 2
+    assert state.senders.committed(SENDER) == 2
 
 
 @given(st.binary(max_size=40))

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from resty_metrics.ingest.intake import Intake
-from resty_metrics.ingest.streams import Streams
+from resty_metrics.ingest.senders import Senders
 from resty_metrics.journal import turns
 from resty_metrics.journal.journal import Journal
 from resty_metrics.journal.state import State, capture
@@ -86,7 +86,7 @@ def test_each_family_of_a_batch_is_a_piece_and_a_reset_belongs_to_what_follows()
         common = {"name": name, "type": "counter", "labels": [], "columns": ["value"]}
         return {**common, "reset": reset, "rows": [] if reset else [[1]]}
 
-    intake = Intake(Table(), Streams(), lambda _: True)
+    intake = Intake(Table(), Senders(), lambda _: True)
     families = [family("a_total"), family("b_total", reset=True), family("b_total"), family("c_total")]
     intake.receive(write_datagram(Header(1, Kind.BATCH, b"s" * 16, 1, 1, 1), {"families": families}), 0, 0.0)
     seen = []

@@ -92,7 +92,7 @@ GROWN: dict[str, tuple[Counts, str]] = {
     "RestyMetricsRefusals": ({("refused", "uid"): 3}, "--socket.allow-uid"),
     "RestyMetricsRowsLost": ({("lost", "family_cap"): 3}, "family_cap: 3"),
     "RestyMetricsOverflow": ({("overflow", "http_requests"): 3}, "path has 900 values"),
-    "RestyMetricsGaugesCut": ({("gauge_rows", "sender_cap"): 3}, "labels with fewer values"),
+    "RestyMetricsGaugesCut": ({("gauge_rows", "worker_cap"): 3}, "labels with fewer values"),
     "RestyMetricsSocketContended": ({("rebind", "missing"): 4}, "missing 4 times"),
 }
 

@@ -59,7 +59,7 @@ local requests = require "resty.metrics.requests"
 local rows = require "resty.metrics.rows"
 local settings = require "resty.metrics.settings"
 local spool = require "resty.metrics.spool"
-local stream = require "resty.metrics.stream"
+local sender = require "resty.metrics.sender"
 
 MessagePack.set_number "double"
 MessagePack.set_string "string_compat"
@@ -277,9 +277,9 @@ function commands.absorb(described)
     return { total, bytes_of(batch) }
 end
 
--- A stream's life: steps {method, argument ...}; "push" makes its own batch. Returns what each step gave and left.
-function commands.stream(first, steps)
-    local one = stream.new(("s"):rep(16), 1, first)
+-- A sender's life: steps {method, argument ...}; "push" makes its own batch. Returns what each step gave and left.
+function commands.sender(first, steps)
+    local one = sender.new(("s"):rep(16), 1, first)
     local seen = {}
     for i = 1, #steps do
         local name, a, b, c = unpack(steps[i])
@@ -431,18 +431,18 @@ function commands.methods(count, length)
     return { kept, family.count, total }
 end
 
--- Puts streams {name, rows of each batch} into a spool with room for so many values. Returns what can be taken, and lost.
-function commands.spool(room, streams)
+-- Puts senders {name, rows of each batch} into a spool with room for so many values. Returns what can be taken, and lost.
+function commands.spool(room, senders)
     dictionary.room, dictionary.lists, dictionary.lost = room, {}, 0
-    for i = 1, #streams do
+    for i = 1, #senders do
         local batches = {}
-        for j, count in ipairs(streams[i][2]) do
+        for j, count in ipairs(senders[i][2]) do
             batches[j] = { "batch " .. j, count }
         end
-        spool.put_stream(streams[i][1], batches)
+        spool.put_sender(senders[i][1], batches)
     end
     local taken, count = {}, 0
-    for id, batches in spool.take_stream do
+    for id, batches in spool.take_sender do
         taken[#taken + 1] = { id, #batches }
         for i = 1, #batches do
             count = count + batches[i][2]

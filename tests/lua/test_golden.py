@@ -29,7 +29,7 @@ def pairs(value: Any) -> Any:
 def test_a_batch_is_written_byte_for_byte(name: str) -> None:
     described, data = load(name)
     header = described["header"]
-    asked = ["batch", bytes.fromhex(header["stream"]), header["birth_ms"], header["sequence"], header["base"]]
+    asked = ["batch", bytes.fromhex(header["sender"]), header["birth_ms"], header["sequence"], header["base"]]
     assert ask([*asked, described["body"]["families"], described["body"].get("instance", False)]) == [data]
 
 
@@ -37,14 +37,14 @@ def test_a_batch_is_written_byte_for_byte(name: str) -> None:
 def test_a_heartbeat_is_written_byte_for_byte(name: str) -> None:
     described, data = load(name)
     header = described["header"]
-    asked = ["heartbeat", bytes.fromhex(header["stream"]), header["birth_ms"], header["sequence"], header["base"]]
+    asked = ["heartbeat", bytes.fromhex(header["sender"]), header["birth_ms"], header["sequence"], header["base"]]
     assert ask([*asked, pairs(described["body"])]) == [data]
 
 
 def test_a_bye_is_written_byte_for_byte() -> None:
     described, data = load("bye")
     header = described["header"]
-    assert ask(["bye", bytes.fromhex(header["stream"]), header["birth_ms"], header["sequence"]]) == [data]
+    assert ask(["bye", bytes.fromhex(header["sender"]), header["birth_ms"], header["sequence"]]) == [data]
 
 
 @pytest.mark.parametrize("name", ANSWERS)
@@ -54,7 +54,7 @@ def test_an_answer_is_read(name: str) -> None:
     (answer,) = ask(["answer", data])
     assert answer[b"verdict"].decode() == expected["verdict"]
     assert answer[b"reason"].decode() == expected["reason"]
-    assert answer[b"stream"].hex() == expected["stream"]
+    assert answer[b"sender"].hex() == expected["sender"]
     assert (answer[b"sequence"], answer[b"committed"]) == (expected["sequence"], expected["committed"])
 
 
@@ -64,7 +64,7 @@ def test_whatever_an_answer_of_another_version_says_it_holds(name: str, version:
     _, data = load(name)
     (answer,) = ask(["answer", data[:4] + bytes([version, 99]) + data[6:]])
     assert (answer[b"verdict"], answer[b"reason"], answer[b"committed"]) == (b"hold", b"version", 0)
-    assert (answer[b"version"], answer[b"stream"]) == (version, data[8:24])
+    assert (answer[b"version"], answer[b"sender"]) == (version, data[8:24])
 
 
 @pytest.mark.parametrize(

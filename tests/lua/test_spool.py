@@ -3,14 +3,14 @@
 import pytest
 from support.luajit import ask
 
-STREAMS = [["first", [10, 20, 30]], ["second", [1, 2]]]
+SENDERS = [["first", [10, 20, 30]], ["second", [1, 2]]]
 ROWS = 63
 
 
 @pytest.mark.parametrize("room", range(8))
 def test_what_does_not_fit_is_counted(room: int) -> None:
-    """A stream takes a value for each batch and one for its name, without which nobody could take it."""
-    (result,) = ask(["spool", room, STREAMS])
+    """A sender takes a value for each batch and one for its name, without which nobody could take it."""
+    (result,) = ask(["spool", room, SENDERS])
     taken, rows, lost = result
     assert rows + lost == ROWS
     assert [name for name, _ in taken] == [b"first", b"second"][: len(taken)]

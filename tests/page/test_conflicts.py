@@ -6,7 +6,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 from resty_metrics.exposition.text import MetricFamily, MetricType, render
-from resty_metrics.ingest.stream import LiveHeartbeat
+from resty_metrics.ingest.sender import LiveHeartbeat
 from resty_metrics.page import assemble, conflicts
 from resty_metrics.page.requests import render as render_table
 from resty_metrics.process.steps import finish

@@ -1,7 +1,7 @@
 """Coverage: requests that the hook saw, of those that nginx finished."""
 
 import pytest
-from resty_metrics.ingest.stream import LiveHeartbeat
+from resty_metrics.ingest.sender import LiveHeartbeat
 from resty_metrics.page.coverage import ENDED, LEAST_REQUESTS, SAMPLE_SECONDS, WINDOW_SECONDS, Coverage, Sample, Window
 from resty_metrics.shapes.shape import Shape, family_batch
 from resty_metrics.table.table import Table

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 import pytest
 from resty_metrics.exposition import text as exposition
 from resty_metrics.exposition.text import MetricFamily, render
-from resty_metrics.ingest.stream import LiveHeartbeat
-from resty_metrics.ingest.streams import Streams
+from resty_metrics.ingest.sender import LiveHeartbeat
+from resty_metrics.ingest.senders import Senders
 from resty_metrics.page import conflicts, workers
 from resty_metrics.page import gauges as module
 from resty_metrics.page.gauges import Gauge
@@ -155,19 +155,19 @@ def test_a_step_has_a_bounded_amount_of_work(name: str, families: list[GaugeFami
 
 
 def test_what_arrives_between_two_steps_is_on_the_next_page() -> None:
-    streams = Streams()
+    senders = Senders()
 
     def say(value: int) -> None:
         rows = [(f"{number}", value, 1) for number in range(5_000)]
         header = Header(1, Kind.HEARTBEAT, b"s" * 16, 1, value, 1)
-        streams.beat(header, Heartbeat(families=(gauge("sum", *rows, labels=("l",)),)), 0.0)
+        senders.beat(header, Heartbeat(families=(gauge("sum", *rows, labels=("l",)),)), 0.0)
 
     say(1)
-    steps = module.in_steps(streams.heartbeats(0.0))
+    steps = module.in_steps(senders.heartbeats(0.0))
     for value in range(2, 5):
         next(steps)
         say(value)
-    streams.bye(Header(1, Kind.BYE, b"s" * 16, 1, 9, 1), 0.0)
+    senders.bye(Header(1, Kind.BYE, b"s" * 16, 1, 9, 1), 0.0)
     (found,) = finish(steps)
     shown = b"".join(found.family.lines).split()
     assert (shown.count(b"1"), len(shown)) == (5_000, 10_000)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from resty_metrics.exposition import text as exposition
 from resty_metrics.exposition.text import MetricFamily, MetricType
-from resty_metrics.ingest.stream import LiveHeartbeat
+from resty_metrics.ingest.sender import LiveHeartbeat
 from resty_metrics.page import assemble, conflicts, instances
 from resty_metrics.page.coverage import ENDED, WINDOW_SECONDS, Coverage
 from resty_metrics.page.requests import render
@@ -101,7 +101,7 @@ def test_a_label_of_the_users_own(names: tuple[str, ...], instance: str, shown: 
     assert instances.shown(names, instance) == shown
 
 
-def beat(instance: str, pid: int, stream: int, seen: float = 0.0, requests: int = 50) -> LiveHeartbeat:
+def beat(instance: str, pid: int, sender: int, seen: float = 0.0, requests: int = 50) -> LiveHeartbeat:
     said = Heartbeat(
         module="0.1.0",
         worker=0,
@@ -110,10 +110,10 @@ def beat(instance: str, pid: int, stream: int, seen: float = 0.0, requests: int 
         nginx=NginxCounters(1, 1, requests, 1, 0, 1, 0),
         generation=3,
         dicts=(("d", 8, 4),),
-        families=(gauge_family("g", "", ("nginx",), "sum", [("own", stream, 1)]),),
+        families=(gauge_family("g", "", ("nginx",), "sum", [("own", sender, 1)]),),
         instance=instance,
     )
-    return LiveHeartbeat(bytes([stream]) * 16, stream, seen, said)
+    return LiveHeartbeat(bytes([sender]) * 16, sender, seen, said)
 
 
 def assembled(table: Table, *beats: LiveHeartbeat, fetched: tuple[str, ...] = ()) -> list[str]:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from resty_metrics.exposition.text import render
-from resty_metrics.ingest.stream import LiveHeartbeat
+from resty_metrics.ingest.sender import LiveHeartbeat
 from resty_metrics.page import workers
 from resty_metrics.sources.stub_status import StubStatus
 from resty_metrics.wire.heartbeat import Heartbeat, Master, NginxCounters, WorkerGauges
@@ -13,7 +13,7 @@ OLD, NEW = Master(pid=1, birth=100), Master(pid=1, birth=200)
 
 def beat(seen: float, recent: bool = True, **values: object) -> LiveHeartbeat:
     said = Heartbeat(**values)  # type: ignore[arg-type]
-    return LiveHeartbeat(stream=b"s" * 16, birth_ms=0, seen=seen, heartbeat=said, recent=recent)
+    return LiveHeartbeat(sender=b"s" * 16, birth_ms=0, seen=seen, heartbeat=said, recent=recent)
 
 
 def lines(*beats: LiveHeartbeat) -> list[str]:

@@ -16,7 +16,7 @@ from resty_metrics.journal.writer import Close, Replace, Report, Writer
 from resty_metrics.process.lock import acquire
 from resty_metrics.wire.datagram import Header, Kind, write_datagram
 
-STREAM = b"s" * 16
+SENDER = b"s" * 16
 ROWS = 31  # of each batch, each of them 1
 
 
@@ -38,12 +38,12 @@ class Life:
     datagram: bytes = b""  # the last one, which its worker may send again
 
     def __post_init__(self) -> None:
-        self.intake = Intake(self.state.table, self.state.streams, lambda _: True)
+        self.intake = Intake(self.state.table, self.state.senders, lambda _: True)
 
     def send(self) -> bytes:
         """A batch of ROWS rows in two families. Its record."""
         self.sequence += 1
-        header = Header(1, Kind.BATCH, STREAM, 1, self.sequence, self.sequence)
+        header = Header(1, Kind.BATCH, SENDER, 1, self.sequence, self.sequence)
         rows = [[f"value {number}", 1] for number in range(ROWS - 1)]
         families = [_counter("wide_total", *rows), _counter(f"number_{self.sequence % 20}_total", ["x", 1])]
         self.datagram = write_datagram(header, {"families": families})

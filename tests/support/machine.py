@@ -57,7 +57,7 @@ class Machine:
         self._frozen = True
 
     def run(self, *words: str, status: int = 0) -> str:
-        """What a command says there, both streams; where nothing runs, or beside what systemd has started."""
+        """What a command says there, both senders; where nothing runs, or beside what systemd has started."""
         done = subprocess.run(
             [*self.inside(), *words],
             stdout=subprocess.PIPE,

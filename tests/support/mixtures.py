@@ -113,26 +113,26 @@ def _gauge(draw: st.DrawFn) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Message:
-    """A batch or a heartbeat of one of several streams."""
+    """A batch or a heartbeat of one of several senders."""
 
     kind: Kind
-    stream: int
+    sender: int
     birth_ms: int
     body: dict[str, Any]
 
 
 @st.composite
 def messages(draw: st.DrawFn) -> Message:
-    """A batch, or a heartbeat with gauges, of one of a few streams, each of one nginx."""
-    stream = draw(st.integers(0, 5))
-    body: dict[str, Any] = {"instance": INSTANCES[stream % len(INSTANCES)]}
+    """A batch, or a heartbeat with gauges, of one of a few senders, each of one nginx."""
+    sender = draw(st.integers(0, 5))
+    body: dict[str, Any] = {"instance": INSTANCES[sender % len(INSTANCES)]}
     if draw(st.booleans()):
         family = st.one_of(_family("counter"), _family("histogram"), _requests())
         body["families"] = draw(st.lists(family, min_size=1, max_size=3))
-        return Message(Kind.BATCH, stream, 10 + stream, body)
+        return Message(Kind.BATCH, sender, 10 + sender, body)
     body["families"] = draw(st.lists(_gauge(), max_size=3))
-    body |= {"module": draw(_values), "worker": stream, "nginx": _STATUS, "master": {"pid": 7, "birth": 8}}
-    return Message(Kind.HEARTBEAT, stream, 10 + stream, body)
+    body |= {"module": draw(_values), "worker": sender, "nginx": _STATUS, "master": {"pid": 7, "birth": 8}}
+    return Message(Kind.HEARTBEAT, sender, 10 + sender, body)
 
 
 @dataclass
@@ -161,30 +161,30 @@ class Mixture:
 
     def receive(self, message: Message) -> str:
         """Hand a message to the intake; what became of it."""
-        stream = bytes([message.stream]) * 16
+        sender = bytes([message.sender]) * 16
         if message.kind is Kind.BATCH:
-            number = self.sequences[message.stream] = self.sequences.get(message.stream, 0) + 1
+            number = self.sequences[message.sender] = self.sequences.get(message.sender, 0) + 1
         else:
             number = self.beats = self.beats + 1
-        base = max(1, self.sequences.get(message.stream, 0))
-        header = Header(1, message.kind, stream, message.birth_ms, number, base)
+        base = max(1, self.sequences.get(message.sender, 0))
+        header = Header(1, message.kind, sender, message.birth_ms, number, base)
         outcome = self.intake.receive(write_datagram(header, message.body), UID, 0.0)
         self.intake.commit()
         return outcome.result
 
     def restart(self) -> None:
         """Go on with what the journal has; heartbeats are not in it."""
-        state = State(self.intake.table, self.intake.streams)
+        state = State(self.intake.table, self.intake.senders)
         self.intake = _intake(snapshot.read([*snapshot.write(capture(state, 0.0))]))
 
     def page(self, shown_before: int | None = None) -> list[MetricFamily]:
         """All families, as a scrape puts them together."""
-        table, streams = self.intake.table, self.intake.streams
-        moment = assemble.capture(table, shown_before, streams.instances)
+        table, senders = self.intake.table, self.intake.senders
+        moment = assemble.capture(table, shown_before, senders.instances)
         rendered = [family for step in requests.in_steps(moment.families) for family in step]
-        beats = streams.heartbeats(0.0)
+        beats = senders.heartbeats(0.0)
         socket = pipeline.Socket(True, False, False, {}, 0, 0, 0, 0)
-        own = [report.lua(streams.instances, INSTANCES), *pipeline.families(self.intake, socket, 0.0)]
+        own = [report.lua(senders.instances, INSTANCES), *pipeline.families(self.intake, socket, 0.0)]
         status = {name or "" for name in self.fetched.status}
         return finish(assemble.in_steps(moment, rendered, beats, list(self._scraped()), status, {"a": 0.5}, own))
 
@@ -197,4 +197,4 @@ class Mixture:
 
 
 def _intake(state: State) -> Intake:
-    return Intake(state.table, state.streams, lambda uid: uid == UID)
+    return Intake(state.table, state.senders, lambda uid: uid == UID)

@@ -19,6 +19,6 @@ def answers(path: Path, seconds: float = 0.5) -> bool:
             sender.connect(str(path))
             socket.send_fds(sender, [write_datagram(header, {})], [theirs.fileno()], socket.MSG_NOSIGNAL)
             readable, _, _ = select.select([ours], [], [], seconds)
-            return bool(readable) and read_answer(ours.recv(64)).stream == header.stream
+            return bool(readable) and read_answer(ours.recv(64)).sender == header.sender
         except (OSError, WireError):
             return False

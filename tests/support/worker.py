@@ -1,4 +1,4 @@
-"""What a worker is to the collector: a stream of datagrams, and answers on a socketpair."""
+"""What a worker is to the collector: a sender of datagrams, and answers on a socketpair."""
 
 import contextlib
 import os
@@ -26,10 +26,10 @@ def counter(name: str, value: float, labels: dict[str, Any] | None = None) -> di
 
 
 class Worker:
-    """One stream. ``send`` and ``batch`` pass the descriptor for answers along, unless told otherwise."""
+    """One sender. ``send`` and ``batch`` pass the descriptor for answers along, unless told otherwise."""
 
     def __init__(self, path: Path) -> None:
-        self.stream = os.urandom(16)
+        self.sender = os.urandom(16)
         self.sequence = 0
         self._answers, self._passed = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -49,7 +49,7 @@ class Worker:
             one.close()
 
     def header(self, kind: Kind, sequence: int, version: int = 1, base: int = 1) -> Header:
-        return Header(version, kind, self.stream, 1, sequence, base)
+        return Header(version, kind, self.sender, 1, sequence, base)
 
     def next_batch(self, body: Mapping[str, Any], version: int = 1) -> bytes:
         """The datagram of the next batch; everything before is acknowledged, as far as it says."""
@@ -88,8 +88,8 @@ class Worker:
                 return
 
     def _receive(self) -> bytes:
-        """The next answer to this stream; a test may send those of others through the same socket."""
+        """The next answer to this sender; a test may send those of others through the same socket."""
         while True:
             answer = self._answers.recv(64)
-            if answer[8:24] == self.stream:
+            if answer[8:24] == self.sender:
                 return answer

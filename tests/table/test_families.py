@@ -125,7 +125,7 @@ def test_rows_that_leave_their_place_leave_no_text_behind() -> None:
     assert len(captured) == 1
 
 
-def test_the_shape_of_the_stream_born_last_wins() -> None:
+def test_the_shape_of_the_sender_born_last_wins() -> None:
     old, new = requests((5, 10)), requests((10,), "zone")
     family = family_of(old)
     family.merge(batch(old, ("s", "GET", "200", 1, 2, 3, 10, 20, 30)), 100, 0.0)
@@ -139,7 +139,7 @@ def test_the_shape_of_the_stream_born_last_wins() -> None:
     }
 
 
-def test_a_shape_that_lasts_is_as_young_as_its_last_stream() -> None:
+def test_a_shape_that_lasts_is_as_young_as_its_last_sender() -> None:
     family = family_of(counter("a"))
     family.merge(batch(counter("a"), ("1", 1)), 100, 0.0)
     family.merge(batch(counter("a"), ("1", 1)), 300, 0.0)
@@ -149,7 +149,7 @@ def test_a_shape_that_lasts_is_as_young_as_its_last_stream() -> None:
 
 
 @pytest.mark.parametrize("inherited", [True, False])
-def test_of_two_shapes_from_one_stream(inherited: bool) -> None:
+def test_of_two_shapes_from_one_sender(inherited: bool) -> None:
     """An heir sends rows of its predecessor's shape: marked, they never bring that shape back."""
     old, new = counter("a"), counter("b")
     family = family_of(new)
@@ -499,7 +499,7 @@ def test_a_type_that_changes_begins_anew() -> None:
     custom = Shape("x", "counter", (), None, ("value",), custom=True)
     became = Shape("x", "histogram", (), (1,), ("sum",), custom=True)
     table.merge([batch(custom, (5,))], 100, 0.0)
-    table.merge([batch(became, (9, 9, 9))], 100, 0.0)  # of one stream: the first stays
+    table.merge([batch(became, (9, 9, 9))], 100, 0.0)  # of one sender: the first stays
     table.merge([batch(became, (9, 9, 9), inherited=True)], 300, 0.0)
     family = table.families[custom.key]
     assert (family.shape.type, table.mistyped_rows) == ("counter", 2)

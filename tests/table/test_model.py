@@ -33,7 +33,7 @@ BUILT_IN = ["server", "method", "status"]
 REQUEST_COLUMNS = ["duration_ms", "request_bytes", "response_bytes"]
 INSTANCES = ("", "edge", "pod-1", "pod-2")
 MAX_INSTANCES, MAX_FAMILIES, MAX_TABLE_FAMILIES = 2, 5, 8
-STREAMS = 4
+SENDERS = 4
 
 # name, type, custom, scope, the labels and bounds that it may have
 KINDS: list[tuple[str, str, bool, str, list[list[str]], list[list[int] | None]]] = [
@@ -83,29 +83,29 @@ class TableModel(RuleBasedStateMachine):
         super().__init__()
         self.now = 0.0
         self.plain = PlainTable(CAP, MAX_INSTANCES, MAX_FAMILIES, MAX_TABLE_FAMILIES)
-        self.sequences = [0] * STREAMS
+        self.sequences = [0] * SENDERS
         self.begin(State(Table(CAP, MAX_FAMILIES, MAX_INSTANCES, MAX_TABLE_FAMILIES)))
         self.snapshot, self.records = list(write(capture(self.state, self.now))), list[bytes]()
 
     def begin(self, state: State) -> None:
         self.state = state
-        self.intake = Intake(state.table, state.streams, lambda uid: True)
+        self.intake = Intake(state.table, state.senders, lambda uid: True)
 
     @rule(
-        stream=st.integers(0, STREAMS - 1),
+        sender=st.integers(0, SENDERS - 1),
         instance=st.sampled_from(INSTANCES),
         batch=st.lists(families(), max_size=3),
         passed=TIMES,
     )
-    def a_batch_comes(self, stream: int, instance: str, batch: list[dict[str, Any]], passed: float) -> None:
-        """Stream n is born at n."""
+    def a_batch_comes(self, sender: int, instance: str, batch: list[dict[str, Any]], passed: float) -> None:
+        """Sender n is born at n."""
         self.now += passed
-        self.sequences[stream] += 1
-        header = Header(1, Kind.BATCH, bytes([stream]) * 16, stream, self.sequences[stream], self.sequences[stream])
+        self.sequences[sender] += 1
+        header = Header(1, Kind.BATCH, bytes([sender]) * 16, sender, self.sequences[sender], self.sequences[sender])
         sent = [{key: value for key, value in family.items() if value is not None} for family in batch]
         outcome = self.intake.receive(write_datagram(header, {"instance": instance, "families": sent}), 0, self.now)
         assert outcome.result == "applied"
-        self.plain.merge(instance, batch, stream, self.now)
+        self.plain.merge(instance, batch, sender, self.now)
 
     @rule()
     def a_drain_ends(self) -> None:

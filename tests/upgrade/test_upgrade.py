@@ -52,13 +52,13 @@ def test_its_journal_leads_to_the_same_page(left: Path, shared: Path) -> None:
         assert counted(collector.page()) == page
 
 
-def test_its_streams_go_on_where_they_were(left: Path, shared: Path) -> None:
+def test_its_senders_go_on_where_they_were(left: Path, shared: Path) -> None:
     """What was acknowledged by it is not counted again, what comes next is."""
     shutil.copytree(left / "state", shared / "state")
-    said = yaml.safe_load((left / "streams.json").read_text())
+    said = yaml.safe_load((left / "senders.json").read_text())
     with Collector(shared / "collector.sock", f"--state.dir={shared}/state") as collector:
         with Worker(collector.socket_path) as worker:
-            worker.stream, worker.sequence = bytes.fromhex(said["stream"]), said["last"] - 1
+            worker.sender, worker.sequence = bytes.fromhex(said["sender"]), said["last"] - 1
             for value in (1, 2):
                 worker.send(worker.next_batch(counter("more_total", value)))
                 assert worker.answer()[::2] == (Verdict.ACK, worker.sequence)

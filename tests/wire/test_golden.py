@@ -38,7 +38,7 @@ def test_header(name: str) -> None:
     assert {
         "version": header.version,
         "kind": wire.Kind(header.kind).name.lower(),
-        "stream": header.stream.hex(),
+        "sender": header.sender.hex(),
         "birth_ms": header.birth_ms,
         "sequence": header.sequence,
         "base": header.base,
@@ -103,10 +103,10 @@ def test_answer(name: str) -> None:
     assert answer.verdict.name.lower() == expected["verdict"]
     assert answer.reason.name.lower() == expected["reason"]
     assert wire.Kind(answer.kind).name.lower() == expected["kind"]
-    assert (answer.stream.hex(), answer.sequence, answer.committed) == (
-        expected["stream"],
+    assert (answer.sender.hex(), answer.sequence, answer.committed) == (
+        expected["sender"],
         expected["sequence"],
         expected["committed"],
     )
-    header = wire.Header(1, answer.kind, answer.stream, 0, answer.sequence, 1)
+    header = wire.Header(1, answer.kind, answer.sender, 0, answer.sequence, 1)
     assert wire.write_answer(answer.verdict, answer.reason, header, answer.committed) == data

@@ -1,4 +1,4 @@
-"""docs/wire.md as a model: workers and a spool in a few lines each, against the real streams, intake and table.
+"""docs/wire.md as a model: workers and a spool in a few lines each, against the real senders, intake and table.
 
 Every request is a label value of its own, so the table says for each whether it was counted, and how often. The line
 between the two sides loses, doubles and reorders datagrams and answers; commits stall; the collector is killed and
@@ -11,9 +11,9 @@ born under another name of its nginx than the one before, or under none: as if e
   did not fit the spool, what a collector that forgot all had counted. What was in a batch that the collector
   could not read is not counted.
 - A request stands under the name that the worker had which first sent it, whoever sends it again.
-- All does become quiet: no stream is ever stuck.
+- All does become quiet: no sender is ever stuck.
 
-The collector has room for few streams: the dead, the silent and those that ended give way to new ones all the time, and
+The collector has room for few senders: the dead, the silent and those that ended give way to new ones all the time, and
 many of them come back.
 """
 
@@ -28,7 +28,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from resty_metrics.ingest.beats import GAUGES_SECONDS
 from resty_metrics.ingest.drain import Drain
 from resty_metrics.ingest.intake import Intake
-from resty_metrics.ingest.streams import Streams
+from resty_metrics.ingest.senders import Senders
 from resty_metrics.journal.records import of_drain, replay
 from resty_metrics.journal.snapshot import read, write
 from resty_metrics.journal.state import State, capture
@@ -40,15 +40,15 @@ QUEUE_DATAGRAMS = 3
 SPOOL_BATCHES = 3
 ROUNDS_TO_QUIET = 60
 NAMES = ("", "a", "b")
-STREAMS = 2
+SENDERS = 2
 SILENT = GAUGES_SECONDS + 1.0
 
 
 def with_room_for_few(state: State) -> State:
-    """The same state, in a collector with a small cap of streams."""
-    marks, state.streams = state.streams.capture(), Streams(STREAMS)
+    """The same state, in a collector with a small cap of senders."""
+    marks, state.senders = state.senders.capture(), Senders(SENDERS)
     for mark in marks:
-        state.streams.restore(mark)
+        state.senders.restore(mark)
     return state
 
 
@@ -60,8 +60,8 @@ class Batch:
 
 
 @dataclass
-class Stream:
-    """A stream as its holder knows it. ``sent`` is the highest number ever sent, ``cursor`` the next to send."""
+class Sender:
+    """A sender as its holder knows it. ``sent`` is the highest number ever sent, ``cursor`` the next to send."""
 
     name: bytes
     birth_ms: int
@@ -81,7 +81,7 @@ class Stream:
         self.flowing = False
 
     def acked(self, committed: int) -> None:
-        """An answer. Of an inherited stream the end may have been lost, and the collector may know more than we."""
+        """An answer. Of an inherited sender the end may have been lost, and the collector may know more than we."""
         last = min(committed, self.sent) if self.inherited else committed
         if last > self.sent:
             return
@@ -96,8 +96,8 @@ class Stream:
 
 @dataclass
 class Worker:
-    own: Stream
-    held: list[Stream] = field(default_factory=list)
+    own: Sender
+    held: list[Sender] = field(default_factory=list)
     rows: list[int] = field(default_factory=list)
     beat: int = 0
     poison: bool = False
@@ -105,7 +105,7 @@ class Worker:
     deletions: list[int] = field(default_factory=list)
 
     @property
-    def streams(self) -> list[Stream]:
+    def senders(self) -> list[Sender]:
         return [self.own, *self.held]
 
     @property
@@ -126,21 +126,21 @@ class Worker:
 
 @dataclass
 class Spool:
-    """``streams``: names with their sent batches; ``rows``: bodies that were never sent."""
+    """``senders``: names with their sent batches; ``rows``: bodies that were never sent."""
 
-    streams: list[Stream] = field(default_factory=list)
+    senders: list[Sender] = field(default_factory=list)
     rows: list[list[int]] = field(default_factory=list)
 
-    def put(self, stream: Stream) -> list[Batch]:
-        """Take a stream's batches as far as they fit; those that were lost."""
-        room = SPOOL_BATCHES - sum(len(other.batches) for other in self.streams)
-        numbers = sorted(stream.batches)
-        kept = {number: stream.batches[number] for number in numbers[: max(room, 0)]}
+    def put(self, sender: Sender) -> list[Batch]:
+        """Take a sender's batches as far as they fit; those that were lost."""
+        room = SPOOL_BATCHES - sum(len(other.batches) for other in self.senders)
+        numbers = sorted(sender.batches)
+        kept = {number: sender.batches[number] for number in numbers[: max(room, 0)]}
         if kept:
-            left = Stream(stream.name, stream.birth_ms, stream.base, stream.base + len(kept) - 1, stream.base, kept)
-            left.inherited, left.instance = True, stream.instance
-            self.streams.append(left)
-        return [stream.batches[number] for number in numbers if number not in kept]
+            left = Sender(sender.name, sender.birth_ms, sender.base, sender.base + len(kept) - 1, sender.base, kept)
+            left.inherited, left.instance = True, sender.instance
+            self.senders.append(left)
+        return [sender.batches[number] for number in numbers if number not in kept]
 
 
 FAULTS = st.sampled_from(["lose", "double", "delay"])
@@ -188,19 +188,19 @@ class WireModel(RuleBasedStateMachine):
         self.state = with_room_for_few(State() if state is None else state)
         self.snapshot = list(write(capture(self.state, self.now)))
         self.records: list[bytes] = []
-        self.intake = Intake(self.state.table, self.state.streams, lambda uid: True)
+        self.intake = Intake(self.state.table, self.state.senders, lambda uid: True)
         self.drains: list[tuple[Drain, dict[bytes, Worker]]] = []
         self.descriptors: dict[bytes, Worker] = {}
 
     # the worker's side
 
-    def send(self, worker: Worker, kind: Kind, stream: Stream, sequence: int) -> bool:
+    def send(self, worker: Worker, kind: Kind, sender: Sender, sequence: int) -> bool:
         """False is EAGAIN. ``base`` is rewritten at every send."""
         if len(self.queue) >= QUEUE_DATAGRAMS:
             return False
         body: dict[str, object] = {}
         if kind is Kind.BATCH:
-            batch = stream.batches[sequence]
+            batch = sender.batches[sequence]
             rows = [[str(request), -1 if batch.poisoned else 1] for request in batch.requests]
             family: dict[str, Any] = {
                 "name": "c_total",
@@ -211,29 +211,29 @@ class WireModel(RuleBasedStateMachine):
             }
             family["del"] = [[str(request)] for request in batch.deleted]
             self.surely_deleted.difference_update(batch.deleted if batch.poisoned else ())
-            body = {"instance": stream.instance, "families": [family]}
-            self.called.update(dict.fromkeys(batch.requests, stream.instance))
+            body = {"instance": sender.instance, "families": [family]}
+            self.called.update(dict.fromkeys(batch.requests, sender.instance))
             self.poisoned.update(batch.requests if batch.poisoned else ())
-        header = Header(1, kind, stream.name, stream.birth_ms, sequence, stream.base)
+        header = Header(1, kind, sender.name, sender.birth_ms, sequence, sender.base)
         self.queue.append((write_datagram(header, body), worker))
         return True
 
-    def send_due(self, worker: Worker, stream: Stream, retry: bool) -> None:
-        if stream.flowing:
-            while stream.cursor < stream.next and self.send(worker, Kind.BATCH, stream, stream.cursor):
-                stream.sent = max(stream.sent, stream.cursor)
-                stream.cursor += 1
-        elif retry and stream.batches and self.send(worker, Kind.BATCH, stream, stream.base):
-            stream.sent = max(stream.sent, stream.base)
+    def send_due(self, worker: Worker, sender: Sender, retry: bool) -> None:
+        if sender.flowing:
+            while sender.cursor < sender.next and self.send(worker, Kind.BATCH, sender, sender.cursor):
+                sender.sent = max(sender.sent, sender.cursor)
+                sender.cursor += 1
+        elif retry and sender.batches and self.send(worker, Kind.BATCH, sender, sender.base):
+            sender.sent = max(sender.sent, sender.base)
 
     def tick_worker(self, worker: Worker, retry: bool) -> None:
-        for stream in worker.streams:
-            self.send_due(worker, stream, retry)
+        for sender in worker.senders:
+            self.send_due(worker, sender, retry)
         while worker.cut():
             self.send_due(worker, worker.own, retry)
-        for stream in [stream for stream in worker.held if not stream.batches]:
-            self.send(worker, Kind.BYE, stream, stream.next - 1)
-            worker.held.remove(stream)
+        for sender in [sender for sender in worker.held if not sender.batches]:
+            self.send(worker, Kind.BYE, sender, sender.next - 1)
+            worker.held.remove(sender)
 
     def beat(self, worker: Worker) -> None:
         worker.beat += 1
@@ -242,22 +242,22 @@ class WireModel(RuleBasedStateMachine):
     def inherit(self, worker: Worker) -> None:
         if self.spool.rows:
             worker.rows += self.spool.rows.pop(0)
-        if self.spool.streams:
-            stream = self.spool.streams.pop(0)
-            stream.cursor, stream.flowing = stream.base, True
-            worker.held.append(stream)
+        if self.spool.senders:
+            sender = self.spool.senders.pop(0)
+            sender.cursor, sender.flowing = sender.base, True
+            worker.held.append(sender)
 
     def end(self, worker: Worker) -> None:
-        """Never sent: to the spool's rows. Sent and not acked: to its streams."""
-        for stream in worker.streams:
-            for sequence in [number for number in stream.batches if number > stream.sent]:
-                batch = stream.batches.pop(sequence)
+        """Never sent: to the spool's rows. Sent and not acked: to its senders."""
+        for sender in worker.senders:
+            for sequence in [number for number in sender.batches if number > sender.sent]:
+                batch = sender.batches.pop(sequence)
                 worker.rows += batch.requests
                 self.surely_deleted.difference_update(batch.deleted)
-            if stream.batches:
-                self.lose(self.spool.put(stream))
+            if sender.batches:
+                self.lose(self.spool.put(sender))
             else:
-                self.send(worker, Kind.BYE, stream, stream.next - 1)
+                self.send(worker, Kind.BYE, sender, sender.next - 1)
         self.surely_deleted.difference_update(worker.deletions)
         if worker.rows:
             self.spool.rows.append(worker.rows)
@@ -269,23 +269,23 @@ class WireModel(RuleBasedStateMachine):
 
     def hear(self, worker: Worker, data: bytes) -> None:
         answer = read_answer(data)
-        for stream in worker.streams:
-            if stream.name == answer.stream:
+        for sender in worker.senders:
+            if sender.name == answer.sender:
                 if answer.verdict is Verdict.HOLD:
-                    stream.stall()
-                stream.acked(answer.committed)
+                    sender.stall()
+                sender.acked(answer.committed)
 
     # the collector's side
 
     def receive_one(self) -> None:
         datagram, worker = self.queue.pop(0)
         outcome = self.intake.receive(datagram, 0, self.now)
-        if outcome.stream is not None:
-            self.descriptors[outcome.stream] = worker
+        if outcome.sender is not None:
+            self.descriptors[outcome.sender] = worker
 
     def end_drain(self) -> None:
         drain = self.intake.take()
-        self.answers += [(answer, self.descriptors[stream]) for stream, answer in drain.prompt]
+        self.answers += [(answer, self.descriptors[sender]) for sender, answer in drain.prompt]
         self.drains.append((drain, self.descriptors))
         self.descriptors = {}
 
@@ -297,7 +297,7 @@ class WireModel(RuleBasedStateMachine):
     def commit_one(self) -> None:
         drain, descriptors = self.drains.pop(0)
         self.write(drain)
-        self.answers += [(answer, descriptors[stream]) for stream, answer in self.intake.settle(drain).answers]
+        self.answers += [(answer, descriptors[sender]) for sender, answer in self.intake.settle(drain).answers]
 
     def counted(self) -> dict[int, float]:
         """Each request, over all names: under two of them it would be counted twice."""
@@ -317,7 +317,7 @@ class WireModel(RuleBasedStateMachine):
     def spawn(self) -> None:
         self.births += 1
         name = NAMES[self.births % len(NAMES)]
-        self.workers.append(Worker(Stream(self.births.to_bytes(16, "big"), self.births, instance=name)))
+        self.workers.append(Worker(Sender(self.births.to_bytes(16, "big"), self.births, instance=name)))
 
     def pick(self, data: st.DataObject) -> Worker:
         if not self.workers:
@@ -333,10 +333,10 @@ class WireModel(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def ack_is_overdue(self, data: st.DataObject) -> None:
-        for stream in self.pick(data).streams:
-            stream.stall()
+        for sender in self.pick(data).senders:
+            sender.stall()
 
-    @precondition(lambda self: self.spool.rows or self.spool.streams)
+    @precondition(lambda self: self.spool.rows or self.spool.senders)
     @rule(data=st.data())
     def take_from_spool(self, data: st.DataObject) -> None:
         self.inherit(self.pick(data))
@@ -395,8 +395,8 @@ class WireModel(RuleBasedStateMachine):
         self.workers.remove(worker)
         self.may_be_lost.update(worker.rows)
         self.surely_deleted.difference_update(worker.deletions)
-        for stream in worker.streams:
-            self.lose(stream.batches.values())
+        for sender in worker.senders:
+            self.lose(sender.batches.values())
 
     def a_batch_is_poisoned(self, data: st.DataObject) -> None:
         self.pick(data).poison = True
@@ -453,13 +453,13 @@ class WireModel(RuleBasedStateMachine):
         self.intake.ready = not self.intake.ready
 
     def time_passes(self, data: st.DataObject) -> None:
-        """Ended streams are forgotten, but only when nothing of theirs is on its way any more."""
+        """Ended senders are forgotten, but only when nothing of theirs is on its way any more."""
         self.now += 700.0
         if not self.queue:
-            self.intake.streams.prune(self.now)
+            self.intake.senders.prune(self.now)
 
     def silence(self, data: st.DataObject) -> None:
-        """All streams may give way now, whatever of theirs is on its way."""
+        """All senders may give way now, whatever of theirs is on its way."""
         self.now += SILENT
 
     def all_is_quiet(self, data: st.DataObject) -> None:
@@ -471,9 +471,9 @@ class WireModel(RuleBasedStateMachine):
         if not self.workers:
             self.spawn()
         rounds = 0
-        while self.queue or self.spool.streams or self.spool.rows or any(worker.busy for worker in self.workers):
+        while self.queue or self.spool.senders or self.spool.rows or any(worker.busy for worker in self.workers):
             rounds += 1
-            assert rounds <= ROUNDS_TO_QUIET, "a stream is stuck"
+            assert rounds <= ROUNDS_TO_QUIET, "a sender is stuck"
             self.work()
         counted = self.counted()
         missing = set(range(self.requests)) - counted.keys() - self.may_be_lost - self.poisoned - self.deleted
@@ -497,9 +497,9 @@ class WireModel(RuleBasedStateMachine):
             answer, worker = self.answers.pop(0)
             self.hear(worker, answer)
         for worker in self.workers:
-            for stream in worker.streams:
-                if stream.batches:
-                    stream.stall()
+            for sender in worker.senders:
+                if sender.batches:
+                    sender.stall()
 
     @invariant()
     def nothing_is_counted_twice(self) -> None:
@@ -524,7 +524,7 @@ TestWireModel = WireModel.TestCase
 
 
 def test_an_heir_that_knows_less_than_the_collector_is_not_stuck() -> None:
-    """The spool was full: the end of the stream was lost, but the collector acks more than its heir sent."""
+    """The spool was full: the end of the sender was lost, but the collector acks more than its heir sent."""
     model = WireModel()
     model.first_workers()
     first = model.workers[0]
@@ -539,6 +539,6 @@ def test_an_heir_that_knows_less_than_the_collector_is_not_stuck() -> None:
     model.answers.clear()
     model.workers.remove(first)
     model.end(first)
-    assert [sorted(stream.batches) for stream in model.spool.streams] == [[1, 2, 3]]
+    assert [sorted(sender.batches) for sender in model.spool.senders] == [[1, 2, 3]]
     model.quiet()
     assert model.counted() == dict.fromkeys(range(12), 1)

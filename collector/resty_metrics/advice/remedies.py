@@ -14,12 +14,12 @@ _SOURCES = {
 _REFUSALS = {
     "uid": "Allow the user of nginx's workers with --socket.allow-uid. They hold what they have until then.",
     "version": "Bring the Lua module and the collector to one release. Workers hold what they have until then.",
-    "stream_cap": "4,096 workers are alive, as many as one collector takes. Run a second collector for some of them.",
+    "sender_cap": "4,096 workers are alive, as many as one collector takes. Run a second collector for some of them.",
     "instance_cap": "Give the workers of one nginx one name: a collector takes heartbeats of 64 names at most.",
     "not_ready": "The collector was beginning or ending: workers held what they had.",
 }
 _GAUGE_ROWS = {
-    "sender_cap": "Have fewer gauges, or labels with fewer values: a worker has 1,000 gauges of "
+    "worker_cap": "Have fewer gauges, or labels with fewer values: a worker has 1,000 gauges of "
     "10,000 rows and 8 MiB at most.",
     "total_cap": "Have fewer gauges, or labels with fewer values: all workers together have 20,000 gauges of "
     "200,000 rows and 64 MiB at most.",

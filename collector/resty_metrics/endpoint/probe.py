@@ -33,24 +33,24 @@ async def probe(path: Path, inode: int) -> Finding:
     """Who is reached through ``path``; ``inode`` is our socket's own."""
     with ExitStack() as held:
         try:
-            sender = held.enter_context(socket.socket(socket.AF_UNIX, _DATAGRAM_FLAGS))
+            client = held.enter_context(socket.socket(socket.AF_UNIX, _DATAGRAM_FLAGS))
             ours, theirs = map(held.enter_context, socket.socketpair(socket.AF_UNIX, _DATAGRAM_FLAGS))
         except OSError:
             return Finding.UNKNOWN
         try:
-            sender.connect(str(path))
+            client.connect(str(path))
         except OSError:
             return Finding.STRANGER  # nobody listens, it is no datagram socket, or we may not reach it
-        if await _is_answered(sender, ours, theirs):
+        if await _is_answered(client, ours, theirs):
             return Finding.OURS
-        return _peer(sender, inode)
+        return _peer(client, inode)
 
 
-async def _is_answered(sender: socket.socket, ours: socket.socket, theirs: socket.socket) -> bool:
+async def _is_answered(client: socket.socket, ours: socket.socket, theirs: socket.socket) -> bool:
     loop = asyncio.get_running_loop()
     header = Header(VERSION, Kind.PROBE, os.urandom(16), 0, 1, 1)
     try:
-        socket.send_fds(sender, [write_datagram(header, {})], [theirs.fileno()], socket.MSG_NOSIGNAL)
+        socket.send_fds(client, [write_datagram(header, {})], [theirs.fileno()], socket.MSG_NOSIGNAL)
     except OSError:
         return False
     readable = asyncio.Event()
@@ -58,17 +58,17 @@ async def _is_answered(sender: socket.socket, ours: socket.socket, theirs: socke
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             await readable.wait()
-        return read_answer(ours.recv(64)).stream == header.stream
+        return read_answer(ours.recv(64)).sender == header.sender
     except (TimeoutError, OSError, WireError):
         return False
     finally:
         loop.remove_reader(ours.fileno())
 
 
-def _peer(sender: socket.socket, inode: int) -> Finding:
+def _peer(client: socket.socket, inode: int) -> Finding:
     peer = None
     with suppress(OSError):
-        peer = sock_diag.peer(os.fstat(sender.fileno()).st_ino)
+        peer = sock_diag.peer(os.fstat(client.fileno()).st_ino)
     if peer is None:
         return Finding.UNKNOWN
     return Finding.OURS if peer == inode else Finding.STRANGER

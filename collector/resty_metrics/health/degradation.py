@@ -8,7 +8,15 @@ from pathlib import Path
 
 from resty_metrics.endpoint.credentials import worker_uids
 from resty_metrics.endpoint.guard import Guard
-from resty_metrics.health.readiness import ACCEPTED, ACCEPTED_SECONDS, REFUSED_SECONDS, Arrivals, Growth, Sender, faults
+from resty_metrics.health.readiness import (
+    ACCEPTED,
+    ACCEPTED_SECONDS,
+    REFUSED_SECONDS,
+    Arrivals,
+    Growth,
+    SendingUser,
+    faults,
+)
 from resty_metrics.ingest.drain import Result
 from resty_metrics.ingest.intake import Intake
 from resty_metrics.journal.journal import Journal
@@ -37,7 +45,7 @@ class Degradation:
         self._allowed = allowed
         self._clock = clock
         self._known: tuple[int, ...] | None = None
-        self._senders: tuple[Sender, ...] = ()
+        self._users_allowed: tuple[SendingUser, ...] = ()
         self._results: Growth[tuple[Result, str | None]] = Growth()
         self._uids: Growth[int] = Growth()
         self._arrivals = Arrivals(accepted=True)
@@ -45,7 +53,7 @@ class Degradation:
 
     def __call__(self) -> list[str]:
         """Say each fault."""
-        found = [*self._guard.faults(), *faults(self._arrivals, self._way, self._senders)]
+        found = [*self._guard.faults(), *faults(self._arrivals, self._way, self._users_allowed)]
         reason = self._journal.tally.reason
         if reason is not None:
             found.append(f"the journal in {self._state_dir} cannot be written ({reason}): counts are in memory only")
@@ -56,7 +64,7 @@ class Degradation:
         while True:
             allowed = self._allowed()
             if allowed != self._known:
-                self._senders, self._known = await asyncio.to_thread(senders, allowed), allowed
+                self._users_allowed, self._known = await asyncio.to_thread(users, allowed), allowed
             self.observe(self._clock())
             await asyncio.sleep(CHECK_SECONDS)
 
@@ -78,17 +86,17 @@ class Degradation:
             return []
 
 
-def senders(more: Iterable[int]) -> tuple[Sender, ...]:
+def users(more: Iterable[int]) -> tuple[SendingUser, ...]:
     """Return the users of nginx's workers that this machine knows, and ``more``, each with its groups.
 
     It may ask a name service that is slow: a running loop calls it in a thread.
     """
-    return tuple(_sender(uid) for uid in sorted(worker_uids().union(more)))
+    return tuple(_user(uid) for uid in sorted(worker_uids().union(more)))
 
 
-def _sender(uid: int) -> Sender:
+def _user(uid: int) -> SendingUser:
     try:
         user = pwd.getpwuid(uid)
     except KeyError:
-        return Sender(uid, None)
-    return Sender(uid, frozenset(os.getgrouplist(user.pw_name, user.pw_gid)))
+        return SendingUser(uid, None)
+    return SendingUser(uid, frozenset(os.getgrouplist(user.pw_name, user.pw_gid)))

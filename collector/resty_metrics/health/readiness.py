@@ -1,7 +1,7 @@
 """The reasons why workers are not counted although the page is served. Pure: degradation.py looks, this module judges.
 
 Rules:
-- A stranger's datagrams degrade nothing: refusals count while none of a worker is accepted. At the cap of streams new
+- A stranger's datagrams degrade nothing: refusals count while none of a worker is accepted. At the cap of senders new
   workers are refused and the others go on, so that is said in any case.
 - Workers beat each 5 s and send again within 5 s what was refused: what has not happened for a few of these is over.
 - A way to the socket is closed where no user that may send passes. A user whose groups are not known may be in all of
@@ -55,46 +55,46 @@ class Arrivals:
 
 
 @dataclass(frozen=True, slots=True)
-class Sender:
+class SendingUser:
     """A user that nginx's workers may run as. ``groups`` None: not known."""
 
     uid: int
     groups: frozenset[int] | None
 
 
-def faults(arrivals: Arrivals, way: Sequence[Node], senders: Sequence[Sender]) -> list[str]:
+def faults(arrivals: Arrivals, way: Sequence[Node], users: Sequence[SendingUser]) -> list[str]:
     """Say what keeps workers from being counted; nothing if nothing is known to.
 
     ``way``: the directories down to the socket, and the socket; empty: not known.
     """
     found = []
-    if "stream_cap" in arrivals.refused:
-        found.append(f"new workers are refused: {of_refusal('stream_cap')}")
+    if "sender_cap" in arrivals.refused:
+        found.append(f"new workers are refused: {of_refusal('sender_cap')}")
     if arrivals.accepted:
         return found
     if "uid" in arrivals.refused:
         found.append(f"every worker is refused: {_users(arrivals.uids)} may not send. {of_refusal('uid')}")
     if "version" in arrivals.refused:
         found.append(f"every worker is refused: it speaks another version. {of_refusal('version')}")
-    stopped = closed(way, senders)
+    stopped = closed(way, users)
     if stopped is not None:
         found.append(f"no worker reaches the socket: {_closed(stopped, is_socket=stopped.node is way[-1])}")
     return found
 
 
-def closed(way: Sequence[Node], senders: Sequence[Sender]) -> Obstacle | None:
-    """Return the first obstacle on a way that no sender passes; None if one may pass, or that is not known."""
-    stopped = [_obstacle(sender, way) for sender in senders or [Sender(NOBODY, None)]]
+def closed(way: Sequence[Node], users: Sequence[SendingUser]) -> Obstacle | None:
+    """Return the first obstacle on a way that no user passes; None if one may pass, or that is not known."""
+    stopped = [_obstacle(user, way) for user in users or [SendingUser(NOBODY, None)]]
     if not way or any(one is None or not one.known for one in stopped):
         return None
     return stopped[0]
 
 
-def _obstacle(sender: Sender, way: Sequence[Node]) -> Obstacle | None:
-    if sender.groups is not None:
-        return obstacle(User(sender.uid, NOBODY, sender.groups, None), way, WRITE)
+def _obstacle(user: SendingUser, way: Sequence[Node]) -> Obstacle | None:
+    if user.groups is not None:
+        return obstacle(User(user.uid, NOBODY, user.groups, None), way, WRITE)
     groups = (frozenset[int](), frozenset(node.gid for node in way))
-    either = [obstacle(User(sender.uid, NOBODY, some, None), way, WRITE) for some in groups]
+    either = [obstacle(User(user.uid, NOBODY, some, None), way, WRITE) for some in groups]
     return None if None in either else either[0]
 
 

@@ -1,1 +1,1 @@
-"""From datagrams to batches: the wire, the streams' marks, and the socket they come through."""
+"""From datagrams to batches: the wire, the senders' marks, and the socket they come through."""

@@ -28,7 +28,7 @@ MAX_INSTANCES = 64  # the table has as many
 
 _DICT_BYTES = 256  # of a shared dictionary of nginx: the objects that hold it
 
-Refusal = Literal["sender_cap", "total_cap", "duplicate"]
+Refusal = Literal["worker_cap", "total_cap", "duplicate"]
 _Keys = dict[tuple[str, tuple[str, ...]], set[bytes]]  # by gauge the label sets of a beat
 
 
@@ -257,7 +257,7 @@ class _Taking:
         """Return the dictionaries if there is room for all of them. They take memory, but no rows."""
         size = sum(_DICT_BYTES + len(name) for name, _, _ in dicts or ())
         if dicts and size > min(self.of_sender.bytes, self.of_total.bytes):
-            self._refused["sender_cap" if size > self.of_sender.bytes else "total_cap"] += len(dicts)
+            self._refused["worker_cap" if size > self.of_sender.bytes else "total_cap"] += len(dicts)
             return None
         self._take(0, 0, size)
         return dicts
@@ -266,7 +266,7 @@ class _Taking:
         """Return how many rows fit; those that do not are counted."""
         for_sender, for_total = self.of_sender.fit(gauges, head, rows), self.of_total.fit(gauges, head, rows)
         if for_sender < len(rows):
-            self._refused["sender_cap"] += len(rows) - for_sender
+            self._refused["worker_cap"] += len(rows) - for_sender
         if for_total < for_sender:
             self._refused["total_cap"] += for_sender - for_total
         return min(for_sender, for_total)

@@ -16,8 +16,8 @@ from itertools import chain
 
 
 @dataclass(frozen=True, slots=True)
-class StreamMark:
-    """A mark of what is safe of a stream: every batch up to ``committed``. A journal keeps it.
+class SenderMark:
+    """A mark of what is safe of a sender: every batch up to ``committed``. A journal keeps it.
 
     ``seen`` is when it last sent something, ``ended`` when it said bye (None: it did not), both in seconds of running
     time. ``instance`` is the name of its nginx, None where that is not known.
@@ -32,25 +32,25 @@ class StreamMark:
 
 
 class Departed:
-    """The marks of at most ``most`` streams, by name."""
+    """The marks of at most ``most`` senders, by name."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._marks: OrderedDict[bytes, StreamMark] = OrderedDict()
+        self._marks: OrderedDict[bytes, SenderMark] = OrderedDict()
         self._ended: OrderedDict[bytes, None] = OrderedDict()  # the names of those that said bye
 
     def __len__(self) -> int:
         return len(self._marks)
 
-    def __iter__(self) -> Iterator[StreamMark]:
+    def __iter__(self) -> Iterator[SenderMark]:
         return iter(self._marks.values())
 
-    def get(self, name: bytes) -> StreamMark | None:
-        """Return the mark of a stream, None if there is none."""
+    def get(self, name: bytes) -> SenderMark | None:
+        """Return the mark of a sender, None if there is none."""
         return self._marks.get(name)
 
-    def add(self, mark: StreamMark) -> None:
-        """Keep the mark of a stream that gives way."""
+    def add(self, mark: SenderMark) -> None:
+        """Keep the mark of a sender that gives way."""
         self.take(mark.name)
         self._marks[mark.name] = mark
         if mark.ended is not None:
@@ -58,13 +58,13 @@ class Departed:
         if len(self._marks) > self._most:
             self.take(next(chain(self._ended, self._marks)))
 
-    def take(self, name: bytes) -> StreamMark | None:
-        """Remove and return the mark of a stream that comes back, None if there is none."""
+    def take(self, name: bytes) -> SenderMark | None:
+        """Remove and return the mark of a sender that comes back, None if there is none."""
         self._ended.pop(name, None)
         return self._marks.pop(name, None)
 
     def prune(self, seen_before: float) -> int:
-        """Forget the marks of streams that were last seen before then. Return how many."""
+        """Forget the marks of senders that were last seen before then. Return how many."""
         count = 0
         while self._marks and next(iter(self._marks.values())).seen <= seen_before:
             self.take(next(iter(self._marks)))

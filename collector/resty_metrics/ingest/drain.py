@@ -22,15 +22,15 @@ class Outcome:
 
     result: Result
     reason: str | None = None
-    stream: bytes | None = None
+    sender: bytes | None = None
     rows: int = 0
     lost_state: bool = False
     error: Exception | None = None
 
     @property
     def answer(self) -> bool:
-        """Whether the drain will have an answer for the stream of this datagram."""
-        return self.stream is not None
+        """Whether the drain will have an answer for the sender of this datagram."""
+        return self.sender is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Accepted:
     ``body`` is the msgpack that ``families`` was read from: what a journal keeps. ``now`` is when it came.
     """
 
-    stream: bytes
+    sender: bytes
     birth_ms: int
     sequence: int
     body: bytes
@@ -50,9 +50,9 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A stream that said bye, at ``now``."""
+    """A sender that said bye, at ``now``."""
 
-    stream: bytes
+    sender: bytes
     now: float
 
 
@@ -67,7 +67,7 @@ class Reply:
 class Drain:
     """All that one drain of the socket brought: what is to be made safe, and the answers.
 
-    ``prompt``: (stream, answer) to be given at once; ``waiting``: the streams whose answer ``settle`` gives.
+    ``prompt``: (sender, answer) to be given at once; ``waiting``: the senders whose answer ``settle`` gives.
     """
 
     accepted: tuple[Accepted, ...]
@@ -77,12 +77,12 @@ class Drain:
 
     @property
     def waiting(self) -> list[bytes]:
-        return [reply.header.stream for reply in self.replies]
+        return [reply.header.sender for reply in self.replies]
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A drain that is in the table: an (stream, answer) for each stream that waited, and what could not be added."""
+    """A drain that is in the table: an (sender, answer) for each sender that waited, and what could not be added."""
 
     answers: tuple[tuple[bytes, bytes], ...]
     failures: tuple[Failure, ...]

@@ -6,13 +6,13 @@ under way if they are settled in order.
 
 Rules:
 - Marks come before decoding: a duplicate costs no msgpack.
-- One answer per stream and drain, for its last datagram; a drop comes before anything else, since the worker has to
+- One answer per sender and drain, for its last datagram; a drop comes before anything else, since the worker has to
   hear of its loss.
-- A stream with a batch in the drain is answered when that is safe, every other one at once: a journal that is slow
+- A sender with a batch in the drain is answered when that is safe, every other one at once: a journal that is slow
   must not make a worker, or a probe, believe that nobody is there.
 - Every refusal is counted by result and reason. A uid that is refused is remembered, so that it is logged once.
 - An unexpected error (a bug) costs the datagram, or the rows, that met it and nothing else. It is counted with the
-  reason ``internal`` and handed to the shell, which logs it. The marks pass such a batch, or its stream would be stuck.
+  reason ``internal`` and handed to the shell, which logs it. The marks pass such a batch, or its sender would be stuck.
 """
 
 from collections import Counter
@@ -31,8 +31,8 @@ from resty_metrics.ingest.drain import (
     Result,
     Settled,
 )
-from resty_metrics.ingest.stream import Placement
-from resty_metrics.ingest.streams import Streams
+from resty_metrics.ingest.sender import Placement
+from resty_metrics.ingest.senders import Senders
 from resty_metrics.process.steps import Steps, finish
 from resty_metrics.shapes.shape import FamilyBatch
 from resty_metrics.table.table import Failure, Table
@@ -60,9 +60,9 @@ class Intake:
     ``lost_states``, ``refused_uids`` (the first 64 uids; ``results`` has them all). ``ready`` False holds everything.
     """
 
-    def __init__(self, table: Table, streams: Streams, allow_uid: Callable[[int], bool]) -> None:
+    def __init__(self, table: Table, senders: Senders, allow_uid: Callable[[int], bool]) -> None:
         self.table = table
-        self.streams = streams
+        self.senders = senders
         self.ready = True
         self.results: Counter[tuple[Result, str | None]] = Counter()
         self.refused_uids: Counter[int] = Counter()
@@ -73,7 +73,7 @@ class Intake:
         self.lost_states = 0
         self._allow_uid = allow_uid
         for family in table.families.values():
-            streams.believe(family.birth_ms)
+            senders.believe(family.birth_ms)
         self._accepted: list[Accepted] = []
         self._ended: list[Ended] = []
         self._replies: dict[bytes, Reply] = {}
@@ -102,9 +102,9 @@ class Intake:
 
     def take(self) -> Drain:
         """What came since the last drain; it is to be settled when it is safe."""
-        unsafe = {batch.stream for batch in self._accepted}
-        prompt = [reply for stream, reply in self._replies.items() if stream not in unsafe]
-        later = [reply for stream, reply in self._replies.items() if stream in unsafe]
+        unsafe = {batch.sender for batch in self._accepted}
+        prompt = [reply for sender, reply in self._replies.items() if sender not in unsafe]
+        later = [reply for sender, reply in self._replies.items() if sender in unsafe]
         drain = Drain(tuple(self._accepted), tuple(self._ended), self._answers(prompt), tuple(later))
         self._accepted, self._ended, self._replies = [], [], {}
         return drain
@@ -114,7 +114,7 @@ class Intake:
         failures: list[Failure] = []
         for batch in drain.accepted:
             failures += yield from self.table.merge_in_steps(batch.families, batch.birth_ms, batch.now)
-            self.streams.commit(batch.stream, batch.sequence)
+            self.senders.commit(batch.sender, batch.sequence)
         return Settled(self._answers(drain.replies), tuple(failures))
 
     def settle(self, drain: Drain) -> Settled:
@@ -127,7 +127,7 @@ class Intake:
         return [*drain.prompt, *self.settle(drain).answers]
 
     def _answers(self, replies: Iterable[Reply]) -> tuple[tuple[bytes, bytes], ...]:
-        return tuple([(reply.header.stream, self._answer(reply)) for reply in replies])
+        return tuple([(reply.header.sender, self._answer(reply)) for reply in replies])
 
     def _receive(self, datagram: bytes, uid: int, now: float, wall_ms: int | None) -> Outcome:
         try:
@@ -138,13 +138,13 @@ class Intake:
         if refusal is not None:
             return self._hold(header, refusal)
         if wall_ms is not None:
-            header = replace(header, birth_ms=self.streams.birth(header, wall_ms))
+            header = replace(header, birth_ms=self.senders.birth(header, wall_ms))
         match header.kind:
             case Kind.PROBE:
                 return self._ack(header, "probe")
             case Kind.BYE:
-                if self.streams.bye(header, now):
-                    self._ended.append(Ended(header.stream, now))
+                if self.senders.bye(header, now):
+                    self._ended.append(Ended(header.sender, now))
                 return self._ack(header, "bye")
             case Kind.HEARTBEAT:
                 return self._heartbeat(header, datagram, now)
@@ -175,9 +175,9 @@ class Intake:
             reason = error.reason
         except Exception as error:
             reason, bug = INTERNAL, error
-        heard = self.streams.beat(header, heartbeat, now)
+        heard = self.senders.beat(header, heartbeat, now)
         if heard is None:
-            return self._hold(header, Reason.STREAM_CAP)
+            return self._hold(header, Reason.SENDER_CAP)
         self.refused_gauge_rows.update(heard.refused)
         if not heard.kept:
             return self._ack(header, "dropped", INSTANCE_CAP)
@@ -188,16 +188,16 @@ class Intake:
     def _batch(self, header: Header, datagram: bytes, now: float) -> Outcome:
         if header.base < 1 or header.sequence < 1:
             return self._drop(header, WireError("invalid", "batches are numbered from 1"))
-        place = self.streams.place(header, now)
+        place = self.senders.place(header, now)
         match place:
-            case Placement.STREAM_CAP:
-                return self._hold(header, Reason.STREAM_CAP)
+            case Placement.SENDER_CAP:
+                return self._hold(header, Reason.SENDER_CAP)
             case Placement.DUPLICATE:
                 return self._ack(header, "duplicate")
             case Placement.OUT_OF_ORDER:
                 return self._ack(header, "out_of_order")
         lost_state = place is Placement.NEXT_LOST_STATE
-        self.streams.advance(header.stream, header.sequence)
+        self.senders.advance(header.sender, header.sequence)
         try:
             body = datagram[HEADER_BYTES:]
             families = read_batch(body)
@@ -210,32 +210,32 @@ class Intake:
             return replace(dropped, reason=INTERNAL, error=error)
         self._accept(header, body, families, now)
         if families:
-            self.streams.call(header.stream, families[0].shape.instance)
+            self.senders.call(header.sender, families[0].shape.instance)
         self._reply(Verdict.ACK, Reason.NONE, header)
-        return Outcome("applied", None, header.stream, sum(len(family.labels) for family in families), lost_state)
+        return Outcome("applied", None, header.sender, sum(len(family.labels) for family in families), lost_state)
 
     def _accept(self, header: Header, body: bytes, families: tuple[FamilyBatch, ...], now: float) -> None:
-        self._accepted.append(Accepted(header.stream, header.birth_ms, header.sequence, body, families, now))
+        self._accepted.append(Accepted(header.sender, header.birth_ms, header.sequence, body, families, now))
 
     def _ack(self, header: Header, result: Result, reason: str | None = None) -> Outcome:
         self._reply(Verdict.ACK, Reason.NONE, header)
-        return Outcome(result, reason, header.stream)
+        return Outcome(result, reason, header.sender)
 
     def _hold(self, header: Header, reason: Reason) -> Outcome:
         self._reply(Verdict.HOLD, reason, header)
-        return Outcome("held", reason.name.lower(), header.stream)
+        return Outcome("held", reason.name.lower(), header.sender)
 
     def _drop(self, header: Header, error: WireError, lost_state: bool = False) -> Outcome:
         self._reply(Verdict.DROP, Reason[error.reason.upper()], header)
-        return Outcome("dropped", error.reason, header.stream, error.rows, lost_state)
+        return Outcome("dropped", error.reason, header.sender, error.rows, lost_state)
 
     def _reply(self, verdict: Verdict, reason: Reason, header: Header) -> None:
-        earlier = self._replies.get(header.stream)
+        earlier = self._replies.get(header.sender)
         if earlier is None or earlier.verdict != Verdict.DROP or verdict == Verdict.DROP:
-            self._replies[header.stream] = Reply(verdict, reason, header)
+            self._replies[header.sender] = Reply(verdict, reason, header)
 
     def _answer(self, reply: Reply) -> bytes:
-        committed = 0 if reply.header.kind == Kind.PROBE else self.streams.committed(reply.header.stream)
+        committed = 0 if reply.header.kind == Kind.PROBE else self.senders.committed(reply.header.sender)
         return write_answer(reply.verdict, reply.reason, reply.header, committed)
 
 

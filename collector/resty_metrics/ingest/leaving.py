@@ -13,35 +13,35 @@ Rules:
 from collections.abc import Callable
 
 from resty_metrics.ingest.beats import BEAT_SECONDS
-from resty_metrics.ingest.streams import Streams
+from resty_metrics.ingest.senders import Senders
 from resty_metrics.wire.datagram import Verdict, read_answer
 
 MAX_LEAVING = 256
 
 
 class Leaving:
-    """The answer sockets of the workers that are leaving, by stream, each with its last ack.
+    """The answer sockets of the workers that are leaving, by sender, each with its last ack.
 
     ``is_there``: send an answer on a descriptor, and return whether somebody has the other end.
     """
 
-    def __init__(self, streams: Streams, is_there: Callable[[int, bytes], bool]) -> None:
-        self._streams = streams
+    def __init__(self, senders: Senders, is_there: Callable[[int, bytes], bool]) -> None:
+        self._senders = senders
         self._is_there = is_there
         self._kept: dict[bytes, tuple[int, bytes]] = {}
         self._checked = 0.0
 
-    def keep(self, stream: bytes, descriptor: int, answer: bytes, now: float) -> list[int]:
+    def keep(self, sender: bytes, descriptor: int, answer: bytes, now: float) -> list[int]:
         """Keep the descriptor that was answered on if its worker is leaving. Return those that are to be closed."""
-        if not self._streams.is_leaving(stream):
-            return [descriptor, *self._release(stream)]
+        if not self._senders.is_leaving(sender):
+            return [descriptor, *self._release(sender)]
         if read_answer(answer).verdict != Verdict.ACK:
             return [descriptor]
-        if stream not in self._kept and len(self._kept) >= MAX_LEAVING:
+        if sender not in self._kept and len(self._kept) >= MAX_LEAVING:
             return [descriptor]
-        earlier = self._release(stream)
-        self._kept[stream] = (descriptor, answer)
-        self._streams.confirm(stream, now)
+        earlier = self._release(sender)
+        self._kept[sender] = (descriptor, answer)
+        self._senders.confirm(sender, now)
         return earlier
 
     def check(self, now: float) -> list[int]:
@@ -50,16 +50,16 @@ class Leaving:
             return []
         self._checked = now
         gone: list[bytes] = []
-        for stream, (descriptor, answer) in self._kept.items():
-            if not self._streams.is_leaving(stream):
-                gone.append(stream)
+        for sender, (descriptor, answer) in self._kept.items():
+            if not self._senders.is_leaving(sender):
+                gone.append(sender)
             elif self._is_there(descriptor, answer):
-                self._streams.confirm(stream, now)
+                self._senders.confirm(sender, now)
             else:
-                self._streams.confirm(stream, None)
-                gone.append(stream)
-        return [descriptor for stream in gone for descriptor in self._release(stream)]
+                self._senders.confirm(sender, None)
+                gone.append(sender)
+        return [descriptor for sender in gone for descriptor in self._release(sender)]
 
-    def _release(self, stream: bytes) -> list[int]:
-        kept = self._kept.pop(stream, None)
+    def _release(self, sender: bytes) -> list[int]:
+        kept = self._kept.pop(sender, None)
         return [] if kept is None else [kept[0]]

@@ -1,7 +1,7 @@
 """From the kernel to the intake, and answers back over the descriptors that came with the datagrams.
 
 Rules:
-- Every received descriptor is closed on every path. The newest of a stream is kept as long as an answer is owed.
+- Every received descriptor is closed on every path. The newest of a sender is kept as long as an answer is owed.
 - Nothing blocks: a stranger may pass any descriptor (descriptors.py).
 - A wake-up is bounded, so that scrapes get their turn; while the journal has too much under way nothing is read.
 - A batch is answered when it is safe; whatever else is in the drain at once.
@@ -67,7 +67,7 @@ class Listener:
         self._reading = False
         self._reply_to: dict[bytes, int] = {}
         self._owed: Counter[bytes] = Counter()
-        self._leaving = Leaving(intake.streams, is_connected)
+        self._leaving = Leaving(intake.senders, is_connected)
         self._refused: set[int] = set()
         self._done: list[int] = []
         self._closer, self._strangers = Closer("close"), Closer("close-strangers")
@@ -175,17 +175,17 @@ class Listener:
         return answerable
 
     def _keep(self, outcome: Outcome, answerable: list[int]) -> None:
-        """The newest descriptor of a stream waits for its answer; all others go."""
+        """The newest descriptor of a sender waits for its answer; all others go."""
         if not answerable:
             return
-        if outcome.stream is None or (outcome.result == "held" and outcome.stream in self._reply_to):
+        if outcome.sender is None or (outcome.result == "held" and outcome.sender in self._reply_to):
             self._done += answerable  # who is refused does not take over the answers of another
             return
         *surplus, newest = answerable
-        earlier = self._reply_to.get(outcome.stream)
+        earlier = self._reply_to.get(outcome.sender)
         if earlier is not None:
             surplus.append(earlier)
-        self._reply_to[outcome.stream] = newest
+        self._reply_to[outcome.sender] = newest
         self._done += surplus
 
     def _end_drain(self) -> None:
@@ -207,20 +207,20 @@ class Listener:
             )
         self._owed.subtract(drain.waiting)
         self._answer(settled.answers)
-        for stream in drain.waiting:
-            if self._owed[stream] <= 0:
-                del self._owed[stream]
+        for sender in drain.waiting:
+            if self._owed[sender] <= 0:
+                del self._owed[sender]
 
     def _answer(self, answers: Iterable[tuple[bytes, bytes]]) -> None:
-        """Send answers; a stream's descriptor stays as long as another answer is owed to it."""
-        for stream, answer in answers:
-            descriptor = self._reply_to.get(stream)
+        """Send answers; a sender's descriptor stays as long as another answer is owed to it."""
+        for sender, answer in answers:
+            descriptor = self._reply_to.get(sender)
             if descriptor is None:
                 continue
             self.answers_failed += not descriptors.send(descriptor, answer)
-            if self._owed[stream] <= 0:
-                del self._reply_to[stream]
-                self._done += self._leaving.keep(stream, descriptor, answer, self._clock())
+            if self._owed[sender] <= 0:
+                del self._reply_to[sender]
+                self._done += self._leaving.keep(sender, descriptor, answer, self._clock())
         self._close()
 
     def check_leaving(self) -> None:

@@ -14,7 +14,7 @@ from resty_metrics.exposition.text import MetricFamily, MetricType, sample
 from resty_metrics.ingest.beats import Refusal
 from resty_metrics.ingest.drain import INSTANCE_CAP, INTERNAL, Result
 from resty_metrics.ingest.intake import Intake
-from resty_metrics.ingest.streams import Streams
+from resty_metrics.ingest.senders import Senders
 from resty_metrics.table.table import Table
 from resty_metrics.wire.datagram import Reason
 
@@ -122,7 +122,7 @@ def _gauge_rows(intake: Intake) -> list[MetricFamily]:
             "resty_metrics_heartbeat_rows",
             "gauge",
             "Rows of the user's gauges that the heartbeats of all workers hold.",
-            {None: intake.streams.room.held.rows},
+            {None: intake.senders.room.held.rows},
         ),
         _family(
             "resty_metrics_heartbeat_rows_refused_total",
@@ -143,16 +143,16 @@ def _lost_rows(intake: Intake, table: Table) -> dict[str, float]:
     }
 
 
-def _streams(streams: Streams, now: float) -> list[MetricFamily]:
-    text = "Streams of workers, by state; of departed ones, which gave way to new ones, only the marks are left."
-    found = [_family("resty_metrics_streams", "gauge", text, _by("state", streams.states(now)))]
-    if streams.last_datagram is not None:
+def _senders(senders: Senders, now: float) -> list[MetricFamily]:
+    text = "Senders of workers, by state; of departed ones, which gave way to new ones, only the marks are left."
+    found = [_family("resty_metrics_senders", "gauge", text, _by("state", senders.states(now)))]
+    if senders.last_datagram is not None:
         found.append(
             _family(
                 "resty_metrics_last_datagram_age_seconds",
                 "gauge",
                 "Time since a worker last sent anything.",
-                {None: max(0.0, now - streams.last_datagram)},
+                {None: max(0.0, now - senders.last_datagram)},
             )
         )
     return found
@@ -213,5 +213,5 @@ def families(intake: Intake, socket: Socket, now: float, lost_by_journal: int = 
         *_datagrams(intake, socket.oversized),
         *_rows(intake, intake.table, lost_by_journal),
         *_gauge_rows(intake),
-        *_streams(intake.streams, now),
+        *_senders(intake.senders, now),
     ]

@@ -2,9 +2,9 @@
 
 A record is a msgpack array of entries, framed by ``seal``. An entry is an array that begins with its kind:
 
-    [0, stream, birth_ms, sequence, now, body]   a batch both marks passed; body: msgpack as docs/wire.md has it,
+    [0, sender, birth_ms, sequence, now, body]   a batch both marks passed; body: msgpack as docs/wire.md has it,
                                                  empty where the batch was dropped
-    [1, stream, now]                             a stream said bye
+    [1, sender, now]                             a sender said bye
     [2, host, scraper, creation, regular]        a scraper was shown every row up to this creation number; the first two
                                                  are hashes (table/scrapers.py). Versions 2 to 4: [2, host, agent,
                                                  creation], in clear
@@ -12,9 +12,9 @@ A record is a msgpack array of entries, framed by ``seal``. An entry is an array
 Rules:
 - ``replay`` of the same records on the same snapshot makes the same state: merging decides on overflow and eviction by
   nothing but the rows that are there, when they were used, and ``now``, the running time of when the batch came.
-- An entry that cannot be applied costs no other one. Its stream's mark moves all the same: a batch whose numbers may be
+- An entry that cannot be applied costs no other one. Its sender's mark moves all the same: a batch whose numbers may be
   there in part must not be counted again, and its worker was told that it is safe.
-- The mark of a stream never goes back, in whatever order the records of a damaged file are read.
+- The mark of a sender never goes back, in whatever order the records of a damaged file are read.
 - SQLite has no checksum of its own: each blob carries a CRC-32, so a torn or flipped one is found, not counted.
 """
 
@@ -26,7 +26,7 @@ from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
 
-from resty_metrics.ingest.departed import StreamMark
+from resty_metrics.ingest.departed import SenderMark
 from resty_metrics.ingest.drain import Drain
 from resty_metrics.journal.errors import JournalError
 from resty_metrics.journal.state import State
@@ -63,8 +63,8 @@ def unpack(blob: bytes) -> Any:
 
 def of_drain(drain: Drain) -> bytes | None:
     """The record of a drain; None if there is nothing to keep."""
-    batches = [[BATCH, one.stream, one.birth_ms, one.sequence, one.now, one.body] for one in drain.accepted]
-    entries = [*batches, *([BYE, one.stream, one.now] for one in drain.ended)]
+    batches = [[BATCH, one.sender, one.birth_ms, one.sequence, one.now, one.body] for one in drain.accepted]
+    entries = [*batches, *([BYE, one.sender, one.now] for one in drain.ended)]
     return seal(msgpack.packb(entries)) if entries else None
 
 
@@ -114,9 +114,9 @@ def replay(state: State, record: bytes, replayed: Replayed | None = None) -> Rep
 
 
 def _apply_batch(
-    state: State, replayed: Replayed, stream: bytes, birth_ms: int, sequence: int, now: float, body: bytes
+    state: State, replayed: Replayed, sender: bytes, birth_ms: int, sequence: int, now: float, body: bytes
 ) -> None:
-    mark = StreamMark(stream, birth_ms, max(sequence, state.streams.committed(stream)), now, None)
+    mark = SenderMark(sender, birth_ms, max(sequence, state.senders.committed(sender)), now, None)
     rows = 0
     families: Sequence[FamilyBatch] = ()
     try:
@@ -133,12 +133,12 @@ def _apply_batch(
         raise
     finally:
         instance = families[0].shape.instance if families else None
-        state.streams.restore(replace(mark, instance=instance))
+        state.senders.restore(replace(mark, instance=instance))
         state.now = max(state.now, now)
 
 
-def _apply_bye(state: State, _: Replayed, stream: bytes, now: float) -> None:
-    state.streams.end(stream, now)
+def _apply_bye(state: State, _: Replayed, sender: bytes, now: float) -> None:
+    state.senders.end(sender, now)
     state.now = max(state.now, now)
 
 

@@ -6,7 +6,7 @@
     ["family", name, type, labels, bounds, columns, scale, scope, custom, help, birth_ms, overflow, evicted, scanned,
      instance, used]
     ["rows", [creation, labels, numbers, used], ...]                      of the family before it, ROWS_PER_PART each
-    ["streams", [name, birth_ms, committed, seen, ended, instance], ...]
+    ["senders", [name, birth_ms, committed, seen, ended, instance], ...]
     ["scrapers", [host, scraper, creation, regular], ...]                  as in records.py
     ["end", parts, checksum]                                              the last one
 
@@ -14,7 +14,7 @@ Rules:
 - A snapshot is read whole or not at all: ``end`` has the number of the parts before it, and a CRC-32 of all of their
   checksums. A damaged file may lead SQLite over a page twice, or past one, and each part on it is valid by itself.
 - A sum may outgrow 64 bits, which msgpack cannot write: such a number is written as its decimal text.
-- Files of version 2 lack what stands last in the first part, in a family and in a stream: instances had no names.
+- Files of version 2 lack what stands last in the first part, in a family and in a sender: instances had no names.
   Those of versions 2 and 3 have nothing in ``end``, those of versions 2 to 4 host and user agent of scrapers in clear.
 - Those before version 5 lack the counts of what gave way, and when a family was used last: its rows say that.
 """
@@ -26,8 +26,8 @@ from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
 
-from resty_metrics.ingest.departed import StreamMark
-from resty_metrics.ingest.streams import Streams
+from resty_metrics.ingest.departed import SenderMark
+from resty_metrics.ingest.senders import Senders
 from resty_metrics.journal.errors import JournalError
 from resty_metrics.journal.records import CHECKSUM_BYTES, read_shown, seal, unpack
 from resty_metrics.journal.state import Capture, State
@@ -68,8 +68,8 @@ def _write(capture: Capture) -> Iterator[bytes]:
     yield _pack("state", capture.now, *caps, table.next_creation, *lost, *counts, *of_room, *gave_way)
     for family in table.families:
         yield from _write_family(family)
-    marks = [(one.name, one.birth_ms, one.committed, one.seen, one.ended, one.instance) for one in capture.streams]
-    yield _pack("streams", *marks)
+    marks = [(one.name, one.birth_ms, one.committed, one.seen, one.ended, one.instance) for one in capture.senders]
+    yield _pack("senders", *marks)
     yield _pack("scrapers", *[(*scraper, creation, regular) for scraper, creation, regular in capture.scrapers])
 
 
@@ -118,22 +118,22 @@ def read(parts: Sequence[bytes]) -> State:
 def _read(values: Sequence[Any]) -> State:
     _, now, max_rows, max_families, next_creation, lost_rows, mistyped_rows, *more = values[0]
     families: list[FamilyState] = []
-    streams, scrapers = Streams(), Scrapers()
+    senders, scrapers = Senders(), Scrapers()
     for kind, *fields in values[1:-1]:
         if kind == "family":
             families.append(_read_family(*fields))
         elif kind == "rows":
             families[-1].rows.extend(_read_row(*row) for row in fields)  # type: ignore[attr-defined]
-        elif kind == "streams":
+        elif kind in ("senders", "streams"):  # the name in files of an earlier version
             for mark in fields:
-                streams.restore(StreamMark(*mark))
+                senders.restore(SenderMark(*mark))
         elif kind == "scrapers":
             scrapers.restore([read_shown(*shown) for shown in fields], now)
         else:
             raise ValueError(f"part {kind!r}")
     caps = (max_rows, max_families, next_creation)
     table = TableState(*caps, lost_rows, mistyped_rows, families, *more)
-    return State(Table.restore(table), streams, scrapers, now)
+    return State(Table.restore(table), senders, scrapers, now)
 
 
 def _read_family(*fields: Any) -> FamilyState:

@@ -1,10 +1,10 @@
-"""What the journal keeps: the table, the marks of the streams, what scrapers were shown, and the running time."""
+"""What the journal keeps: the table, the marks of the senders, what scrapers were shown, and the running time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from resty_metrics.ingest.departed import StreamMark
-from resty_metrics.ingest.streams import Streams
+from resty_metrics.ingest.departed import SenderMark
+from resty_metrics.ingest.senders import Senders
 from resty_metrics.table.scrapers import Scrapers, Shown
 from resty_metrics.table.table import Table, TableState
 
@@ -14,7 +14,7 @@ class State:
     """All that must outlive the process. ``now`` is running time: seconds that collectors on this journal have run."""
 
     table: Table = field(default_factory=Table)
-    streams: Streams = field(default_factory=Streams)
+    senders: Senders = field(default_factory=Senders)
     scrapers: Scrapers = field(default_factory=Scrapers)
     now: float = 0.0
 
@@ -24,11 +24,11 @@ class Capture:
     """A state at one moment, which goes on being that while the state changes."""
 
     table: TableState
-    streams: Sequence[StreamMark]
+    senders: Sequence[SenderMark]
     scrapers: Sequence[Shown]
     now: float
 
 
 def capture(state: State, now: float) -> Capture:
     """The state as it is now; cheap, since rows share their numbers with it."""
-    return Capture(state.table.capture(), state.streams.capture(), state.scrapers.capture(), now)
+    return Capture(state.table.capture(), state.senders.capture(), state.scrapers.capture(), now)

@@ -2,18 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 
-from resty_metrics.ingest.stream import LiveHeartbeat
-from resty_metrics.ingest.streams import Streams
+from resty_metrics.ingest.sender import LiveHeartbeat
+from resty_metrics.ingest.senders import Senders
 from resty_metrics.live.facts import Nginx, Worker
 from resty_metrics.page import instances, workers
 
 SPOOL = "resty_metrics_spool"
 
 
-def nginxes(streams: Streams, coverage: Mapping[str, float], now: float, wall: float) -> list[Nginx]:
+def nginxes(senders: Senders, coverage: Mapping[str, float], now: float, wall: float) -> list[Nginx]:
     """Every nginx that is known, by name; where none is, one that was not heard of. ``wall``: Unix seconds."""
-    beats = instances.by_instance(streams.heartbeats(now))
-    known = sorted(streams.instances | beats.keys()) or [""]
+    beats = instances.by_instance(senders.heartbeats(now))
+    known = sorted(senders.instances | beats.keys()) or [""]
     return [_nginx(name, beats.get(name, []), coverage.get(name), wall) for name in known]
 
 
@@ -44,9 +44,9 @@ def _spool_free(newest: Sequence[LiveHeartbeat]) -> float | None:
     return next((free / capacity for name, capacity, free in dicts if name == SPOOL and capacity > 0), None)
 
 
-def workers_of(streams: Streams, now: float) -> list[Worker]:
+def workers_of(senders: Senders, now: float) -> list[Worker]:
     """Every worker whose heartbeat is alive."""
-    return [_worker(beat, now) for beat in streams.heartbeats(now)]
+    return [_worker(beat, now) for beat in senders.heartbeats(now)]
 
 
 def _worker(beat: LiveHeartbeat, now: float) -> Worker:

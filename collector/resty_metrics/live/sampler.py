@@ -101,7 +101,7 @@ class Live:
         now: float,
     ) -> None:
         self._history.observe(found, (sum(family.evicted for family in families), *gave_way), now)
-        self._history.observe_nginx(workers.requests_begun(self._parts.intake.streams.heartbeats(now)), now)
+        self._history.observe_nginx(workers.requests_begun(self._parts.intake.senders.heartbeats(now)), now)
         self._growth.observe(self._counts(), now)
         self._baselines.observe(families, now)
 
@@ -125,7 +125,7 @@ class Live:
 
     def _facts(self, scrapes: Mapping[Source, Scrape]) -> Facts:
         now, parts = self._clock(), self._parts
-        table, streams = parts.intake.table, parts.intake.streams
+        table, senders = parts.intake.table, parts.intake.senders
         return Facts(
             now=now,
             clock=time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
@@ -135,11 +135,11 @@ class Live:
             watch=f"sudo {command('doctor --watch', self._socket_path)}",
             uptime=time.monotonic() - self._began,
             socket=self._socket(),
-            heard=None if streams.last_datagram is None else max(0.0, now - streams.last_datagram),
+            heard=None if senders.last_datagram is None else max(0.0, now - senders.last_datagram),
             sources=[_source(fetcher.source, scrapes.get(fetcher.source)) for fetcher in self._pages.fetchers],
             journal=self._journal(now),
-            workers=nginx.workers_of(streams, now),
-            nginx=nginx.nginxes(streams, parts.coverage.ratios(), now, time.time()),
+            workers=nginx.workers_of(senders, now),
+            nginx=nginx.nginxes(senders, parts.coverage.ratios(), now, time.time()),
             rows=sum(len(family.rows) for family in table.families.values()),
             top=self._baselines.top(totals.request_families(table), now),
             full=_full(table),

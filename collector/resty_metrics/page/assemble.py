@@ -4,7 +4,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from resty_metrics.exposition.text import MetricFamily, sample
-from resty_metrics.ingest.stream import LiveHeartbeat
+from resty_metrics.ingest.sender import LiveHeartbeat
 from resty_metrics.page import conflicts, gauges, instances, requests, workers
 from resty_metrics.page.blocks import Snapshot
 from resty_metrics.page.gauges import Gauge

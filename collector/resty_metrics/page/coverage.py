@@ -18,7 +18,7 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from resty_metrics.ingest.stream import LiveHeartbeat
+from resty_metrics.ingest.sender import LiveHeartbeat
 from resty_metrics.page import instances, workers
 from resty_metrics.shapes.shape import FamilyKey
 from resty_metrics.table.table import Table

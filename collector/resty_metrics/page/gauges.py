@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from resty_metrics.exposition.text import MetricFamily, escape_label, label_block, number
-from resty_metrics.ingest.stream import LiveHeartbeat
+from resty_metrics.ingest.sender import LiveHeartbeat
 from resty_metrics.page import instances
 from resty_metrics.process.steps import Steps
 from resty_metrics.shapes.labels import ABSENT, OTHER

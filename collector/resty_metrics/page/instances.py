@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from resty_metrics.exposition.text import MetricFamily
-from resty_metrics.ingest.stream import LiveHeartbeat
+from resty_metrics.ingest.sender import LiveHeartbeat
 
 LABEL = "nginx"
 _EXPORTED = "exported_"

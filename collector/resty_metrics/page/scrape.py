@@ -25,7 +25,7 @@ from resty_metrics.exposition.text import MetricFamily
 from resty_metrics.ingest import pipeline_metrics as pipeline
 from resty_metrics.ingest.intake import Intake
 from resty_metrics.ingest.listener import Listener
-from resty_metrics.ingest.stream import LiveHeartbeat
+from resty_metrics.ingest.sender import LiveHeartbeat
 from resty_metrics.journal import journal_metrics as journal
 from resty_metrics.journal.journal import Journal
 from resty_metrics.journal.records import of_page
@@ -211,7 +211,7 @@ class Pages:
         """Return the collector's own families, but those of each family of rows."""
         parts = self._parts
         return [
-            report.lua(parts.intake.streams.instances, {beat.heartbeat.instance for beat in beats}),
+            report.lua(parts.intake.senders.instances, {beat.heartbeat.instance for beat in beats}),
             *report.families(fetched.scrapes, fetched.fetchers),
             *pipeline.families(parts.intake, self._socket(), now, parts.journal.tally.lost_rows),
             *(journal.families(parts.journal.tally, now) if parts.journal.wanted else []),
@@ -224,9 +224,9 @@ class Pages:
         parts, now, fetched = self._parts, self._clock(), turn.fetched
         table = parts.intake.table
         self._see(turn, now)
-        moment = assemble.capture(table, turn.shown_before, parts.intake.streams.instances)
+        moment = assemble.capture(table, turn.shown_before, parts.intake.senders.instances)
         counts = family_counts.capture(table)
-        beats = parts.intake.streams.heartbeats(now)
+        beats = parts.intake.senders.heartbeats(now)
         yield
         own = self._own(fetched, beats, now)
         coverage = parts.coverage.ratios()

@@ -15,7 +15,7 @@ from dataclasses import astuple
 from typing import NamedTuple
 
 from resty_metrics.exposition.text import MetricFamily, sample
-from resty_metrics.ingest.stream import LiveHeartbeat
+from resty_metrics.ingest.sender import LiveHeartbeat
 from resty_metrics.page import instances
 from resty_metrics.process.steps import Steps, finish
 from resty_metrics.shapes.labels import clean

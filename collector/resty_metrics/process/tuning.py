@@ -5,7 +5,7 @@
 - A block of the page's text has its own mapping, which goes with it. glibc would raise the size from which it makes
   one, and blocks that were replaced would stay as holes, as large as the page.
 - The journal's thread takes Python's lock a dozen times in each commit, and workers wait for its end.
-- Each stream may have a descriptor with us.
+- Each sender may have a descriptor with us.
 """
 
 import ctypes

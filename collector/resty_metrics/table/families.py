@@ -1,4 +1,4 @@
-"""A family: all rows of one kind, in the shape of the stream that was born last, bounded.
+"""A family: all rows of one kind, in the shape of the sender that was born last, bounded.
 
 The hot path is one dictionary look-up and one addition per row (table/sums.py); whatever is slow (cleaning labels,
 deciding on overflow, changing shape) happens when a label set is seen for the first time.
@@ -80,7 +80,7 @@ class Family:
         self._values = self._room.values
 
     def merge(self, batch: FamilyBatch, birth_ms: int, now: float) -> None:
-        """Add the deltas of a batch, sent by a stream born at ``birth_ms``, that came at ``now``."""
+        """Add the deltas of a batch, sent by a sender born at ``birth_ms``, that came at ``now``."""
         self._now = now
         finish(self.follow(batch, birth_ms))
         if batch.reset:
@@ -96,7 +96,7 @@ class Family:
         self._add([*map(conversion.labels, batch.labels)], pack_rows(rows))
 
     def follow(self, batch: FamilyBatch, birth_ms: int) -> Steps[None]:
-        """Take over shape and help of a stream born later; of two shapes from one stream the first stays.
+        """Take over shape and help of a sender born later; of two shapes from one sender the first stays.
 
         Rows move to another shape in steps, and the family is as it was until the last of them. ``merge`` does it
         at once, unless it was done before.

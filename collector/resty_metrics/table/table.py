@@ -11,8 +11,8 @@ Rules:
 - The rows of all families share one room (``room``), and the number of all families is bounded too: the bounds above do
   not multiply. What finds no room is counted as ``other`` in its family; a full table makes room by rows that were idle
   for an hour, of its largest families first.
-- A family is a counter or a histogram, not both: where a stream born later says another type, it begins anew. What
-  older streams still send of the other type is lost, and counted.
+- A family is a counter or a histogram, not both: where a sender born later says another type, it begins anew. What
+  older senders still send of the other type is lost, and counted.
 - The table never looks at a clock: the same batches in the same order make the same table.
 """
 
@@ -150,7 +150,7 @@ class Table:
         return table
 
     def merge_in_steps(self, batches: Iterable[FamilyBatch], birth_ms: int, now: float) -> Steps[list[Failure]]:
-        """Add one batch of a stream born at ``birth_ms`` (Unix milliseconds), that came at ``now`` (running time).
+        """Add one batch of a sender born at ``birth_ms`` (Unix milliseconds), that came at ``now`` (running time).
 
         A step adds the rows of one family; what a batch says of one family several times in a row is one step, since
         a page between a reset and the rows that come after it would lack them. Before that a family moves its rows to

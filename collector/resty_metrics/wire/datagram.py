@@ -3,7 +3,7 @@
 Whatever comes in is hostile until read: any bytes at all give either a value or a ``WireError``.
 
 Rules:
-- The header is read without msgpack, so that a refusal can name stream and sequence.
+- The header is read without msgpack, so that a refusal can name sender and sequence.
 - Bodies are read where their kind is: ``batch`` and ``heartbeat`` beside this module.
 """
 
@@ -47,7 +47,7 @@ class Reason(IntEnum):
     NONE = 0
     VERSION = 1
     NOT_READY = 2
-    STREAM_CAP = 3
+    SENDER_CAP = 3
     UID = 4
     UNDECODABLE = 16
     INVALID = 17
@@ -68,7 +68,7 @@ class Header:
 
     version: int
     kind: int
-    stream: bytes
+    sender: bytes
     birth_ms: int
     sequence: int
     base: int
@@ -76,12 +76,12 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the collector says about a datagram; ``kind``, ``stream`` and ``sequence`` are the datagram's."""
+    """What the collector says about a datagram; ``kind``, ``sender`` and ``sequence`` are the datagram's."""
 
     verdict: Verdict
     reason: Reason
     kind: int
-    stream: bytes
+    sender: bytes
     sequence: int
     committed: int
 
@@ -90,16 +90,16 @@ def read_header(datagram: bytes) -> Header:
     """The header of a datagram, of any version. Raises WireError ``truncated`` or ``magic``."""
     if len(datagram) < HEADER_BYTES:
         raise WireError("truncated", f"{len(datagram)} bytes")
-    magic, version, kind, _, stream, birth_ms, sequence, base = _HEADER.unpack_from(datagram)
+    magic, version, kind, _, sender, birth_ms, sequence, base = _HEADER.unpack_from(datagram)
     if magic != _DATAGRAM_MAGIC:
         raise WireError("magic", repr(magic))
-    return Header(version, kind, stream, birth_ms, sequence, base)
+    return Header(version, kind, sender, birth_ms, sequence, base)
 
 
 def write_datagram(header: Header, body: Mapping[str, Any]) -> bytes:
     """A datagram: for the collector's own probe, ``doctor`` and tests."""
     front = _HEADER.pack(
-        _DATAGRAM_MAGIC, header.version, header.kind, 0, header.stream, header.birth_ms, header.sequence, header.base
+        _DATAGRAM_MAGIC, header.version, header.kind, 0, header.sender, header.birth_ms, header.sequence, header.base
     )
     packed: bytes = msgpack.packb(body, unicode_errors="surrogateescape")
     return front + packed
@@ -107,7 +107,7 @@ def write_datagram(header: Header, body: Mapping[str, Any]) -> bytes:
 
 def write_answer(verdict: Verdict, reason: Reason, header: Header, committed: int) -> bytes:
     """The 40 bytes that answer the datagram with this header."""
-    return _ANSWER.pack(_ANSWER_MAGIC, VERSION, verdict, reason, header.kind, header.stream, header.sequence, committed)
+    return _ANSWER.pack(_ANSWER_MAGIC, VERSION, verdict, reason, header.kind, header.sender, header.sequence, committed)
 
 
 def read_answer(answer: bytes) -> Answer:
@@ -117,13 +117,13 @@ def read_answer(answer: bytes) -> Answer:
     """
     if len(answer) != ANSWER_BYTES:
         raise WireError("truncated", f"{len(answer)} bytes")
-    magic, version, verdict, reason, kind, stream, sequence, committed = _ANSWER.unpack(answer)
+    magic, version, verdict, reason, kind, sender, sequence, committed = _ANSWER.unpack(answer)
     if magic != _ANSWER_MAGIC:
         raise WireError("magic", repr(magic))
     if version != VERSION:
-        return Answer(Verdict.HOLD, Reason.VERSION, kind, stream, sequence, 0)
+        return Answer(Verdict.HOLD, Reason.VERSION, kind, sender, sequence, 0)
     try:
-        return Answer(Verdict(verdict), Reason(reason), kind, stream, sequence, committed)
+        return Answer(Verdict(verdict), Reason(reason), kind, sender, sequence, committed)
     except ValueError as error:
         raise WireError("invalid", str(error)) from None
 

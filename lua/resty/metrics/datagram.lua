@@ -13,7 +13,7 @@ local u16, u64, put_string = encode.u16, encode.u64, encode.string
 
 local VERSION = 1            -- of the protocol
 local HEADER_BYTES = 48
-local STREAM_AT, BIRTH_AT, SEQUENCE_AT, BASE_AT = 8, 24, 32, 40
+local SENDER_AT, BIRTH_AT, SEQUENCE_AT, BASE_AT = 8, 24, 32, 40
 local ANSWER_BYTES = 40
 local MAX_BYTES = 61440      -- a datagram, 60 KiB
 local MIN_BYTES = 4096       -- EMSGSIZE does not halve the cut below this
@@ -36,19 +36,19 @@ local _M = {
     KIND = { batch = 1, heartbeat = 2, bye = 3, probe = 4 },
     VERDICT = { [1] = "ack", [2] = "hold", [3] = "drop" },
     REASON = {
-        [0] = "none", [1] = "version", [2] = "not_ready", [3] = "stream_cap", [4] = "uid",
+        [0] = "none", [1] = "version", [2] = "not_ready", [3] = "sender_cap", [4] = "uid",
         [16] = "undecodable", [17] = "invalid",
     },
 }
 
--- stream: 16 bytes; birth: milliseconds; returns the offset behind the header
-local function put_header(p, kind, stream, birth, sequence, base)
+-- sender: 16 bytes; birth: milliseconds; returns the offset behind the header
+local function put_header(p, kind, sender, birth, sequence, base)
     copy(p, "RSTM", 4)
     p[4] = VERSION
     p[5] = kind
     p[6] = 0
     p[7] = 0
-    copy(p + STREAM_AT, stream, 16)
+    copy(p + SENDER_AT, sender, 16)
     u64(p, BIRTH_AT, birth)
     u64(p, SEQUENCE_AT, sequence)
     return u64(p, BASE_AT, base)
@@ -115,10 +115,10 @@ local function put_family(family, at, limit, written, out_of_time)
 end
 
 -- Cuts one batch from the dirty rows of the families: {bytes, length, rows}, or nil where nothing is dirty.
--- stream: {id, birth, instance or nil}; limit: bytes of the datagram; out_of_time(): true ends the batch early.
-function _M.batch(families, stream, sequence, base, limit, out_of_time)
-    local at = put_header(buffer, 1, stream.id, stream.birth, sequence, base)
-    local instance = stream.instance
+-- sender: {id, birth, instance or nil}; limit: bytes of the datagram; out_of_time(): true ends the batch early.
+function _M.batch(families, sender, sequence, base, limit, out_of_time)
+    local at = put_header(buffer, 1, sender.id, sender.birth, sequence, base)
+    local instance = sender.instance
     at = encode.map(buffer, at, instance and 2 or 1)
     if instance then
         at = put_string(buffer, put_string(buffer, at, "instance"), instance)
@@ -147,8 +147,8 @@ function _M.batch(families, stream, sequence, base, limit, out_of_time)
 end
 
 -- A heartbeat; pairs_list as encode.pairs has it; more(buffer, at): writes one more key with its value.
-function _M.heartbeat(stream, beat, base, pairs_list, more)
-    local at = put_header(buffer, 2, stream.id, stream.birth, beat, base)
+function _M.heartbeat(sender, beat, base, pairs_list, more)
+    local at = put_header(buffer, 2, sender.id, sender.birth, beat, base)
     at = encode.pairs(buffer, at, pairs_list, more and 1 or 0)
     if more then
         at = more(buffer, at)
@@ -156,8 +156,8 @@ function _M.heartbeat(stream, beat, base, pairs_list, more)
     return frozen(at, 0)
 end
 
-function _M.bye(stream, last_sequence)
-    local at = put_header(buffer, 3, stream.id, stream.birth, last_sequence, last_sequence + 1)
+function _M.bye(sender, last_sequence)
+    local at = put_header(buffer, 3, sender.id, sender.birth, last_sequence, last_sequence + 1)
     return frozen(encode.map(buffer, at, 0), 0)
 end
 
@@ -174,11 +174,11 @@ local function u64_of(s, at)
     return value
 end
 
--- Kind, stream, birth, sequence and base of a datagram that the spool kept.
+-- Kind, sender, birth, sequence and base of a datagram that the spool kept.
 function _M.read_header(s)
     return {
         kind = s:byte(6),
-        stream = s:sub(STREAM_AT + 1, STREAM_AT + 16),
+        sender = s:sub(SENDER_AT + 1, SENDER_AT + 16),
         birth = u64_of(s, BIRTH_AT + 1),
         sequence = u64_of(s, SEQUENCE_AT + 1),
         base = u64_of(s, BASE_AT + 1),
@@ -238,7 +238,7 @@ local function p64(p, at)
     return high * TWO_32 + p[at + 4] * 16777216 + p[at + 5] * 65536 + p[at + 6] * 256 + p[at + 7]
 end
 
--- An answer of the collector: {verdict, reason, version, kind, stream, sequence, committed}; nil if it is none of ours.
+-- An answer of the collector: {verdict, reason, version, kind, sender, sequence, committed}; nil if it is none of ours.
 -- One of another version comes from a collector that does not know ours: whatever it says, nothing is released by it.
 function _M.read_answer(p, length)
     if length ~= ANSWER_BYTES or ffi_string(p, 4) ~= "RSTA" then
@@ -254,7 +254,7 @@ function _M.read_answer(p, length)
         reason = known and (_M.REASON[p[6]] or tostring(p[6])) or "version",
         version = p[4],
         kind = p[7],
-        stream = ffi_string(p + 8, 16),
+        sender = ffi_string(p + 8, 16),
         sequence = p64(p, 24),
         committed = known and p64(p, 32) or 0,
     }

@@ -35,20 +35,20 @@ function _M.fault(reason, text)
 end
 
 local function on_answer(answer, now)
-    local stream = holdings.stream(answer.stream)
-    if not stream then
+    local sender = holdings.sender(answer.sender)
+    if not sender then
         return
     end
     if answer.verdict ~= "ack" then
         counters.add("answers", answer.reason)
     end
     if answer.verdict == "drop" and answer.kind == datagram.KIND.batch then
-        local batch = stream.batches[answer.sequence]
+        local batch = sender.batches[answer.sequence]
         counters.add("lost", answer.reason, batch and batch.rows or 0)
     end
-    stream:acked(answer.committed, _M.tick)
+    sender:acked(answer.committed, _M.tick)
     if answer.verdict == "hold" then
-        stream:hold(now)
+        sender:hold(now)
     end
     _M.link:heard(answer, holdings.any_held)
 end
@@ -73,19 +73,19 @@ end
 _M.read_answers = read_answers
 
 local function stall_all(now)
-    local streams = holdings.streams
-    for i = 1, #streams do
-        if streams[i]:unacked() > 0 then
-            streams[i]:stall(now)
+    local senders = holdings.senders
+    for i = 1, #senders do
+        if senders[i]:unacked() > 0 then
+            senders[i]:stall(now)
         end
     end
 end
 
--- The oldest of each stream may go at once.
+-- The oldest of each sender may go at once.
 local function retry_all()
-    local streams = holdings.streams
-    for i = 1, #streams do
-        streams[i]:retry_now()
+    local senders = holdings.senders
+    for i = 1, #senders do
+        senders[i]:retry_now()
     end
 end
 
@@ -101,31 +101,31 @@ local function opened(now)
     return true
 end
 
-local function too_large(stream, sequence)
-    local batch = sequence > stream.sent and stream:take_back()
+local function too_large(sender, sequence)
+    local batch = sequence > sender.sent and sender:take_back()
     if not batch then
         _M.fault("too_large",
             "a batch that was sent before is too large for the socket now: is net.core.wmem_default smaller?")
-        stream:stall(monotonic())
+        sender:stall(monotonic())
         return
     end
     holdings.put_back(batch)
     holdings.cut_limit = math.max(datagram.MIN_BYTES, math.floor(holdings.cut_limit / 2))
 end
 
--- Sends what is due of one stream. Returns "done", "again" or "broken".
-local function pump(stream, now)
+-- Sends what is due of one sender. Returns "done", "again" or "broken".
+local function pump(sender, now)
     while true do
-        local batch, sequence = stream:due(now)
+        local batch, sequence = sender:due(now)
         if not batch then
             return "done"
         end
-        datagram.set_base(batch, stream.base)
+        datagram.set_base(batch, sender.base)
         local result = _M.link:send(batch, _M.tick)
         if result == "sent" then
-            stream:was_sent(sequence, now, _M.tick)
+            sender:was_sent(sequence, now, _M.tick)
         elseif result == "too_large" then
-            too_large(stream, sequence)
+            too_large(sender, sequence)
         else
             if result == "broken" then
                 stall_all(now)
@@ -139,9 +139,9 @@ local function pump_all(now)
     if not opened(now) then
         return "broken"
     end
-    local streams = holdings.streams
-    for i = 1, #streams do
-        local result = pump(streams[i], now)
+    local senders = holdings.senders
+    for i = 1, #senders do
+        local result = pump(senders[i], now)
         if result ~= "done" then
             return result
         end
@@ -208,11 +208,11 @@ function _M.check_overdue(now)
         stall_all(now)
         return
     end
-    local streams = holdings.streams
-    for i = 1, #streams do
-        if streams[i]:overdue(_M.tick) then
-            streams[i]:stall(now)
-            streams[i]:retry_now()
+    local senders = holdings.senders
+    for i = 1, #senders do
+        if senders[i]:overdue(_M.tick) then
+            senders[i]:stall(now)
+            senders[i]:retry_now()
         end
     end
 end
@@ -273,13 +273,13 @@ function _M.flush_now(until_time)
     end
 end
 
--- Says that a stream has ended of which nothing is unacked. Returns "sent", "again" or "broken".
-function _M.bye(stream)
+-- Says that a sender has ended of which nothing is unacked. Returns "sent", "again" or "broken".
+function _M.bye(sender)
     if not _M.link:is_open() then
         return "broken"
     end
-    local result = _M.link:send(datagram.bye(stream, stream.next - 1), _M.tick)
-    stream.said_bye = result == "sent"
+    local result = _M.link:send(datagram.bye(sender, sender.next - 1), _M.tick)
+    sender.said_bye = result == "sent"
     return result
 end
 

@@ -73,13 +73,13 @@ local function part(self, i)
     end
     local planned = self.parts[i]
     local more = #planned > 0 and function(p, at) return gauges.put(planned, p, at, process.precise_wall_ms()) end or nil
-    return datagram.heartbeat(self.stream, self.beat, self.stream.base, list, more)
+    return datagram.heartbeat(self.sender, self.beat, self.sender.base, list, more)
 end
 
 -- The beat with the user's gauges: {parts, part(self, i)}.
-local function with_gauges(stream, list)
-    local alone = datagram.heartbeat(stream, beat, stream.base, list)
-    return { stream = stream, beat = beat, list = list, parts = gauges.plan(alone.length), part = part }
+local function with_gauges(sender, list)
+    local alone = datagram.heartbeat(sender, beat, sender.base, list)
+    return { sender = sender, beat = beat, list = list, parts = gauges.plan(alone.length), part = part }
 end
 
 local function own_gauges(unacked_batches, unacked_bytes, row_count)
@@ -96,12 +96,12 @@ local function own_gauges(unacked_batches, unacked_bytes, row_count)
 end
 
 -- A beat: its parts are made one by one, as they are sent.
-function _M.make(stream, unacked_batches, unacked_bytes, row_count, tick)
+function _M.make(sender, unacked_batches, unacked_bytes, row_count, tick)
     beat, last_tick = beat + 1, tick
     _M.master_label()
     local list = {}
     add(list, "made", process.monotonic())
-    add(list, "instance", stream.instance)
+    add(list, "instance", sender.instance)
     add(list, "module", _M.version)
     add(list, "worker", ngx.worker.id())
     add(list, "workers", ngx.worker.count())
@@ -114,7 +114,7 @@ function _M.make(stream, unacked_batches, unacked_bytes, row_count, tick)
     add(list, "generation", generation)
     add(list, "configured", configured)
     add(list, "dicts", dicts())
-    return with_gauges(stream, list)
+    return with_gauges(sender, list)
 end
 
 return _M

@@ -1,4 +1,4 @@
--- What this worker holds: the families with their rows, its own stream, and those it took over from the dead.
+-- What this worker holds: the families with their rows, its own sender, and those it took over from the dead.
 
 local counters = require "resty.metrics.counters"
 local datagram = require "resty.metrics.datagram"
@@ -17,14 +17,14 @@ local FAMILY_ROWS = 10000
 
 local _M = {
     families = {},
-    streams = {},
-    own = nil,          -- the stream of this worker; the first of `streams`
+    senders = {},
+    own = nil,          -- the sender of this worker; the first of `senders`
     worker = "0",       -- the value of the label of that name
     drained = false,    -- all that was dirty when the tick began has been cut
     cut_limit = datagram.MAX_BYTES,
 }
 
-local family_by_shape, stream_by_id = {}, {}
+local family_by_shape, sender_by_id = {}, {}
 local inheriting = false
 
 local function shape_key(shape)
@@ -56,29 +56,29 @@ function _M.own_family(shape, made)
     return hold_family(made or rows.new(shape, FAMILY_ROWS))
 end
 
-function _M.hold(stream)
-    _M.streams[#_M.streams + 1] = stream
-    stream_by_id[stream.id] = stream
+function _M.hold(sender)
+    _M.senders[#_M.senders + 1] = sender
+    sender_by_id[sender.id] = sender
 end
 
-function _M.forget(stream)
-    stream_by_id[stream.id] = nil
-    for i = 1, #_M.streams do
-        if _M.streams[i] == stream then
-            table.remove(_M.streams, i)
+function _M.forget(sender)
+    sender_by_id[sender.id] = nil
+    for i = 1, #_M.senders do
+        if _M.senders[i] == sender then
+            table.remove(_M.senders, i)
             return
         end
     end
 end
 
-function _M.stream(id)
-    return stream_by_id[id]
+function _M.sender(id)
+    return sender_by_id[id]
 end
 
--- Begin, or begin anew: own is this worker's stream, and the only one.
+-- Begin, or begin anew: own is this worker's sender, and the only one.
 function _M.start(own, worker)
-    for i = #_M.streams, 1, -1 do
-        _M.forget(_M.streams[i])
+    for i = #_M.senders, 1, -1 do
+        _M.forget(_M.senders[i])
     end
     _M.own, _M.worker = own, worker
     _M.hold(own)
@@ -105,16 +105,16 @@ end
 -- Batches and bytes that wait for an answer.
 function _M.unacked()
     local batches, bytes = 0, 0
-    for i = 1, #_M.streams do
-        batches = batches + _M.streams[i]:unacked()
-        bytes = bytes + _M.streams[i].bytes
+    for i = 1, #_M.senders do
+        batches = batches + _M.senders[i]:unacked()
+        bytes = bytes + _M.senders[i].bytes
     end
     return batches, bytes
 end
 
 function _M.any_held()
-    for i = 1, #_M.streams do
-        if _M.streams[i].state == "held" then
+    for i = 1, #_M.senders do
+        if _M.senders[i].state == "held" then
             return true
         end
     end
@@ -163,7 +163,7 @@ local function never()
     return false
 end
 
--- Freezes dirty rows into the next batch of our stream; ends early at slice_ends (nil: not). nil: nothing is dirty.
+-- Freezes dirty rows into the next batch of our sender; ends early at slice_ends (nil: not). nil: nothing is dirty.
 function _M.cut(slice_ends)
     local own = _M.own
     local out_of_time = slice_ends and function() return monotonic() > slice_ends end or never

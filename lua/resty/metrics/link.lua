@@ -30,7 +30,7 @@ local REMEDY = {
     ack_overdue = "datagrams go out and nothing answers: the collector hangs, or another program has its socket",
     uid = "the collector does not accept this user: start it with --socket.allow-uid",
     not_ready = "the collector is not ready yet",
-    stream_cap = "the collector has as many streams as it accepts",
+    sender_cap = "the collector has as many senders as it accepts",
     version = "the collector is older than this Lua module: update it, or put the Lua files of its version back and "
         .. "reload nginx",
     newer = "the collector is newer than this Lua module: bring the Lua files to its version (resty-metrics install) "
@@ -176,7 +176,7 @@ local function say_held(self, answer)
     say(self, answer.reason, text, remedy)
 end
 
--- An answer came: somebody who knows the protocol is there. any_held(): whether a stream of this worker is held; it may
+-- An answer came: somebody who knows the protocol is there. any_held(): whether a sender of this worker is held; it may
 -- be another one than the answer is for, and the line is well only when none is.
 function _M.heard(self, answer, any_held)
     self.unanswered_tick = nil

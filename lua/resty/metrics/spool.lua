@@ -1,7 +1,7 @@
 -- What a worker that goes away leaves behind for those that live, in the shared dictionary resty_metrics_spool.
 --
--- `streams` is a list of stream names; a name stands there only after all its batches do, in the list "b:<name>". Who
--- takes the name takes them all, so a stream is never split between two holders and its base is always known.
+-- `senders` is a list of sender names; a name stands there only after all its batches do, in the list "b:<name>". Who
+-- takes the name takes them all, so a sender is never split between two holders and its base is always known.
 -- `rows` is a list of batch bodies that were never sent: their numbers may join anybody's rows.
 -- "init" is the mark of the configuration whose worker took what was counted in init_by_lua.
 -- "socket" is the path of the collector's socket and "nginx" the name of this nginx ("" for none), for workers whom no
@@ -40,8 +40,8 @@ local function batches_key(id)
     return "b:" .. id
 end
 
--- batches: the stream's sent batches in order, {header and body as a string, number of rows}.
-function _M.put_stream(id, batches)
+-- batches: the sender's sent batches in order, {header and body as a string, number of rows}.
+function _M.put_sender(id, batches)
     local full = dict == nil
     for i = 1, #batches do
         local bytes, count = batches[i][1], batches[i][2]
@@ -52,7 +52,7 @@ function _M.put_stream(id, batches)
             lose(count)
         end
     end
-    if dict and not dict:rpush("streams", id) then
+    if dict and not dict:rpush("senders", id) then
         for i = 1, #batches do
             if dict:lpop(batches_key(id)) then
                 lose(batches[i][2])
@@ -67,9 +67,9 @@ function _M.put_rows(body, count)
     end
 end
 
--- The name of a stream and its batches, as put_stream has them; nil if there is none.
-function _M.take_stream()
-    local id = dict and dict:lpop("streams")
+-- The name of a sender and its batches, as put_sender has them; nil if there is none.
+function _M.take_sender()
+    local id = dict and dict:lpop("senders")
     if not id then
         return nil
     end

@@ -20,7 +20,7 @@ local process = require "resty.metrics.process"
 local requests = require "resty.metrics.requests"
 local rows = require "resty.metrics.rows"
 local spool = require "resty.metrics.spool"
-local stream_of = require "resty.metrics.stream"
+local sender_of = require "resty.metrics.sender"
 local ticker = require "resty.metrics.ticker"
 
 local ngx = ngx
@@ -68,7 +68,7 @@ local function work()
     flush.check_overdue(now)
     inheritance.take_rows()
     if holdings.own.state == "flowing" and flush.link:is_open() then
-        inheritance.take_stream()
+        inheritance.take_sender()
     end
     holdings.drained = false
     holdings.settle_accounts()
@@ -133,10 +133,10 @@ local function wait()
 end
 
 local function say_goodbye(ends)
-    local streams = holdings.streams
-    for i = 1, #streams do
-        if streams[i]:unacked() == 0 then
-            while flush.bye(streams[i]) == "again" and monotonic() < ends do
+    local senders = holdings.senders
+    for i = 1, #senders do
+        if senders[i]:unacked() == 0 then
+            while flush.bye(senders[i]) == "again" and monotonic() < ends do
                 wait()
             end
         end
@@ -164,12 +164,12 @@ end
 
 -- starting -----------------------------------------------------------------------------------------------------------
 
-local function begin_stream()
+local function begin_sender()
     local id, err = process.random(16)
     if not id then
         return nil, err
     end
-    local own = stream_of.new(id, process.wall_ms(), 1)
+    local own = sender_of.new(id, process.wall_ms(), 1)
     own.instance = _M.instance
     holdings.start(own, tostring(ngx.worker.id() or 0))
     return true
@@ -180,7 +180,7 @@ end
 local function retired()
     if machine.may_send(requests.ended[0]) then
         if _M.retired then
-            _M.retired = not begin_stream()
+            _M.retired = not begin_sender()
         end
     elseif not _M.retired then
         _M.retired = true
@@ -243,7 +243,7 @@ function _M.start(socket, name)
     flush.link = flush.link or link_of.new(socket)
     flush.link:redirect(socket)
     _M.instance = name
-    local ok, err = begin_stream()
+    local ok, err = begin_sender()
     if not ok then
         return nil, err
     end

@@ -170,9 +170,9 @@ def test_what_to_do_is_what_the_live_page_says(line: str, advice: str) -> None:
 def test_each_reason_has_its_remedy() -> None:
     """Also where several are seen at once."""
     refusals = "resty_metrics_refusals_total"
-    text = f'{HEALTHY}{refusals}{{reason="version"}} 1\n{refusals}{{reason="stream_cap"}} 1\n'
+    text = f'{HEALTHY}{refusals}{{reason="version"}} 1\n{refusals}{{reason="sender_cap"}} 1\n'
     (finding,) = [one for one in judged(text) if one.check == "page.refusals"]
-    assert finding.remedy == as_remedy(remedies.of_refusal("stream_cap"), remedies.of_refusal("version"))
+    assert finding.remedy == as_remedy(remedies.of_refusal("sender_cap"), remedies.of_refusal("version"))
 
 
 def test_several_findings_stand_side_by_side() -> None:

@@ -22,7 +22,7 @@ from support.worker import Worker
 
 HERE = Path(__file__).parent
 GOLDEN = ROOT / "tests" / "wire" / "golden"
-STREAMS = (b"an older worker.", b"a later worker..")
+SENDERS = (b"an older worker.", b"a later worker..")
 SCRAPE = {"X-Prometheus-Scrape-Timeout-Seconds": "10", "User-Agent": "Prometheus/3"}
 
 
@@ -32,10 +32,10 @@ def bodies() -> Iterator[dict[str, Any]]:
         yield json.loads(path.read_text())["body"]
 
 
-def send(collector: Collector, stream: bytes, last: int) -> int:
+def send(collector: Collector, sender: bytes, last: int) -> int:
     """All bodies, as the batches behind ``last``. The last one's number."""
     with Worker(collector.socket_path) as worker:
-        worker.stream, worker.sequence = stream, last
+        worker.sender, worker.sequence = sender, last
         for body in bodies():
             worker.send(worker.next_batch(body))
             assert worker.answer()[::2] == (Verdict.ACK, worker.sequence)
@@ -47,14 +47,14 @@ def main(version: str) -> None:
     collector = Collector(directory / "collector.sock")
     collector.state_dir = directory / "state"
     with collector:
-        last = send(collector, STREAMS[0], 0)
+        last = send(collector, SENDERS[0], 0)
         urllib.request.urlopen(urllib.request.Request(f"{collector.url}/metrics", headers=SCRAPE)).read()
         collector.terminate()
         collector.start()  # which begins with a snapshot
-        last = send(collector, STREAMS[0], last)
-        send(collector, STREAMS[1], 0)
+        last = send(collector, SENDERS[0], last)
+        send(collector, SENDERS[1], 0)
         with Worker(collector.socket_path) as worker:
-            worker.stream = STREAMS[1]
+            worker.sender = SENDERS[1]
             worker.send(write_datagram(worker.header(Kind.BYE, last), {}))
             worker.answer()
         collector.terminate()
@@ -65,7 +65,7 @@ def main(version: str) -> None:
                 shutil.copy(path, target / "state")
         collector.start()
         (target / "page.txt").write_text(counted(collector.page()))
-    (target / "streams.json").write_text(json.dumps({"stream": STREAMS[0].hex(), "last": last}) + "\n")
+    (target / "senders.json").write_text(json.dumps({"sender": SENDERS[0].hex(), "last": last}) + "\n")
     (target / "config.shown.yml").write_text(shown_of_file(target / "config.yml"))
     (target / "flags.shown.yml").write_text(shown_of_flags((target / "flags.txt").read_text().split()))
     shutil.rmtree(directory)

@@ -13,11 +13,11 @@ from typing import Any
 import msgpack  # type: ignore[import-untyped]
 
 HERE = Path(__file__).parent
-STREAM = bytes(range(16))
+SENDER = bytes(range(16))
 BIRTH_MS = 1_700_000_000_123
 KINDS = {"batch": 1, "heartbeat": 2, "bye": 3, "probe": 4}
 VERDICTS = {"ack": 1, "hold": 2, "drop": 3}
-REASONS = {"none": 0, "version": 1, "not_ready": 2, "stream_cap": 3, "uid": 4, "undecodable": 16, "invalid": 17}
+REASONS = {"none": 0, "version": 1, "not_ready": 2, "sender_cap": 3, "uid": 4, "undecodable": 16, "invalid": 17}
 
 # The largest number of each msgpack integer format and the smallest of the next; 2^53 is the largest of the wire.
 INTEGERS = [0, 1, 127, 128, 255, 256, 65_535, 65_536, 2**32 - 1, 2**32, 2**53 - 1, 2**53]
@@ -199,11 +199,11 @@ def packed_as_worker(body: dict[str, Any]) -> bytes:
 
 def header_of(kind: str, sequence: int, base: int) -> tuple[dict[str, Any], bytes]:
     """A header in words and in bytes."""
-    data = b"RSTM" + struct.pack(">BBH", 1, KINDS[kind], 0) + STREAM + struct.pack(">QQQ", BIRTH_MS, sequence, base)
+    data = b"RSTM" + struct.pack(">BBH", 1, KINDS[kind], 0) + SENDER + struct.pack(">QQQ", BIRTH_MS, sequence, base)
     said = {
         "version": 1,
         "kind": kind,
-        "stream": STREAM.hex(),
+        "sender": SENDER.hex(),
         "birth_ms": BIRTH_MS,
         "sequence": sequence,
         "base": base,
@@ -226,8 +226,8 @@ def main() -> None:
         write(name, {"header": said, "body": body}, header + packed_as_worker(body))
     for name, (verdict, reason, kind, sequence, committed) in ANSWERS.items():
         codes = struct.pack(">BBBB", 1, VERDICTS[verdict], REASONS[reason], KINDS[kind])
-        answer = b"RSTA" + codes + STREAM + struct.pack(">QQ", sequence, committed)
-        said = {"verdict": verdict, "reason": reason, "kind": kind, "stream": STREAM.hex()}
+        answer = b"RSTA" + codes + SENDER + struct.pack(">QQ", sequence, committed)
+        said = {"verdict": verdict, "reason": reason, "kind": kind, "sender": SENDER.hex()}
         write(name, {"answer": {**said, "sequence": sequence, "committed": committed}}, answer)
 
 

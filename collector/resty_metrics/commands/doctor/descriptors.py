@@ -44,7 +44,7 @@ def check(pid: int, found: Descriptors) -> Finding:
     more = max(LEAST_PROPOSED, 4 * found.most)
     remedy = (
         f"prlimit --pid {pid} --nofile={more}:{more} (at once, without a restart), LimitNOFILE= of its unit for good; "
-        "each worker's stream takes one: see resty_metrics_streams"
+        "each worker's sender takes one: see resty_metrics_senders"
     )
     if found.used >= found.most:
         return fail(name, f"{seen}: none is left, so nobody is answered and nobody can scrape", remedy)

@@ -1,4 +1,4 @@
-"""A probe: one datagram through the path, and whether an answer comes. It makes no stream and passes every uid rule."""
+"""A probe: one datagram through the path, and whether an answer comes. It makes no sender and passes every uid rule."""
 
 import errno
 import os
@@ -26,26 +26,26 @@ _OUTCOMES: dict[int, Outcome] = {
 def send(path: Path, seconds: float = SECONDS) -> Probe:
     """Send one and wait for its answer, at most ``seconds`` in all."""
     began = time.monotonic()
-    stream = os.urandom(16)
-    header = Header(VERSION, Kind.PROBE, stream, time.time_ns() // 1_000_000, _SEQUENCE, 1)
+    sender = os.urandom(16)
+    header = Header(VERSION, Kind.PROBE, sender, time.time_ns() // 1_000_000, _SEQUENCE, 1)
     answers, passed = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    with answers, passed, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-        sender.setblocking(False)
+    with answers, passed, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+        client.setblocking(False)
         try:
-            sender.connect(str(path))
-            if not _sent(sender, write_datagram(header, {}), passed, began + seconds):
+            client.connect(str(path))
+            if not _sent(client, write_datagram(header, {}), passed, began + seconds):
                 return Probe("full", "", time.monotonic() - began)
         except OSError as error:
             outcome = _OUTCOMES.get(error.errno or 0, "error")
             return Probe(outcome, os.strerror(error.errno or 0), time.monotonic() - began)
-        return _answer(answers, stream, began, began + seconds)
+        return _answer(answers, sender, began, began + seconds)
 
 
-def _sent(sender: socket.socket, datagram: bytes, passed: socket.socket, ends: float) -> bool:
+def _sent(client: socket.socket, datagram: bytes, passed: socket.socket, ends: float) -> bool:
     """False: the queue stayed full."""
     while True:
         try:
-            socket.send_fds(sender, [datagram], [passed.fileno()])
+            socket.send_fds(client, [datagram], [passed.fileno()])
         except BlockingIOError:
             if time.monotonic() > ends:
                 return False
@@ -54,7 +54,7 @@ def _sent(sender: socket.socket, datagram: bytes, passed: socket.socket, ends: f
             return True
 
 
-def _answer(answers: socket.socket, stream: bytes, began: float, ends: float) -> Probe:
+def _answer(answers: socket.socket, sender: bytes, began: float, ends: float) -> Probe:
     answers.settimeout(max(0.001, ends - time.monotonic()))
     try:
         answer = read_answer(answers.recv(64))
@@ -63,8 +63,8 @@ def _answer(answers: socket.socket, stream: bytes, began: float, ends: float) ->
     except WireError as error:
         return Probe("stranger", str(error), time.monotonic() - began)
     seconds = time.monotonic() - began
-    if answer.stream != stream:
-        return Probe("stranger", "it names another stream", seconds)
+    if answer.sender != sender:
+        return Probe("stranger", "it names another sender", seconds)
     if answer.verdict is not Verdict.ACK:
         return Probe("held", answer.reason.name.lower(), seconds)
     return Probe("answered", "", seconds)

@@ -1,4 +1,4 @@
--- One stream's window of frozen batches, and what may be sent of it now. Pure: it decides, worker.lua sends.
+-- One sender's window of frozen batches, and what may be sent of it now. Pure: it decides, worker.lua sends.
 --
 -- Rules (docs/wire.md, "State chart: worker"):
 -- - The window is a queue; the front part has been sent at least once, at most one batch behind it has not.
@@ -109,7 +109,7 @@ local function flow(self)
 end
 
 -- Releases what is committed. Returns whether that was progress.
--- A stream from the spool may have lost its last batches there, when the collector had committed them already: then
+-- A sender from the spool may have lost its last batches there, when the collector had committed them already: then
 -- its marks run ahead of what is held, and everything is released.
 function _M.acked(self, committed, tick)
     if self.inherited then

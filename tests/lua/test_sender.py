@@ -1,4 +1,4 @@
-"""A stream's window, as docs/wire.md's state chart has it: what is due, what an ack releases, when it stalls."""
+"""A sender's window, as docs/wire.md's state chart has it: what is due, what an ack releases, when it stalls."""
 
 from typing import Any
 
@@ -88,7 +88,7 @@ LIVES: dict[str, list[Step]] = {
         (["push", 5], (False, "flowing", 1, 3, 1, 15)),
         (["due", 0], (2, "flowing", 1, 3, 1, 15)),
     ],
-    "an inherited stream whose last batches the spool did not hold": [
+    "an inherited sender whose last batches the spool did not hold": [
         (["inherit"], (False, "flowing", 5, 5, 4, 0)),
         (["push", 10], (False, "flowing", 5, 6, 4, 10)),
         (["was_sent", 5, 0, 0], (False, "flowing", 5, 6, 5, 10)),
@@ -109,6 +109,6 @@ LIVES: dict[str, list[Step]] = {
 def test_a_life(name: str) -> None:
     steps = LIVES[name]
     first = steps[0][1][2]
-    (seen,) = ask(["stream", first, [call for call, _ in steps]])
+    (seen,) = ask(["sender", first, [call for call, _ in steps]])
     found = [(step[0], step[1].decode(), *step[2:]) for step in seen]
     assert found == [expected for _, expected in steps]

@@ -1,0 +1,269 @@
+"""The marks of every sender: which batches were accepted, which are safe, and what its worker last said of itself.
+
+This is the collector's state chart of docs/wire.md. It decides and remembers; whoever calls it decodes and answers.
+
+Rules:
+- ``received`` runs ahead of ``committed``; only ``committed`` is ever told to a worker.
+- A sender is unknown, open or ended. An open sender is silent once it has missed three beats.
+- The cap is for the living. A new sender at the cap takes the place of an ended one or else of a silent one, the oldest
+  first, and is refused only if there is neither. The mark of the sender that gives way is kept (departed.py): if it
+  comes back, its batches are neither lost nor counted twice.
+- A sender whose commit is under way does not give way.
+- Gauges live as long as beats come: three missed beats, a bye or the end of the sender, and they are gone. Those of a
+  worker that is leaving, which has no timer any more, live as long as its process is known to be there (leaving.py).
+- Births order the senders, and come from a clock that may be set: one in the future counts as now. Where the youngest
+  known one lies in the future, the clock was set back since, and a sender that is met now is younger than all of them.
+- A batch may say any name of an nginx, also one that the table refuses: only as many names are shown as the table has.
+- ``now`` is seconds of a monotonic clock.
+"""
+
+import math
+from collections import OrderedDict
+from itertools import chain
+
+from resty_metrics.ingest.beats import BEAT_SECONDS, GAUGES_SECONDS, MAX_INSTANCES, Heard, Room
+from resty_metrics.ingest.departed import Departed, SenderMark
+from resty_metrics.ingest.sender import LiveHeartbeat, Placement, Sender
+from resty_metrics.wire.datagram import Header
+from resty_metrics.wire.heartbeat import Heartbeat
+
+SENDER_CAP = 4_096
+DEPARTED_PER_SENDER = 8  # marks that are kept for each sender of the cap
+UP_SECONDS = BEAT_SECONDS * 2
+ENDED_SECONDS = 10 * 60.0
+SILENT_SECONDS = 24 * 3600.0
+
+
+class Senders:
+    """All senders by name. ``last_datagram`` is when any of them last sent something, None before the first; ``room``:
+    what their heartbeats take.
+    """
+
+    def __init__(self, cap: int = SENDER_CAP) -> None:
+        self.room = Room()
+        self.last_datagram: float | None = None
+        self._cap = cap
+        self._senders: dict[bytes, Sender] = {}  # in the order in which they came
+        self._by_seen: OrderedDict[bytes, None] = OrderedDict()  # the same names, the least recently seen first
+        self._ended: OrderedDict[bytes, None] = OrderedDict()  # those that said bye, the first to do so first
+        self._departed = Departed(DEPARTED_PER_SENDER * cap)
+        self._youngest_ms = 0
+
+    def __len__(self) -> int:
+        return len(self._senders)
+
+    @property
+    def instances(self) -> set[str]:
+        """The names of the nginx that the senders are of, MAX_INSTANCES at most; "" for one without a name.
+
+        Those that heartbeats hold come first, then those heard of last. A name that has ended and whose master goes on
+        under another one, after a reload, is not among them.
+        """
+        recent = [self._senders[name] for name in reversed(self._by_seen)]
+        named = [(sender.instance, sender) for sender in recent if sender.instance is not None]
+        masters = {sender.master for _, sender in named if sender.ended is None} - {None}
+        names = dict.fromkeys(name for name, one in named if one.ended is None or one.master not in masters)
+        return set(sorted(names, key=lambda name: name not in self.room.instances)[:MAX_INSTANCES])
+
+    def states(self, now: float) -> dict[str, int]:
+        """Count the senders by state: open, silent, ended, and departed for those of which only the mark is left."""
+        silent = sum(sender.ended is None and _is_silent(sender, now) for sender in self._senders.values())
+        ended = len(self._ended)
+        opened = len(self._senders) - ended - silent
+        return {"open": opened, "silent": silent, "ended": ended, "departed": len(self._departed)}
+
+    def committed(self, name: bytes) -> int:
+        """Return the number up to which every batch is safe; 0 where nothing is known."""
+        known = self._senders.get(name) or self._departed.get(name)
+        return 0 if known is None else known.committed
+
+    def believe(self, birth_ms: int) -> None:
+        """Somebody was born then, in an earlier life of the collector, who is forgotten by now."""
+        self._youngest_ms = max(self._youngest_ms, birth_ms)
+
+    def birth(self, header: Header, wall_ms: int) -> int:
+        """When the sender of a datagram was born, as far as that can be believed, at ``wall_ms`` of the wall clock."""
+        known = self._senders.get(header.sender) or self._departed.get(header.sender)
+        if known is not None:
+            return known.birth_ms
+        return min(header.birth_ms, wall_ms) if self._youngest_ms <= wall_ms else self._youngest_ms + 1
+
+    def place(self, header: Header, now: float) -> Placement:
+        """Where a batch stands. An unknown sender begins; no mark moves."""
+        sender = self._meet(header, now)
+        if sender is None:
+            return Placement.SENDER_CAP
+        if header.sequence <= sender.received:
+            return Placement.DUPLICATE
+        if header.sequence != max(sender.received + 1, header.base):
+            return Placement.OUT_OF_ORDER
+        return Placement.NEXT_LOST_STATE if header.base > sender.received + 1 else Placement.NEXT
+
+    def advance(self, name: bytes, sequence: int) -> None:
+        """A batch that was placed next is accepted, or dropped for good."""
+        sender = self._senders[name]
+        sender.received = sequence
+        sender.ended = None
+        self._ended.pop(name, None)
+
+    def call(self, name: bytes, instance: str) -> None:
+        """A batch of the sender said which nginx it is of."""
+        self._senders[name].instance = instance
+
+    def commit(self, name: bytes, sequence: int) -> None:
+        """Every batch of the sender up to ``sequence`` is safe."""
+        self._senders[name].committed = sequence
+
+    def beat(self, header: Header, heartbeat: Heartbeat | None, now: float) -> Heard | None:
+        """Keep a heartbeat if it is the newest (None: it could not be read). Return None at the sender cap."""
+        sender = self._meet(header, now)
+        if sender is None:
+            return None
+        if heartbeat is None or sender.ended is not None:
+            return Heard()
+        return sender.hear(header.sequence, heartbeat, now, self.room)
+
+    def bye(self, header: Header, now: float) -> bool:
+        """The sender ends; whether it had not before. An unknown one is not made."""
+        sender = self._senders.get(header.sender)
+        if sender is None:
+            return False
+        self._meet(header, now)
+        sender.beats.end(self.room)
+        if sender.ended is not None:
+            return False
+        self._end(header.sender, sender, now)
+        return True
+
+    def capture(self) -> list[SenderMark]:
+        """Return what is safe of every sender, to be kept beyond this process: the departed, then those still here,
+        the least recently seen first.
+        """
+        return [*self._departed, *(self._senders[name].mark(name) for name in self._by_seen)]
+
+    def restore(self, mark: SenderMark) -> None:
+        """Take a sender as an earlier life of the collector left it; its birth stays what it was said to be first.
+
+        Above the cap the sender that was restored least recently departs.
+        """
+        known = self._senders.get(mark.name) or self._departed.take(mark.name)
+        sender = Sender(mark.committed, mark.committed, mark.birth_ms, mark.seen, instance=mark.instance)
+        if known is not None:
+            sender.birth_ms = known.birth_ms
+            sender.instance = known.instance if mark.instance is None else mark.instance
+        self.believe(sender.birth_ms)
+        self._add(mark.name, sender)
+        self._ended.pop(mark.name, None)
+        if mark.ended is not None:
+            self._end(mark.name, sender, mark.ended)
+        if len(self._senders) > self._cap:
+            self._depart(next(iter(self._by_seen)))
+
+    def end(self, name: bytes, now: float) -> None:
+        """Note that a sender said bye at ``now``, in an earlier life of the collector."""
+        sender = self._senders.get(name)
+        if sender is not None:
+            sender.seen = now
+            self._by_seen.move_to_end(name)
+            self._end(name, sender, now)
+
+    def heartbeats(self, now: float) -> list[LiveHeartbeat]:
+        """What is known of the workers now."""
+        return [
+            LiveHeartbeat(
+                name,
+                sender.birth_ms,
+                sender.beats.seen,
+                sender.beats.whole,
+                recent=now - sender.beats.seen < UP_SECONDS,
+                held=now - sender.beats.seen > GAUGES_SECONDS,
+            )
+            for name, sender in self._senders.items()
+            if sender.beats.whole is not None and now - max(sender.beats.seen, sender.confirmed) <= GAUGES_SECONDS
+        ]
+
+    def is_leaving(self, name: bytes) -> bool:
+        """Return whether the worker's newest heartbeat says that it is exiting, and no bye has come."""
+        sender = self._senders.get(name)
+        return sender is not None and sender.beats.whole is not None and sender.beats.whole.exiting is True
+
+    def confirm(self, name: bytes, now: float | None) -> None:
+        """Note that the process of a leaving worker was there at ``now``; None: it is not any more."""
+        sender = self._senders[name]
+        if now is None:
+            sender.confirmed = -math.inf
+        else:
+            sender.confirmed = sender.seen = now
+            self._by_seen.move_to_end(name)
+
+    def prune(self, now: float) -> int:
+        """Forget the senders that are over, and return how many. Drop what silent ones said of themselves."""
+        for sender in self._senders.values():
+            if now - sender.confirmed > GAUGES_SECONDS:
+                sender.beats.expire(now, self.room)
+        over = [name for name, sender in self._senders.items() if _is_over(sender, now)]
+        for name in over:
+            self._remove(name)
+        self.room.recount(sender.beats for sender in self._senders.values())
+        return len(over) + self._departed.prune(now - SILENT_SECONDS)
+
+    def _meet(self, header: Header, now: float) -> Sender | None:
+        """Return the sender of a datagram. Begin it if it is unknown, but not where the cap leaves no room: None."""
+        sender = self._senders.get(header.sender)
+        if sender is None:
+            if len(self._senders) >= self._cap and not self._make_room(now):
+                return None
+            sender = self._begin(header, now)
+            self._add(header.sender, sender)
+        sender.seen = self.last_datagram = now
+        self._by_seen.move_to_end(header.sender)
+        return sender
+
+    def _begin(self, header: Header, now: float) -> Sender:
+        mark = self._departed.take(header.sender)
+        if mark is not None:
+            return Sender(mark.committed, mark.committed, mark.birth_ms, now, instance=mark.instance)
+        self.believe(header.birth_ms)
+        return Sender(header.base - 1, header.base - 1, header.birth_ms, now)
+
+    def _add(self, name: bytes, sender: Sender) -> None:
+        self._senders[name] = sender
+        self._by_seen[name] = None
+        self._by_seen.move_to_end(name)
+
+    def _end(self, name: bytes, sender: Sender, now: float) -> None:
+        sender.ended = now
+        self._ended[name] = None
+
+    def _make_room(self, now: float) -> bool:
+        """Have the oldest sender that is ended, or else silent, give way. Return whether there was one."""
+        for name in chain(self._ended, self._by_seen):
+            sender = self._senders[name]
+            if sender.ended is None and not _is_silent(sender, now):
+                return False  # whatever follows was seen later
+            if sender.is_settled:
+                self._depart(name)
+                return True
+        return False
+
+    def _depart(self, name: bytes) -> None:
+        self._departed.add(self._remove(name).mark(name))
+
+    def _remove(self, name: bytes) -> Sender:
+        del self._by_seen[name]
+        self._ended.pop(name, None)
+        sender = self._senders.pop(name)
+        sender.beats.end(self.room)
+        return sender
+
+
+def _is_silent(sender: Sender, now: float) -> bool:
+    return now - sender.seen > GAUGES_SECONDS
+
+
+def _is_over(sender: Sender, now: float) -> bool:
+    if not sender.is_settled:
+        return False
+    if sender.ended is not None and now - sender.ended >= ENDED_SECONDS:
+        return True
+    return now - sender.seen >= SILENT_SECONDS
