@@ -25,12 +25,13 @@ SHELL = {
     "journal/recovery.py", "journal/safe_count.py", "journal/store.py", "journal/tenure.py", "journal/turns.py",
     "journal/writer.py", "kernel/attribution.py", "kernel/namespaces.py", "kernel/paths.py", "kernel/processes.py",
     "kernel/sock_diag.py", "kernel/users.py", "live/sampler.py", "page/process_metrics.py", "page/scrape.py",
-    "page/waiting.py", "process/backlog.py", "process/ending.py", "process/files.py", "process/hangup.py",
-    "process/lock.py", "process/log.py", "process/passage.py", "process/service_manager.py",
-    "process/standard_streams.py", "process/tuning.py", "reload.py", "sources/client.py", "sources/credentials.py",
-    "sources/fetch.py", "sources/resolver.py", "sources/source_metrics.py", "sources/threads.py",
-    "web/connection.py", "web/door.py", "web/front.py", "web/library.py", "web/link.py", "web/listening.py",
-    "web/policy.py", "web/secure.py", "web/server.py", "web/tls.py", "web/users.py",
+    "page/waiting.py", "process/authorities.py", "process/backlog.py", "process/ending.py", "process/files.py",
+    "process/hangup.py", "process/late.py", "process/lock.py", "process/log.py", "process/passage.py",
+    "process/service_manager.py", "process/standard_streams.py", "process/tuning.py", "reload.py",
+    "sources/client.py", "sources/credentials.py", "sources/fetch.py", "sources/resolver.py",
+    "sources/source_metrics.py", "sources/threads.py", "web/connection.py", "web/door.py", "web/front.py",
+    "web/library.py", "web/link.py", "web/listening.py", "web/policy.py", "web/secure.py", "web/server.py",
+    "web/tls.py", "web/users.py",
 }  # fmt: skip
 SHELL_MODULES = tuple(f"resty_metrics.{name.removesuffix('.py').replace('/', '.')}." for name in SHELL)
 OUTSIDE = {

@@ -4,10 +4,11 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from resty_metrics.live.assets import FILES, HEADERS
 from resty_metrics.live.counts import Growth
 from resty_metrics.live.facts import Facts, Row, Socket, SourceState, Top, Worker
 from resty_metrics.live.history import History
-from resty_metrics.live.render import FILES, HEADERS, renderer
+from resty_metrics.live.render import renderer
 from resty_metrics.live.totals import Totals
 from resty_metrics.live.view import view
 from support.live import WELL, facts, nginx

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from resty_metrics.config.values import DEFAULT_TELEMETRY_PATH
-from resty_metrics.live.render import FILES, HEADERS
+from resty_metrics.live.assets import FILES, HEADERS
 from support.client import ask
 from support.collector import Collector
 from support.wait import wait_until

@@ -1,7 +1,7 @@
 """The token bucket, with a clock of the test's own."""
 
 import pytest
-from resty_metrics.web.bucket import Bucket
+from resty_metrics.web.bucket import Bucket, Rate
 
 # interval, burst, moments at which one comes, how many may
 TAKEN = [
@@ -13,5 +13,5 @@ TAKEN = [
 
 @pytest.mark.parametrize(("interval", "burst", "moments", "expected"), TAKEN)
 def test_a_burst_then_one_an_interval(interval: float, burst: int, moments: list[float], expected: list[bool]) -> None:
-    bucket = Bucket(interval, burst, 0.0)
+    bucket = Bucket(Rate(interval, burst), 0.0)
     assert [bucket.take(now) for now in moments] == expected

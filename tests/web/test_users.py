@@ -6,7 +6,8 @@ import base64
 import bcrypt
 import pytest
 from resty_metrics.web import users
-from resty_metrics.web.users import Checker, TooManyError, credentials
+from resty_metrics.web.limits import TooManyError
+from resty_metrics.web.users import Checker, credentials
 
 LONG = b"x" * 100
 USERS = {

@@ -21,6 +21,7 @@ from resty_metrics.commands.options import NGINX_COMMAND, OPTIONS, TOP_OPTIONS, 
 from resty_metrics.config import machine, names
 from resty_metrics.config.problem import ConfigError, Problem, discreet
 from resty_metrics.process import hangup
+from resty_metrics.process.authorities import left_unread
 from resty_metrics.process.ending import end, end_when_told
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ def serve(**options: Any) -> NoReturn:
     for problem in _misspelt():
         log.say(logging.WARNING, "an environment variable is ignored", error=problem.text(""))
 
-    from resty_metrics.app import run
+    with left_unread():
+        from resty_metrics.app import run
 
     end(run(settings, lambda: load(given)))
 

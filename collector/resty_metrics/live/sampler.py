@@ -3,38 +3,38 @@
 Rules:
 - A sample costs at most a hundredth of a CPU: where it takes long, the next comes later. It yields between families.
 - A page is made at most once in CACHE_SECONDS, whoever asks, and in a thread: with many servers it takes a while.
+- The template and what draws the charts take 5 MB, and are loaded when the page is first opened.
 - A source is asked at most once in SOURCE_AGE_SECONDS, and the page waits for it no longer than PATIENCE_SECONDS.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from resty_metrics import __version__
-from resty_metrics.live import counts, nginx, render, top, totals
+from resty_metrics.live import counts, nginx, top, totals
+from resty_metrics.live.assets import read_template
 from resty_metrics.live.facts import Facts, Journal, Socket, SourceState
 from resty_metrics.live.history import SAMPLE_SECONDS, History
-from resty_metrics.live.view import view
 from resty_metrics.page import workers
 from resty_metrics.page.scrape import Pages, Parts
+from resty_metrics.process import late
 from resty_metrics.process.command_line import command
 from resty_metrics.sources.fetch import Scrape
 from resty_metrics.sources.source import Source
 from resty_metrics.table.families import Family
 from resty_metrics.table.table import Table
 
+if TYPE_CHECKING:
+    from resty_metrics.live.render import Renderer
+
 CACHE_SECONDS = 2.0
 SOURCE_AGE_SECONDS = 10.0
 PATIENCE_SECONDS = 2.0
 CPU_SHARE = 0.01
-_FILES = resources.files("resty_metrics.live") / "files"
-
-
-def read_files() -> Mapping[str, bytes]:
-    """What the page loads, by name."""
-    return {name: (_FILES / name).read_bytes() for name in render.FILES}
+_VIEW, _RENDER = "resty_metrics.live.view", "resty_metrics.live.render"
 
 
 class Live:
@@ -64,7 +64,7 @@ class Live:
         self._history = History()
         self._growth = counts.Growth()
         self._baselines = top.Baselines()
-        self._renderer = render.renderer((_FILES / render.TEMPLATE).read_text())
+        self._renderer: Renderer | None = None
         self._turn = asyncio.Lock()  # of whoever makes the page
         self._using = asyncio.Lock()  # of whoever reads or extends the history
         self._made: tuple[float, str] | None = None
@@ -106,7 +106,7 @@ class Live:
         self._baselines.observe(families, now)
 
     async def html(self) -> str:
-        """The page as it is now."""
+        """Return the page as it is now. Raises LateImportError."""
         async with self._turn:
             if self._made is None or time.monotonic() - self._made[0] > CACHE_SECONDS:
                 scrapes = await self._pages.sources(SOURCE_AGE_SECONDS, PATIENCE_SECONDS)
@@ -117,7 +117,11 @@ class Live:
             return self._made[1]
 
     def _make(self, facts: Facts) -> str:
-        return self._renderer.html(view(facts, self._history, self._growth))
+        """Return the page. It is called in a thread. Raises LateImportError."""
+        if self._renderer is None:
+            renderer: Renderer = late.load(_RENDER).renderer(read_template())
+            self._renderer = renderer
+        return self._renderer.html(late.load(_VIEW).view(facts, self._history, self._growth))
 
     def _counts(self) -> counts.Counts:
         parts = self._parts

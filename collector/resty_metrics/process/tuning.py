@@ -2,6 +2,7 @@
 
 - Decoding a batch makes thousands of tuples that live for milliseconds. Python's cyclic collector would walk over them,
   and over the whole table, at each of them; there are no cycles in either.
+- Importing the program leaves holes in its memory: what is free goes back to the system.
 - A block of the page's text has its own mapping, which goes with it. glibc would raise the size from which it makes
   one, and blocks that were replaced would stay as holes, as large as the page.
 - The journal's thread takes Python's lock a dozen times in each commit, and workers wait for its end.
@@ -20,11 +21,13 @@ GC_THRESHOLD = 100_000  # objects made until the youngest are looked at; Python'
 
 def tune_process() -> None:
     """Set what holds for the whole process, before its loop begins."""
+    gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
     sys.setswitchinterval(SWITCH_SECONDS)
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's
-    if mallopt is not None:
-        mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES)
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):  # glibc
+        libc.mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES)
+        libc.malloc_trim(0)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

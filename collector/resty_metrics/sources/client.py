@@ -46,7 +46,7 @@ class Client:
         self._body_cap = body_cap
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
-        self._context: ssl.SSLContext | bool = True  # the system's authorities
+        self._context: ssl.SSLContext | bool = True
         self._stamps: tuple[Stamp, ...] | None = None
         self._reading: asyncio.Task[Shown] | None = None
 
@@ -97,8 +97,12 @@ class Client:
         if self._session is not None:
             await self._session.close()
 
+    @property
+    def _by_tls(self) -> bool:
+        return self._source.url.lower().startswith("https:")
+
     async def _shown(self, connection: Connection) -> Shown:
-        if connection.tls == Tls() and not connection.files:
+        if not connection.files and not self._by_tls:
             return None, True
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(threads.call("credentials", self._read))
@@ -111,7 +115,7 @@ class Client:
 
     def _trust(self, tls: Tls) -> ssl.SSLContext | bool:
         """A connection that was made with another context is not used again."""
-        if tls == Tls() or not self._source.url.lower().startswith("https:"):
+        if not self._by_tls:
             return True
         stamps = credentials.stamps(tls)
         if stamps != self._stamps:

@@ -13,17 +13,22 @@ import socket
 import time
 import traceback
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import aiohttp
 
 from resty_metrics.exposition.text import MetricFamily
+from resty_metrics.process import late
+from resty_metrics.process.late import LateImportError
 from resty_metrics.process.log import say
-from resty_metrics.sources import stub_status, vts
-from resty_metrics.sources.client import Client
+from resty_metrics.sources import stub_status
 from resty_metrics.sources.errors import SourceError, SourceReason
 from resty_metrics.sources.source import Kind, Source
+
+if TYPE_CHECKING:
+    from resty_metrics.sources.client import Client
 
 BODY_CAP = 64 * 1024 * 1024
 _OFF_LOOP_BYTES = 256 * 1024
@@ -44,10 +49,26 @@ class Scrape:
         return self.reason is None
 
 
-def _read(source: Source, body: bytes) -> list[MetricFamily]:
-    if source.kind == "stub_status":
-        return stub_status.families(stub_status.parse(body), source.labels)
-    return vts.families(vts.parse(body), source.labels, source.derived)
+Read = Callable[[Source, bytes], list[MetricFamily]]
+_VTS, _CLIENT = "resty_metrics.sources.vts", "resty_metrics.sources.client"
+
+
+def _read_stub_status(source: Source, body: bytes) -> list[MetricFamily]:
+    return stub_status.families(stub_status.parse(body), source.labels)
+
+
+def _read_vts(source: Source, body: bytes) -> list[MetricFamily]:
+    vts = late.load(_VTS)
+    families: list[MetricFamily] = vts.families(vts.parse(body), source.labels, source.derived)
+    return families
+
+
+async def _reader(kind: Kind) -> Read:
+    """Return the function that reads a document. Raises LateImportError."""
+    if kind == "stub_status":
+        return _read_stub_status
+    await asyncio.to_thread(late.load, _VTS)
+    return _read_vts
 
 
 def _without(kind: Kind, labels: Mapping[str, str]) -> list[MetricFamily]:
@@ -60,6 +81,8 @@ def reason_of(error: BaseException) -> SourceReason | None:
     match error:
         case SourceError():
             return error.reason
+        case LateImportError():
+            return "internal"
         case TimeoutError():
             return "timeout"
         case aiohttp.ClientSSLError():
@@ -78,7 +101,7 @@ def reason_of(error: BaseException) -> SourceReason | None:
 def in_words(error: Exception, seconds: float) -> str:
     """What is said of an error: our own words, the system's, or the error's name."""
     match error:
-        case SourceError():
+        case SourceError() | LateImportError():
             return str(error)
         case TimeoutError():
             return f"no answer within {seconds:g} s"
@@ -101,7 +124,9 @@ class Fetcher:
     def __init__(self, source: Source, body_cap: int = BODY_CAP) -> None:
         self.source = source
         self.errors: Counter[SourceReason] = Counter()
-        self._client = Client(source, body_cap)
+        self._body_cap = body_cap
+        self._client: Client | None = None
+        self._closed = False
         self._said: SourceReason | None = None
 
     async def fetch(self, seconds: float) -> Scrape:
@@ -113,11 +138,12 @@ class Fetcher:
         words = ""
         try:
             async with asyncio.timeout(seconds):
-                body = await self._client.get()
+                body = await (await self._opened()).get()
+                read = await _reader(kind)
                 if len(body) < _OFF_LOOP_BYTES:
-                    families = _read(self.source, body)
+                    families = read(self.source, body)
                 else:
-                    families = await asyncio.to_thread(_read, self.source, body)
+                    families = await asyncio.to_thread(read, self.source, body)
         except Exception as error:
             known = reason_of(error)
             reason, words = (known, in_words(error, seconds)) if known else ("internal", _place(error))
@@ -126,8 +152,21 @@ class Fetcher:
         self._mention(reason, words)
         return Scrape(self.source, families, reason, words, time.monotonic() - began)
 
+    async def _opened(self) -> "Client":
+        """Return the client. Raises LateImportError, SourceError."""
+        if self._client is None:
+            module = await asyncio.to_thread(late.load, _CLIENT)
+            self._client = self._client or module.Client(self.source, self._body_cap)  # another fetch may be faster
+        if self._closed:
+            raise SourceError("connection", "the collector asks no more")
+        assert self._client is not None
+        return self._client
+
     async def close(self) -> None:
-        await self._client.close()
+        """Close for good: a fetch that begins later, or is under way, fails."""
+        self._closed = True
+        if self._client is not None:
+            await self._client.close()
 
     def _mention(self, reason: SourceReason | None, words: str) -> None:
         """One line for each change."""

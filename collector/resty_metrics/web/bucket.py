@@ -1,18 +1,27 @@
 """A token bucket: so many requests at once, and one more each interval."""
 
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A limit of requests. ``interval``: seconds until one more may come, 0: no limit; ``burst``: how many at once."""
+
+    interval: float = 0.0
+    burst: int = 0
+
 
 class Bucket:
-    """``interval``: seconds until one more may come; ``burst``: how many may come at once."""
+    """The requests that a rate allows now. ``now``, here and below, is seconds of a monotonic clock."""
 
-    def __init__(self, interval: float, burst: int, now: float) -> None:
-        self.shape = (interval, burst)
-        self._tokens = float(burst)
+    def __init__(self, rate: Rate, now: float) -> None:
+        self.rate = rate
+        self._tokens = float(rate.burst)
         self._at = now
 
     def take(self, now: float) -> bool:
-        """Whether one may come at ``now``, seconds of a monotonic clock."""
-        interval, burst = self.shape
-        self._tokens = min(burst, self._tokens + (now - self._at) / interval)
+        """Take one, or return False where there is none."""
+        self._tokens = min(self.rate.burst, self._tokens + (now - self._at) / self.rate.interval)
         self._at = now
         if self._tokens < 1:
             return False

@@ -15,7 +15,7 @@ import logging
 import struct
 import termios
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import LineTooLong
@@ -25,7 +25,9 @@ from resty_metrics.web.inbox import Inbox
 from resty_metrics.web.link import UNDECRYPTED
 from resty_metrics.web.room import Room
 from resty_metrics.web.tally import Closed, Refused, Tally
-from resty_metrics.web.tls import Tls
+
+if TYPE_CHECKING:
+    from resty_metrics.web.tls import Tls
 
 HEAD_SECONDS = 10.0
 UNREAD_SECONDS = 30.0
@@ -54,7 +56,7 @@ class Connection(web.RequestHandler):
         self,
         manager: web.Server,
         loop: asyncio.AbstractEventLoop,
-        tls: Tls | None,
+        tls: "Tls | None",
         tally: Tally,
         room: Room,
         headers: Callable[[], Mapping[str, str]] = dict,

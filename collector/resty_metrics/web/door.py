@@ -16,6 +16,7 @@ import logging
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -26,7 +27,9 @@ from resty_metrics.web.link import Link
 from resty_metrics.web.room import Room
 from resty_metrics.web.secure import Secure
 from resty_metrics.web.tally import Closed, Tally
-from resty_metrics.web.tls import Tls
+
+if TYPE_CHECKING:
+    from resty_metrics.web.tls import Tls
 
 HANDSHAKE_SECONDS = 10.0
 MOST_HANDSHAKES = 64
@@ -41,7 +44,7 @@ class Door:
     def __init__(
         self,
         server: web.Server,
-        tls: Callable[[], Tls | None],
+        tls: "Callable[[], Tls | None]",
         headers: Callable[[], Mapping[str, str]],
         limits: Limits,
         tally: Tally,
@@ -144,7 +147,7 @@ class Door:
             self._new.pop(connection).close()
             connection.discard()
 
-    async def _serve(self, connection: Connection, taken: socket.socket, tls: Tls | None) -> None:
+    async def _serve(self, connection: Connection, taken: socket.socket, tls: "Tls | None") -> None:
         """A connection's life, from its handshake to its end."""
         del self._new[connection]
         try:

@@ -4,24 +4,28 @@ Order and meaning are exporter-toolkit's (web/handler.go). A request passes befo
 has no Expect header, which aiohttp would answer first: no body is read, so there is nothing to expect.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import hdrs, web
 from aiohttp.http import RawRequestMessage
 from multidict import CIMultiDictProxy
 
+from resty_metrics.process import late
+from resty_metrics.process.late import LateImportError
 from resty_metrics.process.log import say
-from resty_metrics.web.bucket import Bucket
-from resty_metrics.web.config import RateLimit
+from resty_metrics.web.bucket import Bucket, Rate
 from resty_metrics.web.connection import Connection
-from resty_metrics.web.limits import Limits
+from resty_metrics.web.limits import Limits, TooManyError
 from resty_metrics.web.policy import Access, Policy
 from resty_metrics.web.tally import Refused, Tally
-from resty_metrics.web.users import Checker, TooManyError
+
+if TYPE_CHECKING:
+    from resty_metrics.web.users import Checker
 
 Reload = Callable[[], Awaitable[Sequence[str]]]
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -37,7 +41,7 @@ class Front:
         self.tally = tally
         self.limits = limits
         self.reload = reload
-        self._checker = Checker()
+        self._checker: Checker | None = None
         self._bucket: Bucket | None = None
         self._scrapes = 0
 
@@ -91,20 +95,29 @@ class Front:
 
     async def _unauthorized(self, access: Access, request: web.BaseRequest) -> web.Response | None:
         try:
-            admitted = await self._checker.admits(access.users, request.headers.get(hdrs.AUTHORIZATION))
+            admitted = await self._admits(access, request.headers.get(hdrs.AUTHORIZATION))
         except TooManyError:
             words = "too many passwords wait to be checked: try again later"
             return self.refuse_busy(request, words)
+        except LateImportError as error:
+            return self._refuse(request, 503, "failed", str(error))
         if admitted:
             return None
         return self._refuse(request, 401, "unauthorized", "Unauthorized", {hdrs.WWW_AUTHENTICATE: "Basic"})
 
-    def _in_rate(self, rate: RateLimit) -> bool:
+    async def _admits(self, access: Access, header: str | None) -> bool:
+        if self._checker is None:
+            users = await asyncio.to_thread(late.load, "resty_metrics.web.users")
+            self._checker = self._checker or users.Checker()  # another request may have been faster
+            assert self._checker is not None
+        return await self._checker.admits(access.users, header)
+
+    def _in_rate(self, rate: Rate) -> bool:
         if not rate.interval:
             return True
-        now, shape = time.monotonic(), (rate.interval, rate.burst)
-        if self._bucket is None or self._bucket.shape != shape:
-            self._bucket = Bucket(*shape, now)
+        now = time.monotonic()
+        if self._bucket is None or self._bucket.rate != rate:
+            self._bucket = Bucket(rate, now)
         return self._bucket.take(now)
 
     def refuse_busy(self, request: web.BaseRequest, words: str) -> web.Response:

@@ -12,15 +12,20 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from resty_metrics.config.problem import ConfigError, Problem
-from resty_metrics.process import files
+from resty_metrics.process import files, late
 from resty_metrics.process.files import Stamp
+from resty_metrics.process.late import LateImportError
 from resty_metrics.process.log import say
-from resty_metrics.web import config, tls
-from resty_metrics.web.config import RateLimit, WebConfig
+from resty_metrics.web.bucket import Rate
 from resty_metrics.web.tally import Tally
-from resty_metrics.web.tls import Tls, TlsError
+
+if TYPE_CHECKING:
+    from resty_metrics.config.document import Document
+    from resty_metrics.web.config import TlsServer, WebConfig
+    from resty_metrics.web.tls import Tls
 
 CHECK_SECONDS = 1.0
 MOST_BYTES = 1024 * 1024
@@ -33,10 +38,10 @@ class Access:
     """Who may have the page, and how. ``path`` None: plain HTTP for everybody. ``seen``: the files as they were."""
 
     path: Path | None = None
-    tls: Tls | None = None
+    tls: "Tls | None" = None
     users: Mapping[bytes, bytes] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
-    rate: RateLimit = field(default_factory=RateLimit)
+    rate: Rate = field(default_factory=Rate)
     files: tuple[Path, ...] = ()
     seen: Signature = ()
 
@@ -46,19 +51,34 @@ def load(path: Path | None) -> Access:
     if path is None:
         return Access()
     before = signature((path,))
-    found, document = config.read(_text(path), path)
+    found, document = _loaded("resty_metrics.web.config", path).read(_text(path), path)
     named = _named(found, path)
     seen = (*before, *signature(named))
+    made = None if found.tls_server_config is None else _tls(found.tls_server_config, path, document)
+    users = {name.encode(): hashed for name, hashed in found.basic_auth_users.items()}
+    rate = Rate(found.rate_limit.interval, found.rate_limit.burst)
+    return Access(path, made, users, found.http_server_config.headers, rate, (path, *named), seen)
+
+
+def _loaded(name: str, path: Path) -> Any:
+    """Return a module that only a web configuration needs: together they take 7 MB. Raises ConfigError."""
     try:
-        made = None if found.tls_server_config is None else tls.make(found.tls_server_config, path.parent)
-    except TlsError as error:
+        return late.load(name)
+    except LateImportError as error:
+        raise ConfigError(str(path), [Problem(None, "", str(error))]) from error
+
+
+def _tls(section: "TlsServer", path: Path, document: "Document") -> "Tls":
+    tls = _loaded("resty_metrics.web.tls", path)
+    try:
+        made: Tls = tls.make(section, path.parent)
+    except tls.TlsError as error:
         key = ("tls_server_config", error.key)
         raise ConfigError(str(path), [Problem(document.line(key), ".".join(key), str(error))]) from None
-    users = {name.encode(): hashed for name, hashed in found.basic_auth_users.items()}
-    return Access(path, made, users, found.http_server_config.headers, found.rate_limit, (path, *named), seen)
+    return made
 
 
-def _named(found: WebConfig, path: Path) -> tuple[Path, ...]:
+def _named(found: "WebConfig", path: Path) -> tuple[Path, ...]:
     tls_files = [] if found.tls_server_config is None else found.tls_server_config.files
     return tuple(path.parent / one for one in tls_files)
 

@@ -13,10 +13,10 @@ from typing import Protocol
 from aiohttp import hdrs, web
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from resty_metrics.live.render import FILES, HEADERS
-from resty_metrics.live.sampler import read_files
+from resty_metrics.live.assets import FILES, HEADERS, read_files
 from resty_metrics.page.bodies import Body
 from resty_metrics.page.waiting import BusyError, Request
+from resty_metrics.process.late import LateImportError
 from resty_metrics.process.log import say
 from resty_metrics.table.scrapers import Scraper, identify
 from resty_metrics.web import library
@@ -163,7 +163,12 @@ def application(
         return web.Response(text="the configuration was read again\n")
 
     async def people(live: LivePage, _: web.Request) -> web.Response:
-        response = web.Response(text=await live.html(), content_type="text/html", headers=HEADERS)
+        try:
+            html = await live.html()
+        except LateImportError as error:
+            say(logging.ERROR, "the live page cannot be made", error=error)
+            return web.Response(status=503, text=f"{error}\n")
+        response = web.Response(text=html, content_type="text/html", headers=HEADERS)
         response.enable_compression()
         return response
 

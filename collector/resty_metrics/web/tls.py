@@ -10,11 +10,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from resty_metrics.process import files
-from resty_metrics.web.config import TlsServer
 from resty_metrics.web.tls_names import CIPHERS, CURVES
+
+if TYPE_CHECKING:
+    from resty_metrics.web.config import TlsServer
 
 _VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
 _VERIFY = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
@@ -65,7 +67,7 @@ def _as_file(text: str | None, path: Path | None) -> Iterator[str]:
         os.close(descriptor)
 
 
-def make(config: TlsServer, directory: Path) -> Tls:
+def make(config: "TlsServer", directory: Path) -> Tls:
     """It reads the files, relative to ``directory``. Raises TlsError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_alpn_protocols(["http/1.1"])
@@ -83,7 +85,7 @@ def make(config: TlsServer, directory: Path) -> Tls:
     return Tls(context, None if sans is None else frozenset(sans))
 
 
-def _set_ciphers(context: ssl.SSLContext, config: TlsServer) -> None:
+def _set_ciphers(context: ssl.SSLContext, config: "TlsServer") -> None:
     names = [CIPHERS[name] for name in config.cipher_suites if name in CIPHERS]
     if names:
         context.set_ciphers(":".join(names))
@@ -91,7 +93,7 @@ def _set_ciphers(context: ssl.SSLContext, config: TlsServer) -> None:
         context.minimum_version = ssl.TLSVersion.TLSv1_3
 
 
-def _load_certificate(context: ssl.SSLContext, config: TlsServer, directory: Path) -> None:
+def _load_certificate(context: ssl.SSLContext, config: "TlsServer", directory: Path) -> None:
     for key, path in (("cert_file", config.cert_file), ("key_file", config.key_file)):
         if path is not None:
             _readable(key, directory / path)
@@ -106,7 +108,7 @@ def _load_certificate(context: ssl.SSLContext, config: TlsServer, directory: Pat
             raise TlsError(name, f"certificate and key cannot be used: {reason}") from None
 
 
-def _load_authorities(context: ssl.SSLContext, config: TlsServer, directory: Path) -> None:
+def _load_authorities(context: ssl.SSLContext, config: "TlsServer", directory: Path) -> None:
     """Those of the file; without one the system's, as in Go."""
     key = "client_ca_file" if config.client_ca is None else "client_ca"
     try:

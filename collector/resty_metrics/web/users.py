@@ -16,15 +16,13 @@ from collections.abc import Mapping
 
 import bcrypt
 
+from resty_metrics.web.limits import TooManyError
+
 # bcrypt of nothing anybody has, at the cost that htpasswd's manual and exporter-toolkit suggest
 _NOBODY = b"$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi"
 _BCRYPT_BYTES = 72  # of a password; bcrypt does not see more
 MOST_WAITING = 32
 MOST_REMEMBERED = 100
-
-
-class TooManyError(Exception):
-    """So many wait for their passwords to be checked that one more would wait too long."""
 
 
 def credentials(header: str | None) -> tuple[bytes, bytes] | None:
