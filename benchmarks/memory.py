@@ -1,4 +1,4 @@
-"""(e) Memory of a row: in a worker's Lua machine, and in the collector with the text of its page."""
+"""(e) Memory: of a row in a worker's Lua machine, of one in the collector with the text of its page, of an idle one."""
 
 import gc
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 from support.collector import Collector
 from support.nginx import shared_directory
 
-from benchmarks import flush
+from benchmarks import flush, footprint
 from benchmarks.figures import Figure, Reach
 from benchmarks.merge import Process
 from benchmarks.rounds import spread
@@ -68,3 +68,4 @@ def run(scale: Scale) -> Iterator[Figure]:
         say(f"a collector, {rows:,} rows")
         yield from _collector(rows)
     gc.collect()
+    yield from footprint.run(scale, SUBJECT)

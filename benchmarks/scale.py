@@ -9,13 +9,15 @@ from dataclasses import dataclass
 class Scale:
     """``rounds`` of each comparison; ``seconds`` of load in each turn; ``largest``: rows, above which nothing is tried.
 
-    ``pages``: of a fleet. ``show``: progress on standard error.
+    ``pages``: of a fleet. ``idle``: seconds that a collector without work is left alone.
+    ``show``: progress on standard error.
     """
 
     rounds: int
     seconds: int
     largest: int
     pages: int
+    idle: int
     show: bool = True
 
     def within(self, subject: str) -> Callable[[str], None]:
@@ -29,5 +31,5 @@ class Scale:
         return say
 
 
-FULL = Scale(rounds=9, seconds=1, largest=100_000, pages=100)
-QUICK = Scale(rounds=3, seconds=1, largest=10_000, pages=5)
+FULL = Scale(rounds=9, seconds=1, largest=100_000, pages=100, idle=60)
+QUICK = Scale(rounds=3, seconds=1, largest=10_000, pages=5, idle=5)
