@@ -118,7 +118,8 @@ def test_a_directory_that_is_missing_is_not_made(tmp_path: Path) -> None:
 
 
 def test_what_is_heavy_is_not_imported_for_a_line_of_text() -> None:
-    script = "import sys; from resty_metrics.commands.cli import main; main(['-V'], standalone_mode=False); print(*sys.modules)"
+    code = "from resty_metrics.commands.cli import main; main(['-V'], standalone_mode=False)"
+    script = f"import sys; {code}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert {
         "aiohttp",
