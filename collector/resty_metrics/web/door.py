@@ -165,7 +165,7 @@ class Door:
             self._inside.pop(connection, None)
             self._tally.connections = len(self._inside)
 
-    async def _shake_hands(self, connection: Connection, taken: socket.socket, tls: Tls) -> None:
+    async def _shake_hands(self, connection: Connection, taken: socket.socket, tls: "Tls") -> None:
         secure = Secure(connection, tls.context, self._loop)
         try:
             async with asyncio.timeout(HANDSHAKE_SECONDS):
