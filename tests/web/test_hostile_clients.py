@@ -284,7 +284,7 @@ def test_every_request_passes_the_front(line: str, header: str, expected: int) -
     for access, status_ in (
         (Access(headers={"X-Frame-Options": "deny"}), expected),
         (Access(headers={"X-Frame-Options": "deny"}, users=users), 401),
-        (Access(headers={"X-Frame-Options": "deny"}, rate=RateLimit.model_construct(interval=3600.0, burst=0)), 429),
+        (Access(headers={"X-Frame-Options": "deny"}, rate=Rate(interval=3600.0, burst=0)), 429),
     ):
         with serving(access, Limits()) as server:
             found, answer = answered(server, line, header)
