@@ -15,6 +15,7 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from typing import Any
 
+from resty_metrics.config.declared import SETTINGS
 from resty_metrics.config.problem import ConfigError
 from resty_metrics.config.settings import Settings
 from resty_metrics.endpoint.credentials import allowed_uids
@@ -27,14 +28,7 @@ from resty_metrics.sources.source import Source
 from resty_metrics.web import policy
 from resty_metrics.web.front import Front
 
-RESTART = {
-    "socket_path": "--socket.path",
-    "socket_mode": "--socket.mode",
-    "state_dir": "--state.dir",
-    "web_listen_address": "--web.listen-address",
-    "web_telemetry_path": "--web.telemetry-path",
-    "web_enable_lifecycle": "--web.enable-lifecycle",
-}
+RESTART = {setting.name: setting.flag for setting in SETTINGS if setting.flag and not setting.reloadable}
 
 
 class Reloader:

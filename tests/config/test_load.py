@@ -9,10 +9,11 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 from resty_metrics.commands.cli import main
+from resty_metrics.config.declared import SOURCE
 from resty_metrics.config.file import read_file
 from resty_metrics.config.flags import layer
 from resty_metrics.config.load import Given, load
-from resty_metrics.config.names import OF_SOURCES, variable
+from resty_metrics.config.names import variable
 from resty_metrics.config.problem import ConfigError
 from resty_metrics.config.settings import Settings, merged
 from resty_metrics.config.show import as_yaml
@@ -21,6 +22,7 @@ from resty_metrics.sources.source import Authorization, BasicAuth, Connection, S
 from support.certificates import Authority
 from support.collector import COMMAND
 
+OF_SOURCES = [setting.flag for setting in SOURCE if setting.flag]
 EVERYTHING = """
 socket:
   path: /run/x/c.sock

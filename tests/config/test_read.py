@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
+from resty_metrics.config.declaration import Readers
 from resty_metrics.config.document import parse
-from resty_metrics.config.model import Configuration, Readers
 from resty_metrics.config.problem import ConfigError
 from resty_metrics.config.read import read
 from resty_metrics.config.values import TcpAddress, UnixAddress, read_state_dir
@@ -179,21 +179,21 @@ sources:
 """
     found, document = read(text, READERS)
     assert document.problems == []
-    assert (found.socket.mode, found.socket.allow_uid, found.state.dir) == (0o660, [10], None)
-    assert found.web.listen_address == [TcpAddress("12", 30)]
-    assert (found.sources[0].name, found.sources[0].timeout) == ("on", 1.0)
+    assert (found["socket_mode"], found["socket_allow_uid"], found["state_dir"]) == (0o660, (10,), None)
+    assert found["web_listen_address"] == (TcpAddress("12", 30),)
+    assert (found["sources"][0].name, found["sources"][0].connection.timeout) == ("on", 1.0)
 
 
 def test_one_value_stands_for_a_list_of_one() -> None:
     found, _ = read("web: {listen_address: 'unix:/x'}", READERS)
-    assert found.web.listen_address == [UnixAddress(Path("/x"))]
+    assert found["web_listen_address"] == (UnixAddress(Path("/x")),)
 
 
 def test_what_is_wrong_gives_nothing() -> None:
     """No half of a file is taken."""
     found, document = read("socket: {mode: 0600}\nlog: {level: x}", READERS)
     assert document.problems
-    assert found == Configuration()
+    assert found == {}
 
 
 def test_lines_of_keys_and_items() -> None:

@@ -6,9 +6,10 @@ import click
 import pytest
 import yaml
 from resty_metrics.commands.cli import check_config, serve
-from resty_metrics.config.model import Readers
-from resty_metrics.config.names import OF_SOURCES, variable
-from resty_metrics.config.read import keys, read
+from resty_metrics.config.declaration import Readers
+from resty_metrics.config.declared import SOURCE, keys
+from resty_metrics.config.names import variable
+from resty_metrics.config.read import read
 from resty_metrics.config.settings import Settings
 from resty_metrics.config.show import as_yaml
 from resty_metrics.config.values import read_file_path, read_state_dir
@@ -16,6 +17,7 @@ from resty_metrics.sources.errors import REASONS
 from resty_metrics.sources.source import DEFAULT_TIMEOUT, Source
 from support.nginx import ROOT
 
+OF_SOURCES = {setting.flag: setting.key for setting in SOURCE if setting.flag}
 TEXT = (ROOT / "docs" / "configuration.md").read_text()
 ROWS = [
     [cell.strip() for cell in line.strip("|").split("|")]

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from resty_metrics import __version__
-from resty_metrics.commands.doctor.flags import SHARED
 from resty_metrics.commands.install import commands as install_commands
-from resty_metrics.commands.options import NGINX_COMMAND, OPTIONS, TOP_OPTIONS, Checked
+from resty_metrics.commands.options import NGINX_COMMAND, OPTIONS, TOP_ACCESS, TOP_OPTIONS, Checked, options_of
 from resty_metrics.config import machine, names
 from resty_metrics.config.problem import ConfigError, Problem, discreet
 from resty_metrics.process import hangup
@@ -121,7 +120,7 @@ def _told(options: dict[str, Any], nginx_command: str | None) -> "Settings":
         return told(_given(options), nginx_command)
 
 
-@main.command(params=[OPTIONS[flag] for flag in SHARED] + [NGINX_COMMAND])
+@main.command(params=[*options_of("doctor"), NGINX_COMMAND])
 @click.option("--json", "as_json", is_flag=True, help="Findings as JSON.")
 @click.option("--watch", is_flag=True, help="Go on, and name whoever touches the socket.")
 def doctor(as_json: bool, watch: bool, nginx_command: str | None, **options: Any) -> None:
@@ -160,9 +159,10 @@ def top(once: bool, as_json: bool, view: str, sort: str | None, reverse: bool, *
     from resty_metrics.commands.top.keys import State
 
     with _refusing(EXIT_MISCONFIGURED):
-        own = {name: options.pop(name) for name in told.OWN}
+        url, interval = options.pop("url"), options.pop("interval")
+        access = {key: options.pop(str(option.name)) for key, option in TOP_ACCESS.items()}
         try:
-            wanted = told.wanted(own, _given(options), State(view, sort, reverse))
+            wanted = told.wanted(url, interval, access, _given(options), State(view, sort, reverse))
         except ValueError as error:
             raise click.UsageError(str(error)) from None
     if once:
@@ -190,7 +190,7 @@ def check_config(file: Path | None, **options: Any) -> None:
         sys.exit(EXIT_WRONG)
 
 
-@main.command(params=[OPTIONS["--web.listen-address"]])
+@main.command(params=options_of("healthcheck"))
 def healthcheck(web_listen_address: "tuple[ListenAddress, ...]") -> NoReturn:
     """Ask the collector that listens there whether it is healthy: for a container. No other file or setting is read.
 

@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from resty_metrics.config import written
+from resty_metrics.config.declaration import Readers
 from resty_metrics.config.document import Document
 from resty_metrics.config.machine import state_dir
-from resty_metrics.config.model import Readers
 from resty_metrics.config.problem import ConfigError, Problem
 from resty_metrics.config.read import read
 from resty_metrics.config.settings import Layer
@@ -44,10 +43,10 @@ def read_file(
             see(found)
         return found
 
-    configuration, document = read(text, Readers(uid, state_dir, named))
+    layer, document = read(text, Readers(uid, state_dir, named))
     if document.problems:
         raise ConfigError(str(path), document.problems)
-    return written.layer(configuration), document
+    return layer, document
 
 
 def _text(path: Path) -> str:

@@ -5,7 +5,7 @@ Rules:
 - A configuration that is refused has changed nothing.
 - A password, certificate or key that cannot be read refuses no configuration: its source alone fails, until the file
   can be read. ``check-config`` says so beforehand.
-- What reads the file takes 11 MB of memory: it is imported where there is one.
+- What reads the file takes memory: it is imported where there is one.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The text of a configuration file as a checked model, or everything that is wrong with it.
+"""The text of a configuration file as a layer, or everything that is wrong with it.
 
 Rules:
 - Pure: what depends on the machine is read by functions that are given.
@@ -7,97 +7,116 @@ Rules:
 """
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
-
+from resty_metrics.config.declaration import Listed, Readers, Setting
+from resty_metrics.config.declared import LISTS, SETTINGS, keys
 from resty_metrics.config.document import Document, Path, name_of, parse
-from resty_metrics.config.model import Configuration, Readers
 from resty_metrics.config.problem import Problem
+from resty_metrics.config.settings import Layer
+
+Entries = Iterable[Setting | Listed]
 
 
-def read(text: str, readers: Readers) -> tuple[Configuration, Document]:
-    """The configuration, and the document, which knows the lines. With problems in the document, it is all defaults."""
+def read(text: str, readers: Readers) -> tuple[Layer, Document]:
+    """Return what was given, and the document, which knows the lines. With problems in the document, it is nothing."""
     document = parse(text)
     if document.problems and document.tree is None:
-        return Configuration(), document
+        return {}, document
     tree = {} if document.tree is None else document.tree
-    found = Configuration()
-    try:
-        found = Configuration.model_validate(tree, context=readers)
-    except ValidationError as error:
-        details = error.errors(include_url=False, include_input=False)
-        document.problems += [_problem(detail, document) for detail in details]
+    values = _Reading(document, readers).section(tree, (*SETTINGS, *LISTS), (), "")
     document.problems += [Problem(document.line(path), name_of(path), words) for path, words in _between(tree)]
-    return (Configuration() if document.problems else found), document
+    if document.problems:
+        return {}, document
+    layer = {key.replace(".", "_"): value for key, value in values.items()}
+    for listed in LISTS:
+        if listed.key in layer:
+            layer[listed.key] = tuple(map(listed.build, layer[listed.key]))
+    return layer, document
 
 
-def _problem(detail: ErrorDetails, document: Document) -> Problem:
-    path: Path = detail["loc"]
-    return Problem(document.line(path), name_of(path), _words(detail, path))
+def single(value: object) -> str:
+    """Return the text of a single value. Raises ValueError."""
+    if not isinstance(value, str):
+        raise ValueError(f"give one value, not a {'list' if isinstance(value, list) else 'mapping'}")
+    return value
 
 
-def _words(detail: ErrorDetails, path: Path) -> str:
-    match detail["type"]:
-        case "extra_forbidden":
-            return f"no such key; {_nearest(path)}"
-        case "missing":
-            return "this key is needed"
-        case "model_type" | "model_attributes_type":
-            known = ", ".join(_fields_at(path))
-            return f"give keys and values: {known}"
-        case "list_type":
-            return "give a list"
-        case "too_short":
-            return "give at least one"
-        case "value_error":
-            return str(detail["ctx"]["error"])
-    return detail["msg"]
+class _Reading:
+    """A document on the way to values by key; what is wrong becomes a problem of it."""
+
+    def __init__(self, document: Document, readers: Readers) -> None:
+        self._document = document
+        self._readers = readers
+
+    def section(self, tree: Any, entries: Entries, path: Path, before: str) -> dict[str, Any]:
+        """Return the values below ``path``. ``before``: the keys' part that stands for it, as in ``tls_config.``"""
+        below = _below(entries, before)
+        if not isinstance(tree, dict):
+            self._problem(path, f"give keys and values: {', '.join(below)}")
+            return {}
+        values: dict[str, Any] = {}
+        for name, value in tree.items():
+            match below.get(name):
+                case Setting() as setting:
+                    values[setting.key] = self._value(value, setting, (*path, name))
+                case Listed() as listed:
+                    values[listed.key] = self._items(value, listed, (*path, name))
+                case _ if name in below:
+                    values |= self.section(value, entries, (*path, name), f"{before}{name}.")
+                case _:
+                    self._problem((*path, name), f"no such key; {_nearest(name, path, list(below))}")
+        for name, entry in below.items():
+            if isinstance(entry, Setting) and entry.needed and name not in tree:
+                self._problem((*path, name), "this key is needed")
+        return values
+
+    def _items(self, value: Any, listed: Listed, path: Path) -> list[dict[str, Any]]:
+        items = self._list(value, path)
+        return [self.section(item, listed.settings, (*path, at), "") for at, item in enumerate(items)]
+
+    def _value(self, value: Any, setting: Setting, path: Path) -> Any:
+        read = setting.reader(self._readers)
+        if not setting.repeatable:
+            return self._text(value, read, path)
+        items = self._list([value] if isinstance(value, str) else value, path)
+        if value == [] and setting.default is not None:
+            self._problem(path, "give at least one")
+        return tuple(self._text(item, read, (*path, at)) for at, item in enumerate(items))
+
+    def _list(self, value: Any, path: Path) -> list[Any]:
+        if isinstance(value, list):
+            return value
+        self._problem(path, "give a list")
+        return []
+
+    def _text(self, value: Any, read: Callable[[str], Any], path: Path) -> Any:
+        try:
+            return read(single(value))
+        except ValueError as error:
+            self._problem(path, str(error))
+            return None
+
+    def _problem(self, path: Path, words: str) -> None:
+        self._document.problems.append(Problem(self._document.line(path), name_of(path), words))
 
 
-def _model_of(annotation: Any) -> type[BaseModel] | None:
-    """The model in ``Model``, ``list[Model]`` or ``Model | None``."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for part in getattr(annotation, "__args__", ()):
-        found = _model_of(part)
-        if found is not None:
-            return found
-    return None
+def _below(entries: Entries, before: str) -> dict[str, Setting | Listed | None]:
+    """Return the names below ``before``, in their order; None: a section."""
+    names: dict[str, Setting | Listed | None] = {}
+    for entry in entries:
+        if entry.key.startswith(before):
+            name, _, more = entry.key.removeprefix(before).partition(".")
+            names[name] = None if more else entry
+    return names
 
 
-def _section(path: Path) -> type[BaseModel]:
-    """The model of the keys below ``path``."""
-    model: type[BaseModel] = Configuration
-    for part in path:
-        field = model.model_fields.get(part) if isinstance(part, str) else None
-        model = (_model_of(field.annotation) if field is not None else None) or model
-    return model
-
-
-def _fields_at(path: Path) -> list[str]:
-    return list(_section(path).model_fields)
-
-
-def keys(model: type[BaseModel] = Configuration, before: str = "") -> Iterator[str]:
-    """Every key of a value: ``socket.path``, ``sources[].url``."""
-    for name, field in model.model_fields.items():
-        below = _model_of(field.annotation)
-        if below is None:
-            yield f"{before}{name}"
-        else:
-            several = "[]" if getattr(field.annotation, "__origin__", None) is list else ""
-            yield from keys(below, f"{before}{name}{several}.")
-
-
-def _nearest(path: Path) -> str:
-    """The key that was meant: one beside it, else one of that name elsewhere."""
-    wrong, known = str(path[-1]), _fields_at(path[:-1])
+def _nearest(wrong: str, path: Path, known: list[str]) -> str:
+    """Return the key that was meant: of those beside it, else one of that name elsewhere."""
     beside = difflib.get_close_matches(wrong, known, n=1)
     if beside:
-        return f"did you mean {name_of((*path[:-1], beside[0]))}?"
+        return f"did you mean {name_of((*path, beside[0]))}?"
     everywhere = {key.rpartition(".")[2]: key for key in reversed(list(keys()))}
     elsewhere = difflib.get_close_matches(wrong, everywhere, n=1, cutoff=0.85)
     if elsewhere:

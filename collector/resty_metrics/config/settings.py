@@ -36,5 +36,10 @@ class Settings:
 
 
 def merged(*layers: Layer) -> Settings:
-    """The settings: each from the first layer that has it, whole, lists too; else its default."""
-    return Settings(**{name: value for layer in reversed(layers) for name, value in layer.items()})
+    """Return the settings: each from the first layer that has it, whole, lists too; else its default."""
+    return Settings(**over(*layers))
+
+
+def over(*layers: Layer) -> dict[str, Any]:
+    """Return the layers as one: each value from the first that has it."""
+    return {name: value for layer in reversed(layers) for name, value in layer.items()}

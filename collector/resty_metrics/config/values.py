@@ -69,11 +69,24 @@ def read_listen_address(text: str) -> ListenAddress:
     return TcpAddress(match["host"].strip("[]") or None, int(match["port"]))
 
 
+def show_listen_address(address: ListenAddress) -> str:
+    """Return the text that reads back as the address."""
+    if isinstance(address, UnixAddress):
+        return f"unix:{address.path}"
+    host = address.host or ""
+    return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
+
+
 def read_mode(text: str) -> int:
     """File mode bits from octal text. Raises ValueError."""
     if re.fullmatch(r"0?[0-7]{3}", text) is None:
         raise ValueError(f"{text!r}: give the mode in octal, as in 0666 or 0660")
     return int(text, 8)
+
+
+def show_mode(mode: int) -> str:
+    """Return octal text."""
+    return f"{mode:04o}"
 
 
 def read_socket_path(text: str) -> Path:
@@ -92,6 +105,11 @@ def read_state_dir(text: str) -> Path | None:
     if not Path(text).is_absolute():
         raise ValueError(f"{text!r}: give an absolute path, or {NO_STATE_DIR} to keep nothing")
     return Path(text)
+
+
+def show_state_dir(path: Path | None) -> str:
+    """Return the path; ``none`` where nothing is kept."""
+    return NO_STATE_DIR if path is None else str(path)
 
 
 def _check_length(text: str, path: Path, most: int) -> None:
@@ -126,6 +144,11 @@ def read_duration(text: str) -> float:
     if not LEAST_DURATION <= seconds <= MOST_DURATION:
         raise ValueError(f"{text!r}: give a time between 10ms and 5m, as in 5s or 500ms")
     return seconds
+
+
+def show_duration(seconds: float) -> str:
+    """Return ``5s``."""
+    return f"{seconds:g}s"
 
 
 def read_limit(text: str) -> int:

@@ -7,11 +7,10 @@ Rules:
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal, get_args
-
-from yarl import URL
+from typing import Any, Literal, get_args
 
 Kind = Literal["stub_status", "vts"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -102,6 +101,42 @@ class Source:
         return f"unix:{self.unix_path}:{self.url.removeprefix('http://localhost')}"
 
 
+def build(values: Mapping[str, Any]) -> Source:
+    """Build a source from the values of its keys in the file: those that were given."""
+    url, unix_path = values["url"]
+    derived = values.get("derived", True)
+    return Source(values["kind"], values.get("name"), url, unix_path, build_connection(values), derived)
+
+
+def build_connection(values: Mapping[str, Any]) -> Connection:
+    """Build a connection from such values, as of ``timeout`` and ``tls_config.ca_file``."""
+    basic_auth, authorization = _below("basic_auth", values), _below("authorization", values)
+    return Connection(
+        **{field.name: values[field.name] for field in fields(Connection) if field.name in values},
+        tls=Tls(**_below("tls_config", values)),
+        basic_auth=BasicAuth(**basic_auth) if basic_auth else None,
+        authorization=Authorization(**authorization) if authorization else None,
+    )
+
+
+def _below(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    before = f"{section}."
+    return {key.removeprefix(before): value for key, value in values.items() if key.startswith(before)}
+
+
+def parts(source: Source) -> dict[str, Any]:
+    """Return the values by key that ``build`` would take, the URL as text; None for what is not set."""
+    way = source.connection
+    sections = (("tls_config", way.tls), ("basic_auth", way.basic_auth), ("authorization", way.authorization))
+    found: dict[str, Any] = {"kind": source.kind, "name": source.name, "url": source.address}
+    found |= {"timeout": way.timeout, "host": way.host}
+    found["derived"] = source.derived if source.kind == "vts" else None
+    for name, section in sections:
+        if section is not None:
+            found |= {f"{name}.{field.name}": getattr(section, field.name) for field in fields(section)}
+    return found
+
+
 def parse_source(text: str, kind: Kind) -> Source:
     """``[NAME=]URL``, with http, https or ``unix:/path.sock:/uri``. Raises ValueError, which says what to do."""
     match = _NAMED.fullmatch(text)
@@ -119,6 +154,8 @@ def read_url(text: str) -> tuple[str, str | None]:
         return f"http://localhost{uri}", path
     if "@" in text.partition("//")[2].partition("?")[0].partition("#")[0]:
         raise ValueError(_USERINFO)
+    from yarl import URL  # a command line without a URL needs none of it
+
     try:
         url = URL(text)
         host = (url.host and url.raw_host) or ""  # the first is where a name is decoded, and refused

@@ -9,15 +9,15 @@ Rules:
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
 from resty_metrics.config.document import Document, name_of, parse
 from resty_metrics.config.problem import ConfigError, Problem
-from resty_metrics.config.text import by_text
+from resty_metrics.config.read import single
 from resty_metrics.config.values import read_switch
 from resty_metrics.web.tls_names import CIPHERS, CURVES, TLS13_CIPHERS, VERSIONS
 
@@ -92,8 +92,12 @@ def _line(text: str) -> str:
     return text
 
 
-Words = Annotated[str | None, by_text(str)]
-File = Annotated[Path | None, by_text(Path)]
+def _by_text(read: Callable[[str], Any]) -> PlainValidator:
+    return PlainValidator(lambda value: read(single(value)))
+
+
+Words = Annotated[str | None, _by_text(str)]
+File = Annotated[Path | None, _by_text(Path)]
 
 
 class _Section(BaseModel):
@@ -108,14 +112,14 @@ class TlsServer(_Section):
     client_ca: Words = None
     cert_file: File = None
     key_file: File = None
-    client_auth_type: Annotated[str, by_text(_client_auth)] = "none"
+    client_auth_type: Annotated[str, _by_text(_client_auth)] = "none"
     client_ca_file: File = None
-    client_allowed_sans: list[Annotated[str, by_text(str)]] | None = None
-    cipher_suites: list[Annotated[str, by_text(_cipher)]] = []
-    curve_preferences: Annotated[list[Annotated[str, by_text(_curve)]], Field(max_length=1)] = []
-    min_version: Annotated[str, by_text(_version)] = "TLS12"
-    max_version: Annotated[str, by_text(_version)] = "TLS13"
-    prefer_server_cipher_suites: Annotated[bool, by_text(read_switch)] = True
+    client_allowed_sans: list[Annotated[str, _by_text(str)]] | None = None
+    cipher_suites: list[Annotated[str, _by_text(_cipher)]] = []
+    curve_preferences: Annotated[list[Annotated[str, _by_text(_curve)]], Field(max_length=1)] = []
+    min_version: Annotated[str, _by_text(_version)] = "TLS12"
+    max_version: Annotated[str, _by_text(_version)] = "TLS13"
+    prefer_server_cipher_suites: Annotated[bool, _by_text(read_switch)] = True
 
     @property
     def files(self) -> list[Path]:
@@ -125,15 +129,15 @@ class TlsServer(_Section):
 class HttpServer(_Section):
     """``http2`` is taken and does nothing: this server speaks HTTP/1.1."""
 
-    http2: Annotated[bool, by_text(read_switch)] = True
-    headers: dict[str, Annotated[str, by_text(_line)]] = {}
+    http2: Annotated[bool, _by_text(read_switch)] = True
+    headers: dict[str, Annotated[str, _by_text(_line)]] = {}
 
 
 class RateLimit(_Section):
     """``interval``: seconds between two requests; 0: no limit."""
 
-    interval: Annotated[float, by_text(_interval)] = 0.0
-    burst: Annotated[int, by_text(_burst)] = 0
+    interval: Annotated[float, _by_text(_interval)] = 0.0
+    burst: Annotated[int, _by_text(_burst)] = 0
 
 
 class WebConfig(_Section):
@@ -141,7 +145,7 @@ class WebConfig(_Section):
 
     tls_server_config: TlsServer | None = None
     http_server_config: HttpServer = HttpServer()
-    basic_auth_users: dict[str, Annotated[bytes, by_text(_hash)]] = {}
+    basic_auth_users: dict[str, Annotated[bytes, _by_text(_hash)]] = {}
     rate_limit: RateLimit = RateLimit()
 
 

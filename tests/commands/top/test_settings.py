@@ -49,13 +49,18 @@ def test_of_this_machine(address: ListenAddress, expected: str) -> None:
 
 
 FILE = Path("/secrets/file")
-APART = [
-    ("http://h/", Access(ca_file=FILE), "https://"),
-    ("http://h/", Access(insecure_skip_verify=True), "https://"),
-    ("https://h/", Access(cert_file=FILE), "together"),
-    ("http://h/", Access(username="a"), "together"),
-    ("http://h/", Access(password_file=FILE), "together"),
-    ("http://h/", Access(username="a", password_file=FILE, bearer_token_file=FILE), "not both"),
+USER: Access = {"basic_auth.username": "a", "basic_auth.password_file": FILE}
+APART: list[tuple[str, Access, str]] = [
+    ("http://h/", {"tls_config.ca_file": FILE}, "https://"),
+    ("http://h/", {"tls_config.insecure_skip_verify": True}, "https://"),
+    ("https://h/", {"tls_config.cert_file": FILE}, "together"),
+    ("http://h/", {"basic_auth.username": "a"}, "together"),
+    ("http://h/", {"basic_auth.password_file": FILE}, "together"),
+    (
+        "http://h/",
+        {**USER, "authorization.credentials_file": FILE},
+        "not both",
+    ),
 ]
 
 
@@ -66,7 +71,8 @@ def test_what_does_not_fit_together(url: str, access: Access, words: str) -> Non
 
 
 def test_a_guarded_page() -> None:
-    found = settings.connection("https://h/", Access(FILE, server_name="name", username="a", password_file=FILE))
+    tls = {"tls_config.ca_file": FILE, "tls_config.server_name": "name"}
+    found = settings.connection("https://h/", {**tls, **USER})
     assert (found.tls, found.basic_auth) == (Tls(FILE, server_name="name"), BasicAuth("a", FILE))
 
 

@@ -8,24 +8,14 @@ Rules:
 
 from collections.abc import Mapping, Sequence
 
-from resty_metrics.config.names import OF_SOURCES, name, variable
+from resty_metrics.config.declared import asked_by
+from resty_metrics.config.names import name, variable
 
-__all__ = ["REPEATABLE", "SHARED", "SWITCHES", "name", "of", "serves", "variable"]
+__all__ = ["REPEATABLE", "SHARED", "name", "of", "serves", "variable"]
 
-REPEATABLE = frozenset({"--socket.allow-uid", "--source.stub-status", "--source.vts", "--web.listen-address"})
-SWITCHES = frozenset({"--source.tls.insecure-skip-verify"})
-SHARED = (
-    "--config.file",
-    "--socket.path",
-    "--socket.allow-uid",
-    "--state.dir",
-    "--source.stub-status",
-    "--source.vts",
-    *OF_SOURCES,
-    "--web.listen-address",
-    "--web.telemetry-path",
-    "--web.config.file",
-)
+_SETTINGS = {setting.flag: setting for setting in asked_by("doctor") if setting.flag is not None}
+SHARED = tuple(_SETTINGS)
+REPEATABLE = frozenset(flag for flag, setting in _SETTINGS.items() if setting.repeatable)
 SERVE = "serve"
 
 
@@ -45,7 +35,7 @@ def of(arguments: Sequence[str], environment: Mapping[str, str]) -> dict[str, tu
 
 
 def _on_command_line(arguments: Sequence[str], flag: str) -> tuple[str, ...]:
-    if flag in SWITCHES:
+    if _SETTINGS[flag].switch:
         return ("true",) if flag in arguments else ()
     values = []
     for at, word in enumerate(arguments):

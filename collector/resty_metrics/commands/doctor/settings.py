@@ -8,55 +8,36 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import click
-
 from resty_metrics.commands.doctor import flags
-from resty_metrics.commands.options import OPTIONS
-from resty_metrics.config import load
+from resty_metrics.config import load, machine
 from resty_metrics.config import settings as every
+from resty_metrics.config.declaration import Readers
+from resty_metrics.config.declared import FLAGS
 from resty_metrics.config.file import read_file
 from resty_metrics.config.flags import layer
 from resty_metrics.config.problem import ConfigError
-from resty_metrics.config.settings import Layer
-from resty_metrics.config.values import ListenAddress
-from resty_metrics.sources.source import Source
+from resty_metrics.config.settings import Layer, over
+from resty_metrics.config.values import read_file_path
+from resty_metrics.endpoint.credentials import read_uid
 
 _SOURCE = "source_"
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """The settings that doctor looks at. ``layers``: what doctor itself was told."""
+class Settings(every.Settings):
+    """The collector's settings as doctor knows them. ``layers``: what doctor itself was told."""
 
-    socket_path: Path
-    socket_allow_uid: tuple[int, ...]
-    state_dir: Path | None
-    sources: tuple[Source, ...]
-    web_listen_address: tuple[ListenAddress, ...]
-    web_telemetry_path: str
-    web_config_file: Path | None
-    nginx_command: str | None
-    layers: tuple[Layer, ...]
+    nginx_command: str | None = None
+    layers: tuple[Layer, ...] = ()
 
     @property
     def given(self) -> frozenset[str]:
         """The names of those that were not left to their defaults."""
-        return frozenset(name for one in self.layers for name in one)
+        return frozenset(name for layer in self.layers for name in layer)
 
 
 def _settings(own: tuple[Layer, ...], nginx_command: str | None, *below: Layer) -> Settings:
-    found = every.merged(*own, *below)
-    return Settings(
-        found.socket_path,
-        found.socket_allow_uid,
-        found.state_dir,
-        found.sources,
-        found.web_listen_address,
-        found.web_telemetry_path,
-        found.web_config_file,
-        nginx_command,
-        own,
-    )
+    return Settings(**over(*own, *below), nginx_command=nginx_command, layers=own)
 
 
 def told(given: load.Given, nginx_command: str | None) -> Settings:
@@ -67,12 +48,11 @@ def told(given: load.Given, nginx_command: str | None) -> Settings:
 
 
 def _value(flag: str, values: tuple[str, ...], directory: Path) -> Any:
-    """As ``serve`` reads it. ``directory``: what a relative path is relative to. Raises click.BadParameter."""
-    option = OPTIONS[flag]
-    if flag.endswith("file"):
-        values = tuple(str(directory / one) for one in values)
-    read = [option.type.convert(one, option, None) for one in values]
-    return tuple(read) if option.multiple else read[-1]
+    """Read text as ``serve`` does. ``directory``: what a relative path is relative to. Raises ValueError."""
+    setting = FLAGS[flag]
+    read = setting.reader(Readers(read_uid, machine.state_dir, lambda text: directory / read_file_path(text)))
+    items = tuple(map(read, values))
+    return items if setting.repeatable else items[-1]
 
 
 def merged(
@@ -91,7 +71,7 @@ def merged(
             continue
         try:
             values[name] = _value(flag, text, directory)
-        except click.BadParameter:
+        except ValueError:
             continue
         taken[flag] = text
     values.pop("config_file", None)

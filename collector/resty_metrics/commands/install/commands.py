@@ -8,10 +8,9 @@ from typing import Any
 
 import click
 
-from resty_metrics.commands.options import NGINX_COMMAND, OPTIONS
+from resty_metrics.commands.options import NGINX_COMMAND, options_of
 
 SHARE = "/usr/share/resty-metrics"
-SHARED = ("--config.file", "--socket.path", "--web.listen-address", "--web.telemetry-path", "--web.config.file")
 
 
 def _share(_: click.Context, __: click.Parameter, value: str) -> Path:
@@ -45,7 +44,7 @@ Told = Callable[[dict[str, Any], str | None], Any]
 
 def add_to(group: click.Group, told: Told) -> None:
     """``told``: reads the options that doctor has too, and ``--nginx.command``, into doctor's settings."""
-    shared = [*(OPTIONS[flag] for flag in SHARED), NGINX_COMMAND]
+    shared = [*options_of("install"), NGINX_COMMAND]
     install = click.Command(
         "install",
         params=[*shared, _SHARE, _YES, _DRY_RUN, _UNPROVEN],

@@ -1,14 +1,18 @@
 """What top was told: which page, how it is asked, what is shown."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 from yarl import URL
 
 from resty_metrics.commands.top.tables import COLUMNS
 from resty_metrics.config.values import DEFAULT_TELEMETRY_PATH, ListenAddress, UnixAddress, read_duration
-from resty_metrics.sources.source import Authorization, BasicAuth, Connection, Tls, read_url
+from resty_metrics.sources.source import Connection, build_connection, read_url
 
+# How a page that is guarded is asked: values by the key of a source, as in tls_config.ca_file; None: not given.
+Access = Mapping[str, Any]
+SECRETS = ("basic_auth.password_file", "authorization.credentials_file")
 LEAST_INTERVAL = 0.5
 _OPEN = Connection()
 
@@ -21,25 +25,6 @@ class Endpoint:
     unix_path: str | None
     shown: str
     connection: Connection
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """How a page that is guarded is asked; None: that was not given."""
-
-    ca_file: Path | None = None
-    cert_file: Path | None = None
-    key_file: Path | None = None
-    server_name: str | None = None
-    insecure_skip_verify: bool = False
-    username: str | None = None
-    password_file: Path | None = None
-    bearer_token_file: Path | None = None
-
-    @property
-    def has_secret(self) -> bool:
-        """Whether whoever is asked learns one."""
-        return self.password_file is not None or self.bearer_token_file is not None
 
 
 def read_page_url(text: str) -> Endpoint:
@@ -78,27 +63,17 @@ def read_interval(text: str) -> float:
 
 
 def connection(url: str, access: Access) -> Connection:
-    """Raises ValueError where what was given does not fit together."""
-    tls = Tls(
-        ca_file=access.ca_file,
-        cert_file=access.cert_file,
-        key_file=access.key_file,
-        server_name=access.server_name,
-        insecure_skip_verify=access.insecure_skip_verify,
-    )
-    if tls != Tls() and not url.lower().startswith("https:"):
+    """Return how the page is asked. Raises ValueError where what was given does not fit together."""
+    given = {key for key, value in access.items() if value}
+    if not url.lower().startswith("https:") and any(key.startswith("tls_config.") for key in given):
         raise ValueError("--tls.*: needs a --url that begins with https://")
-    if (access.cert_file is None) != (access.key_file is None):
+    if len(given & {"tls_config.cert_file", "tls_config.key_file"}) == 1:
         raise ValueError("give --tls.cert-file and --tls.key-file together")
-    if (access.username is None) != (access.password_file is None):
+    if len(given & {"basic_auth.username", "basic_auth.password_file"}) == 1:
         raise ValueError("give --basic-auth.username and --basic-auth.password-file together")
-    if access.username is not None and access.bearer_token_file is not None:
+    if {"basic_auth.username", "authorization.credentials_file"} <= given:
         raise ValueError("give --bearer-token-file or --basic-auth.username, not both")
-    basic_auth = None
-    if access.username is not None and access.password_file is not None:
-        basic_auth = BasicAuth(access.username, access.password_file)
-    token = None if access.bearer_token_file is None else Authorization(access.bearer_token_file)
-    return Connection(tls=tls, basic_auth=basic_auth, authorization=token)
+    return build_connection({key: access[key] for key in given})
 
 
 def check_sort(key: str | None, view: str) -> None:

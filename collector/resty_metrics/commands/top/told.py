@@ -7,10 +7,8 @@ Rules:
 
 import contextlib
 import shlex
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from resty_metrics.commands.top import settings
 from resty_metrics.commands.top.keys import State
@@ -19,29 +17,16 @@ from resty_metrics.commands.top.settings import Access, Endpoint
 from resty_metrics.config.load import Given
 from resty_metrics.config.problem import ConfigError
 
-_ACCESS = {
-    "tls_ca_file": "ca_file",
-    "tls_cert_file": "cert_file",
-    "tls_key_file": "key_file",
-    "tls_server_name": "server_name",
-    "tls_insecure_skip_verify": "insecure_skip_verify",
-    "basic_auth_username": "username",
-    "basic_auth_password_file": "password_file",
-    "bearer_token_file": "bearer_token_file",
-}
-OWN = ("url", "interval", *_ACCESS)
 
-
-def wanted(own: Mapping[str, Any], given: Given, state: State) -> Wanted:
-    """``own``: the values of OWN; ``given``: what was said of a collector's settings.
+def wanted(url: Endpoint | None, interval: float, access: Access, given: Given, state: State) -> Wanted:
+    """``given``: what was said of a collector's settings.
 
     Raises ConfigError, and ValueError where what was given does not fit together.
     """
     settings.check_sort(state.sort, state.view)
-    access = Access(**{field: own[name] for name, field in _ACCESS.items()})
-    endpoint = own["url"] or _here(given, access)
+    endpoint = url or _here(given, access)
     endpoint = replace(endpoint, connection=settings.connection(endpoint.url, access))
-    return Wanted(endpoint, own["interval"], state)
+    return Wanted(endpoint, interval, state)
 
 
 def _here(given: Given, access: Access) -> Endpoint:
@@ -58,7 +43,7 @@ def _here(given: Given, access: Access) -> Endpoint:
         raise ValueError(f"{subject.choice}; or give --url")
     tls = found.web_config_file is not None and _has_tls(found.web_config_file)
     endpoint = settings.listening(found.web_listen_address[0], found.web_telemetry_path, tls)
-    if access.has_secret and subject is not None and not subject.confides:
+    if any(access[key] for key in settings.SECRETS) and subject is not None and not subject.confides:
         raise ValueError(
             f"process {subject.pid}, which is another user's or in a container, says that its page is "
             f"{endpoint.shown}: no password or token is sent there on its word; if that is right, give "

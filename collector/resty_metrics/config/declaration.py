@@ -1,0 +1,77 @@
+"""What a setting is made of; declared.py has all of them.
+
+Rule: text is read the same from a flag, a variable and the file. What depends on the machine is read by ``Readers``.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from resty_metrics.config import values
+
+
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """Readers of text that depends on the machine. Each raises ValueError, with what to do."""
+
+    uid: Callable[[str], int]
+    state_dir: Callable[[str], Path | None]
+    file: Callable[[str], Path]
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A setting.
+
+    ``key``: in the file, ``section.name``; empty for a flag alone. ``flag``: None for a key of the file alone.
+    ``read``: the reader of its text, or which of the ``Readers``. ``kind``: the word for its value in a help text, or
+    the words that it may be. ``default``: as text. ``needed``: a section without it is wrong. ``reloadable``: a reload
+    puts it in force; else a change needs a restart. ``asked``: the commands that have the flag, besides ``serve`` and
+    ``check-config``. ``show``: the reader's opposite, for YAML; None is not shown.
+    """
+
+    key: str
+    flag: str | None
+    read: Callable[[str], Any] | Literal["uid", "state_dir", "file"]
+    kind: str | tuple[str, ...]
+    default: str | None = None
+    help: str = ""
+    repeatable: bool = False
+    needed: bool = False
+    reloadable: bool = False
+    asked: tuple[str, ...] = ()
+    show: Callable[[Any], Any] = _plain
+
+    @property
+    def name(self) -> str:
+        """The field of ``Settings``."""
+        return self.key.replace(".", "_")
+
+    @property
+    def switch(self) -> bool:
+        """A flag without a value, since there is only one to give."""
+        return self.read is values.read_switch and self.default == "false"
+
+    def reader(self, readers: Readers) -> Callable[[str], Any]:
+        """Return what reads its text."""
+        found: Callable[[str], Any] = getattr(readers, self.read) if isinstance(self.read, str) else self.read
+        return found
+
+    def shown(self, value: Any) -> Any:
+        """Return the value as YAML has it."""
+        return [self.show(item) for item in value] if self.repeatable else self.show(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A list of mappings in the file. ``build``: an item from values by key; ``parts``: the opposite."""
+
+    key: str
+    settings: tuple[Setting, ...]
+    build: Callable[[Mapping[str, Any]], Any]
+    parts: Callable[[Any], Mapping[str, Any]]
