@@ -7,12 +7,13 @@ import pytest
 import yaml
 from resty_metrics.commands.cli import check_config, serve
 from resty_metrics.config.declaration import Readers
-from resty_metrics.config.declared import SOURCE, keys
+from resty_metrics.config.declared import SETTINGS, SOURCE, keys
 from resty_metrics.config.names import variable
 from resty_metrics.config.read import read
 from resty_metrics.config.settings import Settings
 from resty_metrics.config.show import as_yaml
 from resty_metrics.config.values import read_file_path, read_state_dir
+from resty_metrics.reload import RESTART
 from resty_metrics.sources.errors import REASONS
 from resty_metrics.sources.source import DEFAULT_TIMEOUT, Source
 from support.nginx import ROOT
@@ -61,6 +62,31 @@ def test_the_default_and_whether_it_is_repeatable(row: list[str]) -> None:
         assert quoted(row[2]) == [str(Source("vts", None, "", None).derived).lower()]
     elif name == "timeout":
         assert quoted(row[2]) == [f"{DEFAULT_TIMEOUT:g}s"]
+
+
+def test_each_row_is_as_declared() -> None:
+    """Flag, whether it is repeatable, and the default; that of a switch is off, in one word or another."""
+    rows = {quoted(row[0])[0]: row for row in ROWS if row[0]}
+    declared = {setting.key: setting for setting in SETTINGS} | {
+        f"sources[].{setting.key}": setting for setting in SOURCE
+    }
+    for key, setting in declared.items():
+        _, _, default, flag, _ = rows[key]
+        if setting.flag is not None:
+            assert quoted(flag) == [setting.flag]
+            assert flag.endswith(", repeatable") == setting.repeatable
+        if setting.needed and "." not in setting.key:
+            assert default == "needed"
+        elif not setting.switch:
+            assert quoted(default) == ([] if setting.default is None else [setting.default]), key
+
+
+def test_what_needs_a_restart() -> None:
+    (sentence,) = re.findall(
+        r"^A reload .+?, except for (.+?), which need a restart\.$", TEXT, re.MULTILINE | re.DOTALL
+    )
+    assert quoted(sentence) == [setting.key for setting in SETTINGS if not setting.reloadable]
+    assert list(RESTART.values()) == [setting.flag for setting in SETTINGS if not setting.reloadable]
 
 
 def test_the_flag_of_a_connection_stands_with_its_key() -> None:

@@ -59,14 +59,16 @@ def _option(setting: Setting, flag: str) -> click.Option:
     """Return the option of a setting."""
     if setting.switch:
         return option(flag, is_flag=True, help=setting.help)
-    kind, default = setting.kind, setting.default
+    word, more = setting.type.word, {}
+    if setting.default is not None:
+        more["default"] = (setting.default,) if setting.repeatable else setting.default
     return option(
         flag,
-        type=click.Choice(kind) if isinstance(kind, tuple) else Checked(kind, setting.reader(_READERS)),
+        type=click.Choice(word) if isinstance(word, tuple) else Checked(word, setting.reader(_READERS)),
         multiple=setting.repeatable,
-        default=(default,) if setting.repeatable and default is not None else default,
         callback=_told_apart if setting in SOURCE_FLAGS else None,
         help=setting.help,
+        **more,
     )
 
 
@@ -81,7 +83,7 @@ NGINX_COMMAND = option(
 
 def options_of(command: str) -> list[click.Option]:
     """Return the options of the settings that a command has."""
-    return [OPTIONS[setting.flag] for setting in asked_by(command) if setting.flag is not None]
+    return [OPTIONS[flag] for flag in asked_by(command)]
 
 
 # How top's page is verified, and what it is shown, as a source is: by the source's key.

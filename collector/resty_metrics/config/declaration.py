@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from resty_metrics.config import values
+from resty_metrics.config.values import read_switch
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,27 +25,36 @@ def _plain(value: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
+class Type:
+    """A type of value.
+
+    ``word``: its name in a help text, or the words that it may be. ``read``: the reader of its text, or which of the
+    ``Readers``. ``show``: the opposite, for YAML.
+    """
+
+    word: str | tuple[str, ...]
+    read: Callable[[str], Any] | Literal["uid", "state_dir", "file"]
+    show: Callable[[Any], Any] = _plain
+
+
+@dataclass(frozen=True, slots=True)
 class Setting:
     """A setting.
 
     ``key``: in the file, ``section.name``; empty for a flag alone. ``flag``: None for a key of the file alone.
-    ``read``: the reader of its text, or which of the ``Readers``. ``kind``: the word for its value in a help text, or
-    the words that it may be. ``default``: as text. ``needed``: a section without it is wrong. ``reloadable``: a reload
-    puts it in force; else a change needs a restart. ``asked``: the commands that have the flag, besides ``serve`` and
-    ``check-config``. ``show``: the reader's opposite, for YAML; None is not shown.
+    ``default``: as text. ``needed``: a section without it is wrong. ``reloadable``: a reload puts it in force; else a
+    change needs a restart. ``asked``: the commands that have the flag, besides ``serve`` and ``check-config``.
     """
 
     key: str
     flag: str | None
-    read: Callable[[str], Any] | Literal["uid", "state_dir", "file"]
-    kind: str | tuple[str, ...]
-    default: str | None = None
-    help: str = ""
+    type: Type
+    default: str | None
+    help: str
     repeatable: bool = False
     needed: bool = False
     reloadable: bool = False
     asked: tuple[str, ...] = ()
-    show: Callable[[Any], Any] = _plain
 
     @property
     def name(self) -> str:
@@ -55,16 +64,17 @@ class Setting:
     @property
     def switch(self) -> bool:
         """A flag without a value, since there is only one to give."""
-        return self.read is values.read_switch and self.default == "false"
+        return self.type.read is read_switch and self.default == "false"
 
     def reader(self, readers: Readers) -> Callable[[str], Any]:
-        """Return what reads its text."""
-        found: Callable[[str], Any] = getattr(readers, self.read) if isinstance(self.read, str) else self.read
+        """Return what reads the text of one value."""
+        read = self.type.read
+        found: Callable[[str], Any] = getattr(readers, read) if isinstance(read, str) else read
         return found
 
     def shown(self, value: Any) -> Any:
-        """Return the value as YAML has it."""
-        return [self.show(item) for item in value] if self.repeatable else self.show(value)
+        """Return the value as YAML has it; None is not shown."""
+        return list(map(self.type.show, value)) if self.repeatable else self.type.show(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,229 +7,187 @@ Rules:
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 from resty_metrics.config import values
-from resty_metrics.config.declaration import Listed, Setting
+from resty_metrics.config.declaration import Listed, Setting, Type
 from resty_metrics.process.command_line import DEFAULT_SOCKET
 from resty_metrics.sources import source
 
+
+def _words(*words: str) -> Type:
+    return Type(words, partial(values.read_word, words=words))
+
+
 _DOCTOR = ("doctor",)
 _LOOKING = ("doctor", "install", "top")
+_FILE, _UID = Type("path", "file"), Type("uid", "uid")
+_SOCKET, _MODE = Type("path", values.read_socket_path), Type("mode", values.read_mode, values.show_mode)
+_STATE_DIR = Type("path", "state_dir", values.show_state_dir)
+_ADDRESS = Type("address", values.read_listen_address, values.show_listen_address)
+_TELEMETRY_PATH = Type("path", values.read_telemetry_path)
+_SWITCH, _LIMIT = Type("true|false", values.read_switch), Type("number", values.read_limit)
+_DURATION = Type("duration", values.read_duration, values.show_duration)
 
-CONFIG_FILE = Setting(
-    "",
-    "--config.file",
-    "file",
-    "path",
-    help="YAML file of all settings. A flag wins over its variable, that over the file, the file over defaults.",
-    asked=_LOOKING,
-)
+
+def _setting(key: str, form: Type, default: str | None, about: str, flag: str | None = None, **more: Any) -> Setting:
+    """Declare a setting. ``flag``: where it is not that of the key."""
+    return Setting(key, flag or f"--{key.replace('_', '-')}", form, default, about, **more)
+
+
+def _of_source(
+    key: str, form: Type, default: str | None = None, about: str = "", flag: str | None = None, **more: Any
+) -> Setting:
+    """Declare a key of a source. ``flag``: below ``--source.``; None: there is none."""
+    return Setting(key, flag and f"--source.{flag}", form, default, about, asked=_DOCTOR, **more)
+
+
+_HELP = "YAML file of all settings. A flag wins over its variable, that over the file, the file over defaults."
+CONFIG_FILE = Setting("", "--config.file", _FILE, None, _HELP, asked=_LOOKING)
 SETTINGS = (
-    Setting(
+    _setting(
         "socket.path",
-        "--socket.path",
-        values.read_socket_path,
-        "path",
+        _SOCKET,
         DEFAULT_SOCKET,
         "Unix datagram socket that nginx's workers send to.",
         asked=_LOOKING,
     ),
-    Setting(
-        "socket.mode",
-        "--socket.mode",
-        values.read_mode,
-        "mode",
-        "0666",
-        "Mode of the socket, octal.",
-        show=values.show_mode,
-    ),
-    Setting(
+    _setting("socket.mode", _MODE, "0666", "Mode of the socket, octal."),
+    _setting(
         "socket.allow_uid",
-        "--socket.allow-uid",
-        "uid",
-        "uid",
-        help="User (number, name) that may send beside root, our own, nginx, www-data, nobody, openresty. Repeatable.",
+        _UID,
+        None,
+        "User (number, name) that may send beside root, our own, nginx, www-data, nobody, openresty. Repeatable.",
         repeatable=True,
         reloadable=True,
         asked=_DOCTOR,
     ),
-    Setting(
+    _setting(
         "state.dir",
-        "--state.dir",
-        "state_dir",
-        "path",
+        _STATE_DIR,
         values.DEFAULT_STATE_DIR,
         "Directory of the journal, from which counters go on after a restart; none: they begin at 0.",
         asked=_DOCTOR,
-        show=values.show_state_dir,
     ),
-    Setting(
+    _setting(
         "web.listen_address",
-        "--web.listen-address",
-        values.read_listen_address,
-        "address",
+        _ADDRESS,
         values.DEFAULT_LISTEN,
         "Where the page is served: HOST:PORT, :PORT or unix:/path. Repeatable.",
         repeatable=True,
         asked=(*_LOOKING, "healthcheck"),
-        show=values.show_listen_address,
     ),
-    Setting(
-        "web.telemetry_path",
-        "--web.telemetry-path",
-        values.read_telemetry_path,
-        "path",
-        values.DEFAULT_TELEMETRY_PATH,
-        "Path of the page.",
-        asked=_LOOKING,
-    ),
-    Setting(
+    _setting("web.telemetry_path", _TELEMETRY_PATH, values.DEFAULT_TELEMETRY_PATH, "Path of the page.", asked=_LOOKING),
+    _setting(
         "web.config_file",
+        _FILE,
+        None,
+        "exporter-toolkit's web configuration: TLS and users of the page.",
         "--web.config.file",
-        "file",
-        "path",
-        help="exporter-toolkit's web configuration: TLS and users of the page.",
         reloadable=True,
         asked=_LOOKING,
     ),
-    Setting(
+    _setting(
         "web.enable_lifecycle",
-        "--web.enable-lifecycle",
-        values.read_switch,
-        "true|false",
+        _SWITCH,
         "false",
         "Let POST /-/reload read the configuration again, as SIGHUP always does.",
     ),
-    Setting(
+    _setting(
         "web.max_connections",
-        "--web.max-connections",
-        values.read_limit,
-        "number",
+        _LIMIT,
         str(values.DEFAULT_MAX_CONNECTIONS),
         "Connections to the page at once; 0: no limit.",
         reloadable=True,
     ),
-    Setting(
+    _setting(
         "web.max_requests",
-        "--web.max-requests",
-        values.read_limit,
-        "number",
+        _LIMIT,
         str(values.DEFAULT_MAX_REQUESTS),
         "Scrapes at once; 0: no limit.",
         reloadable=True,
     ),
-    Setting(
-        "log.level",
-        "--log.level",
-        values.read_log_level,
-        values.LOG_LEVELS,
-        "info",
-        "Lowest level to log.",
-        reloadable=True,
-    ),
-    Setting(
-        "log.format",
-        "--log.format",
-        values.read_log_format,
-        values.LOG_FORMATS,
-        "logfmt",
-        "Format of a log line.",
-        reloadable=True,
-    ),
+    _setting("log.level", _words(*values.LOG_LEVELS), "info", "Lowest level to log.", reloadable=True),
+    _setting("log.format", _words(*values.LOG_FORMATS), "logfmt", "Format of a log line.", reloadable=True),
 )
 
-_of_source = partial(Setting, asked=_DOCTOR)
 # Flags of which each value is a source, with kind, name and URL.
 SOURCE_FLAGS = (
     _of_source(
         "kind",
-        "--source.stub-status",
-        partial(source.parse_source, kind="stub_status"),
-        "[name=]url",
-        help="stub_status to fetch at each scrape: http, https or unix:/path.sock:/uri. Repeatable.",
+        Type("[name=]url", partial(source.parse_source, kind="stub_status")),
+        None,
+        "stub_status to fetch at each scrape: http, https or unix:/path.sock:/uri. Repeatable.",
+        "stub-status",
         repeatable=True,
     ),
     _of_source(
         "kind",
-        "--source.vts",
-        partial(source.parse_source, kind="vts"),
-        "[name=]url",
-        help="JSON of the vts module to fetch at each scrape. Repeatable.",
+        Type("[name=]url", partial(source.parse_source, kind="vts")),
+        None,
+        "JSON of the vts module to fetch at each scrape. Repeatable.",
+        "vts",
         repeatable=True,
     ),
 )
-# The keys of a source. Each flag is for all sources that flags give.
+# The keys of a source. A flag is for all sources that flags give.
 SOURCE = (
-    _of_source("kind", None, source.read_kind, source.KINDS, needed=True),
-    _of_source("name", None, source.read_name, "name"),
-    _of_source("url", None, source.read_url, "url", needed=True),
+    _of_source("kind", _words(*source.KINDS), needed=True),
+    _of_source("name", Type("name", source.read_name)),
+    _of_source("url", Type("url", source.read_url), needed=True),
     _of_source(
         "timeout",
-        "--source.timeout",
-        values.read_duration,
-        "duration",
+        _DURATION,
         "5s",
         "Longest time for a source, if the scrape leaves it. This and the next are for sources given by flags.",
-        show=values.show_duration,
+        "timeout",
     ),
-    _of_source("host", "--source.host", source.read_host, "host", help="Host header for the sources."),
+    _of_source("host", Type("host", source.read_host), None, "Host header for the sources.", "host"),
     _of_source(
         "derived",
-        "--source.vts.derived",
-        values.read_switch,
-        "true|false",
+        _SWITCH,
         "true",
         "Whether vts's series that others add up to are shown: its zone * and averages.",
+        "vts.derived",
     ),
     _of_source(
-        "tls_config.ca_file",
-        "--source.tls.ca-file",
-        "file",
-        "path",
-        help="Certificate authorities (PEM) instead of the system's.",
+        "tls_config.ca_file", _FILE, None, "Certificate authorities (PEM) instead of the system's.", "tls.ca-file"
     ),
-    _of_source("tls_config.cert_file", "--source.tls.cert-file", "file", "path", help="Client certificate (PEM)."),
-    _of_source(
-        "tls_config.key_file", "--source.tls.key-file", "file", "path", help="Key of the client certificate (PEM)."
-    ),
+    _of_source("tls_config.cert_file", _FILE, None, "Client certificate (PEM).", "tls.cert-file"),
+    _of_source("tls_config.key_file", _FILE, None, "Key of the client certificate (PEM).", "tls.key-file"),
     _of_source(
         "tls_config.server_name",
-        "--source.tls.server-name",
-        source.read_server_name,
-        "name",
-        help="Name to ask for, and to find in the certificate, instead of the URL's.",
+        Type("name", source.read_server_name),
+        None,
+        "Name to ask for, and to find in the certificate, instead of the URL's.",
+        "tls.server-name",
     ),
     _of_source(
-        "tls_config.insecure_skip_verify",
-        "--source.tls.insecure-skip-verify",
-        values.read_switch,
-        "true|false",
-        "false",
-        "Accept any certificate.",
+        "tls_config.insecure_skip_verify", _SWITCH, "false", "Accept any certificate.", "tls.insecure-skip-verify"
     ),
     _of_source(
         "basic_auth.username",
-        "--source.basic-auth.username",
-        source.read_username,
-        "name",
-        help="User for basic authentication.",
+        Type("name", source.read_username),
+        None,
+        "User for basic authentication.",
+        "basic-auth.username",
         needed=True,
     ),
     _of_source(
         "basic_auth.password_file",
-        "--source.basic-auth.password-file",
-        "file",
-        "path",
-        help="File with the password, read at each request.",
+        _FILE,
+        None,
+        "File with the password, read at each request.",
+        "basic-auth.password-file",
         needed=True,
     ),
-    _of_source("authorization.type", None, source.read_scheme, "word", "Bearer"),
+    _of_source("authorization.type", Type("word", source.read_scheme), "Bearer"),
     _of_source(
         "authorization.credentials_file",
-        "--source.bearer-token-file",
-        "file",
-        "path",
-        help="File with a bearer token, read at each request.",
+        _FILE,
+        None,
+        "File with a bearer token, read at each request.",
+        "bearer-token-file",
         needed=True,
     ),
 )
@@ -246,6 +204,6 @@ def keys() -> Iterator[str]:
     yield from (f"{listed.key}[].{setting.key}" for listed in LISTS for setting in listed.settings)
 
 
-def asked_by(command: str) -> list[Setting]:
-    """Return the settings that a command has as flags."""
-    return [setting for setting in FLAGS.values() if command in setting.asked]
+def asked_by(command: str) -> dict[str, Setting]:
+    """Return the settings that a command has as flags, by flag."""
+    return {flag: setting for flag, setting in FLAGS.items() if command in setting.asked}

@@ -172,17 +172,8 @@ def read_file_path(text: str) -> Path:
     return Path(text)
 
 
-def read_log_level(text: str) -> str:
-    """Raises ValueError."""
-    return _one_of(LOG_LEVELS, text)
-
-
-def read_log_format(text: str) -> str:
-    """Raises ValueError."""
-    return _one_of(LOG_FORMATS, text)
-
-
-def _one_of(words: tuple[str, ...], text: str) -> str:
+def read_word(text: str, words: tuple[str, ...]) -> str:
+    """Return one of ``words``. Raises ValueError."""
     if text not in words:
         raise ValueError(f"{text!r}: give one of {', '.join(words)}")
     return text

@@ -168,14 +168,6 @@ def read_url(text: str) -> tuple[str, str | None]:
     return text, None
 
 
-def read_kind(text: str) -> Kind:
-    """``stub_status`` or ``vts``. Raises ValueError."""
-    for kind in KINDS:
-        if text == kind:
-            return kind
-    raise ValueError(f"{text!r}: give one of {', '.join(KINDS)}")
-
-
 def read_name(text: str) -> str:
     """The name of an nginx. Raises ValueError."""
     if not _NAME.fullmatch(text):

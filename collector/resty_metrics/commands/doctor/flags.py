@@ -13,7 +13,7 @@ from resty_metrics.config.names import name, variable
 
 __all__ = ["REPEATABLE", "SHARED", "name", "of", "serves", "variable"]
 
-_SETTINGS = {setting.flag: setting for setting in asked_by("doctor") if setting.flag is not None}
+_SETTINGS = asked_by("doctor")
 SHARED = tuple(_SETTINGS)
 REPEATABLE = frozenset(flag for flag, setting in _SETTINGS.items() if setting.repeatable)
 SERVE = "serve"
