@@ -79,9 +79,14 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A list of mappings in the file. ``build``: an item from values by key; ``parts``: the opposite."""
+    """A list of mappings in the file.
+
+    ``settings``: the keys of a mapping. ``flags``: those of which each value is an item. ``build``: an item from values
+    by key; ``parts``: the opposite.
+    """
 
     key: str
+    flags: tuple[Setting, ...]
     settings: tuple[Setting, ...]
     build: Callable[[Mapping[str, Any]], Any]
     parts: Callable[[Any], Mapping[str, Any]]

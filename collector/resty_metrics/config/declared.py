@@ -191,11 +191,10 @@ SOURCE = (
         needed=True,
     ),
 )
-LISTS = (Listed("sources", SOURCE, source.build, source.parts),)
+LISTS = (Listed("sources", SOURCE_FLAGS, SOURCE, source.build, source.parts),)
 
-FLAGS = {
-    setting.flag: setting for setting in (CONFIG_FILE, *SETTINGS, *SOURCE_FLAGS, *SOURCE) if setting.flag is not None
-}
+_OF_LISTS = [setting for listed in LISTS for setting in (*listed.flags, *listed.settings)]
+FLAGS = {setting.flag: setting for setting in (CONFIG_FILE, *SETTINGS, *_OF_LISTS) if setting.flag is not None}
 
 
 def keys() -> Iterator[str]:

@@ -1,9 +1,14 @@
 """The flags of a running collector."""
 
+from pathlib import Path
+
 import click
 import pytest
 from resty_metrics.commands.cli import doctor, serve
 from resty_metrics.commands.doctor import flags
+from resty_metrics.commands.doctor.settings import merged, told
+from resty_metrics.config.load import Given
+from resty_metrics.sources.source import Tls
 
 SERVE = ("python", "/opt/bin/resty-metrics", "serve")
 CASES = [
@@ -48,3 +53,19 @@ def test_doctor_has_the_flags_of_serve_that_are_taken() -> None:
 
 def test_its_own_flags() -> None:
     assert set(options(doctor)) - set(flags.SHARED) == {"--nginx.command", "--json", "--watch"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("true", True), ("1", True), ("y", True), ("false", False), ("0", False)]
+)
+def test_a_switch_of_the_environment_is_read_as_serve_reads_it(tmp_path: Path, text: str, expected: bool) -> None:
+    """By click, which has more words for it than the file. And a path is relative to where the collector started."""
+    environment = {
+        "RESTY_METRICS_SOURCE_TLS_INSECURE_SKIP_VERIFY": text,
+        "RESTY_METRICS_SOURCE_TLS_CA_FILE": "ca.pem",
+        "RESTY_METRICS_SOURCE_VTS": "https://h/",
+    }
+    settings, taken = merged(told(Given({}, None), None), flags.of(SERVE, environment), tmp_path, {})
+    (source,) = settings.sources
+    assert source.connection.tls == Tls(tmp_path / "ca.pem", insecure_skip_verify=expected)
+    assert taken["--source.tls.insecure-skip-verify"] == (text,)

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
+
 from resty_metrics.commands.doctor import flags
-from resty_metrics.config import load, machine
+from resty_metrics.commands.options import OPTIONS
+from resty_metrics.config import load
 from resty_metrics.config import settings as every
-from resty_metrics.config.declaration import Readers
 from resty_metrics.config.declared import FLAGS
 from resty_metrics.config.file import read_file
 from resty_metrics.config.flags import layer
 from resty_metrics.config.problem import ConfigError
 from resty_metrics.config.settings import Layer, over
-from resty_metrics.config.values import read_file_path
-from resty_metrics.endpoint.credentials import read_uid
 
 _SOURCE = "source_"
 
@@ -48,11 +48,12 @@ def told(given: load.Given, nginx_command: str | None) -> Settings:
 
 
 def _value(flag: str, values: tuple[str, ...], directory: Path) -> Any:
-    """Read text as ``serve`` does. ``directory``: what a relative path is relative to. Raises ValueError."""
-    setting = FLAGS[flag]
-    read = setting.reader(Readers(read_uid, machine.state_dir, lambda text: directory / read_file_path(text)))
-    items = tuple(map(read, values))
-    return items if setting.repeatable else items[-1]
+    """Read text as ``serve`` does. ``directory``: what a relative path is relative to. Raises click.BadParameter."""
+    option = OPTIONS[flag]
+    if FLAGS[flag].type.read == "file":
+        values = tuple(str(directory / path) for path in values)
+    read = [option.type.convert(text, option, None) for text in values]
+    return tuple(read) if option.multiple else read[-1]
 
 
 def merged(
@@ -71,7 +72,7 @@ def merged(
             continue
         try:
             values[name] = _value(flag, text, directory)
-        except ValueError:
+        except click.BadParameter:
             continue
         taken[flag] = text
     values.pop("config_file", None)
