@@ -86,6 +86,19 @@ def test_an_idle_collector_has_loaded_none_of_them(tmp_path: Path) -> None:
         assert words == [[]]
 
 
+def test_a_file_takes_its_reader_alone(tmp_path: Path) -> None:
+    """The models are for a web configuration."""
+    file = tmp_path / "resty-metrics.yml"
+    file.write_text("log: {level: info}\n")
+    with Collector(
+        tmp_path / "run" / "c.sock", f"--config.file={file}", under=[sys.executable, "-c", LISTED]
+    ) as collector:
+        assert collector.page()
+        assert collector.terminate() == 0
+        words = [line.split()[1:] for line in collector.log().splitlines() if line.startswith("loaded")]
+        assert words == [["yaml"]]
+
+
 def test_the_live_page_says_that_a_restart_is_needed(tmp_path: Path) -> None:
     """Its files were replaced under a running collector; all else goes on."""
     package = tmp_path / "site" / "resty_metrics"
