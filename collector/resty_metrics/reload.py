@@ -84,7 +84,7 @@ def _of_the_start(settings: Settings) -> dict[str, Any]:
 
 
 def renewed(fetchers: Sequence[Fetcher], sources: Sequence[Source]) -> list[Fetcher]:
-    """The fetchers of ``sources``: the same where nothing changed, with the counters of before where something did."""
+    """Return the fetchers of ``sources``: unchanged ones stay, changed ones keep their counters."""
     by_source = {fetcher.source: fetcher for fetcher in fetchers}
     by_name = {(fetcher.source.kind, fetcher.source.name): fetcher for fetcher in fetchers}
     found = []

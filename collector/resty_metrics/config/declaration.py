@@ -63,14 +63,14 @@ class Setting:
 
     @property
     def switch(self) -> bool:
-        """A flag without a value, since there is only one to give."""
+        """True for a flag without a value: it turns on what is off by default."""
         return self.type.read is read_switch and self.default == "false"
 
     def reader(self, readers: Readers) -> Callable[[str], Any]:
         """Return what reads the text of one value."""
         read = self.type.read
-        found: Callable[[str], Any] = getattr(readers, read) if isinstance(read, str) else read
-        return found
+        reader: Callable[[str], Any] = getattr(readers, read) if isinstance(read, str) else read
+        return reader
 
     def shown(self, value: Any) -> Any:
         """Return the value as YAML has it; None is not shown."""

@@ -32,14 +32,14 @@ class Document:
     problems: list[Problem] = field(default_factory=list)
 
     def line(self, path: Path) -> int | None:
-        """The line of a key, or where it is missing that of what would hold it."""
+        """Return the line of a key; of a missing one, that of what would hold it."""
         while path not in self.lines and path:
             path = path[:-1]
         return self.lines.get(path)
 
 
 def name_of(path: Path) -> str:
-    """``("sources", 0, "url")`` is ``sources[0].url``."""
+    """Return ``sources[0].url`` for ``("sources", 0, "url")``."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
 
 
@@ -104,9 +104,9 @@ class _Values:
                 continue
             first[name] = line
             self._document.lines[(*path, name)] = line
-            found = self.of(value, (*path, name))
-            if found is not None:
-                yield name, found
+            read = self.of(value, (*path, name))
+            if read is not None:
+                yield name, read
 
     def _problem(self, node: yaml.Node, path: Path, words: str) -> None:
         self._document.problems.append(Problem(node.start_mark.line + 1, name_of(path), words))

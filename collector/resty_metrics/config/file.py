@@ -22,7 +22,7 @@ def read_file(
     uid: Callable[[str], int] = read_uid,
     look: bool = False,
 ) -> tuple[Layer, Document]:
-    """What the file says, and the lines of it. Raises ConfigError.
+    """Return what the file says, and its lines. Raises ConfigError.
 
     ``below`` and ``uid``: where a path is, and who a user is, if the file is of a process with another root. ``look``:
     whether the files that it names must be readable now.
@@ -38,10 +38,10 @@ def read_file(
         raise ConfigError(str(path), [Problem(None, "", f"larger than {MOST_BYTES} bytes")]) from None
 
     def named(text: str) -> Path:
-        found = path.parent / read_file_path(text)
+        file = path.parent / read_file_path(text)
         if look:
-            see(found)
-        return found
+            see(file)
+        return file
 
     layer, document = read(text, Readers(uid, state_dir, named))
     if document.problems:
@@ -58,7 +58,7 @@ def _text(path: Path) -> str:
 
 
 def see(path: Path) -> None:
-    """Raises ValueError where the file cannot be read by this user, now."""
+    """Raise ValueError where the file cannot be read by this user, now."""
     try:
         files.read(path)
     except OSError as error:

@@ -25,7 +25,7 @@ _PAIRS = (("tls_config.cert_file", "tls_config.key_file"), (_USERNAME, "basic_au
 
 def layer(values: Mapping[str, Any]) -> Layer:
     """``values``: read, by the flag's name, only those that were given. Raises ConfigError, which names the flags."""
-    found = {key: value for key, value in values.items() if key not in (*_SOURCES, *_KEY)}
+    settings = {key: value for key, value in values.items() if key not in (*_SOURCES, *_KEY)}
     sources = [source for kind in _SOURCES for source in values.get(kind, ())]
     given = {key: values[flag] for flag, key in _KEY.items() if flag in values}
     problems = [Problem(None, _FLAG[key], words) for key, words in _between(given, sources)]
@@ -34,11 +34,11 @@ def layer(values: Mapping[str, Any]) -> Layer:
     if sources:
         connection = build_connection(given)
         derived = given.get("derived", True)
-        found["sources"] = tuple(
+        settings["sources"] = tuple(
             replace(source, connection=connection, derived=derived if source.kind == "vts" else True)
             for source in sources
         )
-    return found
+    return settings
 
 
 def _between(given: Mapping[str, Any], sources: Sequence[Source]) -> Iterator[tuple[str, str]]:

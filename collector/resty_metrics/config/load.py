@@ -5,7 +5,7 @@ Rules:
 - A configuration that is refused has changed nothing.
 - A password, certificate or key that cannot be read refuses no configuration: its source alone fails, until the file
   can be read. ``check-config`` says so beforehand.
-- What reads the file takes memory: it is imported where there is one.
+- The reader of the file takes memory: it is imported only where there is a file.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ class Given:
 
 
 def load(given: Given) -> Settings:
-    """The settings as flags, environment and file are now. It reads files: a running loop calls it in a thread.
+    """Return the settings as flags, environment and file are now. A running loop calls it in a thread: it reads files.
 
     Raises ConfigError with all that is wrong.
     """

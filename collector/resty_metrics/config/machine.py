@@ -6,7 +6,7 @@ from resty_metrics.config.values import read_file_path, read_state_dir
 
 
 def state_dir(text: str) -> Path | None:
-    """The directory of the journal, which is none yet or a directory. Raises ValueError."""
+    """Return the directory of the journal, which need not exist yet. Raises ValueError."""
     path = read_state_dir(text)
     if path is not None and _is_no_directory(path):
         raise ValueError(f"{text!r} is not a directory")
@@ -14,7 +14,7 @@ def state_dir(text: str) -> Path | None:
 
 
 def _is_no_directory(path: Path) -> bool:
-    """Whether something else is there; what this user may not look at may be one."""
+    """Tell whether something else is there; what this user may not look at may be a directory."""
     try:
         return path.exists() and not path.is_dir()
     except OSError:
@@ -22,5 +22,5 @@ def _is_no_directory(path: Path) -> bool:
 
 
 def file_path(text: str) -> Path:
-    """A file, relative to the working directory. Raises ValueError."""
+    """Return the absolute path of a file, which may be relative to the working directory. Raises ValueError."""
     return read_file_path(text).absolute()

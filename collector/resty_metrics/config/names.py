@@ -39,6 +39,6 @@ def _is_of_a_service(variable: str, value: str) -> bool:
 
 
 def _nearest(variable: str, known: set[str]) -> str:
-    settings = sorted(one.removeprefix(_PREFIX) for one in known)
+    settings = sorted(name.removeprefix(_PREFIX) for name in known)
     near = difflib.get_close_matches(variable.removeprefix(_PREFIX), settings, n=1)
     return f"did you mean {_PREFIX}{near[0]}?" if near else "resty-metrics serve --help names them"

@@ -8,7 +8,7 @@ _USERINFO = re.compile(r"//\S*@")
 
 
 def discreet(text: str) -> str:
-    """``text`` without what looks like user and password of a URL."""
+    """Return ``text`` without what looks like user and password of a URL."""
     return _USERINFO.sub("//***@", text)
 
 
@@ -21,7 +21,7 @@ class Problem:
     words: str
 
     def text(self, file: str) -> str:
-        """``FILE:LINE: KEY: what to do``, as compilers have it."""
+        """Return ``FILE:LINE: KEY: what to do``, as compilers have it."""
         where = file if self.line is None else f"{file}:{self.line}"
         return discreet(": ".join(part for part in (where, self.key, self.words) if part))
 
@@ -34,5 +34,5 @@ class ConfigError(Exception):
 
     def __init__(self, file: str, problems: Iterable[Problem]) -> None:
         self.file = file
-        self.problems = tuple(sorted(problems, key=lambda one: (one.line or 0, one.key)))
-        super().__init__("\n".join(one.text(file) for one in self.problems))
+        self.problems = tuple(sorted(problems, key=lambda problem: (problem.line or 0, problem.key)))
+        super().__init__("\n".join(problem.text(file) for problem in self.problems))

@@ -125,7 +125,7 @@ def _nearest(wrong: str, path: Path, known: list[str]) -> str:
 
 
 def _between(tree: Any) -> Iterator[tuple[Path, str]]:
-    """What is wrong between keys of the sources."""
+    """Yield what is wrong between keys of the sources."""
     sources = tree.get("sources") if isinstance(tree, dict) else None
     if not isinstance(sources, list):
         return
@@ -145,7 +145,7 @@ def _between(tree: Any) -> Iterator[tuple[Path, str]]:
 
 
 def _within(source: Mapping[str, Any], path: Path) -> Iterator[tuple[Path, str]]:
-    """What is wrong between keys of one source."""
+    """Yield what is wrong between keys of one source."""
     if "basic_auth" in source and "authorization" in source:
         yield (*path, "authorization"), "give basic_auth or authorization, not both"
     if "derived" in source and source.get("kind") == "stub_status":
@@ -153,9 +153,9 @@ def _within(source: Mapping[str, Any], path: Path) -> Iterator[tuple[Path, str]]
     tls = source.get("tls_config")
     if not isinstance(tls, dict):
         return
-    for one, other in (("cert_file", "key_file"), ("key_file", "cert_file")):
-        if one in tls and other not in tls:
-            yield (*path, "tls_config", one), f"needs {other} beside it"
+    for file, other in (("cert_file", "key_file"), ("key_file", "cert_file")):
+        if file in tls and other not in tls:
+            yield (*path, "tls_config", file), f"needs {other} beside it"
     url = source.get("url")
     if tls and isinstance(url, str) and not url.lower().startswith("https://"):
         yield (*path, "tls_config"), "needs a URL that begins with https://"

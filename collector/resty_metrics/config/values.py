@@ -56,7 +56,7 @@ ListenAddress = TcpAddress | UnixAddress
 
 
 def read_listen_address(text: str) -> ListenAddress:
-    """``:19145``, ``127.0.0.1:19145``, ``[::1]:19145`` or ``unix:/path``. Raises ValueError, which says what to do."""
+    """Read ``:19145``, ``127.0.0.1:19145``, ``[::1]:19145`` or ``unix:/path``. Raises ValueError, with what to do."""
     if text.startswith("unix:"):
         path = Path(text.removeprefix("unix:"))
         if not path.is_absolute():
@@ -78,7 +78,7 @@ def show_listen_address(address: ListenAddress) -> str:
 
 
 def read_mode(text: str) -> int:
-    """File mode bits from octal text. Raises ValueError."""
+    """Read file mode bits from octal text. Raises ValueError."""
     if re.fullmatch(r"0?[0-7]{3}", text) is None:
         raise ValueError(f"{text!r}: give the mode in octal, as in 0666 or 0660")
     return int(text, 8)
@@ -90,7 +90,7 @@ def show_mode(mode: int) -> str:
 
 
 def read_socket_path(text: str) -> Path:
-    """The socket's path, short enough to be bound. Raises ValueError."""
+    """Return the socket's path, short enough to be bound. Raises ValueError."""
     path = Path(text.removeprefix("unix:"))
     if not path.is_absolute() or not path.name:
         raise ValueError(f"{text!r}: give an absolute path of a file")
@@ -99,7 +99,7 @@ def read_socket_path(text: str) -> Path:
 
 
 def read_state_dir(text: str) -> Path | None:
-    """The directory of the journal; None where the text is ``none``. Raises ValueError."""
+    """Return the directory of the journal; None where the text is ``none``. Raises ValueError."""
     if text == NO_STATE_DIR:
         return None
     if not Path(text).is_absolute():
@@ -118,7 +118,7 @@ def _check_length(text: str, path: Path, most: int) -> None:
 
 
 def read_telemetry_path(text: str) -> str:
-    """The path of the page. Raises ValueError."""
+    """Return the path of the page. Raises ValueError."""
     if not text.startswith("/") or text == "/" or text.startswith("/-/"):
         raise ValueError(f"{text!r}: give a path such as /metrics; / and /-/ are taken")
     if not _NOT_IN_A_PATH.isdisjoint(text):
@@ -127,7 +127,7 @@ def read_telemetry_path(text: str) -> str:
 
 
 def read_command(text: str) -> str:
-    """A command with its arguments, as a shell would split it. Raises ValueError."""
+    """Return a command with its arguments, which a shell can split. Raises ValueError."""
     try:
         words = shlex.split(text)
     except ValueError as error:
@@ -138,7 +138,7 @@ def read_command(text: str) -> str:
 
 
 def read_duration(text: str) -> float:
-    """Seconds from ``5``, ``5s``, ``500ms`` or ``1m``; from 10 ms to 5 minutes. Raises ValueError."""
+    """Read seconds from ``5``, ``5s``, ``500ms`` or ``1m``; from 10 ms to 5 minutes. Raises ValueError."""
     match = _DURATION.fullmatch(text)
     seconds = 0.0 if match is None else float(match["number"]) * _UNITS[match["unit"]]
     if not LEAST_DURATION <= seconds <= MOST_DURATION:
@@ -152,21 +152,21 @@ def show_duration(seconds: float) -> str:
 
 
 def read_limit(text: str) -> int:
-    """How many there may be at once; 0: no limit. Raises ValueError."""
+    """Read how many there may be at once; 0: no limit. Raises ValueError."""
     if not text.isascii() or not text.isdigit() or len(text) > 7 or int(text) > MOST_LIMIT:
         raise ValueError(f"{text!r}: give a number up to {MOST_LIMIT}; 0: no limit")
     return int(text)
 
 
 def read_switch(text: str) -> bool:
-    """``true`` or ``false``, and YAML's other words for them. Raises ValueError."""
+    """Read ``true`` or ``false``, and YAML's other words for them. Raises ValueError."""
     if text.lower() not in _SWITCH:
         raise ValueError(f"{text!r}: give true or false")
     return _SWITCH[text.lower()]
 
 
 def read_file_path(text: str) -> Path:
-    """The path of a file, absolute or not. Raises ValueError."""
+    """Return the path of a file, absolute or not. Raises ValueError."""
     if not text or "\0" in text or text.endswith("/"):
         raise ValueError(f"{text!r}: give the path of a file")
     return Path(text)

@@ -138,7 +138,7 @@ def parts(source: Source) -> dict[str, Any]:
 
 
 def parse_source(text: str, kind: Kind) -> Source:
-    """``[NAME=]URL``, with http, https or ``unix:/path.sock:/uri``. Raises ValueError, which says what to do."""
+    """Read ``[NAME=]URL``, with http, https or ``unix:/path.sock:/uri``. Raises ValueError, which says what to do."""
     match = _NAMED.fullmatch(text)
     name, address = (match["name"], match["url"]) if match else (None, text)
     url, unix_path = read_url(address)
@@ -146,7 +146,7 @@ def parse_source(text: str, kind: Kind) -> Source:
 
 
 def read_url(text: str) -> tuple[str, str | None]:
-    """The URL and the path of its unix socket, if it has one. Raises ValueError, which does not quote ``text``."""
+    """Return the URL and the path of its unix socket, if any. Raises ValueError, which does not quote ``text``."""
     if text.startswith("unix:"):
         path, _, uri = text.removeprefix("unix:").partition(":")
         if not path.startswith("/") or not uri.startswith("/") or _CONTROL.search(uri):
@@ -169,21 +169,21 @@ def read_url(text: str) -> tuple[str, str | None]:
 
 
 def read_name(text: str) -> str:
-    """The name of an nginx. Raises ValueError."""
+    """Return the name of an nginx. Raises ValueError."""
     if not _NAME.fullmatch(text):
         raise ValueError(f"{text!r}: give a name of letters, digits, '_', '.' and '-'")
     return text
 
 
 def read_host(text: str) -> str:
-    """A Host header. Raises ValueError."""
+    """Return a Host header. Raises ValueError."""
     if not _HOST_HEADER.fullmatch(text):
         raise ValueError(f"{text!r}: give HOST or HOST:PORT")
     return text
 
 
 def read_server_name(text: str) -> str:
-    """A name, or an address, that a certificate is made out to. Raises ValueError."""
+    """Return a name, or an address, that a certificate is made out to. Raises ValueError."""
     known = _is_address(text) if ":" in text else _HOST.fullmatch(text) and _is_encodable(text)
     if not known:
         raise ValueError(f"{text!r}: give the name in the certificate, without a port")
@@ -199,7 +199,7 @@ def _is_address(text: str) -> bool:
 
 
 def _is_encodable(name: str) -> bool:
-    """Whether the resolver and TLS would take it; they raise UnicodeError at every fetch."""
+    """Tell whether the resolver and TLS would take it; they raise UnicodeError at every fetch."""
     try:
         return 0 < len(name.encode("idna")) <= _MAX_HOST
     except UnicodeError:
@@ -207,14 +207,14 @@ def _is_encodable(name: str) -> bool:
 
 
 def read_username(text: str) -> str:
-    """A user of basic authentication. Raises ValueError, which does not quote it: it may be user:password."""
+    """Return a user of basic authentication. Raises ValueError, which does not quote it: it may be user:password."""
     if not text or ":" in text or _CONTROL.search(text):
         raise ValueError("give a user without colon and blanks; the password belongs in password_file")
     return text
 
 
 def read_scheme(text: str) -> str:
-    """The type of an Authorization header. Raises ValueError."""
+    """Return the type of an Authorization header. Raises ValueError."""
     if text.lower() == "basic":
         raise ValueError("for Basic give basic_auth (username, password_file)")
     if not _NAME.fullmatch(text):

@@ -20,12 +20,12 @@ SERVE = "serve"
 
 
 def serves(arguments: Sequence[str]) -> bool:
-    """Whether this is the command line of ``serve``."""
+    """Tell whether this is the command line of ``serve``."""
     return SERVE in arguments
 
 
 def of(arguments: Sequence[str], environment: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """The values of the shared flags that were given, by flag. That of a switch is ``true``, or its variable's."""
+    """Return the values of the shared flags that were given. That of a switch is ``true``, or its variable's."""
     found: dict[str, tuple[str, ...]] = {}
     for flag in SHARED:
         values = _on_command_line(arguments, flag) or _in_environment(environment, flag)

@@ -41,7 +41,7 @@ def _settings(own: tuple[Layer, ...], nginx_command: str | None, *below: Layer) 
 
 
 def told(given: load.Given, nginx_command: str | None) -> Settings:
-    """From doctor's command line. Raises ConfigError."""
+    """Read doctor's command line. Raises ConfigError."""
     said = layer(given.values)
     own = (said,) if given.path is None else (said, read_file(given.path)[0])
     return _settings(own, nginx_command)
@@ -59,7 +59,7 @@ def _value(flag: str, values: tuple[str, ...], directory: Path) -> Any:
 def merged(
     settings: Settings, found: Mapping[str, tuple[str, ...]], directory: Path, written: Layer
 ) -> tuple[Settings, dict[str, tuple[str, ...]]]:
-    """The settings with what a running collector was given, and what of its flags was taken, by flag.
+    """Return the settings with what a running collector was given, and what of its flags was taken, by flag.
 
     A value that cannot be read here (a user that only the collector's container knows) is left out. ``directory``:
     where the collector was started; ``written``: what its file says.
