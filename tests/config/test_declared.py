@@ -73,10 +73,23 @@ def test_the_default_of_a_key_of_a_source(setting: Setting) -> None:
 
 # The next setting -----------------------------------------------------------------------------------------------------
 
-ENTRY = """    _setting("log.colour", _words("never", "always"), "never", "Colour of a log line.", asked=_DOCTOR),
-    _setting("log.level","""
-FIELD = """    log_colour: str = "never"
-    log_level:"""
+# Module, what stands there, and what is written before it: an entry, for whose text there is a reader, and its field.
+WRITTEN = [
+    (
+        "config/declared.py",
+        '    _setting("log.level",',
+        '    _setting("log.colour", _words("never", "always"), "never", "Colour of a log line.", asked=_DOCTOR),\n',
+    ),
+    ("config/settings.py", "    log_level: str", '    log_colour: str = "never"\n'),
+    (
+        "config/declared.py",
+        '    _of_source("host",',
+        '    _of_source("attempts", _LIMIT, "1", "How often.", "attempts"),\n'
+        '    _of_source("tls_config.crl_file", _FILE, None, "Revoked certificates.", "tls.crl-file"),\n',
+    ),
+    ("sources/source.py", "    timeout: float = ", "    attempts: int = 1\n"),
+    ("sources/source.py", "    ca_file: Path", "    crl_file: Path | None = None\n"),
+]
 ASKED = """
 import json
 from resty_metrics.commands.cli import doctor, healthcheck, serve
@@ -90,17 +103,14 @@ print(json.dumps([["--log.colour" in flags for flags in named], RESTART["log_col
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The collector with one setting more: the entry, for which there is a reader, and its field."""
+    """The collector with settings more, one of its own and two of a source."""
     root = tmp_path_factory.mktemp("next")
-    config = root / "resty_metrics" / "config"
-    shutil.copytree(Path(resty_metrics.__file__).parent, config.parent, ignore=shutil.ignore_patterns("__pycache__"))
-    for module, before, after in (
-        ("declared.py", '    _setting("log.level",', ENTRY),
-        ("settings.py", "    log_level:", FIELD),
-    ):
-        code = (config / module).read_text()
-        assert code.count(before) == 1
-        (config / module).write_text(code.replace(before, after))
+    collector = root / "resty_metrics"
+    shutil.copytree(Path(resty_metrics.__file__).parent, collector, ignore=shutil.ignore_patterns("__pycache__"))
+    for module, stands, written in WRITTEN:
+        code = (collector / module).read_text()
+        assert code.count(stands) == 1
+        (collector / module).write_text(code.replace(stands, written + stands))
     return root
 
 
@@ -114,16 +124,28 @@ def python(package: Path, *arguments: str, **environment: str) -> "subprocess.Co
 def check(package: Path, *arguments: str, **environment: str) -> Any:
     done = python(package, "-m", "resty_metrics", "check-config", *arguments, **environment)
     assert (done.returncode, done.stderr) == (0, "")
-    return yaml.safe_load(done.stdout)["log"]
+    return yaml.safe_load(done.stdout)
 
 
 def test_the_next_setting_is_a_key_a_variable_and_a_flag(package: Path, tmp_path: Path) -> None:
-    assert check(package) == {"colour": "never", "level": "info", "format": "logfmt"}
+    assert check(package)["log"] == {"colour": "never", "level": "info", "format": "logfmt"}
     file = tmp_path / "resty-metrics.yml"
     file.write_text("log: {colour: always}\n")
-    assert check(package, str(file))["colour"] == "always"
-    assert check(package, str(file), RESTY_METRICS_LOG_COLOUR="never")["colour"] == "never"
-    assert check(package, "--log.colour=always", RESTY_METRICS_LOG_COLOUR="never")["colour"] == "always"
+    assert check(package, str(file))["log"]["colour"] == "always"
+    assert check(package, str(file), RESTY_METRICS_LOG_COLOUR="never")["log"]["colour"] == "never"
+    assert check(package, "--log.colour=always", RESTY_METRICS_LOG_COLOUR="never")["log"]["colour"] == "always"
+
+
+def test_the_next_key_of_a_source(package: Path, tmp_path: Path) -> None:
+    (tmp_path / "revoked").touch()
+    file = tmp_path / "resty-metrics.yml"
+    file.write_text("sources: [{kind: vts, url: 'https://h/', attempts: 3, tls_config: {crl_file: revoked}}]\n")
+    flags = ("--source.vts=https://h/", "--source.attempts=3", f"--source.tls.crl-file={tmp_path}/revoked")
+    for arguments in ((str(file),), flags):
+        (source,) = check(package, *arguments)["sources"]
+        assert (source["attempts"], source["tls_config"]) == (3, {"crl_file": f"{tmp_path}/revoked"})
+    assert check(package, "--source.vts=http://h/")["sources"][0]["attempts"] == 1
+    assert "--tls.crl-file PATH" in python(package, "-m", "resty_metrics", "top", "--help").stdout
 
 
 def test_what_is_wrong_with_the_next_setting(package: Path, tmp_path: Path) -> None:

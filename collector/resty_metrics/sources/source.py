@@ -16,6 +16,8 @@ Kind = Literal["stub_status", "vts"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 DEFAULT_TIMEOUT = 5.0
 
+# Sections of the file, and the fields of a connection that they are.
+_SECTIONS = {"tls_config": "tls", "basic_auth": "basic_auth", "authorization": "authorization"}
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _NAMED = re.compile(rf"(?P<name>{_NAME.pattern})=(?P<url>(?:https?://|unix:).*)", re.DOTALL | re.IGNORECASE)
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
@@ -127,14 +129,14 @@ def _below(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
 def parts(source: Source) -> dict[str, Any]:
     """Return the values by key that ``build`` would take, the URL as text; None for what is not set."""
     way = source.connection
-    sections = (("tls_config", way.tls), ("basic_auth", way.basic_auth), ("authorization", way.authorization))
-    found: dict[str, Any] = {"kind": source.kind, "name": source.name, "url": source.address}
-    found |= {"timeout": way.timeout, "host": way.host}
-    found["derived"] = source.derived if source.kind == "vts" else None
-    for name, section in sections:
-        if section is not None:
-            found |= {f"{name}.{field.name}": getattr(section, field.name) for field in fields(section)}
-    return found
+    values: dict[str, Any] = {"kind": source.kind, "name": source.name, "url": source.address}
+    values["derived"] = source.derived if source.kind == "vts" else None
+    values |= {field.name: getattr(way, field.name) for field in fields(way) if field.name not in _SECTIONS.values()}
+    for section, name in _SECTIONS.items():
+        part = getattr(way, name)
+        if part is not None:
+            values |= {f"{section}.{field.name}": getattr(part, field.name) for field in fields(part)}
+    return values
 
 
 def parse_source(text: str, kind: Kind) -> Source:
