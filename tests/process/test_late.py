@@ -68,7 +68,8 @@ sys.argv = sys.argv[1:]
 import resty_metrics.process.ending as ending
 real = ending.end
 def end(status):
-    print("loaded", *[name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr, flush=True)
+    line = " ".join(["loaded", *[name for name in {HEAVY!r} if name in sys.modules]])
+    os.write(2, f"{{line}}\\n".encode())  # in one piece: the thread of the log may write its last line meanwhile
     real(status)
 ending.end = end
 from resty_metrics.__main__ import main
