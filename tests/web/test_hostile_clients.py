@@ -17,6 +17,7 @@ import pytest
 from aiohttp import web
 from resty_metrics.config.values import UnixAddress
 from resty_metrics.web import connection, door, library, link, policy, secure
+from resty_metrics.web.bucket import Rate
 from resty_metrics.web.limits import Limits
 from resty_metrics.web.policy import Access
 from resty_metrics.web.room import MOST_BYTES, Holder, Room
