@@ -1,1 +1,1 @@
-"""What the kernel knows of sockets and processes: who is behind a file, a datagram, an inode."""
+"""Facts that Linux tells about sockets and processes: which process is behind a file, a datagram or an inode."""

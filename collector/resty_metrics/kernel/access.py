@@ -1,4 +1,4 @@
-"""Whether a user may reach a file: POSIX modes, from the root directory down.
+"""Decide whether a user may reach a file, by POSIX modes from the root directory down.
 
 Source of the rules: path_resolution(7). One class of bits counts (owner's, else the group's, else all others'), so
 an owner may be refused what all others may. The superuser passes.
@@ -16,7 +16,7 @@ _WORDS = {READ: "read", WRITE: "write", SEARCH: "search"}
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who asks. ``name`` None: the number has no name here."""
+    """A user that wants access. ``name`` is None where the number has no name here."""
 
     uid: int
     gid: int
@@ -57,7 +57,7 @@ class Obstacle:
 
 
 def may(user: User, node: Node, need: int) -> bool:
-    """Whether the bits of ``node`` let ``user`` do ``need``."""
+    """Return whether the mode bits of ``node`` let ``user`` do ``need``."""
     if user.uid == 0:
         return True
     if user.uid == node.uid:
@@ -68,7 +68,10 @@ def may(user: User, node: Node, need: int) -> bool:
 
 
 def obstacle(user: User, way: Sequence[Node], need: int) -> Obstacle | None:
-    """What keeps ``user`` from the last node of ``way``, whose others are the directories above it; None: nothing."""
+    """Return the first node of ``way`` that stops ``user``, or None.
+
+    All nodes but the last are the directories above it.
+    """
     for node in way:
         wanted = need if node is way[-1] else SEARCH
         if node.acl and user.uid != 0:

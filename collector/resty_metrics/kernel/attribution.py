@@ -1,4 +1,4 @@
-"""Whose socket is it: from a file to the processes that hold the socket behind it.
+"""Find the processes that hold the socket behind a file.
 
 Rules:
 - The kernel knows the file of each socket, also after the file was renamed over: that is exact. It tells for one
@@ -24,13 +24,19 @@ MAX_NAMESPACES = 256
 
 
 def attribute(path: Path) -> list[Process]:
-    """Who holds the socket whose file is at ``path`` now; empty if nobody is found. Raises OSError if no file is."""
+    """Return the processes that hold the socket whose file is at ``path`` now.
+
+    The list is empty if no process is found. Raises OSError if the file does not exist.
+    """
     found = path.stat(follow_symlinks=False)
     return attribute_file(path, found.st_dev, found.st_ino)
 
 
 def attribute_file(path: Path, device: int, inode: int) -> list[Process]:
-    """The same for a file that was at ``path`` when its ``st_dev`` and ``st_ino`` were taken; it may be gone since."""
+    """Return the processes that hold the socket whose file had this ``st_dev`` and ``st_ino``.
+
+    The file was at ``path`` when the two were read; it may have been removed since.
+    """
 
     def bound() -> set[int]:
         return _bound(path, device, inode)
@@ -43,13 +49,19 @@ def attribute_file(path: Path, device: int, inode: int) -> list[Process]:
 
 
 def names(path: Path) -> Callable[[str], bool]:
-    """Whether a socket's name at bind ends in the file name of ``path`` or in a temporary name for it."""
+    """Return a test for names at bind.
+
+    It passes a name that ends in the file name of ``path`` or in a temporary name for it.
+    """
     pattern = re.compile(rf"{re.escape(path.name)}|\.{re.escape(path.name)}\.\d+")
     return lambda name: bool(pattern.fullmatch(name.rpartition("/")[2]))
 
 
 def _bound(path: Path, device: int, inode: int) -> set[int]:
-    """Inodes of the sockets of the namespace where this is asked that were bound to the file. Raises OSError."""
+    """Return the inodes of the sockets that were bound to the file, in the network namespace of the caller.
+
+    Raises OSError.
+    """
     found, named = sock_diag.sockets(), names(path)
     exact = {one.inode for one in found if unix_diag.same_file(one, device, inode)}
     kernels = device_of(path.parent)
@@ -59,7 +71,7 @@ def _bound(path: Path, device: int, inode: int) -> set[int]:
 
 
 def device_of(directory: Path) -> int | None:
-    """The device that the kernel itself knows the directory's file system by; None if that cannot be found out."""
+    """Return the device number that the kernel itself uses for the directory's file system; None if unreadable."""
     try:
         descriptor = os.open(directory, os.O_PATH | os.O_CLOEXEC)
         try:
@@ -73,7 +85,7 @@ def device_of(directory: Path) -> int | None:
 
 
 def _elsewhere(path: Path, bound: Callable[[], set[int]]) -> list[Process]:
-    """Those of other network namespaces: the holders, else the candidates of namespaces that cannot be entered."""
+    """Return holders in other network namespaces; else the candidates in namespaces that cannot be entered."""
     exact: set[int] = set()
     candidates: dict[int, str] = {}
     for pid in _one_of_each_network():
@@ -85,7 +97,7 @@ def _elsewhere(path: Path, bound: Callable[[], set[int]]) -> list[Process]:
 
 
 def _one_of_each_network() -> Iterator[int]:
-    """A process in each network namespace but ours."""
+    """Yield the pid of one process in each network namespace except our own."""
     seen = {namespaces_of(os.getpid()).get("net")}
     for pid in pids():
         namespace = namespaces_of(pid).get("net")
@@ -95,7 +107,7 @@ def _one_of_each_network() -> Iterator[int]:
 
 
 def _named(pid: int, path: Path) -> dict[int, str]:
-    """Inodes and names of the sockets in the network namespace of ``pid`` that were bound to such a name."""
+    """Return inodes and names of the sockets in the network namespace of ``pid`` whose name at bind fits ``path``."""
     named = names(path)
     try:
         with Path(f"/proc/{pid}/net/unix").open("rb") as lines:
@@ -105,7 +117,7 @@ def _named(pid: int, path: Path) -> dict[int, str]:
 
 
 def _of_this_directory(directory: Path, candidates: dict[int, str]) -> list[Process]:
-    """The holders for which the directory of the name is this one."""
+    """Return the holders that see this directory as the directory of the socket's name."""
     identity = _identity(directory)
     found = {
         inode: [process for process in processes if _identity(_seen_by(process.pid, candidates[inode])) == identity]
@@ -115,7 +127,7 @@ def _of_this_directory(directory: Path, candidates: dict[int, str]) -> list[Proc
 
 
 def _seen_by(pid: int, name: str) -> Path:
-    """The directory of a name as the process ``pid`` sees it: from its root, or from where it works."""
+    """Return the directory of ``name`` as process ``pid`` sees it: from its root, or from its working directory."""
     start = "root" if name.startswith("/") else "cwd"
     return Path(f"/proc/{pid}/{start}", name.lstrip("/")).parent
 

@@ -18,7 +18,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def in_network(pid: int, question: Callable[[], T]) -> T:
-    """The answer as a process of the network namespace of ``pid`` gets it. Raises OSError."""
+    """Return the answer that a process in the network namespace of ``pid`` gets. Raises OSError."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(_ask, pid, question).result()
 

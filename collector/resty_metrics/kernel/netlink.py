@@ -44,12 +44,12 @@ class Message:
 
 
 def pack(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
-    """A message to send; the kernel fills in the port."""
+    """Build a message to send; the kernel fills in the port."""
     return _HEADER.pack(_HEADER.size + len(body), kind, flags, sequence, 0) + body
 
 
 def messages(data: bytes) -> Iterator[Message]:
-    """The messages of one datagram. Raises NetlinkError."""
+    """Yield the messages of one datagram. Raises NetlinkError."""
     at = 0
     while at < len(data):
         if len(data) - at < _HEADER.size:
@@ -64,7 +64,7 @@ def messages(data: bytes) -> Iterator[Message]:
 
 
 def attributes(data: bytes) -> dict[int, bytes]:
-    """The attributes of a body by type. Raises NetlinkError."""
+    """Return the attributes of a body by type. Raises NetlinkError."""
     found, at = {}, 0
     while at < len(data):
         if len(data) - at < _ATTRIBUTE.size:
@@ -80,7 +80,7 @@ def attributes(data: bytes) -> dict[int, bytes]:
 
 
 def error_number(message: Message) -> int:
-    """The errno that an ERROR or a DONE carries; 0 for none. Raises NetlinkError."""
+    """Return the errno that an ERROR or DONE message carries; 0 for none. Raises NetlinkError."""
     if message.kind == DONE and not message.body:
         return 0
     if len(message.body) < _NUMBER.size:

@@ -19,18 +19,21 @@ _ACCESS_LIST = "system.posix_acl_access"
 
 
 def root_of(pid: int | None) -> Path:
-    """The root directory of a process; ours where it is in our mount namespace, or that cannot be seen."""
+    """Return the root directory of a process.
+
+    It is ours where the process is in our mount namespace, or where its namespace cannot be read.
+    """
     there = None if pid is None else namespaces_of(pid).get("mnt")
     return ROOT if there in (None, namespaces_of(os.getpid()).get("mnt")) else Path(f"/proc/{pid}/root")
 
 
 def below(root: Path, path: str) -> Path:
-    """``path`` as seen by whoever has ``root``."""
+    """Return ``path`` as a process with this root directory sees it."""
     return Path(path) if root == ROOT else root / path.lstrip("/")
 
 
 def way(path: str, root: Path = ROOT) -> list[Node]:
-    """Every directory from the root down, then the file; links followed as far as they stay in one mount namespace.
+    """Return each directory from the root down, then the file. Links are followed within one mount namespace.
 
     Raises OSError where one of them cannot be looked at.
     """
@@ -52,7 +55,7 @@ def _has_list(path: Path) -> bool:
 
 
 def read(path: Path) -> str | None:
-    """The beginning of a regular file as text; None where it cannot be read."""
+    """Return the beginning of a regular file as text; None where it cannot be read."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         with os.fdopen(descriptor, "rb") as file:
@@ -64,7 +67,7 @@ def read(path: Path) -> str | None:
 
 
 def tail(path: Path, size: int) -> str | None:
-    """The end of a regular file as text, from the first line that is whole; None where it cannot be read."""
+    """Return the end of a regular file as text, from the first whole line; None where it cannot be read."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         with os.fdopen(descriptor, "rb") as file:
@@ -79,7 +82,7 @@ def tail(path: Path, size: int) -> str | None:
 
 
 def identity(path: Path) -> tuple[int, int] | None:
-    """Device and inode; None where nothing can be looked at."""
+    """Return device and inode; None where ``stat`` fails."""
     try:
         found = path.stat()
     except OSError:
@@ -88,7 +91,7 @@ def identity(path: Path) -> tuple[int, int] | None:
 
 
 def beside(file: str, root: Path) -> Iterator[str]:
-    """The Lua files that belong to ``.../resty/metrics/X.lua``: ``metrics.lua`` and all of its directory."""
+    """Yield the Lua files that belong to ``.../resty/metrics/X.lua``: ``metrics.lua`` and all of its directory."""
     directory = Path(file).parent
     yield str(directory.with_suffix(".lua"))
     yield from sorted(str(directory / one.name) for one in below(root, str(directory)).glob("*.lua"))

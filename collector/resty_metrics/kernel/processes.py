@@ -37,11 +37,11 @@ _READ_BYTES = 8 * 1024
 
 
 def describe(pid: int, known: Process | None = None) -> Process | None:
-    """What is to be known of a process; None if it is gone or hidden from us.
+    """Return the facts about a process; None if it has ended or is hidden from us.
 
-    ``known`` is what was known of it before it executed another program: its parents are kept (the kernel forgets
-    those that ended), and if the process goes away meanwhile, what could be read is put over the rest. That is quick:
-    what goes first is read first, in some ten microseconds.
+    ``known`` holds the facts from before the process executed another program. Its parents are kept, because the kernel
+    forgets parents that ended. If the process ends during the call, the facts that could be read replace those in
+    ``known``. The facts that vanish first are read first, within some ten microseconds.
     """
     exe, arguments = link_of(pid, "exe"), arguments_of(pid)
     try:
@@ -65,7 +65,7 @@ def describe(pid: int, known: Process | None = None) -> Process | None:
 
 
 def _in_part(known: Process | None, exe: str | None, arguments: tuple[str, ...]) -> Process | None:
-    """Of a process that ended while it was read."""
+    """Return the facts about a process that ended while it was read; None if nothing could be read."""
     if known is None or (exe is None and not arguments):
         return None
     ours = procfs.runs(PROGRAM, MODULE, exe, arguments)
@@ -73,12 +73,15 @@ def _in_part(known: Process | None, exe: str | None, arguments: tuple[str, ...])
 
 
 def pids() -> list[int]:
-    """All processes that are visible now, threads not counted."""
+    """Return the pids of all visible processes, without threads."""
     return [int(entry.name) for entry in os.scandir(_PROC) if entry.name.isdigit()]
 
 
 def holders(socket_inodes: Collection[int]) -> dict[int, list[Process]]:
-    """The processes that hold a descriptor of each of these sockets, by inode; a socket without any is not there."""
+    """Return the processes that hold a descriptor of each of these sockets, by inode.
+
+    A socket that no process holds has no entry.
+    """
     wanted = frozenset(socket_inodes)
     found: dict[int, list[Process]] = {}
     if not wanted:
@@ -93,21 +96,21 @@ def holders(socket_inodes: Collection[int]) -> dict[int, list[Process]]:
 
 
 def namesakes(program: str = PROGRAM, module: str = MODULE) -> list[Process]:
-    """The other processes that run our program, directly, through an interpreter or as ``python -m``."""
+    """Return the other processes that run our program directly, through an interpreter or as ``python -m``."""
     found = (describe(pid) for pid in pids() if pid != os.getpid() and is_ours(pid, program, module))
     return [process for process in found if process is not None]
 
 
 def is_ours(pid: int, program: str = PROGRAM, module: str = MODULE) -> bool:
-    """Whether the process runs our program now."""
+    """Return whether the process runs our program now."""
     return procfs.runs(program, module, link_of(pid, "exe"), arguments_of(pid))
 
 
 def lock_holder(path: Path) -> int | None:
-    """Who holds a flock on the file; None if nobody does, or nobody of our pid namespace.
+    """Return the pid of the process that holds a flock on the file; None if no process of our pid namespace does.
 
-    Unlike the number that its holder wrote into the file, this one is right across pid namespaces. Not for each second:
-    the kernel waits for all processors before it answers, ten milliseconds sometimes.
+    The number that the holder wrote into the file may be wrong across pid namespaces; this one is right. Do not call it
+    every second: the kernel waits for all processors before it answers, which can take ten milliseconds.
     """
     try:
         return next((lock.pid for lock in _locks_on(path, (_PROC / "locks").read_bytes())), None)
@@ -116,7 +119,7 @@ def lock_holder(path: Path) -> int | None:
 
 
 def holds_lock(pid: int, path: Path) -> bool:
-    """Whether this process holds a flock on the file. Quick, where it has few descriptors."""
+    """Return whether this process holds a flock on the file. Fast for a process with few descriptors."""
     try:
         names = [entry.name for entry in os.scandir(f"/proc/{pid}/fdinfo")]
         return any(_locks_on(path, _read(pid, f"fdinfo/{name}")) for name in names)
@@ -125,7 +128,7 @@ def holds_lock(pid: int, path: Path) -> bool:
 
 
 def _locks_on(path: Path, text: bytes) -> list[procfs.Lock]:
-    """Those on the file. Raises OSError."""
+    """Return the locks of ``text`` that are on the file. Raises OSError."""
     found = path.stat(follow_symlinks=False)
     same = [lock for lock in procfs.parse_locks(text) if lock.inode == found.st_ino]
     device = os.major(found.st_dev), os.minor(found.st_dev)
@@ -134,7 +137,7 @@ def _locks_on(path: Path, text: bytes) -> list[procfs.Lock]:
 
 
 def arguments_of(pid: int) -> tuple[str, ...]:
-    """All arguments, as they are: to be looked at, not to be reported. Empty if they cannot be read."""
+    """Return all arguments unshortened: for tests, not for reports. Empty if they cannot be read."""
     try:
         return procfs.parse_arguments(_read(pid, "cmdline"))
     except OSError:
@@ -149,13 +152,13 @@ def cgroup_of(pid: int) -> str | None:
 
 
 def namespaces_of(pid: int) -> dict[str, int]:
-    """Inodes of the namespaces that we may read, by kind."""
+    """Return the inodes of the namespaces that we may read, by kind."""
     inodes = {kind: procfs.parse_namespace(link_of(pid, f"ns/{kind}") or "") for kind in NAMESPACES}
     return {kind: inode for kind, inode in inodes.items() if inode is not None}
 
 
 def link_of(pid: int, name: str) -> str | None:
-    """Where a link below /proc/PID points; an exe that was removed ends with `` (deleted)``."""
+    """Return the target of a link below /proc/PID. An exe that was removed ends with `` (deleted)``."""
     try:
         return os.readlink(f"/proc/{pid}/{name}")  # noqa: PTH115 -- for each descriptor of the machine
     except OSError:

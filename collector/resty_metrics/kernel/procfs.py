@@ -1,4 +1,4 @@
-"""What stands in the files of /proc, as text and bytes. Pure; who reads them is elsewhere.
+"""Parse the files of /proc. Pure: other modules read them.
 
 Rules:
 - The bytes are partly what a stranger chose (its name, its arguments, the name of its socket): a line that does not fit
@@ -72,7 +72,7 @@ class Lock:
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """Of ``/proc/PID/stat``: the kernel's name for the process, and its parent, 0 where none is visible."""
+    """The fields of ``/proc/PID/stat``: the kernel's name for the process, and its parent (0 where none is visible)."""
 
     name: str
     parent: int
@@ -80,19 +80,19 @@ class Stat:
 
 @dataclass(frozen=True, slots=True)
 class NamedSocket:
-    """Of ``/proc/PID/net/unix``: a socket's inode, and its name at bind."""
+    """A line of ``/proc/PID/net/unix``: a socket's inode, and its name at bind."""
 
     inode: int
     name: str
 
 
 def text(data: bytes) -> str:
-    """Bytes of the kernel as a string that keeps them."""
+    """Decode bytes of the kernel without loss."""
     return data.decode("utf-8", "surrogateescape")
 
 
 def parse_stat(data: bytes) -> Stat:
-    """Raises ProcfsError. The name may hold parentheses itself."""
+    """Parse ``/proc/PID/stat``. The name may contain parentheses. Raises ProcfsError."""
     head, closing, tail = data.rpartition(b")")
     fields = tail.split()
     if not closing or len(fields) < 2 or not fields[1].isdigit():
@@ -101,7 +101,7 @@ def parse_stat(data: bytes) -> Stat:
 
 
 def parse_uid(status: bytes) -> int:
-    """The effective user, of ``/proc/PID/status``. Raises ProcfsError."""
+    """Return the effective user from ``/proc/PID/status``. Raises ProcfsError."""
     found = re.search(rb"^Uid:\t\d+\t(\d+)", status, re.MULTILINE)
     if found is None:
         raise ProcfsError("status")
@@ -109,12 +109,15 @@ def parse_uid(status: bytes) -> int:
 
 
 def parse_arguments(data: bytes) -> tuple[str, ...]:
-    """All of ``/proc/PID/cmdline``; empty for a kernel thread and a process that has ended."""
+    """Return all arguments in ``/proc/PID/cmdline``; empty for a kernel thread and for a process that has ended."""
     return tuple(text(one) for one in data.removesuffix(b"\0").split(b"\0")) if data else ()
 
 
 def shortened(arguments: tuple[str, ...]) -> tuple[str, ...]:
-    """What may be reported: MAX_ARGUMENTS of them, MAX_ARGUMENT_CHARACTERS of each; a cut is marked."""
+    """Return the arguments that may be reported.
+
+    At most MAX_ARGUMENTS are kept, with MAX_ARGUMENT_CHARACTERS of each, and a cut is marked.
+    """
     kept = tuple(
         one if len(one) <= MAX_ARGUMENT_CHARACTERS else one[:MAX_ARGUMENT_CHARACTERS] + CUT
         for one in arguments[:MAX_ARGUMENTS]
@@ -123,7 +126,7 @@ def shortened(arguments: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def parse_cgroup(data: bytes) -> str | None:
-    """The path that tells most: one that names a container, else the unified hierarchy's, else any but the root.
+    """Return the most telling path: one that names a container, else the unified hierarchy's, else any but the root.
 
     Where old hierarchies and the unified one are mixed, a container may be in some of them only.
     """
@@ -134,7 +137,10 @@ def parse_cgroup(data: bytes) -> str | None:
 
 
 def container_of(cgroup: str) -> str | None:
-    """The container in a cgroup's path: 12 digits of an id as Docker, Podman and Kubernetes have it, or LXC's name."""
+    """Return the container that a cgroup's path names.
+
+    It is the first 12 digits of an id as Docker, Podman and Kubernetes write it, or LXC's name.
+    """
     if found := _CONTAINER.findall(cgroup):
         return str(found[-1][:12])
     named = _NAMED_CONTAINER.search(cgroup)
@@ -142,19 +148,22 @@ def container_of(cgroup: str) -> str | None:
 
 
 def parse_namespace(link: str) -> int | None:
-    """The inode in ``net:[4026531840]``."""
+    """Return the inode in ``net:[4026531840]``; None for any other text."""
     found = _NAMESPACE.fullmatch(link)
     return int(found[1]) if found else None
 
 
 def parse_socket(link: str) -> int | None:
-    """The inode in ``socket:[12345]``; None for any other descriptor."""
+    """Return the inode in ``socket:[12345]``; None for any other descriptor."""
     found = _SOCKET.fullmatch(link)
     return int(found[1]) if found else None
 
 
 def parse_unix(lines: Iterable[bytes]) -> Iterator[NamedSocket]:
-    """The sockets with a path in ``/proc/PID/net/unix``. A name with a line break yields what its lines look like."""
+    """Yield the sockets with a path in ``/proc/PID/net/unix``.
+
+    A name with a line break yields whatever its lines look like.
+    """
     for line in lines:
         fields = line.rstrip(b"\n").split(maxsplit=7)
         if len(fields) == 8 and fields[6].isdigit() and not fields[7].startswith(b"@"):
@@ -162,7 +171,7 @@ def parse_unix(lines: Iterable[bytes]) -> Iterator[NamedSocket]:
 
 
 def parse_mount(fdinfo: bytes) -> int:
-    """The mount that a descriptor is on, of ``/proc/PID/fdinfo/N``. Raises ProcfsError."""
+    """Return the id of the mount that a descriptor is on, from ``/proc/PID/fdinfo/N``. Raises ProcfsError."""
     found = re.search(rb"^mnt_id:\s*(\d+)$", fdinfo, re.MULTILINE)
     if found is None:
         raise ProcfsError("fdinfo")
@@ -170,22 +179,22 @@ def parse_mount(fdinfo: bytes) -> int:
 
 
 def parse_mounts(mountinfo: bytes) -> dict[int, tuple[int, int]]:
-    """The device (major, minor) of each mount by its number, of ``/proc/PID/mountinfo``."""
+    """Return the device (major, minor) of each mount by its id, from ``/proc/PID/mountinfo``."""
     found = re.finditer(rb"^(\d+) \d+ (\d+):(\d+) ", mountinfo, re.MULTILINE)
     return {int(one[1]): (int(one[2]), int(one[3])) for one in found}
 
 
 def parse_locks(data: bytes) -> list[Lock]:
-    """The flocks that are held (not those that are waited for) by processes that have a pid here.
+    """Return the flocks that are held, not those that are waited for, by processes that have a pid here.
 
-    Of ``/proc/locks``, or of ``/proc/PID/fdinfo/N``: those that this descriptor holds.
+    Reads ``/proc/locks``, or ``/proc/PID/fdinfo/N`` for the locks that this descriptor holds.
     """
     found = _LOCK.finditer(data)
     return [Lock(int(one[1]), int(one[2], 16), int(one[3], 16), int(one[4])) for one in found]
 
 
 def runs(program: str, module: str, exe: str | None, arguments: tuple[str, ...]) -> bool:
-    """Whether a command line runs ``program``, by itself or through an interpreter, or ``python -m module``."""
+    """Return whether a command line runs ``program``, by itself or through an interpreter, or ``python -m module``."""
     first = _base(arguments[0]) if arguments else ""
     if program in (first, _base((exe or "").removesuffix(_DELETED))):
         return True
@@ -193,7 +202,7 @@ def runs(program: str, module: str, exe: str | None, arguments: tuple[str, ...])
 
 
 def _interprets(program: str, module: str, words: tuple[str, ...]) -> bool:
-    """The same for the words after an interpreter's name: its options, then what it runs."""
+    """Return whether the words after an interpreter's name, its options and a script or module, run our program."""
     left = iter(words)
     for word in left:
         if word in _OPTIONS_WITH_VALUE:

@@ -25,7 +25,7 @@ _TIMEOUT_SECONDS = 2.0
 
 
 def peer(inode: int) -> int | None:
-    """Inode of the socket that the socket ``inode`` (``st_ino`` of its descriptor) is connected to. Raises OSError."""
+    """Return the inode of the socket that ``inode`` (``st_ino`` of a descriptor) is connected to. Raises OSError."""
     request = unix_diag.pack_request(unix_diag.SHOW_PEER, inode)
     for found in _ask(request, netlink.REQUEST):
         return found.peer
@@ -33,13 +33,16 @@ def peer(inode: int) -> int | None:
 
 
 def bound_to(device: int, inode: int) -> list[UnixSocket]:
-    """The sockets that were bound to the file with this ``st_dev`` and ``st_ino``, with names. Raises OSError."""
+    """Return the sockets that were bound to the file with this ``st_dev`` and ``st_ino``, with names.
+
+    Raises OSError.
+    """
     request = unix_diag.pack_request(unix_diag.SHOW_NAME | unix_diag.SHOW_FILE)
     return [one for one in _ask(request, netlink.REQUEST | netlink.DUMP) if unix_diag.same_file(one, device, inode)]
 
 
 def sockets() -> list[UnixSocket]:
-    """All sockets, with names, files and peers. Raises OSError."""
+    """Return all sockets, with names, files and peers. Raises OSError."""
     show = unix_diag.SHOW_NAME | unix_diag.SHOW_FILE | unix_diag.SHOW_PEER
     return _ask(unix_diag.pack_request(show), netlink.REQUEST | netlink.DUMP)
 
@@ -71,7 +74,7 @@ def _answers(sock: socket.socket, dump: bool) -> Iterator[UnixSocket]:
 
 
 def _receive(sock: socket.socket) -> bytes:
-    """A datagram of the kernel; other processes may write to the port too."""
+    """Receive a datagram of the kernel; other processes may write to the port too."""
     while True:
         data, _, flags, sender = sock.recvmsg(_RECEIVE_BYTES)
         if flags & socket.MSG_TRUNC:

@@ -52,7 +52,7 @@ def pack_request(show: int, inode: int = 0) -> bytes:
 
 
 def parse(body: bytes) -> UnixSocket:
-    """One answer. Raises NetlinkError."""
+    """Parse one answer. Raises NetlinkError."""
     if len(body) < _ANSWER.size:
         raise NetlinkError("truncated")
     family, kind, _, _, inode, _, _ = _ANSWER.unpack_from(body)
@@ -63,7 +63,7 @@ def parse(body: bytes) -> UnixSocket:
 
 
 def same_file(one: UnixSocket, device: int, inode: int) -> bool:
-    """Whether the socket was bound to the file that ``stat`` shows with this ``st_dev`` and ``st_ino``."""
+    """Return whether the socket was bound to the file that ``stat`` shows with this ``st_dev`` and ``st_ino``."""
     return one.file == (device, inode & _INODE_MASK)
 
 
@@ -93,6 +93,6 @@ def _peer(data: bytes | None) -> int | None:
 
 
 def user_device(device: int) -> int:
-    """The kernel's own device number (12 bits and 20) as ``st_dev`` has it (glibc's and musl's ``makedev``)."""
+    """Convert the kernel's own device number (12 bits and 20) to ``st_dev``, as ``makedev`` of glibc and musl does."""
     major, minor = device >> _MINOR_BITS, device & (1 << _MINOR_BITS) - 1
     return (major & 0xFFF) << 8 | (minor & 0xFF) | (minor & ~0xFF) << 12

@@ -25,7 +25,7 @@ def uid_of(name: str, root: Path) -> int | None:
 
 
 def of_process(pid: int, root: Path) -> User | None:
-    """Effective user, group and supplementary groups; None where the process is gone."""
+    """Return effective user, group and supplementary groups; None where the process has ended."""
     text = read(Path(f"/proc/{pid}/status"))
     if text is None:
         return None
@@ -35,7 +35,7 @@ def of_process(pid: int, root: Path) -> User | None:
 
 
 def configured(name: str, group: str | None, root: Path) -> User | None:
-    """The user that nginx's workers become, as ``user NAME [GROUP];`` says; None where there is no such user."""
+    """Return the user that nginx's workers become by ``user NAME [GROUP];``; None where there is no such user."""
     entry = next((one for one in _lines(root, "/etc/passwd") if len(one) > 3 and one[0] == name), None)
     if entry is None:
         return None
