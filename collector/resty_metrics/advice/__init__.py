@@ -1,1 +1,1 @@
-"""What an operator is told where something is wrong: one list, for the live page and for ``top``."""
+"""Advice to an operator when something is wrong: one list, for the live page and for ``top``."""

@@ -1,4 +1,4 @@
-"""What to do, by reason."""
+"""Remedies by reason."""
 
 _SOURCES = {
     "refused": "See that nginx runs and listens there, or correct the address of the source.",
@@ -37,12 +37,12 @@ _JOURNAL = {
 
 
 def of_source(reason: str) -> str:
-    """A source that cannot be read."""
+    """Return the remedy for a source that cannot be read."""
     return _SOURCES.get(reason, "See the collector's log, and that nginx answers at that address.")
 
 
 def of_refusal(reason: str) -> str:
-    """Datagrams that are not accepted."""
+    """Return the remedy for datagrams that are not accepted."""
     return _REFUSALS.get(reason, "See the collector's log: it has one line for each reason, with what helps.")
 
 
@@ -52,5 +52,5 @@ def of_gauge_rows(reason: str) -> str:
 
 
 def of_journal(reason: str) -> str:
-    """A journal that cannot be written."""
+    """Return the remedy for a journal that cannot be written."""
     return _JOURNAL.get(reason, "See the collector's log for what is wrong with that directory.")

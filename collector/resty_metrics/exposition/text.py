@@ -55,7 +55,7 @@ _TOTAL = "_total"
 
 
 def claims(family: MetricFamily) -> set[str]:
-    """The names that no other family on the page may have."""
+    """Return the names that no other family on the page may have."""
     samples = (*PARTS, _CREATED) if family.type == "histogram" else ()
     return {family.name, *(family.name + suffix for suffix in samples)}
 
@@ -71,14 +71,14 @@ def _escape_help(text: str, openmetrics: bool) -> str:
 
 
 def label_block(labels: Mapping[str, str]) -> str:
-    """``{a="1",b="2"}``, or the empty string without labels."""
+    """Return ``{a="1",b="2"}``, or the empty string without labels."""
     if not labels:
         return ""
     return "{" + ",".join(f'{name}="{escape_label(value)}"' for name, value in labels.items()) + "}"
 
 
 def number(value: float) -> str:
-    """A sample value: integers without a fraction, floats as the shortest text that reads back the same."""
+    """Format a sample value: integers without a fraction, floats as the shortest text that reads back the same."""
     if isinstance(value, int):
         return str(value)
     if value != value:
@@ -89,12 +89,12 @@ def number(value: float) -> str:
 
 
 def sample(name: str, labels: Mapping[str, str], value: float) -> bytes:
-    """One sample line."""
+    """Render one sample line."""
     return f"{name}{label_block(labels)} {number(value)}\n".encode()
 
 
 def join(families: Iterable[MetricFamily]) -> list[MetricFamily]:
-    """Families of one name become one, in the order of first appearance; the first one's type and help hold."""
+    """Join families of one name, in the order of first appearance; the first family's type and help hold."""
     by_name: dict[str, list[MetricFamily]] = {}
     for family in families:
         by_name.setdefault(family.name, []).append(family)
@@ -122,7 +122,7 @@ def _text(family: MetricFamily) -> Iterator[bytes]:
 
 
 def _openmetrics(family: MetricFamily, names: Container[str]) -> Iterator[bytes]:
-    """``names``: what all families on the page claim."""
+    """Yield a family's header and lines in OpenMetrics. ``names``: the names that all families on the page claim."""
     if family.parts:
         for suffix, lines in zip(PARTS, family.parts, strict=True):
             yield _header(family.name + suffix, "unknown", family.help, openmetrics=True)
@@ -180,7 +180,7 @@ def _chunks(families: Iterable[MetricFamily], openmetrics: bool, names: Containe
 
 
 def pieces(families: Iterable[MetricFamily], *, openmetrics: bool) -> list[bytes]:
-    """Do all of ``in_steps`` at once."""
+    """Run all steps of ``in_steps`` at once."""
     return finish(in_steps(families, openmetrics=openmetrics))
 
 

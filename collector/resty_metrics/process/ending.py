@@ -24,9 +24,10 @@ def end(status: int) -> NoReturn:
 
 
 def end_when_told(status: int) -> None:
-    """Have SIGTERM end the first process of a container also before it has a loop to notice: from a process with pid 1
-    the kernel keeps every signal that it has no handler for. Any other one is ended by the kernel, which it does also
-    out of a call that does not come back.
+    """Let SIGTERM end the first process of a container even before its event loop can notice the signal.
+
+    The kernel keeps every signal from a process with pid 1 that has no handler for it. The kernel ends any other
+    process itself, even one inside a call that never returns.
     """
     if os.getpid() == 1:
         signal.signal(signal.SIGTERM, lambda *_: os._exit(status))

@@ -14,7 +14,7 @@ Stamp = tuple[int, int, int, int]
 
 
 def read(path: Path, most: int = MOST_BYTES) -> bytes:
-    """The content of a regular file. Raises OSError."""
+    """Return the content of a regular file. Raises OSError, with EFBIG if it is larger than ``most`` bytes."""
     with open(path, "rb", opener=_open) as file:
         content = file.read(most + 1)
     if len(content) > most:
@@ -31,6 +31,6 @@ def _open(path: str, flags: int) -> int:
 
 
 def stamp(path: Path) -> Stamp:
-    """What changes when the file does, or when another takes its place. Raises OSError."""
+    """Return a value that changes when the file changes or is replaced. Raises OSError."""
     status = path.stat()
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size

@@ -50,7 +50,7 @@ class Lock:
         self._descriptor = descriptor
 
     def held(self) -> bool:
-        """Whether the file at the path is still the one that we hold."""
+        """Return whether the file at the path is still the one that we hold."""
         return _same_file(self._descriptor, self.path)
 
     def note(self, stale: str | None) -> None:
@@ -73,7 +73,7 @@ def _same_file(descriptor: int, path: Path) -> bool:
 
 
 def _require_regular(path: Path, descriptor: int) -> None:
-    """A device takes what is written to it, and has no end."""
+    """Raise OSError unless the file is a regular one: a device swallows whatever is written, and reads without end."""
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         raise OSError(errno.EINVAL, "not a regular file", str(path))
 
@@ -89,7 +89,7 @@ def _write(descriptor: int, stale: str | None) -> None:
 
 
 def read_holder(text: str) -> int | None:
-    """The pid in a lock file's text."""
+    """Return the pid in a lock file's text, or None."""
     first = text.partition("\n")[0].strip()
     return int(first) if first.isascii() and first.isdigit() else None
 
@@ -136,7 +136,10 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def _take(path: Path, descriptor: int) -> Lock | None:
-    """The lock on an open file; None where that is not the one at the path any more. Raises LockedError, OSError."""
+    """Lock an open file, and return the lock.
+
+    Return None if the path leads to another file by now. Raises LockedError, OSError.
+    """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""What systemd is told of us: sd_notify(3), a datagram of lines to the socket that $NOTIFY_SOCKET names.
+"""Reports to systemd by sd_notify(3): a datagram of lines to the socket that $NOTIFY_SOCKET names.
 
 Rules:
 - Where nobody asked, nothing is sent.
@@ -22,7 +22,7 @@ MAX_STATUS = 200  # characters
 
 
 def watchdog_seconds(environment: Mapping[str, str], pid: int) -> float | None:
-    """How long systemd waits for a beat of ours; None if it does not."""
+    """Return the longest time that systemd waits for our next beat; None if it expects none."""
     if environment.get("WATCHDOG_PID", str(pid)) != str(pid):
         return None
     try:
@@ -32,7 +32,7 @@ def watchdog_seconds(environment: Mapping[str, str], pid: int) -> float | None:
 
 
 def status(faults: Sequence[str]) -> str:
-    """The line of ``systemctl status``: one, whatever the faults say."""
+    """Return the line that ``systemctl status`` shows: a single one, whatever the faults contain."""
     words = " ".join("; ".join(faults).split()) or "collecting"
     return f"STATUS={words[:MAX_STATUS]}"
 
@@ -46,7 +46,7 @@ class ServiceManager:
         self._period = watchdog_seconds(environment, os.getpid())
 
     def tell(self, *lines: str) -> None:
-        """Never waits: the loop calls it."""
+        """Send lines without ever waiting: the event loop calls this."""
         if not self._address:
             return
         try:
@@ -57,7 +57,7 @@ class ServiceManager:
 
     @contextlib.contextmanager
     def reloading(self) -> Iterator[None]:
-        """While the configuration is read again."""
+        """Report a reload for as long as the configuration is read again."""
         self.tell(RELOADING)
         try:
             yield
@@ -65,7 +65,10 @@ class ServiceManager:
             self.tell(READY)
 
     async def beat(self, faults: Callable[[], list[str]]) -> None:
-        """Twice in each time that the watchdog waits, for ever. It ends us by SIGABRT: then where we hang is said."""
+        """Send a beat twice in each period of the watchdog, for ever.
+
+        The watchdog ends us by SIGABRT; the place where we hang is then written to stderr.
+        """
         if self._period is not None:
             faulthandler.enable(standard_streams.open_for_dump())
         while self._address and self._period is not None:

@@ -23,7 +23,7 @@ def open_missing() -> None:
 
 
 def _renew(descriptor: int) -> None:
-    """Python has no stream for a descriptor that was closed when it began."""
+    """Open a stream for a descriptor that was closed when Python started, which made none for it."""
     name = ("stdin", "stdout", "stderr")[descriptor]
     stream = open(descriptor, "r" if name == "stdin" else "w", closefd=False)  # noqa: SIM115 for as long as we live
     setattr(sys, name, stream)

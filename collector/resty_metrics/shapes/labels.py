@@ -23,12 +23,12 @@ _ESCAPES = {
 
 
 def printable(text: str) -> str:
-    """The text with every character that the page may not hold written as an escape."""
+    """Return the text with every character that the page may not hold written as an escape."""
     return text if text.isprintable() else text.translate(_ESCAPES)
 
 
 def clean(value: str) -> str:
-    """A label value from anywhere, made fit for the page."""
+    """Make a label value fit for the page, wherever it comes from."""
     if not value:
         return ABSENT
     value = printable(value)

@@ -33,7 +33,10 @@ HISTOGRAM_COLUMNS = ("sum",)
 
 
 class FamilyKey(NamedTuple):
-    """What a family is known by. ``custom``: made by the user's Lua code; ``instance``: the nginx it is of, by name."""
+    """The key of a family.
+
+    ``custom``: made by the user's Lua code; ``instance``: the name of the nginx that it belongs to.
+    """
 
     name: str
     custom: bool = False
@@ -43,8 +46,10 @@ class FamilyKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a family's rows look like. ``bounds`` None means no buckets; the page divides bounds and the first column
-    behind the buckets by ``scale``. ``instance``: the nginx that counted, "" if it has no name.
+    """The form of a family's rows.
+
+    ``bounds`` None means no buckets. The page divides the bounds, and the first column behind the buckets, by
+    ``scale``. ``instance``: the nginx that counted, "" if it has no name.
     """
 
     name: str
@@ -67,12 +72,15 @@ class Shape:
 
     @property
     def width(self) -> int:
-        """How many numbers a row has."""
+        """Return how many numbers a row has."""
         return self.buckets + len(self.columns)
 
     @property
     def given_up(self) -> tuple[int, int]:
-        """The labels that a row gives up at the cap, from and behind which: the user's, or the peer; else the first."""
+        """Return the span of labels, from and behind, that a row gives up at the cap.
+
+        These are the user's labels, or the peer; else the first label.
+        """
         if self.custom:
             return 0, len(self.labels)
         ours = len(REQUEST_LABELS) + (1 if self.scope else 0)
@@ -100,7 +108,7 @@ class FamilyBatch:
 
     @property
     def rows(self) -> tuple[RawRow, ...]:
-        """Each row as it was sent."""
+        """Return each row as it was sent."""
         numbers = rows_of(self.deltas, self.shape.width)
         return tuple([(*labels, *deltas) for labels, deltas in zip(self.labels, numbers, strict=True)])
 
@@ -113,7 +121,7 @@ def family_batch(
     reset: bool = False,
     deleted: Sequence[Labels] = (),
 ) -> FamilyBatch:
-    """A batch of rows as they are sent: label values, then deltas."""
+    """Build a batch from rows as they are sent: label values, then deltas."""
     labels = len(shape.labels)
     deltas = pack_rows([row[labels:] for row in rows])
     return FamilyBatch(shape, text, inherited, [row[:labels] for row in rows], deltas, reset, deleted)
@@ -153,12 +161,12 @@ class Conversion:
 
 
 def _divide(number: float, by: int) -> float:
-    """Exact where it can be."""
+    """Divide exactly where possible."""
     return number // by if isinstance(number, int) and number % by == 0 else number / by
 
 
 def _bucket_places(old: Shape, new: Shape) -> list[int]:
-    """For each old bucket the index of the new one; shapes of one type have both buckets or both none."""
+    """Return for each old bucket the index of the new one; shapes of one type have both buckets or both none."""
     if old.bounds is None or new.bounds is None:
         return []
     bounds = [bound * old.scale for bound in new.bounds]

@@ -32,37 +32,40 @@ _ORDER: Literal["little", "big"] = "little" if array(_LANE, [1]).tobytes()[0] el
 
 
 def pack(counts: Sequence[Any]) -> bytes | None:
-    """Counts as lanes; None if any of them is no integer, negative or above 2^53. A bool is no integer."""
+    """Pack counts as lanes. Return None if any of them is no integer, negative or above 2^53; a bool is no integer."""
     lanes = _lanes(counts)
     return lanes if lanes is None or sum(counts) <= MAX_COUNT or max(counts) <= MAX_COUNT else None
 
 
 def pack_rows(rows: Sequence[tuple[Any, ...]]) -> Deltas:
-    """Rows of counts packed one behind the other; as they are if they cannot be, which the first mostly shows."""
+    """Pack rows of counts one behind the other.
+
+    Rows that cannot be packed are returned as they are; mostly the first row already shows that.
+    """
     lanes = pack([*chain.from_iterable(rows)]) if _are_integers(rows[0] if rows else ()) else None
     return rows if lanes is None else lanes
 
 
 def rows_of(deltas: Deltas, width: int) -> Sequence[Numbers]:
-    """The numbers of each row, ``width`` of them."""
+    """Return the numbers of each row, ``width`` of them."""
     return [*map(reader(width), split(deltas, width))] if isinstance(deltas, bytes) else deltas
 
 
 def split(lanes: bytes, width: int) -> list[int]:
-    """The rows of so many counts that stand one behind the other, each packed."""
+    """Split lanes into rows of ``width`` counts each. Each row stays packed, as one integer."""
     read, order, size = int.from_bytes, _ORDER, width * _LANE_BYTES
     return [read(lanes[place : place + size], order) for place in range(0, len(lanes), size)]
 
 
 def sums_of(numbers: Numbers) -> Sums:
-    """Numbers packed, if they may be."""
+    """Pack numbers, if they may be packed."""
     lanes = _lanes(numbers)
     packed = None if lanes is None else int.from_bytes(lanes, _ORDER)
     return tuple(numbers) if packed is None or packed & guard(len(numbers)) else packed
 
 
 def plus(some: Sums, others: Sums, width: int) -> Sums:
-    """Two rows of ``width`` numbers together."""
+    """Add two rows of ``width`` numbers."""
     if isinstance(some, tuple) and isinstance(others, tuple):
         return tuple(map(add, some, others))
     if isinstance(some, int) and isinstance(others, int) and not (total := some + others) & guard(width):
@@ -72,7 +75,7 @@ def plus(some: Sums, others: Sums, width: int) -> Sums:
 
 
 def total(rows: Iterable[Sums], width: int) -> Sums:
-    """All rows, of ``width`` numbers each, together."""
+    """Add up all rows, of ``width`` numbers each."""
     found: Sums = 0
     full = guard(width)
     for sums in rows:
@@ -85,7 +88,7 @@ def total(rows: Iterable[Sums], width: int) -> Sums:
 
 @lru_cache(maxsize=256)
 def reader(width: int) -> Callable[[Sums], tuple[float, ...]]:
-    """What gives the numbers of a row, ``width`` of them."""
+    """Return a function that gives the ``width`` numbers of a row."""
     lanes, order = Struct(f"={width}{_LANE}"), _ORDER
     size, unpack = lanes.size, lanes.unpack
 
@@ -97,7 +100,7 @@ def reader(width: int) -> Callable[[Sums], tuple[float, ...]]:
 
 @lru_cache(maxsize=256)
 def guard(width: int) -> int:
-    """A packed row in which each lane has nothing but its highest bit."""
+    """Return a packed row in which each lane has nothing but its highest bit."""
     return sum(1 << (LANE_BITS * (lane + 1) - 1) for lane in range(width))
 
 
