@@ -1,4 +1,4 @@
-"""What ``nginx -V`` tells: prefix, pid file, default user, and the version of lua-nginx-module where it is built in."""
+"""Facts from ``nginx -V``: prefix, pid file, default user, and the version of lua-nginx-module where it is built in."""
 
 import re
 import shlex
@@ -14,13 +14,13 @@ _FALLBACKS = {
 
 
 def ngx_lua_version(build: str) -> tuple[int, ...] | None:
-    """None where the output does not show it, as with a dynamic module."""
+    """Return the version of lua-nginx-module; None where the output does not show it, as with a dynamic module."""
     match = _NGX_LUA.search(build)
     return None if match is None else tuple(map(int, match.groups()))
 
 
 def setting(build: str, name: str) -> str:
-    """The value of ``--name=`` among the configure arguments, or nginx's own default."""
+    """Return the value of ``--name=`` among the configure arguments, or nginx's own default."""
     _, _, arguments = build.partition("configure arguments:")
     try:
         words = shlex.split(arguments)
@@ -31,6 +31,6 @@ def setting(build: str, name: str) -> str:
 
 
 def module_version(code: str) -> str | None:
-    """``_VERSION`` of lua/resty/metrics.lua; None where it is not there."""
+    """Return ``_VERSION`` of lua/resty/metrics.lua; None where it is missing."""
     match = re.search(r'\b_VERSION\s*=\s*"([^"]*)"', code)
     return None if match is None else match[1]

@@ -1,4 +1,4 @@
-"""How an nginx was started, from what its master is called: so that ``-T`` reads the same configuration.
+"""The command that started an nginx, taken from its master's title, so that ``-T`` reads the same configuration.
 
 Source: nginx's src/os/unix/ngx_process_cycle.c (``ngx_master_process_cycle``): the master's title is ``nginx: master
 process`` and its arguments, joined by blanks; the borders between them are lost.
@@ -17,12 +17,15 @@ def is_master(title: str) -> bool:
 
 
 def serving(title: str) -> bool:
-    """A worker, and not one that is going away."""
+    """Return whether the title is that of a worker that is not shutting down."""
     return title.startswith(WORKER) and "shutting down" not in title
 
 
 def of_master(title: str) -> list[str]:
-    """The program and its arguments. A value goes on to the next option: that of ``-g daemon off;`` has a blank."""
+    """Return the program and its arguments.
+
+    A value extends to the next option: the value of ``-g daemon off;`` has a blank.
+    """
     words: list[str] = []
     for word in title.removeprefix(MASTER).split():
         if len(words) > 2 and words[-2] in _WITH_VALUE and word not in _WITH_VALUE:
@@ -33,14 +36,14 @@ def of_master(title: str) -> list[str]:
 
 
 def reason(stderr: str) -> str:
-    """What of nginx's messages says why it failed."""
+    """Return the part of nginx's messages that says why it failed."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     grave = [line for line in lines if any(level in line for level in _ERRORS)]
     return "; ".join(grave or lines[-1:]) or "it said nothing"
 
 
 def value_of(words: Sequence[str], option: str) -> str | None:
-    """The value of ``-p`` or ``-c``, as ``-p /x`` or ``-p/x``; None where it is not given."""
+    """Return the value of ``-p`` or ``-c``, written as ``-p /x`` or ``-p/x``; None where the option is missing."""
     for at, word in enumerate(words):
         if word == option and at + 1 < len(words):
             return words[at + 1]

@@ -63,26 +63,29 @@ class Include:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What nginx read. ``main_file``: the first of its files; ``includes``: what was put in the place of."""
+    """The configuration that nginx read.
+
+    ``main_file``: the first file; ``includes``: each ``include`` that was replaced.
+    """
 
     main_file: str
     directives: tuple[Directive, ...]
     includes: tuple[Include, ...] = ()
 
     def blocks(self, name: str) -> list[Directive]:
-        """The blocks of the outermost level that are called so."""
+        """Return the blocks of the outermost level with this name."""
         return [one for one in self.directives if one.name == name and one.block is not None]
 
 
 def split(dump: str) -> dict[str, str]:
-    """Texts by path, the main file first."""
+    """Return texts by path, the main file first."""
     marks = list(_MARK.finditer(dump))
     ends = [*(mark.start() for mark in marks), len(dump)][1:]
     return {mark["path"]: dump[mark.end() + 1 : end] for mark, end in zip(marks, ends, strict=True)}
 
 
 def read(dump: str) -> Configuration:
-    """The tree of a dump. Raises ConfigurationError."""
+    """Parse a dump into a tree. Raises ConfigurationError."""
     lua_block.register()
     texts = split(dump)
     if not texts:
@@ -101,14 +104,14 @@ class _Files:
     includes: list[Include]
 
     def included(self, pattern: str, context: tuple[str, ...], file: str, line: int) -> list[str]:
-        """The shown files that an include names: relative to the main file's directory, a pattern or a path."""
+        """Return the shown files that an include names, by path or pattern, relative to the main file's directory."""
         include = Include(str(PurePosixPath(self.main_file).parent / pattern), context, file, line)
         self.includes.append(include)
         return [path for path in self.parsed if include.names(path)]
 
 
 def _matches(path: PurePosixPath, pattern: PurePosixPath) -> bool:
-    """As glob(3): a star does not cross a slash, nor match a leading dot."""
+    """Match as glob(3) does: a star matches neither a slash nor a leading dot."""
     if len(path.parts) != len(pattern.parts):
         return False
     return all(

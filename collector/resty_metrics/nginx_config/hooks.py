@@ -1,4 +1,4 @@
-"""Which ``log_by_lua*`` holds where, and whether it calls ours.
+"""Find the ``log_by_lua*`` that holds in each block, and decide whether it calls ours.
 
 nginx takes the innermost of ``http``, ``server``, ``location`` and ``if`` in a location, and drops the others without a
 word: so a hook that lacks our line takes its requests off the page.
@@ -52,28 +52,28 @@ class Hooks:
 
 
 def lua_file(directive: Directive, prefix: str) -> str | None:
-    """The file of a ``*_by_lua_file``, relative to nginx's prefix; None where a variable is in its name."""
+    """Return the file of a ``*_by_lua_file``, relative to nginx's prefix; None where its name has a variable."""
     if not directive.name.endswith("_by_lua_file") or not directive.args or "$" in directive.args[0]:
         return None
     return str(PurePosixPath(prefix) / directive.args[0])
 
 
 def directives(block: tuple[Directive, ...]) -> Iterator[Directive]:
-    """All directives of a block and of the blocks in it."""
+    """Yield all directives of a block and of the blocks in it."""
     for one in block:
         yield one
         yield from directives(one.block or ())
 
 
 def lua_files(configuration: Configuration, prefix: str) -> frozenset[str]:
-    """The files that are to be read before hooks can be judged."""
+    """Return the files that must be read before hooks can be judged."""
     of_http = (one for http in configuration.blocks("http") for one in directives(http.block or ()))
     found = (lua_file(one, prefix) for one in of_http if one.name in _READ)
     return frozenset(path for path in found if path is not None)
 
 
 def code(directive: Directive, prefix: str, texts: Mapping[str, str | None]) -> str | None:
-    """The Lua code of a directive, without comments; None where it could not be read."""
+    """Return the Lua code of a directive, without comments; None where it could not be read."""
     if not directive.name.endswith("_by_lua_file"):
         return without_comments(" ".join(directive.args))
     path = lua_file(directive, prefix)
@@ -89,12 +89,12 @@ def _counts(directive: Directive, prefix: str, texts: Mapping[str, str | None]) 
 
 
 def line_for(hook: str, share: str) -> str:
-    """What to add to a hook of this name, so that it counts."""
+    """Return the line to add to a hook of this name, so that it counts."""
     return (_LINE_IN_A_STRING if hook == "log_by_lua" else _LINE).format(share)
 
 
 def share_of(configuration: Configuration) -> str:
-    """Where the project's files are installed, as the configuration's own lines say."""
+    """Return the directory where the project's files are installed, as the configuration's own lines name it."""
     for http in configuration.blocks("http"):
         for one in directives(http.block or ()):
             match = re.search(r"(/[^\s\"']*)/lua/resty/metrics/\w+\.lua", " ".join(one.args))
@@ -108,13 +108,13 @@ def _own(block: tuple[Directive, ...]) -> Directive | None:
 
 
 def scope(directive: Directive) -> str:
-    """A block in words: ``server a.example``, ``location /x``."""
+    """Describe a block in words: ``server a.example``, ``location /x``."""
     names = next((one.args for one in directive.block or () if one.name == "server_name"), directive.args)
     return " ".join((directive.name, *names))
 
 
 def find(configuration: Configuration, prefix: str, texts: Mapping[str, str | None]) -> Hooks:
-    """Every hook, and every server without one."""
+    """Find every hook, and every server without one."""
     outer: Hook | None = None
     inner: list[Hook] = []
     bare: list[Directive] = []

@@ -1,4 +1,4 @@
-"""Lua inside nginx's configuration: where a ``*_by_lua_block`` ends, and what of it is code.
+"""Lua inside nginx's configuration: find the end of a ``*_by_lua_block``, and separate code from comments.
 
 Source: lua-nginx-module's ngx_http_lua_lex.rl (comments, quotes and long brackets hide braces). crossplane's own reader
 of Lua blocks knows no long brackets and not all directives; this one is registered in its place.
@@ -35,12 +35,12 @@ _PIECE = re.compile(
 
 
 def without_comments(code: str) -> str:
-    """The code alone: a line of ours that is commented out does not count."""
+    """Return the code without comments: a line of ours that is commented out does not count."""
     return _PIECE.sub(lambda match: match["kept"] or " ", code)
 
 
 def _opened(code: str) -> str | None:
-    """What ends the string or comment that begins at the end of ``code``; None where none begins."""
+    """Return the end mark of the string or comment that begins at the end of ``code``; None where none begins."""
     if code[-1:] in ('"', "'"):
         return code[-1]
     if code.endswith("--"):
@@ -50,13 +50,16 @@ def _opened(code: str) -> str | None:
 
 
 def _still(closing: str, code: str) -> str:
-    """A comment is known to be a long one only when its bracket is complete."""
+    """Return the end mark to wait for. A comment proves to be a long one only when its bracket is complete."""
     long = _LONG_AT_START.search(code) if closing == _LINE_COMMENT else None
     return closing if long is None else f"]{long[1]}]"
 
 
 def read_block(characters: Iterable[str]) -> str:
-    """The code up to the brace that closes the block, which is consumed. ``characters`` begin behind its opening."""
+    """Read the code up to the brace that closes the block, and consume that brace.
+
+    ``characters`` begin behind the opening brace.
+    """
     code: list[str] = []
     tail, depth = "", 0
     closing: str | None = None
@@ -94,7 +97,7 @@ class _Position:
 
 
 def lex(pairs: Iterator[tuple[str, int]], directive: str) -> Iterator[Token]:
-    """crossplane's extension: the block's code as one quoted token, then the end of the directive."""
+    """Extend crossplane: yield the block's code as one quoted token, then the end of the directive."""
     position = _Position(pairs)
     characters = iter(position)
     before = ""

@@ -1,4 +1,4 @@
-"""What a configuration states that concerns us: socket, buckets, spool, code cache, user, pid file.
+"""Settings of ours that a configuration states: socket, buckets, spool, code cache, user, pid file.
 
 Source: nginx.conf.d/*.conf of this project, and lua/resty/metrics/settings.lua for the defaults.
 """
@@ -60,8 +60,9 @@ def _of_variable(configuration: Configuration, variable: str) -> list[Stated]:
 
 
 def lifecycle(configuration: Configuration, prefix: str, texts: Mapping[str, str | None]) -> dict[str, Stated]:
-    """What ``init_worker`` is called with: ``socket``, ``buckets``, and ``nginx``, which is "" where it is not said;
-    empty where it is not called.
+    """Return the arguments of ``init_worker``: ``socket``, ``buckets``, and ``nginx``, which is "" where it is missing.
+
+    Empty where ``init_worker`` is not called.
     """
     for one in _http(configuration):
         text = code(one, prefix, texts) if one.name in _INIT_WORKER else None
@@ -75,14 +76,14 @@ def lifecycle(configuration: Configuration, prefix: str, texts: Mapping[str, str
 
 
 def name(configuration: Configuration, prefix: str, texts: Mapping[str, str | None]) -> str:
-    """What this nginx is called; "" if it has no name, or one that cannot be one."""
+    """Return the name of this nginx; "" if it has none, or an invalid one."""
     begun = lifecycle(configuration, prefix, texts)
     stated = [begun["nginx"]] if begun else _of_variable(configuration, _NGINX)[-1:]
     return next((one.value for one in stated if _NAME.fullmatch(one.value)), "")
 
 
 def sockets(configuration: Configuration, prefix: str, texts: Mapping[str, str | None]) -> list[Stated]:
-    """Every path that workers may be told to send to."""
+    """Return every path that workers may be told to send to."""
     stated = _of_variable(configuration, _SOCKET)
     begun = lifecycle(configuration, prefix, texts)
     stated += [begun["socket"]] if "socket" in begun else []
@@ -120,7 +121,10 @@ def per_request(configuration: Configuration) -> list[tuple[str, Directive]]:
 
 
 def _states_for_some(one: Directive, variable: str, value: str) -> bool:
-    """``value``: that of all requests, where no other is stated."""
+    """Return whether a directive gives ``variable`` to some requests only.
+
+    ``value``: the value that all requests share.
+    """
     if one.name in _BY_CASES:
         return one.args[-1] == variable and _has_cases(one)
     return one.args[0] == variable and one.name.startswith(_ASSIGNING) and one.args[1:] != (value,)
@@ -148,7 +152,7 @@ def has_spool(configuration: Configuration) -> bool:
 
 
 def user(configuration: Configuration) -> tuple[str, ...]:
-    """The words of the ``user`` directive; none where there is none."""
+    """Return the words of the ``user`` directive; empty where there is none."""
     return next((one.args for one in configuration.directives if one.name == "user"), ())
 
 
@@ -157,12 +161,12 @@ def pid_file(configuration: Configuration) -> str | None:
 
 
 def error_logs(configuration: Configuration) -> list[str]:
-    """The files that the master writes to, by the ``error_log`` directives outside of all blocks."""
+    """Return the files that the master writes to, from the ``error_log`` directives outside of all blocks."""
     named = [one.args[0] for one in configuration.directives if one.name == "error_log" and one.args]
     return [name for name in named if name != "stderr" and not name.startswith(("syslog:", "memory:"))]
 
 
 def mentions_us(configuration: Configuration) -> bool:
-    """Whether anything in it is of this project."""
+    """Return whether any part of the configuration belongs to this project."""
     words = ("resty_metrics", "resty.metrics", "resty/metrics")
     return any(word in argument for one in _http(configuration) for argument in one.args for word in words)
