@@ -1,1 +1,1 @@
-"""What is fetched at scrape time: stub_status and vts."""
+"""Sources that are fetched at scrape time: stub_status and vts."""

@@ -26,7 +26,10 @@ _PIECE = 256 * 1024
 
 
 class Address(Protocol):
-    """What a client needs to know of a source; ``unix_path``: the socket, None where it is reached by TCP."""
+    """A source's address, as its client needs it.
+
+    ``unix_path``: the socket; None where the source is reached by TCP.
+    """
 
     @property
     def url(self) -> str: ...
@@ -51,7 +54,7 @@ class Client:
         self._reading: asyncio.Task[Shown] | None = None
 
     async def get(self) -> bytes:
-        """The document. Raises SourceError, or what the network does: aiohttp.ClientError, OSError."""
+        """Fetch the document. Raises SourceError, and the errors of the network: aiohttp.ClientError, OSError."""
         try:
             return await self._get()
         except (aiohttp.ClientError, OSError):
@@ -92,7 +95,7 @@ class Client:
             return b"".join(pieces)
 
     async def close(self) -> None:
-        """For good: who asks now gets a SourceError (``connection``)."""
+        """Close for good: each later request gets a SourceError (``connection``)."""
         self._closed = True
         if self._session is not None:
             await self._session.close()
@@ -109,12 +112,15 @@ class Client:
         return await asyncio.shield(self._reading)
 
     def _read(self) -> Shown:
-        """What the files say now. It is called in a thread. Raises SourceError (``credentials``)."""
+        """Read the files as they are now. Runs in a thread. Raises SourceError (``credentials``)."""
         connection = self._source.connection
         return credentials.authorization(connection), self._trust(connection.tls)
 
     def _trust(self, tls: Tls) -> ssl.SSLContext | bool:
-        """A connection that was made with another context is not used again."""
+        """Return the TLS context, new if a file changed.
+
+        A connection that was made with another context is not used again.
+        """
         if not self._by_tls:
             return True
         stamps = credentials.stamps(tls)

@@ -1,4 +1,4 @@
-"""What a source is to be shown, and what it has to show: from files, as they are now.
+"""Credentials for a source, and the means to verify it: from files, as they are now.
 
 Rule: what is wrong with a file is said with its path, never with what is in it.
 """
@@ -17,7 +17,7 @@ _TOKEN = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 
 
 def authorization(connection: Connection) -> str | None:
-    """The Authorization header; None: there is none. Raises SourceError (``credentials``)."""
+    """Return the Authorization header; None if the source needs none. Raises SourceError (``credentials``)."""
     if connection.basic_auth is not None:
         pair = f"{connection.basic_auth.username}:".encode() + _line(connection.basic_auth.password_file)
         return f"Basic {base64.b64encode(pair).decode()}"
@@ -31,7 +31,7 @@ def authorization(connection: Connection) -> str | None:
 
 
 def _line(path: Path) -> bytes:
-    """The one line of a file."""
+    """Return the single line of a file. Raises SourceError (``credentials``)."""
     line = _read(path).rstrip(b"\r\n")
     if not line:
         raise SourceError("credentials", f"{path} is empty")
@@ -48,7 +48,7 @@ def _read(path: Path) -> bytes:
 
 
 def stamps(tls: Tls) -> tuple[Stamp, ...]:
-    """What changes when one of the files does. Raises SourceError (``credentials``)."""
+    """Return values that change when one of the files does. Raises SourceError (``credentials``)."""
     found = []
     for path in tls.files:
         try:
@@ -59,7 +59,7 @@ def stamps(tls: Tls) -> tuple[Stamp, ...]:
 
 
 def context(tls: Tls) -> ssl.SSLContext:
-    """How a server is verified and what it is shown. Raises SourceError (``credentials``)."""
+    """Build the context that verifies a server and shows it our certificate. Raises SourceError (``credentials``)."""
     for path in tls.files:
         _read(path)
     try:
@@ -79,7 +79,7 @@ def context(tls: Tls) -> ssl.SSLContext:
 
 
 def _no_passphrase() -> str:
-    """Asking on a terminal, as OpenSSL would, keeps a collector from collecting."""
+    """Return no passphrase, so that OpenSSL does not ask for one on a terminal and stop the collector."""
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Why a source could not be read: one error with a reason from a closed set."""
+"""Failures to read a source: one error with a reason from a closed set."""
 
 from typing import Literal, get_args
 

@@ -36,7 +36,10 @@ _OFF_LOOP_BYTES = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Scrape:
-    """What came of one fetch. ``reason`` None: it worked; ``words`` say more of it. ``seconds``: how long it took."""
+    """The outcome of one fetch.
+
+    ``reason`` None: it succeeded; ``words`` explain a failure. ``seconds``: its duration.
+    """
 
     source: Source
     families: Sequence[MetricFamily]
@@ -72,12 +75,12 @@ async def _reader(kind: Kind) -> Read:
 
 
 def _without(kind: Kind, labels: Mapping[str, str]) -> list[MetricFamily]:
-    """What the page shows of a source that failed."""
+    """Return the families that the page shows for a source that failed."""
     return stub_status.families(None, labels) if kind == "stub_status" else []
 
 
 def reason_of(error: BaseException) -> SourceReason | None:
-    """The reason that an error of the client stands for; None if it is none of the network's."""
+    """Return the reason that an error of the client stands for; None if it is not an error of the network."""
     match error:
         case SourceError():
             return error.reason
@@ -99,7 +102,7 @@ def reason_of(error: BaseException) -> SourceReason | None:
 
 
 def in_words(error: Exception, seconds: float) -> str:
-    """What is said of an error: our own words, the system's, or the error's name."""
+    """Describe an error by our own words, the system's, or the error's name."""
     match error:
         case SourceError() | LateImportError():
             return str(error)
@@ -113,7 +116,7 @@ def in_words(error: Exception, seconds: float) -> str:
 
 
 def _place(error: Exception) -> str:
-    """Where an error came from; its own words may be what the source sent."""
+    """Describe the place of an error. The error's own words may be the source's, so they are left out."""
     calls = (f"{call.name}:{call.lineno}" for call in traceback.extract_tb(error.__traceback__))
     return f"{type(error).__name__} in {' > '.join(calls)}, please report this"
 
@@ -169,7 +172,7 @@ class Fetcher:
             await self._client.close()
 
     def _mention(self, reason: SourceReason | None, words: str) -> None:
-        """One line for each change."""
+        """Log one line for each change."""
         if reason == self._said:
             return
         self._said = reason
@@ -181,5 +184,5 @@ class Fetcher:
 
 
 async def gather(fetchers: Sequence[Fetcher], seconds: float) -> list[Scrape]:
-    """All sources at the same time; each answers within ``seconds``."""
+    """Fetch all sources at the same time; each answers within ``seconds``."""
     return list(await asyncio.gather(*(fetcher.fetch(seconds) for fetcher in fetchers)))

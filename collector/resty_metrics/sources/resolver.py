@@ -10,12 +10,12 @@ from resty_metrics.sources import threads
 
 
 class ThreadResolver(AbstractResolver):
-    """As the system resolves. One look-up at a time for each name, which the client sees to."""
+    """A resolver that asks the system. The client makes one look-up at a time for each name."""
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """The addresses. Raises OSError (socket.gaierror) where there is none."""
+        """Return the addresses. Raises OSError (socket.gaierror) where there are none."""
 
         def look_up() -> Sequence[tuple[Any, ...]]:
             try:
@@ -26,11 +26,11 @@ class ThreadResolver(AbstractResolver):
         return [_result(host, *one) for one in await threads.call("resolver", look_up)]
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""
 
 
 def _result(host: str, family: int, _: int, protocol: int, __: str, address: tuple[Any, ...]) -> ResolveResult:
-    """``address``: of IPv6 with the scope of a link-local one, which the text has then."""
+    """Build a result. The text of a link-local IPv6 address has its scope."""
     text = address[0]
     if family == socket.AF_INET6 and len(address) > 3 and address[3]:
         text, _port = socket.getnameinfo(address, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)

@@ -1,4 +1,4 @@
-"""Where a source is and how it is reached, as values.
+"""The address of a source and the way to reach it, as values.
 
 Rules:
 - A password or a token is never a value here, only the file that holds it.
@@ -31,8 +31,10 @@ _USERINFO = (
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """What a connection by https does beyond the system's certificate authorities. ``server_name``: instead of the
-    URL's host, in the handshake and in the certificate."""
+    """Settings of an HTTPS connection that differ from the defaults, such as another certificate authority.
+
+    ``server_name`` replaces the URL's host, in the handshake and in the certificate.
+    """
 
     ca_file: Path | None = None
     cert_file: Path | None = None
@@ -42,7 +44,7 @@ class Tls:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All that it names."""
+        """Return all files that these settings name."""
         return tuple(path for path in (self.ca_file, self.cert_file, self.key_file) if path is not None)
 
 
@@ -62,7 +64,7 @@ class Authorization:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """How a source is asked. ``timeout``: seconds; ``host``: the Host header, None: the URL's host."""
+    """The settings of a connection. ``timeout``: seconds; ``host``: the Host header, None for the URL's host."""
 
     timeout: float = DEFAULT_TIMEOUT
     host: str | None = None
@@ -72,7 +74,7 @@ class Connection:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All that it names."""
+        """Return all files that this connection names."""
         secrets = [] if self.basic_auth is None else [self.basic_auth.password_file]
         secrets += [] if self.authorization is None else [self.authorization.credentials_file]
         return (*self.tls.files, *secrets)
@@ -80,8 +82,10 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a document is. ``name`` becomes the label ``nginx``; ``unix_path`` is the socket of a ``unix:`` URL;
-    ``derived``: whether the series of vts that others add up to are shown."""
+    """The place of a document. ``name`` becomes the label ``nginx``; ``unix_path`` is the socket of a ``unix:`` URL.
+
+    ``derived``: whether to show the series of vts that can be computed from others.
+    """
 
     kind: Kind
     name: str | None
@@ -92,12 +96,12 @@ class Source:
 
     @property
     def labels(self) -> dict[str, str]:
-        """The labels that every sample of this source carries."""
+        """Return the labels that every sample of this source carries."""
         return {} if self.name is None else {"nginx": self.name}
 
     @property
     def address(self) -> str:
-        """The URL as it was given."""
+        """Return the URL as it was given."""
         if self.unix_path is None:
             return self.url
         return f"unix:{self.unix_path}:{self.url.removeprefix('http://localhost')}"

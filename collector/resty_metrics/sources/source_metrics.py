@@ -1,4 +1,4 @@
-"""How the sources fared, as metric families."""
+"""Metric families about the sources: reachable or not, durations and errors."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -17,8 +17,9 @@ _UP_HELP = "1 if the source was read for this page (lua: a worker's heartbeat is
 
 
 def lua(known: Collection[str], alive: Collection[str]) -> MetricFamily:
-    """``up`` of the Lua module, for each nginx that is known: whether any worker of it was heard of lately. Where none
-    is known it is that of an nginx without a name.
+    """Return ``up`` of the Lua module for each known nginx: 1 if any of its workers was heard of lately.
+
+    Where none is known, the sample is that of an nginx without a name.
     """
     lines = []
     for instance in sorted(known) or [""]:
@@ -28,7 +29,7 @@ def lua(known: Collection[str], alive: Collection[str]) -> MetricFamily:
 
 
 def families(scrapes: Sequence[Scrape], fetchers: Sequence[Fetcher]) -> list[MetricFamily]:
-    """``up`` and duration of the last fetch of each source, and its errors so far by reason."""
+    """Return ``up`` and duration of the last fetch of each source, and its errors so far by reason."""
     duration = "resty_metrics_source_duration_seconds"
     errors = "resty_metrics_source_errors_total"
     return [

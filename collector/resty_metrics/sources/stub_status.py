@@ -62,7 +62,7 @@ def parse(body: bytes) -> StubStatus:
 
 
 def families(status: StubStatus | None, labels: Mapping[str, str]) -> list[MetricFamily]:
-    """The families of a status; of None (it could not be had) only ``nginx_up`` 0."""
+    """Return the families of a status; only ``nginx_up`` 0 for None, a status that could not be read."""
     up = MetricFamily(_UP, "gauge", _UP_HELP, [sample(_UP, labels, int(status is not None))])
     if status is None:
         return [up]

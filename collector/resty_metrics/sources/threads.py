@@ -14,7 +14,10 @@ Found = TypeVar("Found")
 
 
 async def call(name: str, function: Callable[[], Found]) -> Found:
-    """What ``function`` returns or raises; it goes on where nobody waits for it any more. ``name``: of the thread."""
+    """Return or raise the result of ``function``, run in a thread called ``name``.
+
+    The thread goes on if its caller stops waiting.
+    """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Found] = loop.create_future()
 

@@ -93,7 +93,7 @@ _METRICS: tuple[tuple[str, MetricType, str], ...] = (
 
 
 def parse(body: bytes) -> Document:
-    """The document. Raises SourceError (``parse``)."""
+    """Parse the document. Raises SourceError (``parse``)."""
     if _HTML_ESCAPED.search(body[:_HEAD_BYTES]):
         for escaped, meant in _FROM_HTML:
             body = body.replace(escaped, meant)
@@ -107,7 +107,7 @@ def parse(body: bytes) -> Document:
 
 
 def _show(text: str) -> str:
-    """A name as a label's value: what was no UTF-8 is ``\\xHH``."""
+    """Convert a name to a label's value: a byte that is no UTF-8 becomes ``\\xHH``."""
     if len(text) > _MAX_NAME:
         raise SourceError("too_large", f"a name of {len(text)} characters; vts has none above {_MAX_NAME}")
 
@@ -121,7 +121,10 @@ def _show(text: str) -> str:
 
 
 def _unsigned(value: object, metric: str) -> int:
-    """A number of the document: vts writes all of them unsigned, none above 64 bits."""
+    """Check a number of the document: vts writes all numbers unsigned, none above 64 bits.
+
+    Raises SourceError (``parse``).
+    """
     if isinstance(value, bool) or not isinstance(value, int):
         raise SourceError("parse", f"a number is expected for {metric}, not {type(value).__name__}")
     if not 0 <= value <= _MAX_UNSIGNED:
@@ -139,7 +142,7 @@ class _Lines:
         self._seen: set[tuple[str, tuple[str, ...]]] = set()
 
     def add(self, metric: str, labels: Labels, value: object, suffix: str = "", scale: float = 1) -> None:
-        """One sample of ``value / scale``; nothing if the document did not have it, or a series is there already."""
+        """Add one sample of ``value / scale``, unless the document lacks the value or the series is there already."""
         if value is None:
             return
         number = _unsigned(value, metric)
@@ -161,7 +164,7 @@ def _shown(labels: Labels) -> Labels:
 
 
 def _table(parent: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """An object of the document; empty where it is absent."""
+    """Return an object of the document; empty where it is absent. Raises SourceError (``parse``)."""
     found = parent.get(key, {})
     if not isinstance(found, dict):
         raise SourceError("parse", f"{key} is expected to be an object")
@@ -218,7 +221,7 @@ def _times(lines: _Lines, scope: str, labels: Labels, node: Mapping[str, Any], p
 
 
 def _zone(lines: _Lines, scope: str, labels: Labels, node: Mapping[str, Any]) -> None:
-    """A server zone or a filter's."""
+    """Add a server zone, or a filter's zone."""
     _bytes_and_codes(lines, scope, labels, node)
     _times(lines, scope, labels, node, "request")
     responses = _table(node, "responses")
@@ -269,9 +272,9 @@ def _zones(document: Document, lines: _Lines) -> None:
 
 
 def families(document: Document, labels: Mapping[str, str], derived: bool = True) -> list[MetricFamily]:
-    """The families of a document; ``labels`` go on each sample; ``derived``: the series that others add up to as well.
+    """Return the families of a document. Raises SourceError (``parse``) if a part is invalid.
 
-    Raises SourceError (``parse``) if a part is amiss.
+    ``labels`` go on each sample; ``derived``: include the series that can be computed from others.
     """
     lines = _Lines(labels, derived)
     try:
