@@ -21,7 +21,10 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """``name``: its class; ``path``: of the line; ``area``: of what is below it, empty if it is not to be filled."""
+    """A line of a chart.
+
+    ``name``: its class; ``path``: the line itself; ``area``: the area below it, empty if not filled.
+    """
 
     name: str
     path: str
@@ -30,7 +33,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """``most``: what the upper edge means; ``text``: what a screen reader says in its place."""
+    """A chart. ``most``: the value at the upper edge, in words; ``text``: a description for screen readers."""
 
     lines: Sequence[Line]
     most: str
@@ -38,7 +41,7 @@ class Chart:
 
 
 def nice(value: float) -> float:
-    """The next of 1, 1.5, 2, 3, 4, 5, 6, 8, 10, 15 ... that is not below; 0 stays."""
+    """Return the next of 1, 1.5, 2, 3, 4, 5, 6, 8, 10, 15 ... that is not below ``value``; 0 stays 0."""
     if value <= 0:
         return 0.0
     power = 10.0 ** floor(log10(value))
@@ -46,7 +49,7 @@ def nice(value: float) -> float:
 
 
 def line(name: str, points: Iterable[Point], value: Value, most: float, now: float, fill: bool = False) -> Line:
-    """One value of the points, of which ``most`` is at the upper edge."""
+    """Draw one value of the points; the upper edge stands for ``most``."""
     runs = [_thin(run) for run in _runs(_places(points, value, most, now))]
     path = "".join("M" + "L".join(f"{x} {y}" for x, y in (run if len(run) > 1 else run * 2)) for run in runs)
     return Line(name, path, "".join(_area(run) for run in runs) if fill else "")
@@ -67,7 +70,7 @@ def _places(points: Iterable[Point], value: Value, most: float, now: float) -> I
 
 
 def _runs(places: Iterable[Place | None]) -> Iterable[list[Place]]:
-    """The places between the gaps."""
+    """Yield the runs of places between gaps."""
     run: list[Place] = []
     for place in places:
         if run and place is None:
@@ -85,7 +88,7 @@ def _area(run: Sequence[Place]) -> str:
 
 
 def _thin(path: Sequence[Place]) -> list[Place]:
-    """Without the places that lie on a level with both neighbours."""
+    """Remove the places that lie on a level with both neighbours."""
     kept = [
         one
         for (_, before), one, (_, after) in zip(path, path[1:], path[2:], strict=False)
@@ -95,7 +98,7 @@ def _thin(path: Sequence[Place]) -> list[Place]:
 
 
 def span(values: Iterable[float | None], words: Callable[[float | None], str]) -> str:
-    """``between 3 and 12``, for people who do not see the line."""
+    """Describe the range of a line in words, such as ``between 3 and 12``, for people who do not see it."""
     known = [value for value in values if value is not None]
     if not known:
         return "not known"

@@ -37,7 +37,10 @@ class Growth:
             self._samples.popleft()
 
     def over(self, kind: Kind, seconds: float, now: float) -> dict[str, float]:
-        """By how much each count of a kind grew in the last ``seconds``, the greatest first; only those that did."""
+        """Return the growth of each count of a kind in the last ``seconds``, the greatest first.
+
+        Counts that did not grow are left out.
+        """
         if not self._samples:
             return {}
         before: Counts = self._samples[0][1]
@@ -51,7 +54,7 @@ class Growth:
 
 
 def counts_of(intake: Intake, rebinds: Mapping[Fault, int], oversized: int) -> Counts:
-    """What the parts of the collector have counted so far."""
+    """Return the counts of the collector's parts so far."""
     found: Counter[tuple[Kind, str]] = Counter()
     for (result, reason), count in intake.results.items():
         if result in _REFUSING and reason is not None and reason != _NO_FAULT:
@@ -77,7 +80,7 @@ def counts_of(intake: Intake, rebinds: Mapping[Fault, int], oversized: int) -> C
 
 
 def _by(family: Family, label: str) -> Counter[str]:
-    """The values of a counter of the workers, by one of its labels."""
+    """Return the values of a counter of the workers, by one of its labels."""
     found: Counter[str] = Counter()
     if family.shape.type == "counter" and label in family.shape.labels:
         at = family.shape.labels.index(label)

@@ -1,4 +1,4 @@
-"""What the live page is told of this moment, as values. What is not known is None."""
+"""Facts of this moment for the live page, as values. An unknown value is None."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from resty_metrics.advice.warnings import SLOW_COMMIT_SECONDS
 
 @dataclass(frozen=True, slots=True)
 class Socket:
-    """``faults``: what is wrong with it, in words, as ``/-/ready`` says it."""
+    """The state of the socket. ``faults``: its faults in words, as in ``/-/ready``."""
 
     path: str
     up: bool
@@ -19,8 +19,10 @@ class Socket:
 
 @dataclass(frozen=True, slots=True)
 class SourceState:
-    """A source that is fetched. ``reason`` None: it was read; ``words`` say more of it. ``seconds``: how long it took,
-    None: it has not answered yet."""
+    """A source that is fetched. ``reason`` None: it was read; ``words`` explain a failure.
+
+    ``seconds``: the duration of the fetch, None until the source has answered.
+    """
 
     kind: str
     name: str | None
@@ -32,8 +34,10 @@ class SourceState:
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """``directory`` None: none is wanted. ``reason`` None: it is written; ``waits``: for how many seconds the oldest
-    record has waited for that."""
+    """The state of the journal. ``directory`` None: no journal is configured. ``reason`` None: it is written.
+
+    ``waits``: for how many seconds the oldest record has been waiting to be written.
+    """
 
     directory: str | None
     reason: str | None
@@ -46,8 +50,10 @@ class Journal:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A worker of nginx, by its newest heartbeat, ``heard`` seconds ago. ``nginx``: the name of that, "" if it has
-    none; sizes in bytes."""
+    """A worker of nginx, from its newest heartbeat ``heard`` seconds ago.
+
+    ``nginx``: the name of its nginx, "" if it has none; sizes in bytes.
+    """
 
     nginx: str
     id: int | None
@@ -61,8 +67,10 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Nginx:
-    """One nginx, ``name`` "" if it has none. ``heard``: whether a worker's heartbeat is alive; ``spool_free`` and
-    ``coverage``: shares of 1; ``configured_ago``: seconds."""
+    """An nginx; ``name`` is "" if it has none. ``heard``: a worker's heartbeat is alive.
+
+    ``spool_free`` and ``coverage``: shares of 1; ``configured_ago``: seconds.
+    """
 
     name: str
     heard: bool
@@ -88,7 +96,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Top:
-    """The busiest rows of the last ``seconds``; ``looked_at`` of ``rows`` were compared. None: not known yet."""
+    """The busiest rows of the last ``seconds``, which None means are not known yet.
+
+    ``looked_at`` of ``total`` rows were compared.
+    """
 
     rows: Sequence[Row]
     seconds: float | None
@@ -98,9 +109,12 @@ class Top:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Of one moment. ``now``: seconds of a monotonic clock; ``clock``: the wall clock in words; ``doctor`` and
-    ``watch``: commands; ``heard``: seconds since a worker last sent anything; ``full``: by family that is at its cap,
-    which label has how many values; ``misconfigured``: files whose last version was refused."""
+    """The facts of one moment.
+
+    ``now``: seconds of a monotonic clock; ``clock``: the wall clock in words; ``doctor`` and ``watch``: commands to
+    run; ``heard``: seconds since a worker last sent anything; ``full``: for each family at its cap, the number of
+    values of each label; ``misconfigured``: files whose last version was refused.
+    """
 
     now: float
     clock: str
@@ -122,5 +136,5 @@ class Facts:
 
     @property
     def without_lua(self) -> bool:
-        """Whether nothing ever came of Lua, and another source can be read: then Lua is not what is used."""
+        """Return whether Lua seems not to be in use: Lua has sent nothing yet, and another source can be read."""
         return self.heard is None and any(one.seconds is not None and one.reason is None for one in self.sources)

@@ -42,8 +42,10 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Of the points of a window. ``requests``: how many; ``rate``: by second; ``errors``: their share, None without a
-    request; p50 and p99 in seconds, made of buckets with these bounds."""
+    """The summary of a window's points. ``requests``: their number; ``rate``: requests per second.
+
+    ``errors``: the share of errors, None without a request; p50 and p99 in seconds, from buckets with these ``bounds``.
+    """
 
     requests: float
     rate: float
@@ -54,7 +56,7 @@ class Summary:
 
 
 def summarize(points: Iterable[Point], since: float) -> Summary | None:
-    """What happened in the points that ended after ``since``; None if there are none."""
+    """Summarize the points that ended after ``since``; None if there are none."""
     chosen = [point for point in points if point.end > since]
     if not chosen:
         return None
@@ -77,12 +79,12 @@ class Series:
     points: deque[Point] = field(default_factory=lambda: deque(maxlen=POINTS))
 
     def busy(self, since: float) -> float:
-        """How many requests the points that ended after ``since`` have."""
+        """Count the requests of the points that ended after ``since``."""
         return sum(point.requests for point in self.points if point.end > since)
 
 
 class History:
-    """``servers``: how many servers there are, also those that have no series."""
+    """The series of all servers that are looked at. ``servers`` counts all servers, also those without a series."""
 
     def __init__(self) -> None:
         self.series: dict[str, Series] = {}
@@ -107,8 +109,11 @@ class History:
         self._begun.append((now, begun))
 
     def nginx_rate(self, since: float, least: float = 0.0) -> float | None:
-        """Requests per second that nginx itself counted since then, of the masters that speak now and spoke more than
-        ``least`` seconds before; None where there is none. Samples in between in which nobody spoke do no harm."""
+        """Return the requests per second that nginx itself counted since ``since``; None where no master qualifies.
+
+        Only masters count that the newest sample has, and that an earlier sample has from more than ``least`` seconds
+        before. Samples in between without them do no harm.
+        """
         if not self._begun:
             return None
         last, begun = self._begun[-1]
@@ -145,7 +150,10 @@ class History:
                 self.series[name] = self._new(name)
 
     def _new(self, name: str) -> Series:
-        """A series of a server; one that has no row yet was asked for nothing in the points of the sum."""
+        """Start a series of a server.
+
+        A server that has no row yet had no request in the earlier intervals, so it gets points of 0 there.
+        """
         if name in self._totals:
             return Series()
         before = self.series[ALL].points
@@ -181,7 +189,7 @@ def _point(before: Totals, after: Totals, now: float, seconds: float) -> Point |
 
 
 def _grown(before: Totals, after: Totals) -> tuple[Bounds, Sequence[float]] | None:
-    """The durations of an interval; None where buckets were changed or taken back, or there were none."""
+    """Return the durations of an interval; None where buckets were changed or taken back, or there were none."""
     if not before.buckets.keys() <= after.buckets.keys():
         return None
     parts: list[tuple[Bounds, Sequence[float]]] = []

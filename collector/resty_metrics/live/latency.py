@@ -13,7 +13,7 @@ from resty_metrics.live.words import duration
 
 
 def join(parts: Iterable[tuple[Bounds, Sequence[float]]]) -> tuple[Bounds, Sequence[float]]:
-    """Buckets of several bounds as buckets of all those bounds."""
+    """Join buckets of several bounds into buckets of all those bounds."""
     known: dict[Bounds, list[float]] = {}
     for bounds, counts in parts:
         before = known.get(bounds)
@@ -32,7 +32,7 @@ def join(parts: Iterable[tuple[Bounds, Sequence[float]]]) -> tuple[Bounds, Seque
 
 
 def in_words(seconds: float | None, bounds: Bounds) -> str:
-    """A quantile as far as the bounds tell it: below the first and above the last there is no more to know."""
+    """Write a quantile as exactly as the bounds allow: only "≤" or "≥" is known outside of the first and the last."""
     if seconds is not None and bounds and seconds <= bounds[0]:
         return f"≤ {duration(bounds[0])}"
     if seconds is not None and bounds and seconds >= bounds[-1]:
@@ -41,7 +41,7 @@ def in_words(seconds: float | None, bounds: Bounds) -> str:
 
 
 def quantile(share: float, bounds: Bounds, counts: Sequence[float]) -> float | None:
-    """Seconds below which ``share`` of the requests took, interpolated in its bucket; None where there are none.
+    """Return the seconds that ``share`` of the requests took at most, interpolated in a bucket; None without requests.
 
     Above the last bound it is that bound: more is not known.
     """

@@ -1,4 +1,4 @@
-"""What the workers' heartbeats tell of each nginx, as facts."""
+"""Facts about each nginx from its workers' heartbeats."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +11,10 @@ SPOOL = "resty_metrics_spool"
 
 
 def nginxes(senders: Senders, coverage: Mapping[str, float], now: float, wall: float) -> list[Nginx]:
-    """Every nginx that is known, by name; where none is, one that was not heard of. ``wall``: Unix seconds."""
+    """Return every known nginx by name; where none is known, a single one without heartbeats.
+
+    ``wall``: Unix seconds.
+    """
     beats = instances.by_instance(senders.heartbeats(now))
     known = sorted(senders.instances | beats.keys()) or [""]
     return [_nginx(name, beats.get(name, []), coverage.get(name), wall) for name in known]
@@ -45,7 +48,7 @@ def _spool_free(newest: Sequence[LiveHeartbeat]) -> float | None:
 
 
 def workers_of(senders: Senders, now: float) -> list[Worker]:
-    """Every worker whose heartbeat is alive."""
+    """Return every worker whose heartbeat is alive."""
     return [_worker(beat, now) for beat in senders.heartbeats(now)]
 
 

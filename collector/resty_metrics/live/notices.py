@@ -1,4 +1,4 @@
-"""Which of the warnings hold now, by the facts of ``/-/ready`` and of the alerts, and what was seen of each.
+"""The warnings that hold now, from the facts of ``/-/ready`` and of the alerts, each with its evidence.
 
 Rules:
 - One notice for each alert of prometheus/rules/alerts.yml that a quarter of an hour can tell, under the alert's name,
@@ -37,8 +37,12 @@ _NAMED = 5  # servers or labels in one text
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """``name``: of the alert; ``seen``: what was found; ``do``: the remedy; ``command``: what to type, if anything;
-    ``alert``: whether there is one of that name, and so a section of docs/runbook.md."""
+    """A warning that holds.
+
+    ``name``: the alert's; ``seen``: the evidence; ``do``: the remedy; ``command``: a command to run, if any.
+
+    ``alert``: an alert of that name exists, and so does a section of docs/runbook.md.
+    """
 
     name: str
     severity: Severity
@@ -50,7 +54,7 @@ class Notice:
 
 
 def notices(facts: Facts, history: History, growth: Growth) -> list[Notice]:
-    """All there are, critical ones first."""
+    """Return all notices, critical ones first."""
     found = [
         *_socket(facts, growth),
         *_sources(facts),

@@ -26,6 +26,6 @@ class Renderer:
 
 
 def renderer(template: str) -> Renderer:
-    """A renderer with this template. Raises jinja2's TemplateSyntaxError."""
+    """Return a renderer with this template. Raises jinja2's TemplateSyntaxError."""
     loader = DictLoader({TEMPLATE: template})
     return Renderer(Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True))

@@ -1,4 +1,4 @@
-"""The live page's shell: samples the table, asks the parts how they are, serves what collector/live makes of it.
+"""The live page's shell: it samples the table, asks the parts for their state, and serves the page.
 
 Rules:
 - A sample costs at most a hundredth of a CPU: where it takes long, the next comes later. It yields between families.
@@ -70,7 +70,7 @@ class Live:
         self._made: tuple[float, str] | None = None
 
     async def run(self) -> None:
-        """Until cancelled: a sample every few seconds."""
+        """Take a sample every few seconds, until cancelled."""
         while True:
             began = time.monotonic()
             spent = await self.sample()
@@ -166,7 +166,7 @@ def _source(source: Source, scrape: Scrape | None) -> SourceState:
 
 
 def _full(table: Table) -> Mapping[str, Sequence[tuple[str, int]]]:
-    """Of the families at their cap how many values each label has, the most first."""
+    """Return for each family at its cap the number of values of each label, the greatest first."""
     return {
         key.name: sorted(family.values_by_label.items(), key=lambda item: -item[1])
         for key, family in table.families.items()

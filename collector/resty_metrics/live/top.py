@@ -21,7 +21,7 @@ SHOWN = 12
 
 
 class Baselines:
-    """What the rows had a minute ago and before."""
+    """The counts of the rows a minute ago and before."""
 
     def __init__(self, most: int = MAX_ROWS) -> None:
         self._most = most
@@ -34,7 +34,7 @@ class Baselines:
             self._older, self._newer = self._newer, (now, dict(_counts(families, self._most)))
 
     def top(self, families: Iterable[Family], now: float) -> Top:
-        """The rows that grew most since the older baseline."""
+        """Return the rows that grew most since the older baseline."""
         families = tuple(families)
         total = sum(len(family.rows) for family in families)
         began, before = self._older or self._newer or (now, {})
@@ -59,7 +59,7 @@ def _labels(family: Family, values: Labels) -> Sequence[tuple[str, str]]:
 
 
 def _counts(families: Iterable[Family], room: int) -> Iterable[tuple[int, float]]:
-    """Requests by row, of as many rows as there is room for."""
+    """Yield requests by row, of no more rows than there is room for."""
     for family in families:
         buckets, numbers = family.shape.buckets, reader(family.shape.width)
         for row in family.rows[:room]:

@@ -1,4 +1,4 @@
-"""What the table has counted so far, by server: the sums that the history is made of.
+"""Counts of the table so far, by server: the sums that the history is made of.
 
 Each sample adds up all rows of requests anew. That is a few milliseconds at 10,000 rows, needs no memory of single
 rows, and is right whatever happened to them: merged, moved to another shape, evicted into ``other``.
@@ -24,14 +24,17 @@ _ERROR = "5"
 
 @dataclass(slots=True)
 class Totals:
-    """Of one server, since counting began. ``errors``: answers with 5xx. ``buckets``: by bounds, not cumulative."""
+    """The totals of one server since counting began.
+
+    ``errors``: answers with 5xx. ``buckets``: by bounds, not cumulative.
+    """
 
     requests: float = 0
     errors: float = 0
     buckets: dict[Bounds, Sequence[float]] = field(default_factory=dict)
 
     def add(self, bounds: Bounds, counts: Sequence[float], status: str) -> None:
-        """Requests in buckets, with this status, or its first digit."""
+        """Add requests in buckets. ``status``: 101, or the first digit of their status."""
         count = sum(counts)
         self.requests += count
         self.errors += count if status == _ERROR else 0
@@ -41,7 +44,7 @@ class Totals:
 
 
 def request_families(table: Table) -> Iterator[Family]:
-    """The families that count requests: one for each scope of each nginx."""
+    """Return the families that count requests: one for each scope of each nginx."""
     return (family for family in tuple(table.families.values()) if family.shape.type == "requests")
 
 
@@ -55,7 +58,7 @@ def add_family(family: Family, totals: dict[str, Totals]) -> None:
 
 
 def _groups(family: Family) -> Mapping[tuple[str, str], list[Sums]]:
-    """Rows that are added up alike."""
+    """Group the rows that are added up together."""
     names = family.shape.labels
     groups: defaultdict[tuple[str, str], list[Sums]] = defaultdict(list)
     if "server" not in names or "status" not in names:
@@ -69,12 +72,12 @@ def _groups(family: Family) -> Mapping[tuple[str, str], list[Sums]]:
 
 
 def server_name(instance: str, server: str) -> str:
-    """How the page calls a server of an nginx that may have a name."""
+    """Return the name of a server on the page. It includes the name of its nginx, if that has one."""
     return f"{server} ({instance})" if instance else server
 
 
 def totals_of(families: Iterable[Family]) -> dict[str, Totals]:
-    """All of them at once."""
+    """Return the totals of all families at once."""
     totals: dict[str, Totals] = {}
     for family in families:
         add_family(family, totals)

@@ -1,4 +1,4 @@
-"""What the page says, as words and paths, made from the facts and the history; the template only puts them in place."""
+"""The content of the page as words and paths, from the facts and the history. The template only puts them in place."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -71,7 +71,7 @@ class View:
 
 
 def view(facts: Facts, history: History, growth: Growth) -> View:
-    """The page at ``facts.now``."""
+    """Build the page of ``facts.now``."""
     found = notices(facts, history, growth)
     worst: State = "ok" if not found else found[0].severity
     busy, quiet = _busy(history)
@@ -109,7 +109,7 @@ def _top_note(facts: Facts) -> str:
 
 
 def _busy(history: History) -> tuple[list[str], list[str]]:
-    """The servers with requests, the busiest first, and those without any, by name."""
+    """Return the servers with requests, the busiest first, and the servers without any, by name."""
     counts = {name: sum(point.requests for point in one.points) for name, one in history.series.items() if name != ALL}
     busy = sorted((name for name, count in counts.items() if count), key=lambda name: (-counts[name], name))
     return busy[:MAX_SERVERS], sorted(name for name, count in counts.items() if not count)
@@ -201,7 +201,7 @@ def _by_number(worker: Worker) -> tuple[str, int, float]:
 
 
 def _worker(worker: Worker) -> tuple[str, ...]:
-    """Number, pid, age, last heard, unacked batches, Lua memory."""
+    """Return the columns of a worker: number, pid, age, last heard, unacked batches, Lua memory."""
     name = (ABSENT if worker.id is None else str(worker.id)) + (f" of {worker.nginx}" if worker.nginx else "")
     return (
         f"{name} (ends)" if worker.exiting else name,

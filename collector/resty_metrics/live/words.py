@@ -4,7 +4,7 @@ ABSENT = "-"
 
 
 def number(value: float | None) -> str:
-    """Three significant digits, thousands as k, M, G."""
+    """Write three significant digits, thousands as k, M, G."""
     if value is None:
         return ABSENT
     for divisor, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
@@ -27,7 +27,7 @@ def _short(value: float) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share of 1, finer where it is nearly nothing or nearly all: 99.996 % is 99.99 %, not 100 %."""
+    """Write a share of 1 as percent, finer near 0 and near 1: 99.996 % becomes 99.99 %, not 100 %."""
     if share is None:
         return ABSENT
     value = share * 100
@@ -41,7 +41,7 @@ def percent(share: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """From milliseconds to days."""
+    """Write a duration, in units from milliseconds to days."""
     if seconds is None:
         return ABSENT
     if seconds < 1:
@@ -56,7 +56,7 @@ def duration(seconds: float | None) -> str:
 
 
 def size(value: float | None) -> str:
-    """Bytes, by 1024."""
+    """Write bytes in units of 1024."""
     if value is None:
         return ABSENT
     for divisor, unit in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
