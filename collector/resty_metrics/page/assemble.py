@@ -15,8 +15,10 @@ from resty_metrics.table.table import Table
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What the table is at one moment: its families, to be rendered; the names of its instances; when the youngest
-    worker that says it was born, by instance and name of each of the user's families; and the instances that are gone.
+    """The state of the table at one moment. ``families``: to be rendered; ``instances``: their names.
+
+    ``births``: by instance and name of each of the user's families, the birth of the youngest worker that sends it;
+    ``gone``: the instances that no worker belongs to any more.
     """
 
     families: Sequence[Snapshot]

@@ -48,7 +48,10 @@ class Snapshot:
 
 
 def capture_family(family: Family, shown_before: int | None, signed: bool = False) -> Snapshot:
-    """The family as it is now. Rows created from ``shown_before`` on are to be shown at 0; None: all as they are."""
+    """Capture the family as it is now.
+
+    Rows created from ``shown_before`` on will be shown at 0; None: all as they are.
+    """
     rows = family.rows[:]
     # Rows with many labels and buckets may have megabytes each.
     length = max(1, min(BLOCK_ROWS, _BLOCK_BYTES // family.share.size.largest))
@@ -71,7 +74,7 @@ def capture_family(family: Family, shown_before: int | None, signed: bool = Fals
 
 
 def render_blocks(snapshot: Snapshot) -> Iterator[Lines]:
-    """The lines of each block: one text for each metric that the family feeds."""
+    """Yield the lines of each block: one text for each metric that the family feeds."""
     length = snapshot.length
     for number, first in enumerate(range(0, len(snapshot.rows), length)):
         block = _block(snapshot, number, range(first, min(first + length, len(snapshot.rows))))
@@ -91,7 +94,7 @@ def _block(snapshot: Snapshot, number: int, run: range) -> Block:
 
 
 def _changed(snapshot: Snapshot, run: range, length: int) -> dict[int, Lines]:
-    """The text of those rows that a block of so many rows lacks, by their place in it."""
+    """Render the rows whose present text a block of ``length`` rows lacks, by their place in it."""
     make, numbers = template(snapshot.shape).render, reader(snapshot.shape.width)
     rows, kept, sums, known = snapshot.rows, snapshot.kept, snapshot.sums, snapshot.known
     return {
@@ -107,7 +110,7 @@ def _join(texts: Mapping[int, Lines]) -> Block:
 
 
 def _patch(old: Block, texts: Mapping[int, Lines]) -> Block:
-    """A block with these texts in the places of its own, or behind them."""
+    """Return a block with these texts in the places of its own, or behind them."""
     columns = [
         _patch_metric(lines, ends, [(place, text[metric]) for place, text in texts.items()])
         for metric, (lines, ends) in enumerate(zip(old.lines, old.ends, strict=True))
@@ -130,7 +133,7 @@ def _patch_metric(lines: bytes, ends: Sequence[int], texts: Sequence[tuple[int, 
 
 
 def _moved(ends: Sequence[int], changed: Mapping[int, int]) -> Sequence[int]:
-    """Where the rows end when some have other lengths, or are new."""
+    """Return the ends of all rows when some have other lengths, or are new."""
     lengths = [end - begin for begin, end in zip((0, *ends), ends, strict=False)]
     for place, length in changed.items():
         lengths[place : place + 1] = [length]

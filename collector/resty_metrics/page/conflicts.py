@@ -95,10 +95,10 @@ class _Owners:
 
 
 class _Page:
-    """Who has which name, while one nginx after the other takes its own."""
+    """The ownership of names, built while one nginx after the other takes its own."""
 
     def __init__(self, made: AbstractSet[str]) -> None:
-        """``made``: the names that the collector makes itself."""
+        """Begin with no names taken. ``made``: the names that the collector makes itself."""
         self.shown: set[int] = set()  # ids of families
         self.withheld: dict[tuple[str, str], None] = {}
         self.custom = _Owners()

@@ -1,4 +1,4 @@
-"""Coverage: of the requests that nginx began and finished, how many our hook saw.
+"""Coverage: the share of the requests that nginx began and finished for which our hook ran.
 
 A location whose own ``log_by_lua`` replaces ours makes no error anywhere; here it shows. Two counters of one master are
 compared over a window: main requests whose hook ran, and nginx's own requests less those still in flight.
@@ -33,7 +33,7 @@ _SAMPLES = int(2 * WINDOW_SECONDS / SAMPLE_SECONDS)
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """``ended``: the hook's counter; ``requests``: nginx's; ``in_flight``: reading + writing."""
+    """The counters of one moment. ``ended``: the hook's; ``requests``: nginx's; ``in_flight``: reading + writing."""
 
     now: float
     ended: float
@@ -62,7 +62,10 @@ class Window:
         self._samples.append(sample)
 
     def ratio(self) -> float | None:
-        """Ended over begun and finished, across the youngest window that is long enough; None where it is not known."""
+        """Return ended requests over begun and finished ones; None where the ratio is not known.
+
+        The window is the youngest that is long enough.
+        """
         if not self._samples:
             return None
         last = self._samples[-1]
@@ -92,7 +95,7 @@ class Coverage:
                 _observe(self._windows[name], [beat for beat in some if now - beat.seen <= FRESH_SECONDS], table, now)
 
     def ratios(self) -> dict[str, float]:
-        """By instance, where it is known."""
+        """Return the ratio of each instance for which it is known."""
         ratios = ((name, window.ratio()) for name, window in self._windows.items())
         return {name: ratio for name, ratio in ratios if ratio is not None}
 

@@ -21,12 +21,12 @@ _EXPORTED = "exported_"
 
 
 def labels_of(instance: str) -> dict[str, str]:
-    """The labels that every sample of this instance has."""
+    """Return the labels that every sample of this instance has."""
     return {LABEL: instance} if instance else {}
 
 
 def shown(names: Sequence[str], instance: str) -> list[str]:
-    """The label names of a family of this instance, as they stand behind ours."""
+    """Return the label names of a family of this instance, as they stand behind ours."""
     exported = LABEL
     while instance and exported in names:
         exported = _EXPORTED + exported
@@ -40,12 +40,12 @@ def label_set(names: tuple[str, ...], instance: str, scope: str = "") -> frozens
 
 
 def mark(families: Iterable[MetricFamily], instance: str) -> list[MetricFamily]:
-    """The same families, known to be of this instance."""
+    """Return the families, marked as belonging to this instance."""
     return [replace(family, instance=instance) for family in families]
 
 
 def by_instance(beats: Iterable[LiveHeartbeat]) -> dict[str, list[LiveHeartbeat]]:
-    """The beats of each instance, in the order of the names; the one without a name, if there is one, comes first."""
+    """Group the beats by instance, in the order of the names. An instance without a name comes first."""
     found: dict[str, list[LiveHeartbeat]] = {}
     for beat in beats:
         found.setdefault(beat.heartbeat.instance, []).append(beat)

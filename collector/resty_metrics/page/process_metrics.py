@@ -1,4 +1,4 @@
-"""What prometheus-client measures for us: the collector's process, its log, and how long a page takes."""
+"""Metrics that prometheus-client measures: the collector's process, its log, and the duration of a page."""
 
 from collections.abc import Callable, Iterator
 
@@ -23,7 +23,10 @@ class _DroppedLines(Collector):
 
 
 class ProcessMetrics:
-    """``render_seconds`` is to be observed for each page. ``dropped_lines`` counts those of the log."""
+    """The metrics of the process.
+
+    Observe ``render_seconds`` for each page. ``dropped_lines`` returns the log's count.
+    """
 
     def __init__(self, dropped_lines: Callable[[], int]) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]

@@ -29,7 +29,10 @@ _REQUEST_METRICS: tuple[Metric, ...] = (
 
 
 def capture(table: Table, shown_before: int | None = None) -> list[Snapshot]:
-    """The table as it is now. Rows created from ``shown_before`` on are to be shown at 0; None: all as they are."""
+    """Capture the table as it is now.
+
+    Rows created from ``shown_before`` on will be shown at 0; None: all as they are.
+    """
     signed = {key.name for key, family in table.families.items() if family.signed}
     return [
         capture_family(family, shown_before, family.shape.type == "histogram" and key.name in signed)
@@ -38,7 +41,7 @@ def capture(table: Table, shown_before: int | None = None) -> list[Snapshot]:
 
 
 def in_steps(snapshots: Iterable[Snapshot]) -> Iterator[list[MetricFamily]]:
-    """Every family of the snapshots, a block of rows in each step; what a step has finished, mostly nothing."""
+    """Render every family, a block of rows in each step. Yield the families that a step finished, mostly none."""
     for snapshot in snapshots:
         names = PARTS if snapshot.signed else _metrics(snapshot)
         columns: list[list[bytes]] = [[] for _ in names]
@@ -51,7 +54,10 @@ def in_steps(snapshots: Iterable[Snapshot]) -> Iterator[list[MetricFamily]]:
 
 
 def _families(snapshot: Snapshot, columns: Sequence[Sequence[bytes]]) -> list[MetricFamily]:
-    """``columns``: the lines of each metric; of a signed histogram those of each sample."""
+    """Build the families of a snapshot.
+
+    ``columns``: the lines of each metric, or of each sample of a signed histogram.
+    """
     shape = snapshot.shape
     parts = tuple(columns) if snapshot.signed else ()
     texts = [list(chain.from_iterable(columns))] if snapshot.signed else columns
@@ -64,7 +70,7 @@ def _families(snapshot: Snapshot, columns: Sequence[Sequence[bytes]]) -> list[Me
 
 
 def render(table: Table, shown_before: int | None = None) -> list[MetricFamily]:
-    """Every family of the table, in one go."""
+    """Render every family of the table at once."""
     return [family for step in in_steps(capture(table, shown_before)) for family in step]
 
 

@@ -147,12 +147,14 @@ class Pages:
             self._keep(asyncio.create_task(_close(gone, tuple(self._fetches))))
 
     async def close(self) -> None:
-        """The connections to the sources."""
+        """Close the connections to the sources."""
         await _close(self.fetchers, ())
 
     async def sources(self, age: float, patience: float) -> Mapping[Source, Scrape]:
-        """What last came of each source, without its families. Where that is more than ``age`` seconds ago they are
-        asked, and waited for no more than ``patience`` seconds; one that never answered yet is not there.
+        """Return the last result of each source, without its families.
+
+        If the results are older than ``age`` seconds, fetch them anew and wait for at most ``patience`` seconds. A
+        source that has never answered is missing.
         """
         if self._clock() - self._last_at > age:
             await asyncio.wait([self._fetch(math.inf)], timeout=patience)
@@ -258,6 +260,6 @@ async def _close(fetchers: Sequence[Fetcher], after: Sequence[asyncio.Task[Any]]
 
 
 def pack(body: Iterable[bytes]) -> list[bytes]:
-    """The pieces of a page, compressed as one."""
+    """Compress the pieces of a page as one stream."""
     packer = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, _GZIP_FORMAT)
     return [piece for piece in (*map(packer.compress, body), packer.flush()) if piece]

@@ -1,4 +1,4 @@
-"""How a row of a shape looks: its lines, made by one ``%`` on a template that all rows of the shape share.
+"""The text of a row: its lines, made by one ``%`` on a template that all rows of a shape share.
 
 Rules:
 - What was scaled on the wire (milliseconds to seconds) is divided here, buckets become cumulative here.
@@ -49,11 +49,11 @@ class Template:
     fill: Callable[["Template", bytes, Labels, Numbers], Lines]
 
     def render(self, labels: Labels, numbers: Numbers) -> Lines:
-        """The lines of a row with these labels and numbers."""
+        """Return the lines of a row with these labels and numbers."""
         return self.fill(self, self._label_block(labels), labels, numbers)
 
     def _label_block(self, labels: Labels) -> bytes:
-        """The labels of a row as they stand in a line, with ``%`` doubled for the formatting that follows."""
+        """Return the labels of a row as they stand in a line, with ``%`` doubled for the formatting that follows."""
         every = "".join(labels)
         if '"' in every or "\\" in every or "\n" in every or "%" in every:
             labels = tuple([escape_label(label).replace("%", "%%") for label in labels])
@@ -87,7 +87,10 @@ def _fill_histogram(template: Template, block: bytes, labels: Labels, numbers: N
 
 
 def by_sample(lines: bytes, buckets: int) -> tuple[bytes, ...]:
-    """The lines of whole rows of a histogram with so many buckets, put in order: all buckets, all sums, all counts."""
+    """Sort the lines of whole rows of a histogram by sample: all buckets, then all sums, then all counts.
+
+    Each row has ``buckets`` buckets.
+    """
     rest = lines.splitlines(keepends=True)
     sums, counts = rest[buckets :: buckets + 2], rest[buckets + 1 :: buckets + 2]
     del rest[buckets + 1 :: buckets + 2]
@@ -141,7 +144,7 @@ def _chunks(shape: Shape) -> list[str]:
 
 
 def _labels(shape: Shape) -> str:
-    """Ours, which needs no escape, then those of the rows."""
+    """Return the label block: our label, which needs no escape, then those of the rows."""
     ours = [f'{name}="{value}"' for name, value in instances.labels_of(shape.instance).items()]
     return ",".join([*ours, *(f'{name}="%s"' for name in instances.shown(shape.labels, shape.instance))])
 

@@ -1,4 +1,4 @@
-"""What the workers say of themselves and of their nginx, as metric families.
+"""Metric families from the workers' heartbeats, about the workers and about their nginx.
 
 Rules:
 - Workers are labelled by ``ngx.worker.id()``, never by pid. During a reload several share an id, those that are
@@ -63,12 +63,12 @@ class Gauge(NamedTuple):
 
 
 def master_label(master: Master) -> str:
-    """``<pid>-<birth>``: one master process, as the Lua module writes it."""
+    """Return ``<pid>-<birth>``, the label of a master process, as the Lua module writes it."""
     return f"{master.pid}-{master.birth}"
 
 
 def of_newest_master(beats: Iterable[LiveHeartbeat]) -> list[LiveHeartbeat]:
-    """The beats of the master born last, newest first."""
+    """Return the beats of the master born last, newest first."""
     own = [beat for beat in beats if not beat.held]
     known = [beat for beat in own if beat.heartbeat.master is not None and beat.heartbeat.master.birth is not None]
     newest = max((_birth(beat) for beat in known), default=None)
@@ -94,7 +94,7 @@ def stub_status(beats: Iterable[LiveHeartbeat]) -> StubStatus | None:
 
 
 def newest_master(beats: Iterable[LiveHeartbeat]) -> str | None:
-    """The label of the master born last."""
+    """Return the label of the master born last."""
     for beat in of_newest_master(beats):
         if beat.heartbeat.master is not None:
             return master_label(beat.heartbeat.master)
@@ -102,7 +102,7 @@ def newest_master(beats: Iterable[LiveHeartbeat]) -> str | None:
 
 
 def requests_begun(beats: Iterable[LiveHeartbeat]) -> dict[str, int]:
-    """Requests that nginx itself counted, by master, from each master's newest beat."""
+    """Return the requests that nginx itself counted, by master, from each master's newest beat."""
     begun: dict[str, int] = {}
     for beat in sorted((beat for beat in beats if not beat.held), key=lambda beat: beat.seen):
         heartbeat = beat.heartbeat
@@ -176,7 +176,7 @@ def _counts(beats: list[LiveHeartbeat]) -> list[Gauge]:
 
 
 def _configuration(beats: list[LiveHeartbeat]) -> list[Gauge]:
-    """Of the worker of the newest master that was configured last: during a reload its elders still say the old one."""
+    """Return the gauges of the newest configuration. During a reload the older workers still report the one before."""
     said = [beat.heartbeat for beat in of_newest_master(beats) if beat.heartbeat.generation is not None]
     newest = max(said, key=lambda heartbeat: heartbeat.generation or 0, default=None)
     if newest is None or newest.generation is None:
@@ -191,7 +191,10 @@ def _configuration(beats: list[LiveHeartbeat]) -> list[Gauge]:
 
 
 def _dicts(beats: list[LiveHeartbeat]) -> list[Gauge]:
-    """Of the newest beat of the newest master that says them: all its workers share them."""
+    """Return the gauges of shared dictionaries.
+
+    All workers of a master share these, so its newest beat that has them suffices.
+    """
     said = (beat.heartbeat.dicts for beat in of_newest_master(beats))
     dicts = next((one for one in said if one is not None), ())
     free: dict[Label, float] = {(("dict", clean(name)),): size for name, _, size in dicts}
