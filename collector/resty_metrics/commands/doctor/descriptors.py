@@ -17,20 +17,20 @@ _LIMIT = re.compile(r"^Max open files\s+(?P<soft>\d+|unlimited)\s", re.MULTILINE
 
 @dataclass(frozen=True, slots=True)
 class Descriptors:
-    """``used`` None: this user may not see them; ``most`` None: without limit."""
+    """The descriptors of the collector. ``used`` None: this user may not see them; ``most`` None: without limit."""
 
     used: int | None
     most: int | None
 
 
 def read_limit(text: str) -> int | None:
-    """The soft limit of ``/proc/PID/limits``; None where there is none."""
+    """Return the soft limit in ``/proc/PID/limits``; None where there is none."""
     match = _LIMIT.search(text)
     return None if match is None or match["soft"] == "unlimited" else int(match["soft"])
 
 
 def check(pid: int, found: Descriptors) -> Finding:
-    """``collector.descriptors``: whether there are enough left."""
+    """Check ``collector.descriptors``: enough of them are left."""
     name = "collector.descriptors"
     if found.used is None:
         return not_known(

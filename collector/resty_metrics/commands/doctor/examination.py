@@ -60,13 +60,13 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
 
 
 class _Looking:
-    """``findings``: of what could not be looked at."""
+    """The looks at the machine, each bounded in time. ``findings``: one for each look that failed."""
 
     def __init__(self) -> None:
         self.findings: list[Finding] = []
 
     async def at(self, check: str, seconds: float, looking: Awaitable[T], otherwise: T) -> T:
-        """What was seen, or ``otherwise``."""
+        """Return the result of ``looking``, or ``otherwise`` if it fails or takes more than ``seconds``."""
         try:
             return await asyncio.wait_for(looking, seconds)
         except TimeoutError:
@@ -77,7 +77,7 @@ class _Looking:
 
 
 def find(settings: Settings) -> tuple[Settings, Subject]:
-    """The collector by the lock beside the socket; else, where no path was given, the only one that runs."""
+    """Find the collector by the lock beside the socket; else, where no path was given, take the only one that runs."""
     lock = collector.lock_of(settings.socket_path)
     pid = collector.pid_of(lock)
     candidates: Mapping[int, str] = {}
@@ -106,7 +106,7 @@ def find(settings: Settings) -> tuple[Settings, Subject]:
 
 
 def _unfound(settings: Settings) -> tuple[Settings, Subject]:
-    """Where even looking for it failed."""
+    """Return the subject where even looking for the collector failed."""
     lock = LockFile(f"{settings.socket_path}.lock", exists=False, holder=None, written=None)
     nobody = Filter(None, frozenset())
     root = os.geteuid() == 0
@@ -141,7 +141,10 @@ async def _look(settings: Settings, subject: Subject, looking: _Looking) -> Look
 
 
 async def _sources(settings: Settings, subject: Subject) -> tuple[Fetched, ...]:
-    """Where another user says which source is to be shown which file, that file is not read: root may read all."""
+    """Fetch the sources.
+
+    A file that another user's configuration names for a source is not read, since root may read any file.
+    """
     ours = subject.confides or "sources" in settings.given
     asked = [one for one in settings.sources if ours or not one.connection.files]
     withheld = [Fetched(one.kind, one.address, None, 0, True) for one in settings.sources if one not in asked]
@@ -155,7 +158,7 @@ async def _instances(settings: Settings) -> tuple[Instance, ...]:
 
 
 def read_page(answer: Answer | None) -> Page | None:
-    """The page that an answer is; None: it is none, or none of ours."""
+    """Read an answer as a page of ours; None if it is not one."""
     if answer is None or answer.error is not None:
         return None
     try:
@@ -172,7 +175,7 @@ def _fetched(scrape: Scrape) -> Fetched:
 
 
 async def examine(settings: Settings) -> tuple[Subject, list[Finding]]:
-    """What is examined, and all findings."""
+    """Examine everything, and return the subject and all findings."""
     looking = _Looking()
     settings, subject = await looking.at(
         "collector.process", FIND_SECONDS, in_thread(find, settings), _unfound(settings)
@@ -188,7 +191,7 @@ def run(settings: Settings, json: bool) -> NoReturn:
 
 
 async def _run(settings: Settings, json: bool) -> NoReturn:
-    """It ends the process from within the loop, which would wait for threads."""
+    """Examine and print, and end the process from within the loop, which would otherwise wait for threads."""
     subject, findings = await examine(settings)
     if json:
         sys.stdout.write(report.as_json(findings, subject))

@@ -20,7 +20,7 @@ from resty_metrics.kernel.access import Node, User
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is examined.
+    """The collector that is examined, and how far we can see it.
 
     ``state_dir``: empty: none. ``taken``: flags taken from the running collector. ``in_another_network``: it lives in
     another network namespace than we. ``queue``: max_dgram_qlen of ours. ``own``: our namespaces. ``root``: we may see
@@ -50,14 +50,17 @@ class Subject:
 
     @property
     def choice(self) -> str | None:
-        """How to say which of several collectors is meant; None: there is no choice."""
+        """Tell how to choose one of several collectors; None where there is no choice."""
         ways = " or ".join(f"--socket.path={shlex.quote(path)}" for path in self.candidates)
         return f"several collectors run: say which one: {ways}" if ways else None
 
 
 @dataclass(frozen=True, slots=True)
 class Holders:
-    """Of the socket's file: ``file``: what stands there; ``bound``: who holds it; ``connected``: who sends to it."""
+    """The processes behind the socket's file.
+
+    ``file``: the file at the path; ``bound``: its holders; ``connected``: its senders.
+    """
 
     file: SocketFile | None
     error: str | None

@@ -1,4 +1,4 @@
-"""What the page says of the families of rows: ``page.overflow``, ``page.labels``, ``page.conflicts``.
+"""Checks of the families of rows on the page: ``page.overflow``, ``page.labels``, ``page.conflicts``.
 
 Rule: whoever reads that a family is full wants to know by which label: it is the one with the most values.
 """
@@ -13,12 +13,12 @@ _REMEDY = as_remedy(warnings.OVERFLOW.do)
 
 
 def check(page: Page) -> list[Finding]:
-    """All that a page tells of them."""
+    """Return all findings about families on a page."""
     return [_overflow(page), _labels(page), _conflicts(page)]
 
 
 def _widest(page: Page) -> dict[str, tuple[str, float]]:
-    """By family its label with the most values, of the families that are at half of their cap or above."""
+    """Return the label with the most values of each family that is at half of its cap or above."""
     found: dict[str, tuple[str, float]] = {}
     for labels, count in page.series("label_values").items():
         said = dict(labels)

@@ -1,4 +1,4 @@
-"""What a check has to say: one line with a verdict, what was seen, and what to do.
+"""The outcome of a check: one line with a verdict, the evidence, and the remedy.
 
 Rules:
 - The name of a check is an interface: scripts match on it, ``docs/doctor.md`` lists it.
@@ -50,13 +50,13 @@ def not_known(check: str, why: str, remedy: str) -> Finding:
 
 
 def as_remedy(*advice: str) -> str:
-    """What collector/advice has, as it stands behind an arrow."""
+    """Write a text of resty_metrics/advice as a remedy, in the form that stands behind an arrow."""
     text = " ".join(advice)
     return text[:1].lower() + text[1:].removesuffix(".")
 
 
 def worst(findings: Iterable[Finding]) -> Verdict:
-    """FAIL, WARN or OK: the report as a whole. SKIP does not count."""
+    """Return FAIL, WARN or OK, the verdict on the report as a whole. SKIP does not count."""
     verdicts = {finding.verdict for finding in findings}
     return next((verdict for verdict in (Verdict.FAIL, Verdict.WARN) if verdict in verdicts), Verdict.OK)
 

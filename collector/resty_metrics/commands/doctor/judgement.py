@@ -21,7 +21,7 @@ Check = tuple[str, Callable[[], Finding | Iterable[Finding]]]
 
 
 def judge(subject: Subject, looked: Looked) -> list[Finding]:
-    """Every finding. A check that fails itself becomes one, and hides no other."""
+    """Return every finding. A check that fails itself becomes a finding, and hides no other."""
     findings: list[Finding] = []
     for name, check in (*_socket(subject, looked), *_nginx(subject, looked), *_page(subject, looked)):
         try:
@@ -33,14 +33,14 @@ def judge(subject: Subject, looked: Looked) -> list[Finding]:
 
 
 def _pasteable(finding: Finding, socket_path: str) -> Finding:
-    """Its remedy with the socket in each command of ours, so that the command speaks of the one that was examined."""
+    """Put the examined socket into each command of ours in the remedy, so that the command can be pasted."""
     if finding.remedy is None:
         return finding
     return replace(finding, remedy=_COMMAND.sub(lambda found: command(found[1], socket_path), finding.remedy))
 
 
 def failed(check: str, error: Exception) -> Finding:
-    """A check, or what it looks at, that failed in a way nobody thought of."""
+    """Report a check, or the look it needs, that failed in an unexpected way."""
     return not_known(check, f"the check itself failed: {type(error).__name__}: {error}", "please report this")
 
 
@@ -88,7 +88,7 @@ def _settings(subject: Subject) -> list[Finding]:
 
 
 def _targets(instance: Instance, path: str) -> set[str]:
-    """Where its workers send; our path where they do under another name."""
+    """Return the sockets that the workers send to. Another name for our socket is returned as our path."""
     if instance.configured is None:
         return set()
     nginx = instance.configured
@@ -127,12 +127,12 @@ def _word(check: str, seen: str) -> Check:
 
 
 def _aside(trouble: Finding) -> Check:
-    """Of an nginx that may not concern us, where another one does."""
+    """Lower the verdict on an nginx that may not concern us, where another nginx does."""
     return (trouble.check, lambda: replace(trouble, verdict=Verdict.SKIP))
 
 
 def _labelled(check: Check, label: str) -> Check:
-    """The same check, saying of which nginx it speaks."""
+    """Return the check with the name of its nginx in front of each finding."""
     name, run = check
 
     def named() -> list[Finding]:
@@ -210,8 +210,9 @@ def _page(subject: Subject, looked: Looked) -> list[Check]:
 
 
 def _running(instances: Iterable[Instance], path: str) -> dict[str, int]:
-    """How many workers that send to this path run, by the name of their nginx; 0 where several masters have one name,
-    since the page counts those of one.
+    """Count the running workers that send to this path, by the name of their nginx.
+
+    The count is 0 where several masters have one name, since the page counts the workers of a single master.
     """
     found: dict[str, int] = {}
     for one in instances:

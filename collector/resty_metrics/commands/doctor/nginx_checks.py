@@ -50,13 +50,13 @@ class Configured:
 
 
 def refused(message: str) -> Finding:
-    """``nginx -T`` ended with an error: its message is the finding."""
+    """Report that ``nginx -T`` ended with an error; its message is the finding."""
     hints = [hint for first, second, hint in _HINTS if first in message and second in message]
     return fail("nginx.configuration", message, hints[0] if hints else "correct that; until then no reload works")
 
 
 def check(nginx: Configured, socket_path: str, lua_versions: frozenset[str]) -> list[Finding]:
-    """All findings about a configuration that could be read."""
+    """Return all findings about a configuration that could be read."""
     configuration = nginx.configuration
     hooks = find(configuration, nginx.prefix, nginx.texts)
     share = share_of(configuration)
@@ -77,7 +77,10 @@ def check(nginx: Configured, socket_path: str, lua_versions: frozenset[str]) -> 
 
 
 def _include(hooks: Hooks, share: str, own_hook: bool) -> Finding:
-    """``own_hook``: the include without a hook is there, beside which the other one is refused."""
+    """Check ``nginx.include``.
+
+    ``own_hook``: the include without a hook is there, and nginx refuses the other one beside it.
+    """
     add = f"write into http{{}}: include {share}/nginx.conf.d/resty-metrics.conf{_RELOAD}"
     if own_hook:
         line = line_for("log_by_lua_block", share)
@@ -96,7 +99,7 @@ def _include(hooks: Hooks, share: str, own_hook: bool) -> Finding:
 
 
 def _lacking(check: str, hook: Hook, share: str) -> Finding:
-    """A hook that replaces ours, or may."""
+    """Report a hook that replaces ours, or may replace it."""
     directive = hook.directive
     place = f"{directive.place}: {directive.name} in {hook.scope}"
     line = line_for(directive.name, share)

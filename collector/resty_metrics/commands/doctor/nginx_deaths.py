@@ -28,7 +28,10 @@ _CRASHED = "a module of nginx crashed, see its error log and core dump; what was
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """``at``: as nginx writes it. ``signal`` None: it ended by itself, with a code after which no other is started."""
+    """A worker's end.
+
+    ``at``: the time as nginx writes it. ``signal`` None: a fatal code, after which nginx starts no other.
+    """
 
     at: str
     master: int
@@ -54,7 +57,7 @@ class Log:
 
 
 def read(text: str, since: str, until: str) -> list[Death]:
-    """All deaths between two times, oldest first."""
+    """Return all deaths between two times, oldest first."""
     found = [
         Death(one["at"], int(one["master"]), int(one["pid"]), int(one["signal"]) if one["signal"] else None)
         for one in _LINE.finditer(text)
@@ -63,7 +66,7 @@ def read(text: str, since: str, until: str) -> list[Death]:
 
 
 def check(logs: Sequence[Log]) -> list[Finding]:
-    """``workers.died``: one finding for each log."""
+    """Check ``workers.died``, with a finding for each log."""
     return [_check(log) for log in logs]
 
 

@@ -1,4 +1,4 @@
-"""What the collector's own page and readiness say: ``page.*``, ``source.*``, ``workers``, ``journal``.
+"""Checks of the collector's own page and readiness: ``page.*``, ``source.*``, ``workers``, ``journal``.
 
 Rules:
 - A metric that is absent is not known: SKIP where it may be absent for now, nothing where this collector has none.
@@ -22,8 +22,10 @@ _SILENT = "no worker was heard of; without lifecycle.conf one speaks with its fi
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of a request over HTTP. ``error`` None: it is status 200 and ``text``, or it ``wants`` something that
-    we do not have."""
+    """The outcome of an HTTP request.
+
+    ``error`` None: ``text`` is the body of a status 200, or ``wants`` names what we lack.
+    """
 
     url: str
     text: str
@@ -44,11 +46,11 @@ class Page:
         return self.series(name).get(frozenset(labels.items()))
 
     def by_nginx(self, name: str) -> dict[str, float]:
-        """A family with one sample for each nginx, by its name; "": of one that has none."""
+        """Return a family with one sample for each nginx, by its name; "" for one without a name."""
         return dict(sorted((dict(labels).get("nginx", ""), value) for labels, value in self.series(name).items()))
 
     def by(self, name: str, label: str) -> dict[str, float]:
-        """The positive samples of a family by one of its labels, summed over the others."""
+        """Return the positive samples of a family by one of its labels, summed over the others."""
         found: dict[str, float] = {}
         for labels, value in self.series(name).items():
             key = dict(labels).get(label)
@@ -58,7 +60,7 @@ class Page:
 
 
 def read(text: str) -> Page:
-    """Raises ValueError where it is no page."""
+    """Parse a page. Raises ValueError where the text is not one."""
     samples: dict[str, dict[frozenset[tuple[str, str]], float]] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -67,7 +69,7 @@ def read(text: str) -> Page:
 
 
 def answers(answer: Answer, page: Page | None, foreign: int | None) -> Finding:
-    """``page.answers``: it comes, and can be read. ``foreign``: a collector in another network namespace."""
+    """Check ``page.answers``: the page comes and can be read. ``foreign``: a collector in another network namespace."""
     check = "page.answers"
     if answer.error is not None and foreign is not None:
         seen = f"{answer.url}: {answer.error}; process {foreign} lives in another network namespace"
@@ -82,7 +84,7 @@ def answers(answer: Answer, page: Page | None, foreign: int | None) -> Finding:
 
 
 def ready(answer: Answer) -> list[Finding]:
-    """``page.ready``: each degradation that the collector knows of."""
+    """Check ``page.ready``: each degradation that the collector knows of is a finding."""
     if answer.error is not None:
         return [fail("page.ready", f"{answer.url}: {answer.error}", "see the collector's log")]
     if answer.wants is not None:
@@ -94,7 +96,7 @@ def ready(answer: Answer) -> list[Finding]:
 
 
 def check(page: Page, state_dir: str, running: Mapping[str, int]) -> list[Finding]:
-    """All that a page tells. ``running``: workers that were seen to run, by the name of their nginx; 0: not known."""
+    """Return all findings of a page. ``running``: the running workers, by the name of their nginx; 0: not known."""
     checks = (_socket, _rebinds, _coverage, _lost, _refusals, _gauges, _worker_errors)
     found = [finding for check in checks for finding in check(page)]
     return [*_workers(page, running), *found, *_journal(page, state_dir)]
@@ -170,7 +172,7 @@ def _covered(nginx: str, ratio: float) -> Finding:
 
 
 def _counted(page: Page, check: str, name: str, label: str, words: str, remedy: str) -> list[Finding]:
-    """A counter that should stay at 0."""
+    """Report a counter that should stay at 0."""
     if not page.series(name):
         return []
     found = page.by(name, label)
@@ -223,7 +225,7 @@ def _journal(page: Page, state_dir: str) -> list[Finding]:
 
 
 def _written(page: Page, state_dir: str) -> Finding:
-    """Of a journal that is written, perhaps not fast enough."""
+    """Report a journal that is written, perhaps too slowly."""
     waits, pending = page.value("journal_pending_seconds") or 0.0, page.value("journal_pending_records") or 0
     if waits < SLOW_COMMIT_SECONDS:
         return ok("journal", "it is written; a restart loses nothing")
@@ -233,7 +235,7 @@ def _written(page: Page, state_dir: str) -> Finding:
 
 
 def sources(page: Page) -> list[Finding]:
-    """``source.lua`` from the page; the fetched ones are fetched by doctor itself too."""
+    """Check ``source.lua``, and the fetched sources, from the page. Doctor also fetches the latter itself."""
     findings = []
     for labels, value in sorted(page.series("source_up").items(), key=lambda item: sorted(item[0])):
         names = dict(labels)
@@ -261,7 +263,7 @@ def _lua(check: str, nginx: str, alive: bool) -> Finding:
 
 
 def fetched(name: str, url: str, error: str | None, families: int, foreign: int | None) -> Finding:
-    """``source.stub_status``, ``source.vts``: one source as doctor itself fetched it. ``foreign``: as above."""
+    """Check ``source.stub_status`` or ``source.vts``, as doctor itself fetched it. ``foreign`` is as in ``answers``."""
     if error is not None and foreign is not None:
         seen = f"{url}: {error} from here; process {foreign} lives in another network namespace"
         return not_known(f"source.{name}", seen, f"nsenter --target {foreign} --net resty-metrics doctor")

@@ -1,5 +1,6 @@
-"""Who holds the socket, who is connected to it, and who else runs our program: ``socket.holder``, ``socket.open``,
-``socket.senders``, ``processes``.
+"""Checks of the socket's holders, its senders, and other processes of ours.
+
+These are ``socket.holder``, ``socket.open``, ``socket.senders`` and ``processes``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +33,7 @@ class Seen:
 
     @property
     def origin(self) -> str:
-        """Where it comes from, for a process that should not be there."""
+        """Describe the origin of a process that should not be there."""
         where = "" if self.container is None else f", container {self.container}"
         line = "" if not self.parents else f", started by {' < '.join(self.parents)}"
         return f"{self.label}, uid {self.uid}{where}{line}"
@@ -40,7 +41,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """Who the collector is, as far as we see: ``root``: all processes can be seen; ``answered``: it answers a probe."""
+    """The collector as far as we see it. ``root``: all processes can be seen; ``answered``: it answers a probe."""
 
     collector: int | None
     root: bool
@@ -48,7 +49,7 @@ class Sight:
 
 
 def holder(path: str, holders: Sequence[Seen], sight: Sight) -> Finding:
-    """``socket.holder``: the socket at the path is the collector's own."""
+    """Check ``socket.holder``: the socket at the path is the collector's own."""
     check = "socket.holder"
     if not holders:
         if not sight.root:
@@ -69,7 +70,7 @@ def holder(path: str, holders: Sequence[Seen], sight: Sight) -> Finding:
 
 
 def opened(holders: Sequence[Seen], own: Mapping[str, int]) -> list[Finding]:
-    """``socket.open``: each process that has it open, and its namespaces beside ``own``."""
+    """Check ``socket.open``: list each process that has the socket open, and compare its namespaces with ``own``."""
     return [ok("socket.open", f"{one.label} has it open, {_namespaces(one.namespaces, own)}") for one in holders]
 
 
@@ -86,7 +87,7 @@ def _namespaces(found: Mapping[str, int], own: Mapping[str, int]) -> str:
 
 
 def senders(connected: Sequence[Seen], collector_pid: int | None) -> list[Finding]:
-    """``socket.senders``: who is connected to the socket, but for the collector's own probe."""
+    """Check ``socket.senders``: list the processes connected to the socket, except the collector's own probe."""
     found = [one for one in connected if one.pid != collector_pid]
     if not found:
         return []
@@ -96,7 +97,10 @@ def senders(connected: Sequence[Seen], collector_pid: int | None) -> list[Findin
 
 
 def others(found: Sequence[Seen], collector_pid: int | None, socket_path: str, own: Mapping[str, int]) -> list[Finding]:
-    """``processes``: what else of ours runs. ``own``: our namespaces, in which a path is a path."""
+    """Judge ``processes``: the other processes of ours.
+
+    ``own``: our namespaces, in which a path means what it means to us.
+    """
     rest = [one for one in found if one.pid != collector_pid]
     if not rest:
         return [ok("processes", "no other process of ours runs")]

@@ -1,4 +1,4 @@
-"""Whether nginx's workers may do what they need: ``reach.*``.
+"""Checks that nginx's workers may do what they need: ``reach.*``.
 
 Everything between a worker and the socket: the collector's uid filter, mode and owner of each directory, mandatory
 access control; and whether it may read the Lua files (if not, nginx -t passes and every request logs an error).
@@ -36,12 +36,12 @@ class Confinement:
 
 
 def socket(users: Iterable[User], way: Way) -> list[Finding]:
-    """``reach.socket``: directories and the socket itself. ``way`` ends with the socket."""
+    """Check ``reach.socket``: the directories and the socket itself. ``way`` ends with the socket."""
     return [_socket(user, way) for user in users]
 
 
 def unseen(path: str) -> Finding:
-    """``reach.socket``, where the directories above the socket cannot be looked at."""
+    """Report ``reach.socket`` as not known: the directories above the socket cannot be looked at."""
     return not_known("reach.socket", f"the way to {path} cannot be looked at", "run doctor as root")
 
 
@@ -65,7 +65,7 @@ def _socket(user: User, way: Way) -> Finding:
 
 
 def uid_filter(users: Iterable[User], allowing: Filter) -> list[Finding]:
-    """``reach.uid``: whether the collector takes datagrams of these users."""
+    """Check ``reach.uid``: the collector takes datagrams of these users."""
     return [_uid(user, allowing) for user in users]
 
 
@@ -80,7 +80,7 @@ def _uid(user: User, allowing: Filter) -> Finding:
 
 
 def lua_files(users: Iterable[User], ways: Sequence[Way]) -> list[Finding]:
-    """``reach.lua``: whether they may read the Lua module."""
+    """Check ``reach.lua``: these users may read the Lua module."""
     findings = []
     for user in users:
         stopped = next((found for way in ways if (found := obstacle(user, way, READ)) is not None), None)
@@ -94,7 +94,10 @@ def lua_files(users: Iterable[User], ways: Sequence[Way]) -> list[Finding]:
 
 
 def confinement(found: Confinement) -> Finding:
-    """``reach.selinux`` or ``reach.apparmor``: policies are not evaluated here, so a confined worker is a warning."""
+    """Check ``reach.selinux`` or ``reach.apparmor``.
+
+    Policies are not evaluated here, so a confined worker is a warning.
+    """
     check = f"reach.{found.system.lower()}"
     if found.subject is None or found.subject.startswith(("unconfined", "-")):
         return ok(check, f"{found.system} is on, and does not confine the workers")

@@ -22,13 +22,13 @@ _COLOURS = {Verdict.OK: "32", Verdict.SKIP: "90", Verdict.WARN: "33", Verdict.FA
 
 
 def printable(text: str) -> str:
-    """``text`` without what would move a terminal's cursor: line ends become blanks, the rest is escaped."""
+    """Return ``text`` without characters that move a terminal's cursor: line ends become blanks, others are escaped."""
     shown = text.replace("\n", " ").replace("\t", " ")
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in shown)
 
 
 def _discreet(finding: Finding) -> Finding:
-    """Without passwords."""
+    """Replace passwords in a finding."""
     remedy = None if finding.remedy is None else _PASSWORD.sub(r"\1***@", finding.remedy)
     return replace(finding, seen=_PASSWORD.sub(r"\1***@", finding.seen), remedy=remedy)
 
@@ -51,14 +51,14 @@ def _summary(findings: Sequence[Finding]) -> str:
 
 
 def as_text(findings: Sequence[Finding], *, colour: bool) -> str:
-    """All findings, and a last line that counts them."""
+    """Write all findings, and a last line that counts them."""
     width = max((len(finding.check) for finding in findings), default=0)
     lines = [line for finding in findings for line in _lines(_discreet(finding), width, colour)]
     return "\n".join([*lines, "", _summary(findings), ""])
 
 
 def as_json(findings: Sequence[Finding], subject: Subject) -> str:
-    """One object: what was examined, the worst verdict, all findings."""
+    """Write one object: the subject, the worst verdict, all findings."""
     verdict = worst(findings)
     taken = {flag: [_PASSWORD.sub(r"\1***@", value) for value in values] for flag, values in subject.taken.items()}
     value = {

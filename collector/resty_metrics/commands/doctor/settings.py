@@ -1,4 +1,4 @@
-"""What doctor was told, and what it takes from a running collector for what it was not told.
+"""Doctor's own settings, completed by those of a running collector.
 
 Order: doctor's own flags and environment, its own file, the collector's flags and environment, the collector's file.
 """

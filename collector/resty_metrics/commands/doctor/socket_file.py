@@ -21,7 +21,7 @@ _TYPES = (
 
 @dataclass(frozen=True, slots=True)
 class SocketFile:
-    """What is at the path. ``mode``: with the type; ``datagram`` None: the kernel did not say."""
+    """The file at the path. ``mode``: with the type; ``datagram`` None: the kernel did not tell."""
 
     path: str
     mode: int
@@ -32,7 +32,10 @@ class SocketFile:
 
 @dataclass(frozen=True, slots=True)
 class LockFile:
-    """``holder``: who has it by /proc/locks, None: nobody that can be seen; ``written``: the pid that stands in it."""
+    """The lock file.
+
+    ``holder``: its holder by /proc/locks, None if none can be seen; ``written``: the pid in the file.
+    """
 
     path: str
     exists: bool
@@ -42,7 +45,10 @@ class LockFile:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """Who holds the lock. ``state``: its letter in /proc (proc_pid_stat(5)); ``ours``: it runs our program."""
+    """The process that holds the lock.
+
+    ``state``: its letter in /proc (proc_pid_stat(5)); ``ours``: it runs our program.
+    """
 
     pid: int
     command: str
@@ -57,7 +63,7 @@ Outcome = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What became of a probe. ``seconds``: until the answer, or how long it was waited for."""
+    """The outcome of a probe. ``seconds``: the time until the answer, or until we stopped waiting."""
 
     outcome: Outcome
     detail: str
@@ -68,8 +74,10 @@ _DIRECTORY = "see what it holds, and remove it: the collector does not; then it 
 
 
 def path(path: str, found: SocketFile | None, error: str | None, absent: str = START) -> Finding:
-    """``socket.path``: there, and a datagram socket. ``error``: why it could not be looked at; ``absent``: what to do
-    where no collector is."""
+    """Check ``socket.path``: the path has a datagram socket.
+
+    ``error``: the reason why the path could not be looked at; ``absent``: the remedy where no collector runs.
+    """
     check = "socket.path"
     if found is None and error is not None:
         return not_known(check, f"{path}: {error}", "run doctor as root")
@@ -90,7 +98,7 @@ _ENTER = "run doctor in its pid namespace, or on the host"
 
 
 def lock(found: LockFile, running: Running | None, answered: bool, absent: str = START) -> Finding:
-    """``socket.lock``: held by a living collector."""
+    """Check ``socket.lock``: a living collector holds it."""
     check = "socket.lock"
     if not found.exists:
         return fail(check, f"{found.path} does not exist: no collector was ever started on this path", absent)
@@ -105,7 +113,7 @@ def lock(found: LockFile, running: Running | None, answered: bool, absent: str =
 
 
 def collector(running: Running | None, answered: bool, absent: str = START) -> Finding:
-    """``collector.process``: it runs, and is not stopped."""
+    """Check ``collector.process``: it runs, and is not stopped."""
     check = "collector.process"
     if running is None and answered:
         return not_known(check, _INVISIBLE, _ENTER)
@@ -136,7 +144,7 @@ _PROBES: dict[Outcome, tuple[str, str]] = {
 
 
 def probe(found: Probe, absent: str = START) -> Finding:
-    """``socket.probe``: a datagram through the path is answered."""
+    """Check ``socket.probe``: a datagram through the path is answered."""
     if found.outcome == "answered":
         return ok("socket.probe", f"answered in {found.seconds * 1000:.1f} ms")
     seen, remedy = _PROBES[found.outcome]
@@ -150,8 +158,10 @@ LEAST_QUEUE = 10  # the kernel's default
 
 
 def queue(length: int | None, foreign: int | None, workers: int) -> Finding:
-    """``socket.queue``: net.unix.max_dgram_qlen, shared by all workers. ``foreign``: a collector in another network
-    namespace, which has its own."""
+    """Check ``socket.queue``: net.unix.max_dgram_qlen, shared by all workers, is long enough.
+
+    ``foreign``: a collector in another network namespace, which has a queue length of its own.
+    """
     check = "socket.queue"
     if foreign is not None:
         seen = f"process {foreign} lives in another network namespace, with its own net.unix.max_dgram_qlen"

@@ -1,4 +1,4 @@
-"""Whether all parts are of one version: ``versions``."""
+"""Check that all parts have one version: ``versions``."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,10 @@ class Installed:
 
 
 def check(installed: Installed) -> Finding:
-    """``versions``: doctor, collector, Lua module agree; the wire's version is that of the probe that was answered."""
+    """Check ``versions``: doctor, collector and Lua module agree.
+
+    The answered probe already proves the wire's version.
+    """
     named = [("doctor", __version__)]
     named += [("collector", version) for version in installed.collector]
     named += [("Lua module in the workers", version) for version in installed.workers]

@@ -1,1 +1,1 @@
-"""What doctor looks at: files, processes, sockets, HTTP, ``nginx -T``. Nothing here writes, or waits for long."""
+"""The observations of doctor: files, processes, sockets, HTTP, ``nginx -T``. Nothing here writes, or waits for long."""

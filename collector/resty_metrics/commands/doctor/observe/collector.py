@@ -26,7 +26,7 @@ _QUEUE = Path("/proc/sys/net/unix/max_dgram_qlen")
 
 
 def lock_of(socket_path: Path) -> LockFile:
-    """The lock beside a socket, looked at and not tried."""
+    """Look at the lock beside a socket, without trying to take it."""
     path = socket_path.with_name(socket_path.name + ".lock")
     if not path.exists():
         return LockFile(str(path), exists=False, holder=None, written=None)
@@ -34,7 +34,10 @@ def lock_of(socket_path: Path) -> LockFile:
 
 
 def pid_of(lock: LockFile) -> int | None:
-    """The collector's pid: who holds the lock, else who stands in it, if that runs our program."""
+    """Return the collector's pid.
+
+    It is that of the lock's holder, else the pid in the lock file if that process runs our program.
+    """
     if lock.holder is not None:
         return lock.holder
     return lock.written if lock.written is not None and processes.is_ours(lock.written) else None
@@ -50,7 +53,7 @@ def running(pid: int | None) -> Running | None:
 
 
 def descriptors(pid: int | None) -> Descriptors | None:
-    """How many are open and how many may be; None where there is no collector, or it has ended."""
+    """Count the open descriptors and read their limit; None where there is no collector, or it has ended."""
     limits = None if pid is None else files.read(Path(f"/proc/{pid}/limits"))
     if limits is None:
         return None
@@ -64,12 +67,12 @@ def descriptors(pid: int | None) -> Descriptors | None:
 
 
 def flags_of(pid: int) -> dict[str, tuple[str, ...]]:
-    """The flags that a running collector was given, by command line or environment."""
+    """Return the flags that a running collector was given, by command line or environment."""
     return flags.of(processes.arguments_of(pid), _environment(pid))
 
 
 def told(pid: int | None) -> tuple[dict[str, tuple[str, ...]], Path, Layer, str | None]:
-    """Of a running collector: its flags, its working directory, what its file says, and what is wrong with that."""
+    """Return a running collector's flags, working directory, settings from its file, and that file's fault or None."""
     if pid is None:
         return {}, files.ROOT, {}, None
     found, directory = flags_of(pid), _directory(pid)
@@ -89,8 +92,10 @@ def told(pid: int | None) -> tuple[dict[str, tuple[str, ...]], Path, Layer, str 
 
 
 def confides(pid: int | None) -> bool:
-    """Whether it may read what we may: our user in every respect, our file system, and no program that runs as root for
-    whoever starts it, with words of theirs. Ask after its words were read.
+    """Return whether the collector may read only what we may read. Ask after its settings were read.
+
+    It must have our user in every respect, have our file system, and not be a setuid program, which runs as root with
+    settings of whoever starts it.
     """
     if pid is None:
         return True
@@ -120,7 +125,7 @@ def _environment(pid: int) -> Mapping[str, str]:
 
 
 def socket_of(pid: int) -> str | None:
-    """The socket path of a process of ours that serves; None for any other."""
+    """Return the socket path of a process of ours that serves; None for any other process."""
     if not flags.serves(processes.arguments_of(pid)):
         return None
     found, _, written, _ = told(pid)
@@ -129,13 +134,13 @@ def socket_of(pid: int) -> str | None:
 
 
 def serving() -> dict[int, str]:
-    """The collectors of our mount namespace, where their paths are ours: pid and socket path."""
+    """Return pid and socket path of each collector in our mount namespace, where its path means what it means to us."""
     here = [one.pid for one in processes.namesakes() if files.root_of(one.pid) == files.ROOT]
     return {pid: path for pid in here if (path := socket_of(pid)) is not None}
 
 
 def _command(process: Process) -> str:
-    """On one line; nginx pads its title with blanks."""
+    """Join the arguments on one line, without the blanks that nginx pads its title with."""
     return " ".join(" ".join(process.command).split())
 
 
@@ -153,14 +158,14 @@ def seen(process: Process) -> Seen:
 
 
 def others() -> list[Seen]:
-    """The other processes of ours, but those that this one descends from (a wrapper)."""
+    """Return the other processes of ours, except those that this one descends from (a wrapper)."""
     own = processes.describe(os.getpid())
     above = set() if own is None else {parent.pid for parent in own.parents}
     return [seen(process) for process in processes.namesakes() if process.pid not in above]
 
 
 def holders(path: Path) -> Holders:
-    """What stands at the path, and who is behind it."""
+    """Look at the file at the path, and find the processes behind it."""
     try:
         found = path.lstat()
     except FileNotFoundError:
@@ -175,7 +180,7 @@ def holders(path: Path) -> Holders:
 
 
 def _by_kernel(device: int, inode: int) -> tuple[set[int], tuple[Seen, ...]]:
-    """The types of the sockets bound to the file, and who is connected to them."""
+    """Return the types of the sockets bound to the file, and the processes connected to them."""
     try:
         ours = sock_diag.bound_to(device, inode)
         targets = {one.inode for one in ours}
@@ -187,7 +192,7 @@ def _by_kernel(device: int, inode: int) -> tuple[set[int], tuple[Seen, ...]]:
 
 
 def queue_length() -> int | None:
-    """max_dgram_qlen of our network namespace."""
+    """Return max_dgram_qlen of our network namespace, None where it cannot be read."""
     text = (files.read(_QUEUE) or "").strip()
     return int(text) if text.isdigit() else None
 
@@ -198,7 +203,7 @@ def in_another_network(pid: int | None) -> bool:
 
 
 def allowed_uids(pid: int | None, more: tuple[int, ...]) -> frozenset[int]:
-    """Whom the collector allows: root, ``more``, and the workers' users as it knows them."""
+    """Return the users that the collector accepts: root, ``more``, and the workers' users as it knows them."""
     root = files.root_of(pid)
     named = (users.uid_of(name, root) for name in WORKER_USERS)
     return frozenset({0, *more, *(uid for uid in named if uid is not None)})

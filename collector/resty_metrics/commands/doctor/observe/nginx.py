@@ -36,7 +36,7 @@ _DELETED = " (deleted)"
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """How to run an nginx. ``uid`` None: as ourselves; ``master`` None: it is not known to run."""
+    """A command that runs an nginx. ``uid`` None: as ourselves; ``master`` None: it is not known to run."""
 
     words: tuple[str, ...]
     directory: str | None
@@ -52,7 +52,7 @@ class Command:
 
 
 def commands(given: str | None) -> list[Command]:
-    """The one that was given, else those of running masters, else what is installed."""
+    """Return the given command, else those of running masters, else the installed nginx."""
     if given is not None:
         return [Command(tuple(shlex.split(given)), None, None, None, None)]
     found = [_of_master(pid, title) for pid, title in _titles() if command.is_master(title)]
@@ -76,7 +76,7 @@ def _of_master(pid: int, title: str) -> Command:
 
 
 def examine(one: Command, socket_path: str) -> Instance:
-    """All that is to be known of one nginx."""
+    """Examine an nginx, and return all facts about it."""
     hindrance = _hindrance(one)
     if hindrance is not None:
         return _unknown(one, socket_path, hindrance)
@@ -178,7 +178,7 @@ def _default_log(one: Command, built: str) -> list[str]:
 
 
 def _logs(names: list[str], prefix: str, root: Path) -> tuple[deaths.Log, ...]:
-    """Of the last hour, in this machine's local time."""
+    """Read the logs of the last hour, in this machine's local time."""
     now = time.time()
     since, until = (
         time.strftime(deaths.TIME_FORMAT, time.localtime(at)) for at in (now - deaths.WITHIN_SECONDS, now + 60)
@@ -192,7 +192,10 @@ def _same(path: Path, other: Path) -> bool:
 
 
 def _master_of(pid_file: str) -> int | None:
-    """The master that the pid file names; or that of the one container that has such a file, with its pid in there."""
+    """Return the master that the pid file names.
+
+    Else return the master of the only container that has such a file with that master's own pid.
+    """
     text = (files.read(Path(pid_file)) or "").strip()
     if text.isdigit() and command.is_master(" ".join(arguments_of(int(text)))):
         return int(text)
@@ -202,7 +205,7 @@ def _master_of(pid_file: str) -> int | None:
 
 
 def _wrote(pid: int, pid_file: str) -> bool:
-    """Whether the file that a process sees there names it, by the pid that it has in its own namespace."""
+    """Return whether the pid file that the process sees names it, by its pid in its own namespace."""
     status = files.read(Path(f"/proc/{pid}/status")) or ""
     own = re.search(r"^NSpid:.*\t(\d+)$", status, re.MULTILINE)
     text = files.read(files.below(files.root_of(pid), pid_file))
@@ -223,7 +226,10 @@ def _users_of(workers: tuple[int, ...], root: Path) -> tuple[User, ...]:
 
 
 def _configured_user(configuration: Configuration, built: str, master: int | None, root: Path) -> User | None:
-    """Where the master is not root it cannot change to another user, and the directive is ignored."""
+    """Return the user of the workers.
+
+    A master that is not root cannot change to another user, so it ignores the directive.
+    """
     owner = None if master is None else users.of_process(master, root)
     if owner is not None and owner.uid != 0:
         return owner

@@ -42,7 +42,7 @@ def send(path: Path, seconds: float = SECONDS) -> Probe:
 
 
 def _sent(client: socket.socket, datagram: bytes, passed: socket.socket, ends: float) -> bool:
-    """False: the queue stayed full."""
+    """Send the datagram with its descriptor. Return False if the queue stays full until ``ends``."""
     while True:
         try:
             socket.send_fds(client, [datagram], [passed.fileno()])

@@ -11,7 +11,7 @@ _APPARMOR = Path("/sys/module/apparmor/parameters/enabled")
 
 
 def confinement(worker: int | None, socket_path: Path) -> Confinement | None:
-    """``worker``: a pid whose confinement counts, None where no worker runs."""
+    """Return how a process is confined. ``worker``: its pid, None where no worker runs."""
     enforcing = read(_SELINUX)
     subject = None if worker is None else _subject(worker)
     if enforcing is not None:
@@ -33,7 +33,7 @@ def _subject(pid: int) -> str | None:
 
 
 def _domain(subject: str | None) -> str | None:
-    """``httpd_t`` of ``system_u:system_r:httpd_t:s0``."""
+    """Return the domain in an SELinux context: ``httpd_t`` of ``system_u:system_r:httpd_t:s0``."""
     parts = (subject or "").split(":")
     return parts[2] if len(parts) > 2 else subject
 

@@ -26,12 +26,12 @@ _CERTIFICATE_ALERTS = (
 
 
 def base(address: ListenAddress, scheme: Scheme = "http") -> str:
-    """Where a client on this machine finds what listens there."""
+    """Return the URL by which a client on this machine reaches the address."""
     return f"{scheme}://{'localhost' if isinstance(address, UnixAddress) else address.near}"
 
 
 async def get(address: ListenAddress, path: str, secured: bool = False) -> Answer:
-    """One request, by TLS too where that is what is spoken there. It never raises for what the network does.
+    """Send one request, by TLS too where the server speaks that. Faults of the network never raise an error.
 
     ``secured``: there is a web configuration file, so TLS is likely. No certificate is checked: nothing secret is sent.
     """
@@ -82,7 +82,7 @@ async def _get(address: ListenAddress, path: str, scheme: Scheme) -> Answer | _O
 
 
 async def _by_hand(path: Path, otherwise: Answer) -> Answer:
-    """Whether TLS is spoken at a unix socket."""
+    """Return an answer that says whether TLS is spoken at a Unix socket; ``otherwise`` if it is not."""
     try:
         async with asyncio.timeout(SECONDS):
             _, writer = await asyncio.open_unix_connection(path, ssl=_unverified(), server_hostname="localhost")
@@ -95,7 +95,7 @@ async def _by_hand(path: Path, otherwise: Answer) -> Answer:
 
 
 def _words(error: Exception) -> str:
-    """Of a connection what the system said, without aiohttp's settings."""
+    """Describe an error: the system's words about a connection, without aiohttp's settings."""
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"Cannot connect: {error.os_error.strerror or error.os_error}"
     return str(error) or type(error).__name__
@@ -108,7 +108,7 @@ def _unverified() -> ssl.SSLContext:
 
 
 def _wants_certificate(error: BaseException | None) -> bool:
-    """TLS 1.3 says so at the first read, TLS 1.2 (as a failed handshake) in the handshake."""
+    """Return whether the server wants a certificate. TLS 1.3 tells that at the first read, TLS 1.2 in the handshake."""
     while error is not None:
         if getattr(error, "reason", None) in _CERTIFICATE_ALERTS:
             return True
@@ -117,7 +117,10 @@ def _wants_certificate(error: BaseException | None) -> bool:
 
 
 def _hung_up(error: BaseException) -> bool:
-    """Closed behind a handshake that was right: the alert that says why may be lost with the connection."""
+    """Return whether the server closed the connection after the handshake.
+
+    The alert with the reason may be lost with it.
+    """
     return isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError) and not isinstance(
         error, aiohttp.ClientConnectorError
     )
@@ -140,7 +143,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 
 
 async def fetch(source: Source) -> Scrape:
-    """One source, with a client of its own."""
+    """Fetch one source, with a client of its own."""
     fetcher = Fetcher(source)
     try:
         return await fetcher.fetch(SOURCE_SECONDS)

@@ -54,7 +54,7 @@ class Connector:
         return self._socket.fileno()
 
     def read(self) -> list[ProcessEvent]:
-        """The events that wait, of at most MAX_DATAGRAMS."""
+        """Return the waiting events, from at most MAX_DATAGRAMS datagrams."""
         found, self._early = self._early, []
         for _ in range(MAX_DATAGRAMS):
             try:
@@ -89,7 +89,7 @@ class Connector:
         self._socket.sendto(process_events.pack_request(listen, self._number), (0, 0))
 
     def _answer(self) -> int:
-        """The errno that the kernel answers with. Events of others' making that come before it are kept."""
+        """Return the errno of the kernel's answer. Other listeners' events that come before it are kept."""
         poll, ends = select.poll(), time.monotonic() + ANSWER_SECONDS
         poll.register(self._socket, select.POLLIN)
         while (left := ends - time.monotonic()) > 0:

@@ -1,4 +1,4 @@
-"""What can go wrong for the watch: bytes of the kernel that make no sense, and a kernel that refuses."""
+"""Faults of the watch: bytes of the kernel that make no sense, and a kernel that refuses."""
 
 from typing import Literal
 

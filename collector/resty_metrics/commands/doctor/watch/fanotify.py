@@ -36,7 +36,7 @@ _REFUSALS = {
 
 
 def group() -> int:
-    """A descriptor that watches nothing yet. Raises RefusedError."""
+    """Return a descriptor that watches nothing yet. Raises RefusedError."""
     descriptor: int = _LIBC.fanotify_init(_FLAGS, os.O_RDONLY)
     if descriptor < 0:
         raise _refusal(ctypes.get_errno())
@@ -59,7 +59,7 @@ def forget(descriptor: int) -> None:
 
 
 def read(descriptor: int) -> list[FileEvent]:
-    """The events that wait, as many as fit a read; empty if there are none. Raises FormatError."""
+    """Return the waiting events, as many as fit a read; empty if there are none. Raises FormatError."""
     try:
         return list(parse(os.read(descriptor, _READ_BYTES)))
     except BlockingIOError:

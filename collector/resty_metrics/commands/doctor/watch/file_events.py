@@ -37,7 +37,7 @@ _CHANGES = ((ATTRIBUTES, "attributes_changed"),)
 
 @dataclass(frozen=True, slots=True)
 class FileEvent:
-    """What a process did to a name: bits of the kernel. ``pid`` is 0 for a process that has none here."""
+    """An act of a process on a name, in bits of the kernel. ``pid`` is 0 for a process that has none here."""
 
     mask: int
     pid: int
@@ -45,7 +45,7 @@ class FileEvent:
 
 
 def parse(data: bytes) -> Iterator[FileEvent]:
-    """The events of one read. Raises FormatError."""
+    """Yield the events of one read. Raises FormatError."""
     at = 0
     while at < len(data):
         if len(data) - at < _EVENT.size:
@@ -62,7 +62,7 @@ def parse(data: bytes) -> Iterator[FileEvent]:
 
 
 def _name(records: bytes) -> str:
-    """The name in the records that follow an event; empty if there is none."""
+    """Return the name in the records that follow an event; empty if there is none."""
     at = 0
     while at < len(records):
         if len(records) - at < _RECORD.size:
@@ -79,7 +79,7 @@ def _name(records: bytes) -> str:
 
 
 def _named(record: bytes) -> str:
-    """The name behind the file system and the handle of the directory."""
+    """Return the name behind the file system and the handle of the directory."""
     if len(record) < _HANDLE.size:
         raise FormatError("truncated")
     size, _ = _HANDLE.unpack_from(record)
@@ -90,11 +90,11 @@ def _named(record: bytes) -> str:
 
 
 def actions(mask: int, exists: bool) -> tuple[str, ...]:
-    """What was done, in the order that leads to what is there now."""
+    """Return the actions in the order that leads to the present state."""
     order = (*_VANISHES, *_APPEARS, *_CHANGES) if exists else (*_APPEARS, *_CHANGES, *_VANISHES)
     return tuple(word for bit, word in order if mask & bit)
 
 
 def leaves(done: tuple[str, ...]) -> bool:
-    """Whether these actions leave something at the path."""
+    """Return whether these actions leave a file at the path."""
     return done[-1] not in [word for _, word in _VANISHES]

@@ -17,14 +17,17 @@ QUIET_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Collector:
-    """Who holds the lock; ``mounts`` is the inode of its mount namespace."""
+    """The process that holds the lock; ``mounts`` is the inode of its mount namespace."""
 
     pid: int
     mounts: int | None
 
 
 class Holder:
-    """Who holds ``<socket path>.lock``. Where the file was removed, it is the last one as long as that runs."""
+    """The holder of ``<socket path>.lock``.
+
+    Where the file was removed, it is the last holder for as long as that runs.
+    """
 
     def __init__(self, socket_path: Path) -> None:
         self.lock = socket_path.with_name(socket_path.name + ".lock")
@@ -33,11 +36,14 @@ class Holder:
 
     @property
     def known(self) -> Collector | None:
-        """The collector as far as it is known, if it still runs."""
+        """Return the last known collector, if it still runs."""
         return self._known if self._known is not None and is_ours(self._known.pid) else None
 
     def at(self, actor: Process | None) -> Collector | None:
-        """The collector when ``actor`` has done something to its files: a process of ours may be the next collector."""
+        """Return the collector at the time when ``actor`` touched its files.
+
+        A process of ours may be the next collector.
+        """
         known = self.known
         if actor is None or not actor.ours or (known is not None and actor.pid == known.pid):
             return known
@@ -46,7 +52,7 @@ class Holder:
         return self.known
 
     def ask(self) -> None:
-        """It may be another now."""
+        """Find the holder again, since it may have changed; at most once in QUIET_SECONDS."""
         now = time.monotonic()
         if now - self._asked < QUIET_SECONDS:
             return

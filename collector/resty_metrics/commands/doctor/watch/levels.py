@@ -48,13 +48,16 @@ class PathEvent:
 
 
 def concerns_socket(name: str) -> Concerns:
-    """Whether an entry of the socket's directory is the socket ``name``, its lock, a temporary name, or itself."""
+    """Return a test for entries of the socket's directory.
+
+    It passes the socket ``name``, its lock, a temporary name, and the directory itself.
+    """
     pattern = re.compile(rf"\.|{re.escape(name)}(?:\.lock)?|\.{re.escape(name)}\.\d+")
     return lambda entry: bool(pattern.fullmatch(entry))
 
 
 class Levels:
-    """What is watched for a socket path; ``open`` comes first.
+    """The watched directories of a socket path; ``open`` comes first.
 
     ``lost`` counts how often the kernel lost events; ``stale``: a directory was replaced, it is time to ``renew``.
     """
@@ -67,7 +70,10 @@ class Levels:
         self._watched: dict[Path, tuple[int, int]] = {}
 
     def open(self) -> None:
-        """Raises RefusedError if the socket's directory, or where it is not there the next above, cannot be watched."""
+        """Watch the directories.
+
+        Raises RefusedError if the lowest existing one, normally the socket's, cannot be watched.
+        """
         try:
             self._follow(_chain(self._socket_path))
             refused = self._watch()
@@ -81,7 +87,7 @@ class Levels:
         return [level.descriptor for level in self._levels.values()]
 
     def read(self) -> list[PathEvent]:
-        """What happened, the deepest directory first: its entries go before it goes itself."""
+        """Return the events, the deepest directory first: a directory's entries go before the directory itself."""
         found: list[PathEvent] = []
         for directory, level in self._levels.items():
             for event in self._take(level):
@@ -121,7 +127,7 @@ class Levels:
         self._watched.clear()
 
     def _follow(self, chain: list[Path]) -> None:
-        """A descriptor for each of the directories. Raises RefusedError."""
+        """Make a descriptor for each of the directories. Raises RefusedError."""
         concerns, mask = concerns_socket(self._socket_path.name), _LOWEST
         for directory in chain:
             self._levels[directory] = Level(fanotify.group(), concerns, mask)
@@ -152,7 +158,7 @@ class Levels:
 
 
 def _chain(socket_path: Path) -> list[Path]:
-    """The directories from the socket's up, without symbolic links as far as they can be resolved."""
+    """Return the directories from the socket's up, with symbolic links resolved as far as possible."""
     try:
         directory = socket_path.parent.resolve()
     except (OSError, RuntimeError):

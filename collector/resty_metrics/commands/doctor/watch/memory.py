@@ -27,7 +27,7 @@ class Known:
 
 
 class Memory:
-    """Who is and was there. ``describe(pid, known)`` looks at a process that is alive."""
+    """The living and the last ended processes. ``describe(pid, known)`` looks at a living process."""
 
     def __init__(self, describe: Describe) -> None:
         self._describe = describe
@@ -35,7 +35,7 @@ class Memory:
         self._gone: dict[int, Known] = {}
 
     def meet(self, pid: int) -> None:
-        """A process that was there before we were."""
+        """Remember a process that was there before we were."""
         process = self._describe(pid, None)
         if process is not None:
             self._keep(pid, Known(process))
@@ -49,7 +49,7 @@ class Memory:
             self._keep(child, Known(replace(known.process, pid=child, parents=chain)))
 
     def execute(self, pid: int) -> Known | None:
-        """The process runs another program now. Its exe is None if it ended before that could be looked at."""
+        """Note that the process runs another program now. Its exe is None if it ended before we could look at it."""
         known = self._alive.get(pid)
         process = self._describe(pid, known.process if known else None)
         if process is None and known is not None:
@@ -68,12 +68,12 @@ class Memory:
         return known
 
     def forget(self) -> None:
-        """Events were lost: what is remembered may not be so any more."""
+        """Forget everything: events were lost, so the memory may no longer be true."""
         self._alive.clear()
         self._gone.clear()
 
     def find(self, pid: int) -> Known | None:
-        """Who that is or was; None if it was never seen and cannot be looked at now."""
+        """Return the process that has or had this pid; None if it was never seen and cannot be looked at now."""
         known = self._alive.get(pid)
         if known is not None:
             now = self._describe(pid, known.process)

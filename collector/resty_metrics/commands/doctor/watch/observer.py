@@ -32,7 +32,7 @@ PROCESS_EVENTS = "process events"
 
 
 class Observer:
-    """What happens to a socket path. ``blind`` when the kernel refuses both halves."""
+    """The watch of a socket path. ``blind`` when the kernel refuses both halves."""
 
     def __init__(self, socket_path: Path) -> None:
         self._socket_path = socket_path
@@ -48,7 +48,7 @@ class Observer:
         return self._levels is None and self._connector is None
 
     def open(self) -> list[Notice]:
-        """Begin; what of it is not to be had, and what has begun."""
+        """Begin, and return notices about what is watched and what is refused."""
         notices = [*self._open_connector(), *self._open_levels()]
         if self._connector is not None:
             for pid in pids():
@@ -67,7 +67,10 @@ class Observer:
             self._connector.close()
 
     def wait(self, wake: int, output: Output) -> bool:
-        """Until there is something to look at or to write, or TICK_SECONDS. True if ``wake`` says that it is over."""
+        """Wait until there is something to read or to write, or for TICK_SECONDS.
+
+        Return True if ``wake`` asks us to end.
+        """
         poll = select.poll()
         poll.register(wake, select.POLLIN)
         if output.waiting:
@@ -79,7 +82,7 @@ class Observer:
         return wake in [descriptor for descriptor, _ in poll.poll(TICK_SECONDS * 1000)]
 
     def look(self) -> Iterator[Sighting | Notice]:
-        """All that has happened since."""
+        """Yield all that has happened since the last call."""
         yield from self._process_sightings()
         files, unseen = self._file_events()
         for event in files:
@@ -104,7 +107,7 @@ class Observer:
             yield _refused(FILE_EVENTS, error)
 
     def _file_events(self) -> tuple[list[PathEvent], list[Path]]:
-        """What happened, and what was there already in a directory that is new."""
+        """Return the file events, and the files that already were in a new directory."""
         if self._levels is None:
             return [], []
         files = self._levels.read()
@@ -167,7 +170,7 @@ class Observer:
 
 
 def moment() -> str:
-    """Now, as ISO 8601 has it."""
+    """Return the present time in ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 

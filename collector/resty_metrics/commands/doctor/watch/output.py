@@ -35,7 +35,7 @@ class Output:
 
     @property
     def waiting(self) -> bool:
-        """Whether there is something that the reader did not take yet."""
+        """Return whether the reader has not yet taken everything."""
         return bool(self._waiting)
 
     def say(self, line: str) -> None:
@@ -83,7 +83,7 @@ class Output:
 
 
 def _unblocked(descriptor: int) -> int:
-    """A descriptor of our own for the same thing, that does not block if that can be had."""
+    """Return a descriptor of our own for the same file, non-blocking where possible."""
     kind = os.fstat(descriptor).st_mode
     if stat.S_ISFIFO(kind) or stat.S_ISCHR(kind):
         try:

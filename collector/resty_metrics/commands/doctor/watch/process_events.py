@@ -48,7 +48,7 @@ class Executed:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """``status`` as wait(2) has it."""
+    """An exit. ``status`` as wait(2) has it."""
 
     pid: int
     status: int
@@ -69,7 +69,7 @@ def pack_request(listen: bool, number: int) -> bytes:
 
 
 def parse(data: bytes) -> list[ProcessEvent]:
-    """The events of one datagram. Raises FormatError."""
+    """Parse the events of one datagram. Raises FormatError."""
     try:
         found = [_event(message.body) for message in messages(data)]
     except NetlinkError as error:

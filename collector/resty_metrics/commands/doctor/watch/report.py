@@ -1,4 +1,4 @@
-"""What was seen, as a line of text or of JSON. Pure.
+"""A sighting or a notice as a line of text or of JSON. Pure.
 
 Rules:
 - One line each. Names, arguments and paths are chosen by strangers: what is not printable is escaped.
@@ -19,7 +19,7 @@ NoticeKind = Literal["watching", "refused", "lost", "unsaid"]
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What is at a path now: its type and mode as ``ls -l`` has them, its owner."""
+    """The present state of a path: type and mode as ``ls -l`` shows them, and the owner."""
 
     mode: str
     uid: int
@@ -28,7 +28,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """Who did it: ``pid`` 0 for a process of which we may not even know the number; ``process`` None where it was gone.
+    """The process that acted. ``pid`` 0: even its number is hidden from us; ``process`` None: it had ended.
 
     ``before`` is the program that this process ran before; ``collector``: the one that holds the lock;
     ``same_mounts``: whether it sees the collector's files, None if that is not known.
@@ -43,7 +43,10 @@ class Who:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """``path`` of a file, None where a command of ours was executed or ended; ``at`` as ISO 8601 has it."""
+    """An act that was seen.
+
+    ``path``: a file's, None where a command of ours was executed or ended; ``at``: in ISO 8601.
+    """
 
     at: str
     actions: tuple[str, ...]
@@ -64,7 +67,7 @@ class Notice:
 
 
 def to_text(report: Sighting | Notice) -> str:
-    """``TIME PATH: ACTIONS by WHO``."""
+    """Write ``TIME PATH: ACTIONS by WHO``."""
     if isinstance(report, Notice):
         return _printable(f"{report.at} {report.kind}: {report.text}")
     done = " and ".join(action.replace("_", " ") for action in report.actions)
@@ -75,7 +78,7 @@ def to_text(report: Sighting | Notice) -> str:
 
 
 def to_json(report: Sighting | Notice) -> str:
-    """The same as one object.
+    """Write a line as one JSON object.
 
     A notice: ``time``, ``notice`` (its kind), ``text``, ``capability``. A sighting: ``time``, ``actions``, ``path``
     (null for a command of ours), ``state`` (``mode``, ``uid``, ``gid``: what is there now), ``status`` (of a command

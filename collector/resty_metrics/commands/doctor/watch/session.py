@@ -50,7 +50,7 @@ def hurry() -> Iterator[None]:
 
 @contextmanager
 def interrupts() -> Iterator[int]:
-    """A descriptor that becomes readable with SIGINT or SIGTERM.
+    """Yield a descriptor that becomes readable with SIGINT or SIGTERM.
 
     They end nothing by themselves, afterwards neither: who is told to end twice ends once, with the status that it has.
     """
@@ -58,7 +58,7 @@ def interrupts() -> Iterator[int]:
     writer.setblocking(False)
 
     def ignore(number: int, frame: FrameType | None) -> None:
-        """The descriptor tells."""
+        """Do nothing: the descriptor reports the signal."""
 
     signal.set_wakeup_fd(writer.fileno())
     for number in (signal.SIGINT, signal.SIGTERM):
