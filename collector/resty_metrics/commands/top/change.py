@@ -1,4 +1,4 @@
-"""What grew between two pages, and the distributions in it.
+"""Growth between two pages, and the distributions in it.
 
 Rules:
 - A counter that fell began anew at 0, as Prometheus has it; a series that was not there before was 0.
@@ -19,7 +19,7 @@ _COUNTERS = ("_total", "_bucket")
 
 
 def between(before: Page, after: Page) -> Change:
-    """Increases of all counters and buckets."""
+    """Return the increases of all counters and buckets."""
     found = {}
     for name, series in after.samples.items():
         if name.endswith(_COUNTERS):
@@ -41,7 +41,7 @@ def _grown(before: Series, after: Series) -> Series:
 
 
 def distributions(grown: Series) -> dict[str, Distribution]:
-    """By the labels of a row without ``le``; ``grown``: increases of cumulative buckets."""
+    """Return distributions by the labels of a row without ``le``. ``grown``: increases of cumulative buckets."""
     cumulative: dict[str, list[tuple[float, float]]] = {}
     for text, value in grown.items():
         row, bound = bucket(text)
@@ -59,15 +59,19 @@ def _apart(pairs: Iterable[tuple[float, float]]) -> Distribution:
 
 
 def add(total: Distribution, more: Mapping[float, float]) -> None:
-    """Rows may have buckets of their own: each observation stays below the bound that it was counted under."""
+    """Add observations of a row.
+
+    Rows may have buckets of their own: an observation stays below the bound it was counted under.
+    """
     for bound, count in more.items():
         total[bound] = total.get(bound, 0.0) + count
 
 
 def quantile(wanted: float, found: Mapping[float, float], bounds: Iterable[float]) -> float | None:
-    """As Prometheus's histogram_quantile: linear within a bucket, the last finite bound above that; None of nothing.
+    """Return a quantile as Prometheus's histogram_quantile does; None without observations.
 
-    ``wanted``: 0 to 1; ``bounds``: those of all buckets, also of empty ones.
+    It is linear within a bucket, and the last finite bound above that. ``wanted``: 0 to 1; ``bounds``: those of all
+    buckets, also of empty ones.
     """
     rank, below, seen = wanted * sum(found.values()), 0.0, 0.0
     if not found:

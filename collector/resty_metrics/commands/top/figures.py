@@ -11,7 +11,7 @@ _LONG = (("m", 60, 6_000), ("h", 3_600, 172_800), ("d", 86_400, math.inf))
 
 
 def shown(cell: Cell, kind: Kind) -> str:
-    """One cell; what came from a page cannot move the cursor."""
+    """Write one cell. Text from a page cannot move the cursor."""
     if cell is None:
         return NOT_KNOWN
     return printable(cell) if isinstance(cell, str) else _FIGURES[kind](cell)
@@ -24,7 +24,7 @@ def _digits(value: float) -> str:
 
 
 def rate(value: float) -> str:
-    """``0``, ``0.25``, ``1234``, ``12.3k``."""
+    """Write a rate: ``0``, ``0.25``, ``1234``, ``12.3k``."""
     if value == 0:
         return "0"
     if value < 9999.5:
@@ -42,7 +42,7 @@ def _scaled(value: float) -> str:
 
 
 def ratio(value: float) -> str:
-    """``0%``, ``0.04%``, ``100%``: never rounded to all or to nothing."""
+    """Write a ratio: ``0%``, ``0.04%``, ``100%``. It is never rounded to all or to nothing."""
     if value in (0, 1):
         return f"{value:.0%}"
     percent = min(max(value * 100, 0.01), 99.99)
@@ -50,7 +50,7 @@ def ratio(value: float) -> str:
 
 
 def seconds(value: float) -> str:
-    """``3.1ms``, ``1.25s``, ``5m``, ``3h``, ``2d``."""
+    """Write a duration: ``3.1ms``, ``1.25s``, ``5m``, ``3h``, ``2d``."""
     if value == 0:
         return "0"
     if value < 0.9995:

@@ -1,4 +1,4 @@
-"""How the parts of the pipeline fare, each in a word.
+"""The state of the parts of the pipeline, each in a word.
 
 Rules:
 - What a page does not have is not known, and said so where it should be there.
@@ -15,7 +15,7 @@ from resty_metrics.commands.top.page import OURS, Page
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """``well`` None: it is not known."""
+    """The state of one part, in a word. ``well`` None: it is not known."""
 
     subject: str
     says: str
@@ -23,7 +23,7 @@ class Word:
 
 
 def words(now: Page) -> list[Word]:
-    """Of the socket, each source, the workers, the journal, coverage."""
+    """Return a word about the socket, each source, the workers, the journal, and coverage."""
     return [_socket(now), *_sources(now), _workers(now), journal(now), _coverage(now)]
 
 
@@ -53,7 +53,7 @@ def _sources(now: Page) -> list[Word]:
 
 
 def is_unused(now: Page, labels: Mapping[str, str]) -> bool:
-    """Of Lua: nothing ever came of it, and there are other sources."""
+    """Return whether the labels are those of Lua, nothing ever came of it, and there are other sources."""
     if labels.get("source") != "lua" or now.value(f"{OURS}workers_seen") or now.series(page.RESPONSES):
         return False
     return any(up and other.get("source") != "lua" for other, up in now.labelled(f"{OURS}source_up"))

@@ -1,4 +1,4 @@
-"""What is typed, and what it does to what is shown.
+"""Keys as a terminal sends them, and their effect on the view.
 
 Source of the sequences: ECMA-48, as xterm and its like send them (``ESC [ A`` and ``ESC O A`` are the arrow up).
 
@@ -28,7 +28,10 @@ _SPECIAL = {
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """``sort``: key of a column, None: the table's own; ``top``: the first row seen, perhaps beyond the last."""
+    """The state of the view. ``sort``: key of a column, None for the table's own; ``top``: the first visible row.
+
+    ``top`` may be beyond the last row.
+    """
 
     view: str = NAMES[0]
     sort: str | None = None
@@ -39,15 +42,18 @@ class State:
 
 
 def read(typed: str) -> Iterator[str]:
-    """The names of the keys, of those that mean something."""
+    """Yield the names of the typed keys that mean something."""
     for match in _KEY.finditer(typed):
         if match[0] in _SPECIAL:
             yield _SPECIAL[match[0]]
 
 
 def pressed(state: State, key: str, sorted_by: str | None, rows: int, height: int) -> State:
-    """What is shown after a key. ``sorted_by``: the column it is sorted by, None: nothing is shown yet; ``rows``: how
-    many there are, of which ``height`` are seen."""
+    """Return the state after a key.
+
+    ``sorted_by``: the column that the table is sorted by, None before anything is shown; ``rows``: the number of rows,
+    of which ``height`` are visible.
+    """
     last = max(0, rows - height)
     top = min(state.top, last)
     moves = {"up": top - 1, "down": top + 1, "page up": top - height, "page down": top + height, "home": 0, "end": last}
@@ -73,7 +79,7 @@ def pressed(state: State, key: str, sorted_by: str | None, rows: int, height: in
 
 
 def _seeing(state: State, at: int) -> State:
-    """Another table begins at its top, sorted as is usual for it."""
+    """Switch to another table, at its top and in its usual order."""
     if NAMES[at] == state.view:
         return state
     return replace(state, view=NAMES[at], sort=None, reverse=False, top=0)

@@ -28,14 +28,14 @@ class Field:
 
 
 def cut(text: str, width: int) -> str:
-    """At most so wide, marked where something is missing."""
+    """Cut a text to ``width`` cells at most, and mark the cut."""
     if cell_len(text) <= width:
         return text
     return set_cell_size(text, max(0, width - 1)).rstrip() + _ELLIPSIS if width else ""
 
 
 def fields(table: Table, rows: Sequence[tuple[Cell, ...]], width: int, kept: int) -> list[Field]:
-    """The columns that fit. ``kept``: one that stays, since it is sorted by."""
+    """Return the columns that fit. ``kept``: the column that stays, since the table is sorted by it."""
     every = [Field(i, one, _wanted(one, i, rows, i == kept)) for i, one in enumerate(table.columns)]
     while _needed(every) > width:
         going = max(every, key=lambda one: (one.at != kept) * one.column.weight)
@@ -57,7 +57,10 @@ def _needed(every: Sequence[Field]) -> int:
 
 
 def _fitted(every: Sequence[Field], width: int) -> list[Field]:
-    """The names share what the numbers leave; who wants less than its share leaves it to the others."""
+    """Give the names the room that the numbers leave, in equal shares.
+
+    A name that needs less leaves the rest to the others.
+    """
     names = sorted((one for one in every if one.column.kind == "text"), key=lambda one: one.width)
     room = width - _GAP * (len(every) - 1) - sum(one.width for one in every if one.column.kind != "text")
     given = {}
@@ -68,7 +71,7 @@ def _fitted(every: Sequence[Field], width: int) -> list[Field]:
 
 
 def heading(every: Sequence[Field], kept: int, descending: bool) -> Text:
-    """The titles; the column that it is sorted by is marked."""
+    """Write the titles, and mark the column that the table is sorted by."""
     line = Text()
     for i, one in enumerate(every):
         title = f"{one.column.title} {'↓' if descending else '↑'}" if one.at == kept else one.column.title

@@ -31,7 +31,7 @@ _OTHERWISE = "see that the collector runs, and --url"
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """``view`` None: nothing could be read, ``error`` says why."""
+    """The outcome of a look. ``view`` None: the page could not be read, and ``error`` gives the reason."""
 
     view: View | None
     error: Trouble | None

@@ -1,4 +1,4 @@
-"""What was counted in the last seconds, kept up to date with each page.
+"""Increases of the last seconds, kept up to date with each page.
 
 Workers send once a second, so that a rate over two seconds would jump: rates are over RATE_SECONDS. What should not
 happen is shown for EVENT_SECONDS.
@@ -22,9 +22,11 @@ _SLACK = 1.05
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """A page, and what led to it. ``seconds``: what ``change`` was counted in; 0: nothing was before this page.
-    ``events``: what was counted in the last EVENT_SECONDS, of the pipeline itself. Two are never equal, so
-    that what is made of one can be kept."""
+    """A page, and the growth that led to it. ``seconds``: the time of ``change``; 0 for the first page.
+
+    ``events``: the counts of the pipeline itself in the last EVENT_SECONDS. Two views are never equal, so that results
+    for a view can be cached.
+    """
 
     page: Page
     seconds: float
@@ -32,12 +34,12 @@ class View:
     events: Change
 
     def per_second(self, increase: float) -> float | None:
-        """None where it is not known yet."""
+        """Return an increase per second; None where the time is not known yet."""
         return increase / self.seconds if self.seconds else None
 
     @property
     def nginx_rate(self) -> float | None:
-        """Requests a second as nginx itself counts them; only where nobody else does."""
+        """Return the requests per second that nginx itself counts, but only where nothing else counts them."""
         if self.page.series(RESPONSES) or not self.page.series(REQUESTS):
             return None
         return self.per_second(sum(self.grown(REQUESTS).values()))
@@ -79,7 +81,7 @@ class _Window:
 
 
 class Meter:
-    """``now`` is seconds of a monotonic clock."""
+    """The rates and events of the last seconds. ``now`` is seconds of a monotonic clock."""
 
     def __init__(self) -> None:
         self._last: tuple[float, Page] | None = None
@@ -87,7 +89,7 @@ class Meter:
         self._events = _Window(EVENT_SECONDS)
 
     def look(self, page: Page, now: float) -> View:
-        """A page has come."""
+        """Take in a new page, and return it with its growth."""
         if self._last is not None and now > self._last[0]:
             seconds, change = now - self._last[0], between(self._last[1], page)
             self._rates.push(seconds, change)

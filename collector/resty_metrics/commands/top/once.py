@@ -1,4 +1,4 @@
-"""What was measured, as JSON for programs. The keys are an interface, described in ``docs/top.md``."""
+"""The measurements as JSON for programs. The keys are an interface, described in ``docs/top.md``."""
 
 import json
 from dataclasses import asdict
@@ -15,7 +15,7 @@ SCHEMA = 1
 
 
 def as_json(view: View, told: Told, state: State) -> str:
-    """One object; numbers in seconds, bytes, and per second; null: not known."""
+    """Write one object; numbers in seconds, bytes, and per second; null: not known."""
     shown = table(state.view, view)
     keys = [one.key for one in shown.columns]
     value = {

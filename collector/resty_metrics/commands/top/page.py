@@ -46,7 +46,7 @@ class Page:
         return self.samples.get(name, {})
 
     def value(self, name: str) -> float | None:
-        """Of a family without labels; None if it is absent."""
+        """Return the sample of a family without labels; None if it is absent."""
         return self.series(name).get("")
 
     def labelled(self, name: str) -> list[tuple[Mapping[str, str], float]]:
@@ -55,7 +55,7 @@ class Page:
 
 @lru_cache(maxsize=65_536)
 def labels(text: str) -> Mapping[str, str]:
-    """The labels of a series, in the order in which they stand."""
+    """Return the labels of a series, in their order."""
     return {name: _unescaped(value) for name, value in _LABEL.findall(text)}
 
 
@@ -64,13 +64,13 @@ def _unescaped(value: str) -> str:
 
 
 def bucket(text: str) -> tuple[str, float]:
-    """The labels of a bucket without ``le``, which is the last one, and its bound."""
+    """Return the labels of a bucket without ``le``, which is the last one, and the bucket's bound."""
     row, _, bound = text.rpartition('le="')
     return row.removesuffix(","), float(bound[:-1])
 
 
 def read(text: str) -> Page:
-    """Raises ValueError where it is no page of ours."""
+    """Read a page. Raises ValueError where it is not a page of ours."""
     samples: dict[str, dict[str, float]] = {}
     for name, lines in _families(text):
         if name in _WANTED or name.startswith(OURS):
@@ -81,7 +81,7 @@ def read(text: str) -> Page:
 
 
 def _families(text: str) -> Iterator[tuple[str, str]]:
-    """Each family's name, and its lines."""
+    """Yield each family's name, and its lines."""
     for block in f"\n{text}".split("\n# TYPE ")[1:]:
         header, _, lines = block.partition("\n")
         yield header.partition(" ")[0], lines.partition("\n# HELP ")[0]

@@ -1,4 +1,4 @@
-"""What is on the screen, as lines: pure, from what was measured and what was typed.
+"""The content of the screen, as lines. Pure, from the measurements and the typed keys.
 
 Rules:
 - The screen is as wide and high as it is. Words that do not fit go into the next line, but for a table's.
@@ -27,7 +27,10 @@ _KEYS = ("q quit", "1-4 view", "<> sort", "r reverse", "space pause")
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """``error``: why the last look failed, None: it did not; ``for_seconds``: since when; ``interval``: seconds."""
+    """The facts about the looks at a page. ``error``: the reason why the last look failed, None if it did not.
+
+    ``for_seconds``: the time since looks began to fail; ``interval``: seconds between two looks.
+    """
 
     address: str
     interval: float
@@ -37,7 +40,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """``height``: of the rows of the table that are seen, of ``rows`` in all."""
+    """The lines of a screen. ``height``: the number of visible table rows, of ``rows`` in all."""
 
     lines: Sequence[Text]
     sorted_by: str | None
@@ -46,7 +49,7 @@ class Screen:
 
 
 def drawn(view: View | None, told: Told, state: State, width: int, height: int) -> Screen:
-    """The screen."""
+    """Draw the screen."""
     head = _head(view, told, state, width)
     troubles = _troubles(view, told, width, max(2, height // 3))
     if view is None:
@@ -65,7 +68,7 @@ def drawn(view: View | None, told: Told, state: State, width: int, height: int) 
 
 
 def report(view: View, told: Told, state: State, width: int) -> list[Text]:
-    """The same once, as long as it is: for scripts and mails."""
+    """Draw the report once, as long as it is: for scripts and mails."""
     shown = table(state.view, view)
     body = _body(shown, shown.ordered(state.sort, state.reverse), state, width)
     lines = [*_head(view, told, state, width), *_troubles(view, told, width, None), Text(), *body]
@@ -83,7 +86,7 @@ def _filled(lines: Sequence[Text], height: int) -> list[Text]:
 
 
 def _packed(pieces: Iterable[Text], width: int) -> list[Text]:
-    """As many of them in a line as fit."""
+    """Put as many pieces into each line as fit."""
     lines: list[Text] = []
     for piece in pieces:
         piece.truncate(width, overflow="ellipsis")
@@ -110,7 +113,7 @@ def _head(view: View | None, told: Told, state: State, width: int) -> list[Text]
 
 
 def _traffic(view: View) -> list[Text]:
-    """Of all servers together, and how many connections nginx has."""
+    """Return the figures of all servers together, and the number of nginx's connections."""
     found = total(view)
     known = [
         Text(f"{figures.shown(found['rate'], 'rate')} req/s", "bold"),
@@ -128,7 +131,7 @@ def _traffic(view: View) -> list[Text]:
 
 
 def _troubles(view: View | None, told: Told, width: int, most: int | None) -> list[Text]:
-    """Each warning, and behind it what to do. ``most``: lines."""
+    """Return each warning with its remedy. ``most``: the greatest number of lines."""
     found = [] if view is None else warnings(view)
     if told.error is not None:
         seen = f"{told.error.seen}, for {figures.seconds(told.for_seconds)}"

@@ -27,7 +27,7 @@ FIRST_SECONDS = 1.0  # until there are rates at all
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """``interval``: seconds between two looks; ``state``: how it begins."""
+    """The order for a run. ``interval``: seconds between two looks; ``state``: the first state of the view."""
 
     endpoint: Endpoint
     interval: float
@@ -35,13 +35,13 @@ class Wanted:
 
 
 def run(wanted: Wanted) -> NoReturn:
-    """In the terminal, until it is told to end."""
+    """Run in the terminal until a key or a signal ends it."""
     asyncio.run(_Session(wanted).run())
     raise AssertionError("it ends the process")
 
 
 def run_once(wanted: Wanted, json: bool) -> NoReturn:
-    """Two looks, and what was between them on standard output. Exit status 1 where the page cannot be read."""
+    """Look twice, and print the growth between the looks. Exit status 1 where the page cannot be read."""
     asyncio.run(_run_once(wanted, json))
     raise AssertionError("it ends the process")
 
@@ -87,7 +87,7 @@ class _Session:
         self._terminal = Terminal(self._pressed, self._draw, self._over.set)
 
     async def run(self) -> NoReturn:
-        """It ends the process from within the loop, which would wait for threads."""
+        """Run, and end the process from within the loop, which would otherwise wait for threads."""
         with self._terminal.opened():
             self._draw()
             looking = asyncio.create_task(self._look_on())

@@ -1,4 +1,4 @@
-"""What top was told: which page, how it is asked, what is shown."""
+"""Settings of top: the page, the way to reach it, and the view."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Endpoint:
 
 
 def read_page_url(text: str) -> Endpoint:
-    """``http://HOST:PORT/metrics``, https, ``unix:/path`` or ``unix:/path:/metrics``; without a path the usual one.
+    """Read ``http://HOST:PORT/metrics``, https, ``unix:/path`` or ``unix:/path:/metrics``. The path has a default.
 
     Raises ValueError, which says what to do.
     """
@@ -46,7 +46,10 @@ def read_page_url(text: str) -> Endpoint:
 
 
 def listening(address: ListenAddress, path: str, tls: bool) -> Endpoint:
-    """The page of a collector on this machine. ``tls``: it is by https; on a unix socket that cannot be asked for."""
+    """Return the page of a collector on this machine.
+
+    ``tls``: it is served by HTTPS, which a Unix socket does not support.
+    """
     scheme = "https" if tls else "http"
     if isinstance(address, UnixAddress):
         return Endpoint(f"http://localhost{path}", str(address.path), f"unix:{address.path}:{path}", _OPEN)
@@ -55,7 +58,7 @@ def listening(address: ListenAddress, path: str, tls: bool) -> Endpoint:
 
 
 def read_interval(text: str) -> float:
-    """Seconds. Raises ValueError."""
+    """Read a duration in seconds. Raises ValueError."""
     seconds = read_duration(text)
     if seconds < LEAST_INTERVAL:
         raise ValueError(f"{text!r}: give {LEAST_INTERVAL:g}s or more, workers send once a second")
@@ -77,7 +80,7 @@ def connection(url: str, access: Access) -> Connection:
 
 
 def check_sort(key: str | None, view: str) -> None:
-    """Raises ValueError where the view has no such column."""
+    """Raise ValueError where the view has no such column."""
     keys = [one.key for one in COLUMNS[view]]
     if key is not None and key not in keys:
         raise ValueError(f"--sort={key}: {view} have {', '.join(keys)}")

@@ -24,8 +24,10 @@ _WORKER = "resty_metrics_worker_"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """``weight``: where there is no room, the columns with the greatest one go first; 0: it stays. ``bad``: from this
-    value on it is shown in a colour."""
+    """A column. ``weight``: without room the column with the greatest weight goes first; one of 0 stays.
+
+    ``bad``: from this value on it is shown in a colour.
+    """
 
     key: str
     title: str
@@ -36,7 +38,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """``rows`` have a cell for each column. ``empty``: what to say where there is no row."""
+    """A table. Each of its ``rows`` has a cell for each column. ``empty``: the text where there is no row."""
 
     name: str
     columns: Sequence[Column]
@@ -44,9 +46,10 @@ class Table:
     empty: str
 
     def ordered(self, key: str | None, reverse: bool) -> list[tuple[Cell, ...]]:
-        """By a column: text from a on, numbers from the greatest down, what is not known last; ``reverse`` turns that.
+        """Return the rows in the order of a column.
 
-        ``key`` None, or of another table: by the column that the table begins with.
+        Text is sorted from a on, numbers from the greatest down, unknown cells last; ``reverse`` turns the former two.
+        ``key`` None, or of another table: by the column that the table is usually sorted by.
         """
         at = next((i for i, one in enumerate(self.columns) if one.key == key), self.first)
         text = self.columns[at].kind == "text"
@@ -57,12 +60,12 @@ class Table:
 
     @property
     def first(self) -> int:
-        """The column that it is sorted by unless somebody says otherwise."""
+        """Return the place of the column that the table is usually sorted by."""
         return next((i for i, one in enumerate(self.columns) if one.kind == "rate"), 0)
 
 
 def _natural(cell: Cell) -> tuple[float, str]:
-    """Worker 10 comes after worker 9."""
+    """Return a sort key by which worker 10 comes after worker 9."""
     if isinstance(cell, str):
         return (float(cell), "") if cell.isascii() and cell.isdecimal() else (float("inf"), cell)
     return (cell or 0.0, "")
@@ -70,7 +73,7 @@ def _natural(cell: Cell) -> tuple[float, str]:
 
 @dataclass(slots=True)
 class _Sum:
-    """Of the requests or attempts of one line; ``failed``: 5xx, and attempts without a status."""
+    """The sums of a line's requests or attempts. ``failed``: 5xx, and attempts without a status."""
 
     count: float = 0.0
     refused: float = 0.0
@@ -118,7 +121,10 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
 
 @lru_cache(maxsize=1)
 def table(name: str, view: View) -> Table:
-    """One of NAMES. Kept: 10,000 rows take a while, and a key is to be answered at once."""
+    """Return the table of a name in NAMES.
+
+    It is cached: 10,000 rows take a while, and a key must be answered at once.
+    """
     return _MAKE[name](view)
 
 
@@ -137,7 +143,7 @@ def _server(labels: Mapping[str, str]) -> str:
 
 
 def _joined(labels: Mapping[str, str], name: str) -> str:
-    """Of several nginx each has its own."""
+    """Return a label's value, with the name of its nginx in front if that has one."""
     nginx, value = labels.get("nginx"), labels.get(name, _ABSENT)
     return value if nginx is None else f"{nginx}/{value}"
 
@@ -150,7 +156,7 @@ _PLAIN = ("server", "method", "status")
 
 
 def requests(view: View, name_of: Callable[[Mapping[str, str]], str]) -> dict[str, _Sum]:
-    """What was counted, by what ``name_of`` makes of the labels."""
+    """Sum up the counts by the name that ``name_of`` makes of the labels."""
     found: dict[str, _Sum] = defaultdict(_Sum)
     for text, count in view.grown(page.RESPONSES).items():
         labels = page.labels(text)
@@ -172,7 +178,7 @@ def _ratio(part: float, whole: float) -> float | None:
 
 
 def traffic(view: View, one: _Sum, bounds: Iterable[float]) -> dict[str, float | None]:
-    """By the keys of the columns."""
+    """Return the cells of a line, by the keys of the columns."""
     return {
         "rate": view.per_second(one.count),
         "4xx": _ratio(one.refused, one.count),
@@ -186,7 +192,7 @@ def traffic(view: View, one: _Sum, bounds: Iterable[float]) -> dict[str, float |
 
 @lru_cache(maxsize=1)
 def total(view: View) -> dict[str, float | None]:
-    """All requests together."""
+    """Return the cells of all requests together."""
     return traffic(view, requests(view, lambda _: "").get("", _Sum()), _bounds(view, page.DURATION))
 
 

@@ -25,7 +25,7 @@ _PIECE = 1024
 
 
 def console() -> Console:
-    """For standard output."""
+    """Return a console for standard output."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
@@ -33,8 +33,10 @@ def console() -> Console:
 
 
 class Terminal:
-    """``on_keys`` is called with names of keys, ``on_size`` when the terminal has another size, ``on_end`` when a
-    signal or the end of the input says that it is over."""
+    """The terminal. ``on_keys`` is called with names of keys, ``on_size`` when the terminal's size changes.
+
+    ``on_end`` is called when a signal or the end of the input asks us to end.
+    """
 
     def __init__(self, on_keys: Callable[[str], None], on_size: Callable[[], None], on_end: Callable[[], None]) -> None:
         self._console = console()
@@ -44,7 +46,7 @@ class Terminal:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Columns and lines: the terminal's, which change, whatever COLUMNS and LINES say."""
+        """Return columns and lines: those of the terminal, which change, whatever COLUMNS and LINES contain."""
         with contextlib.suppress(OSError):  # it is no terminal, or has gone
             size = os.get_terminal_size(sys.stdout.fileno())
             if all(size):  # a serial line says 0
@@ -53,7 +55,7 @@ class Terminal:
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
-        """The other screen, until the block ends."""
+        """Show the other screen until the block ends."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._on_end)
@@ -90,7 +92,7 @@ class Terminal:
                 termios.tcsetattr(self._input, termios.TCSADRAIN, self._before)
 
     def _suspend(self) -> None:
-        """Ctrl-Z: the shell gets its screen back until it says fg."""
+        """Handle Ctrl-Z: give the shell its screen back until it resumes us."""
         self._leave()
         os.kill(os.getpid(), signal.SIGSTOP)
         self._enter()

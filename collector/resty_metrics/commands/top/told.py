@@ -1,4 +1,4 @@
-"""What top was told on its command line, put together; and which page is looked at where no URL was given.
+"""Command-line options of top, put together, and the choice of a page where no URL was given.
 
 Rules:
 - Without a URL it is the page of the collector that runs here, as ``doctor`` finds it, by the lock beside the socket.
@@ -21,7 +21,7 @@ from resty_metrics.config.problem import ConfigError
 def wanted(url: Endpoint | None, interval: float, access: Access, given: Given, state: State) -> Wanted:
     """``given``: what was said of a collector's settings.
 
-    Raises ConfigError, and ValueError where what was given does not fit together.
+    Raises ConfigError, and ValueError where options do not fit together.
     """
     settings.check_sort(state.sort, state.view)
     endpoint = url or _here(given, access)
@@ -30,7 +30,7 @@ def wanted(url: Endpoint | None, interval: float, access: Access, given: Given, 
 
 
 def _here(given: Given, access: Access) -> Endpoint:
-    """The page of a collector on this machine."""
+    """Return the page of a collector on this machine. Raises ConfigError, and ValueError where none can be chosen."""
     from resty_metrics.commands.doctor.settings import told
 
     found, subject = told(given, None), None
@@ -53,7 +53,10 @@ def _here(given: Given, access: Access) -> Endpoint:
 
 
 def _has_tls(path: Path) -> bool:
-    """What a web configuration says; of one that this user may not read, what is likely."""
+    """Return whether a web configuration has TLS.
+
+    Yes is likely for a file that this user cannot read, so that is the answer.
+    """
     from resty_metrics.kernel import paths as files
     from resty_metrics.web import config
 

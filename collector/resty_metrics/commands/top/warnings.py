@@ -1,4 +1,4 @@
-"""Which of the warnings hold by a page, and what was seen of each.
+"""The warnings that hold by a page, each with its evidence.
 
 Rule: a state is a warning as long as it holds, an event (a rebind, a loss) for EVENT_SECONDS.
 """
@@ -24,7 +24,7 @@ _COMMANDS = {
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What was seen, and what to do; ``name``: of the warning, None: it is one of looking."""
+    """A finding and its remedy. ``name``: the warning's; None where the look itself failed."""
 
     seen: str
     remedy: str
@@ -33,7 +33,7 @@ class Trouble:
 
 
 def warnings(view: View) -> list[Trouble]:
-    """What an operator should do something about, critical ones first."""
+    """Return the warnings that an operator should act on, critical ones first."""
     now = view.page
     states = (_of_sources, _of_each_nginx, _of_the_journal, _of_the_configuration)
     found = [*_of_the_socket(view), *chain.from_iterable(of(now) for of in states), *_of_events(view)]
@@ -125,7 +125,7 @@ def _of_events(view: View) -> Iterator[Trouble]:
 
 
 def _events(view: View, label: str, *names: str) -> Mapping[str, float]:
-    """What was counted lately under these names, by one label."""
+    """Return the recent counts under these names, by one label."""
     found: Counter[str] = Counter()
     for name in names:
         for text, count in view.events.get(OURS + name, {}).items():
