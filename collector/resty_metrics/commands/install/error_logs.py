@@ -1,4 +1,4 @@
-"""What our module says in nginx's error logs while a proof is waited for."""
+"""Messages of our module in nginx's error logs while a proof is under way."""
 
 import re
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ class ErrorLogs:
         self._ends = {path: path.stat().st_size for path in paths if path.is_file()}
 
     def complaints(self) -> list[str]:
-        """The last lines in which our module says what is wrong."""
+        """Return the last lines in which our module reports an error."""
         found = [f"{path}: {line}" for path, end in self._ends.items() for line in _lines(path, end) if _is_ours(line)]
         return found[-MOST_LINES:]
 

@@ -14,7 +14,10 @@ _KINDS = {"lua": (".lua",), "nginx.conf.d": (".conf",), "grafana": (".json", ".y
 
 
 def export(directory: Path, share: Path) -> int:
-    """Number of files written. ``share``: where nginx will find those for it. Raises RefusedError, OSError."""
+    """Write the files, and return their number. ``share``: the directory where nginx will find them.
+
+    Raises RefusedError, OSError.
+    """
     source = package.directory()
     found = {str(path.relative_to(source)): path.read_bytes() for name in _KINDS for path in _of(source, name)}
     for name, content in package.for_share(found, str(share)).items():

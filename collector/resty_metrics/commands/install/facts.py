@@ -1,4 +1,4 @@
-"""What was seen before anything is planned."""
+"""Facts that are collected before anything is planned."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,7 +55,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``files``: below the directory; ``configuration``: what nginx reads; ``notes``: what a person should know."""
+    """The planned changes. ``files``: below the directory; ``configuration``: files that nginx reads.
+
+    ``notes``: further facts for a person.
+    """
 
     files: tuple[Change, ...]
     configuration: tuple[Change, ...]

@@ -32,7 +32,7 @@ _DRY_RUN = "dry run: nothing is changed"
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """``prove``: nothing stays that was not seen to count."""
+    """The order for a run. ``prove``: the change is undone unless a request is seen to count."""
 
     share: Path
     yes: bool
@@ -100,7 +100,7 @@ def _install(settings: Settings, order: Order) -> None:
 
 
 def _done(*lines: str) -> None:
-    """What is done is done, also where nobody reads it any more."""
+    """Report success. An error in printing, such as a closed pipe, does not undo anything."""
     with suppress(OSError):
         for line in lines:
             click.echo(line)
@@ -112,7 +112,7 @@ def _addresses(facts: Facts) -> list[targets.Target]:
 
 
 def _already(settings: Settings, order: Order, made: Plan, addresses: list[targets.Target], found: Nginx) -> None:
-    """Nothing is to be changed; a request is sent all the same, to say that it counts."""
+    """Report that nothing needs a change, and send a request all the same to see that it counts."""
     for line in shown.lines(made, str(order.share)):
         click.echo(line)
     click.echo(f"already installed: {__version__} in {order.share}")
@@ -135,7 +135,7 @@ def _tell(found: Nginx, made: Plan, order: Order) -> None:
 
 
 def _unprovable(settings: Settings, found: Nginx) -> RefusedError | None:
-    """Why no request could be seen to count, known before anything is changed."""
+    """Return the reason why no request could be seen to count, or None. This is known before anything is changed."""
     if found.master is None:
         return RefusedError(f"{found.label} does not run, so nothing can be proven: start it, or give --without-proof")
     try:
@@ -182,7 +182,7 @@ def _uninstall(settings: Settings, order: Order) -> None:
 
 
 def _load(found: Nginx, transaction: Transaction) -> None:
-    """nginx is asked, and then reads it, if it runs."""
+    """Test the configuration with nginx -t, and have nginx read it if it runs."""
     nginx.test(found)
     if found.master is not None:
         transaction.loaded = True
@@ -191,7 +191,10 @@ def _load(found: Nginx, transaction: Transaction) -> None:
 
 @contextmanager
 def _all_or_nothing(master: int | None) -> Iterator[Transaction]:
-    """A transaction that is put back if anything is raised, with a reload where nginx may have read it."""
+    """Yield a transaction.
+
+    On any exception everything is put back, with a reload where nginx may have read the changes.
+    """
     transaction = Transaction()
     with handlers_kept():
         try:
@@ -205,7 +208,7 @@ def _all_or_nothing(master: int | None) -> Iterator[Transaction]:
 
 
 def _put_back(transaction: Transaction, master: int | None) -> list[str]:
-    """What went wrong with that, which nothing should."""
+    """Put everything back, and return the errors in doing so; normally there are none."""
     errors = transaction.roll_back()
     if transaction.loaded and master is not None:
         try:

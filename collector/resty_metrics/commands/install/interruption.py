@@ -1,4 +1,4 @@
-"""What a signal does to a change that is half made: it ends the work, once, and is not lost.
+"""Signals during a change that is half made: a signal ends the work, once, and is not lost.
 
 A handler that raises out of an event loop may take with it what the loop was about to run, and whoever waits for that
 waits for ever. So in a loop it cancels the tasks instead, and the exception follows when the loop has ended. A loop
@@ -52,8 +52,10 @@ def run(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """The first of SIGNALS raises Interrupted in the body, or at its end; those that follow are ignored, and all are
-    while it is being left. The handlers from before come back with ``handlers_kept``."""
+    """Raise Interrupted in the body, or at its end, at the first of SIGNALS. Later ones are ignored.
+
+    While the body is being left, all are ignored. ``handlers_kept`` restores the previous handlers.
+    """
     first: list[signal.Signals] = []
 
     def interrupt(number: int, _: FrameType | None) -> None:
@@ -85,7 +87,7 @@ def interruptible() -> Iterator[None]:
 
 @contextmanager
 def handlers_kept() -> Iterator[None]:
-    """The handlers of SIGNALS after the body are those from before it."""
+    """Restore the handlers of SIGNALS after the body."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         yield
@@ -99,7 +101,7 @@ def _interrupted(number: signal.Signals) -> Interrupted:
 
 
 def _cancel(loop: asyncio.AbstractEventLoop, tasks: Iterable[asyncio.Task[object]]) -> None:
-    """Again and again until they have ended: asyncio.wait_for before Python 3.12 may lose a cancellation."""
+    """Cancel the tasks until they have ended: asyncio.wait_for before Python 3.12 may lose a cancellation."""
     left = [task for task in tasks if not task.done()]
     for task in left:
         task.cancel()

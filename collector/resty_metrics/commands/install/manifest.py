@@ -28,7 +28,7 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """``version``: of the files; ``files``: digests by path below the directory."""
+    """The record of an installation. ``version``: that of the files; ``files``: digests by path below the directory."""
 
     version: str
     files: Mapping[str, str]
@@ -55,7 +55,7 @@ def write(manifest: Manifest) -> bytes:
 
 
 def read(content: bytes, path: str) -> Manifest:
-    """Raises RefusedError where it is not what ``write`` makes."""
+    """Read a manifest. Raises RefusedError where the text is not one that ``write`` makes."""
     try:
         found = json.loads(content)
         if found["schema"] != SCHEMA:

@@ -34,7 +34,7 @@ _INACCURACY = 2.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Nginx:
-    """``master`` None: it does not run."""
+    """The nginx that is changed. ``master`` None: it does not run."""
 
     command: Command
     master: int | None
@@ -48,7 +48,7 @@ class Nginx:
 
 
 def find(given: str | None, socket_path: Path) -> Nginx:
-    """The one that was named, or the only one. Raises RefusedError."""
+    """Return the nginx that was named, or the only one. Raises RefusedError."""
     found = nginx.commands(given)
     if not found:
         raise RefusedError(
@@ -78,7 +78,7 @@ def _trouble(instance: Instance) -> str:
 
 
 def observe(found: Nginx, socket_path: Path, share: Path) -> Facts:
-    """Everything that a plan is made from. Raises RefusedError, OSError."""
+    """Collect the facts that a plan is made from. Raises RefusedError, OSError."""
     configuration = found.configuration
     source = package.directory()
     present = _tree(share)
@@ -124,7 +124,10 @@ def _modules(configured: Configured) -> str:
 
 
 def _has_lua(found: Nginx) -> bool:
-    """By a directive of it, or of one that loads it, or built in: then the name of one is in the program."""
+    """Return whether nginx has Lua.
+
+    A directive uses or loads it, or the program contains the name of a Lua directive.
+    """
     for one in hooks.directives(found.configuration.directives):
         loads = one.name == "load_module" and one.args and one.args[0].endswith("ngx_http_lua_module.so")
         if loads or one.name.startswith("lua_") or "_by_lua" in one.name:
@@ -137,7 +140,10 @@ def _has_lua(found: Nginx) -> bool:
 
 
 def _unreadable(users: tuple[User, ...], share: Path) -> str | None:
-    """By the directories that are there already; the new ones will be open to all."""
+    """Return why a worker's user cannot read the directory, or None.
+
+    Only existing directories are judged; the new ones will be open to all.
+    """
     there = next(one for one in (share, *share.parents) if one.exists())
     way = files.way(str(there))
     for user in users:
@@ -151,7 +157,7 @@ def _unreadable(users: tuple[User, ...], share: Path) -> str | None:
 
 
 def _unread(found: Nginx) -> tuple[str, ...]:
-    """The files of the configuration that were written after the newest worker began."""
+    """Return the files of the configuration that were written after the newest worker began."""
     began = [at for pid in nginx.workers_of(found.master) if (at := _began(pid)) is not None]
     if not began:
         return ()
@@ -161,7 +167,10 @@ def _unread(found: Nginx) -> tuple[str, ...]:
 
 
 def _began(pid: int) -> float | None:
-    """When a process began, in seconds since the epoch; the kernel says when it booted in whole ones. See proc(5)."""
+    """Return the time when a process began, in seconds since the epoch. See proc(5).
+
+    The kernel gives its boot time in whole seconds, so the result is no more exact.
+    """
     boot, process = files.read(Path("/proc/stat")), files.read(Path(f"/proc/{pid}/stat"))
     if boot is None or process is None:
         return None
@@ -170,14 +179,14 @@ def _began(pid: int) -> float | None:
 
 
 def test(found: Nginx) -> None:
-    """``nginx -t``. Raises RefusedError with what it said."""
+    """Run ``nginx -t``. Raises RefusedError with nginx's message."""
     said = nginx.run(found.command, "-t")
     if said.returncode != 0:
         raise RefusedError(f"nginx -t: {command.reason(said.stderr)}")
 
 
 def reload(master: int) -> None:
-    """HUP, until new workers serve and the old ones leave. Raises RefusedError."""
+    """Send HUP, and wait until new workers serve and the old ones leave. Raises RefusedError."""
     before = frozenset(nginx.workers_of(master))
     try:
         os.kill(master, signal.SIGHUP)

@@ -1,4 +1,4 @@
-"""What must be so before anything is changed: nginx has Lua, our hook can hold, workers can read our files.
+"""Conditions for any change: nginx has Lua, our hook can take effect, workers can read our files.
 
 Rule: a hook of the user's is never edited. The line to add is said, with file and line, and until it is there nothing
 else is changed.
@@ -19,7 +19,7 @@ _LUA = (
 
 
 def included_from(configuration: Configuration) -> str | None:
-    """The directory whose include is in the configuration already; None where none is."""
+    """Return the directory whose include is in the configuration already; None where there is no such include."""
     for one in configuration.includes:
         path = PurePosixPath(one.pattern)
         if path.name in INCLUDES and path.parent.name == CONF:
@@ -28,13 +28,13 @@ def included_from(configuration: Configuration) -> str | None:
 
 
 def is_there(facts: Facts, found: Hooks) -> bool:
-    """Whether the configuration has all that it needs of us: then it is left as it is."""
+    """Return whether the configuration has everything that it needs from us. If so, it is left as it is."""
     by_hand = statements.has_spool(facts.configuration) and any(hook.counts for hook in found.all)
     return included_from(facts.configuration) is not None or by_hand
 
 
 def find(facts: Facts, found: Hooks) -> list[str]:
-    """Every reason against, each with what to do."""
+    """Return every reason against a change, each with its remedy."""
     reasons = []
     main = facts.configuration.main_file
     if placement.line(facts.configuration) is None:
@@ -69,14 +69,14 @@ def _of_hooks(facts: Facts, found: Hooks) -> list[str]:
 
 
 def line(facts: Facts, hook: Hook) -> str:
-    """What to add where in a hook."""
+    """Return the line to add to a hook, and its place."""
     where = hooks.lua_file(hook.directive, facts.prefix)
     file = f" of {where}" if where is not None else ""
     return f"as the first line{file}: {hooks.line_for(hook.directive.name, facts.share)}"
 
 
 def shadow(facts: Facts, hook: Hook) -> str:
-    """A server's or location's hook that replaces ours, or may."""
+    """Describe a server's or location's hook that replaces ours, or may replace it."""
     directive = hook.directive
     words = "may replace ours (its file cannot be read)" if hook.counts is None else "replaces ours"
     return f"{directive.place}: {directive.name} in {hook.scope} {words}: add {line(facts, hook)}"

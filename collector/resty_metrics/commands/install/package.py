@@ -19,7 +19,7 @@ _DIRECTORIES = {"lua": "*.lua", CONF: "*.conf"}
 
 
 def directory() -> Path:
-    """Raises RefusedError where they are nowhere."""
+    """Return the directory of our files. Raises RefusedError where they are not found."""
     places = [Path(resty_metrics.__file__).resolve().parents[2], *_of_wheel(), Path(INSTALLED)]
     for place in places:
         if (place / _LANDMARK).is_file() and (place / CONF).is_dir():
@@ -37,7 +37,7 @@ def _of_wheel() -> list[Path]:
 
 
 def read(directory: Path) -> dict[str, bytes]:
-    """Contents by path below the directory."""
+    """Read the files below the directory, by path."""
     return {
         str(path.relative_to(directory)): path.read_bytes()
         for name, pattern in _DIRECTORIES.items()
@@ -46,7 +46,7 @@ def read(directory: Path) -> dict[str, bytes]:
 
 
 def for_share(files: dict[str, bytes], share: str) -> dict[str, bytes]:
-    """nginx's files name the directory that they are in."""
+    """Put the directory ``share`` into nginx's files, which name the directory that they are in."""
     return {
         name: content.replace(INSTALLED.encode(), share.encode()) if name.startswith(f"{CONF}/") else content
         for name, content in files.items()

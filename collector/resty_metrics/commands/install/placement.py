@@ -1,4 +1,4 @@
-"""Where the include goes: a file of its own where ``http{}`` includes a directory, else a line behind ``http {``.
+"""The place of the include: a file of its own where ``http{}`` includes a directory, else a line behind ``http {``.
 
 Rules:
 - A file of its own is only put where exactly one include names it, which stands in ``http{}``: Debian's
@@ -31,14 +31,14 @@ _ONLY_A_COMMENT = re.compile(r"[ \t]*(?:#[^\n]*?)?(?P<end>\r?\n)")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Where ``http`` stands."""
+    """The place of the ``http`` directive."""
 
     file: str
     line: int
 
 
 def files(configuration: Configuration) -> list[str]:
-    """The paths that a file of ours may have, best first."""
+    """Return the paths that a file of ours may have, best first."""
     found = []
     for include in configuration.includes:
         pattern = PurePosixPath(include.pattern)
@@ -51,18 +51,18 @@ def files(configuration: Configuration) -> list[str]:
 
 
 def line(configuration: Configuration) -> Line | None:
-    """None where there is no ``http{}``."""
+    """Return the place of ``http``; None where there is no ``http{}``."""
     blocks = configuration.blocks("http")
     return Line(blocks[0].file, blocks[0].line) if blocks else None
 
 
 def own_file(statements: Sequence[str]) -> bytes:
-    """The text of a file of ours."""
+    """Return the text of a file of ours."""
     return "".join(f"{one}\n" for one in (HEADER, *statements)).encode()
 
 
 def added(text: bytes, place: Line, statements: Sequence[str]) -> tuple[bytes, bytes]:
-    """The file with the statements behind ``http {``, and what was put in. Raises RefusedError."""
+    """Return the file with the statements behind ``http {``, and the text that was added. Raises RefusedError."""
     characters = text.decode("latin-1")
     start = _start_of(characters, place.line)
     opening = _OPENING.search(characters, start)
@@ -83,7 +83,11 @@ def _start_of(text: str, line: int) -> int:
 
 
 def _piece(text: str, brace: int, statements: Sequence[str]) -> tuple[int, str]:
-    """Lines of their own below the brace's line, if nothing but a comment follows it there; else on that line."""
+    """Return the place and the text to add.
+
+    The text has lines of its own below the brace's line if only a comment follows the brace there; else it goes on that
+    line.
+    """
     rest = _ONLY_A_COMMENT.match(text, brace)
     if rest is None:
         return brace, "".join(f" {one}" for one in statements)
@@ -98,7 +102,7 @@ def _by_hand(place: Line, statements: Sequence[str]) -> RefusedError:
 
 
 def _same_but_for(statements: Sequence[str], file: str, before: str, after: str) -> bool:
-    """Whether ``after`` is ``before`` with the statements at the beginning of ``http{}``."""
+    """Return whether ``after`` is ``before`` with the statements at the beginning of ``http{}``."""
     try:
         old, new, ours = (_read(file, text) for text in (before, after, f"http {{ {' '.join(statements)} }}"))
     except ConfigurationError:

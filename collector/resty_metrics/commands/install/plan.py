@@ -1,4 +1,4 @@
-"""What is to be changed so that nginx counts: the bytes of each file before and after. Pure.
+"""The changes after which nginx counts: the bytes of each file before and after. Pure.
 
 Rules:
 - A file that somebody changed since it was written is not lost: one of ``nginx.conf.d`` is kept as it is, a Lua file
@@ -23,7 +23,7 @@ PLAIN_PATH = re.compile(r"/[\w./+@,-]+")
 
 
 def make(facts: Facts) -> Plan:
-    """Raises RefusedError, with every reason that there is."""
+    """Make the plan. Raises RefusedError, with every reason that there is."""
     found = hooks.find(facts.configuration, facts.prefix, facts.texts)
     reasons = obstacles.find(facts, found)
     if reasons:
@@ -37,7 +37,7 @@ def make(facts: Facts) -> Plan:
 
 
 def unread(facts: Facts) -> list[str]:
-    """What the reload brings beside what is planned."""
+    """Return notes about changes that the reload applies besides the plan."""
     return [f"{path} was changed since nginx read it: a reload applies that too" for path in facts.unread]
 
 
@@ -46,7 +46,7 @@ def _noted(facts: Facts) -> Added | None:
 
 
 def _files(facts: Facts, ours: Mapping[str, bytes]) -> tuple[list[Change], list[str], dict[str, str]]:
-    """The changes below the directory, what to say of them, the digests as of the manifest."""
+    """Return the changes below the directory, the notes about them, and the digests for the manifest."""
     changes: list[Change] = []
     notes: list[str] = []
     written = {} if facts.manifest is None else facts.manifest.files
@@ -71,7 +71,7 @@ def _files(facts: Facts, ours: Mapping[str, bytes]) -> tuple[list[Change], list[
 
 
 def _manifest(facts: Facts, digests: Mapping[str, str], added: Added | None, changed: bool) -> list[Change]:
-    """What was put there by hand, and is as it should be, is not made ours."""
+    """Return the change of the manifest. Files that were put there by hand, and are correct, do not become ours."""
     if facts.manifest is None and not changed:
         return []
     others = () if facts.manifest is None else facts.manifest.without(facts.configuration.main_file).configurations
@@ -81,7 +81,7 @@ def _manifest(facts: Facts, digests: Mapping[str, str], added: Added | None, cha
 
 
 def statements(facts: Facts, found: Hooks) -> list[str]:
-    """The lines of the configuration. Raises RefusedError for a path that nginx would read otherwise."""
+    """Return the lines for the configuration. Raises RefusedError for a path that nginx would read otherwise."""
     lines = [f"include {facts.include(INCLUDES[0] if found.outer is None else INCLUDES[1])};"]
     if facts.socket_path != DEFAULT_SOCKET:
         if not PLAIN_PATH.fullmatch(facts.socket_path):

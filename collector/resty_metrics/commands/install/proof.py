@@ -1,4 +1,4 @@
-"""Whether the page counted the request of the proof: pure, over the page's text."""
+"""Proof that the page counted our request: pure, over the page's text."""
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -10,7 +10,7 @@ REQUEST = b"RESTY_METRICS / HTTP/1.1\r\nUser-Agent: resty-metrics install\r\nCon
 
 
 def status_of(answer: bytes) -> int | None:
-    """Of the status line; None where it is none."""
+    """Return the status in the status line; None where there is no such line."""
     words = answer.split(b"\r\n", 1)[0].split()
     if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
         return None
@@ -18,7 +18,7 @@ def status_of(answer: bytes) -> int | None:
 
 
 def counted(page: str, status: int) -> float:
-    """How many requests like that of the proof the page shows, over all servers."""
+    """Return how many requests like that of the proof the page shows, over all servers."""
     lines = "".join(f"{line}\n" for line in page.splitlines() if line.startswith(f"{METRIC}{{"))
     return sum(
         sample.value

@@ -1,8 +1,8 @@
-"""Why nothing was done, or all was put back: the one error of this package."""
+"""Refusals, after which nothing is done or everything is put back: the one error of this package."""
 
 
 class RefusedError(Exception):
-    """``reasons``: each a sentence that says what to do."""
+    """A refusal. ``reasons``: sentences that say what to do."""
 
     def __init__(self, *reasons: str) -> None:
         super().__init__("; ".join(reasons))

@@ -1,4 +1,4 @@
-"""What is to be changed so that nothing of us is left: what the manifest says, and no more. Pure.
+"""The changes after which nothing of ours is left: what the manifest lists, and no more. Pure.
 
 Rules:
 - As long as something else names our files (a hook with our line, an include by hand), nothing is removed: the places
@@ -17,7 +17,10 @@ from resty_metrics.nginx_config.hooks import directives
 
 
 def make(facts: Facts, configured: bytes | None) -> Plan:
-    """``configured``: the file that the manifest names for this nginx as it is now. Raises RefusedError."""
+    """Make the plan. Raises RefusedError.
+
+    ``configured``: the present content of the file that the manifest names for this nginx.
+    """
     written = facts.manifest
     if written is None:
         places = list(_references(facts, None))
@@ -49,7 +52,10 @@ def _in_use(facts: Facts, rest: Manifest) -> str:
 
 
 def _references(facts: Facts, added: Added | None) -> Iterator[str]:
-    """The places outside of our own files that name them, in nginx's configuration and in the files of Lua hooks."""
+    """Yield the places that name our files, outside of these files.
+
+    They are in nginx's configuration and in the files of Lua hooks.
+    """
     configuration, share = facts.configuration, facts.share
 
     def of_ours(file: str, text: str) -> bool:

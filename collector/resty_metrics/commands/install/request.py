@@ -22,7 +22,7 @@ _MOST = 4096
 
 
 def page(settings: Settings) -> str:
-    """The collector's page. Raises RefusedError where there is none."""
+    """Return the collector's page. Raises RefusedError where there is none."""
     secured = settings.web_config_file is not None
     answer = run(lambda: web.get(settings.web_listen_address[0], settings.web_telemetry_path, secured))
     if answer.error is not None:
@@ -99,6 +99,6 @@ def _exchange(client: socket.socket, request: bytes) -> bytes:
 
 
 def _why(settings: Settings) -> list[str]:
-    """What doctor finds wrong while all is still in its place."""
+    """Return the failures that doctor finds while the changes are still in place."""
     _, findings = run(lambda: examine(settings))
     return [f"{one.seen} -> {one.remedy}" for one in findings if one.verdict is Verdict.FAIL]

@@ -14,7 +14,7 @@ _WORDS = {(False, True): "new", (True, True): "changed", (True, False): "removed
 
 
 def lines(plan: Plan, share: str) -> Iterator[str]:
-    """Files by their number, those with a diff in full, then what should be known."""
+    """Yield the number of files of each kind, the diffs in full, and then the notes."""
     counts = Counter(_WORDS[change.before is not None, change.after is not None] for change in plan.files)
     if counts:
         words = ", ".join(f"{count} {word}" for word, count in sorted(counts.items()))
@@ -31,7 +31,7 @@ def lines(plan: Plan, share: str) -> Iterator[str]:
 
 
 def diff(change: Change) -> Iterator[str]:
-    """A unified diff of one file."""
+    """Yield a unified diff of one file."""
     before, after = _lines(change.before), _lines(change.after)
     old = NOTHING if change.before is None else change.path
     new = NOTHING if change.after is None else change.path
@@ -44,7 +44,7 @@ def _lines(content: bytes | None) -> Sequence[str]:
 
 
 def reasons(words: str, found: Iterable[str]) -> Iterator[str]:
-    """Why something was not done."""
+    """Yield the reasons why something was not done."""
     yield words
     for reason in found:
         yield f"  - {printable(reason)}"

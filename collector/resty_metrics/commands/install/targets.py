@@ -1,4 +1,4 @@
-"""Where the request of the proof can be sent: what nginx listens on, and whether its server counts.
+"""Addresses for the request of the proof: those that nginx listens on, and whose server counts.
 
 The request has no Host header and a method of our own, so nginx itself answers 400 in the address's default server,
 before any location: nothing of the user's is executed, and ``method="other", status="400"`` is hardly anybody else's.
@@ -23,7 +23,7 @@ DEFAULT_PORT = 80
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """``host`` and ``port``, or ``unix``: the path. ``server``: its default server, in words."""
+    """An address. ``host`` and ``port``, or ``unix``, a path. ``server``: its default server, in words."""
 
     host: str
     port: int
@@ -40,7 +40,7 @@ class Target:
 
 
 def find(configuration: Configuration, shadowing: Sequence[Hook]) -> list[Target]:
-    """Each address whose default server counts, plain ones first. ``shadowing``: the hooks that do not count."""
+    """Return each address whose default server counts, plain ones first. ``shadowing``: the hooks that do not count."""
     lacking = {id(hook.directive) for hook in shadowing}
     chosen: dict[str, tuple[Directive, Sequence[str]]] = {}
     for server in _servers(configuration):

@@ -31,7 +31,7 @@ class _Kept:
 
 
 def read(path: Path) -> bytes | None:
-    """None where nothing is there."""
+    """Read a file; None where there is none."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -48,7 +48,7 @@ class Transaction:
         self.loaded = False
 
     def apply(self, changes: Iterable[Change]) -> None:
-        """Raises RefusedError, or OSError; what was changed by then stays, and can be put back."""
+        """Apply the changes. Raises RefusedError, or OSError; changes made by then stay, and can be put back."""
         for change in changes:
             path = Path(change.path)
             if read(path) != change.before:
@@ -77,7 +77,7 @@ class Transaction:
         self._times.setdefault(directory, directory.stat())
 
     def remove_empty(self, top: Path) -> None:
-        """The directories below ``top`` and itself, as far as nothing is in them."""
+        """Remove the empty directories below ``top``, and ``top`` itself if it is empty."""
         for one in sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True):
             with contextlib.suppress(OSError):
                 one.rmdir()
@@ -102,7 +102,7 @@ class Transaction:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """In the place of what is there, its rest cut off only when all is written."""
+    """Write over the present content, and cut off the rest only when everything is written."""
     new = not path.exists()
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_EXCL if new else 0), _FILE_MODE)
     with os.fdopen(descriptor, "wb") as file:
