@@ -25,7 +25,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Growth(Generic[K]):
-    """When each of some counters last grew. The time is seconds of a monotonic clock."""
+    """The times at which some counters last grew, in seconds of a monotonic clock."""
 
     def __init__(self) -> None:
         self._counts: dict[K, int] = {}

@@ -45,7 +45,7 @@ _TYPES: Final[dict[Any, FamilyType]] = {"requests": "requests", "counter": "coun
 
 
 def read_batch(body: bytes) -> tuple[FamilyBatch, ...]:
-    """The families of a batch, all of them valid. Raises WireError ``undecodable`` or ``invalid``."""
+    """Read the families of a batch, all of them valid. Raises WireError ``undecodable`` or ``invalid``."""
     value = read_map(body)
     families = value.get("families")
     if type(families) is not tuple:
@@ -93,7 +93,7 @@ def _read_shape(family: dict[str, Any], instance: str) -> Shape:
 
 
 def _read_scale(family: dict[str, Any], kind: FamilyType) -> int:
-    """The scale; of what has nothing to divide it is 1, whatever was said."""
+    """Read the scale. It is 1 for a family that has nothing to divide, whatever was sent."""
     scale = family.get("scale", REQUEST_SCALE if kind == "requests" else 1)
     require(type(scale) is int and 1 <= scale <= MAX_NUMBER, "scale")
     checked: int = scale
@@ -111,7 +111,10 @@ def _check_requests(shape: Shape) -> None:
 
 
 def _check_request_labels(labels: Labels, scope: Any) -> None:
-    """Two scopes stand under one name on the page: the label keeps their series apart."""
+    """Check the labels of requests.
+
+    Scopes share one name on the page, and the label ``scope`` keeps their series apart.
+    """
     ours = len(REQUEST_LABELS)
     require(labels[:ours] == REQUEST_LABELS, "labels of requests")
     require(type(scope) is str and len(scope) <= MAX_SCOPE_CHARACTERS, "scope")
@@ -148,7 +151,7 @@ def _read_deleted(deleted: Any, labels: int) -> tuple[Labels, ...]:
 
 
 def _read_rows(rows: Any, shape: Shape) -> tuple[list[Labels], Deltas]:
-    """The labels of each row, and the numbers of all."""
+    """Read the labels of each row, and the numbers of all rows."""
     width = len(shape.labels)
     require(type(rows) is tuple and {tuple}.issuperset(map(type, rows)), "rows")
     require({width + shape.width}.issuperset(map(len, rows)), "length of a row")
@@ -163,7 +166,7 @@ def _read_rows(rows: Any, shape: Shape) -> tuple[list[Labels], Deltas]:
 
 
 def _check_numbers(rows: Sequence[Numbers], shape: Shape) -> None:
-    """Valid, though they could not be packed."""
+    """Check numbers that could not be packed: they may be valid all the same."""
     if shape.type == "histogram":
         check_finite([row[-1] for row in rows], "a sum is not finite")
         rows = [row[:-1] for row in rows]

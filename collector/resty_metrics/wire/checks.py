@@ -1,4 +1,4 @@
-"""What names, labels and numbers on the wire must be, in batches and heartbeats alike."""
+"""Checks of names, labels and numbers on the wire, shared by batches and heartbeats."""
 
 import math
 import re
@@ -22,7 +22,7 @@ _NUMBERS = frozenset((int, float))
 
 
 def require(condition: bool, detail: str) -> None:
-    """Raises WireError (``invalid``) where the condition does not hold."""
+    """Raise WireError (``invalid``) unless the condition holds."""
     if not condition:
         raise WireError("invalid", detail)
 
@@ -32,7 +32,7 @@ def check_name(name: Any) -> None:
 
 
 def check_instance(name: Any) -> str:
-    """The name of an nginx; "" if it has none."""
+    """Return the name of an nginx; "" if it has none."""
     require(type(name) is str and _INSTANCE.fullmatch(name) is not None, "instance")
     checked: str = name
     return checked
@@ -45,7 +45,7 @@ def check_labels(labels: Any) -> None:
 
 
 def check_help(text: Any) -> str:
-    """The help text as the page may show it: printable, of bounded length."""
+    """Return the help text in the form that the page may show: printable, of bounded length."""
     require(type(text) is str, "help is not a string")
     return printable(text[:MAX_HELP_CHARACTERS])[:MAX_HELP_CHARACTERS]
 
@@ -58,14 +58,17 @@ def check_strings(values: Any, detail: str) -> None:
 
 
 def check_bounds(bounds: Any, scale: int) -> None:
-    """Finite and increasing, also when they are divided by the scale, as the page shows them."""
+    """Check that bounds are finite and increase, also after the division by the scale that the page shows."""
     require(type(bounds) is tuple and len(bounds) <= MAX_BOUNDS, "bounds")
     check_finite(bounds, "a bound is not a finite number")
     require(all(low / scale < high / scale for low, high in pairwise(bounds)), "bounds do not increase")
 
 
 def check_counts(numbers: list[Any]) -> None:
-    """Finite, non-negative, at most 2^53. All at once in C; only where there are floats one by one."""
+    """Check that numbers are finite, not negative and at most 2^53.
+
+    That is done at once in C, or one by one for floats.
+    """
     if pack(numbers) is not None:
         return
     require(_NUMBERS.issuperset(map(type, numbers)), "not a number")

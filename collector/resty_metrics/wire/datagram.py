@@ -76,7 +76,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the collector says about a datagram; ``kind``, ``sender`` and ``sequence`` are the datagram's."""
+    """The collector's reply to a datagram; ``kind``, ``sender`` and ``sequence`` are the datagram's."""
 
     verdict: Verdict
     reason: Reason
@@ -87,7 +87,7 @@ class Answer:
 
 
 def read_header(datagram: bytes) -> Header:
-    """The header of a datagram, of any version. Raises WireError ``truncated`` or ``magic``."""
+    """Read the header of a datagram, of any version. Raises WireError ``truncated`` or ``magic``."""
     if len(datagram) < HEADER_BYTES:
         raise WireError("truncated", f"{len(datagram)} bytes")
     magic, version, kind, _, sender, birth_ms, sequence, base = _HEADER.unpack_from(datagram)
@@ -97,7 +97,7 @@ def read_header(datagram: bytes) -> Header:
 
 
 def write_datagram(header: Header, body: Mapping[str, Any]) -> bytes:
-    """A datagram: for the collector's own probe, ``doctor`` and tests."""
+    """Write a datagram: for the collector's own probe, ``doctor`` and tests."""
     front = _HEADER.pack(
         _DATAGRAM_MAGIC, header.version, header.kind, 0, header.sender, header.birth_ms, header.sequence, header.base
     )
@@ -106,14 +106,15 @@ def write_datagram(header: Header, body: Mapping[str, Any]) -> bytes:
 
 
 def write_answer(verdict: Verdict, reason: Reason, header: Header, committed: int) -> bytes:
-    """The 40 bytes that answer the datagram with this header."""
+    """Write the 40 bytes that answer the datagram with this header."""
     return _ANSWER.pack(_ANSWER_MAGIC, VERSION, verdict, reason, header.kind, header.sender, header.sequence, committed)
 
 
 def read_answer(answer: bytes) -> Answer:
-    """An answer, read as a worker reads it: for ``doctor`` and tests. Raises WireError.
+    """Read an answer as a worker does: for ``doctor`` and tests. Raises WireError.
 
-    One of another version comes from a collector that does not know ours: it holds, whatever else it says.
+    An answer of another version comes from a collector that does not know ours, so it means hold, whatever else it
+    contains.
     """
     if len(answer) != ANSWER_BYTES:
         raise WireError("truncated", f"{len(answer)} bytes")
@@ -129,7 +130,7 @@ def read_answer(answer: bytes) -> Answer:
 
 
 def read_map(body: bytes) -> dict[str, Any]:
-    """The msgpack map behind a header. Raises WireError ``undecodable`` or ``invalid``."""
+    """Read the msgpack map behind a header. Raises WireError ``undecodable`` or ``invalid``."""
     if len(body) > MAX_DATAGRAM - HEADER_BYTES:
         raise WireError("invalid", f"{len(body)} bytes of body")
     try:

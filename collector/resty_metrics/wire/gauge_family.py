@@ -36,12 +36,12 @@ class GaugeFamily:
 
     @property
     def identity(self) -> tuple[str, tuple[str, ...]]:
-        """The name and labels within which a label set stands once in a beat."""
+        """Return the name and labels within which a label set occurs once in a beat."""
         return self.name, self.labels
 
     @property
     def rows(self) -> list[tuple[Any, ...]]:
-        """The rows as they were sent, but with clean label values."""
+        """Return the rows as they were sent, but with clean label values."""
         rows = zip(self.keys, self.values, self.set_ms, strict=True)
         return [(*values_of(key, self.labels), value, set_ms) for key, value, set_ms in rows]
 

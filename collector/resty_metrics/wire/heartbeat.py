@@ -1,4 +1,4 @@
-"""What a heartbeat says: absolute values of a worker and of the nginx it belongs to, and the user's gauges.
+"""Values in a heartbeat: those of a worker and of its nginx, which are absolute, and the user's gauges.
 
 Rules:
 - What a worker did not say is None, at every level; a number that is not known is absent from the page, never 0.
@@ -58,7 +58,7 @@ class NginxCounters:
 
 @dataclass(frozen=True, slots=True)
 class WorkerGauges:
-    """What a worker says of itself."""
+    """The values that a worker reports about itself."""
 
     lua_memory_bytes: float | None = None
     unacked_batches: float | None = None
@@ -98,14 +98,14 @@ _Part = TypeVar("_Part", Master, NginxCounters, WorkerGauges)
 
 
 def join(parts: Sequence[Heartbeat]) -> Heartbeat:
-    """One beat of all its parts: the gauges of all; everything else as the first says it."""
+    """Join the parts of a beat: it has the gauges of all parts, and everything else from the first."""
     if len(parts) == 1:
         return parts[0]
     return replace(parts[0], families=tuple(chain.from_iterable(part.families for part in parts)), part=1, parts=1)
 
 
 def read_heartbeat(body: bytes) -> Heartbeat:
-    """The values of a heartbeat, or of a part of one. Raises WireError ``undecodable`` or ``invalid``."""
+    """Read the values of a heartbeat, or of a part of one. Raises WireError ``undecodable`` or ``invalid``."""
     value = read_map(body)
     part, parts = value.get("part", 1), value.get("parts", 1)
     require(type(part) is int and type(parts) is int and 1 <= part <= parts <= MAX_PARTS, "heartbeat: part")
