@@ -1,7 +1,10 @@
-"""The warnings, each with what it says and what to do. Which of them hold is told from the collector's own parts by
-collector/resty_metrics/live/notices.py, from its page by collector/resty_metrics/commands/top/warnings.py.
+"""The warnings, each with its text and its remedy.
 
-Rule: one that is an alert of prometheus/rules/alerts.yml has its name and severity, and its section in docs/runbook.md.
+Two modules decide which of them hold: collector/resty_metrics/live/notices.py from the collector's own parts,
+collector/resty_metrics/commands/top/warnings.py from its page.
+
+Rule: a warning that is an alert of prometheus/rules/alerts.yml has the alert's name and severity, and its section in
+docs/runbook.md.
 """
 
 from dataclasses import dataclass
@@ -22,8 +25,12 @@ RELABEL = (
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """``title``: a template for str.format; ``do``: the remedy, "" where it depends on a reason (remedies.py);
-    ``command``: what to run; ``alert``: whether there is an alert of that name."""
+    """A warning.
+
+    ``title``: a template for str.format; ``do``: the remedy, "" where it depends on a reason (remedies.py).
+
+    ``command``: the command to run; ``alert``: there is an alert of that name.
+    """
 
     name: str
     severity: Severity

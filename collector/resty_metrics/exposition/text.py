@@ -1,16 +1,16 @@
 """Metric families as text: the one place that knows the exposition formats.
 
 Sources: Prometheus text format 0.0.4 (prometheus.io/docs/instrumenting/exposition_formats) and OpenMetrics 1.0
-(github.com/prometheus/OpenMetrics). Sample lines are the same bytes in both, so whoever makes a family renders its
-lines once; only the headers differ and are written here.
+(github.com/prometheus/OpenMetrics). Sample lines are the same bytes in both, so the maker of a family renders its lines
+once; only the headers differ and are written here.
 
 Rules:
 - A family's lines are contiguous: families of one name, from several sources, are joined under the first one's header.
-- An OpenMetrics counter is named without ``_total`` in its header; a counter whose name lacks the suffix (as
-  nginx-prometheus-exporter's), or which would then have another family's name or that of one of its samples (as vts's
-  ``..._seconds_total`` beside ``..._seconds``), is ``unknown`` there, its name unchanged.
-- An OpenMetrics histogram has no sum below 0, and none at all beside buckets below 0. The samples of one that has are
-  three families of type ``unknown`` there: buckets, sums and counts. It loses its type and no number.
+- An OpenMetrics counter is named without ``_total`` in its header. A counter is ``unknown`` there, with its name
+  unchanged, if it lacks the suffix (as nginx-prometheus-exporter's), or if without the suffix it had the name of
+  another family or of a sample of one (as vts's ``..._seconds_total`` beside ``..._seconds``).
+- An OpenMetrics histogram has no sum below 0, and no sum at all beside buckets below 0. A histogram with such samples
+  becomes three families of type ``unknown`` there: buckets, sums and counts. It loses its type but no number.
 - ``le`` is written as prometheus-client writes it (``1.0``).
 """
 
@@ -147,8 +147,8 @@ def _counter(name: str, names: Container[str]) -> tuple[str, str]:
 def in_steps(families: Iterable[MetricFamily], *, openmetrics: bool) -> Steps[list[bytes]]:
     """Return the page: every family that has lines, with its header; OpenMetrics ends with ``# EOF``.
 
-    In pieces, none of them empty: a page of 100,000 rows has hundreds of megabytes, and joining them would hold the
-    loop longer than rendering does. What is small is joined, what is large is not copied.
+    The page comes in pieces, none of them empty. A page of 100,000 rows has hundreds of megabytes, and joining them
+    would hold the loop longer than rendering does. Small chunks are joined, large chunks are not copied.
     """
     shown = join(family for family in families if any(family.lines))
     yield

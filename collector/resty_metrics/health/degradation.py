@@ -69,7 +69,7 @@ class Degradation:
             await asyncio.sleep(CHECK_SECONDS)
 
     def observe(self, now: float) -> None:
-        """Look at what came since the last time and, while nothing is accepted, at the way to the socket."""
+        """Look at new datagrams and, while none are accepted, at the way to the socket."""
         self._results.observe(self._intake.results, now)
         self._uids.observe(self._intake.refused_uids, now)
         recent = self._results.within(REFUSED_SECONDS, now)

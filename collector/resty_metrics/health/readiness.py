@@ -1,11 +1,12 @@
 """The reasons why workers are not counted although the page is served. Pure: degradation.py looks, this module judges.
 
 Rules:
-- A stranger's datagrams degrade nothing: refusals count while none of a worker is accepted. At the cap of senders new
-  workers are refused and the others go on, so that is said in any case.
-- Workers beat each 5 s and send again within 5 s what was refused: what has not happened for a few of these is over.
-- A way to the socket is closed where no user that may send passes. A user whose groups are not known may be in all of
-  them: his machine is another one, or another container.
+- A stranger's datagrams degrade nothing: refusals count only while no worker's datagram is accepted. At the cap of
+  senders new workers are refused while the others go on, so that is reported in any case.
+- Workers beat each 5 s, and send refused datagrams again within 5 s. A fault that has not recurred for a few of these
+  periods is over.
+- A way to the socket is closed if no user that may send can pass. A user whose groups are not known may be in all of
+  them: it belongs to another machine, or another container.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -63,7 +64,7 @@ class SendingUser:
 
 
 def faults(arrivals: Arrivals, way: Sequence[Node], users: Sequence[SendingUser]) -> list[str]:
-    """Say what keeps workers from being counted; nothing if nothing is known to.
+    """Return the reasons that keep workers from being counted; empty if none is known.
 
     ``way``: the directories down to the socket, and the socket; empty: not known.
     """

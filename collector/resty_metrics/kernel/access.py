@@ -1,10 +1,10 @@
 """Decide whether a user may reach a file, by POSIX modes from the root directory down.
 
-Source of the rules: path_resolution(7). One class of bits counts (owner's, else the group's, else all others'), so
-an owner may be refused what all others may. The superuser passes.
+Source of the rules: path_resolution(7). Only one class of bits applies (the owner's, else the group's, else all
+others'), so an owner may be refused what all others may do. The superuser passes.
 
 Rules:
-- A node with an access control list is not judged by its bits: then the answer is that it is not known.
+- A node with an access control list is not judged by its bits: the answer for it is "not known".
 """
 
 from collections.abc import Sequence

@@ -1,14 +1,14 @@
 """Find the processes that hold the socket behind a file.
 
 Rules:
-- The kernel knows the file of each socket, also after the file was renamed over: that is exact. It tells for one
-  network namespace; others are asked from within, which takes CAP_SYS_ADMIN.
-- On btrfs and some overlays ``stat`` reports another device than the kernel: there the kernel's device of the
-  directory, the inode and the name together count.
-- Where a namespace cannot be entered, only names at bind are to be had: sockets that were bound to this file name, or
-  to the temporary name of a collector, in *this* directory as their holder sees it. Those are candidates, not proof,
-  and named only where nobody is known exactly.
-- It walks all of /proc: for a thread, not for an event loop.
+- The kernel knows the file of each socket, even after another file was renamed over it: this is exact. It tells that
+  for one network namespace only. Other namespaces are entered and asked from within, which takes CAP_SYS_ADMIN.
+- On btrfs and some overlays ``stat`` reports another device than the kernel. There the kernel's device of the
+  directory, the inode and the name together identify the file.
+- In a namespace that cannot be entered, only the names at bind are available: those of sockets that were bound to this
+  file name, or to a collector's temporary name, in *this* directory as their holder sees it. Their holders are
+  candidates, not proof, and are returned only where no holder is known exactly.
+- A search reads all of /proc: run it in a thread, not in an event loop.
 """
 
 import os

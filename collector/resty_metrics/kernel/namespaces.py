@@ -1,8 +1,8 @@
-"""Asking a question from within another network namespace: what the kernel tells depends on where it is asked.
+"""Asking the kernel from within another network namespace, since its answer depends on where it is asked.
 
 Rules:
-- A thread of its own enters, asks and ends, so that nothing else of ours is ever there.
-- It takes CAP_SYS_ADMIN; without it, PermissionError.
+- A separate thread enters the namespace, asks and ends, so that nothing else of ours is ever in there.
+- This takes CAP_SYS_ADMIN; without it, PermissionError is raised.
 """
 
 import ctypes

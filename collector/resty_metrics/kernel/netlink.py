@@ -2,7 +2,7 @@
 
 Rules:
 - Numbers are in the byte order of the machine; messages and attributes begin at multiples of four bytes.
-- What does not add up raises NetlinkError, whatever the bytes are; nothing is read past the end of a message.
+- Any inconsistent bytes raise NetlinkError; nothing is read past the end of a message.
 
 Source: ``include/uapi/linux/netlink.h``.
 """
@@ -27,7 +27,7 @@ _ATTRIBUTE_FLAGS = 0xC000
 
 
 class NetlinkError(Exception):
-    """Bytes that are no netlink messages; ``reason`` says in which way."""
+    """Bytes that are not netlink messages; ``reason`` says why."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(f"a {reason} netlink message")
@@ -36,7 +36,7 @@ class NetlinkError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message: its type, the sequence number of the request that it answers, and what follows the header."""
+    """One message: its type, the sequence number of the request that it answers, and the bytes after the header."""
 
     kind: int
     sequence: int

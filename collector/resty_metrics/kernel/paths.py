@@ -1,8 +1,9 @@
-"""Files: what is on the way to one, and what is written in one.
+"""Files: the directories on the way to a file, and its content.
 
 Rules:
-- ``root`` is the root directory of whoever uses the path (``/proc/PID/root``): it may be another mount namespace.
-- Only regular files are read, and of those the beginning: a pipe would wait for ever.
+- ``root`` is the root directory of the process that uses the path (``/proc/PID/root``): it may be in another mount
+  namespace.
+- Only the beginning or the end of a regular file is read: a pipe would wait for ever.
 """
 
 import os

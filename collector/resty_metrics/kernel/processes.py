@@ -1,9 +1,9 @@
-"""Processes as /proc shows them: who they are, who started them, where they live, which sockets they hold.
+"""Processes as /proc shows them: their user, parents, container, namespaces and sockets.
 
 Rules:
-- A process may end at any moment, and much of it is shown only to its own user and to root: what cannot be read is None
-  or left out, nothing raises.
-- Only processes of our pid namespace are visible; in a container of its own that is hardly anybody.
+- A process may end at any moment, and much about it is visible only to its own user and to root. Facts that cannot be
+  read are None or left out; nothing raises.
+- Only processes of our pid namespace are visible; a container's own namespace has hardly any.
 - Arguments are reported shortened (``procfs.shortened``), since they may hold secrets.
 """
 

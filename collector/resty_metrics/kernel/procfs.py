@@ -1,9 +1,9 @@
 """Parse the files of /proc. Pure: other modules read them.
 
 Rules:
-- The bytes are partly what a stranger chose (its name, its arguments, the name of its socket): a line that does not fit
-  is left out, nothing raises but ProcfsError.
-- Of arguments only the beginning is kept: they may hold secrets, and what we report ends up in logs.
+- Strangers choose part of the bytes (the name and arguments of a process, the name of a socket). A line that does not
+  fit is left out; nothing raises but ProcfsError.
+- Only the beginning of arguments is kept: they may hold secrets, and our reports end up in logs.
 
 Source: ``Documentation/filesystems/proc.rst`` and ``net/unix/af_unix.c`` (``unix_seq_show``) of Linux.
 """

@@ -1,11 +1,11 @@
-"""Unix sockets as the kernel tells of them: what is asked and what is answered, in bytes. Pure.
+"""Requests and answers about Unix sockets, as the bytes that the kernel exchanges. Pure.
 
 Rules:
 - The inode of a *socket* (``st_ino`` of its descriptor, ``socket:[N]`` in /proc) and the inode of the *file* that it
-  was bound to are two numbers. The file's stays when the file is renamed, renamed over or unlinked; the name is for
-  ever that of the bind.
-- The kernel gives 32 bits of a file's inode, and the device of the file's superblock. ``same_file`` compares what can
-  be compared. On btrfs and some overlays ``stat`` reports another device than the superblock's: nothing matches there.
+  was bound to are two numbers. The file's inode stays when the file is renamed, renamed over or unlinked; the name
+  always stays that of the bind.
+- The kernel gives 32 bits of a file's inode, and the device of the file's superblock; ``same_file`` compares these. On
+  btrfs and some overlays ``stat`` reports another device than the superblock's: nothing matches there.
 
 Source: ``include/uapi/linux/unix_diag.h``, ``net/unix/diag.c``.
 """
@@ -33,10 +33,11 @@ _MINOR_BITS = 20
 
 @dataclass(frozen=True, slots=True)
 class UnixSocket:
-    """One socket. ``type`` is SOCK_STREAM and so on; ``name`` as Python has it, an abstract one begins with NUL.
+    """A socket. ``type`` is SOCK_STREAM and so on; ``name`` is as in Python: an abstract one begins with NUL.
 
-    ``file`` is (device as in ``st_dev``, lowest 32 bits of the inode) of what it was bound to, ``peer`` the inode of
-    the socket that it is connected to. What was not asked for, or is not there, is None.
+    ``file`` is the device (as in ``st_dev``) and the lowest 32 bits of the inode of the file that it was bound to.
+    ``peer`` is the inode of the socket that it is connected to. Fields that were not asked for, or do not exist, are
+    None.
     """
 
     inode: int

@@ -25,7 +25,7 @@ _DIRECTORY = Path(__file__).parent / "files"
 
 
 def read_files() -> Mapping[str, bytes]:
-    """Return what the page loads, by name. Raises OSError."""
+    """Return the files that the page loads, by name. Raises OSError."""
     return {name: (_DIRECTORY / name).read_bytes() for name in FILES}
 
 

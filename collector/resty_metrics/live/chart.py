@@ -2,7 +2,7 @@
 
 Rules:
 - One unit across is one sample's time; now is at the right edge.
-- A value that is not known is a gap, never 0, and so is an interval that is missing. What stands alone is a dot.
+- An unknown value is a gap, never 0, and so is a missing interval. A value between two gaps is a dot.
 """
 
 from collections.abc import Callable, Iterable, Sequence

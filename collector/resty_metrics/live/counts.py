@@ -1,6 +1,6 @@
-"""Counters of trouble over the last minutes: what was refused, lost, put back, counted as ``other``.
+"""Counters of trouble over the last minutes: refusals, losses, rebinds, and rows counted as ``other``.
 
-Rule: only growth since the collector began to look counts, so what happened before a restart warns nobody again.
+Rule: only growth since the collector began to look counts, so nothing from before a restart raises a warning again.
 """
 
 from collections import Counter, deque

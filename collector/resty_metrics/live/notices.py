@@ -1,13 +1,13 @@
 """The warnings that hold now, from the facts of ``/-/ready`` and of the alerts, each with its evidence.
 
 Rules:
-- One notice for each alert of prometheus/rules/alerts.yml that a quarter of an hour can tell, under the alert's name,
-  so that docs/runbook.md has its section; and one that is no alert, of writes that stall. It comes as soon as the fact
-  is there, and goes with it; alerts wait longer.
-- That nobody is heard of means nothing until the collector has run for as long as a heartbeat lives, and
-  nothing where Lua is not used at all.
-- What needs longer windows, or knows only from outside (the collector is down, budgets, peers, vts's memory), is the
-  alerts' alone.
+- There is a notice for each alert of prometheus/rules/alerts.yml that a quarter of an hour can show. It has the alert's
+  name, so that docs/runbook.md has its section. One more notice, of stalling writes, is no alert. A notice comes and
+  goes with the fact; alerts wait longer.
+- Silent workers mean nothing until the collector has run for as long as a heartbeat lives, and nothing at all where Lua
+  is not used.
+- Only alerts cover what needs longer windows or a view from outside (the collector is down, budgets, peers, vts's
+  memory).
 """
 
 from collections.abc import Iterator

@@ -1,9 +1,9 @@
 """The live page's shell: it samples the table, asks the parts for their state, and serves the page.
 
 Rules:
-- A sample costs at most a hundredth of a CPU: where it takes long, the next comes later. It yields between families.
-- A page is made at most once in CACHE_SECONDS, whoever asks, and in a thread: with many servers it takes a while.
-- The template and what draws the charts take 5 MB, and are loaded when the page is first opened.
+- A sample costs at most a hundredth of a CPU: after a slow one the next comes later. It yields between families.
+- A page is made at most once in CACHE_SECONDS for all clients, and in a thread: with many servers it takes a while.
+- The template and the drawing of charts take 5 MB, and are loaded when the page is first opened.
 - A source is asked at most once in SOURCE_AGE_SECONDS, and the page waits for it no longer than PATIENCE_SECONDS.
 """
 

@@ -1,8 +1,9 @@
-"""The busiest rows of the last minute or two, by what they had when that began.
+"""The busiest rows of the last minute or two, compared with a baseline from their beginning.
 
 Rules:
-- Each minute what every row has is noted, for two minutes; of a table with more rows than MAX_ROWS only the first.
-- A row is known by its creation number, which no other row of the table ever gets.
+- Each minute the counts of all rows are noted, and kept for two minutes; of a table with more than MAX_ROWS rows only
+  the first are noted.
+- A row is identified by its creation number, which no other row of the table ever gets.
 - ``now`` is seconds of a monotonic clock.
 """
 
@@ -29,7 +30,7 @@ class Baselines:
         self._newer: tuple[float, dict[int, float]] | None = None
 
     def observe(self, families: Iterable[Family], now: float) -> None:
-        """Note what the rows have, if it is time for it."""
+        """Note the counts of the rows, if it is time to do so."""
         if self._newer is None or now - self._newer[0] >= NOTE_SECONDS:
             self._older, self._newer = self._newer, (now, dict(_counts(families, self._most)))
 

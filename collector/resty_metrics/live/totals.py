@@ -1,9 +1,9 @@
 """Counts of the table so far, by server: the sums that the history is made of.
 
-Each sample adds up all rows of requests anew. That is a few milliseconds at 10,000 rows, needs no memory of single
+Each sample adds up all rows of requests again. That takes a few milliseconds at 10,000 rows, needs no memory of single
 rows, and is right whatever happened to them: merged, moved to another shape, evicted into ``other``.
 
-Rule: an upgraded connection (101) is a request, and no latency.
+Rule: an upgraded connection (101) counts as a request, but not in latencies.
 """
 
 from collections import defaultdict

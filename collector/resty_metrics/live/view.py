@@ -24,7 +24,7 @@ MANY_WORKERS = 128
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """One part of the pipeline: ``word`` says how it is, ``more`` what was seen."""
+    """One part of the pipeline: ``word`` gives its state, ``more`` the evidence."""
 
     name: str
     state: State
@@ -49,8 +49,10 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The whole page. ``begun``: whether there is anything to draw yet; ``quiet``: servers without a request;
-    ``hidden``: how many servers are not looked at one by one."""
+    """The whole page. ``begun``: there is something to draw; ``quiet``: servers without a request.
+
+    ``hidden``: the number of servers that are not shown one by one.
+    """
 
     facts: Facts
     state: State

@@ -26,7 +26,7 @@ _DEEPEST = 32
 
 
 class ConfigurationError(Exception):
-    """The dump could not be read; its message says where."""
+    """A dump that could not be read; the message names the place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,10 @@ class Directive:
 
 @dataclass(frozen=True, slots=True)
 class Include:
-    """An ``include``. ``pattern``: what it names, absolute; ``context``: the blocks around it, outermost first."""
+    """An ``include``.
+
+    ``pattern``: the absolute pattern of files; ``context``: the blocks around it, outermost first.
+    """
 
     pattern: str
     context: tuple[str, ...]

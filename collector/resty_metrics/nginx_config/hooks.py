@@ -1,12 +1,12 @@
 """Find the ``log_by_lua*`` that holds in each block, and decide whether it calls ours.
 
-nginx takes the innermost of ``http``, ``server``, ``location`` and ``if`` in a location, and drops the others without a
-word: so a hook that lacks our line takes its requests off the page.
+nginx takes the innermost hook of ``http``, ``server``, ``location`` and ``if`` in a location, and drops the others
+silently. So a hook without our line takes its requests off the page.
 
 Rules:
 - Our line is recognised in the code without its comments: it mentions resty.metrics and calls ``log``. A call through a
-  variable that was set elsewhere is not recognised; the finding says what was looked for.
-- The text of a ``log_by_lua_file`` is a fact that is handed in; None: it could not be read, and nothing is claimed.
+  variable that was set elsewhere is not recognised; the finding shows the line that was looked for.
+- The caller hands in the text of a ``log_by_lua_file``; None: it could not be read, and nothing is claimed about it.
 """
 
 import re
@@ -31,7 +31,7 @@ _CALL = re.compile(r"\.\s*log(_scope|_nothing)?\s*[({]|resty/metrics/(hook|scope
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """A log hook. ``scope``: where it stands, in words; ``counts``: whether it calls ours, None: that is not known."""
+    """A log hook. ``scope``: its block, in words; ``counts``: whether it calls ours, None where that is not known."""
 
     directive: Directive
     scope: str

@@ -108,8 +108,10 @@ def differences(
 
 
 def per_request(configuration: Configuration) -> list[tuple[str, Directive]]:
-    """Return each setting that some requests state and others do not, or that depends on the request: its variable and
-    the directive. A worker takes for its life what its first request has.
+    """Return each setting that not all requests share, with its variable and its directive.
+
+    Only some requests state such a setting, or it depends on the request. A worker keeps for life the value of its
+    first request.
     """
     found: list[tuple[str, Directive]] = []
     for variable in _FOR_THE_WORKER:

@@ -28,9 +28,9 @@ class Moment:
 
 
 def capture(table: Table, shown_before: int | None = None, known: Iterable[str] | None = None) -> Moment:
-    """Capture the table as it is now. Rows created from ``shown_before`` on are to be shown at 0; None: as they are.
+    """Capture the table as it is now. Rows created from ``shown_before`` on will be shown at 0; None: all as they are.
 
-    ``known``: the instances whose workers are remembered, the others are gone; None: no instance is.
+    ``known``: the instances whose workers are remembered; the others are gone. None: no instance is gone.
     """
     births = {(key.instance, key.name): family.birth_ms for key, family in table.families.items() if key.custom}
     names = tuple(table.instances)
@@ -39,7 +39,10 @@ def capture(table: Table, shown_before: int | None = None, known: Iterable[str] 
 
 
 def _nginx_counters(beats: Sequence[LiveHeartbeat], fetched: Container[str]) -> list[MetricFamily]:
-    """Return what the workers read of each nginx, unless it is fetched; nothing where no recent heartbeat says it."""
+    """Return nginx's own counters as the workers read them, except for an nginx whose stub_status is fetched.
+
+    Nothing is returned where no recent heartbeat has the counters.
+    """
     found: list[MetricFamily] = []
     for instance, some in instances.by_instance(beats).items():
         status = None if instance in fetched else workers.stub_status(some)
@@ -65,7 +68,7 @@ def _custom(
 ) -> list[MetricFamily]:
     """Return the user's families, in the order in which they keep their names.
 
-    A counter that became a gauge, or the other way about, is what the worker born last says that it is.
+    If a counter became a gauge, or the reverse, the worker born last decides between the two.
     """
     younger: list[MetricFamily] = []
     others: list[MetricFamily] = []

@@ -1,13 +1,13 @@
 """The rows of a family as text, in blocks: each is rendered in one step, and kept until a row of it changes.
 
-A family at one moment (``capture_family``) is lists of what its rows are. A row that changes gets new sums, a block
-that changes is a new one, so what was captured stays as it was, however the family goes on
+``capture_family`` captures a family at one moment, as lists of rows and sums. A row that changes gets new sums, and a
+block that changes is a new one. So the capture stays as it was, however the family changes
 (docs/decisions/0018-a-page-in-steps.md).
 
 Rules:
-- A block in which nothing has changed is taken as it is. Where some rows have, their text is put into a copy.
-- A block is kept only in the place of the one that was captured: several pages may be under way, and the later one may
-  be done first. ``Row.kept`` is set only where the row still has the sums that were rendered.
+- A block without any change is used as it is. If some rows changed, their text is put into a copy.
+- A new block is kept only if it replaces the captured one: several pages may be under way, and the later one may finish
+  first. ``Row.kept`` is set only where the row still has the sums that were rendered.
 - A block with rows that this page shows at 0 is for this page alone.
 """
 
@@ -31,8 +31,8 @@ class Snapshot:
     """A family at one moment. ``sums`` and ``kept`` are those of ``rows``, one by one.
 
     A block has ``length`` rows. Rows from the place ``known`` on are shown at 0. ``cache`` is the family's own list of
-    blocks, ``blocks`` what stood in it: each until it is rendered, or a page would need all text twice. ``signed``: a
-    histogram, and under its name there may be sums below 0.
+    blocks. ``blocks`` holds the captured blocks, each until it is rendered, since a page would need all text twice
+    otherwise. ``signed``: the family is a histogram, and sums under its name may be below 0.
     """
 
     shape: Shape

@@ -1,22 +1,22 @@
-"""Conflicts of families over a name or a series, and which of them stays: a page has each series once.
+"""Conflicts of families over a name or a series, and their outcome: a page has each series once.
 
 Rules:
-- Each sample name belongs to one family. A family of the user's keeps its name; a built-in one that collides with it is
-  withheld. Of two of the user's the one that is named later in the list is withheld.
+- Each sample name belongs to one family. The user's family keeps its name; a built-in one that collides with it is
+  withheld. Of two families of the user's, the later one in the list is withheld.
 - A histogram claims its name and those of its samples; in OpenMetrics a built-in counter claims its name without
   ``_total`` too. Two counters or gauges of the user's never collide that way: the page shows such a counter under its
   whole name, as ``unknown``.
-- A family without lines claims nothing. What the collector makes itself under one name (the scopes of requests, the
-  sources, the workers) is joined: it never makes a series twice.
-- A name that the collector makes itself is its own: what a worker sends under it, as a built-in family, is withheld.
-- All that is said of one nginx; several have names of their own. Families of two of them stand together under one name
-  if they have one type and cannot make one series. They could where one nginx has no name and its family a label
-  ``nginx`` of the user's, if all labels are the same. Which values that label has does not matter: clients may choose
-  them.
-- Where two nginx cannot stand together, the one that was there first keeps the name: a second one that is added takes
-  nothing from the first. What the collector says of itself gives way to any family of the user's.
-- What is withheld is said: ``resty_metrics_family_conflict`` is 1 for it. Of an nginx that is gone nothing is said:
-  nobody counts there, and nobody could mend it.
+- A family without lines claims nothing. Families of one name that the collector makes itself (the scopes of requests,
+  the sources, the workers) are joined: it never makes a series twice.
+- A name that the collector makes itself is its own: a built-in family that a worker sends under it is withheld.
+- All of the above holds within one nginx; several nginx have names of their own. Families of two nginx share one name
+  if they have one type and cannot make the same series. They could make the same series if one nginx has no name, its
+  family has a label ``nginx`` of the user's, and all labels are the same. The values of that label do not matter:
+  clients may choose them.
+- Where two nginx cannot share a name, the first one keeps it: a second nginx that is added takes nothing from the
+  first. The collector's own metrics give way to any family of the user's.
+- Each withheld family is reported: ``resty_metrics_family_conflict`` is 1 for it. Nothing is reported about an nginx
+  that is gone: it counts nothing, and nobody could repair it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -44,8 +44,9 @@ def _stem(family: MetricFamily) -> set[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Owner:
-    """The families that have a sample's name: what they are, and the labels of those that might repeat a series: of
-    nginx with a name, and of one without where a label ``nginx`` of the user's is among them.
+    """The families that have a sample's name: their kind, and the labels of those that might repeat a series.
+
+    A series might be repeated by an nginx with a name, and by one without where the user's labels include ``nginx``.
     """
 
     kind: _Kind
@@ -162,8 +163,8 @@ def in_steps(
 ) -> Steps[list[MetricFamily]]:
     """Return the families that may stand on one page, and a family that names the others.
 
-    ``first``: instances of nginx in the order in which they came; those that are not among them come later, and those
-    that are ``gone`` last.
+    ``first``: instances of nginx in the order in which they came. Other instances come later, and those in ``gone``
+    last.
     """
     shown = [family for family in built_in if any(family.lines)]
     page = _Page({CONFLICT}.union(*[claims(family) for family in shown if not family.sent]))

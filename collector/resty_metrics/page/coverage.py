@@ -1,16 +1,16 @@
 """Coverage: the share of the requests that nginx began and finished for which our hook ran.
 
-A location whose own ``log_by_lua`` replaces ours makes no error anywhere; here it shows. Two counters of one master are
-compared over a window: main requests whose hook ran, and nginx's own requests less those still in flight.
+A location whose own ``log_by_lua`` replaces ours causes no error anywhere; here it shows. Two counters of one master
+are compared over a window: main requests whose hook ran, and nginx's own requests less those still in flight.
 
 Rules:
-- Of one master only: another master's counters begin anew. Each instance of nginx has a window of its own, for as long
-  as it is heard of.
-- While a master's workers have two names (one was changed by a reload, and the old ones are about to go) there is no
+- A window has samples of one master only: another master's counters begin at 0. Each instance of nginx has a window of
+  its own, for as long as its workers are heard of.
+- While a master's workers have two names (a reload changed the name, and the old workers are about to end) there is no
   sample: nginx counts for both, the hook for each.
-- Both counters of a sample are of the same second: nginx's comes with a heartbeat, which may be seconds old, the hook's
-  with the rows of each second. An old heartbeat makes no sample.
-- Absent while the window is shorter than WINDOW_SECONDS or has fewer than LEAST_REQUESTS.
+- Both counters of a sample are of the same second. nginx's counter comes with a heartbeat, which may be seconds old;
+  the hook's comes with the rows of each second. An old heartbeat makes no sample.
+- The ratio is absent while the window is shorter than WINDOW_SECONDS or has fewer than LEAST_REQUESTS.
 - ``now`` is seconds of a monotonic clock.
 """
 
@@ -86,7 +86,7 @@ class Coverage:
         self._windows: dict[str, Window] = {}
 
     def observe(self, beats: Iterable[LiveHeartbeat], table: Table, now: float) -> None:
-        """Keep a sample of each instance, if it is time for one and its workers say what it takes."""
+        """Keep a sample of each instance, if it is time for one and its workers report both counters."""
         living = instances.by_instance(beat for beat in beats if not beat.held)
         self._windows = {name: self._windows.get(name) or Window() for name in living}
         masters = Counter(master for some in living.values() for master in _masters(some))

@@ -1,12 +1,13 @@
-"""The user's gauges: what the living workers last said, combined to one value.
+"""The user's gauges: the last values from the living workers, combined to one value.
 
 Rules:
-- A gauge lives as long as a worker that says it; nothing of it is kept.
-- During a reload workers say one gauge in two ways: labels, help and how it combines are those of the worker born last.
-  A label that it lacks is dropped, one that a row lacks is ``_``; what becomes equal is combined.
-- ``max`` and ``min`` leave out what is not a number, as long as there is one that is. ``last`` is what was set last.
-- Of a ``shared`` gauge every worker says all that stands in a shared dictionary, so the beat that was made last stands
-  alone: what it lacks was deleted.
+- A gauge lives as long as a worker that sends it; nothing of it is kept.
+- During a reload workers send one gauge in two ways: the worker born last decides about labels, help and combination. A
+  label that it lacks is dropped, a label that a row lacks is ``_``; rows that become equal are combined.
+- ``max`` and ``min`` leave out values that are not a number, as long as there is one that is. ``last`` is the value
+  that was set last.
+- Every worker sends all of a ``shared`` gauge, which is in a shared dictionary. So only the newest beat counts: rows
+  that it lacks were deleted.
 - Label sets are bounded: those above the cap are combined under ``other``.
 - Each instance of nginx has gauges of its own.
 - Gauges are combined and rendered in steps, as everything on a page (docs/decisions/0018-a-page-in-steps.md). Beats are
@@ -35,7 +36,7 @@ _Value = tuple[float, int, float]  # when it was set, when the worker was born, 
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """A gauge as it stands on the page. ``birth_ms``: of the youngest worker that says it."""
+    """A gauge as it stands on the page. ``birth_ms``: the birth of the youngest worker that sends it."""
 
     birth_ms: int
     family: MetricFamily
@@ -43,7 +44,7 @@ class Gauge:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """Rows of a gauge that one worker said. ``made``: when its beat was made."""
+    """Rows of a gauge from one worker. ``made``: the time when its beat was made."""
 
     birth_ms: int
     made: float
@@ -94,7 +95,7 @@ def in_steps(beats: Iterable[LiveHeartbeat]) -> Steps[list[Gauge]]:
 
 
 def _work(beats: Iterable[LiveHeartbeat]) -> Iterator[tuple[int, Gauge | None]]:
-    """Yield the cost of what was done since the last time, in rows, and a gauge when it is finished."""
+    """Yield the cost of the work since the last time, in rows, and a gauge when it is finished."""
     by_name: dict[tuple[str, str], list[_Piece]] = {}
     for beat in beats:
         for family in beat.heartbeat.families:

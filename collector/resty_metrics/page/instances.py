@@ -1,12 +1,12 @@
-"""The label ``nginx``: which of several nginx instances a series is of.
+"""The label ``nginx``, which tells series of several nginx instances apart.
 
 Rules:
-- An instance with a name has it on each of its samples, as the first label; the samples of one without are as if there
-  were no others.
-- Where the user's own family has a label ``nginx``, an instance with a name shows that as ``exported_nginx``, as
-  Prometheus does with a label that it needs for itself: so two instances with names never make one series.
-- An instance without a name shows it as it is, so that an instance with a name that comes later changes no series of
-  it. The two could make one series, so their families do not stand together (page/conflicts.py).
+- An instance with a name has it on each of its samples, as the first label; the samples of an instance without a name
+  look as if there were no others.
+- Where the user's own family has a label ``nginx``, an instance with a name shows that label as ``exported_nginx``, as
+  Prometheus does with a label that it needs for itself. So two instances with names never make the same series.
+- An instance without a name shows that label unchanged, so that a later instance with a name changes none of its
+  series. The two could make the same series, so their families do not stand together (page/conflicts.py).
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,13 +1,13 @@
-"""The rows of the table as metric families: requests of nginx, what workers count, and the user's own.
+"""The rows of the table as metric families: requests of nginx, counts of workers, and the user's own metrics.
 
 Rows are rendered in blocks (page/blocks.py), and their text is kept until one of them changes.
 
 Rules:
-- A page is of one moment: ``capture`` takes what the table's rows are, and ``in_steps`` renders that, however the table
-  goes on between two steps (docs/decisions/0018-a-page-in-steps.md).
+- A page shows one moment: ``capture`` captures the table's rows, and ``in_steps`` renders the capture, however the
+  table changes between two steps (docs/decisions/0018-a-page-in-steps.md).
 - A row that is new to a scraper is shown at 0 in all of its samples, so that its histogram stays consistent.
-- The scopes of requests are families of their own in the table and stand under one name on the page.
-- A histogram is ``signed`` where any of its name is: on the page all of them are one.
+- The scopes of requests are separate families in the table, and share one name on the page.
+- A histogram is ``signed`` if any histogram of its name is: on the page all of them are one.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""A scrape: fetch the sources, put the page together, once for all who ask at the same time.
+"""A scrape: fetch the sources and make the page, once for all clients that ask at the same time.
 
 Rules:
 - Scrapes that overlap share the sources' answers, and the page where they may see the same; but none waits for a fetch
@@ -126,7 +126,7 @@ class Pages:
         return pack(body) if sum(map(len, body)) < _OFF_LOOP_BYTES else await asyncio.to_thread(pack, body)
 
     async def _render(self, steps: Steps[list[bytes]]) -> list[bytes]:
-        """Take the steps of a page; between two of them the loop has its turn."""
+        """Run the steps of a page; the loop runs between two steps."""
         spent = 0.0
         while True:
             began = time.thread_time()
@@ -140,7 +140,7 @@ class Pages:
             await asyncio.sleep(0)
 
     def use(self, fetchers: Sequence[Fetcher]) -> None:
-        """Ask these from the next scrape on. Those that go are closed when no scrape waits for them any more."""
+        """Use these fetchers from the next scrape on. The others are closed when no scrape waits for them any more."""
         gone = [fetcher for fetcher in self.fetchers if fetcher not in fetchers]
         self.fetchers, self._fetching, self._last_at = fetchers, None, -math.inf
         if gone:

@@ -1,10 +1,11 @@
 """The text of a row: its lines, made by one ``%`` on a template that all rows of a shape share.
 
 Rules:
-- What was scaled on the wire (milliseconds to seconds) is divided here, buckets become cumulative here.
+- Numbers that were scaled on the wire (milliseconds to seconds) are divided here, and buckets become cumulative here.
 - ``le`` and numbers are written the same in every format, as prometheus-client writes them.
-- Buckets and counts are whole numbers, whatever was sent: OpenMetrics takes no others. Fractions add up in the table.
-- An upgraded connection (101) has no histogram: how long it was open would drown the requests.
+- Buckets and counts are written as whole numbers, whatever was sent: OpenMetrics allows no others. Fractions add up in
+  the table.
+- An upgraded connection (101) has no histogram: the time that it was open would hide the requests.
 """
 
 from collections.abc import Callable
@@ -39,8 +40,8 @@ Lines = tuple[bytes, ...]
 class Template:
     """The lines of a row of one shape, one chunk for each metric its family feeds.
 
-    A chunk is what stands between the copies of the labels; ``%a`` is a number (bytes know no other conversion that
-    suits int and float).
+    A chunk is the text between the copies of the labels; ``%a`` is a number (bytes have no other conversion that suits
+    int and float).
     """
 
     labels: str

@@ -1,13 +1,14 @@
 """Metric families from the workers' heartbeats, about the workers and about their nginx.
 
 Rules:
-- Workers are labelled by ``ngx.worker.id()``, never by pid. During a reload several share an id, those that are
-  leaving too: what adds up is added up, of what does not the greatest holds; each HELP says which.
-- A beat that is held (its worker is leaving) counts for the worker's own gauges alone.
+- Workers are labelled by ``ngx.worker.id()``, never by pid. During a reload several workers, with those that are
+  leaving, share an id. Their numbers are added up, or the greatest holds where a sum makes no sense; each HELP tells
+  which.
+- A held beat (its worker is leaving) counts for the worker's own gauges alone.
 - nginx's own counters belong to a master: of two masters (a binary upgrade) the page shows the one born last.
-- Several instances of nginx, told apart by their names, know nothing of each other: whatever takes beats here but
-  ``families`` takes those of one instance.
-- What no living heartbeat says is absent. nginx's own counters, and ``nginx_up`` with them, need a recent one.
+- Several instances of nginx are told apart by their names. Every function here that takes beats, except ``families``
+  and ``in_steps``, takes those of one instance.
+- Values that no living heartbeat has are absent. nginx's own counters, and ``nginx_up`` with them, need a recent one.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

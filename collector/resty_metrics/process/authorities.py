@@ -1,6 +1,6 @@
-"""The system's certificate authorities: aiohttp reads them as it is imported, twice, and keeps 2.5 MB.
+"""The system's certificate authorities, which aiohttp reads twice while it is imported, keeping 2.5 MB.
 
-Nothing here uses what it read: a source by HTTPS makes a context of its own (sources/client.py), and the server knows
+None of our code uses that copy: a source by HTTPS makes a context of its own (sources/client.py), and the server checks
 its clients by an authority that its configuration names.
 """
 

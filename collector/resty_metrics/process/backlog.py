@@ -1,11 +1,11 @@
-"""Log lines on their way to a descriptor that may block for ever: a pipe that nobody reads, a journald that hangs.
+"""Log lines on their way to a descriptor that may block for ever: a pipe without a reader, a journald that hangs.
 
 Rules:
-- Only a thread of its own waits for the descriptor. O_NONBLOCK is no way out: it would hold for every process that
+- Only a separate thread waits for the descriptor. O_NONBLOCK is no solution: it would apply to every process that
   shares the open file.
-- The queue is bounded. A line that finds it full is dropped, and so is one that the descriptor refuses: a full disk, a
-  reader that has gone. Dropped lines are counted; a line in their place says how many there were.
-- Putting a line takes no lock that a finalizer could meet again: a finalizer that fails is logged, wherever it runs.
+- The queue is bounded. A line is dropped if the queue is full, or if the descriptor refuses it: a full disk, a reader
+  that has ended. Dropped lines are counted; a line in their place gives their number.
+- Queueing a line takes no lock that a finalizer could wait for: a failing finalizer is logged, wherever it runs.
 """
 
 import logging

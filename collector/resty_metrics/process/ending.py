@@ -1,7 +1,7 @@
-"""The end of a process, at once.
+"""The end of a process, without delay.
 
-Rule: nobody waits for a thread. One that looks up a name may be kept for half a minute by a name server that does not
-answer, one that reads a dead file system for ever; event loop and interpreter would wait for them at their ends.
+Rule: never wait for a thread. A look-up of a name may take half a minute if the name server does not answer, a read
+from a dead file system for ever; event loop and interpreter would wait for both when they end.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from typing import NoReturn
 
 
 def end(status: int) -> NoReturn:
-    """End with this status; what was printed is written before, and what was logged as far as stderr takes it."""
+    """End with this status. Printed text is written first, and log lines as far as stderr takes them."""
     import logging  # not before it is needed: __main__ begins with this module
 
     logging.shutdown()
@@ -34,7 +34,7 @@ def end_when_told(status: int) -> None:
 
 
 def end_within(seconds: float, status: int) -> None:
-    """End then at the latest, whatever keeps the main thread: a log that nobody reads, a disk."""
+    """End after this time at the latest, even if a log without a reader or a disk blocks the main thread."""
     timer = threading.Timer(seconds, os._exit, [status])
     timer.daemon = True
     with contextlib.suppress(RuntimeError):  # no thread is left for us

@@ -1,6 +1,6 @@
-"""Files that are named to us: passwords, tokens, certificates, keys, the web configuration.
+"""Files that the configuration names: passwords, tokens, certificates, keys, the web configuration.
 
-Rule: only regular files, and of bounded size: a pipe would hold who reads it for ever.
+Rule: only regular files of bounded size are read: a pipe could block the reader for ever.
 """
 
 import errno

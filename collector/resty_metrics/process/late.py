@@ -2,8 +2,8 @@
 
 Rules:
 - An import takes a while, so a running loop calls ``load`` in a thread.
-- What cannot be imported costs the thing that needs it, and is tried again the next time: the disk may have failed.
-- Where the program's files have changed since the start, nothing more is imported: two versions would be mixed.
+- A failed import costs only the feature that needs it, and is tried again the next time: the disk may have failed.
+- If the program's files have changed since the start, nothing more is imported: two versions would be mixed.
 """
 
 import importlib
@@ -19,7 +19,7 @@ _LANDMARK = Path(resty_metrics.__file__)
 
 
 class LateImportError(Exception):
-    """A module that cannot be imported now. The text says which and why, and what to do."""
+    """A module that cannot be imported now. The text gives the module, the reason and the remedy."""
 
 
 def _stamp() -> Stamp | None:

@@ -1,16 +1,16 @@
-"""A lock file: one collector a socket path, one a state directory, decided before anything else is touched.
+"""A lock file: one collector per socket path and per state directory, decided before anything else is touched.
 
     4711
     stale-journal 0123456789abcdef0123456789abcdef
 
-The first line is the pid of who holds it, or held it last. The second is there when a journal could not be made invalid
-in its own directory (a full or read-only disk): this file has its block already, so the note needs no room.
+The first line is the pid of the present or last holder. The second line is there when a journal could not be made
+invalid in its own directory (a full or read-only disk): this file has its block already, so the note needs no room.
 
 Rules:
-- flock, held for life: the kernel lets go of it however we end. The file stays.
-- Opened without truncation: whoever comes second reads who runs.
-- A file may be removed and made anew between open and flock: after flock it must still be the one at the path, and
-  again whenever somebody asks ``held``.
+- The flock is held for life: the kernel releases it however we end. The file stays.
+- The file is opened without truncation: a second collector reads the pid of the first.
+- The file may be removed and made again between open and flock. So after flock it must still be the file at the path,
+  and again at each call of ``held``.
 """
 
 import errno
@@ -116,8 +116,9 @@ def acquire(path: Path, directory_mode: int = 0o755) -> Lock:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Keep others out while what the lock guards is read, where it cannot be taken since its disk is read-only. Nothing
-    is written, nor is a file that is missing made. Raises LockedError, OSError.
+    """Keep others out while guarded files are read from a read-only disk, where the lock cannot be taken.
+
+    Nothing is written, and a missing lock file is not created. Raises LockedError, OSError.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | _ALWAYS)

@@ -1,11 +1,11 @@
 """Log lines on stderr: logfmt or JSON, and none of them repeated without end.
 
 Rules:
-- A line is an event and fields, never a payload: what a sender sent stays out.
-- A line that has a ``reason`` is written at most once in QUIET_SECONDS for that reason, one that is said ``per``
-  something at most once for that; the next one says how many were left out.
-- Nobody waits for stderr (backlog.py). So nothing else writes to it while we collect: ``catch_all`` has Python log what
-  it would print there.
+- A line is an event and fields, never a payload: the bytes of a sender stay out.
+- A line with a ``reason`` is written at most once in QUIET_SECONDS for that reason, a line with ``per`` at most once
+  for that subject. The next line gives the number of those left out.
+- Nothing waits for stderr (backlog.py). So nothing else writes to it while we collect: ``catch_all`` makes Python log
+  the text that it would print there.
 """
 
 import json
@@ -86,7 +86,7 @@ def configure(level: str, form: str) -> None:
 
 
 def catch_all() -> None:
-    """Log warnings and errors that Python itself would print: printing waits for whoever reads stderr."""
+    """Log warnings and errors that Python itself would print: printing waits for the reader of stderr."""
     logging.captureWarnings(True)
     sys.excepthook = _on_error
     sys.unraisablehook = _on_unraisable
@@ -109,7 +109,7 @@ def _on_thread_error(failure: threading.ExceptHookArgs) -> None:
 def say(
     level: int, message: str, trace: BaseException | None = None, /, *, per: str | None = None, **fields: Any
 ) -> None:
-    """Write one line: an event, and what is known of it.
+    """Write one line: an event and the known facts about it.
 
     ``per``: the subject that the message is written for once in QUIET_SECONDS. ``trace``: an error whose traceback is
     written.

@@ -1,9 +1,9 @@
 """Reports to systemd by sd_notify(3): a datagram of lines to the socket that $NOTIFY_SOCKET names.
 
 Rules:
-- Where nobody asked, nothing is sent.
-- The watchdog's beat is sent by the event loop: one that hangs is silent, and systemd starts another.
-- Who asks for a beat in $WATCHDOG_PID means that process only (sd_watchdog_enabled(3)).
+- Without $NOTIFY_SOCKET nothing is sent.
+- The event loop sends the watchdog's beat: a loop that hangs is silent, and systemd starts another process.
+- $WATCHDOG_PID names the only process that shall send beats (sd_watchdog_enabled(3)).
 """
 
 import asyncio
@@ -38,7 +38,7 @@ def status(faults: Sequence[str]) -> str:
 
 
 class ServiceManager:
-    """systemd, or whoever speaks its protocol; nobody, if the environment does not say so."""
+    """systemd, or another program that speaks its protocol; none, if the environment names none."""
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         name = environment.get("NOTIFY_SOCKET", "")

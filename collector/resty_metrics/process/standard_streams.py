@@ -1,4 +1,4 @@
-"""Descriptors 0, 1 and 2, which may be closed when we start, or lead to a pipe that nobody reads."""
+"""Descriptors 0, 1 and 2, which may be closed when we start, or lead to a pipe without a reader."""
 
 import contextlib
 import os
@@ -30,7 +30,10 @@ def _renew(descriptor: int) -> None:
 
 
 def open_for_dump() -> int:
-    """Return a descriptor of stderr for what is written when the process dies, which does not wait for a reader."""
+    """Return a descriptor of stderr for the dump at the death of the process.
+
+    Writing to it does not wait for a reader.
+    """
     with contextlib.suppress(OSError):
         # An open file of our own: O_NONBLOCK on that of stderr would hold for every process that shares it.
         return os.open("/proc/self/fd/2", os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC)

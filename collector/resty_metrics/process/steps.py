@@ -1,7 +1,7 @@
-"""A result that is worked out in steps, so that the event loop has its turn between two of them.
+"""Results that are computed in steps, so that the event loop runs between two of them.
 
-A function in steps is a generator: it yields after each step, and returns its result. ``yield from`` hands the steps of
-one on to another (docs/decisions/0018-a-page-in-steps.md).
+A function in steps is a generator: it yields after each step, and returns its result. ``yield from`` passes the steps
+of one generator on to another (docs/decisions/0018-a-page-in-steps.md).
 """
 
 from collections.abc import Generator

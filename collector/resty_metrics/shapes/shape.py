@@ -1,4 +1,4 @@
-"""The shape of a family: what the labels and numbers of its rows mean, and how a row moves from one shape to another.
+"""The shape of a family: the meaning of the labels and numbers of its rows, and the conversion between shapes.
 
 During a reload workers of the old and of the new configuration send the same family with two shapes; no count may be
 lost over that (docs/wire.md, "Body of a batch").
@@ -6,7 +6,7 @@ lost over that (docs/wire.md, "Body of a batch").
 Rules:
 - Counts in an old bucket go to the smallest new bound that is not below the old one: a bucket never claims that a
   request was faster than it was.
-- A label that the new shape lacks is dropped, one that the old row lacks is ``_``.
+- A label that the new shape lacks is dropped; a label that the old row lacks is ``_``.
 - Columns have the same names in every shape of one type.
 """
 

@@ -1,14 +1,14 @@
-"""The running numbers of a row in one object: what the table adds up, and what its memory is.
+"""The running numbers of a row in one object, made for fast addition and little memory.
 
-Numbers that can only grow are small integers nearly always. *Packed*, each of them is a lane of 64 bits in one integer:
-to add twenty is one addition, and twenty take 200 bytes instead of 400 (docs/decisions/0024-numbers-in-lanes.md).
+Numbers that can only grow are nearly always small integers. *Packed*, each of them is a lane of 64 bits in one integer:
+twenty numbers are added by one addition, and take 200 bytes instead of 400 (docs/decisions/0024-numbers-in-lanes.md).
 
 Rules:
-- A lane of what came in a batch is at most 2^53, one of a row below 2^63: so their sum never runs into the next lane,
-  and ``guard`` shows which sums may not stay packed.
-- What does not fit a lane (a float, a negative sum, 2^63 and more) is a tuple of the numbers as they are.
-- Whether packed or not cannot be seen in the numbers: an integer stays one, to the last digit. A row that is not packed
-  is not tried again.
+- A lane of a batch is at most 2^53, a lane of a row below 2^63: so their sum never runs into the next lane, and
+  ``guard`` shows which sums may not stay packed.
+- Numbers that do not fit a lane (a float, a negative sum, 2^63 and more) are a plain tuple.
+- Packing never changes a number: an integer stays an integer, to the last digit. A row that is not packed is not tried
+  again.
 """
 
 from array import array

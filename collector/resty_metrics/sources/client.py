@@ -1,10 +1,10 @@
-"""The HTTP client of one source: kept alive, bounded in size, known by what its files say now.
+"""The HTTP client of one source: kept alive, bounded in size, with credentials from files as they are now.
 
 Rules:
-- Redirects are not followed; only 200 is an answer. Neither proxies nor .netrc are looked for.
+- Redirects are not followed; only status 200 is an answer. Neither proxies nor .netrc are used.
 - Nothing is decompressed: a few bytes may become gigabytes.
-- A password or token is read for each request; certificates and keys are loaded again when their files change. All that
-  in a thread, one at a time: where a file system does not answer, the loop goes on, and no more threads wait for it.
+- A password or token is read for each request; certificates and keys are loaded again when their files change. A thread
+  does this, one at a time: if a file system does not answer, the loop goes on, and no further threads pile up.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Credentials for a source, and the means to verify it: from files, as they are now.
 
-Rule: what is wrong with a file is said with its path, never with what is in it.
+Rule: an error about a file contains the path, never the content.
 """
 
 import base64

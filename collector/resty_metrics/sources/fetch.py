@@ -1,9 +1,9 @@
 """Fetching a source at scrape time: a client for each, bounded in time.
 
 Rules:
-- A failing source never raises and never hides another: it becomes a ``Scrape`` that says why. So does one that meets a
-  bug of ours: ``internal``.
-- What is wrong with a source is said in the log when it changes, not at each scrape, and without what the source sent.
+- A failing source never raises and never hides another: it becomes a ``Scrape`` with a reason. A bug of ours becomes
+  one with the reason ``internal``.
+- The log has a line when the state of a source changes, not one for each scrape, and nothing that the source sent.
 - A large document is parsed off the loop.
 """
 

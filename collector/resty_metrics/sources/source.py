@@ -2,7 +2,7 @@
 
 Rules:
 - A password or a token is never a value here, only the file that holds it.
-- What is wrong with a URL is said without the URL: a password may be in it.
+- An error about a URL does not quote the URL: a password may be in it.
 """
 
 import ipaddress

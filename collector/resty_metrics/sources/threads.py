@@ -1,7 +1,7 @@
-"""A call in a thread of its own.
+"""A call in a separate thread.
 
-A name server or a file system that does not answer holds neither the loop's few threads, which other sources need, nor
-the end of the process.
+So a name server or a file system that does not answer holds neither the loop's few threads, which other sources need,
+nor the end of the process.
 """
 
 import asyncio

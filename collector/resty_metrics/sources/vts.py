@@ -185,8 +185,8 @@ def _main(document: Document, lines: _Lines) -> None:
 def _histogram(lines: _Lines, metric: str, labels: Labels, node: Mapping[str, Any], prefix: str) -> None:
     """Add a histogram; nothing if the node lacks its buckets, count or sum.
 
-    Buckets are cumulative in the document; what lies above the last one is in the node's counter alone. Their order is
-    that of the configuration, which vts does not sort.
+    Buckets are cumulative in the document; only the node's counter has the observations above the last one. Buckets are
+    in the order of the configuration, which vts does not sort.
     """
     buckets = _table(node, f"{prefix}Buckets")
     bounds, counters = buckets.get("msecs", []), buckets.get("counters", [])

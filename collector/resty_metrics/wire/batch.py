@@ -1,10 +1,10 @@
 """The body of a batch: families with their shape, and their rows.
 
 Rules:
-- A batch is validated whole before anything of it is used. The numbers of all rows of a family are packed at once in
-  C, which fails for what is no count; only then are they looked at one by one: a float may be valid all the same.
-- A bool is not a number. Keys that are not known are ignored.
-- What the page could not show is invalid too: a label ``le`` beside buckets, two bounds that look the same.
+- A batch is validated whole before any of it is used. The numbers of all rows of a family are packed at once in C,
+  which fails if any of them is not a count. Only then are they checked one by one: a float may be valid all the same.
+- A bool is not a number. Unknown keys are ignored.
+- Values that the page could not show are invalid too: a label ``le`` beside buckets, two bounds that look the same.
 """
 
 from collections.abc import Callable, Sequence

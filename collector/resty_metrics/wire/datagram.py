@@ -54,7 +54,7 @@ class Reason(IntEnum):
 
 
 class WireError(ValueError):
-    """Bytes that are not what docs/wire.md says. ``rows`` is how many rows they claimed to hold, where known."""
+    """Bytes that docs/wire.md does not allow. ``rows`` is the number of rows that they claimed to hold, where known."""
 
     def __init__(self, reason: WireReason, detail: str, rows: int = 0) -> None:
         super().__init__(f"{reason}: {detail}")

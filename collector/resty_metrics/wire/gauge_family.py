@@ -61,7 +61,7 @@ class GaugeFamily:
         return self._with(self.keys[:count], self.values[:count], self.set_ms[:count])
 
     def without(self, known: Container[bytes]) -> "GaugeFamily":
-        """Return the rows whose key is not ``known``, and of those with equal keys the first."""
+        """Return the rows whose key is not in ``known``; of rows with equal keys only the first."""
         seen: set[bytes] = set()
         kept = []
         for key in self.keys:

@@ -1,9 +1,9 @@
 """Values in a heartbeat: those of a worker and of its nginx, which are absolute, and the user's gauges.
 
 Rules:
-- What a worker did not say is None, at every level; a number that is not known is absent from the page, never 0.
-- A beat of several parts is one when all of them have come; ``join`` makes it.
-- Every field is bounded here; the sizes of beats in total are bounded in ``beats``.
+- A value that a worker did not send is None, at every level; an unknown number is absent from the page, never 0.
+- A beat of several parts is complete when all of them have come; ``join`` joins them.
+- Every field is bounded here; ``beats`` bounds the total size of beats.
 """
 
 from collections.abc import Sequence
@@ -71,9 +71,11 @@ class WorkerGauges:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """A worker's absolute values; what it did not say is None. ``configured`` in Unix milliseconds; ``dicts``: shared
-    dictionaries by name, (capacity, free) in bytes; ``part`` of ``parts``, from 1; ``instance``: the name of its nginx,
-    "" if it has none; ``made``: when the worker began to make the beat, in seconds of its kernel's monotonic clock.
+    """A worker's absolute values; a value that it did not send is None.
+
+    ``configured`` in Unix milliseconds; ``dicts``: shared dictionaries by name, (capacity, free) in bytes; ``part`` of
+    ``parts``, from 1; ``instance``: the name of its nginx, "" if it has none; ``made``: the time when the worker began
+    to make the beat, in seconds of its kernel's monotonic clock.
     """
 
     module: str | None = None

@@ -1,6 +1,6 @@
-"""``resty-metrics doctor``: the whole line from nginx to the page, explained by one command that changes nothing.
+"""``resty-metrics doctor``: one command that checks everything from nginx to the page, and changes nothing.
 
-``observe`` looks (files, /proc, sockets, HTTP), ``nginx`` reads configurations, the other modules judge what was seen,
-each a pure function from facts to findings; ``examination`` puts them together, ``report`` prints; ``watch``
-is ``doctor --watch``.
+``observe`` looks (files, /proc, sockets, HTTP). The room ``nginx_config`` reads configurations. The other modules judge
+the facts, each by pure functions from facts to findings; ``examination`` puts them together, ``report`` prints.
+``watch`` is ``doctor --watch``.
 """

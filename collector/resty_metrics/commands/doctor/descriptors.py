@@ -1,6 +1,7 @@
 """File descriptors of the collector: ``collector.descriptors``.
 
-Without one nobody is answered and nobody can scrape; what comes counts all the same, and is acknowledged later.
+Without a free descriptor the collector can answer neither workers nor scrapes. Datagrams still count, and are
+acknowledged later.
 
 Source of ``Max open files``: proc_pid_limits(5).
 """

@@ -1,8 +1,8 @@
 """The whole examination: look at everything at once, then judge.
 
 Rules:
-- Bounded: finding the collector takes at most 2 s, everything else together 8 s.
-- What cannot be looked at becomes a finding and hides nothing else.
+- Time is bounded: finding the collector takes at most 2 s, everything else together 8 s.
+- A look that fails becomes a finding and hides nothing else.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ P = ParamSpec("P")
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call it in a thread that nobody waits for at the end: a dead file system must not keep doctor from ending."""
+    """Call a function in a thread that cannot delay the end: a dead file system must not keep doctor from ending."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
 

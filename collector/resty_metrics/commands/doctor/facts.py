@@ -1,6 +1,6 @@
-"""Everything that was seen, as values: what ``observe`` hands to the judges.
+"""All facts that were seen, as values: ``observe`` collects them for the judges.
 
-Rule: None is "could not be looked at"; an empty tuple is "looked, and nothing is there".
+Rule: None means "could not be looked at"; an empty tuple means "looked, and there is nothing".
 """
 
 import shlex
@@ -22,11 +22,11 @@ from resty_metrics.kernel.access import Node, User
 class Subject:
     """The collector that is examined, and how far we can see it.
 
-    ``state_dir``: empty: none. ``taken``: flags taken from the running collector. ``in_another_network``: it lives in
-    another network namespace than we. ``queue``: max_dgram_qlen of ours. ``own``: our namespaces. ``root``: we may see
-    all processes. ``configuration``: what is wrong with the collector's file. ``confides``: it has our user and our
-    file system, so what it may read is what we may. ``candidates``: the sockets of
-    collectors that run where none is at ``socket_path`` and no path was given, so that it is not known which is meant.
+    ``state_dir``: empty if there is none. ``taken``: flags taken from the running collector. ``in_another_network``:
+    its network namespace is not ours. ``queue``: max_dgram_qlen of our namespace. ``own``: our namespaces. ``root``: we
+    may see all processes. ``configuration``: the fault of the collector's file. ``confides``: it has our user and our
+    file system, so it may read no more than we may. ``candidates``: sockets of running collectors, where none is at
+    ``socket_path`` and no path was given: the choice between them is open.
     """
 
     socket_path: str
@@ -70,7 +70,7 @@ class Holders:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A source as doctor fetched it. ``error`` None: it was read. ``withheld``: it was not asked."""
+    """A source as doctor fetched it. ``error`` None: it was read. ``withheld``: doctor did not fetch it."""
 
     name: str
     url: str
@@ -81,10 +81,13 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One nginx. ``trouble``: why its configuration is not known; ``master``: None where it is not seen to run;
-    ``pid_file``: that of its configuration; ``users``: of its running workers, else of its ``user`` directive;
-    ``stated``: the user of that directive where workers run; ``socket_way``: to the socket, as its workers see it;
-    ``logs``: where its master says how workers ended."""
+    """One nginx.
+
+    ``trouble``: the reason why its configuration is not known; ``master``: None where none is seen to run;
+    ``pid_file``: from its configuration; ``users``: those of its running workers, else of its ``user`` directive;
+    ``stated``: the user of that directive where workers run; ``socket_way``: the way to the socket, as its workers see
+    it; ``logs``: the files in which its master reports how workers ended.
+    """
 
     label: str
     master: int | None

@@ -1,6 +1,6 @@
 """Checks of the families of rows on the page: ``page.overflow``, ``page.labels``, ``page.conflicts``.
 
-Rule: whoever reads that a family is full wants to know by which label: it is the one with the most values.
+Rule: a finding about a full family names the label that fills it, the one with the most values.
 """
 
 from collections.abc import Iterable, Mapping

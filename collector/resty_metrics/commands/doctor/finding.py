@@ -2,9 +2,9 @@
 
 Rules:
 - The name of a check is an interface: scripts match on it, ``docs/doctor.md`` lists it.
-- A thing that is not known is never OK. SKIP: it cannot be known yet, and nothing is wrong with that (coverage in the
-  first minutes). WARN, beginning with "not known": it should be known, and the remedy says how.
-- What does not apply on this machine (SELinux where there is none) makes no finding.
+- An unknown fact is never OK. SKIP: it cannot be known yet, and that is no fault (coverage in the first minutes). WARN,
+  beginning with "not known": it should be known, and the remedy says how.
+- A check that does not apply to this machine (SELinux where there is none) makes no finding.
 """
 
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report. ``remedy`` is there where something is to be done."""
+    """One line of the report. ``remedy`` is None where there is nothing to do."""
 
     check: str
     verdict: Verdict

@@ -39,8 +39,10 @@ _HINTS = (
 
 @dataclass(frozen=True, slots=True)
 class Configured:
-    """One nginx's configuration and what it leads to. ``texts``: of Lua files by path, None where not readable;
-    ``aliases``: stated socket paths that are the examined socket under another name."""
+    """One nginx's configuration, and the files it names. ``texts``: Lua files by path, None where not readable.
+
+    ``aliases``: stated socket paths that are other names of the examined socket.
+    """
 
     configuration: Configuration
     prefix: str

@@ -1,8 +1,8 @@
-"""Workers that ended in a way nobody asked for, from nginx's error log: ``workers.died``.
+"""Workers that ended unexpectedly, from nginx's error log: ``workers.died``.
 
 Rules:
 - nginx writes local time in a form that sorts as text, so it is compared as text.
-- Of what a worker had not had acknowledged when it was killed, nothing is left: that is the one loss there is.
+- A killed worker loses whatever was not acknowledged: that is the only kind of loss.
 
 Source: nginx's src/os/unix/ngx_process.c (``ngx_process_get_status``), src/core/ngx_times.c (the form of the time).
 """

@@ -1,10 +1,10 @@
 """Checks of the collector's own page and readiness: ``page.*``, ``source.*``, ``workers``, ``journal``.
 
 Rules:
-- A metric that is absent is not known: SKIP where it may be absent for now, nothing where this collector has none.
-- Counters count from the collector's start, and are said to.
-- What is said of each nginx by name is judged, and named, for each.
-- What to do is collector/advice's, but where another finding of doctor says more.
+- An absent metric is not known: SKIP where it may be absent for now, no finding where this collector does not have it.
+- Counters count from the collector's start, and findings say so.
+- A metric of each nginx is judged for each nginx, and the finding names it.
+- Remedies are those of resty_metrics/advice, except where another finding of doctor says more.
 """
 
 from collections.abc import Mapping

@@ -97,9 +97,9 @@ def senders(connected: Sequence[Seen], collector_pid: int | None) -> list[Findin
 
 
 def others(found: Sequence[Seen], collector_pid: int | None, socket_path: str, own: Mapping[str, int]) -> list[Finding]:
-    """Judge ``processes``: the other processes of ours.
+    """Check ``processes``: the other processes of ours.
 
-    ``own``: our namespaces, in which a path means what it means to us.
+    ``own``: our namespaces, where their paths are comparable to ours.
     """
     rest = [one for one in found if one.pid != collector_pid]
     if not rest:

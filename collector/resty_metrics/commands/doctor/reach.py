@@ -1,7 +1,8 @@
 """Checks that nginx's workers may do what they need: ``reach.*``.
 
-Everything between a worker and the socket: the collector's uid filter, mode and owner of each directory, mandatory
-access control; and whether it may read the Lua files (if not, nginx -t passes and every request logs an error).
+These are all obstacles between a worker and the socket: the collector's uid filter, mode and owner of each directory,
+mandatory access control. A further check is whether a worker may read the Lua files: if not, nginx -t passes and every
+request logs an error.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,7 +16,7 @@ Way = Sequence[Node]
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Whom the collector lets send. ``own_uid`` None: no collector is known to run."""
+    """The users that the collector accepts. ``own_uid`` None: no collector is known to run."""
 
     own_uid: int | None
     allowed: frozenset[int]

@@ -1,9 +1,9 @@
 """The findings as text for people and as JSON for programs.
 
 Rules:
-- A line of text is a verdict, a check, what was seen; what to do stands on the next line, behind an arrow.
-- What was seen may hold anything that a process or a file is called: nothing of it reaches the terminal but what can be
-  printed. A password in a URL is left out: reports are pasted into issues.
+- A line of text has a verdict, a check and the evidence; the remedy is on the next line, behind an arrow.
+- The evidence may contain any name of a process or a file: only printable characters reach the terminal. A password in
+  a URL is left out: people paste reports into issues.
 - The keys of the JSON are an interface, described in ``docs/doctor.md``; ``schema`` changes when one of them does.
 """
 

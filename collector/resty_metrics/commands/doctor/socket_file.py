@@ -1,4 +1,4 @@
-"""The path, the lock and the probe: ``socket.*`` as far as files and datagrams tell.
+"""The path, the lock and the probe: ``socket.*`` as far as files and datagrams show it.
 
 Rules:
 - The lock is read in /proc/locks, never tried: a shared lock held for a moment could make a start fail.

@@ -9,7 +9,7 @@ from resty_metrics.commands.doctor.finding import Finding, Verdict, not_known, w
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """Versions that are there: of the running collector, of what workers run, of the Lua files on disk."""
+    """The installed versions: of the running collector, of the module in workers, of the Lua files on disk."""
 
     collector: Sequence[str]
     workers: Sequence[str]

@@ -1,8 +1,8 @@
 """The files for nginx, Grafana and Prometheus, copied out of a wheel or an image to where they are needed.
 
 Rules:
-- Readable to all, whatever the umask: nginx's workers are another user.
-- A file is put in place whole. What else is in the directory stays.
+- The files are readable to all, whatever the umask: nginx's workers are another user.
+- A file is put in place whole. Other files in the directory stay.
 """
 
 import os

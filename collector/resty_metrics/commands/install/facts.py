@@ -15,11 +15,11 @@ CONF = "nginx.conf.d"
 class Facts:
     """One nginx, and the directory that our files go to.
 
-    ``lua``: nginx has the Lua module; ``texts``: of Lua files by path; ``share``: the directory; ``ours``: what belongs
-    there, by path below it, None where a package of the system put it there; ``present``: what is there;
-    ``snippets``: by path, what stands where a file of ours may be put (None: nothing), only where its directory exists;
-    ``http_file``: the file with ``http {``; ``unreadable``: why a worker's user could not read the directory;
-    ``unread``: files of the configuration that changed after nginx read them.
+    ``lua``: nginx has the Lua module; ``texts``: Lua files by path; ``share``: the directory; ``ours``: the files that
+    belong there, by path below it, None where a package of the system put them there; ``present``: the files that are
+    there; ``snippets``: by path, the present content where a file of ours may be put (None: no file), only where its
+    directory exists; ``http_file``: the file with ``http {``; ``unreadable``: the reason why a worker's user cannot
+    read the directory; ``unread``: files of the configuration that changed after nginx read them.
     """
 
     label: str

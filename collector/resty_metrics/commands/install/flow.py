@@ -1,10 +1,12 @@
-"""install and uninstall from beginning to end. Exit status: 0 done, or already so; 1 not done, and nothing is changed;
-of a dry run the one that it would be, as far as is known before anything is changed.
+"""install and uninstall from beginning to end.
+
+Exit status: 0 done, or nothing to do; 1 not done, and nothing is changed. A dry run has the status that the run would
+have, as far as is known before any change.
 
 Rules:
 - Nothing is changed before it was shown and agreed to: on a terminal by an answer, elsewhere by --yes.
-- From the first change on whatever happens (an error, a signal, a closed terminal) puts everything back; meanwhile
-  signals are ignored.
+- From the first change on, any failure (an error, a signal, a closed terminal) puts everything back; signals are
+  ignored while that happens.
 """
 
 import sys

@@ -1,8 +1,9 @@
 """Signals during a change that is half made: a signal ends the work, once, and is not lost.
 
-A handler that raises out of an event loop may take with it what the loop was about to run, and whoever waits for that
-waits for ever. So in a loop it cancels the tasks instead, and the exception follows when the loop has ended. A loop
-that is half made or half closed leaves sockets and a traceback behind: ``run`` makes and closes it whole.
+A handler that raises out of an event loop may discard the callback that the loop was about to run, and a task that
+waits for it waits for ever. So inside a loop the handler cancels the tasks instead, and the exception follows when the
+loop has ended. A loop that is half made or half closed leaves sockets and a traceback behind: ``run`` makes and closes
+it whole.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class _Holding:
-    """The state of ``run``: at work or not, and the signal that came meanwhile. That waits where no loop runs."""
+    """The state of ``run``: at work or not, and a signal that came in between. The signal waits while no loop runs."""
 
     def __init__(self) -> None:
         self.on = False

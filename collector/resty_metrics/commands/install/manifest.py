@@ -1,8 +1,8 @@
-"""``manifest.json`` in the installed directory: what was added, so that exactly that is removed.
+"""``manifest.json`` in the installed directory: a list of all additions, so that exactly these are removed.
 
 Rules:
-- A file is known by its SHA-256 as it was written: one that differs now was changed by somebody else.
-- Several nginx may share one directory: each has its entry in ``configurations``, and the files go with the last.
+- A file is known by its SHA-256 as it was written: if it differs now, somebody else changed it.
+- Several nginx may share one directory: each has its entry in ``configurations``, and the files go with the last one.
 """
 
 import hashlib
@@ -18,7 +18,10 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """One configuration. ``path``: the file; ``text``: all of a file of ours, or what was put into a user's."""
+    """One configuration.
+
+    ``path``: the file; ``text``: all of a file of ours, or the text that was added to a user's file.
+    """
 
     main_file: str
     path: str

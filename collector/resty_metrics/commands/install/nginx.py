@@ -1,4 +1,4 @@
-"""The nginx that is changed: which one, what is seen of it, whether it takes its configuration, its reload."""
+"""The nginx that is changed: the choice of it, the facts about it, the test of its configuration, and its reload."""
 
 import os
 import re

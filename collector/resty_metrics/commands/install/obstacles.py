@@ -1,7 +1,7 @@
 """Conditions for any change: nginx has Lua, our hook can take effect, workers can read our files.
 
-Rule: a hook of the user's is never edited. The line to add is said, with file and line, and until it is there nothing
-else is changed.
+Rule: a user's hook is never edited. The reason names the line to add, with file and line, and nothing else is changed
+until it is there.
 """
 
 from pathlib import PurePosixPath

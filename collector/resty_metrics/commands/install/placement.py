@@ -1,11 +1,11 @@
 """The place of the include: a file of its own where ``http{}`` includes a directory, else a line behind ``http {``.
 
 Rules:
-- A file of its own is only put where exactly one include names it, which stands in ``http{}``: Debian's
+- A file of its own is used only where exactly one include names it, and that include is in ``http{}``: Debian's
   ``include /etc/nginx/conf.d/*.conf;``.
-- A line is added to the text as it is, byte by byte. What comes out is parsed again and must be the same configuration
-  with our include in ``http{}``; otherwise nothing is changed and a person has to do it.
-- The order in ``http{}`` does not matter: nginx merges ``http`` into its servers when all of it was read. The include
+- A line is added to the text as it is, byte by byte. The result is parsed again and must be the same configuration with
+  our include in ``http{}``; otherwise nothing is changed and a person has to do it.
+- The order in ``http{}`` does not matter: nginx merges ``http`` into its servers after reading all of it. The include
   has no ``map``, since nginx fixes ``map_hash_bucket_size`` and ``map_hash_max_size`` at the first one.
   ``upstreams.conf`` has one, so install does not add it.
 

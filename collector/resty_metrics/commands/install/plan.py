@@ -1,9 +1,9 @@
 """The changes after which nginx counts: the bytes of each file before and after. Pure.
 
 Rules:
-- A file that somebody changed since it was written is not lost: one of ``nginx.conf.d`` is kept as it is, a Lua file
-  (which must be of one version with the others) is replaced, and kept beside it as ``.saved``.
-- What the configuration has already is left alone.
+- A file that somebody changed since it was written is not lost. A file of ``nginx.conf.d`` is kept as it is. A Lua file
+  is replaced, since all must be of one version, and the changed one is kept beside it as ``.saved``.
+- Anything that the configuration already has is left alone.
 """
 
 import re

@@ -1,9 +1,9 @@
 """The changes after which nothing of ours is left: what the manifest lists, and no more. Pure.
 
 Rules:
-- As long as something else names our files (a hook with our line, an include by hand), nothing is removed: the places
-  are said.
-- What was changed since it was written is kept beside its place as ``.saved``.
+- As long as anything else names our files (a hook with our line, an include by hand), nothing is removed, and the
+  reason names the places.
+- A file that was changed since it was written is kept beside its place as ``.saved``.
 """
 
 from collections.abc import Iterator

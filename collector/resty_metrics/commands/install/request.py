@@ -35,7 +35,7 @@ def page(settings: Settings) -> str:
 
 
 def prove(settings: Settings, targets: Sequence[Target], logs: ErrorLogs) -> str:
-    """Send one request and see it counted; what was seen. Raises RefusedError."""
+    """Send one request, see it counted, and return a description of that. Raises RefusedError."""
     before = page(settings)
     target, status = _answered(targets)
     known = proof.counted(before, status)

@@ -1,4 +1,4 @@
-"""The plan in words and as a diff, for whoever is asked."""
+"""The plan in words and as a diff, for the person who has to agree to it."""
 
 import difflib
 from collections import Counter

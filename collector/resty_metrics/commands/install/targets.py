@@ -1,8 +1,8 @@
 """Addresses for the request of the proof: those that nginx listens on, and whose server counts.
 
 The request has no Host header and a method of our own, so nginx itself answers 400 in the address's default server,
-before any location: nothing of the user's is executed, and ``method="other", status="400"`` is hardly anybody else's.
-The log phase runs as for every request.
+before any location. So none of the user's code runs, and hardly any other request is counted as ``method="other",
+status="400"``. The log phase runs as for every request.
 
 Sources: nginx's src/http/ngx_http_core_module.c (``ngx_http_core_listen``), src/http/ngx_http_request.c
 (``ngx_http_process_request_header``).

@@ -1,11 +1,11 @@
-"""Files changed so that all can be put back: bytes, mode, owner, times; what was not there goes again.
+"""Changes to files that can all be undone: bytes, mode, owner, times. A new file is removed again.
 
 Rules:
-- What is needed to put a file back is kept before it is touched; putting back is right whether the change took place or
+- The former state of a file is kept before the file is touched; restoring it is right whether the change took place or
   not.
-- A file that exists is written in its place, through a link, and keeps mode, owner, links and attributes. A new one is
+- An existing file is written in its place, through a link, and keeps mode, owner, links and attributes. A new file is
   0644, a new directory 0755, whatever the umask: nginx's workers read them.
-- A file that is not as it was when the plan was made is not touched.
+- A file that has changed since the plan was made is not touched.
 """
 
 import contextlib
@@ -85,7 +85,7 @@ class Transaction:
             top.rmdir()
 
     def roll_back(self) -> list[str]:
-        """Put everything back; what could not be, each with its error."""
+        """Put everything back, and return an error for each file where that failed."""
         errors = []
         for kept in reversed(self._kept):
             try:

@@ -1,6 +1,6 @@
-"""``resty-metrics top``: the page of a collector as an operator reads it in a terminal, again and again.
+"""``resty-metrics top``: the page of a collector, shown in a terminal and renewed every few seconds.
 
-``page`` reads a page, ``change`` says what grew between two, ``meter`` keeps the last seconds of that; ``tables`` and
-``health`` make of it rows and words, ``screen`` and ``once`` lines and JSON, ``keys`` what was typed into a state.
-``looking`` (HTTP), ``terminal`` and ``session`` are the shell around them.
+``page`` reads a page, ``change`` computes the growth between two, ``meter`` keeps the growth of the last seconds.
+``tables`` and ``health`` turn that into rows and words, ``screen`` and ``once`` into lines and JSON; ``keys`` turns
+typed keys into a state. ``looking`` (HTTP), ``terminal`` and ``session`` are the shell around them.
 """

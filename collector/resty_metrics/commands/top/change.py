@@ -1,8 +1,8 @@
 """Growth between two pages, and the distributions in it.
 
 Rules:
-- A counter that fell began anew at 0, as Prometheus has it; a series that was not there before was 0.
-- What did not grow is absent, so that the work is that of the traffic, not of the page.
+- A counter that fell began again at 0, as in Prometheus; a series that did not exist before was 0.
+- Series that did not grow are absent, so that the work depends on the traffic, not on the page.
 """
 
 import math

@@ -1,8 +1,8 @@
 """The state of the parts of the pipeline, each in a word.
 
 Rules:
-- What a page does not have is not known, and said so where it should be there.
-- A user without Lua is not told for ever that there is none, where another source can be read.
+- A fact that a page lacks is not known; a word says so where the page should have it.
+- A user without Lua is not warned for ever about it, if another source can be read.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """Looking at a page over HTTP, with the client that sources are fetched with.
 
-Rule: it raises nothing for what the network or the page does; that is said in words, and the next look is another try.
+Rule: faults of the network or of the page raise nothing; they are described in words, and the next look tries again.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class Look:
 
 
 class Looker:
-    """Looks at one page again and again."""
+    """A client that looks at one page again and again."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._client = Client(endpoint, BODY_CAP)

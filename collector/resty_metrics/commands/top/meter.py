@@ -1,10 +1,10 @@
 """Increases of the last seconds, kept up to date with each page.
 
-Workers send once a second, so that a rate over two seconds would jump: rates are over RATE_SECONDS. What should not
-happen is shown for EVENT_SECONDS.
+Workers send once a second, so a rate over two seconds would jump: rates are over RATE_SECONDS. Unwanted events are
+shown for EVENT_SECONDS.
 
-Rule: sums are kept by adding what is new and taking away what is old, so that the work is that of two pages, not of a
-window of them; what that leaves of numbers with a fraction is below what is shown.
+Rule: sums are updated by adding the new part and subtracting the old, so that the work is that of two pages, not of a
+whole window. The error that remains in fractions is too small to show.
 """
 
 from collections import deque

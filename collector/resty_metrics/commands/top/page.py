@@ -1,12 +1,12 @@
 """A page of ours, as numbers by name and labels: only the families that are shown.
 
-prometheus-client's parser takes 10 us a sample, 2 s for a page of 10,000 rows; this takes a fifteenth of it. A line of
-our own page (text format 0.0.4, no timestamps) is a name, labels in braces, a blank and a number; so what stands before
-the last blank is a series, and its labels stay text until somebody wants them.
+prometheus-client's parser takes 10 us a sample, 2 s for a page of 10,000 rows; this one takes a fifteenth of it. A line
+of our own page (text format 0.0.4, no timestamps) is a name, labels in braces, a blank and a number. So the text before
+the last blank is a series, and its labels stay text until they are needed.
 
 Rules:
-- A line ends with a newline and nothing else: a label may hold what Unicode calls a line end.
-- The text of the labels is the key: a row has the same in all of its families.
+- A line ends with a newline and nothing else: a label may contain characters that Unicode calls a line end.
+- The text of the labels is the key: a row has the same text in all of its families.
 """
 
 import re

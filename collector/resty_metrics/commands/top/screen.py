@@ -1,9 +1,9 @@
 """The content of the screen, as lines. Pure, from the measurements and the typed keys.
 
 Rules:
-- The screen is as wide and high as it is. Words that do not fit go into the next line, but for a table's.
-- Warnings take at most a third of it; how many more there are is said.
-- What cannot be reached is said, with how long; what was last known stays.
+- The screen has the size of the terminal. Words that do not fit go into the next line, except in a table.
+- Warnings take at most a third of it; the last line gives the number of the others.
+- If the page cannot be read, the screen says so, and for how long; the last known values stay.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,8 +1,8 @@
 """One run of top: look, show, wait for the interval or a key.
 
 Rules:
-- A key is answered at once, also while a look is under way; a page that cannot be read ends nothing.
-- While it is paused nothing is shown that was not, but looking goes on, so that rates are right afterwards.
+- A key is answered at once, even while a look is under way; a page that cannot be read does not end the run.
+- While paused, the shown values stay, but looking goes on, so that rates are right afterwards.
 """
 
 import asyncio

@@ -1,8 +1,9 @@
-"""The terminal: its keys one by one, its other screen, and all of it as it was at the end, whatever ends us.
+"""The terminal: its keys one by one, its other screen, and its former state at the end, whatever ends us.
 
 Rules:
-- Keys are read where standard input is a terminal; without one it is a picture that Ctrl-C ends.
-- Colours are for a terminal, and not where NO_COLOR is set; what the terminal cannot write becomes a question mark.
+- Keys are read if standard input is a terminal; otherwise the screen has no keys, and Ctrl-C ends it.
+- Colours are used in a terminal, unless NO_COLOR is set; characters that the terminal cannot write become question
+  marks.
 """
 
 import asyncio
@@ -72,7 +73,7 @@ class Terminal:
             self._leave()
 
     def show(self, lines: Sequence[Text]) -> None:
-        """Draw the screen anew."""
+        """Draw the screen again."""
         with contextlib.suppress(OSError):  # the terminal has gone; SIGHUP says so
             self._console.print(Control.home(), Screen(Group(*lines)), sep="", end="")
 

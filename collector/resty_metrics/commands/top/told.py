@@ -1,8 +1,9 @@
 """Command-line options of top, put together, and the choice of a page where no URL was given.
 
 Rules:
-- Without a URL it is the page of the collector that runs here, as ``doctor`` finds it, by the lock beside the socket.
-- No secret goes where another user's process says that its page is: anybody may hold a lock in a directory of theirs.
+- Without a URL, the page is that of the collector on this machine, which ``doctor`` finds by the lock beside the
+  socket.
+- No secret is sent to a page that another user's process names: any user may hold a lock in a directory of their own.
 """
 
 import contextlib

@@ -134,7 +134,7 @@ def socket_of(pid: int) -> str | None:
 
 
 def serving() -> dict[int, str]:
-    """Return pid and socket path of each collector in our mount namespace, where its path means what it means to us."""
+    """Return pid and socket path of each collector in our mount namespace. Elsewhere its path may mean another file."""
     here = [one.pid for one in processes.namesakes() if files.root_of(one.pid) == files.ROOT]
     return {pid: path for pid in here if (path := socket_of(pid)) is not None}
 

@@ -1,7 +1,7 @@
 """nginx on this machine: its masters, their configurations by ``nginx -T``, their workers.
 
 Rules:
-- The program of a process is executed as that process's user, never as a more powerful one: anybody may call a process
+- The program of a process is executed as that process's user, never as a more powerful one: any user may call a process
   ``nginx: master process /my/program``.
 - An nginx in another mount namespace is not executed; its finding says how to examine it.
 """

@@ -1,4 +1,4 @@
-"""``doctor --watch``: the culprit that is gone before anyone can look, named while it acts."""
+"""``doctor --watch``: names the process that touches the socket while it acts, since later it may have ended."""
 
 from resty_metrics.commands.doctor.watch.session import run
 

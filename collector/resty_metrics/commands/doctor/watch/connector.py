@@ -1,10 +1,10 @@
 """Process events from the kernel (netlink connector): every fork, exec and exit of the machine, as it happens.
 
 Rules:
-- They exist only in the initial network, pid and user namespaces; elsewhere the kernel refuses or says nothing at all,
-  so its answer is waited for, ANSWER_SECONDS.
-- Reading is bounded and never blocks. What the kernel could not keep is told as Lost.
-- At the end we say so: kernels before 6.6 go on making events for listeners that left without a word.
+- They exist only in the initial network, pid and user namespaces. Elsewhere the kernel refuses, or never answers, so we
+  wait for its answer for ANSWER_SECONDS.
+- Reading is bounded and never blocks. Events that the kernel could not keep are reported as Lost.
+- At the end we tell the kernel: kernels before 6.6 otherwise go on making events for listeners that have left.
 """
 
 import contextlib

@@ -6,7 +6,7 @@ Reason = Literal["truncated", "malformed", "version"]
 
 
 class FormatError(Exception):
-    """Bytes that are no event of the kernel; ``reason`` says in which way."""
+    """Bytes that are not an event of the kernel; ``reason`` says why."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(f"a {reason} event")
@@ -14,7 +14,7 @@ class FormatError(Exception):
 
 
 class RefusedError(Exception):
-    """A half of the watch that is not to be had; ``capability`` is the one that is missing, if that is why."""
+    """A half of the watch that the kernel refuses; ``capability`` is the missing one, if that is the reason."""
 
     def __init__(self, text: str, capability: str | None = None) -> None:
         super().__init__(text)

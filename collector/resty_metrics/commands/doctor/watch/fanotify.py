@@ -1,10 +1,11 @@
-"""fanotify by ctypes: Python has no binding, and what PyPI has is to be compiled.
+"""fanotify by ctypes: Python has no binding, and packages on PyPI need a compiler.
 
 Rules:
-- One group a directory, so that an event's directory is known by its descriptor and no file handle must be compared.
-- FAN_UNLIMITED_MARKS is asked for only because the kernel refuses it without CAP_SYS_ADMIN: else it would let us in
-  and give every other process the pid 0.
-- The queue stays bounded (16,384 events); what does not fit is reported by the kernel.
+- There is one group per directory, so that the descriptor tells the directory of an event and no file handles are
+  compared.
+- FAN_UNLIMITED_MARKS is set only because the kernel refuses it without CAP_SYS_ADMIN: otherwise it would accept us and
+  give every other process the pid 0.
+- The queue stays bounded (16,384 events); the kernel reports an overflow.
 """
 
 import ctypes

@@ -1,8 +1,8 @@
 """File events of fanotify, in bytes and in words. Pure.
 
 Rules:
-- The kernel joins events of one process on one name that were not read yet into one, and their order is lost. Whether
-  there is a file now tells most of it: what ended in a file ended with its making.
+- The kernel joins unread events of one process on one name into one, and their order is lost. Whether a file exists now
+  mostly shows the order: if it does, its creation came last.
 - An event is about a name in a directory; the directory itself is ``.``.
 
 Source: ``fanotify(7)``, ``include/uapi/linux/fanotify.h``.

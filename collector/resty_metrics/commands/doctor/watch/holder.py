@@ -1,8 +1,8 @@
-"""The collector, as the watch must know it: to call its own acts its own, and to compare what others see with it.
+"""The collector, as the watch must know it: to recognise its own acts, and to compare its view with that of others.
 
-Rule: to ask who of all holds a lock makes the kernel wait, ten milliseconds sometimes, in which a culprit may end
-unseen. So that is asked when the watch begins and when something happens to the lock's file, at most once in
-QUIET_SECONDS; of a process of ours that touches the files it is asked alone.
+Rule: a search for the holder of a lock among all processes makes the kernel wait, sometimes for ten milliseconds, in
+which a culprit may end unseen. So the search is made when the watch begins and when the lock's file is touched, at most
+once in QUIET_SECONDS. When a process of ours touches the files, only that process is examined.
 """
 
 import time

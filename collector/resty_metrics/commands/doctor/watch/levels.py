@@ -1,10 +1,11 @@
-"""The directory of the socket and those above it, each watched: a directory that is removed and made anew is told too.
+"""The directory of the socket and those above it, each watched, so that a replaced directory is reported too.
 
 Rules:
-- Of the socket's directory everything is told that concerns the socket, its lock, its temporary names and itself; of
-  those above it only what happens to the next one on the way down.
-- A directory that was replaced is watched anew; what is already in it then was made unseen.
-- A directory above that cannot be watched (its file system has no file handles) is left out; the socket's own must be.
+- In the socket's directory all events are reported that concern the socket, its lock, its temporary names and the
+  directory itself; in those above only events on the next directory on the way down.
+- A replaced directory is watched again; the files already in it were created unseen.
+- A directory above that cannot be watched (its file system has no file handles) is left out; the socket's own must be
+  watched.
 - Descriptors stay open as long as the path stays the same: closing one takes the kernel a millisecond and more, in
   which a culprit may end unseen.
 """
@@ -32,7 +33,7 @@ Concerns = Callable[[str], bool]
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """A path of a directory, what of it is to be told, and the descriptor of what watches it."""
+    """A directory's path, the events in it that are reported, and the descriptor that watches it."""
 
     descriptor: int
     concerns: Concerns
@@ -41,7 +42,7 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class PathEvent:
-    """An event, and what it happened to."""
+    """An event and its path."""
 
     path: Path
     event: FileEvent
@@ -103,9 +104,9 @@ class Levels:
         return found
 
     def renew(self) -> list[Path]:
-        """Watch what was replaced; the entries of concern that are already in a socket's directory that is new to us.
+        """Watch replaced directories. Return the entries of concern that a new socket's directory already has.
 
-        What cannot be watched now is left, until it can be.
+        A directory that cannot be watched now is tried again later.
         """
         self.stale, chain = False, _chain(self._socket_path)
         if chain != list(self._levels):

@@ -1,8 +1,10 @@
-"""The processes that were seen: so that one that ended can still be named. Pure; who looks at them is given.
+"""A memory of processes, so that one that has ended can still be named.
+
+Pure; a function that looks at them is passed in.
 
 Rules:
-- A process that forks gives its child what is known of it, until the child executes a program of its own.
-- What is known is kept when a process ends, for the last MAX_GONE of them. All is bounded: the oldest go.
+- A child inherits the facts about its parent until it executes a program of its own.
+- The facts are kept when a process ends, for the last MAX_GONE of them. Everything is bounded: the oldest go first.
 - Parents are those at the fork: /proc forgets them when they end.
 """
 

@@ -1,10 +1,11 @@
-"""Both halves of the watch together: what the kernel tells of files, explained by what it tells of processes.
+"""Both halves of the watch together: the kernel's file events, explained by its process events.
 
 Rules:
-- Process events are read between all other work, since what a process runs is to be seen only as long as it lives; and
-  after the file events that they explain: so whoever did something is in memory, even if it ended at once.
-- A half that the kernel refuses is told, with what is missing, and the other half goes on.
-- What was lost is told, at most once in TICK_SECONDS.
+- Process events are read between all other work, since the program of a process is visible only while it lives. They
+  are read after the file events that they explain: so the process behind an event is in memory, even if it ended at
+  once.
+- A half that the kernel refuses is reported, with the missing capability, and the other half goes on.
+- Lost events are reported, at most once in TICK_SECONDS.
 """
 
 import select

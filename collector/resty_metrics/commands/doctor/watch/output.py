@@ -1,11 +1,11 @@
-"""Lines out, without ever making the watch wait: a pager that nobody scrolls must not cost events.
+"""Lines of output that never make the watch wait: a pager that nobody scrolls must not cost events.
 
 Rules:
-- A pipe and a terminal are opened anew, to be non-blocking for us and not for those who share them. A socket is
+- A pipe or a terminal is opened again, so that it is non-blocking for us and not for others who share it. A socket is
   written to without waiting. A file does not block.
-- A line goes out at once. What the reader does not take is kept, bounded; beyond that lines are counted, and the count
-  is told when there is room again. When the reader went away, ``broken`` is True.
-- No thread: it would hold the interpreter while a culprit comes and goes.
+- A line goes out at once. Lines that the reader does not take are kept, up to a bound; further lines are counted, and
+  the count is reported when there is room again. When the reader has gone, ``broken`` is True.
+- There is no thread: it would hold the interpreter while a culprit comes and goes.
 """
 
 import os
@@ -20,7 +20,7 @@ LAST_SECONDS = 1.0
 
 
 class Output:
-    """Lines to a descriptor. ``excuse`` makes the line that says how many were left out."""
+    """Lines to a descriptor. ``excuse`` makes the line that reports the number of lines left out."""
 
     def __init__(self, descriptor: int, excuse: Callable[[int], str]) -> None:
         self.broken = False
@@ -46,7 +46,7 @@ class Output:
         self.flush()
 
     def flush(self) -> None:
-        """Write what the reader takes now."""
+        """Write as much as the reader takes now."""
         try:
             while self._waiting and not self.broken:
                 del self._waiting[: self._write()]
@@ -56,7 +56,7 @@ class Output:
             self.broken = True
 
     def close(self) -> None:
-        """Write what is kept, but not for longer than LAST_SECONDS."""
+        """Write the kept lines, but not for longer than LAST_SECONDS."""
         if self._left_out:
             self._keep(self._excuse(self._left_out))
         poll, ends = select.poll(), time.monotonic() + LAST_SECONDS

@@ -63,7 +63,7 @@ ProcessEvent = Answer | Forked | Executed | Ended | Lost
 
 
 def pack_request(listen: bool, number: int) -> bytes:
-    """Ask to be told of process events, or no more."""
+    """Build the request that turns process events on or off."""
     body = _NUMBER.pack(_LISTEN if listen else _IGNORE)
     return pack(_DONE, 0, number, _HEADER.pack(*_PROCESS_EVENTS, 0, number, len(body), 0) + body)
 

@@ -1,8 +1,8 @@
 """A sighting or a notice as a line of text or of JSON. Pure.
 
 Rules:
-- One line each. Names, arguments and paths are chosen by strangers: what is not printable is escaped.
-- What is not known is said to be not known, or null; nothing is guessed.
+- A report is one line. Strangers choose names, arguments and paths: unprintable characters are escaped.
+- An unknown fact is reported as not known, or null; nothing is guessed.
 """
 
 import json

@@ -19,7 +19,10 @@ EXIT_REFUSED = 2
 
 
 def run(socket_path: Path, json: bool) -> int:
-    """Watch until SIGINT or SIGTERM, or until nobody reads. The exit status: 2 if the kernel lets us see nothing."""
+    """Watch until SIGINT or SIGTERM, or until the reader has gone.
+
+    Return the exit status: 2 if the kernel shows us nothing.
+    """
     form = report.to_json if json else report.to_text
     output = Output(sys.stdout.fileno(), lambda count: form(_left_out(count)))
     observer = Observer(socket_path)
@@ -37,7 +40,10 @@ def run(socket_path: Path, json: bool) -> int:
 
 @contextmanager
 def hurry() -> Iterator[None]:
-    """Go before all ordinary processes, if we may: on a busy machine a culprit has come and gone before our turn."""
+    """Run ahead of all ordinary processes, if allowed.
+
+    On a busy machine a culprit would come and go before our turn.
+    """
     before = os.sched_getscheduler(0), os.sched_getparam(0)
     with contextlib.suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
@@ -52,7 +58,8 @@ def hurry() -> Iterator[None]:
 def interrupts() -> Iterator[int]:
     """Yield a descriptor that becomes readable with SIGINT or SIGTERM.
 
-    They end nothing by themselves, afterwards neither: who is told to end twice ends once, with the status that it has.
+    These signals do not end the process, neither in the block nor after it: a second signal does not change the exit
+    status.
     """
     reader, writer = socket.socketpair()
     writer.setblocking(False)
