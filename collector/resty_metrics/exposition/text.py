@@ -22,8 +22,8 @@ from typing import Literal
 from resty_metrics.process.steps import Steps, finish
 
 MetricType = Literal["counter", "gauge", "histogram", "unknown"]
-PIECE_BYTES = 4_096  # chunks of this size are pieces of their own
-STEP_CHUNKS = 2_000  # so many headers and chunks are put together in a step
+PIECE_BYTES = 4_096  # chunks of this size and more are pieces of their own
+STEP_CHUNKS = 2_000  # headers and chunks that one step puts together
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ def _header(name: str, kind: str, text: str, openmetrics: bool) -> bytes:
 
 
 def _text(family: MetricFamily) -> Iterator[bytes]:
-    # A counter that is called _total has no name for parsers that leave the suffix out.
+    # A counter named just _total has an empty name for parsers that strip the suffix.
     kind = "untyped" if family.type == "unknown" or family.name == _TOTAL else family.type
     yield _header(family.name, kind, family.help, openmetrics=False)
     yield from family.lines

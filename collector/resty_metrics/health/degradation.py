@@ -82,7 +82,7 @@ class Degradation:
     def _look(self) -> list[Node]:
         try:
             return way(str(self._guard.path))
-        except OSError:  # it has just gone, or we may not look
+        except OSError:  # it has just been removed, or we may not look
             return []
 
 

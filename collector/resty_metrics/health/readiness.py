@@ -19,7 +19,7 @@ from resty_metrics.kernel.access import WRITE, Node, Obstacle, User, obstacle
 ACCEPTED_SECONDS = 15.0
 REFUSED_SECONDS = 30.0
 ACCEPTED = frozenset({"applied", "duplicate", "out_of_order", "heartbeat", "bye"})
-NOBODY = 2**32 - 1  # the number of no user and no group: chown(2) takes it for "leave it"
+NOBODY = 2**32 - 1  # never a user or a group: for chown(2) it means "leave it"
 _SHOWN_UIDS = 5
 
 K = TypeVar("K", bound=Hashable)

@@ -51,7 +51,7 @@ def _node(name: str, path: Path) -> Node:
 def _has_list(path: Path) -> bool:
     try:
         return _ACCESS_LIST in os.listxattr(path)
-    except OSError:  # a file system without them
+    except OSError:  # the file system has no such attributes
         return False
 
 

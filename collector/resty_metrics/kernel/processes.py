@@ -160,7 +160,7 @@ def namespaces_of(pid: int) -> dict[str, int]:
 def link_of(pid: int, name: str) -> str | None:
     """Return the target of a link below /proc/PID. An exe that was removed ends with `` (deleted)``."""
     try:
-        return os.readlink(f"/proc/{pid}/{name}")  # noqa: PTH115 -- for each descriptor of the machine
+        return os.readlink(f"/proc/{pid}/{name}")  # noqa: PTH115 -- faster: it runs for each descriptor of the machine
     except OSError:
         return None
 

@@ -12,13 +12,13 @@ from resty_metrics.ingest.intake import Intake
 from resty_metrics.table.families import Family
 
 SPAN_SECONDS = 900.0
-_KEPT = 200  # samples that differ
+_KEPT = 200  # samples; only those that differ are kept
 
 Kind = Literal["refused", "lost", "overflow", "rebind", "gauge_rows"]
 Counts = Mapping[tuple[Kind, str], float]
 
 _REFUSING = ("held", "dropped", "unanswerable")
-_NO_FAULT = "not_ready"  # of a collector that begins or ends
+_NO_FAULT = "not_ready"  # while a collector starts or ends
 LOST_BY_WORKERS = "resty_metrics_worker_lost_rows_total"
 OVERFLOW_OF_WORKERS = "resty_metrics_worker_overflow_total"
 

@@ -27,7 +27,7 @@ RECENT_SECONDS = 600.0
 OVERFLOW_SECONDS = 900.0
 LOAD_SECONDS = 300.0
 ARRIVAL_SECONDS = 60.0
-LEAST_ARRIVAL_SECONDS = 25.0  # that nginx must have been watched: requests may take long, and count when they end
+LEAST_ARRIVAL_SECONDS = 25.0  # of watching nginx: requests may take long, and count when they end
 MANY_REBINDS = 3
 LEAST_RATE = 1.0  # requests per second
 MOST_ERRORS = 0.05
@@ -83,7 +83,7 @@ def _socket(facts: Facts, growth: Growth) -> Iterator[Notice]:
     words = "; ".join(socket.faults)
     if socket.standing_by:
         yield _notice(facts, warnings.STANDBY, words or f"Another process holds the lock beside {socket.path}.")
-    elif not socket.up and not socket.contended:  # which says more
+    elif not socket.up and not socket.contended:  # CONTENDED says more
         yield _notice(
             facts,
             warnings.SOCKET_DOWN,
@@ -124,7 +124,7 @@ def _source(facts: Facts, source: SourceState) -> Notice:
 
 
 def _arrival(facts: Facts, history: History) -> Iterator[Notice]:
-    if facts.journal.stalls:  # and nothing is counted before it is written
+    if facts.journal.stalls:  # nothing is counted before it is written
         return
     series = history.series.get(ALL)
     begun = history.nginx_rate(facts.now - ARRIVAL_SECONDS, LEAST_ARRIVAL_SECONDS)

@@ -65,8 +65,8 @@ class Live:
         self._growth = counts.Growth()
         self._baselines = top.Baselines()
         self._renderer: Renderer | None = None
-        self._turn = asyncio.Lock()  # of whoever makes the page
-        self._using = asyncio.Lock()  # of whoever reads or extends the history
+        self._turn = asyncio.Lock()  # held while the page is made
+        self._using = asyncio.Lock()  # held while the history is read or extended
         self._made: tuple[float, str] | None = None
 
     async def run(self) -> None:

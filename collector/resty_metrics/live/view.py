@@ -18,7 +18,7 @@ from resty_metrics.live.words import ABSENT, duration, number, percent, size
 State = Literal["ok", "warning", "critical", "unknown"]
 
 RECENT_SECONDS = 60.0
-LEAST_ERRORS = 0.01  # that the upper edge of a chart of errors means, and that are marked
+LEAST_ERRORS = 0.01  # the least upper edge of a chart of errors, and the least share that is marked
 MANY_WORKERS = 128
 
 

@@ -20,7 +20,7 @@ import crossplane  # type: ignore[import-untyped]
 from resty_metrics.nginx_config import lua_block
 
 _MARK = re.compile(r"^# configuration file (?P<path>/.*):$", re.MULTILINE)
-# crossplane looks for its extensions at a blank; nginx needs none before the brace.
+# crossplane finds its extensions only before a blank; nginx needs no blank before the brace.
 _TIGHT_BLOCK = re.compile(r"(_by_lua_block)\{")
 _DEEPEST = 32
 
@@ -128,7 +128,7 @@ def _parse(path: str, text: str) -> list[dict[str, Any]]:
         payload = crossplane.parse_string(
             _TIGHT_BLOCK.sub(r"\1 {", text), filename=path, single=True, check_ctx=False, check_args=False
         )
-    except Exception as error:  # a third party's parser on a stranger's text
+    except Exception as error:  # a third party's parser may raise anything
         raise ConfigurationError(f"{path}: {error}") from error
     if payload["errors"]:
         first = payload["errors"][0]

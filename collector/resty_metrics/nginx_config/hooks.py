@@ -23,7 +23,7 @@ _READ = frozenset({"log_by_lua_file", "init_worker_by_lua_file"})
 _CONTEXTS = frozenset({"server", "location", "if", "limit_except"})
 _OUR_FILE = re.compile(r"resty/metrics/(hook|scope|off)\.lua\Z")
 _LINE = '(package.loaded["resty.metrics"] or dofile("{}/lua/resty/metrics/load.lua")).log()'
-# log_by_lua has its code in a string of nginx, where a quote might end it
+# The code of log_by_lua is in a string of nginx, which a quote might end.
 _LINE_IN_A_STRING = "(package.loaded[ [[resty.metrics]] ] or dofile([[{}/lua/resty/metrics/load.lua]])).log()"
 _MENTION = re.compile(r"resty[./]metrics")
 _CALL = re.compile(r"\.\s*log(_scope|_nothing)?\s*[({]|resty/metrics/(hook|scope|off)\.lua")

@@ -21,7 +21,7 @@ DIRECTIVES = tuple(
 )  # fmt: skip
 
 _LINE_COMMENT = "\n"
-_TAIL = 64  # characters looked back at; no long bracket has more equal signs than that
+_TAIL = 64  # characters to look back at; no long bracket has more equal signs
 _LONG = re.compile(r"\[(=*)\[\Z")
 _LONG_AT_START = re.compile(r"--\[(=*)\[\Z")
 _PIECE = re.compile(

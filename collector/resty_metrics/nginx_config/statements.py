@@ -14,7 +14,7 @@ from resty_metrics.process.command_line import DEFAULT_SOCKET
 SPOOL = "resty_metrics_spool"
 _SOCKET, _BUCKETS, _NGINX = "$resty_metrics_socket", "$resty_metrics_buckets", "$resty_metrics_nginx"
 _DEFAULT_BUCKETS = "0.005 0.01 0.025 0.05 0.075 0.1 0.25 0.5 0.75 1 2.5 5 7.5 10 30 60"
-# The socket is not among them: each that is stated is judged by itself.
+# Without the socket: each stated socket is judged by itself.
 _FOR_THE_WORKER = (
     _BUCKETS,
     _NGINX,

@@ -147,7 +147,7 @@ def _keep(snapshot: Snapshot, number: int, block: Block, rendered: Sequence[int]
     elif number == len(cache):
         cache.append(block)
     else:
-        return  # another page was here first
+        return  # another page was faster
     for place in rendered:
         row = snapshot.rows[place]
         if row.sums is snapshot.sums[place]:

@@ -29,7 +29,7 @@ from resty_metrics.page.instances import LABEL, labels_of
 from resty_metrics.process.steps import Steps, finish
 
 CONFLICT = "resty_metrics_family_conflict"
-STEP_FAMILIES = 500  # are decided on in a step: a few milliseconds
+STEP_FAMILIES = 500  # per step: a few milliseconds
 _Kind = tuple[str, str, bool]
 
 

@@ -25,13 +25,13 @@ from resty_metrics.shapes.labels import ABSENT, OTHER
 from resty_metrics.table.families import MAX_ROWS
 from resty_metrics.wire.gauge_family import Combine, GaugeFamily, key_of, values_of
 
-STEP_ROWS = 1_000  # so many rows are combined or rendered in a step: some milliseconds
+STEP_ROWS = 1_000  # rows that one step combines or renders: some milliseconds
 _FAMILY_COST, _PIECE_COST = 10, 5  # in rows
-_LABELS_PER_ROW = 4  # a row with so many labels more costs as much as two
+_LABELS_PER_ROW = 4  # further labels that cost as much as one more row
 _ESCAPED = (b"\\", b'"', b"\n")
 _MAX_EXACT = 2**53
 
-_Value = tuple[float, int, float]  # when it was set, when the worker was born, and the value
+_Value = tuple[float, int, float]  # the time when it was set, the birth of the worker, and the value
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ class Pages:
         self._fetch_ends = 0.0
         self._last: Mapping[Source, Scrape] = {}
         self._last_at = -math.inf
-        self._fetches: set[asyncio.Task[Any]] = set()  # and what closes the fetchers of before
+        self._fetches: set[asyncio.Task[Any]] = set()  # and tasks that close former fetchers
 
     async def page(self, request: Request) -> Body:
         """Return the page as the client asked for it. Raises BusyError."""

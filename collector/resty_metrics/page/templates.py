@@ -27,7 +27,7 @@ DURATION = "nginx_http_request_duration_seconds"
 REQUEST_BYTES = "nginx_http_request_bytes_total"
 RESPONSE_BYTES = "nginx_http_response_bytes_total"
 
-# Where the labels go in a line; no metric and no label name holds it.
+# The place of the labels in a line; no metric and no label name contains it.
 _LABELS = b"\x01"
 _MARK = _LABELS.decode()
 _STATUS = REQUEST_LABELS.index("status")
@@ -122,7 +122,7 @@ _FILL: dict[FamilyType, Callable[[Template, bytes, Labels, Numbers], Lines]] = {
 
 
 def _le(bound: float) -> str:
-    text: str = floatToGoString(bound + 0.0)  # type: ignore[no-untyped-call]  # which makes 0 of -0
+    text: str = floatToGoString(bound + 0.0)  # type: ignore[no-untyped-call]  # + 0.0 turns -0 into 0
     return text
 
 

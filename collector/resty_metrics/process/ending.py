@@ -14,11 +14,11 @@ from typing import NoReturn
 
 def end(status: int) -> NoReturn:
     """End with this status. Printed text is written first, and log lines as far as stderr takes them."""
-    import logging  # not before it is needed: __main__ begins with this module
+    import logging  # imported late: __main__ begins with this module
 
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError):  # who read it has gone
+        with contextlib.suppress(OSError):  # the reader has gone
             stream.flush()
     os._exit(status)
 
@@ -37,5 +37,5 @@ def end_within(seconds: float, status: int) -> None:
     """End after this time at the latest, even if a log without a reader or a disk blocks the main thread."""
     timer = threading.Timer(seconds, os._exit, [status])
     timer.daemon = True
-    with contextlib.suppress(RuntimeError):  # no thread is left for us
+    with contextlib.suppress(RuntimeError):  # the machine has no thread left
         timer.start()

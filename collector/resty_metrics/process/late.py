@@ -37,7 +37,7 @@ def load(name: str) -> ModuleType:
     if name not in sys.modules and _stamp() != _AT_START:
         raise LateImportError(f"{name} cannot be loaded: the files of resty-metrics have changed. Restart it.")
     try:
-        return importlib.import_module(name)  # which waits for another thread that is at it
+        return importlib.import_module(name)  # waits for another thread that imports it
     except Exception as error:
         words = f"{name} cannot be loaded: {type(error).__name__}: {error}. Restart resty-metrics if it was upgraded."
         raise LateImportError(words) from error

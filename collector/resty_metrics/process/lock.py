@@ -25,7 +25,7 @@ from pathlib import Path
 from resty_metrics.process import passage
 
 MODE = 0o600
-_ALWAYS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe is not waited for
+_ALWAYS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # so that opening a pipe does not block
 _TRIES = 10
 _BYTES = 128
 _STALE = re.compile(r"^stale-journal ([0-9a-f]{32})$", re.MULTILINE)
@@ -105,7 +105,7 @@ def acquire(path: Path, directory_mode: int = 0o755) -> Lock:
         try:
             _require_regular(path, descriptor)
             lock = _take(path, descriptor)
-        except BaseException:  # a descriptor that is left open would keep the lock from everybody, us included
+        except BaseException:  # a leaked descriptor would keep everybody from the lock, us included
             os.close(descriptor)
             raise
         if lock is not None:
@@ -147,7 +147,7 @@ def _take(path: Path, descriptor: int) -> Lock | None:
         raise LockedError(path, read_holder(_read(descriptor))) from None
     if not _same_file(descriptor, path):
         return None
-    with suppress(OSError):  # another user's file that we may write all the same
+    with suppress(OSError):  # the file may be another user's, though we may write it
         os.fchmod(descriptor, MODE)
     text = _read(descriptor)
     found = _STALE.search(text)

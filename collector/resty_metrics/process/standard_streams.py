@@ -6,7 +6,7 @@ import socket
 import struct
 import sys
 
-_SEND_MICROSECONDS = 1_000  # for each of the hundreds of words in a dump
+_SEND_MICROSECONDS = 1_000  # per write; a dump has hundreds
 
 
 def open_missing() -> None:

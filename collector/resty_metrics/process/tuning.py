@@ -15,8 +15,8 @@ import resource
 import sys
 
 M_MMAP_THRESHOLD, MAPPED_BYTES = -3, 65_536  # mallopt(3)
-SWITCH_SECONDS = 0.001  # until a thread that waits for Python's lock gets it; Python's default is 0.005
-GC_THRESHOLD = 100_000  # objects made until the youngest are looked at; Python's default is 700
+SWITCH_SECONDS = 0.001  # that a thread waits for Python's lock; Python's default is 0.005
+GC_THRESHOLD = 100_000  # new objects until the youngest are examined; Python's default is 700
 
 
 def tune_process() -> None:

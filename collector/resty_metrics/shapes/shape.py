@@ -77,7 +77,7 @@ class Shape:
 
     @property
     def given_up(self) -> tuple[int, int]:
-        """Return the span of labels, from and behind, that a row gives up at the cap.
+        """Return the first of the labels that a row gives up at the cap, and the place behind the last.
 
         These are the user's labels, or the peer; else the first label.
         """

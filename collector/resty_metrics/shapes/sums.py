@@ -24,11 +24,11 @@ LANE_BITS = 64
 
 Numbers = Sequence[float]
 Sums = int | tuple[float, ...]
-Deltas = bytes | Sequence[tuple[float, ...]]  # of many rows: their lanes one behind the other, or the numbers of each
+Deltas = bytes | Sequence[tuple[float, ...]]  # of many rows: all lanes in sequence, or the numbers of each row
 
 _LANE_BYTES = LANE_BITS // 8
 _LANE = "Q"
-_ORDER: Literal["little", "big"] = "little" if array(_LANE, [1]).tobytes()[0] else "big"  # as array has it
+_ORDER: Literal["little", "big"] = "little" if array(_LANE, [1]).tobytes()[0] else "big"  # the byte order of array
 
 
 def pack(counts: Sequence[Any]) -> bytes | None:
@@ -112,6 +112,6 @@ def _lanes(numbers: Sequence[Any]) -> bytes | None:
     if not _are_integers(numbers):
         return None
     try:
-        return array(_LANE, numbers).tobytes()  # the quickest way to meet a negative one
+        return array(_LANE, numbers).tobytes()  # the fastest test for negative numbers
     except OverflowError:
         return None

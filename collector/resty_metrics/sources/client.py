@@ -19,9 +19,9 @@ from resty_metrics.sources.errors import SourceError
 from resty_metrics.sources.resolver import ThreadResolver
 from resty_metrics.sources.source import Connection, Tls
 
-Shown = tuple[str | None, ssl.SSLContext | bool]  # the Authorization header, and how a server is verified
+Shown = tuple[str | None, ssl.SSLContext | bool]  # the Authorization header, and the verification of the server
 
-KEPT_SECONDS = 120.0  # above the usual interval of scrapes, and nginx's keepalive_timeout
+KEPT_SECONDS = 120.0  # longer than the usual interval of scrapes, and than nginx's keepalive_timeout
 _PIECE = 256 * 1024
 
 
@@ -59,9 +59,9 @@ class Client:
             return await self._get()
         except (aiohttp.ClientError, OSError):
             raise
-        except ValueError as error:  # from below the client, of what it was sent
+        except ValueError as error:  # aiohttp's, about bytes that the server sent
             raise SourceError("connection", type(error).__name__) from error
-        except RuntimeError as error:  # a session that was closed meanwhile
+        except RuntimeError as error:  # the session was closed in the meantime
             if not self._closed:
                 raise
             raise SourceError("connection", "the collector asks no more") from error

@@ -164,7 +164,7 @@ def read_url(text: str) -> tuple[str, str | None]:
 
     try:
         url = URL(text)
-        host = (url.host and url.raw_host) or ""  # the first is where a name is decoded, and refused
+        host = (url.host and url.raw_host) or ""  # url.host decodes the name, and refuses it
     except ValueError:
         url, host = URL(), ""
     if url.scheme not in ("http", "https") or not _is_encodable(host) or _CONTROL.search(text):

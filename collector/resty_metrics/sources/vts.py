@@ -34,7 +34,7 @@ _CACHE = ("miss", "bypass", "expired", "stale", "updating", "revalidated", "hit"
 _CONNECTIONS = ("accepted", "active", "handled", "reading", "requests", "waiting", "writing")
 _SHARED = (("max_size", "maxSize"), ("used_size", "usedSize"), ("used_node", "usedNode"), ("free_size", "freeSize"))
 _BYTES = (("in", "inBytes"), ("out", "outBytes"))
-# Names in the JSON of these versions are escaped for HTML after they were for JSON: a quote is no JSON any more.
+# These versions escape names for JSON and then for HTML: a name with a quote is no longer valid JSON.
 _HTML_ESCAPED = re.compile(rb'"moduleVersion":"v?0\.2\.[45]\b')
 _FROM_HTML = ((b"\\&quot;", b'\\"'), (b"&lt;", b"<"), (b"&gt;", b">"), (b"&amp;", b"&"))
 _SUM = "*"

@@ -12,7 +12,7 @@ from resty_metrics.wire.datagram import WireError
 MAX_NUMBER = MAX_COUNT
 MAX_LABELS = 32
 MAX_BOUNDS = 256
-MAX_NAME_CHARACTERS = 128  # of a metric or a label; lua/resty/metrics/definition.lua has the same
+MAX_NAME_CHARACTERS = 128  # of a metric or a label; the same as in lua/resty/metrics/definition.lua
 MAX_HELP_CHARACTERS = 1_024
 
 _METRIC_NAME = re.compile(rf"[a-zA-Z_:][a-zA-Z0-9_:]{{0,{MAX_NAME_CHARACTERS - 1}}}", re.ASCII)

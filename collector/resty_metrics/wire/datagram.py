@@ -17,7 +17,7 @@ import msgpack  # type: ignore[import-untyped]
 
 VERSION = 1
 MAX_DATAGRAM = 61_440
-# A row with one label takes at least 4 bytes: more elements than this in one array are a claim, not data.
+# A row with one label takes at least 4 bytes: an array that claims more elements than this is not genuine.
 _MAX_ELEMENTS = 16_384
 
 _HEADER = struct.Struct(">4sBBH16sQQQ")

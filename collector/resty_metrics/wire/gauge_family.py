@@ -17,9 +17,9 @@ from resty_metrics.shapes.labels import clean
 Combine = Literal["sum", "max", "min", "last", "shared"]
 SEPARATOR = "\0"
 
-_ROW_BYTES = 64  # of a row: the objects that hold it; on the page its value and punctuation
-_FAMILY_BYTES = 512  # of a family: the objects that hold it
-_LABEL_BYTES = 64  # of a label's name: the object that holds it
+_ROW_BYTES = 64  # per row: the objects that hold it; on the page its value and punctuation
+_FAMILY_BYTES = 512  # per family: the objects that hold it
+_LABEL_BYTES = 64  # per name of a label: the object that holds it
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from resty_metrics.wire.gauge_family import Combine, GaugeFamily, gauge_family
 MAX_TEXT_CHARACTERS = 64
 MAX_DICTS = 256
 MAX_PARTS = 64
-MAX_FAMILIES = 1_000  # in a part; a worker makes as many metrics at most
+MAX_FAMILIES = 1_000  # in a part; a worker makes no more metrics
 
 _COMBINE: Final[dict[Any, Combine]] = {"sum": "sum", "max": "max", "min": "min", "last": "last", "shared": "shared"}
 _NUMBERS = frozenset((int, float))
@@ -164,7 +164,7 @@ def _dicts(found: dict[str, Any] | None) -> tuple[Dict, ...] | None:
 
 def _families(families: Any) -> tuple[GaugeFamily, ...]:
     require(type(families) is tuple and len(families) <= MAX_FAMILIES, "heartbeat: families")
-    # A shared gauge without rows says that nothing is there any more.
+    # A shared gauge without rows is kept: it means that all of its rows were deleted.
     return tuple([gauge for gauge in map(_gauge, families) if gauge.keys or gauge.combine == "shared"])
 
 

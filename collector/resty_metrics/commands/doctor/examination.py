@@ -186,7 +186,7 @@ async def examine(settings: Settings) -> tuple[Subject, list[Finding]]:
 
 def run(settings: Settings, json: bool) -> NoReturn:
     """Examine, print, and end with the exit status: 0, 1 (warnings), 2 (failures)."""
-    LOGGER.addHandler(logging.NullHandler())  # what the fetchers of sources say is in the findings
+    LOGGER.addHandler(logging.NullHandler())  # the findings contain the messages of the fetchers
     asyncio.run(_run(settings, json))
 
 

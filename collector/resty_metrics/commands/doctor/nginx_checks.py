@@ -30,7 +30,7 @@ _HINTS = (
     (statements.SPOOL, "already", _SPOOL_TWICE),
     ("log_by_lua", "is duplicate", _OWN_HOOK),
     ("init_worker_by_lua", "is duplicate", _OWN_INIT_WORKER),
-    # of a *_by_lua_block ngx_lua does not say the name
+    # ngx_lua does not name a *_by_lua_block in this message
     ("[emerg] is duplicate", "", f"for a log_by_lua: {_OWN_HOOK}; for an init_worker_by_lua: {_OWN_INIT_WORKER}"),
     ("unknown directive", "lua", "nginx has no Lua: install lua-nginx-module (Debian: libnginx-mod-http-lua)"),
     ("could not open error log", "Permission denied", "run doctor as root"),

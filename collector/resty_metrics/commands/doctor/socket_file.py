@@ -89,7 +89,7 @@ def path(path: str, found: SocketFile | None, error: str | None, absent: str = S
         return fail(check, f"{path} is {kind}, not a socket", remedy)
     if found.datagram is False:
         return fail(check, f"{path} is a socket, but of another type than datagram", "restart the collector")
-    kind = "a datagram socket" if found.datagram else "a socket"  # of one that nobody holds the kernel knows no type
+    kind = "a datagram socket" if found.datagram else "a socket"  # the kernel knows no type if no process holds it
     return ok(check, f"{path} is {kind}, mode {stat.S_IMODE(found.mode):04o}, owner {found.uid}:{found.gid}")
 
 

@@ -38,7 +38,7 @@ def _lines(path: Path, start: int) -> list[str]:
         with path.open("rb") as file:
             file.seek(start)
             return file.read(MOST_BYTES).decode("utf-8", "replace").splitlines()
-    except OSError:  # rotated meanwhile
+    except OSError:  # rotated in the meantime
         return []
 
 

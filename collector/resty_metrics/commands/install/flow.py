@@ -204,7 +204,7 @@ def _all_or_nothing(master: int | None) -> Iterator[Transaction]:
                 yield transaction
         except BaseException as error:
             reasons = [*_words(error), *_put_back(transaction, master)]
-            with suppress(OSError):  # whoever read our words may be gone
+            with suppress(OSError):  # the reader of stderr may have gone
                 _say("not done, everything is put back:", reasons)
             raise SystemExit(1) from None
 

@@ -82,7 +82,7 @@ def interruptible() -> Iterator[None]:
             raise _interrupted(first[0]) from error
         raise
     _ignore()
-    if first:  # and its exception was lost, as it is in a destructor
+    if first:  # its exception was lost, as in a destructor
         raise _interrupted(first[0])
 
 

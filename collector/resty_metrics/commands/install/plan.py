@@ -103,7 +103,7 @@ def _configuration(facts: Facts, found: Hooks) -> tuple[Change, Added]:
         text = placement.own_file(lines)
         return Change(path, None, text), Added(main, path, text.decode("latin-1"), whole_file=True)
     place = placement.line(facts.configuration)
-    assert place is not None  # an obstacle otherwise
+    assert place is not None  # otherwise there was an obstacle
     after, put_in = placement.added(facts.http_file, place, lines)
     added = Added(main, place.file, put_in.decode("latin-1"), whole_file=False)
     return Change(place.file, facts.http_file, after), added

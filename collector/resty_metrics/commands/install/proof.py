@@ -3,7 +3,7 @@
 from prometheus_client.parser import text_string_to_metric_families
 
 METRIC = "nginx_http_responses_total"
-LABEL = "other"  # of RESTY_METRICS, which is no method that nginx knows
+LABEL = "other"  # for RESTY_METRICS, a method that nginx does not know
 PROXY_HEADER = b"PROXY UNKNOWN\r\n"
 # HTTP/1.1 without Host: nginx answers 400 by itself, and counts it.
 REQUEST = b"RESTY_METRICS / HTTP/1.1\r\nUser-Agent: resty-metrics install\r\nConnection: close\r\n\r\n"

@@ -12,7 +12,7 @@ from resty_metrics.commands.top.page import Page, Series, bucket
 
 # By name, then by the text of the labels: increases, all above 0.
 Change = Mapping[str, Series]
-# Observations by the upper bound of their bucket, which the others are not in.
+# Observations by the upper bound of their bucket; not cumulative.
 Distribution = dict[float, float]
 
 _COUNTERS = ("_total", "_bucket")

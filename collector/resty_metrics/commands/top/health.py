@@ -81,5 +81,5 @@ def _coverage(now: Page) -> Word:
     found = now.series(f"{OURS}coverage_ratio").values()
     if not found:
         return Word("coverage", "not known yet", None)
-    least = min(1.0, *found)  # a little above 1 is how it is sampled
+    least = min(1.0, *found)  # sampling may give a little more than 1
     return Word("coverage", f"{least:.1%}", least >= LEAST_COVERAGE)

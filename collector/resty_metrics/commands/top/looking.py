@@ -16,7 +16,7 @@ from resty_metrics.sources.client import Client
 from resty_metrics.sources.errors import SourceReason
 from resty_metrics.sources.fetch import in_words, reason_of
 
-# Without the header of a scrape, which would make a scraper of us, the collector gives its sources 5 s.
+# The header of a scrape would make us a scraper. Without it the collector gives its sources 5 s.
 TIMEOUT_SECONDS = 8.0
 BODY_CAP = 256 * 1024 * 1024
 
@@ -62,7 +62,7 @@ class Looker:
         except ValueError as error:
             return Look(None, Trouble(f"what was read {error}", "see --url"))
         view = self._meter.look(found, now)
-        total(view)  # here, in a thread: it is kept
+        total(view)  # computed here, in a thread, and cached
         return Look(view, None)
 
     async def close(self) -> None:

@@ -56,7 +56,7 @@ async def _run_once(wanted: Wanted, json: bool) -> NoReturn:
         _complain(wanted.endpoint, found.error)
         end(1)
     told = Told(wanted.endpoint.shown, wanted.interval)
-    with suppress(OSError, SystemExit):  # who read it has gone, and rich ends the process then
+    with suppress(OSError, SystemExit):  # the reader has gone; rich then raises SystemExit
         _print(found.view, told, wanted.state, json)
     end(0)
 

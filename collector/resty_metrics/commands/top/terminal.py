@@ -48,9 +48,9 @@ class Terminal:
     @property
     def size(self) -> tuple[int, int]:
         """Return columns and lines: those of the terminal, which change, whatever COLUMNS and LINES contain."""
-        with contextlib.suppress(OSError):  # it is no terminal, or has gone
+        with contextlib.suppress(OSError):  # it is not a terminal, or was closed
             size = os.get_terminal_size(sys.stdout.fileno())
-            if all(size):  # a serial line says 0
+            if all(size):  # a serial line reports 0
                 self._console.size = size
         return self._console.size
 
@@ -74,7 +74,7 @@ class Terminal:
 
     def show(self, lines: Sequence[Text]) -> None:
         """Draw the screen again."""
-        with contextlib.suppress(OSError):  # the terminal has gone; SIGHUP says so
+        with contextlib.suppress(OSError):  # the terminal was closed; SIGHUP follows
             self._console.print(Control.home(), Screen(Group(*lines)), sep="", end="")
 
     def _enter(self) -> None:

@@ -38,7 +38,7 @@ def _here(given: Given, access: Access) -> Endpoint:
     if "web_listen_address" not in found.given:
         from resty_metrics.commands.doctor.examination import find
 
-        with contextlib.suppress(OSError):  # what cannot be looked at is left at its default
+        with contextlib.suppress(OSError):  # settings that cannot be read keep their defaults
             found, subject = find(found)
     if subject is not None and subject.choice is not None:
         raise ValueError(f"{subject.choice}; or give --url")
@@ -61,7 +61,7 @@ def _has_tls(path: Path) -> bool:
     from resty_metrics.kernel import paths as files
     from resty_metrics.web import config
 
-    text = files.read(path)  # of a path that another user may have named: never a pipe
+    text = files.read(path)  # another user may have named the path: files.read never opens a pipe
     try:
         return text is None or config.read(text, path)[0].tls_server_config is not None
     except ConfigError:

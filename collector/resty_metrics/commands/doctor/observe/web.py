@@ -15,7 +15,7 @@ from resty_metrics.config.values import ListenAddress, UnixAddress
 from resty_metrics.sources.fetch import Fetcher, Scrape
 from resty_metrics.sources.source import Source
 
-# Without the header of a scrape, which would make a scraper of us, the collector gives its sources 5 s.
+# The header of a scrape would make us a scraper. Without it the collector gives its sources 5 s.
 SECONDS = 5.0
 SOURCE_SECONDS = 4.0
 MAX_BYTES = 256 * 1024 * 1024

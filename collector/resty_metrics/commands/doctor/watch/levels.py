@@ -95,7 +95,7 @@ class Levels:
                 if event.mask & file_events.LOST:
                     self.lost += 1
                 if event.mask & (file_events.SELF_DELETED | file_events.LOST):
-                    # Its successor may have the same inode number, by which it would not be seen to be another
+                    # Its successor may have the same inode number, and would be taken for it.
                     self._watched.pop(directory, None)
                     self.stale = True
                 if event.mask & (_ENTRIES | file_events.ATTRIBUTES) and level.concerns(event.name):

@@ -79,7 +79,7 @@ class Memory:
         known = self._alive.get(pid)
         if known is not None:
             now = self._describe(pid, known.process)
-            # Another exe: it has executed something since, and what is asked about happened before
+            # Another exe: the process has executed a program since the event that the caller asks about.
             return replace(known, process=now) if now is not None and now.exe == known.process.exe else known
         if pid in self._gone:
             return self._gone[pid]

@@ -89,7 +89,7 @@ def _unblocked(descriptor: int) -> int:
         try:
             return os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         except OSError:
-            # Another user's terminal, perhaps: it may make us wait, which is better than to be silent
+            # Perhaps another user's terminal. It may make us wait, which is better than silence.
             return os.dup(descriptor)
     return os.dup(descriptor)
 
