@@ -157,7 +157,7 @@ OURS = [
     ("/usr/bin/python3.11", ("/opt/bin/python3", "/opt/bin/resty-metrics", "-V")),
     ("/usr/bin/python3.11", ("python3", "-I", "-X", "dev", "-W", "error", "resty-metrics")),
     ("/usr/bin/python3.11", ("python", "-m", "resty_metrics", "serve")),
-    ("/usr/bin/python3.11", ("python", "-mcollector")),
+    ("/usr/bin/python3.11", ("python", "-mresty_metrics")),
     ("/usr/bin/python3.11", ("python", "-X", "dev", "-Im", "resty_metrics")),
     ("/usr/bin/python3.11", ("resty-metrics", "serve")),
     ("/usr/bin/dash", ("/bin/sh", "/opt/bin/resty-metrics", "serve")),

@@ -5,7 +5,7 @@
 
 local floor = math.floor
 local sort = table.sort
-local each, type, tostring = pairs, type, tostring  -- `each`: see counters.lua
+local each, pcall, type, tostring = pairs, pcall, type, tostring  -- `each`: see counters.lua
 
 local DEFAULT_SOCKET = "/run/resty-metrics/collector.sock"
 -- Seconds: OpenTelemetry's bounds for http.server.request.duration, and 30 and 60.
@@ -127,18 +127,25 @@ function _M.switch(name, value, default)
     return default, "$" .. name .. " is \"" .. value .. "\", which is neither on nor off"
 end
 
--- Whether this can be what init_worker is given; nil and why not.
-function _M.check_options(options)
+local OPTIONS = { "socket", "buckets", "nginx" }
+
+-- The options of init_worker, read once: a table of the user's may throw. Returns them, or nil and why not.
+function _M.read_options(options)
     if type(options) ~= "table" then
         return nil, "takes a table such as { socket = \"/path\" }, not a " .. type(options)
     end
-    for _, key in ipairs { "socket", "buckets", "nginx" } do
-        local kind = type(options[key])
-        if kind ~= "nil" and kind ~= "string" then
-            return nil, "takes a string as " .. key .. ", not a " .. kind
+    local found = {}
+    for i = 1, #OPTIONS do
+        local key = OPTIONS[i]
+        local ok, value = pcall(function() return options[key] end)
+        if not ok then
+            return nil, "takes a table that can be read: " .. tostring(value):gsub("%s+", " ")
+        elseif value ~= nil and type(value) ~= "string" then
+            return nil, "takes a string as " .. key .. ", not a " .. type(value)
         end
+        found[key] = value
     end
-    return true
+    return found
 end
 
 local function or_default(value, default)

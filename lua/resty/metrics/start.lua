@@ -12,7 +12,7 @@ local place = require "resty.metrics.place"
 local shortage = require "resty.metrics.shortage"
 
 local ngx = ngx
-local pcall, require, tostring, type = pcall, require, tostring, type
+local pcall, require, tostring = pcall, require, tostring
 
 local _M = { version = nil, on_loaded = nil }
 
@@ -61,14 +61,13 @@ local function prepare()
         return loading:failed(err)
     end
     loading:over()
-    if kept_options then
-        local options = kept_options
-        kept_options = nil
+    local options = kept_options
+    kept_options = nil
+    if options then
         _M.init_worker(options)
     end
     return true
 end
-
 _M.prepare = prepare
 
 -- sending ------------------------------------------------------------------------------------------------------------
@@ -152,15 +151,11 @@ function _M.go_on()
     if not prepare() then
         return
     elseif not running then
-        if stated.socket then
-            try()
-        end
-        return
+        return stated.socket and try()
     end
-    if not worker.timer_running and not worker.exiting then
+    if not worker.exiting and not worker.timer_running then
         worker.start_timer()
-    end
-    if worker.exiting and not worker.draining then
+    elseif worker.exiting and not worker.draining then
         worker.start_drainer()
     end
 end
@@ -221,18 +216,6 @@ end
 -- An error while the worker begins. Returns nil and why.
 function _M.put_off(err)
     return loading:failed(err)
-end
-
--- The options of init_worker, read once: a table of the user's may throw. Returns nil and why where it does.
-local function read_options(options)
-    if type(options) ~= "table" then
-        return options
-    end
-    local ok, socket, buckets, nginx = pcall(function() return options.socket, options.buckets, options.nginx end)
-    if not ok then
-        return nil, "takes a table that can be read: " .. error_log.one_line(socket)
-    end
-    return { socket = socket, buckets = buckets, nginx = nginx }
 end
 
 -- Returns the function that counts in the scope of `options`, or, without them, in that which nginx's variables state.
@@ -300,12 +283,8 @@ function _M.init_worker(options)
         kept_options = options
         return nil, why
     end
-    options, why = read_options(options)
-    ok = why == nil
-    if ok then
-        ok, why = settings.check_options(options)
-    end
-    if not ok then
+    options, why = settings.read_options(options)
+    if not options then
         return misuse(phase, "init_worker() " .. why)
     end
     ok, why = claim(phase)
