@@ -1,8 +1,8 @@
 """The wiring: settings in, a running collector out.
 
-Order of start: the locks, then the web port, then the journal is read, then the socket. So a second start touches
-nothing, and where the port is taken no socket is made that nobody reads. Order of end: the socket is drained, what was
-taken is written and answered, while HTTP closes; no thread is waited for, and all of it has END_SECONDS.
+The start takes the locks, opens the web port, reads the journal, then binds the socket. So a second start touches
+nothing, and if the port is taken, no socket is made that nobody reads. The end drains the socket, then writes and
+answers what was taken, while HTTP closes; no thread is waited for, and all of it has END_SECONDS.
 """
 
 import asyncio
@@ -48,13 +48,13 @@ EXIT_FAILED, EXIT_MISCONFIGURED, EXIT_LOCKED = 1, 2, 3
 CHECK_SECONDS = 1.0
 START_SECONDS = 2.0  # for the first snapshot, before the socket is there
 END_SECONDS = 1.8  # for all of the end, so that it takes no more than 2 s
-LAST_DRAIN_SECONDS, LAST_WRITE_SECONDS = 0.4, 1.4  # since its beginning: until the socket is closed, and the journal
+LAST_DRAIN_SECONDS, LAST_WRITE_SECONDS = 0.4, 1.4  # of the end: until the socket is closed, and the journal
 
 
 def run(settings: Settings, load: Callable[[], Settings]) -> int:
-    """Collect until a signal says to end; that ends the process. Returns the exit status where it could not begin.
+    """Collect until a signal ends the process. Returns the exit status only if the collector could not start.
 
-    The log is configured, and SIGHUP is remembered (hangup.py). ``load`` reads the settings again, for a reload.
+    The caller has configured the log and remembers SIGHUP (hangup.py). ``load`` reads the settings again, for a reload.
     """
     try:
         access = policy.load(settings.web_config_file)
@@ -141,7 +141,7 @@ class Collector:
             self.front.reload = self.reload
 
     async def watch(self) -> None:
-        """Each second: who is too old, what do the counters say."""
+        """Check each second for workers that have left and senders that are over, and observe the coverage."""
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             now = self.clock()
@@ -157,7 +157,7 @@ class Collector:
 
 
 async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
-    """Work that ends in an error is a bug: it is said, and the work goes on."""
+    """Do the work for ever. An error that ends it is a bug: it is logged, and the work begins again."""
     while True:
         try:
             await work()
@@ -167,7 +167,7 @@ async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
 
 
 async def _reload(collector: Collector, manager: ServiceManager, hung_up: asyncio.Event) -> None:
-    """At each SIGHUP."""
+    """Reload the configuration at each SIGHUP."""
     while True:
         await hung_up.wait()
         hung_up.clear()
@@ -221,7 +221,7 @@ async def _collect(
 
 
 async def _finish(collector: Collector, serving: server.Server, began: float) -> None:
-    """What was sent is taken, written and answered, who has asked for a page gets it: as far as there is time."""
+    """Take, write and answer what was sent, and serve the pages that were asked for, as far as there is time."""
     loop = asyncio.get_running_loop()
     collector.listener.close(LAST_DRAIN_SECONDS)
     web_closes = asyncio.create_task(_close_web(collector, serving))
@@ -231,6 +231,6 @@ async def _finish(collector: Collector, serving: server.Server, began: float) ->
 
 
 async def _close_web(collector: Collector, serving: server.Server) -> None:
-    """The sources first: a page that waits for one is answered without it."""
+    """Close the sources, then the server: a page that waits for a source is answered without it."""
     await collector.pages.close()
     await serving.close()

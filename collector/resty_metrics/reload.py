@@ -1,10 +1,10 @@
-"""The configuration read again while everything goes on: at SIGHUP, and by ``/-/reload``.
+"""The reload of the configuration while everything goes on: at SIGHUP, and by ``/-/reload``.
 
 Rules:
-- All of it or nothing: a configuration with any problem changes nothing; it is said, and the old one goes on.
-- No count and no sender is touched. A source that stays keeps its client, its counters too if only its connection
-  differs; one that goes is closed when nobody waits for it any more.
-- What needs a restart is said and not taken.
+- All of it or nothing: a configuration with any problem is reported and changes nothing, and the old one stays.
+- No count and no sender is touched. A source that stays keeps its client and its counters; if only its connection
+  differs, it keeps its counters. A source that goes is closed when nobody waits for it any more.
+- A change that needs a restart is reported and not applied.
 - Files are read and users are looked up in a thread: the loop takes datagrams meanwhile.
 """
 
@@ -32,7 +32,7 @@ RESTART = {setting.name: setting.flag for setting in SETTINGS if setting.flag an
 
 
 class Reloader:
-    """``load`` reads the settings; it is called in a thread. ``settings``: those in force."""
+    """A callable that reloads the configuration. ``load`` reads settings, in a thread. ``settings``: those in force."""
 
     def __init__(
         self, settings: Settings, load: Callable[[], Settings], intake: Intake, pages: Pages, front: Front
@@ -45,7 +45,7 @@ class Reloader:
         self._turn = asyncio.Lock()
 
     async def __call__(self) -> Sequence[str]:
-        """Read it again. What is wrong, if it is refused; else nothing."""
+        """Read the configuration again and put it in force. Returns its problems if it is refused, else none."""
         async with self._turn:
             try:
                 settings = await asyncio.to_thread(self._load)
@@ -62,7 +62,7 @@ class Reloader:
             return []
 
     def _take(self, settings: Settings, uids: Container[int]) -> None:
-        """Put it in force, in one step of the loop."""
+        """Put the settings in force, in one step of the loop."""
         old, stays = self.settings, _of_the_start(self.settings)
         for name, flag in RESTART.items():
             if getattr(settings, name) != getattr(old, name):
@@ -84,7 +84,7 @@ def _of_the_start(settings: Settings) -> dict[str, Any]:
 
 
 def renewed(fetchers: Sequence[Fetcher], sources: Sequence[Source]) -> list[Fetcher]:
-    """Return the fetchers of ``sources``: unchanged ones stay, changed ones keep their counters."""
+    """Return the fetchers of ``sources``: unchanged sources keep theirs, changed ones keep their counters."""
     by_source = {fetcher.source: fetcher for fetcher in fetchers}
     by_name = {(fetcher.source.kind, fetcher.source.name): fetcher for fetcher in fetchers}
     found = []

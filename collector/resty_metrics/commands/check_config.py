@@ -1,4 +1,4 @@
-"""What ``check-config`` does: the configuration as at a start, and the files that it names, read and tried."""
+"""The work of ``check-config``: it reads the configuration as a start does, and tries the files that it names."""
 
 from collections.abc import Iterator, Sequence
 
@@ -16,7 +16,7 @@ from resty_metrics.web import policy
 
 
 def checked(given: Given) -> str:
-    """The configuration in force, as YAML. Raises ConfigError with all that is wrong."""
+    """Return the configuration in force, as YAML. Raises ConfigError with all problems."""
     said = flags.layer(given.values)
     written: Layer = {}
     document = Document()
@@ -45,7 +45,7 @@ def _problems(sources: Sequence[Source], document: Document) -> Iterator[Problem
 
 
 def _unusable(connection: Connection) -> Iterator[tuple[str, str]]:
-    """The key of each part that cannot be used, and why."""
+    """Yield the key of each part that cannot be used, and the reason."""
     try:
         credentials.context(connection.tls)
     except SourceError as error:

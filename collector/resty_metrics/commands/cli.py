@@ -1,4 +1,4 @@
-"""The command line, in the manner of Prometheus exporters: ``--socket.path``, an environment variable for each.
+"""The command line, as Prometheus exporters have it: flags like ``--socket.path``, each with an environment variable.
 
 Rule: nothing is touched, and nothing heavy imported, before every word of the command line is understood. A scanner
 that runs this with ``-V`` gets a line of text.
@@ -34,7 +34,7 @@ TOP_VIEWS = ("servers", "upstreams", "rows", "workers")
 
 @contextmanager
 def _discreetly() -> Iterator[None]:
-    """What click says of words that it does not understand, without passwords in URLs."""
+    """Hide the passwords of URLs in click's messages about words that it does not understand."""
     try:
         yield
     except click.UsageError as error:
@@ -55,7 +55,7 @@ class _Main(click.Group):
 
 
 def _given(options: dict[str, Any]) -> "Given":
-    """What of a command's options was not left to its default."""
+    """Return those of a command's options that were given, without defaults, and the path of the file."""
     from resty_metrics.config.load import Given
 
     source, default = click.get_current_context().get_parameter_source, click.core.ParameterSource.DEFAULT
@@ -64,14 +64,14 @@ def _given(options: dict[str, Any]) -> "Given":
 
 
 def _misspelt() -> list[Problem]:
-    """Environment variables that begin as ours do, and that no command reads."""
+    """Return a problem for each environment variable that begins as ours do and that no command reads."""
     known = [parameter.envvar for command in main.commands.values() for parameter in command.params]
     return names.misspelt(os.environ, [one for one in known if isinstance(one, str)])
 
 
 @contextmanager
 def _refusing(status: int) -> Iterator[None]:
-    """End with all that is wrong with the configuration."""
+    """Print all problems of a refused configuration and exit with ``status``."""
     try:
         yield
     except ConfigError as error:
@@ -113,7 +113,7 @@ def serve(**options: Any) -> NoReturn:
 
 
 def _told(options: dict[str, Any], nginx_command: str | None) -> "Settings":
-    """What doctor, install and uninstall were told; the rest they take from the collector that runs."""
+    """Return the settings given to doctor, install or uninstall; they take the rest from the running collector."""
     from resty_metrics.commands.doctor.settings import told
 
     with _refusing(EXIT_MISCONFIGURED):
@@ -151,7 +151,7 @@ def top(once: bool, as_json: bool, view: str, sort: str | None, reverse: bool, *
     """Requests, errors and latency by server, upstream, label set or worker, live in this terminal.
 
     Exit status of --once: 0, or 1 where the page cannot be read.
-    """
+    """  # noqa: D401 (the help that users see)
     once = once or as_json
     if not once and not sys.stdout.isatty():
         raise click.UsageError("standard output is no terminal: give --once, or --json")

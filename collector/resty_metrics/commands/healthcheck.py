@@ -1,4 +1,4 @@
-"""Does the page's server answer, by HTTP or by TLS, whatever it wants to be shown: for a container's health check.
+"""The health check of a container: the page's server has to answer, by HTTP or TLS, whatever credentials it demands.
 
 No certificate is checked, nothing secret is sent, and nothing is imported that takes a while.
 """
@@ -13,7 +13,7 @@ SECONDS = 2.0
 
 
 class _Unix(http.client.HTTPConnection):
-    """HTTP over a unix socket."""
+    """A connection for HTTP over a unix socket."""
 
     def __init__(self, path: str) -> None:
         super().__init__("localhost", timeout=SECONDS)
@@ -32,7 +32,7 @@ class _UnixByTls(_Unix):
 
 
 def answers(address: ListenAddress) -> bool:
-    """Whether there is an answer below status 500, or a demand for a client's certificate."""
+    """Return whether the server answers with a status below 500, or demands a client's certificate."""
     if isinstance(address, UnixAddress):
         return _asked(_Unix(str(address.path)), False) or _asked(_UnixByTls(str(address.path)), True)
     host = address.near_host
@@ -60,6 +60,6 @@ def _asked(connection: http.client.HTTPConnection, by_tls: bool) -> bool:
     except ssl.SSLError as error:
         return secured or error.reason == "SSLV3_ALERT_HANDSHAKE_FAILURE"
     except (OSError, http.client.HTTPException):
-        return secured  # closed behind the handshake: it wants a client's certificate
+        return secured  # closed after the handshake: it demands a client's certificate
     finally:
         connection.close()

@@ -1,6 +1,6 @@
-"""The flags, each with its environment variable: what they are called, how their text is read, what they mean.
+"""The flags, each with its environment variable: their names, the readers of their text, and their help.
 
-Rule: what is heavy is imported when a value is to be read by it, not before.
+Rule: a heavy module is imported when a value is read by it, not before.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,10 @@ class Checked(click.ParamType[Any]):
 
 
 def _told_apart(_: click.Context, parameter: click.Parameter, sources: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Two sources of one kind and name would be the same series twice on the page."""
+    """Return the sources, or raise click.BadParameter if two have the same name.
+
+    Two sources of one kind and name would be the same series twice on the page.
+    """
     if len({source.name for source in sources}) < len(sources):
         flag = parameter.opts[0]
         raise click.BadParameter(f"several sources need names of their own, as in {flag}=a=URL {flag}=b=URL")
@@ -56,7 +59,7 @@ def option(flag: str, **attributes: Any) -> click.Option:
 
 
 def _option(setting: Setting, flag: str) -> click.Option:
-    """Return the option of a setting."""
+    """Return the option of a setting, called ``flag``."""
     if setting.switch:
         return option(flag, is_flag=True, help=setting.help)
     word, more = setting.type.word, {}
@@ -72,7 +75,7 @@ def _option(setting: Setting, flag: str) -> click.Option:
     )
 
 
-# By flag: for every command that means the same by it.
+# By flag: a command that has the flag shares the option.
 OPTIONS = {flag: _option(setting, flag) for flag, setting in FLAGS.items()}
 NGINX_COMMAND = option(
     "--nginx.command",
@@ -86,7 +89,7 @@ def options_of(command: str) -> list[click.Option]:
     return [OPTIONS[flag] for flag in asked_by(command)]
 
 
-# How top's page is verified, and what it is shown, as a source is: by the source's key.
+# TLS and credentials for top's page, with a source's settings: by the source's key.
 TOP_ACCESS = {
     setting.key: _option(setting, setting.flag.replace("--source.", "--"))
     for setting in SOURCE

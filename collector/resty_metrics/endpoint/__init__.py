@@ -1,1 +1,1 @@
-"""The socket: made, kept ours, probed."""
+"""The socket: bound, kept ours, probed."""

@@ -1,9 +1,10 @@
-"""The socket file: made beside its path, renamed over it, and known again by device and inode.
+"""The socket file: made beside its path, renamed over it, and recognized by device and inode.
 
 Rules:
-- Bound under a temporary name with mode and owner set, then renamed over the path: there is always a socket there.
-- SO_PASSCRED before bind: a datagram that was queued earlier would have no credentials.
-- The path is never unlinked at exit: who starts next renames over it.
+- A socket is bound under a temporary name with mode and owner set, then renamed over the path: there is always a socket
+  at the path.
+- SO_PASSCRED is set before bind: a datagram that was queued earlier would have no credentials.
+- The path is never unlinked at exit: the next process renames over it.
 - ``getsockname`` and /proc/net/unix show the temporary name for ever: only ``stat`` of the path tells whose it is.
 """
 
@@ -21,19 +22,19 @@ RECEIVE_BUFFER = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A bound socket, and what its file looked like when it was made."""
+    """A bound socket, and the identity of its file when it was made."""
 
     socket: socket.socket
     identity: Identity
 
     @property
     def inode(self) -> int:
-        """The socket's own inode, as sock_diag and /proc/PID/fd name it; not the file's."""
+        """Return the socket's own inode, as sock_diag and /proc/PID/fd name it; not the file's."""
         return os.fstat(self.socket.fileno()).st_ino
 
 
 def look(path: Path) -> Identity | None:
-    """What is at the path now; None if nothing can be seen there."""
+    """Return the identity of the file that is at the path now; None if none can be seen there."""
     try:
         found = path.stat(follow_symlinks=False)
     except OSError:
@@ -42,9 +43,9 @@ def look(path: Path) -> Identity | None:
 
 
 def bind(path: Path, mode: int, *, again: bool = False) -> Endpoint:
-    """A bound socket at ``path``, whatever was there before, but a directory. Call it under the lock. Raises OSError.
+    """Bind a socket at ``path`` in place of what is there, except a directory. Call it under the lock. Raises OSError.
 
-    ``again``: the path was ours. Then an empty directory goes too, as container engines make one for a mount.
+    ``again``: the path was ours. Then an empty directory is replaced too, since container engines make one for a mount.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     _remove_leftovers(path)
@@ -68,7 +69,7 @@ def bind(path: Path, mode: int, *, again: bool = False) -> Endpoint:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Temporary names of collectors that died between bind and rename."""
+    """Remove the temporary sockets of collectors that died between bind and rename."""
     pattern = re.compile(re.escape(f".{path.name}.") + r"\d+")
     for entry in path.parent.iterdir():
         if pattern.fullmatch(entry.name) and stat.S_ISSOCK(entry.lstat().st_mode):

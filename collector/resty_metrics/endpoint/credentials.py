@@ -1,4 +1,4 @@
-"""Who may send: the uid that the kernel vouches for."""
+"""The users who may send, by the uid that the kernel vouches for."""
 
 import os
 import pwd
@@ -10,7 +10,7 @@ WORKER_USERS = ("nginx", "www-data", "nobody", "openresty")
 
 
 def read_uid(text: str) -> int:
-    """A uid from a number or a user's name. Raises ValueError."""
+    """Return the uid that a number or a user's name stands for. Raises ValueError."""
     if text.isascii() and text.isdigit():
         if int(text) > MAX_UID:
             raise ValueError(f"{text!r}: a user's number is at most {MAX_UID}")
@@ -22,12 +22,12 @@ def read_uid(text: str) -> int:
 
 
 def allowed_uids(more: Iterable[int]) -> frozenset[int]:
-    """Root, our own user, the users of nginx's workers that exist here, and ``more``."""
+    """Return the uids of root, our own user and those of nginx's workers that exist here, and ``more``."""
     return frozenset({0, os.geteuid(), *worker_uids(), *more})
 
 
 def worker_uids() -> frozenset[int]:
-    """Return the users of nginx's workers that exist here."""
+    """Return the uids of the users of nginx's workers that exist here."""
     uids = set()
     for name in WORKER_USERS:
         try:

@@ -1,13 +1,14 @@
 """The descriptors that come with datagrams: anybody who may send can pass one, of anything.
 
 Rules:
-- Answers go to Unix datagram sockets alone, by send() with MSG_DONTWAIT, never by write().
-- None is closed on the loop. The last close of a TCP socket that lingers waits for its peer, as long as the sender has
-  chosen; that of a file waits for its file server, for ever if it does not answer; that of a Unix socket does the same
-  for what still waits in its queue.
-- What cannot be answered has a thread of its own: a file server that does not answer is in nobody else's way. What
-  waits there is bounded by the process's limit of descriptors; beyond it datagrams count, and are not answered.
-- There is room for as many as one datagram can have: what does not fit the kernel closes at once, on the loop.
+- Answers go only to Unix datagram sockets, by send() with MSG_DONTWAIT, never by write().
+- No descriptor is closed on the loop, since its last close may block. A TCP socket that lingers waits for its peer, as
+  long as the sender has chosen. A file waits for its file server, for ever if that does not answer. A Unix socket
+  closes the descriptors that still wait in its queue, and so waits for them in the same way.
+- Descriptors that cannot be answered have a thread of their own: a file server that does not answer delays nothing
+  else. The process's limit of descriptors bounds how many wait there; beyond it a datagram is applied, but not
+  answered.
+- There is room for as many as one datagram can have: the kernel would close what does not fit at once, on the loop.
 """
 
 import array
@@ -29,7 +30,7 @@ _NO_UID = 65534
 
 
 def read_ancillary(ancillary: Sequence[tuple[int, int, bytes]]) -> tuple[int, list[int]]:
-    """The sender's uid and the descriptors."""
+    """Return the sender's uid and the descriptors; without credentials, the uid is _NO_UID."""
     uid, descriptors = _NO_UID, array.array("i")
     for level, kind, data in ancillary:
         if level != socket.SOL_SOCKET:
@@ -42,7 +43,7 @@ def read_ancillary(ancillary: Sequence[tuple[int, int, bytes]]) -> tuple[int, li
 
 
 def is_answerable(descriptor: int) -> bool:
-    """Whether it is a Unix datagram socket. It is not looked at with fstat, which would ask a file server."""
+    """Return whether it is a Unix datagram socket. fstat is not used, since it would ask a file server."""
     try:
         reply = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM, 0, fileno=descriptor)
     except OSError:
@@ -56,7 +57,7 @@ def is_answerable(descriptor: int) -> bool:
 
 
 def send(descriptor: int, answer: bytes) -> bool:
-    """Whether the answer was taken."""
+    """Send an answer, and return whether it was taken."""
     reply = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM, 0, fileno=descriptor)
     try:
         reply.send(answer, _SEND_FLAGS)
@@ -68,7 +69,10 @@ def send(descriptor: int, answer: bytes) -> bool:
 
 
 def is_connected(descriptor: int, answer: bytes) -> bool:
-    """Return whether the other end of a socket pair is open, by sending it this answer. A full queue has an owner."""
+    """Send this answer to find out whether the other end of a socket pair is open, and return it.
+
+    A full queue has an owner, so it counts as open.
+    """
     reply = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM, 0, fileno=descriptor)
     try:
         reply.send(answer, _SEND_FLAGS)
@@ -82,7 +86,7 @@ def is_connected(descriptor: int, answer: bytes) -> bool:
 
 
 class Closer:
-    """A thread that closes what it is given. It begins with the first; as a daemon it is waited for by nobody."""
+    """A thread that closes descriptors. It starts with the first; it is a daemon, so the process ends without it."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -95,12 +99,12 @@ class Closer:
         self._given.put(descriptors)
         if self._thread is None:
             thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-            with contextlib.suppress(RuntimeError):  # there is none left: with the next ones, perhaps
+            with contextlib.suppress(RuntimeError):  # no thread is left: the next ones try again
                 thread.start()
                 self._thread = thread
 
     def _run(self) -> None:
         while True:
             for descriptor in self._given.get():
-                with contextlib.suppress(OSError):  # closed all the same
+                with contextlib.suppress(OSError):  # it is closed all the same
                     os.close(descriptor)

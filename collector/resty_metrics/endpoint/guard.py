@@ -1,14 +1,14 @@
-"""Keeps the socket ours: looks at the lock and the path, heals, probes, and says who did it.
+"""The guard that keeps the socket ours: it checks the lock and the path, heals, probes, and logs who replaced it.
 
 Rules:
-- Look whenever inotify says that something happened in the directory, and each second all the same.
-- The lock first: where another holds the lock at our path (the directory was made anew), stand by and never rename
-  over; once it is ours again, take the path back.
+- Check whenever inotify reports a change in the directory, and also each second.
+- The lock comes first. If another process holds the lock at our path (the directory was made anew), stand by and never
+  rename over; once the lock is ours again, take the path back.
 - The directory keeps the search permission that it had (passage.py).
-- Heal by a new socket, bound beside and renamed over. Who did it is found out afterwards, in a thread.
-- A probe that gets no answer says nothing: the queue may be full, the reader behind. Then the kernel tells whether who
-  connects to the path is connected to us.
-- Somebody who keeps coming back makes no line each time: each is said once in a while per fault, and per culprit.
+- Heal with a new socket, bound beside the path and renamed over it. A thread finds out afterwards who replaced ours.
+- A probe without an answer proves nothing: the queue may be full, or the reader behind. Then the kernel tells whether a
+  client that connects to the path is connected to us.
+- Repeated interference does not log a line each time: a line is logged once in a while per fault, and per culprit.
 """
 
 import asyncio
@@ -33,8 +33,8 @@ from resty_metrics.process.log import say
 from resty_metrics.process.passage import Passage, make
 
 CHECK_SECONDS = 1.0
-CALM_SECONDS = 0.01  # between two looks, however much happens in the directory
-UNREACHABLE_AFTER = 3  # probes in a row that reached somebody else, though the file is ours
+CALM_SECONDS = 0.01  # between two checks, however much happens in the directory
+UNREACHABLE_AFTER = 3  # probes in a row that reached another process, though the file is ours
 _WATCHED = Mask.CREATE | Mask.DELETE | Mask.MOVE | Mask.ATTRIB | Mask.DELETE_SELF | Mask.MOVE_SELF | Mask.ONLYDIR
 
 
@@ -53,7 +53,7 @@ class Bound(Protocol):
 
 
 class Guard:
-    """Watches one listener's socket. Counters for the page: ``rebinds`` by fault, ``failed_rebinds``."""
+    """A guard of one listener's socket. Counters for the page: ``rebinds`` by fault, ``failed_rebinds``."""
 
     def __init__(self, listener: Bound, lock: Lock, clock: Callable[[], float] = time.monotonic) -> None:
         self.rebinds: Counter[Fault] = Counter()
@@ -72,15 +72,15 @@ class Guard:
 
     @property
     def contended(self) -> bool:
-        """Whether it is taken away again and again; what cannot be put right is not taken away."""
+        """Return whether the socket is taken away again and again; one that cannot be put back is not taken away."""
         return not self._failing and self._contention.contended(self._clock())
 
     def up(self) -> bool:
-        """Whether workers reach us: the file is ours as we made it, and a probe has not found somebody else."""
+        """Return whether workers reach us: the file is ours as we made it, and no probe has found another process."""
         return not self.standing_by and self._strays == 0 and self._find() is None
 
     def faults(self) -> list[str]:
-        """What is degraded, in words."""
+        """Return what is degraded, in words."""
         found = [] if self._fault is None else [self._fault]
         if self.contended:
             found.append(
@@ -95,16 +95,16 @@ class Guard:
 
     @property
     def path(self) -> Path:
-        """The path of the socket."""
+        """Return the path of the socket."""
         return self._listener.path
 
     @property
     def lock(self) -> Lock:
-        """The lock that is held now; it may have been taken anew since the start."""
+        """Return the lock that is held now; it may have been acquired anew since the start."""
         return self._lock
 
     async def run(self) -> None:
-        """Until cancelled, or one of its parts fails: that is a bug, and raised."""
+        """Guard the socket until cancelled. A part that fails is a bug, and its error is raised."""
         changed = asyncio.Event()
         with ExitStack() as stack:
             inotify = _open_inotify(stack)
@@ -122,7 +122,7 @@ class Guard:
                     await asyncio.sleep(CALM_SECONDS)
 
     def check(self) -> None:
-        """Look once, and put right what can be."""
+        """Check once, and put right what can be."""
         closed = None if self.standing_by else self._open_passage()
         try:
             fault = self._heal() if self._has_lock() else None
@@ -134,7 +134,7 @@ class Guard:
         self._tell(fault)
 
     def _open_passage(self) -> str | None:
-        """Give the directory back the search permission that it had; return what is left wrong."""
+        """Give the directory back the search permission that it had; return what is still wrong, None: nothing."""
         directory = self._passage.directory
         try:
             mode = self._passage.mend()
@@ -153,7 +153,10 @@ class Guard:
         self._fault = fault
 
     def _has_lock(self) -> bool:
-        """Hold the lock at the path, taken anew where its file has gone. False: another has it."""
+        """Return whether we hold the lock at the path; acquire it anew if the file there is not ours. Raises OSError.
+
+        If another process has the lock, have the listener stand by.
+        """
         if self._lock.held():
             return True
         make(self._lock.path.parent)
@@ -168,7 +171,7 @@ class Guard:
         try:
             if self._lock.stale is not None:
                 lock.note(self._lock.stale)
-        except OSError:  # held by us, but not as our lock, it would have us stand by for ever
+        except OSError:  # else we would hold it, but not as our lock, and stand by for ever
             lock.release()
             raise
         self._lock.release()
@@ -181,7 +184,7 @@ class Guard:
         return "missing" if endpoint is None else find_fault(endpoint.identity, look(self._listener.path))
 
     def _heal(self) -> str | None:
-        """A new socket where ours is not as it was; what is left wrong."""
+        """Bind a new socket if ours is not as we made it; return what is still wrong, None: nothing. Raises OSError."""
         fault = self._find()
         if fault is None and self._strays >= UNREACHABLE_AFTER:
             fault = "unreachable"
@@ -219,13 +222,13 @@ class Guard:
         return None
 
     def _attribute(self, there: Identity) -> None:
-        """Say who made the file that stood in our place. Its socket can be found as long as somebody has it open."""
+        """Log who made the file that stood in our place, which can be found while a process has its socket open."""
         task = asyncio.create_task(_say_who(self._listener.path, there))
         self._attributions.add(task)
         task.add_done_callback(self._attributions.discard)
 
     def _watch_directory(self, inotify: Inotify) -> None:
-        """inotify follows the inode: a directory that was made anew has to be watched anew."""
+        """Watch the directory, and a new one in its place too: inotify follows the inode."""
         directory = self._listener.path.parent
         try:
             found = directory.stat()
@@ -249,7 +252,7 @@ class Guard:
 
 
 def _open_inotify(stack: ExitStack) -> Inotify | None:
-    """None where the kernel has none left for us: then a look each second has to do."""
+    """Open inotify; return None if the kernel has none left for us. Then a check each second has to do."""
     try:
         return stack.enter_context(Inotify())
     except OSError as error:

@@ -1,11 +1,11 @@
-"""What is wrong with the socket's file, and when to put it right. Pure: it decides, guard.py acts.
+"""The faults of the socket's file, and the time to heal them. Pure: it decides, guard.py acts.
 
 Rules:
 - Our socket is the file with our device and inode, our mode and our owner; anything else is a fault with a reason.
-- The first fault is healed at once, and a second one; where the socket does not stay healed for QUIET_SECONDS, we wait
-  before each next time, 1 s doubling to 5 s.
-- Two faults within seconds may be an operator's hand. From the third healing in a row on somebody keeps coming back:
-  then the path is contended. What cannot be put right is not contended.
+- The first and the second fault are healed at once. If the socket then does not stay healed for QUIET_SECONDS, each
+  further healing has to wait, 1 s doubling to 5 s.
+- Two faults within seconds may be an operator's doing. From the third healing in a row, somebody interferes again and
+  again: the path is contended. A fault that cannot be healed does not make it contended.
 - ``now`` is seconds of a monotonic clock.
 """
 
@@ -33,7 +33,7 @@ class Identity:
 
 
 def find_fault(ours: Identity, there: Identity | None) -> Fault | None:
-    """What is wrong with the file at the path; None if it is our socket as we made it."""
+    """Return the fault of the file at the path; None if it is our socket as we made it."""
     if there is None:
         return "missing"
     if (there.device, there.inode) != (ours.device, ours.inode) or stat.S_IFMT(there.mode) != stat.S_IFMT(ours.mode):
@@ -44,35 +44,35 @@ def find_fault(ours: Identity, there: Identity | None) -> Fault | None:
 
 
 class Contention:
-    """When the next healing is due, and whether the path is contended."""
+    """A record of healings: it tells when the next is due, and whether the path is contended."""
 
     def __init__(self) -> None:
         self._tried: float | None = None
-        self._attempts = 0  # of which each came before it had been quiet since the last
-        self._healings = 0  # of those
+        self._attempts = 0  # in a row, with no quiet time between
+        self._healings = 0  # how many of those succeeded
 
     @property
     def healings(self) -> int:
-        """How often in a row it was put right, without quiet between."""
+        """Return how often in a row the socket was healed, with no quiet time between."""
         return self._healings
 
     def due(self, now: float) -> bool:
-        """Whether a fault may be healed now."""
+        """Return whether a fault may be healed now."""
         return self._tried is None or now >= self._tried + self._backoff
 
     def tried(self, now: float) -> None:
-        """A healing begins."""
+        """Note that a healing begins."""
         if not self._lately(now):
             self._attempts = self._healings = 0
         self._attempts += 1
         self._tried = now
 
     def healed(self) -> None:
-        """It was put right."""
+        """Note that the healing succeeded."""
         self._healings += 1
 
     def contended(self, now: float) -> bool:
-        """Whether it was put right CONTENDED_HEALINGS times in a row, and that lately."""
+        """Return whether the socket was healed CONTENDED_HEALINGS times in a row, and lately."""
         return self._healings >= CONTENDED_HEALINGS and self._lately(now)
 
     @property

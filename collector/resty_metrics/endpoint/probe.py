@@ -1,10 +1,10 @@
-"""A datagram through the path to ourselves: does who connects there reach us?
+"""A datagram through the path to ourselves, which shows whether a client that connects there reaches us.
 
 Rules:
 - An answer proves it. No answer proves nothing: a full queue and a reader that is behind look the same. Then
   NETLINK_SOCK_DIAG names the socket that the probe is connected to.
-- Nothing is held up: connect and send on a Unix datagram socket do not block, the answer is waited for.
-- Where this process has no descriptor left, nothing is known; that is no error, the next probe may find one.
+- Nothing blocks the loop: connect and send on a Unix datagram socket do not block, and the answer is awaited.
+- If this process has no descriptor left, the result is unknown; that is no error, the next probe may get one.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ _DATAGRAM_FLAGS = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 
 
 class Finding(Enum):
-    """Who a probe reached."""
+    """The owner of the socket that a probe reached."""
 
     OURS = "ours"
     STRANGER = "stranger"
@@ -30,7 +30,7 @@ class Finding(Enum):
 
 
 async def probe(path: Path, inode: int) -> Finding:
-    """Who is reached through ``path``; ``inode`` is our socket's own."""
+    """Send a probe through ``path`` and return who is reached; ``inode`` is our socket's own."""
     with ExitStack() as held:
         try:
             client = held.enter_context(socket.socket(socket.AF_UNIX, _DATAGRAM_FLAGS))

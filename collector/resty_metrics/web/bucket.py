@@ -1,18 +1,18 @@
-"""A token bucket: so many requests at once, and one more each interval."""
+"""A token bucket: a burst of requests at once, then one more in each interval."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A limit of requests. ``interval``: seconds until one more may come, 0: no limit; ``burst``: how many at once."""
+    """A limit of requests. ``interval``: seconds until one more may come, 0: no limit; ``burst``: the most at once."""
 
     interval: float = 0.0
     burst: int = 0
 
 
 class Bucket:
-    """The requests that a rate allows now. ``now``, here and below, is seconds of a monotonic clock."""
+    """A bucket with a token for each request that its rate allows now. ``now``: seconds of a monotonic clock."""
 
     def __init__(self, rate: Rate, now: float) -> None:
         self.rate = rate
@@ -20,7 +20,7 @@ class Bucket:
         self._at = now
 
     def take(self, now: float) -> bool:
-        """Take one, or return False where there is none."""
+        """Take a token and return True; return False if there is none."""
         self._tokens = min(self.rate.burst, self._tokens + (now - self._at) / self.rate.interval)
         self._at = now
         if self._tokens < 1:

@@ -3,9 +3,9 @@
 Source of the format: docs/web-configuration.md and web/tls_config.go of prometheus/exporter-toolkit.
 
 Rules:
-- What is asked is had, or the file is refused: nothing is served more weakly than the file says.
-- A key that is not known is an error. No value is in an error's words: it may be a secret.
-- Relative paths are those of the file's own directory.
+- The server gives all the protection that the file asks for, or the file is refused.
+- An unknown key is an error. No error message contains a value, which may be a secret.
+- Relative paths are relative to the file's own directory.
 """
 
 import re
@@ -73,7 +73,7 @@ def _hash(text: str) -> bytes:
 
 
 def _interval(text: str) -> float:
-    """A duration of Go in seconds, such as 1m30s; 0 needs no unit."""
+    """Return the seconds of a Go duration, such as 1m30s; 0 needs no unit. Raises ValueError."""
     parts = list(_DURATION.finditer(text))
     if text != "0" and (not parts or "".join(part[0] for part in parts) != text):
         raise ValueError("give a duration, as in 1s or 500ms; 0: no limit")
@@ -105,7 +105,7 @@ class _Section(BaseModel):
 
 
 class TlsServer(_Section):
-    """``client_auth_type``: none, optional or required."""
+    """The section ``tls_server_config``. ``client_auth_type``: none, optional or required."""
 
     cert: Words = None
     key: Words = None
@@ -127,21 +127,21 @@ class TlsServer(_Section):
 
 
 class HttpServer(_Section):
-    """``http2`` is taken and does nothing: this server speaks HTTP/1.1."""
+    """The section ``http_server_config``. ``http2`` is accepted without effect: this server speaks HTTP/1.1."""
 
     http2: Annotated[bool, _by_text(read_switch)] = True
     headers: dict[str, Annotated[str, _by_text(_line)]] = {}
 
 
 class RateLimit(_Section):
-    """``interval``: seconds between two requests; 0: no limit."""
+    """The section ``rate_limit``. ``interval``: seconds between two requests; 0: no limit."""
 
     interval: Annotated[float, _by_text(_interval)] = 0.0
     burst: Annotated[int, _by_text(_burst)] = 0
 
 
 class WebConfig(_Section):
-    """The whole file. ``tls_server_config`` None: plain HTTP; no ``basic_auth_users``: no authentication."""
+    """The whole file. ``tls_server_config`` None: plain HTTP; empty ``basic_auth_users``: no authentication."""
 
     tls_server_config: TlsServer | None = None
     http_server_config: HttpServer = HttpServer()
@@ -150,7 +150,10 @@ class WebConfig(_Section):
 
 
 def read(text: str, path: Path) -> tuple[WebConfig, Document]:
-    """The configuration in a file's text, and where its keys are. Raises ConfigError with all problems."""
+    """Return the configuration in a file's text, and the document, which has the lines of its keys.
+
+    Raises ConfigError with all problems.
+    """
     document = parse(text)
     tree = _whole(document)
     found = WebConfig()
@@ -173,7 +176,10 @@ def read(text: str, path: Path) -> tuple[WebConfig, Document]:
 
 
 def _whole(document: Document) -> Any:
-    """The tree; an empty section is none, a user without a hash is a problem and not one user less."""
+    """Return the document's tree; add a problem and return None if it is not a mapping.
+
+    An empty section counts as absent. A user without a hash is a problem: else that user would silently be missing.
+    """
     tree = document.tree
     if tree is not None and not isinstance(tree, dict):
         document.problems.append(Problem(1, "", f"give keys and values: {', '.join(WebConfig.model_fields)}"))
@@ -220,7 +226,7 @@ def _wrong_headers(http: HttpServer) -> Iterator[tuple[Key, str]]:
 
 
 def _between(found: WebConfig) -> Iterator[tuple[Key, str]]:
-    """What is wrong between keys."""
+    """Yield the problems that lie between keys: the key to correct, and the words."""
     rate, tls = found.rate_limit, found.tls_server_config
     if rate.interval > 0 and rate.burst == 0:
         yield ("rate_limit", "burst"), "with 0 no request would ever be served; give 1 or more"

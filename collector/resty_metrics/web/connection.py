@@ -1,12 +1,12 @@
-"""One client's connection: aiohttp's, with an eye on what the client makes us hold, and on how long it takes.
+"""One client's connection: aiohttp's, with limits on what the client makes us hold and on how long it takes.
 
 Rules:
-- aiohttp has one request at a time. The next is given to it when the kernel has taken the answer to the one before;
-  until then nothing is read. So a client that sends without reading waits, and costs no more than it did.
-- An end of the client's stream is not the end of the connection while there is a request to answer.
-- From the first byte of a request its head has HEAD_SECONDS to be whole; a client that has read nothing of what was
-  sent to it for UNREAD_SECONDS is cut off. Between requests a connection may rest for REST_SECONDS.
-- A request that cannot be read is counted and logged without a word of it.
+- aiohttp has one request at a time. It gets the next one when the kernel has taken the previous answer; until then
+  nothing is read. So a client that sends without reading waits, and costs no more than before.
+- The end of the client's stream does not end the connection while a request is unanswered.
+- The head of a request must be complete HEAD_SECONDS after its first byte. A client that reads nothing of what was sent
+  to it for UNREAD_SECONDS is cut off. Between requests a connection may stay open for REST_SECONDS.
+- A request that cannot be read is counted and logged; the log line quotes nothing of it.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ MAX_HEADERS = 64
 SERVER = "resty-metrics"
 _OPTIONS: dict[str, Any] = {
     "keepalive_timeout": REST_SECONDS,
-    "lingering_time": 0.0,  # there is no request whose body we read
+    "lingering_time": 0.0,  # no request's body is read
     "max_line_size": MAX_LINE_BYTES,
     "max_field_size": MAX_LINE_BYTES,
     "max_headers": MAX_HEADERS,
@@ -47,9 +47,10 @@ _OPTIONS: dict[str, Any] = {
 
 
 class Connection(web.RequestHandler):
-    """``busy``: a request is being answered; ``since``: when it began to wait for one, by the loop's clock.
+    """A handler of one connection's requests.
 
-    ``headers``: of every answer.
+    ``busy``: a request is being answered; ``since``: when the connection began to wait for one, by the loop's clock.
+    ``headers`` returns the headers of every answer.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class Connection(web.RequestHandler):
         self._unread_since: float | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._way = cast(asyncio.Transport, transport)  # uvloop's are none by their class
+        self._way = cast(asyncio.Transport, transport)  # uvloop's do not inherit from it
         self._descriptor = transport.get_extra_info("socket").fileno()
         if self._tls is not None and not self._tls.admits(transport.get_extra_info("peercert")):
             self.cut("client_san")
@@ -90,8 +91,8 @@ class Connection(web.RequestHandler):
         self._room.hold(self, 0)
         if not self.lost.done():
             self.lost.set_result(None)
-        # Later, since aiohttp's task fails if it has not begun by then. Without the error, which whoever waits to write
-        # would have in a cycle with its own traceback: the next write has one of its own.
+        # Called later, since aiohttp's task fails if it has not begun by then. Called without the error, since a task
+        # that waits to write would hold it in a cycle with its traceback: the next write raises its own.
         self._loop.call_soon(super().connection_lost, None)
 
     def data_received(self, data: bytes) -> None:
@@ -113,11 +114,11 @@ class Connection(web.RequestHandler):
 
     @property
     def rests(self) -> bool:
-        """Whether we wait for the client: for a request, or until it reads."""
+        """Return whether the connection waits for its client: for a request, or until the client reads."""
         return not self.busy or self._unread_since is not None
 
     def begin(self) -> None:
-        """The head of a request is whole."""
+        """Note that the head of a request is complete."""
         self.busy = True
         self._head_since = None
 
@@ -139,31 +140,31 @@ class Connection(web.RequestHandler):
                 self._give()
 
     def add_headers(self, answer: web.StreamResponse) -> None:
-        """Add the headers of every answer, before it is prepared."""
+        """Add the headers that every answer has. Call it before the answer is prepared."""
         answer.headers[hdrs.SERVER] = SERVER
         answer.headers.update(self._headers())
 
     def overdue(self, now: float) -> Closed | None:
-        """Why the client has had its time; None: it has not."""
+        """Return why the client has run out of time; None if it has not."""
         if self._head_since is not None and now - self._head_since > HEAD_SECONDS:
             return "slow_request"
         before, self._unread = self._unread, 0 if self._way is None else _unread(self._descriptor)
         if not self._unread:
             self._unread_since = None
-        elif self._unread_since is None or self._unread != before:  # it reads, however slowly
+        elif self._unread_since is None or self._unread != before:  # the client reads, however slowly
             self._unread_since = now
         elif now - self._unread_since > UNREAD_SECONDS:
             return "slow_read"
         return None
 
     def cut(self, reason: Closed) -> None:
-        """End it now, whatever the client has still to read."""
+        """Close the connection now, whatever the client has still to read; count and log the reason."""
         self._tally.closed[reason] += 1
         say(logging.WARNING, "a connection to the page was closed", reason=reason, client=self._client())
         self.abort()
 
     def discard(self) -> None:
-        """End a connection that was never made: aiohttp's parser and it have each other."""
+        """End a connection that was never made: it and aiohttp's parser refer to each other."""
         if self._way is None:
             self.connection_lost(None)
 
@@ -192,7 +193,7 @@ class Connection(web.RequestHandler):
 
     def _unreadable(self, exc: BaseException | None) -> web.Response:
         if exc is not None:
-            exc.__traceback__ = exc.__context__ = None  # it would keep this connection until cycles are looked for
+            exc.__traceback__ = exc.__context__ = None  # they would keep this connection until cycles are collected
         large = self._inbox.too_large or isinstance(exc, LineTooLong)
         reason: Refused = "too_large" if large else "malformed"
         self._tally.refused[reason] += 1
@@ -200,14 +201,14 @@ class Connection(web.RequestHandler):
         return web.Response(status=431 if large else 400, text=f"the request is {reason.replace('_', ' ')}\n")
 
     def _give(self) -> None:
-        """Have aiohttp read what belongs to the next request, and the link what is still to come of it."""
+        """Give aiohttp the bytes of the next request; read from the link only while more of it is to come."""
         part = self._inbox.take()
         if part and self._head_since is None:
             self._head_since = self._loop.time()
         if part:
             super().data_received(part)
             if self._messages and not self._inbox.whole:
-                self._inbox.close()  # aiohttp cannot read it, and would note that again for all that comes
+                self._inbox.close()  # aiohttp cannot read it, and would report that again for each further part
         if self._way is not None:
             if self._inbox.whole or self._inbox.closed:
                 self._way.pause_reading()
@@ -227,7 +228,7 @@ class Connection(web.RequestHandler):
 
 
 def _unread(descriptor: int) -> int:
-    """The bytes that the kernel holds and the other side has not taken."""
+    """Return how many bytes the kernel holds that the other side has not taken; 0 if it does not say."""
     try:
         (count,) = struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, b"\0\0\0\0"))
     except OSError:

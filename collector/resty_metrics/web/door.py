@@ -1,13 +1,14 @@
-"""The door: takes connections from the listening sockets, as many as there may be.
+"""The door: accepts connections from the listening sockets, up to the limit.
 
-The loop accepts by itself, where asyncio's servers would: so TLS is what it is at that moment, a connection counts from
-its first moment, before its handshake, and one too many costs nothing.
+The event loop accepts by itself, without asyncio's servers. So a new connection gets the TLS that is in force at that
+moment, it counts from its first moment, before its handshake, and one above the limit costs nothing.
 
 Rules:
-- At the limit the connection that has kept us waiting longest, for a request or by not reading, gives its place to the
-  new one: whoever only holds connections open keeps nobody from the page. If all are being served, it is closed.
-- A handshake has HANDSHAKE_SECONDS, and MOST_HANDSHAKES are under way: OpenSSL has 128 KiB ready for a client that only
-  says that its first message is large. One more takes the place of the oldest.
+- At the limit, a new connection takes the place of the one that has kept us waiting longest, for a request or by not
+  reading: a client that only holds connections open keeps nobody from the page. If all are being served, the new one is
+  closed.
+- A handshake has HANDSHAKE_SECONDS, and at most MOST_HANDSHAKES run at once: OpenSSL reserves 128 KiB for a client that
+  only announces a large first message. A further handshake takes the place of the oldest.
 """
 
 import asyncio
@@ -39,7 +40,7 @@ _SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Door:
-    """``tls``: what new connections begin with; None: plain HTTP. ``headers``: of every answer."""
+    """An acceptor of connections. ``tls`` returns their TLS, None: plain HTTP; ``headers``: those of every answer."""
 
     def __init__(
         self,
@@ -58,12 +59,12 @@ class Door:
         self._sockets: list[socket.socket] = []
         self._room = Room()
         self._inside: dict[Connection, asyncio.Task[None]] = {}
-        self._new: dict[Connection, socket.socket] = {}  # whose task has not begun: none else would close them
-        self._shaking: dict[Connection, None] = {}  # hands, the oldest first
+        self._new: dict[Connection, socket.socket] = {}  # whose tasks, which close them, have not begun
+        self._shaking: dict[Connection, None] = {}  # in their handshake, the oldest first
         self._timer: asyncio.TimerHandle | None = None
 
     def open(self, sockets: Sequence[socket.socket]) -> None:
-        """Take connections from sockets that listen."""
+        """Accept connections from sockets that listen."""
         for sock in sockets:
             sock.setblocking(False)
             self._sockets.append(sock)
@@ -71,7 +72,7 @@ class Door:
         self._sweep()
 
     def close(self) -> None:
-        """Let nobody in any more; who is inside is answered when the server is shut down."""
+        """Accept no more connections; the open ones are answered when the server is shut down."""
         for sock in self._sockets:
             self._loop.remove_reader(sock)
             sock.close()
@@ -80,7 +81,7 @@ class Door:
             self._timer.cancel()
 
     def clear(self) -> None:
-        """Have nobody inside any more, whatever they have not read."""
+        """Abort the connections that are still open, whatever their clients have not read."""
         for connection in tuple(self._inside):
             connection.abort()
             self._forget(connection)
@@ -99,7 +100,7 @@ class Door:
             self._admit(taken)
 
     def _rest(self, sock: socket.socket, error: OSError) -> None:
-        """Out of descriptors or memory: the queue waits a second, or it would keep the loop busy."""
+        """Let a queue wait a second for descriptors or memory: trying again at once would keep the loop busy."""
         say(logging.ERROR, "connections to the page have to wait", reason=error.strerror)
         self._loop.remove_reader(sock)
         self._loop.call_later(SWEEP_SECONDS, self._go_on, sock)
@@ -148,7 +149,7 @@ class Door:
             connection.discard()
 
     async def _serve(self, connection: Connection, taken: socket.socket, tls: "Tls | None") -> None:
-        """A connection's life, from its handshake to its end."""
+        """Serve a connection from its handshake to its end."""
         del self._new[connection]
         try:
             if tls is None:
@@ -176,7 +177,7 @@ class Door:
             raise
         finally:
             self._shaking.pop(connection, None)
-            del secure  # else the error's traceback has it, and it has the error
+            del secure  # else the error's traceback refers to it, and it to the error
 
     def _sweep(self) -> None:
         now = self._loop.time()

@@ -1,7 +1,7 @@
-"""What a request passes before it is served: the rate limit, authentication, the limit of scrapes. For every path.
+"""The checks before a request is served: rate limit and authentication for every path, and the limit of scrapes.
 
-Order and meaning are exporter-toolkit's (web/handler.go). A request passes before aiohttp looks for its path. It
-has no Expect header, which aiohttp would answer first: no body is read, so there is nothing to expect.
+Order and meaning follow exporter-toolkit (web/handler.go). The checks come before aiohttp looks up the path. The Expect
+header is removed, since aiohttp would answer it first: no body is read, so there is nothing to expect.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ _FETCH_SITE, _OWN_SITES = "Sec-Fetch-Site", ("same-origin", "none")
 
 
 class Front:
-    """``reload`` reads the configuration again and returns what is wrong with it; None: not by HTTP."""
+    """The checks of one server. ``reload`` reads the configuration and returns its problems; None: not by HTTP."""
 
     def __init__(self, policy: Policy, tally: Tally, limits: Limits, reload: Reload | None = None) -> None:
         self.policy = policy
@@ -46,7 +46,7 @@ class Front:
         self._scrapes = 0
 
     def guard(self, handler: Handler) -> Handler:
-        """Return a handler of all requests, which answers for ``handler`` where a request may not pass."""
+        """Return a handler that answers a request which may not pass, and hands every other one to ``handler``."""
 
         async def pass_or_refuse(request: web.BaseRequest) -> web.StreamResponse:
             if isinstance(request.protocol, Connection):
@@ -57,7 +57,7 @@ class Front:
         return pass_or_refuse
 
     def take_over(self, server: web.Server) -> None:
-        """Have all requests of a server pass here."""
+        """Have all requests of a server pass the checks."""
         server.request_handler, make = self.guard(server.request_handler), server.request_factory
 
         def make_without_expectation(message: RawRequestMessage, *rest: Any) -> web.BaseRequest:
@@ -66,7 +66,7 @@ class Front:
         server.request_factory = make_without_expectation
 
     def foreign(self, request: web.BaseRequest) -> web.Response | None:
-        """Return the refusal of a request that a page of another origin has a browser send; None: it is of none."""
+        """Return the refusal of a request that a browser sent for a page of another origin; None for any other."""
         site = request.headers.get(_FETCH_SITE, "none")
         host = request.headers.get(hdrs.HOST, "").lower()
         origins = request.headers.getall(hdrs.ORIGIN, [])
@@ -76,7 +76,7 @@ class Front:
 
     @asynccontextmanager
     async def scrape(self, request: web.BaseRequest) -> AsyncIterator[web.Response | None]:
-        """Counts a scrape while it is under way; yields what to answer if there are too many."""
+        """Count a scrape while it is under way; yield the refusal if there are too many, else None."""
         most = self.limits.max_requests
         if most and self._scrapes >= most:
             words = f"{most} scrapes are under way: try again later, or raise --web.max-requests"
@@ -121,7 +121,7 @@ class Front:
         return self._bucket.take(now)
 
     def refuse_busy(self, request: web.BaseRequest, words: str) -> web.Response:
-        """Answer a request that may succeed a moment later."""
+        """Refuse a request that may succeed a moment later."""
         return self._refuse(request, 503, "busy", words, {hdrs.RETRY_AFTER: "1"})
 
     def _refuse(

@@ -1,7 +1,7 @@
 """The formats and encodings that a client accepts, with their weights (RFC 9110, section 12).
 
 Rules:
-- A weight of 0 means never. Where nothing that we have is left, the answer is None: status 406.
+- A weight of 0 means never. If nothing that we offer is left, the choice is None: status 406.
 - An entry whose weight cannot be read counts as missing.
 - The most specific entry decides: a media type with our version, then one without a version, then a wildcard. Of two
   that are equally specific, the lower weight holds.
@@ -37,7 +37,7 @@ class Entry:
 
 
 def read(header: str) -> Iterator[Entry]:
-    """Yield the entries of a header whose weight can be read."""
+    """Yield a header's entries, without those whose weight cannot be read."""
     for text in header.split(","):
         name, *parameters = (part.strip().lower() for part in text.split(";"))
         version, weight = "", "1"
@@ -62,7 +62,7 @@ def choose_format(accept: str) -> Format | None:
 
 
 def _weight(entries: Sequence[Entry], kind: Format) -> float | None:
-    """Return the weight of a format by the most specific entry; None if none speaks of it."""
+    """Return the weight of a format by the most specific entry; None if no entry covers it."""
     for rank in _RANKS[kind]:
         weights = [entry.weight for entry in entries if (entry.name, entry.version) == rank]
         if weights:

@@ -1,17 +1,21 @@
-"""The bytes of a connection that its client has sent and nobody has read yet, cut behind each head of a request.
+"""The bytes that a client has sent and aiohttp's parser has not read yet, cut after each head of a request.
 
-aiohttp's parser gets no byte behind the head of the request that is being answered, so it never holds a second one.
-Where a head ends is the same for both: llhttp, which aiohttp runs in its strict form, takes nothing but CR LF CR LF.
+The parser gets no byte beyond the head of the request that is being answered, so it never holds a second one. Both
+agree on where a head ends: llhttp, which aiohttp runs in its strict form, accepts nothing but CR LF CR LF.
 """
 
 MOST_HEAD_BYTES = 16 * 1024
 _END = b"\r\n\r\n"
 _LINE_ENDS = b"\r\n"
-_POISON = b"\0"  # no head may have one, so the parser refuses it
+_POISON = b"\0"  # not allowed in a head, so the parser refuses it
 
 
 class Inbox:
-    """``whole``: the head under way was handed out to its end; ``closed``: it never will be, as if ``too_large``."""
+    """A queue of one connection's bytes.
+
+    ``whole``: the current head was handed out to its end. ``closed``: it never will be, because it is ``too_large``
+    or because the parser refused it.
+    """
 
     def __init__(self) -> None:
         self.whole = False
@@ -23,23 +27,23 @@ class Inbox:
 
     @property
     def size(self) -> int:
-        """Return the bytes that wait, and those of the head under way, which the parser has."""
+        """Return how many bytes wait, with those of the current head that the parser has."""
         return len(self._waiting) + self._given
 
     def feed(self, data: bytes) -> None:
-        """Add what the client sent, while it can still be read."""
+        """Add bytes that the client sent; drop them if the inbox is closed."""
         if not self.closed:
             self._waiting += data
 
     def take(self) -> bytes:
-        """Return what may go to the parser now: nothing behind the end of a head until ``clear`` was called.
+        """Return the bytes that may go to the parser now: after the end of a head, none until ``clear`` is called.
 
         A head that is too large ends in a byte that the parser refuses.
         """
         if self.whole or self.closed:
             return b""
         if not self._given:
-            self._waiting = self._waiting.lstrip(_LINE_ENDS)  # empty lines in front of a request, which RFC 9112 allows
+            self._waiting = self._waiting.lstrip(_LINE_ENDS)  # RFC 9112 allows empty lines before a request
         place = (self._tail + self._waiting).find(_END)
         self.whole = place >= 0
         end = place + len(_END) - len(self._tail) if self.whole else len(self._waiting)
@@ -50,11 +54,11 @@ class Inbox:
         return self._cut(end)
 
     def clear(self) -> None:
-        """Have the next head begin."""
+        """Begin the next head."""
         self.whole, self._given, self._tail = False, 0, b""
 
     def close(self) -> None:
-        """Drop what waits, and all that comes."""
+        """Drop the bytes that wait, and all that follow."""
         self.closed = True
         self._waiting.clear()
 

@@ -1,6 +1,6 @@
-"""What aiohttp, asyncio and the event loop would log, as lines of ours: each kind of error at most once a minute.
+"""The log of aiohttp, asyncio and the event loop, as lines of ours: each kind of error at most once a minute.
 
-Rule: a client chooses how often something goes wrong, so a traceback is written as seldom as the line that it is in.
+Rule: a client chooses how often an error occurs, so a traceback is written no more often than its line.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from resty_metrics.process.log import say
 
 
 class Lines(logging.Handler):
-    """A handler that writes what a library's logger gets. The library's words stay out: they may be a client's."""
+    """A handler that logs a library's record as our line. The library's words are left out: they may be a client's."""
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
@@ -21,7 +21,7 @@ class Lines(logging.Handler):
 
 
 def take_over(loop: asyncio.AbstractEventLoop) -> None:
-    """Have them log by ``say``."""
+    """Have aiohttp, asyncio and the loop log by ``say``."""
     for name in ("aiohttp", "asyncio"):
         logger = logging.getLogger(name)
         logger.handlers[:] = [Lines()]

@@ -1,7 +1,7 @@
-"""The way from a socket to a connection: reads little at a time, and has the kernel take an answer before the next.
+"""The link from a socket to a connection: reads little at a time, and has the kernel take an answer before the next.
 
 Rules:
-- All links read into one small buffer, and what was read is handed on at once. A loop's own buffers are 250 KiB.
+- All links read into one small buffer and pass the bytes on at once. An event loop's own buffers are 250 KiB.
 - A transport reports that it is full as soon as it holds a byte that the kernel has not taken.
 """
 
@@ -9,12 +9,12 @@ import asyncio
 from typing import Protocol, cast
 
 READ_BYTES = 4 * 1024
-UNDECRYPTED = "undecrypted"  # as a transport's extra info: the bytes of a record of TLS whose end has not come
+UNDECRYPTED = "undecrypted"  # extra info of a transport: how many bytes of an incomplete TLS record it holds
 _BUFFER = memoryview(bytearray(READ_BYTES))
 
 
 class Reader(Protocol):
-    """An end of a link: a connection, or the TLS in front of it."""
+    """A receiver at the end of a link: a connection, or the TLS in front of it."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None: ...
     def data_received(self, data: bytes) -> None: ...
@@ -25,7 +25,7 @@ class Reader(Protocol):
 
 
 class Link(asyncio.BufferedProtocol):
-    """A protocol for a socket's transport, which hands all that happens on to ``reader``."""
+    """A protocol for a socket's transport that passes every call on to ``reader``."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader

@@ -1,7 +1,7 @@
-"""The sockets that the page is served on. They listen from the start: one that is only bound does not keep the port
-from others, not even from ourselves.
+"""The sockets that the page is served on. They listen from the start: a socket that is only bound does not keep the
+port from other processes, not even from ourselves.
 
-Rule: a name listens on every address that it has, as far as this machine has that.
+Rule: a name listens on each of its addresses that this machine has.
 """
 
 import errno
@@ -13,13 +13,13 @@ from pathlib import Path
 from resty_metrics.config.values import ListenAddress, TcpAddress, UnixAddress
 
 BACKLOG = 512
-_NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # such as ::1 where IPv6 is off, and /etc/hosts has it
+_NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # such as ::1 from /etc/hosts, where IPv6 is off
 
 Place = tuple[int, tuple[object, ...]]  # an address family, and an address of it
 
 
 def bind_all(addresses: Sequence[ListenAddress]) -> list[socket.socket]:
-    """Bind all addresses, or none. Raises OSError, as ``bind``."""
+    """Bind all addresses, or none, and return their sockets. Raises OSError, as ``bind`` does."""
     bound: list[socket.socket] = []
     try:
         for address in addresses:
@@ -40,7 +40,7 @@ def _give_back(sock: socket.socket) -> None:
 
 
 def bind(address: ListenAddress) -> list[socket.socket]:
-    """Return the sockets of an address, which listen. Raises OSError, which names the flag to change."""
+    """Bind an address and return its sockets, which listen. Raises OSError, which names the flag to change."""
     try:
         return [_bind_unix(address.path)] if isinstance(address, UnixAddress) else _bind_tcp(address)
     except OSError as error:
@@ -49,7 +49,10 @@ def bind(address: ListenAddress) -> list[socket.socket]:
 
 
 def _bind_unix(path: Path) -> socket.socket:
-    """As open as a TCP address is: nginx's workers, another user, may serve the page. Its directory can guard it."""
+    """Bind a unix socket that anybody may connect to, as to a TCP port.
+
+    nginx's workers, which run as another user, may serve the page. The socket's directory can restrict access.
+    """
     _remove_stale(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -82,13 +85,13 @@ def _bind_tcp(address: TcpAddress) -> list[socket.socket]:
 
 
 def _places(address: TcpAddress) -> Iterator[Place]:
-    """Return where a name listens, each place once."""
+    """Yield the places where a name listens, each once."""
     found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     yield from dict.fromkeys((int(family), place) for family, _, _, _, place in found)
 
 
 def _on_port_of(bound: Sequence[socket.socket], place: Place) -> Place:
-    """Return the place on the port of the first: all have one, also where any free one was asked for."""
+    """Return the place on the first bound socket's port: all share one, even if any free one was asked for."""
     family, (host, port, *rest) = place
     return family, (host, bound[0].getsockname()[1] if bound else port, *rest)
 
@@ -109,9 +112,10 @@ def _bind_place(place: Place, dualstack: bool = False) -> socket.socket:
 
 
 def _remove_stale(path: Path) -> None:
-    """A unix socket that nobody listens on is a leftover. Anything else at the path is not touched: bind will say so.
+    """Remove a unix socket that nobody listens on. Anything else stays at the path, and bind reports it.
 
-    A file that is no socket refuses a connection too; one that is full of them must not keep us waiting.
+    A file that is not a socket refuses a connection too, so its type is checked first. A socket whose queue is full
+    would keep us waiting, so connect does not block.
     """
     if not path.is_socket():
         return

@@ -1,8 +1,8 @@
-"""The web configuration in force: read from its file, read again when the file, or one it names, has changed.
+"""The web configuration in force: read from its file, and again when the file, or one that it names, has changed.
 
 Rules:
-- A file that has become wrong is said once and the old configuration goes on; nobody is ever served by half of a file.
-  It is read again each second until it is right: what was missing may be a file that nobody watches yet.
+- A file that has become invalid is reported once, and the old configuration stays; nobody is ever served by half of a
+  file. It is read again each second until it is valid: what was missing may be a file that is not watched yet.
 - Files are looked at in a thread: a dead file system must not stop the loop.
 """
 
@@ -35,7 +35,7 @@ Signature = tuple[Stamp | None, ...]
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may have the page, and how. ``path`` None: plain HTTP for everybody. ``seen``: the files as they were."""
+    """The rules of access to the page. ``path`` None: plain HTTP for everybody. ``seen``: the files as they were."""
 
     path: Path | None = None
     tls: "Tls | None" = None
@@ -47,7 +47,7 @@ class Access:
 
 
 def load(path: Path | None) -> Access:
-    """What the file says now; None: there is none. Raises ConfigError with all problems."""
+    """Load the file and all that it names; None: plain HTTP for everybody. Raises ConfigError with all problems."""
     if path is None:
         return Access()
     before = signature((path,))
@@ -93,7 +93,7 @@ def _text(path: Path) -> str:
 
 
 def signature(paths: tuple[Path, ...]) -> Signature:
-    """What tells a file that was changed, or replaced, from the one that was read."""
+    """Return a signature of the files, which differs when one of them was changed or replaced."""
     return tuple(map(_look, paths))
 
 
@@ -105,7 +105,7 @@ def _look(path: Path) -> Stamp | None:
 
 
 class Policy:
-    """The access in force, ``current``."""
+    """The holder of the access in force, ``current``."""
 
     def __init__(self, access: Access, tally: Tally) -> None:
         self.current = access
@@ -113,20 +113,20 @@ class Policy:
         self._refused = ""
 
     async def watch(self) -> None:
-        """Each second: have the files changed?"""
+        """Check each second whether the files have changed."""
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             await self.check()
 
     async def check(self) -> None:
-        """Take what has changed; what is wrong is said once."""
+        """Put the files in force if they have changed; report once what is wrong with them."""
         access = self.current
         if access.path is None:
             return
         seen = await asyncio.to_thread(signature, access.files)
         if seen == access.seen:
             self._refused = ""
-            self._tally.wrong.discard("web")  # it is as it was
+            self._tally.wrong.discard("web")  # the files in force are back
             return
         try:
             fresh = await asyncio.to_thread(load, access.path)
@@ -141,7 +141,7 @@ class Policy:
             say(logging.INFO, "the web configuration was read again", file=access.path)
 
     def take(self, access: Access) -> None:
-        """Put it in force; connections that are open keep the TLS they have."""
+        """Put an access in force; connections that are open keep the TLS they have."""
         self.current = access
         self._refused = ""
 

@@ -1,6 +1,6 @@
-"""The bytes that clients make us hold, all together: requests that wait for their turn, answers that wait to be read.
+"""The bytes that all clients together make us hold: requests that wait for their turn, answers that wait to be read.
 
-Rule: above MOST_BYTES the client that has most is cut off, until the rest fits.
+Rule: above MOST_BYTES the client that holds most is cut off, then the next, until the rest fits.
 """
 
 from typing import Protocol
@@ -11,13 +11,13 @@ MOST_BYTES = 4 * 1024 * 1024
 
 
 class Holder(Protocol):
-    """A connection."""
+    """A connection that holds bytes."""
 
     def cut(self, reason: Closed) -> None: ...
 
 
 class Room:
-    """``used``: bytes of all holders; ``most``: how many there may be."""
+    """The account of the bytes. ``used``: those of all holders; ``most``: the limit."""
 
     def __init__(self, most: int = MOST_BYTES) -> None:
         self.used = 0
@@ -25,7 +25,7 @@ class Room:
         self._held: dict[Holder, int] = {}
 
     def hold(self, holder: Holder, count: int) -> None:
-        """Note what a connection holds now, instead of what it held before."""
+        """Set how many bytes a connection holds; cut off the biggest holders while there are too many."""
         self.used += count - self._held.pop(holder, 0)
         if count:
             self._held[holder] = count

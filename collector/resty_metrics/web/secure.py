@@ -1,10 +1,10 @@
-"""TLS between a link and a connection, by Python's ``ssl``: the loops' own keeps 256 KiB or more for each connection.
+"""TLS between a link and a connection, by Python's ``ssl``: that of the event loops keeps 256 KiB or more a connection.
 
 Rules:
-- Nothing is decrypted while the connection does not read, and what it writes is handed to the link at once: there are a
-  few KiB in here, whatever the client does.
-- An end of the client's stream, by TLS or without it, is seen when everything before it was read. Then the connection
-  ends when it has nothing to answer any more.
+- Nothing is decrypted while the connection does not read, and what it writes goes to the link at once: a few KiB are
+  held in here, whatever the client does.
+- The end of the client's stream, by TLS or without it, is reported when everything before it was read. The connection
+  then ends as soon as it has nothing left to answer.
 """
 
 import asyncio
@@ -14,12 +14,15 @@ from typing import Any, cast
 
 from resty_metrics.web.link import UNDECRYPTED, Reader
 
-_READ_BYTES = 16 * 1024  # of a record (RFC 8446, 5.1)
+_READ_BYTES = 16 * 1024  # the most that a record holds (RFC 8446, 5.1)
 _WRITE_BYTES = 4 * 1024  # OpenSSL's buffers stay as large as they once were
 
 
 class Secure(asyncio.Transport):
-    """A reader of a link, and the transport of its own reader. ``ready``: the handshake; an OSError if it failed."""
+    """A reader of a link, and the transport of its own reader.
+
+    ``ready``: done when the handshake is; an OSError if that failed.
+    """
 
     def __init__(self, reader: Reader, context: ssl.SSLContext, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
@@ -33,7 +36,7 @@ class Secure(asyncio.Transport):
         self._link: asyncio.Transport | None = None
         self._made = self._full = self._paused = self._closing = self._ended = False
 
-    # what the link reports
+    # Called by the link.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._link = cast(asyncio.Transport, transport)
@@ -71,7 +74,7 @@ class Secure(asyncio.Transport):
         else:
             self._end(ConnectionResetError())
 
-    # what the connection wants
+    # Called by the connection.
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if self._closing:
@@ -85,7 +88,7 @@ class Secure(asyncio.Transport):
             self.abort()
             return
         if self._link is not None:
-            self._link.write(b"".join(records))  # as one, since it reports once how much it has to hold
+            self._link.write(b"".join(records))  # in one call: when it fills up, its size is read once
 
     def writelines(self, list_of_data: Any) -> None:
         self.write(b"".join(list_of_data))
@@ -98,7 +101,7 @@ class Secure(asyncio.Transport):
     def resume_reading(self) -> None:
         if self._paused:
             self._paused = False
-            self._loop.call_soon(self._read)  # not at once: the connection may be at work on what was read before
+            self._loop.call_soon(self._read)  # not at once: the connection may still be reading earlier bytes
 
     def is_reading(self) -> bool:
         return not self._paused
@@ -119,11 +122,11 @@ class Secure(asyncio.Transport):
         return self._closing
 
     def close(self) -> None:
-        """Say so to the client, and close when it has taken what was written."""
+        """Tell the client that TLS ends here, and close when it has taken what was written."""
         if self._closing:
             return
         self._closing = True
-        with suppress(ssl.SSLError):  # we do not wait until it says so too
+        with suppress(ssl.SSLError):  # the client's own end of TLS is not awaited
             self._tls.unwrap()
         self._flush()
         if self._link is not None:
@@ -140,7 +143,7 @@ class Secure(asyncio.Transport):
         except ssl.SSLWantReadError:
             self._flush()
         except ssl.SSLError as error:
-            self._flush()  # it says why
+            self._flush()  # the alert tells the client why
             self._fail(error)
         else:
             self._flush()
@@ -163,13 +166,13 @@ class Secure(asyncio.Transport):
             self._link.close()
 
     def _end(self, error: OSError) -> None:
-        """Note why there was no handshake, for whoever still waits for it."""
+        """Record why there was no handshake, for a task that still waits for ``ready``."""
         if not self.ready.done():
-            self.ready.set_exception(error.with_traceback(None))  # which has us in it
-            self.ready.exception()  # else asyncio would log that nobody looked at it
+            self.ready.set_exception(error.with_traceback(None))  # which refers to this object
+            self.ready.exception()  # else asyncio would log that nobody retrieved it
 
     def _read(self) -> None:
-        """Decrypt for the connection as long as it reads, then let the link read on."""
+        """Decrypt for the connection as long as it reads; then let the link read on, or report the stream's end."""
         while not self._paused and not self._closing:
             try:
                 plain = self._tls.read(_READ_BYTES)
@@ -184,7 +187,7 @@ class Secure(asyncio.Transport):
             self._undecrypted = 0
             self._reader.data_received(plain)
         if self._undecrypted:
-            self._reader.data_received(b"")  # it counts what we hold
+            self._reader.data_received(b"")  # no bytes, but it counts what we hold
         self._flush()
         if self._paused or self._closing or self._link is None:
             return

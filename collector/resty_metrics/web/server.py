@@ -1,4 +1,4 @@
-"""HTTP by aiohttp: the page, health, readiness, and the live page."""
+"""The HTTP server, by aiohttp: the page, health, readiness, and the live page."""
 
 import asyncio
 import logging
@@ -36,25 +36,28 @@ _LEAST_TIMEOUT_SECONDS = 0.1
 
 
 class PageSource(Protocol):
-    """What the server needs of the rest."""
+    """The maker of the page."""
 
     async def page(self, request: Request) -> Body: ...
 
 
 class LivePage(Protocol):
-    """The page for people."""
+    """The maker of the page for people."""
 
     async def html(self) -> str: ...
 
 
 class Degradation(Protocol):
-    """Says in words what does not work; empty if all does."""
+    """A function that returns in words what does not work; an empty list if everything does."""
 
     def __call__(self) -> list[str]: ...
 
 
 def _source_timeout(request: web.Request) -> float:
-    """Seconds for the sources: below the scrape's own timeout, so that the page still arrives; no limit without one."""
+    """Return the seconds that the sources have; infinity if the scrape announces no timeout of its own.
+
+    They have less than the scrape, so that the page still arrives.
+    """
     try:
         announced = float(request.headers[TIMEOUT_HEADER])
     except (KeyError, ValueError):
@@ -65,7 +68,7 @@ def _source_timeout(request: web.Request) -> float:
 
 
 def read_request(request: web.Request) -> Request:
-    """Return what a client wants, from its headers. Raises HTTPNotAcceptable."""
+    """Return the request for a page that a client's headers make. Raises HTTPNotAcceptable."""
     scraper = None
     if TIMEOUT_HEADER in request.headers:
         scraper = identify(request.remote or "", request.headers.get("User-Agent", ""))
@@ -94,7 +97,7 @@ async def send(
 ) -> web.StreamResponse:
     """Send a page slice by slice: each waits until the client has taken those before it.
 
-    The page is let go of here, and not with the response, which aiohttp keeps until the connection's next request.
+    The page is released here, and not with the response, which aiohttp keeps until the connection's next request.
     """
     response = web.StreamResponse(headers=headers)
     response.content_length = body.size
@@ -117,7 +120,7 @@ def application(
     front: Front | None = None,
     live: LivePage | None = None,
 ) -> web.Application:
-    """The web application. ``front`` None: open to everybody; ``live`` None: nothing for people."""
+    """Return the web application. ``front`` None: open to everybody; ``live`` None: no page for people."""
     front = front or Front(Policy(Access(), tally := Tally(time.time())), tally, Limits())
 
     async def metrics(request: web.Request) -> web.StreamResponse:
@@ -194,7 +197,7 @@ def application(
 
 
 class Server:
-    """What serves an application on sockets that listen, from ``start`` on."""
+    """A server of an application, from ``start`` on."""
 
     def __init__(self, app: web.Application, front: Front) -> None:
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
@@ -202,7 +205,7 @@ class Server:
         self._door: Door | None = None
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
-        """Serve."""
+        """Serve the application on sockets that listen."""
         library.take_over(asyncio.get_running_loop())
         await self._runner.setup()
         server, policy = self._runner.server, self._front.policy
@@ -220,7 +223,7 @@ class Server:
         say(logging.INFO, "serving", address=", ".join(_text(scheme, sock.getsockname()) for sock in sockets))
 
     async def close(self) -> None:
-        """Answer what is under way, and end."""
+        """Answer the requests under way, then close all connections."""
         if self._door is not None:
             self._door.close()
         await self._runner.cleanup()

@@ -1,4 +1,4 @@
-"""What the server counts of itself."""
+"""The server's counts of its own work."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -11,9 +11,10 @@ Refused = Literal["malformed", "too_large", "unauthorized", "busy", "rate_limit"
 
 @dataclass(slots=True)
 class Tally:
-    """``connections``: open now; ``closed``: by us, before their time; ``refused``: requests that were not served.
+    """Counts of connections and requests, and the state of the configuration.
 
-    ``wrong``: the files that were read last and refused, "settings" or "web"; ``loaded_at``: when a configuration last
+    ``connections``: open now; ``closed``: by us, before their time; ``refused``: requests that were not served.
+    ``wrong``: the files that were refused when last read, "settings" or "web"; ``loaded_at``: when a configuration last
     came into force, in seconds of the wall clock.
     """
 

@@ -1,6 +1,6 @@
-"""TLS of the server: a context from the web configuration, and whom a client's certificate names.
+"""TLS of the server: a context from the web configuration, and the names in a client's certificate.
 
-Rule: a context is made anew from its files, whole, and never changed: a connection keeps what it began with.
+Rule: a context is made from its files as a whole and never changed: a connection keeps the one it began with.
 """
 
 import ipaddress
@@ -23,7 +23,7 @@ _VERIFY = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl
 
 
 class TlsError(Exception):
-    """``key``: of tls_server_config; the text says what is wrong with it."""
+    """An error in ``key`` of tls_server_config; the text says what is wrong with it."""
 
     def __init__(self, key: str, words: str) -> None:
         super().__init__(words)
@@ -32,18 +32,18 @@ class TlsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """``allowed_sans`` None: any certificate that is verified will do."""
+    """A context, with the names a client may have. ``allowed_sans`` None: any verified certificate is admitted."""
 
     context: ssl.SSLContext
     allowed_sans: frozenset[str] | None
 
     def admits(self, certificate: Mapping[str, Any] | None) -> bool:
-        """``certificate``: as ``getpeercert()`` has it."""
+        """Return whether a certificate, as ``getpeercert()`` returns it, has an allowed name."""
         return self.allowed_sans is None or not self.allowed_sans.isdisjoint(subject_names(certificate))
 
 
 def subject_names(certificate: Mapping[str, Any] | None) -> Iterator[str]:
-    """The alternative names that exporter-toolkit compares: DNS, e-mail, URI and IP, the last in Go's form."""
+    """Yield the alternative names that exporter-toolkit compares: DNS, e-mail, URI and IP, the last in Go's form."""
     for kind, value in (certificate or {}).get("subjectAltName", ()):
         if kind in ("DNS", "email", "URI"):
             yield value
@@ -55,7 +55,7 @@ def subject_names(certificate: Mapping[str, Any] | None) -> Iterator[str]:
 
 @contextmanager
 def _as_file(text: str | None, path: Path | None) -> Iterator[str]:
-    """A path from which OpenSSL can read what is text."""
+    """Yield a path from which OpenSSL can read ``text``; without a text, ``path`` itself."""
     if text is None:
         yield str(path)
         return
@@ -68,7 +68,7 @@ def _as_file(text: str | None, path: Path | None) -> Iterator[str]:
 
 
 def make(config: "TlsServer", directory: Path) -> Tls:
-    """It reads the files, relative to ``directory``. Raises TlsError."""
+    """Make the context from its files, relative to ``directory``. Raises TlsError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_alpn_protocols(["http/1.1"])
     context.minimum_version, context.maximum_version = _VERSIONS[config.min_version], _VERSIONS[config.max_version]
@@ -109,7 +109,7 @@ def _load_certificate(context: ssl.SSLContext, config: "TlsServer", directory: P
 
 
 def _load_authorities(context: ssl.SSLContext, config: "TlsServer", directory: Path) -> None:
-    """Those of the file; without one the system's, as in Go."""
+    """Load the configured authorities; without any, the system's, as Go does."""
     key = "client_ca_file" if config.client_ca is None else "client_ca"
     try:
         if config.client_ca_file is not None:

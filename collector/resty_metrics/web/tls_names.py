@@ -1,4 +1,4 @@
-"""Go's names for what TLS can do, and OpenSSL's for the same.
+"""Go's names of TLS versions, cipher suites and curves, with OpenSSL's names of the suites and curves.
 
 Source: crypto/tls.CipherSuites of Go 1.22 and later; docs/man1/openssl-ciphers of OpenSSL.
 """
@@ -16,6 +16,6 @@ CIPHERS = {
     "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-ECDSA-CHACHA20-POLY1305",
     "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-RSA-CHACHA20-POLY1305",
 }
-# In a list they are allowed and do nothing, in Go as here: TLS 1.3 has all of its own.
+# Allowed in a list, but without effect, here as in Go: TLS 1.3 always offers all of its suites.
 TLS13_CIPHERS = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
 CURVES = {"CurveP256": "prime256v1", "CurveP384": "secp384r1", "CurveP521": "secp521r1", "X25519": "X25519"}

@@ -1,10 +1,10 @@
-"""Basic authentication as exporter-toolkit does it: bcrypt, one check at a time, what was checked remembered.
+"""Basic authentication as exporter-toolkit does it: bcrypt, one check at a time, right passwords remembered.
 
 Rules:
 - An unknown user costs the same as a known one with a wrong password.
-- A check runs in a thread; so many may wait for their turn, more are told to come again.
-- What is remembered is a keyed hash of name, bcrypt hash and password, and only of those that were right: wrong ones
-  cannot push them out.
+- A check runs in a thread. At most MOST_WAITING run or wait for their turn; further clients must try again later.
+- A keyed hash of name, bcrypt hash and password is remembered, and only if the password was right: wrong ones cannot
+  push it out.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ import bcrypt
 
 from resty_metrics.web.limits import TooManyError
 
-# bcrypt of nothing anybody has, at the cost that htpasswd's manual and exporter-toolkit suggest
+# a bcrypt hash that belongs to no user, at the cost that htpasswd's manual and exporter-toolkit suggest
 _NOBODY = b"$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi"
 _BCRYPT_BYTES = 72  # of a password; bcrypt does not see more
 MOST_WAITING = 32
@@ -26,7 +26,7 @@ MOST_REMEMBERED = 100
 
 
 def credentials(header: str | None) -> tuple[bytes, bytes] | None:
-    """User and password of an Authorization header; None: there are none."""
+    """Return user and password of an Authorization header; None if it has none."""
     scheme, _, encoded = (header or "").partition(" ")
     if scheme.lower() != "basic":
         return None
@@ -45,7 +45,7 @@ def _fits(password: bytes, hashed: bytes) -> bool:
 
 
 class Checker:
-    """Checks passwords."""
+    """A checker of passwords, which remembers right ones."""
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
@@ -54,7 +54,7 @@ class Checker:
         self._waiting = 0
 
     async def admits(self, users: Mapping[bytes, bytes], header: str | None) -> bool:
-        """Whether the header names a user with the right password. Raises TooManyError."""
+        """Return whether the header names a user with the right password. Raises TooManyError."""
         given = credentials(header)
         if given is None:
             return False

@@ -1,4 +1,4 @@
-"""The server's own metrics: who was turned away, and whether the configuration in force is the last that was read."""
+"""The server's own metrics: clients it turned away, and whether the configuration read last is in force."""
 
 from collections.abc import Callable, Mapping
 from typing import get_args
@@ -8,7 +8,7 @@ from resty_metrics.web.tally import Closed, Refused, Tally
 
 
 def families(tally: Tally, count_scrapers: Callable[[], tuple[int, int]]) -> list[MetricFamily]:
-    """Return all of them. Each reason is there from the start, so that ``increase()`` sees the first.
+    """Return all families. Every reason is shown from the start, so that ``increase()`` sees its first count.
 
     ``count_scrapers`` returns how many scrapers are remembered: regular ones, and newcomers.
     """
