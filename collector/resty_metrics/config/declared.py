@@ -130,7 +130,7 @@ SOURCE_FLAGS = (
         repeatable=True,
     ),
 )
-# The keys of a source. A flag is for all sources that flags give.
+# The keys of a source. A flag applies to all sources that are given by flags.
 SOURCE = (
     _of_source("kind", _words(*source.KINDS), needed=True),
     _of_source("name", Type("name", source.read_name)),

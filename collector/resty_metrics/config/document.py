@@ -19,7 +19,7 @@ from resty_metrics.config.problem import Problem
 Path = tuple[str | int, ...]
 MOST_VALUES = 100_000
 
-_NO_TEXT = re.compile("[\0\ud800-\udfff]")  # an escape may stand for it; no path and no name has it
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")  # YAML can write these as escapes; no path and no name contains them
 _QUOTED = re.compile(r"'[^']{2,}'")
 
 

@@ -43,7 +43,7 @@ class TcpAddress:
 
     @property
     def near(self) -> str:
-        """``near_host`` with the port, as in a URL."""
+        """The host and port at which a client on this machine reaches the listener, as in a URL."""
         return f"[{self.near_host}]:{self.port}" if ":" in self.near_host else f"{self.near_host}:{self.port}"
 
 

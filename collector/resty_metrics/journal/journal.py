@@ -78,7 +78,7 @@ class Journal:
         except RuntimeError as error:
             self.fail(JournalError("internal", str(error)))
             return
-        self._turns.finish()  # what was accepted without a journal must be in its first snapshot
+        self._turns.finish()  # the first snapshot must include all that was accepted without a journal
         self._writer = writer
         self._snapshot_due = True
         self._go_on()

@@ -141,7 +141,7 @@ class Scrapers:
         self._places[scraper] = place
 
     def news(self, scrapers: Iterable[Scraper], creation: int) -> list[Shown]:
-        """Return what ``note`` would change, for scrapers whose page ends at this creation number."""
+        """Return the changes to make safe before ``note``, for scrapers whose page ends at this creation number."""
         places = ((scraper, self._places.get(scraper)) for scraper in scrapers)
         return [
             (scraper, creation, place.regular)
@@ -150,7 +150,7 @@ class Scrapers:
         ]
 
     def note(self, shown: Iterable[Shown]) -> None:
-        """Note that it is safe: these scrapers were shown every row before these creation numbers."""
+        """Note as safe that each of these scrapers was shown every row before its creation number."""
         for scraper, creation, regular in shown:
             place = self._places.get(scraper)
             if place is not None:
@@ -158,7 +158,7 @@ class Scrapers:
                 place.kept = regular
 
     def restore(self, shown: Iterable[Shown], now: float) -> None:
-        """Remember what the journal says. Above the capacity a newcomer is forgotten first."""
+        """Remember the scrapers in the journal. Above the capacity a newcomer is forgotten first."""
         for scraper, creation, regular in shown:
             place = self._places.pop(scraper, None) or Place(now, now, now)
             place.creation = max(creation, place.creation or 0)
@@ -170,7 +170,7 @@ class Scrapers:
                 del self._places[next(newcomers, next(iter(self._places)))]
 
     def capture(self) -> list[Shown]:
-        """Return what is safe of each scraper."""
+        """Return the safe values of each scraper, for the journal."""
         return [
             (scraper, place.creation, place.kept)
             for scraper, place in self._places.items()
