@@ -33,7 +33,7 @@ LABELLED, UPSTREAMS, BEFORE = "ours, 6 labels", "ours, upstream timings", "ours,
 WHOLE = "ours, upstream timings and 6 labels"
 TENANTS = 10_000
 WARM_SECONDS = 2  # of load before a handler is measured, for page faults and LuaJIT
-LATENCY_MARGIN = 1.1  # times the spread of the control
+LATENCY_MARGIN = 1.1  # times the upper quartile of the ratio that the control shows
 PER_PEER = 0.25  # the cost that ours may add, relative to nginx-lua-prometheus
 WHOLE_MOST = 2.0  # the cost of upstream timings and three user labels, relative to the default labels
 
