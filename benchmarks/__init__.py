@@ -1,1 +1,4 @@
-"""What a request, a flush, a merge and a page cost, each beside a reference from the same run: ``scripts/bench``."""
+"""The benchmarks: the cost of requests, flushes, merges and pages, each beside a reference of the same run.
+
+Run them with ``scripts/bench``.
+"""

@@ -1,4 +1,4 @@
-"""``scripts/bench``: runs the subjects, prints a table of each and writes them all as JSON."""
+"""The command ``scripts/bench``: runs the subjects, prints a table of each, and writes all figures as JSON."""
 
 import argparse
 import dataclasses
@@ -43,7 +43,7 @@ def _arguments() -> argparse.Namespace:
 
 def main() -> None:
     wanted = _arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was started ends too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that all started processes end too
     try:
         peers.known()
     except FileNotFoundError as error:

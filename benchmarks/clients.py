@@ -1,7 +1,7 @@
-"""(h) Hostile clients of the page: what a collector holds for them at most, and what it logs of them.
+"""(h) Hostile clients of the page: the most memory that a collector holds for them, and the lines it logs about them.
 
-A figure is the peak of resident memory (VmHWM) while they are there, above what there was before they came. The page is
-small, and all of them ask for the same. A number to reach holds for all clients together.
+A figure is the peak of resident memory (VmHWM) while they are connected, minus the resident memory before. The page is
+small, and all clients of a figure send the same. A number to reach applies to all clients together.
 """
 
 import selectors
@@ -26,18 +26,20 @@ from benchmarks.scale import FULL, Scale
 SUBJECT = "clients"
 REACH_MEBIBYTES, REACH_LINES = 32.0, 4.0
 FLOOD = 2_000  # requests
-MOST_SECONDS = 25.0  # below what a client has that does not read
+MOST_SECONDS = 25.0  # less than the collector grants a client that does not read
 
 _GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 _EXPECT = b"GET /none HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n\r\n"
 _HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: " + b"x" * 8_000 + b"\r\nX: " + b"x" * 8_000
-# a record of a handshake: a client's first message, which says that it has 131,000 bytes, and its first bytes
+# The first record of a handshake: a ClientHello that announces 131,000 bytes, and the first of these.
 _HELLO = b"\x16\x03\x01" + struct.pack("!H", 16_000) + b"\x01" + (131_000).to_bytes(3) + b"\x03\x03" + bytes(15_994)
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """``counts``: of clients; ``still``: seconds in which memory has not grown, so that it will not."""
+    """The extent of the measurements. ``counts``: numbers of clients. ``still``: seconds without growth after which
+    memory counts as stable.
+    """
 
     counts: tuple[int, ...]
     still: float
@@ -45,7 +47,9 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What each of the clients sends, and no answer is read. ``tls``: by TLS, but a handshake that never ends."""
+    """A kind of client, which sends ``sent`` and reads no answer. ``tls``: the collector serves TLS. ``shakes_hands``
+    False: the client sends its bytes in place of a TLS handshake.
+    """
 
     name: str
     sent: bytes
@@ -66,15 +70,15 @@ KINDS = (
 
 
 def _status(pid: int, name: str) -> float:
-    """Return a line of a process's status, in MiB."""
+    """Return the value of a line in a process's status, in MiB."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     (value,) = [line.split()[1] for line in lines if line.startswith(f"{name}:")]
     return int(value) / 1024
 
 
 def _peak(pid: int, meanwhile: Callable[[], None]) -> float:
-    """Return how far resident memory rises, in MiB."""
-    Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak begins anew: proc(5)
+    """Return the rise of resident memory to its peak during a call, in MiB."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")  # resets the peak: proc(5)
     before = _status(pid, "VmRSS")
     meanwhile()
     return _status(pid, "VmHWM") - before
@@ -93,7 +97,7 @@ def _connect(collector: Collector, kind: Kind) -> socket.socket:
 
 
 def _hold(collector: Collector, kind: Kind, count: int, still: float) -> None:
-    """Send all that the collector takes, until its memory grows no more."""
+    """Connect so many clients, and send as much as the collector takes until its memory stops growing."""
     with ExitStack() as stack, selectors.DefaultSelector() as selector:
         for _ in range(count):
             client = stack.enter_context(_connect(collector, kind))
@@ -113,7 +117,7 @@ def _send_on(selector: selectors.BaseSelector, key: selectors.SelectorKey) -> No
         rest = key.data[client.send(key.data[:16_384]) :] if key.data else key.data
     except (BlockingIOError, ssl.SSLWantWriteError):
         return
-    except OSError:  # it was cut off
+    except OSError:  # the collector has closed the connection
         rest = memoryview(b"")
     if rest:
         selector.modify(client, selectors.EVENT_WRITE, rest)
@@ -130,7 +134,7 @@ def _flood(collector: Collector) -> None:
 
 
 def _secured(directory: Path) -> tuple[tuple[str, ...], ssl.SSLContext]:
-    """Return the flags for a web configuration with TLS, and how to ask there."""
+    """Write a web configuration with TLS. Return the flags for it, and the client's TLS context."""
     authority = Authority(directory)
     authority.issue("server", LOCAL)
     (directory / "web.yml").write_text("tls_server_config: {cert_file: server.pem, key_file: server.key}")

@@ -1,6 +1,6 @@
-"""What a benchmark found: a line of the table, an object of the JSON.
+"""The figures of a benchmark: each is a line of the table, and an object of the JSON.
 
-A figure has the reference beside it *from the same run*; where the design has a number to reach, that stands there too.
+A figure carries its reference *from the same run*, and the number to reach if the design has one.
 """
 
 import json
@@ -19,7 +19,7 @@ QUIET_LOAD = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """A number to reach: at most, or with ``least`` at least."""
+    """A number to reach: the most that a figure may be, or with ``least`` the least."""
 
     number: float
     least: bool = False
@@ -33,9 +33,9 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """``value``: median and quartiles over ``rounds``. ``reference``: (name, its median, spread of the ratio to it).
+    """A figure. ``value``: median and quartiles over ``rounds``. ``reach`` None: nothing was promised.
 
-    ``reach`` None: nothing was promised.
+    ``reference``: (name, its median, spread of the ratio to it).
     """
 
     subject: str
@@ -69,7 +69,7 @@ class Figure:
 
 
 def short(value: float) -> str:
-    """A number with three digits that matter, and at most two behind the point where that is enough."""
+    """Return a number as short text: about three significant digits, with thousands separators."""
     if value == 0:
         return "0"
     if abs(value) >= 1000:
@@ -93,7 +93,7 @@ def _cells(figure: Figure) -> tuple[str, ...]:
 
 
 def table(figures: Sequence[Figure]) -> str:
-    """Text for a terminal: a table of one subject."""
+    """Return a table of one subject's figures, as text for a terminal."""
     lines = [HEADS, *map(_cells, figures)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     right = {1, 5, 6}
@@ -105,13 +105,13 @@ def table(figures: Sequence[Figure]) -> str:
 
 
 def markdown(figures: Sequence[Figure]) -> str:
-    """The same as a table of docs/performance.md."""
+    """Return a table of one subject's figures in Markdown, as in docs/performance.md."""
     lines = [HEADS, tuple("---" for _ in HEADS), *map(_cells, figures)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def machine() -> dict[str, Any]:
-    """Where it was measured, and how quiet that was before it began."""
+    """Describe this machine: CPU, versions, and its load before the measurement. ``quiet``: it was idle."""
     cpus = [line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     version = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=False).stderr.strip()
     return {
@@ -130,5 +130,5 @@ def _lines(path: str) -> list[str]:
 
 
 def document(where: Mapping[str, Any], figures: Iterable[Figure]) -> str:
-    """The JSON of a run."""
+    """Return the JSON text of a run."""
     return json.dumps({"machine": where, "figures": [figure.to_json() for figure in figures]}, indent=1) + "\n"

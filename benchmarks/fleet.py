@@ -1,8 +1,9 @@
-"""(g) A fleet: what one collector costs, what many cost a Prometheus, and the ways on: remote write and federation.
+"""(g) A fleet: the cost of one collector, of many to a Prometheus, and of passing samples on by remote write and
+federation.
 
-Every page is that of a collector process of its own, on loopback, with rows that change between scrapes; Prometheus is
-a real one. One keeps what it scrapes and evaluates prometheus/rules/requests.yml, and another takes from it what these
-rules made; then one in agent mode scrapes the same and passes it on to one whose receiver is on.
+Every page comes from its own collector process on loopback, with rows that change between scrapes. The Prometheus are
+real ones: the first stores the samples and evaluates prometheus/rules/requests.yml, and another federates the results
+of these rules. Then one in agent mode scrapes the same pages and sends the samples to one with a remote-write receiver.
 """
 
 import re
@@ -91,7 +92,7 @@ def _alone(rows: int, rounds: int) -> Iterator[Figure]:
 
 
 def _proportional(pid: int) -> int:
-    """Bytes of memory, what is shared with others divided by their number."""
+    """Return a process's memory in bytes, shared pages divided by the number of processes that share them (PSS)."""
     found = re.search(r"^Pss: +(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
     assert found is not None
     return int(found[1]) * 1024
@@ -101,7 +102,7 @@ def _proportional(pid: int) -> int:
 
 
 class Fleet:
-    """Collectors that run, each with a worker that sends the same rows again between two scrapes."""
+    """The running collectors, each with a worker that sends the same rows again between two scrapes."""
 
     def __init__(self, collectors: Sequence[Collector]) -> None:
         self.collectors = collectors
@@ -118,7 +119,7 @@ class Fleet:
         return [collector.port for collector in self.collectors]
 
     def until(self, condition: Callable[[], bool], what: str) -> None:
-        """Traffic goes on until the condition holds."""
+        """Keep sending rows until the condition holds."""
 
         def look() -> bool:
             if time.monotonic() >= self._sent + self.seconds:
@@ -145,20 +146,20 @@ def _fleet(pages: int, directory: Path) -> Iterator[Fleet]:
 
 
 def _own(prometheus: Prometheus, name: str) -> float:
-    """A metric of Prometheus about itself, summed over its labels."""
+    """Return a metric of Prometheus about itself, summed over its labels."""
     return sum(value for (found, _), value in samples_of(prometheus.page()).items() if found == name)
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What some processes took while Prometheus stored ``samples``: CPU seconds of each."""
+    """The CPU seconds of each of some processes while Prometheus stored so many ``samples``."""
 
     samples: float
     cpu: Sequence[float]
 
 
 def _turn(fleet: Fleet, prometheus: Prometheus, pids: Sequence[int]) -> Turn:
-    """So many scrapes of each page, as Prometheus, the last in the line, has stored them."""
+    """Wait until Prometheus, the last in the line, has stored SCRAPES scrapes of each page. Return the cost of that."""
     name = "prometheus_tsdb_head_samples_appended_total"
     wanted = SCRAPES * (prometheus.value("sum(scrape_samples_scraped)") or 0)
     before, stored = [cpu.seconds(pid) for pid in pids], _own(prometheus, name)
@@ -174,7 +175,7 @@ def _wait_until_all_are_up(fleet: Fleet, prometheus: Prometheus) -> None:
 
 
 def _scraped(fleet: Fleet, directory: Path) -> Iterator[Figure]:
-    """By one Prometheus that keeps it all; and what another takes of that."""
+    """Yield the figures of a Prometheus that scrapes and stores all pages, then those of another that federates it."""
     pids = [collector.pid for collector in fleet.collectors]
     of, evaluation = f"{len(pids)} pages", f"{SCRAPES_PER_EVALUATION * fleet.seconds}s"
     with Prometheus(directory, *fleet.ports, interval=fleet.interval, rules=[RULES], evaluation=evaluation) as one:
@@ -218,7 +219,7 @@ def _federated(fleet: Fleet, leaf: Prometheus, series: float, directory: Path) -
 
 
 def _passed_on(fleet: Fleet, directory: Path) -> Iterator[Figure]:
-    """By an agent, which keeps nothing, to a Prometheus that takes what is sent."""
+    """Yield the figures of an agent, which stores nothing, and of the Prometheus to which it sends by remote write."""
     of = f"{len(fleet.collectors)} pages, agent"
     places = [directory / "receiver", directory / "agent"]
     for place in places:

@@ -1,5 +1,5 @@
--- For flush.py, in the worker that is measured: makes rows dirty, and notes what each slice of a flush took.
--- Needs nothing but the module itself, whose account of CPU it listens to.
+-- For flush.py, in the measured worker: makes rows dirty, and notes the CPU time of each slice of a flush.
+-- It needs only the module itself, and hooks into its account of CPU time.
 
 local counters = require "resty.metrics.counters"
 local holdings = require "resty.metrics.holdings"
@@ -34,7 +34,7 @@ local function family(number)
     return families[number]
 end
 
--- So many rows get numbers that are as long on the wire as a busy second's.
+-- Makes so many rows dirty, with numbers that are as long on the wire as those of a busy second.
 function _M.dirty(count)
     slices = {}
     for number = 1, math.ceil(count / FAMILY_ROWS) do
@@ -49,7 +49,8 @@ function _M.dirty(count)
     end
 end
 
--- The slices since then, "when how-long" each; nil while one of those rows is dirty. (The row of the requests that ask is.)
+-- Returns the slices since then, one "end duration" in seconds a line; nil while one of these rows is dirty. The row of
+-- the requests that ask does not count.
 function _M.slices()
     for number = 1, #families do
         if families[number]:dirty() > 0 then
@@ -59,7 +60,7 @@ function _M.slices()
     return table.concat(slices, "\n")
 end
 
--- Bytes of Lua memory.
+-- Returns the bytes of Lua memory.
 function _M.memory()
     collectgarbage()
     collectgarbage()

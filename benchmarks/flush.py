@@ -1,8 +1,8 @@
-"""(b) The flush: thread CPU of each slice, and what a second connection to the same worker sees meanwhile.
+"""(b) The flush: thread CPU of each slice, and the answer times on a second connection to the same worker meanwhile.
 
-A slice is what the worker itself accounts as its flush (answers read, one batch cut and sent), by the clock of its
-thread. The second connection sends one request after another and notes how long each answer took: the ones during a
-flush, and as many without one.
+A slice is the work that the worker itself accounts as its flush (read answers, cut and send one batch), measured by the
+clock of its thread. The second connection sends one request after another and notes the time to each answer, during a
+flush and before it.
 """
 
 import shutil
@@ -39,7 +39,7 @@ LOCATIONS = """
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """``ended``: monotonic seconds; ``cpu``: of the worker's thread."""
+    """A slice of a flush. ``ended``: monotonic seconds. ``cpu``: CPU seconds of the worker's thread."""
 
     ended: float
     cpu: float
@@ -47,7 +47,7 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Flush:
-    """One flush: its slices, and the waits of the second connection while it went on and before."""
+    """A flush: its slices, and the waits (seconds) of the second connection during the flush and before it."""
 
     slices: Sequence[Slice]
     during: Sequence[float]
@@ -55,7 +55,7 @@ class Flush:
 
 
 def handler(socket_path: Path) -> Handler:
-    """An nginx with ours and the locations above."""
+    """Return an nginx with our include, flush.lua and the locations above."""
     made = sites.ours("ours", socket_path, free_port())
     nginx = made.nginx
     shutil.copy(Path(__file__).with_suffix(".lua"), nginx.prefix / "own" / "flush.lua")
@@ -72,7 +72,7 @@ def ask(made: Handler, path: str) -> str:
 
 
 def flush(made: Handler, rows: int) -> Flush:
-    """Make rows dirty, watch until they are sent."""
+    """Make so many rows dirty, and send requests on a second connection until all rows are sent."""
     connection = socket.create_connection(("127.0.0.1", made.port))
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
@@ -92,7 +92,7 @@ def flush(made: Handler, rows: int) -> Flush:
 
 
 def _requests(connection: socket.socket, seconds: float) -> list[tuple[float, float]]:
-    """One request after another: when each began, and how long its answer took."""
+    """Send one request after another. Return the start of each and the time to its answer, in monotonic seconds."""
     found = []
     ends = time.monotonic() + seconds
     while (began := time.monotonic()) < ends:

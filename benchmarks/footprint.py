@@ -1,4 +1,4 @@
-"""What the program takes without any work: memory of an idle collector, CPU time of ``-V``."""
+"""The footprint of the program without work: memory of an idle collector, CPU time of ``-V``."""
 
 import os
 import re
@@ -18,11 +18,11 @@ from benchmarks.rounds import measure, spread
 from benchmarks.scale import Scale
 
 REACH_MEBIBYTES, REACH_RATIO = 48, 3
-STARTS = 10  # of a program, in one measurement
+STARTS = 10  # starts of a program in one measurement
 
 
 def _resident(pid: int) -> float:
-    """MiB of a process in memory, files that it has mapped too."""
+    """Return the resident memory of a process in MiB, mapped files included."""
     found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert found is not None
     return int(found[1]) / 1024
@@ -41,7 +41,7 @@ def _idle(seconds: float) -> float:
 
 
 def _starts(words: Sequence[str]) -> float:
-    """CPU seconds of a program that begins and ends."""
+    """Return the CPU seconds of one run of a program, the mean of STARTS runs."""
     before = os.times()
     for _ in range(STARTS):
         subprocess.run(words, check=True, stdout=subprocess.DEVNULL)

@@ -1,6 +1,6 @@
-"""(f) How each cost grows: the exponent of rows, of workers, of the length of labels.
+"""(f) The growth of each cost with rows, workers and the length of labels, as an exponent.
 
-1 is in proportion, 0 not at all. It is fitted to the logarithms of size and cost, by least squares.
+An exponent of 1 means in proportion, 0 not at all. It is fitted to the logarithms of size and cost by least squares.
 """
 
 import shutil
@@ -32,7 +32,7 @@ def _figure(what: str, by: str, sizes: Sequence[int], costs: Sequence[float]) ->
 
 
 def _server(length: int) -> str:
-    """A server's name of so many bytes, all in all."""
+    """Return a format for server names that makes each of them ``length`` bytes long."""
     return f"{{:x>{length}}}"
 
 

@@ -15,7 +15,7 @@ from benchmarks.sites import Handler
 
 CONNECTIONS = 32
 TENANT = "X-Tenant: tenant-7"
-# Each request another of so many tenants, in an order that no cache likes.
+# Each request names another of so many tenants, in an order that defeats caches.
 TENANTS = """
     local n, step = 0, 7919
     function request()
@@ -26,7 +26,7 @@ TENANTS = """
 
 
 def requests_begun(nginx: Nginx) -> int:
-    """nginx's own count; the asking is in it."""
+    """Return nginx's own count of requests, the one for the count included."""
     with urllib.request.urlopen(f"http://{nginx.stub_status}/stub_status", timeout=10) as answer:
         text = answer.read().decode()
     found = re.search(r"\d+ \d+ (\d+)", text)
@@ -35,7 +35,7 @@ def requests_begun(nginx: Nginx) -> int:
 
 
 def cpu_per_request(handler: Handler, path: str, seconds: int, script: Path | None = None) -> float:
-    """Seconds of the worker's CPU for a request, under as much load as it takes."""
+    """Return the worker's CPU seconds per request, under full load."""
     pid = handler.worker
     cpu.pin(pid, cpu.SUBJECT)
     words = [*cpu.PIN_LOAD, "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-H", TENANT]
@@ -49,7 +49,7 @@ def cpu_per_request(handler: Handler, path: str, seconds: int, script: Path | No
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Seconds from a request to its answer."""
+    """The percentiles of the seconds from a request to its answer."""
 
     p50: float
     p99: float
@@ -57,7 +57,7 @@ class Latency:
 
 
 def latency(handler: Handler, path: str, rate: float, seconds: int) -> Latency:
-    """At ``rate`` requests per second, whether answered or not."""
+    """Measure latency in an open loop: ``rate`` requests per second, sent whether earlier ones were answered or not."""
     cpu.pin(handler.worker, cpu.SUBJECT)
     with tempfile.NamedTemporaryFile() as log:
         words = [*cpu.PIN_LOAD, "h2load", "--h1", "-t1", f"-c{CONNECTIONS}", f"-D{seconds}", "-H", TENANT]
@@ -69,7 +69,7 @@ def latency(handler: Handler, path: str, rate: float, seconds: int) -> Latency:
 
 
 def percentiles(microseconds: Sequence[int]) -> Latency:
-    """Of a sorted list."""
+    """Return the percentiles of a sorted list of microseconds, in seconds."""
     last = len(microseconds) - 1
     p50, p99, p999 = (microseconds[round(last * share)] / 1e6 for share in (0.5, 0.99, 0.999))
     return Latency(p50, p99, p999)

@@ -1,4 +1,6 @@
-"""(e) Memory: of a row in a worker's Lua machine, of one in the collector with the text of its page, of an idle one."""
+"""(e) Memory: of a row in a worker's Lua machine, of a row in the collector with its text on the page, and of an idle
+collector.
+"""
 
 import gc
 import re
@@ -21,7 +23,7 @@ LUA_ROWS = 10_000
 
 
 def resident(pid: int) -> int:
-    """Bytes of a process in memory that it shares with no file."""
+    """Return the resident anonymous memory of a process in bytes, without mapped files."""
     found = re.search(r"RssAnon:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert found is not None
     return int(found[1]) * 1024

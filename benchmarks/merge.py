@@ -1,8 +1,8 @@
 """(c) Rows merged per CPU second: from the bytes of a datagram to the table, with the journal and without.
 
-The reference is what any collector in Python has to do: decode the msgpack and add the numbers of each row, nothing
-checked, nothing kept. ``in all`` is a real collector's process under real datagrams, its socket, answers and threads
-included; the rest is the code in between, called directly.
+The reference is the least that any collector in Python must do: decode the msgpack and add the numbers of each row,
+without checks and without a journal. ``in all`` is the process of a real collector that receives real datagrams, with
+its socket, answers and threads. The other figures call the code in between directly.
 """
 
 import gc
@@ -35,12 +35,12 @@ SUBJECT = "merge"
 SKETCH = "decode and add"
 ROWS = 10_000
 LABELS = 4
-PER_DRAIN = 4  # datagrams to a commit
+PER_DRAIN = 4  # datagrams per commit
 REACH = {"journal off": 400_000, "journal on": 300_000}
 
 
 class Sketch:
-    """What cannot be left out."""
+    """The reference: the least work that merges the rows."""
 
     def __init__(self) -> None:
         self._table: dict[tuple[str, ...], list[float]] = {}
@@ -60,7 +60,7 @@ class Sketch:
 
 
 class Merge:
-    """An intake, ``journal`` None: nothing is kept."""
+    """An intake without a socket. ``journal`` None: nothing is written."""
 
     def __init__(
         self, workers: int, journal: Store | None, rows: int = ROWS, server: str = "www{}.example.com"
@@ -103,7 +103,7 @@ class Process:
         return (cpu.seconds(pid) - before) / self._senders.rows
 
     def send(self) -> None:
-        """All rows, until they are committed."""
+        """Send all rows, and wait until they are committed."""
         last: dict[bytes, int] = {}
         for datagram in self._senders.datagrams():
             name = datagram[8:24]
@@ -124,7 +124,7 @@ def _figure(name: str, found: Series, reach: int | None) -> Figure:
 def run(scale: Scale) -> Iterator[Figure]:
     os.sched_setaffinity(0, {cpu.LOAD})
     threshold = gc.get_threshold()
-    gc.set_threshold(GC_THRESHOLD)  # as the collector does
+    gc.set_threshold(GC_THRESHOLD)  # the collector's own
     directory = shared_directory()
     try:
         with (

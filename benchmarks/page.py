@@ -1,7 +1,8 @@
-"""(d) The page: CPU per sample, all rows changed, one in a hundred, none; plain and gzip; and how the intake fares.
+"""(d) The page: CPU per sample with all rows changed, one in a hundred, or none, plain and gzip; and the delay of
+answers to workers during a scrape.
 
 The reference is prometheus-client's ``generate_latest`` with the same samples. It gets fewer rows, since its cost per
-sample does not depend on their number. Nothing is joined at the end: the page goes out in pieces.
+sample does not depend on their number. The pieces of the page are not joined: they are sent one by one.
 """
 
 import gc
@@ -45,7 +46,7 @@ Wait = tuple[float, float]  # seconds, and seconds of the collector's CPU in the
 
 
 class Reference(Registered):
-    """The same samples, as prometheus-client's custom collectors are written."""
+    """The reference: a custom collector of prometheus-client that yields the same samples."""
 
     def __init__(self, rows: list[Row]) -> None:
         self._rows = rows
@@ -70,7 +71,7 @@ class Reference(Registered):
 
 
 def client_cost() -> Work:
-    """Seconds per sample of prometheus-client."""
+    """Return work that measures prometheus-client, in CPU seconds per sample."""
     (family,) = make_table(CLIENT_ROWS).families.values()
     registry = CollectorRegistry()
     registry.register(Reference(family.rows))
@@ -78,7 +79,7 @@ def client_cost() -> Work:
 
 
 def page_cost(table: Table, every: int, compressed: bool = False) -> float:
-    """Seconds per sample of a page after each ``every``-th row has changed; 0: none has."""
+    """Return the CPU seconds per sample of a page after every ``every``-th row has changed; 0: none has."""
     rows = [row for family in table.families.values() for row in family.rows]
     for row in rows[::every] if every else ():
         row.kept = False
@@ -117,7 +118,10 @@ def _costs(scale: Scale) -> Iterator[Figure]:
 
 
 def _step_costs(table: Table) -> Iterator[float]:
-    """Seconds for which the loop does nothing else, one after the other, where every row has changed."""
+    """Yield the CPU seconds of each step of a page on which every row has changed.
+
+    The loop does nothing else during a step.
+    """
     page_cost(table, 0)
     for family in table.families.values():
         for row in family.rows:
@@ -137,8 +141,9 @@ def _steps(scale: Scale) -> Figure:
 
 
 def _stall(scale: Scale) -> Iterator[Figure]:
-    """The longest that a worker waits for its answer, without a scrape and during one. Wall time: what it is about; and
-    how much CPU the collector had meanwhile, which does not depend on who else runs.
+    """Measure the longest wait of a worker for its answer, without a scrape and during one.
+
+    The figures are the wall time, and the collector's CPU time meanwhile, which does not depend on other processes.
     """
     directory = shared_directory()
     os.sched_setaffinity(0, {cpu.LOAD})
@@ -189,7 +194,7 @@ def _longest(send: Callable[[], object], pid: int, meanwhile: Callable[[], objec
 
 def run(scale: Scale) -> Iterator[Figure]:
     threshold = gc.get_threshold()
-    gc.set_threshold(GC_THRESHOLD)  # as the collector does
+    gc.set_threshold(GC_THRESHOLD)  # the collector's own
     try:
         yield from _costs(scale)
         yield _steps(scale)

@@ -1,6 +1,6 @@
-"""What others do the same job with, measured beside us where an environment variable names its folder.
+"""The peers: other software for the same job, measured beside ours if an environment variable names its folder.
 
-Nothing of theirs is here: each is used as its own documentation says, from the folder that the user has it in.
+None of their code is in this project. Each peer is used as its own documentation says, from the user's folder.
 
     RESTY_METRICS_BENCH_VTS                   ngx_http_vhost_traffic_status_module.so, built for the nginx that runs
     RESTY_METRICS_BENCH_NGINX_LUA_PROMETHEUS  prometheus.lua and its neighbours
@@ -21,7 +21,7 @@ FOLDERS = {
     "ingress-nginx": "RESTY_METRICS_BENCH_INGRESS_NGINX",
 }
 VTS_MODULE = "ngx_http_vhost_traffic_status_module.so"
-INGRESS_SOCKET = "/tmp/nginx/prometheus-nginx.socket"  # in its code
+INGRESS_SOCKET = "/tmp/nginx/prometheus-nginx.socket"  # the path in its code, which is replaced
 
 # The quick start of its README: a counter by host and status, a histogram by host.
 LUA_PROMETHEUS = """
@@ -47,7 +47,7 @@ INGRESS = """
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """``main`` and ``http`` go into its nginx.conf; ``install`` copies what it needs under an nginx's prefix."""
+    """A peer. ``main`` and ``http`` go into its nginx.conf. ``install`` copies its files below an nginx's prefix."""
 
     name: str
     main: str
@@ -77,7 +77,7 @@ def _ingress(folder: Path) -> Callable[[Path], None]:
 
 
 def _read_all(path: Path) -> None:
-    """Somebody who takes what is sent to a stream socket, as its controller does."""
+    """Listen on a stream socket and discard all that is sent there, in place of ingress-nginx's controller."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))
     path.chmod(0o666)
@@ -94,7 +94,7 @@ def _read_all(path: Path) -> None:
 
 
 def known(environment: Mapping[str, str] = os.environ) -> list[Peer]:
-    """The peers whose folders are named. Raises FileNotFoundError, which says which variable is wrong."""
+    """Return the peers whose folders are named. Raises FileNotFoundError, which names the wrong variable."""
     found = []
     for name, variable in FOLDERS.items():
         folder = Path(environment.get(variable, ""))

@@ -1,10 +1,10 @@
-"""(a) What a request costs the worker: bare nginx, an empty handler, an access_log, ours, and peers.
+"""(a) The worker's cost per request: bare nginx, an empty handler, an access_log, ours, and peers.
 
-Each is an nginx of its own with one worker on one CPU, the load and what answers the requests that are passed on on
-another. CPU is the worker's own, requests are nginx's own count. The access_log is nginx's ``combined``, unbuffered.
+Each of these is its own nginx with one worker on one CPU. The load, and the backend of proxied requests, run on another
+CPU. CPU is the worker's own; requests are nginx's own count. The access_log is nginx's ``combined``, unbuffered.
 
-Each round has nginxes of its own: two of the same kind may differ by a microsecond a request for as long as they live
-(by where the memory lies that they got), which no number of rounds on the same ones would show.
+Each round starts new nginx processes: two of the same kind may differ by a microsecond per request for as long as they
+live, depending on the memory they got. Any number of rounds on the same processes would not show that.
 """
 
 import shutil
@@ -32,15 +32,17 @@ BARE, AGAIN, OURS, ROWS = "bare", "bare, once more", "ours, 3 labels", "ours, 10
 LABELLED, UPSTREAMS, BEFORE = "ours, 6 labels", "ours, upstream timings", "ours, the other checkout"
 WHOLE = "ours, upstream timings and 6 labels"
 TENANTS = 10_000
-WARM_SECONDS = 2  # of load before a handler is measured: page faults, and LuaJIT
-LATENCY_MARGIN = 1.1  # of what the control shows
-PER_PEER = 0.25  # ours, of what nginx-lua-prometheus adds
-WHOLE_MOST = 2.0  # upstream timings and three labels of the user's, of what the default labels add
+WARM_SECONDS = 2  # of load before a handler is measured, for page faults and LuaJIT
+LATENCY_MARGIN = 1.1  # times the upper quartile of the ratio that the control shows
+PER_PEER = 0.25  # the cost that ours may add, relative to nginx-lua-prometheus
+WHOLE_MOST = 2.0  # the cost of upstream timings and three user labels, relative to the default labels
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of request, and what ours may add to it (microseconds; None: nothing was promised)."""
+    """A kind of request. ``reach``: microseconds that ours may add; None: nothing was promised. ``left_out``: the
+    handlers that are not measured with it.
+    """
 
     name: str
     path: str
@@ -90,7 +92,10 @@ def _added(kind: Kind, name: str, found: Series) -> Figure:
 
 
 def _against_peer(kind: Kind, found: dict[str, Series]) -> Iterator[Figure]:
-    """What ours adds of what another adds, in the same rounds."""
+    """Yield the cost that ours adds relative to each peer and to the other checkout, in the same rounds.
+
+    The last figure is the cost of ours with upstream timings and 6 labels, relative to ours with the default labels.
+    """
     for name in sorted({*peers.FOLDERS, BEFORE} & found.keys()):
         its, ours = found[name].above, found[OURS].above
         ratio = spread([ours.middle / its.middle]) if its.middle > 0 else spread([float("nan")])
@@ -120,7 +125,7 @@ def _take_kind(scale: Scale, number: int, kind: Kind, found: list[Handler], scri
 def _take_latencies(
     scale: Scale, number: int, kind: Kind, found: list[Handler], rate: float
 ) -> list[tuple[str, Latency]]:
-    """In an open loop."""
+    """Measure the latencies of all handlers in one round, in an open loop."""
     works = {
         one.name: partial(load.latency, one, kind.path, rate, 2 * scale.seconds)
         for one in found
@@ -142,11 +147,11 @@ def _latencies(kind: Kind, taken: list[tuple[str, Latency]], rate: float) -> Ite
 
 
 def _lost(collector: Collector, handler: Handler) -> Figure:
-    """Requests of full load that are not on the page, once everything has been sent."""
+    """Count the requests of full load that are not on the page once everything has been sent."""
     before = _shown(collector)
     begun = load.requests_begun(handler.nginx)
     load.cpu_per_request(handler, "/", 3)
-    sent = load.requests_begun(handler.nginx) - begun - 3  # the asking, here and in there
+    sent = load.requests_begun(handler.nginx) - begun - 3  # without the requests for the counts themselves
     with suppress(AssertionError):
         wait_until(lambda: _shown(collector) - before >= sent, 10, "the page")
     lost = sent - (_shown(collector) - before)
@@ -161,7 +166,7 @@ def _shown(collector: Collector) -> int:
 
 @contextmanager
 def _started(before: Path | None) -> Iterator[tuple[Collector, list[Handler]]]:
-    """All of them, new, with what they pass requests on to."""
+    """Start a collector, all handlers and their backend, all of them new."""
     directory, port = shared_directory(), free_port()
     socket_path = directory / "collector.sock"
     backend = Nginx(socket_path, sites.BACKEND.format(port=port), workers=1, include="")
@@ -194,7 +199,7 @@ def run(scale: Scale, before: Path | None = None) -> Iterator[Figure]:
                 taken[TENANTS_KIND] += _take_kind(scale, number, TENANTS_KIND, some, Path(script.name))
                 by_name = {one.name: one for one in found}
                 for kind, of_kind in latencies.items():
-                    if kind not in rates:  # half of what it can do
+                    if kind not in rates:  # half of the full load
                         rates[kind] = 0.5 / load.cpu_per_request(by_name[BARE], kind.path, scale.seconds)
                     of_kind += _take_latencies(scale, number, kind, found, rates[kind])
                 lost = lost or [_lost(collector, by_name[OURS])]

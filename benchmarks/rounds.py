@@ -1,12 +1,12 @@
-"""Interleaved rounds: what is compared is measured in turns, each figure held against the reference nearest in time.
+"""Interleaved rounds: the subjects are measured in turns, each figure compared with the reference nearest in time.
 
-A machine changes its speed while one measures (its clock, its neighbours, its caches). A figure is therefore never
-compared with a reference of minutes ago: before and after each measurement stands one of the reference. An A/A control,
-the reference under a second name, then says what a difference must be to mean anything.
+The speed of a machine changes during a measurement (its clock, its neighbours, its caches). Therefore the reference is
+measured before and after each measurement, so that no figure is compared with one of minutes ago. An A/A control, the
+reference under a second name, shows how large a difference must be to mean anything.
 
 Rules:
-- Every measurement is a cost per unit of work (seconds of CPU, mostly), so less is better.
-- Who comes first in a round changes from round to round.
+- Every measurement is a cost per unit of work (mostly seconds of CPU), so less is better.
+- The order of the subjects changes from round to round.
 """
 
 import statistics
@@ -23,7 +23,7 @@ Taken = tuple[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A median and the quartiles beside it."""
+    """A median with its lower and upper quartile."""
 
     low: float
     middle: float
@@ -35,7 +35,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """All measurements of one name: its costs, and those of the reference that was measured around each."""
+    """All measurements of one name: its costs, and for each the cost of the reference measured around it."""
 
     costs: Sequence[float]
     references: Sequence[float]
@@ -50,12 +50,12 @@ class Series:
 
     @property
     def above(self) -> Spread:
-        """By how much each cost more than the reference around it."""
+        """The spread of the difference between each cost and the reference around it."""
         return spread([cost - its for cost, its in zip(self.costs, self.references, strict=True)])
 
     @property
     def ratio(self) -> Spread:
-        """How many times the reference around it each cost."""
+        """The spread of the ratio of each cost to the reference around it."""
         return spread([cost / its for cost, its in zip(self.costs, self.references, strict=True)])
 
 
@@ -67,7 +67,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def order(names: Sequence[str], reference: str, number: int) -> list[str]:
-    """The turns of round ``number``: the reference before and after each of the others."""
+    """Return the names in the order of round ``number``: the reference is before and after each of the others."""
     others = [name for name in names if name != reference]
     turn = number % len(others) if others else 0
     turns = [*others[turn:], *others[:turn]]
@@ -77,7 +77,7 @@ def order(names: Sequence[str], reference: str, number: int) -> list[str]:
 def take(
     works: Mapping[str, Callable[[], T]], reference: str, number: int, say: Callable[[str], None]
 ) -> list[tuple[str, T]]:
-    """What the works gave in round ``number``, in the order they were called; ``say`` is told how far it is."""
+    """Call the works of round ``number``. Return their results in the order of calls. ``say`` shows the progress."""
     taken = []
     for name in order(tuple(works), reference, number):
         say(f"round {number + 1}: {name}")
@@ -86,13 +86,16 @@ def take(
 
 
 def measure(works: Mapping[str, Work], reference: str, rounds: int, say: Callable[[str], None]) -> dict[str, Series]:
-    """Series of each name but the reference's. ``works`` measure once when they are called."""
+    """Return the series of each name but the reference's. Each call of a work is one measurement."""
     taken = chain.from_iterable(take(works, reference, number, say) for number in range(rounds))
     return series(list(taken), reference)
 
 
 def series(taken: Sequence[Taken], reference: str) -> dict[str, Series]:
-    """Measurements in the order they were taken, each with the mean of the references next to it."""
+    """Return the series of each name, from measurements in the order they were taken.
+
+    Each cost is paired with the mean of the references next to it.
+    """
     found: dict[str, tuple[list[float], list[float]]] = {}
     for place, (name, cost) in enumerate(taken):
         if name == reference:
@@ -104,7 +107,7 @@ def series(taken: Sequence[Taken], reference: str) -> dict[str, Series]:
 
 
 def _beside(taken: Sequence[Taken], place: int, reference: str) -> Iterator[float]:
-    """The reference nearest before and nearest after a place."""
+    """Yield the reference nearest before a place, and the one nearest after it, if there are any."""
     before, after = reversed(taken[:place]), taken[place + 1 :]
     for side in (before, after):
         nearest = next((cost for name, cost in side if name == reference), None)
@@ -113,6 +116,6 @@ def _beside(taken: Sequence[Taken], place: int, reference: str) -> Iterator[floa
 
 
 def exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
-    """How a cost grows with a size: the slope of the line through both logarithms; 1 is in proportion."""
+    """Return the exponent by which a cost grows: the slope of the line through both logarithms. 1 is in proportion."""
     slope, _ = statistics.linear_regression([log(size) for size in sizes], [log(cost) for cost in costs])
     return slope

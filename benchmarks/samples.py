@@ -1,4 +1,4 @@
-"""Rows as a busy site sends them, as datagrams and as a table."""
+"""Sample rows like those of a busy site, as datagrams and as a table."""
 
 import os
 import random
@@ -12,14 +12,14 @@ BOUNDS = (5, 10, 25, 50, 75, 100, 250, 500, 750, 1000, 2500, 5000, 7500, 10000, 
 NUMBERS = len(BOUNDS) + 1 + len(REQUEST_COLUMNS)
 SAMPLES_PER_ROW = 22
 ROWS_PER_BATCH = 500
-BATCH_BYTES, ROW_BYTES = 50_000, 80  # ROW_BYTES: of a row but its server
+BATCH_BYTES, ROW_BYTES = 50_000, 80  # ROW_BYTES: of a row without its server
 FAMILY_ROWS = 10_000  # the cap of a family: more rows are more scopes
 
 RawRow = list[str | int]
 
 
 def make_rows(count: int, seed: int = 1, server: str = "www{}.example.com") -> list[RawRow]:
-    """Label values and numbers: 17 buckets, most of them small, and three sums."""
+    """Make rows of label values and numbers: 17 buckets, most of them small, and three sums."""
     source = random.Random(seed)
     rows: list[RawRow] = []
     for number in range(count):
@@ -34,7 +34,7 @@ def make_rows(count: int, seed: int = 1, server: str = "www{}.example.com") -> l
 
 
 def scopes(rows: int) -> Iterator[tuple[str, int]]:
-    """How many rows stand in which scope: none has more than a family may have."""
+    """Yield (scope, number of its rows): no scope has more rows than a family may have."""
     for number, first in enumerate(range(0, rows, FAMILY_ROWS)):
         yield f"scope-{number}", min(FAMILY_ROWS, rows - first)
 
@@ -65,7 +65,7 @@ def _body(scope: str, rows: Sequence[RawRow]) -> dict[str, object]:
 
 
 class Senders:
-    """Workers that send the same rows again and again: ``datagrams`` are the next of each, in turn."""
+    """The workers that send the same rows again and again. ``datagrams`` returns the next datagrams of all of them."""
 
     def __init__(self, count: int, rows: int, server: str = "www{}.example.com") -> None:
         self.names = [os.urandom(16) for _ in range(count)]
@@ -78,7 +78,7 @@ class Senders:
         self.rows = rows
 
     def datagrams(self) -> list[bytes]:
-        """All rows once, over the senders."""
+        """Return datagrams with all rows once, distributed over the senders."""
         found = []
         for place, body in enumerate(self._bodies):
             name = self.names[place % len(self.names)]
@@ -89,7 +89,7 @@ class Senders:
 
 
 def _rows_per_batch(server: str) -> int:
-    """As many as a datagram has room for."""
+    """Return the number of rows that fit into a datagram."""
     return min(ROWS_PER_BATCH, BATCH_BYTES // (ROW_BYTES + len(server.format(0))))
 
 

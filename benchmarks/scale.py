@@ -1,4 +1,4 @@
-"""How long to measure, and whom to tell."""
+"""The scale of the measurements, and the display of their progress."""
 
 import sys
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """``rounds`` of each comparison; ``seconds`` of load in each turn; ``largest``: rows, above which nothing is tried.
+    """The scale. ``rounds``: of each comparison. ``seconds``: of load in each turn. ``largest``: the most rows tried.
 
     ``pages``: of a fleet. ``idle``: seconds that a collector without work is left alone.
     ``show``: progress on standard error.
@@ -21,7 +21,7 @@ class Scale:
     show: bool = True
 
     def within(self, subject: str) -> Callable[[str], None]:
-        """Who is to be told how far a subject has come: one line that is written over."""
+        """Return a function that shows the progress of a subject, on one line that each call overwrites."""
 
         def say(text: str) -> None:
             if self.show:

@@ -1,8 +1,9 @@
-"""(f) Memory that clients of the page can take by scraping and not reading, and the journal that their names take.
+"""(f) The memory that clients of the page can take by scraping without reading, and the size of their names in the
+journal.
 
-Each figure is of a collector of its own, which has no journal yet: until it is five minutes old, each scraper that it
-does not know sees all rows at 0, so that nothing of its page is there already. The reference is one such scrape that is
-read. The peak is the kernel's (``VmHWM``), whatever was freed between two looks.
+Each figure is that of a new collector without a journal: until it is five minutes old, an unknown scraper sees all rows
+at 0, so no part of its page is cached. The reference is one such scrape that is read. The peak is the kernel's
+(``VmHWM``), so it includes memory that was freed meanwhile.
 """
 
 import re
@@ -38,8 +39,9 @@ Headers = Callable[[int], Mapping[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Scrapes with these headers, by their number. ``in_turn``: each after the answer to the one before has begun, and
-    after all rows have changed."""
+    """A case: scrapes with headers that depend on their number. ``in_turn``: each scrape begins after the answer to the
+    one before has begun, and after all rows have changed.
+    """
 
     name: str
     headers: Headers
@@ -94,7 +96,7 @@ def _ask(collector: Collector, headers: Mapping[str, str], receives: int = 4096)
 
 
 def _answered(clients: Sequence[socket.socket]) -> None:
-    """Wait until each has an answer, of which nothing is read, or was closed."""
+    """Wait until each connection has an answer, or was closed. Nothing is read."""
     ends = time.monotonic() + ANSWER_SECONDS
     with selectors.DefaultSelector() as selector:
         for client in clients:
@@ -106,9 +108,9 @@ def _answered(clients: Sequence[socket.socket]) -> None:
 
 
 def _peak(collector: Collector, work: Callable[[], None]) -> float:
-    """Return by how many MiB the process was larger meanwhile than before."""
+    """Return the rise of resident memory to its peak during a call, in MiB."""
     before = _mebibytes(collector.pid, "VmRSS")
-    Path(f"/proc/{collector.pid}/clear_refs").write_text("5")  # the peak begins anew
+    Path(f"/proc/{collector.pid}/clear_refs").write_text("5")  # resets the peak: proc(5)
     work()
     return _mebibytes(collector.pid, "VmHWM") - before
 
@@ -152,7 +154,7 @@ def _memory(case: Case, rows: int) -> Figure:
 
 
 def _journal(count: int) -> Figure:
-    """Bytes of the journal for scrapers with long names, each of which comes once."""
+    """Measure the growth of the journal by scrapers with long names, each of which scrapes once."""
     directory = shared_directory()
     try:
         with Collector(directory / "collector.sock") as collector:

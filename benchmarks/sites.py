@@ -1,4 +1,4 @@
-"""The nginx that each of those compared is: one worker, the same site, another log hook."""
+"""The nginx instances that are compared: each has one worker and the same site, and its own log hook."""
 
 import shutil
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ UPSTREAMS = "include {share}/nginx.conf.d/upstreams.conf;"
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """One of those compared: an nginx, and the port of its site."""
+    """A handler that is compared: an nginx, and the port of its site."""
 
     name: str
     nginx: Nginx
@@ -77,7 +77,7 @@ def bare(name: str, socket_path: Path, backend: int) -> Handler:
 
 
 def empty(name: str, socket_path: Path, backend: int) -> Handler:
-    """A log hook that does nothing: what it costs to call Lua."""
+    """Return an nginx with a log hook that does nothing, to measure the cost of the call to Lua."""
     return _handler(name, socket_path, backend, EMPTY_HOOK)
 
 
@@ -88,7 +88,9 @@ def access_log(name: str, socket_path: Path, backend: int) -> Handler:
 def ours(
     name: str, socket_path: Path, backend: int, *, labels: str = "", upstreams: bool = False, code: Path | None = None
 ) -> Handler:
-    """The drop-in include, ``labels`` in it; ``code``: the Lua code of another checkout."""
+    """Return an nginx with our drop-in include. ``labels``: the user's labels in it. ``code``: another checkout, whose
+    Lua code is used.
+    """
     http = UPSTREAMS if upstreams else ""
     handler = _handler(name, socket_path, backend, http, include="resty-metrics.conf")
     set_include(handler.nginx.share / "nginx.conf.d" / "resty-metrics.conf", "labels", labels)

@@ -1,6 +1,6 @@
-"""Writes ``grafana/*.json`` from ``dashboards/``, with Grafana's own SDK.
+"""The build of ``grafana/*.json`` from ``dashboards/``, with Grafana's own SDK.
 
-Run ``python grafana/build.py`` after a change; a test fails while a file is not what this writes.
+Run ``python grafana/build.py`` after a change: a test fails if a file differs from the output.
 """
 
 import sys
@@ -31,14 +31,14 @@ from grafana.sdk import SOURCE, panel
 
 DASHBOARDS = (OVERVIEW, REQUEST_DETAIL, UPSTREAMS, VTS, PIPELINE)
 DIRECTORY = Path(__file__).parent
-TAG = "resty-metrics"  # what the links between the dashboards go by
-SCHEMA = 39  # Grafana 10.4's; later ones take it on
-ROW_NUMBERS = 1000  # rows and panels have identities of one space
+TAG = "resty-metrics"  # the links between the dashboards select by it
+SCHEMA = 39  # of Grafana 10.4; later versions migrate it
+ROW_NUMBERS = 1000  # rows and panels share one space of ids
 ALL = VariableOption(selected=True, text=["All"], value=["$__all"])
 
 
 class PrometheusAnnotation(AnnotationQuery):
-    """An annotation with what Grafana's Prometheus plugin reads of it beside the SDK's fields."""
+    """An annotation with the fields that Grafana's Prometheus plugin reads besides those of the SDK."""
 
     def __init__(self, mark: Mark) -> None:
         super().__init__(mark.name, SOURCE, icon_color=mark.color, expr=mark.expression)
@@ -63,7 +63,7 @@ def _typed_choice(choice: Choice, text: str) -> dashboard.TextBoxVariable:
 
 
 def _frame(what: Dashboard) -> dashboard.Dashboard:
-    """A dashboard with all but its panels."""
+    """Begin a dashboard: everything but its panels."""
     board = dashboard.Dashboard(f"resty-metrics / {what.title}").uid(what.uid).tags(["nginx", TAG])
     board.time("now-1h", "now").refresh("30s").tooltip(DashboardCursorSync.CROSSHAIR).editable()
     board.description(what.description)
@@ -86,7 +86,7 @@ def _finished(board: dashboard.Dashboard) -> models.Dashboard:
 
 
 def build(what: Dashboard) -> str:
-    """The dashboard as JSON text."""
+    """Return the dashboard as JSON text."""
     board = _frame(what)
     number = 0
     for place, row in enumerate(what.rows):

@@ -1,12 +1,12 @@
-"""What a dashboard is, as plain data: rows of panels, each with its queries.
+"""The model of a dashboard as plain data: rows of panels, each with its queries.
 
 Rules:
-- Every metric is one of docs/metrics.md, and ``up``; every rate is over ``$__rate_interval``, every sum over the
-  time that is looked at is over ``$__range``.
+- Every metric is in docs/metrics.md, or is ``up``. Every rate is over ``$__rate_interval``, and every sum over the
+  selected time is over ``$__range``.
 - A description says what to do, or how to read the panel, when it looks wrong.
 - Units are Grafana's names (``reqps``, ``s``, ``Bps``, ``percentunit``, ``short``).
-- What shows the present (``stat``, ``table``, ``top``) asks for this moment alone: what is not known now is not shown
-  as it last was.
+- Panels that show the present (``stat``, ``table``, ``top``) use instant queries, so a value that is unknown now is
+  absent instead of stale.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,9 @@ WIDTH = 24  # columns of Grafana's grid
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A PromQL expression, and the legend of its series; in a table the title of its column, with its own unit."""
+    """A PromQL expression, and the legend of its series. In a table ``legend`` is the title of the column, and ``unit``
+    its unit.
+    """
 
     expression: str
     legend: str
@@ -27,11 +29,12 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One panel.
+    """A panel.
 
-    ``state`` shows series over time that are 1 where all is well and else 0; ``top`` bars, the longest first.
-    ``bad``: the value from which on it turns red; ``below``: red below that value instead. ``none``: what stands there
-    without data. ``opens``: the uid of the dashboard that a click on a series leads to, with its label ``by``.
+    ``kind``: ``state`` shows series over time that are 1 if all is well and else 0; ``top`` shows bars, the longest
+    first. ``bad``: the value from which on the panel turns red; ``below``: the value below which it turns red instead.
+    ``none``: the text without data. ``opens``: uid of the dashboard that a click on a series opens, for the series'
+    label ``by``.
     """
 
     title: str
@@ -50,7 +53,7 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of the dashboard."""
+    """A row of a dashboard."""
 
     title: str
     panels: tuple[Panel, ...]
@@ -58,9 +61,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A variable: values of a label (``query``), all of them at first, or words that are typed (``text``).
+    """A variable: a choice of a label's values (``query``; at first all), or a text to type (``text``: at first this).
 
-    ``everything``: what All stands for; None for the list of all values, which leaves out series without the label.
+    ``everything``: the regular expression for All. None: the list of all values, which leaves out series without the
+    label.
     """
 
     name: str
@@ -72,7 +76,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """An annotation. ``is_time``: the value is the time of the event, in ms; otherwise it is there while above 0."""
+    """An annotation. ``is_time``: the value is the time of the event in ms; else the event lasts while it exceeds 0."""
 
     name: str
     expression: str
@@ -83,7 +87,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Dashboard:
-    """One dashboard; its file is ``NAME.json``, its uid ``resty-metrics-NAME``."""
+    """A dashboard. Its file is ``NAME.json``, its uid ``resty-metrics-NAME``."""
 
     name: str
     title: str

@@ -1,12 +1,12 @@
-"""Selectors, and the expressions that panels are made of.
+"""Selectors, and the expressions in the panels.
 
-``$job`` is never ``.*``, so other exporters of nginx in the same Prometheus are not counted in. ``$nginx`` is at first,
-since an nginx without a name has no such label, and ``.*`` matches that too.
+``$job`` is never ``.*``, so that other nginx exporters in the same Prometheus are not counted. ``$nginx`` is ``.*`` at
+first, which also matches an nginx without a name: its series have no such label.
 """
 
 from grafana.model import Choice, Mark
 
-HERE = 'job=~"$job", instance=~"$instance"'  # what a collector says of itself
+HERE = 'job=~"$job", instance=~"$instance"'  # selects all metrics of the chosen collectors
 NGINX = f'{HERE}, nginx=~"$nginx"'
 REQUESTS = f'{NGINX}, server=~"$server"'
 RESPONSES = "nginx_http_responses_total"
@@ -39,22 +39,22 @@ MARKS = (
 
 
 def rate(metric: str, labels: str = REQUESTS) -> str:
-    """Per second."""
+    """Return the rate of a counter per second."""
     return f"rate({metric}{{{labels}}}[$__rate_interval])"
 
 
 def total(metric: str, by: str = "", labels: str = REQUESTS) -> str:
-    """Per second, added up by labels (``a, b``), or altogether."""
+    """Return the rate of a counter per second, summed by labels (``a, b``), or over all series."""
     return f"{_sum(by)} ({rate(metric, labels)})"
 
 
 def grown(metric: str, by: str = "", labels: str = REQUESTS, over: str = "$__range") -> str:
-    """How much was added in the time that is looked at."""
+    """Return the increase of a counter in the selected time, summed by labels, or over all series."""
     return f"{_sum(by)} (increase({metric}{{{labels}}}[{over}]))"
 
 
 def ratio(part: str, whole: str) -> str:
-    """``part`` of ``whole``: 0 where there is no such part, absent where there is no whole."""
+    """Return ``part`` divided by ``whole``: 0 if there is no such part, absent if there is no whole."""
     return f"({part} or 0 * {whole}) / ({whole} > 0)"
 
 
@@ -63,7 +63,7 @@ def error_ratio(by: str = "") -> str:
 
 
 def quantile(of: float, histogram: str, by: str = "", labels: str = REQUESTS) -> str:
-    """From the buckets of all series together, by labels."""
+    """Return a quantile from the summed buckets of all series, by labels."""
     return f"histogram_quantile({of}, {total(f'{histogram}_bucket', f'{by}, le' if by else 'le', labels)})"
 
 
@@ -72,12 +72,12 @@ def mean(histogram: str, by: str = "", labels: str = REQUESTS) -> str:
 
 
 def buckets(histogram: str, labels: str = REQUESTS) -> str:
-    """For a heatmap: requests per second in each."""
+    """Return the requests per second in each bucket, for a heatmap."""
     return total(f"{histogram}_bucket", "le", labels)
 
 
 def top(expression: str) -> str:
-    """The ten largest."""
+    """Return the ten largest values above 0, in descending order."""
     return f"sort_desc(topk(10, {expression} > 0))"
 
 

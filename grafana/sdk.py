@@ -1,4 +1,4 @@
-"""The model in the words of Grafana's own SDK."""
+"""The translation of the model into Grafana's own SDK."""
 
 from grafana_foundation_sdk.builders import (
     bargauge,
@@ -49,7 +49,7 @@ AnyPanel = bargauge.Panel | heatmap.Panel | stat.Panel | statetimeline.Panel | t
 
 
 def panel(what: Panel, number: int) -> AnyPanel:
-    """One panel for a dashboard, not placed yet. ``number`` is its identity there."""
+    """Build a panel for a dashboard, not placed yet. ``number`` is its id there."""
     made = _new(what)
     made.id(number).title(what.title).description(what.description).unit(what.unit)
     made.datasource(SOURCE).targets(list(_targets(what))).height(HEIGHTS[what.kind]).span(what.width)
@@ -98,7 +98,7 @@ def _timeseries(what: Panel) -> timeseries.Panel:
 
 def _heatmap(what: Panel) -> heatmap.Panel:
     made = heatmap.Panel().show_legend().show_tooltip().y_axis(heatmap.YAxisConfig().unit(what.unit))
-    # Cells of nothing stay empty.
+    # Cells without requests stay empty.
     return made.filter_values(heatmap.FilterValueRange().le(1e-9)).cell_values(heatmap.CellValues().unit("reqps"))
 
 
@@ -143,7 +143,7 @@ def _letter(number: int) -> str:
 
 
 def _thresholds(what: Panel) -> dashboard.ThresholdsConfig:
-    """Always some: without, Grafana takes its own, which turn red at 80."""
+    """Return the thresholds of a panel. There are always some: without any, Grafana's default turns red at 80."""
     if what.bad is not None:
         steps = [Threshold(None, GREEN), Threshold(what.bad, RED)]
     elif what.below is not None:
@@ -156,7 +156,7 @@ def _thresholds(what: Panel) -> dashboard.ThresholdsConfig:
 
 
 def _opening(what: Panel) -> dashboard.DashboardLink:
-    """The link from a series to another dashboard, with what is chosen here."""
+    """Return the link from a series to another dashboard, with the current values of the variables."""
     words = [f"${{{name}:queryparam}}" for name in HANDED_ON]
     if what.kind != "stat":
         value = "__data.fields" if what.kind == "table" else "__field.labels"

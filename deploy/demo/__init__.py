@@ -1,7 +1,8 @@
-"""The demo behind scripts/run: an nginx of its own with the include, a site, a little traffic, the collector.
+"""The demo behind scripts/run: its own nginx with the include, a site, a little traffic, the collector.
 
 Rules:
-- Everything lives in one temporary directory that nginx's workers can read, wherever the project lies, and is removed.
-- nginx's own access_log is the truth that --check compares the page with.
-- What is started here is ended here, by pid; the system's nginx and its ports are not touched.
+- All files are in one temporary directory, which nginx's workers can read wherever the project is. It is removed at the
+  end.
+- --check compares the page with nginx's own access_log, which is the truth.
+- Every process that the demo starts it ends by pid. The system's nginx and its ports are not touched.
 """

@@ -1,4 +1,4 @@
-"""``scripts/run``: run with a little traffic, or prove that every request is counted."""
+"""The command ``scripts/run``: runs with a little traffic, or proves that every request is counted."""
 
 import argparse
 import asyncio
@@ -25,7 +25,7 @@ def main() -> int:
     modes.add_argument("--check", action="store_true", help="send 1,000 requests and show that each was counted")
     modes.add_argument("--test-configuration", action="store_true", help="nginx -t of the demo, then end")
     wanted = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what runs is ended on the way out
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that all started processes are ended on the way out
     free = wanted.check or wanted.test_configuration
     ports = Ports(*(choose_port(0 if free else port) for port in (8080, 19145, 19146)))
     try:

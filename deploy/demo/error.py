@@ -1,5 +1,5 @@
-"""The one error of the demo."""
+"""The demo's only error."""
 
 
 class DemoError(Exception):
-    """Something that the demo needs is not there; the text says what to do."""
+    """The error that something which the demo needs is missing. Its text says what to do."""

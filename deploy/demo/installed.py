@@ -30,7 +30,7 @@ class Ports:
 
 
 def choose_port(preferred: int) -> int:
-    """The preferred port if it is free, else any; 0: any."""
+    """Return the preferred TCP port of loopback if it is free, else any free one. 0: any. Raises DemoError."""
     for port in (preferred, 0):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -42,7 +42,7 @@ def choose_port(preferred: int) -> int:
 
 @contextlib.contextmanager
 def workspace(ports: Ports) -> Iterator[Path]:
-    """The temporary directory with everything in it."""
+    """Install the demo in a temporary directory, and remove that at the end."""
     prefix = Path(tempfile.mkdtemp(prefix="resty-metrics-demo-", dir="/tmp"))
     try:
         install(prefix, ports)
@@ -57,7 +57,7 @@ def _modules() -> str:
 
 
 def install(prefix: Path, ports: Ports) -> None:
-    """The project's files and the demo's configuration under ``prefix``, as an operator would have them."""
+    """Install the project's files and the demo's configuration below ``prefix``, as an operator would."""
     share = prefix / "share"
     for name in ("lua", "nginx.conf.d"):
         shutil.copytree(ROOT / name, share / name)
@@ -84,12 +84,12 @@ def _replaced(text: str, words: dict[str, str]) -> str:
 
 
 def nginx_command(prefix: Path) -> list[str]:
-    """nginx on the demo's own configuration."""
+    """Return the command that starts nginx with the demo's own configuration."""
     nginx = shutil.which("nginx") or shutil.which("openresty") or "/usr/sbin/nginx"
     return [nginx, "-p", str(prefix), "-e", str(prefix / "error.log"), "-c", str(prefix / "nginx.conf")]
 
 
 def test_configuration(prefix: Path) -> bool:
-    """``nginx -t`` with every file of nginx.conf.d/ that Debian's nginx knows the directives of."""
+    """Return True if ``nginx -t`` passes with every file of nginx.conf.d/ whose directives Debian's nginx knows."""
     done = subprocess.run([*nginx_command(prefix), "-q", "-t"], check=False)
     return done.returncode == 0

@@ -18,7 +18,7 @@ async def _peer(request: web.Request) -> web.Response:
 
 @contextlib.asynccontextmanager
 async def peers(directory: Path) -> AsyncIterator[None]:
-    """The two peers of the upstream."""
+    """Serve the two peers of the upstream on unix sockets in ``directory``."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", _peer)
     runner = web.AppRunner(app, access_log=None)

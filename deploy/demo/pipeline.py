@@ -1,4 +1,4 @@
-"""Peers, collector and nginx, started, waited for, and ended."""
+"""The processes of the demo: peers, collector and nginx are started, waited for, and ended."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ START_SECONDS = 30.0
 
 @contextlib.asynccontextmanager
 async def pipeline(prefix: Path, ports: Ports) -> AsyncIterator[list[subprocess.Popen[bytes]]]:
-    """Peers, collector and nginx, all ready."""
+    """Run peers, collector and nginx. Yield the processes of the last two once all are ready."""
     collector = [
         str(Path(sys.executable).with_name("resty-metrics")),
         "serve",
@@ -36,7 +36,7 @@ async def pipeline(prefix: Path, ports: Ports) -> AsyncIterator[list[subprocess.
 
 @contextlib.contextmanager
 def running(command: list[str], name: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A process, ended with SIGTERM at the end; out of the terminal's process group, so that Ctrl-C is ours alone."""
+    """Run a process, and end it with SIGTERM. It is in its own session, so that Ctrl-C reaches only the demo itself."""
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
     try:
         yield process
@@ -50,7 +50,7 @@ def running(command: list[str], name: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 async def until(condition: Callable[[], object], processes: list[subprocess.Popen[bytes]], what: str) -> None:
-    """Wait for a condition; DemoError if a process ends meanwhile or it takes too long."""
+    """Wait for a condition. Raises DemoError if a process ends meanwhile, or after START_SECONDS."""
     ends = time.monotonic() + START_SECONDS
     while not condition():
         ended = next((one for one in processes if one.poll() is not None), None)
@@ -62,6 +62,6 @@ async def until(condition: Callable[[], object], processes: list[subprocess.Pope
 
 
 def answers(port: int) -> bool:
-    """Whether somebody listens."""
+    """Return True if a process listens on this TCP port of loopback."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,4 +1,4 @@
-"""--check: every request is sent, and is on the page as often as in nginx's access_log."""
+"""The proof of --check: every request is sent, and the page counts it exactly as nginx's access_log does."""
 
 import asyncio
 import random
@@ -19,7 +19,7 @@ Counts = Counter[tuple[str, str, str]]
 
 
 def logged(prefix: Path) -> Counts:
-    """What nginx's access_log says, labelled as the page labels it."""
+    """Count the requests in nginx's access_log, with the labels of the page."""
     counts: Counts = Counter()
     for line in (prefix / "access.log").read_text().splitlines():
         server, method, status = line.split("\t")
@@ -28,7 +28,7 @@ def logged(prefix: Path) -> Counts:
 
 
 async def read_page(client: aiohttp.ClientSession, ports: Ports) -> tuple[Counts, dict[str, float]]:
-    """Requests by labels, and the sources' up, from the page."""
+    """Return the requests by labels, and ``source_up`` by source, from the page."""
     async with client.get(f"http://127.0.0.1:{ports.page}/metrics") as response:
         page = await response.text()
     counts: Counts = Counter()
@@ -47,7 +47,7 @@ def all_up(sources: dict[str, float]) -> bool:
 
 
 def proof(sent: int, log: Counts, page: Counts, sources: dict[str, float]) -> bool:
-    """Print sent, logged and counted, and say whether they agree and every source is up."""
+    """Print the requests sent, logged and counted. Return True if they agree and every source is up."""
     print(f"{'server':<14}{'method':<8}{'status':<8}{'access_log':>10}{'page':>10}")
     for key in sorted({*log, *page}):
         mark = "" if log[key] == page[key] else "   <- differs"
@@ -60,7 +60,10 @@ def proof(sent: int, log: Counts, page: Counts, sources: dict[str, float]) -> bo
 
 
 async def check(prefix: Path, ports: Ports) -> bool:
-    """Send every kind, wait until the page has them and the workers' first heartbeat, show the proof."""
+    """Send all requests, wait until the page has them and the workers' first heartbeat, and print the proof.
+
+    Return True if it holds within AGREE_SECONDS.
+    """
     order = [kind for kind in KINDS for _ in range(kind.times)]
     random.Random(0).shuffle(order)
     async with pipeline(prefix, ports), aiohttp.ClientSession() as client:

@@ -10,7 +10,7 @@ from deploy.demo.installed import Ports
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of request: how often --check sends it, and what nginx answers."""
+    """A kind of request. ``status``: of nginx's answer. ``times``: how often --check sends it."""
 
     host: str
     method: str
@@ -35,7 +35,7 @@ KNOWN_METHODS = {kind.method for kind in KINDS} - {"BREW"}
 
 
 async def send(client: aiohttp.ClientSession, ports: Ports, kind: Kind) -> None:
-    """One request; DemoError if the answer is not the one that the site gives."""
+    """Send a request. Raises DemoError if the status of the answer is not the expected one."""
     url = f"http://127.0.0.1:{ports.site}{kind.path}"
     async with client.request(kind.method, url, headers={"Host": kind.host}, allow_redirects=False) as response:
         await response.read()

@@ -1,4 +1,4 @@
-"""The pipeline's health: the incident of docs/incident.md as one would have seen it, and every part behind the page.
+"""The pipeline's health: the incident of docs/incident.md as it would have shown, and every part behind the page.
 
 Rows go the way of a request: the socket, batches, workers, rows, sources and page, journal.
 """

@@ -1,4 +1,4 @@
-"""Upstreams: every attempt, retries, latency by phase, peers; and what the cache did.
+"""Upstreams: every attempt, retries, latency by phase, peers; and the cache.
 
 Its metrics are there with ``nginx.conf.d/upstreams.conf``.
 """

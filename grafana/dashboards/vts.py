@@ -1,4 +1,4 @@
-"""What the vts module counts, under its own names: servers, filters, upstreams, cache zones, shared memory.
+"""The counts of the vts module, under its own names: servers, filters, upstreams, cache zones, shared memory.
 
 The zone ``*`` is the sum of all others; it is left out here. Averages are made from the sums, not taken from vts's
 gauges, which are over the last requests only.

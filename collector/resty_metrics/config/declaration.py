@@ -1,6 +1,7 @@
-"""What a setting is made of; declared.py has all of them.
+"""The parts of a setting's declaration; all settings are declared in declared.py.
 
-Rule: text is read the same from a flag, a variable and the file. What depends on the machine is read by ``Readers``.
+Rule: text has the same meaning in a flag, a variable and the file. Text that depends on the machine is read by
+``Readers``.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +14,7 @@ from resty_metrics.config.values import read_switch
 
 @dataclass(frozen=True, slots=True)
 class Readers:
-    """Readers of text that depends on the machine. Each raises ValueError, with what to do."""
+    """The readers of text that depends on the machine. Each raises ValueError; its text says what to do."""
 
     uid: Callable[[str], int]
     state_dir: Callable[[str], Path | None]
@@ -28,8 +29,8 @@ def _plain(value: Any) -> Any:
 class Type:
     """A type of value.
 
-    ``word``: its name in a help text, or the words that it may be. ``read``: the reader of its text, or which of the
-    ``Readers``. ``show``: the opposite, for YAML.
+    ``word``: its name in a help text, or the words that are allowed. ``read``: the reader of its text, or the name of
+    one of the ``Readers``. ``show``: converts a value back to text, for YAML.
     """
 
     word: str | tuple[str, ...]
@@ -41,9 +42,9 @@ class Type:
 class Setting:
     """A setting.
 
-    ``key``: in the file, ``section.name``; empty for a flag alone. ``flag``: None for a key of the file alone.
-    ``default``: as text. ``needed``: a section without it is wrong. ``reloadable``: a reload puts it in force; else a
-    change needs a restart. ``asked``: the commands that have the flag, besides ``serve`` and ``check-config``.
+    ``key``: ``section.name`` in the file; empty if there is only a flag. ``flag``: None if there is only a key in the
+    file. ``default``: as text. ``needed``: a section without it is invalid. ``reloadable``: a reload applies a change;
+    else it needs a restart. ``asked``: the commands that have the flag, besides ``serve`` and ``check-config``.
     """
 
     key: str
@@ -58,22 +59,22 @@ class Setting:
 
     @property
     def name(self) -> str:
-        """The field of ``Settings``."""
+        """The name of the field in ``Settings``."""
         return self.key.replace(".", "_")
 
     @property
     def switch(self) -> bool:
-        """True for a flag without a value: it turns on what is off by default."""
+        """True for a flag without a value, which turns on a setting that is off by default."""
         return self.type.read is read_switch and self.default == "false"
 
     def reader(self, readers: Readers) -> Callable[[str], Any]:
-        """Return what reads the text of one value."""
+        """Return the function that reads the text of one value."""
         read = self.type.read
         reader: Callable[[str], Any] = getattr(readers, read) if isinstance(read, str) else read
         return reader
 
     def shown(self, value: Any) -> Any:
-        """Return the value as YAML has it; None is not shown."""
+        """Return the value for YAML; None if its key is left out there."""
         return list(map(self.type.show, value)) if self.repeatable else self.type.show(value)
 
 
@@ -81,8 +82,8 @@ class Setting:
 class Listed:
     """A list of mappings in the file.
 
-    ``settings``: the keys of a mapping. ``flags``: those of which each value is an item. ``build``: an item from values
-    by key; ``parts``: the opposite.
+    ``settings``: the keys of a mapping. ``flags``: the flags of which each value is an item. ``build``: makes an item
+    from values by key. ``parts``: returns the values of an item by key.
     """
 
     key: str

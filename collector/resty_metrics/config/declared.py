@@ -1,8 +1,8 @@
-"""The settings, each declared once: flags, variables, the file's keys, check-config, reload and doctor follow.
+"""The settings, each declared once. Flags, variables, the file's keys, check-config, reload and doctor use this list.
 
 Rules:
-- The next setting is an entry here, with its reader in values.py, and a field of ``Settings``.
-- Rules between settings are not here: those of flags are in flags.py, those of the file in read.py.
+- To add a setting, add an entry here, its reader in values.py, and a field of ``Settings``.
+- Rules between settings are elsewhere: those of flags in flags.py, those of the file in read.py.
 """
 
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ _DURATION = Type("duration", values.read_duration, values.show_duration)
 
 
 def _setting(key: str, form: Type, default: str | None, about: str, flag: str | None = None, **more: Any) -> Setting:
-    """Declare a setting. ``flag``: where it is not that of the key."""
+    """Declare a setting. ``flag``: only if it is not named like the key."""
     return Setting(key, flag or f"--{key.replace('_', '-')}", form, default, about, **more)
 
 
@@ -130,7 +130,7 @@ SOURCE_FLAGS = (
         repeatable=True,
     ),
 )
-# The keys of a source. A flag is for all sources that flags give.
+# The keys of a source. A flag applies to all sources that are given by flags.
 SOURCE = (
     _of_source("kind", _words(*source.KINDS), needed=True),
     _of_source("name", Type("name", source.read_name)),

@@ -1,10 +1,10 @@
 """YAML as text, mappings and lists, with the line of each key.
 
 Rules:
-- Scalars stay the text that was written: ``0660`` is a mode and not 432, ``on`` may be a name. Who reads a key says
-  what its text means, the same for the file as for a flag.
-- A key without a value (``socket:``) is a key that is not given.
-- Nothing of a value is in a problem: it may be a secret.
+- Scalars stay the text that was written: ``0660`` is a mode and not 432, ``on`` may be a name. The reader of a key
+  decides what its text means, in the file as in a flag.
+- A key without a value (``socket:``) counts as not given.
+- A problem never quotes a value, which may be a secret.
 """
 
 import re
@@ -19,20 +19,20 @@ from resty_metrics.config.problem import Problem
 Path = tuple[str | int, ...]
 MOST_VALUES = 100_000
 
-_NO_TEXT = re.compile("[\0\ud800-\udfff]")  # an escape may stand for it; no path and no name has it
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")  # YAML can write these as escapes; no path and no name contains them
 _QUOTED = re.compile(r"'[^']{2,}'")
 
 
 @dataclass(slots=True)
 class Document:
-    """``tree``: str, dict or list; None: nothing. ``lines``: of each key and item, from 1."""
+    """A document. ``tree``: str, dict or list; None if empty or invalid. ``lines``: of each key and item, from 1."""
 
     tree: Any = None
     lines: dict[Path, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
     def line(self, path: Path) -> int | None:
-        """Return the line of a key; of a missing one, that of what would hold it."""
+        """Return the line of a key, or for a missing key that of the nearest key around it; None if there is none."""
         while path not in self.lines and path:
             path = path[:-1]
         return self.lines.get(path)
@@ -44,7 +44,7 @@ def name_of(path: Path) -> str:
 
 
 def parse(text: str) -> Document:
-    """Read YAML. What is wrong with it is among the document's problems."""
+    """Read YAML. Errors in it become problems of the document."""
     document = Document()
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -68,7 +68,7 @@ def parse(text: str) -> Document:
 
 
 class _Values:
-    """The values of nodes. Raises OverflowError where there are too many."""
+    """The conversion of nodes to values. Raises OverflowError if there are too many."""
 
     def __init__(self, document: Document) -> None:
         self._document = document

@@ -1,4 +1,4 @@
-"""The configuration file, read and checked as a whole; nothing else of this machine is changed or kept."""
+"""The configuration file, read and checked as a whole. Reading it changes nothing on this machine."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,10 +22,10 @@ def read_file(
     uid: Callable[[str], int] = read_uid,
     look: bool = False,
 ) -> tuple[Layer, Document]:
-    """Return what the file says, and its lines. Raises ConfigError.
+    """Return the layer of the file, and its document. Raises ConfigError.
 
-    ``below`` and ``uid``: where a path is, and who a user is, if the file is of a process with another root. ``look``:
-    whether the files that it names must be readable now.
+    ``below`` and ``uid`` translate a path and a user name if the file belongs to a process with another root. ``look``:
+    the files that it names must be readable now.
     """
     try:
         text = _text(below(path))
@@ -58,7 +58,7 @@ def _text(path: Path) -> str:
 
 
 def see(path: Path) -> None:
-    """Raise ValueError where the file cannot be read by this user, now."""
+    """Check that this user can read the file now. Raises ValueError."""
     try:
         files.read(path)
     except OSError as error:

@@ -1,9 +1,9 @@
-"""What flags and environment variables say, as a layer: those of the sources put together.
+"""The layer of the flags and environment variables, in which those of the sources become one list.
 
 Rules:
-- The flags of connections (``--source.timeout`` and so on) are for all sources that flags give; where there are none,
-  they are refused, since they would not do what they say.
-- Sources are one list: given by flags, the file's are not used.
+- The flags of connections (``--source.timeout`` and so on) apply to all sources from flags. Without such a source they
+  are refused, since they would have no effect.
+- Sources are one list: if flags give any, those in the file are not used.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +24,10 @@ _PAIRS = (("tls_config.cert_file", "tls_config.key_file"), (_USERNAME, "basic_au
 
 
 def layer(values: Mapping[str, Any]) -> Layer:
-    """``values``: read, by the flag's name, only those that were given. Raises ConfigError, which names the flags."""
+    """Return the layer. ``values``: the values given, already read, by the flag's name.
+
+    Raises ConfigError, which names the flags.
+    """
     settings = {key: value for key, value in values.items() if key not in (*_SOURCES, *_KEY)}
     sources = [source for kind in _SOURCES for source in values.get(kind, ())]
     given = {key: values[flag] for flag, key in _KEY.items() if flag in values}
@@ -42,7 +45,7 @@ def layer(values: Mapping[str, Any]) -> Layer:
 
 
 def _between(given: Mapping[str, Any], sources: Sequence[Source]) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong between flags, each with the key of the flag to name."""
+    """Yield the conflicts between flags: (key of the flag to name, text of the problem)."""
     if not sources:
         yield from ((key, "it is for the sources of --source.stub-status and --source.vts: give one") for key in given)
         return

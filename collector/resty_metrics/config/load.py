@@ -1,11 +1,11 @@
-"""Loading: what flags and environment said, and the file says now, put together. At any time, again.
+"""The loading of the settings from flags, environment and file, at the start and at each reload.
 
 Rules:
-- What this process was told by flags and environment stays; the file may be another one each time.
-- A configuration that is refused has changed nothing.
-- A password, certificate or key that cannot be read refuses no configuration: its source alone fails, until the file
-  can be read. ``check-config`` says so beforehand.
-- The reader of the file takes memory: it is imported only where there is a file.
+- Flags and environment stay as they were at the start; the file is read again each time.
+- A refused configuration changes nothing.
+- An unreadable password, certificate or key is no reason to refuse a configuration: only its source fails, until the
+  file can be read. ``check-config`` reports it beforehand.
+- The module that reads the file takes memory, so it is imported only if there is a file.
 """
 
 from collections.abc import Mapping
@@ -19,9 +19,9 @@ from resty_metrics.config.settings import Settings, merged
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What flags and environment say. ``values``: as the command line has read them, by the flag's name.
+    """The values from flags and environment. ``values``: already read, by the flag's name.
 
-    ``path``: the configuration file, absolute; None: there is none.
+    ``path``: absolute path of the configuration file; None if there is none.
     """
 
     values: Mapping[str, Any]
@@ -29,9 +29,9 @@ class Given:
 
 
 def load(given: Given) -> Settings:
-    """Return the settings as flags, environment and file are now. A running loop calls it in a thread: it reads files.
+    """Return the settings from flags, environment and the current file. Raises ConfigError with all problems.
 
-    Raises ConfigError with all that is wrong.
+    It reads files, so a running loop calls it in a thread.
     """
     said = flags.layer(given.values)
     if given.path is None:

@@ -1,4 +1,4 @@
-"""What a value says about this machine, for the command line and the file alike."""
+"""The readers of values that depend on this machine, for the command line and the file alike."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ def state_dir(text: str) -> Path | None:
 
 
 def _is_no_directory(path: Path) -> bool:
-    """Tell whether something else is there; what this user may not look at may be a directory."""
+    """Return True if something other than a directory is there. A path that cannot be examined may be a directory."""
     try:
         return path.exists() and not path.is_dir()
     except OSError:
@@ -22,5 +22,5 @@ def _is_no_directory(path: Path) -> bool:
 
 
 def file_path(text: str) -> Path:
-    """Return the absolute path of a file, which may be relative to the working directory. Raises ValueError."""
+    """Return the absolute path of a file. The text may be relative to the working directory. Raises ValueError."""
     return read_file_path(text).absolute()

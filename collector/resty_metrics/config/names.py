@@ -1,4 +1,4 @@
-"""One setting, its names: ``--socket.path``, ``socket_path``, ``RESTY_METRICS_SOCKET_PATH``."""
+"""The names of a setting: ``--socket.path``, ``socket_path``, ``RESTY_METRICS_SOCKET_PATH``."""
 
 import difflib
 import re
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from resty_metrics.config.problem import Problem
 
 _PREFIX = "RESTY_METRICS_"
-# What Kubernetes, and links of Docker, set for a service whose name begins as our variables do ("resty-metrics").
+# Variables that Kubernetes and Docker's links set for a service with a name like ours ("resty-metrics").
 _OF_A_SERVICE = re.compile(
     r"\w*_(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
 )
@@ -15,17 +15,17 @@ _ADDRESS = re.compile(r"(?:tcp|udp|sctp)://")
 
 
 def name(flag: str) -> str:
-    """``--socket.path`` is ``socket_path``."""
+    """Return the name of a flag's field: ``socket_path`` for ``--socket.path``."""
     return flag.removeprefix("--").replace(".", "_").replace("-", "_")
 
 
 def variable(flag: str) -> str:
-    """``--socket.path`` is ``RESTY_METRICS_SOCKET_PATH``."""
+    """Return the name of a flag's variable: ``RESTY_METRICS_SOCKET_PATH`` for ``--socket.path``."""
     return _PREFIX + name(flag).upper()
 
 
 def misspelt(environment: Mapping[str, str], known: Iterable[str]) -> list[Problem]:
-    """Return a problem for each variable with our prefix that is no setting; ``known`` are those that are."""
+    """Return a problem for each variable with our prefix that is not ``known`` as a setting."""
     known = set(known)
     ours = (name for name in environment if name.startswith(_PREFIX) and name not in known)
     wrong = sorted(name for name in ours if not _is_of_a_service(name, environment[name]))

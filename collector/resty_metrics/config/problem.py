@@ -1,4 +1,4 @@
-"""What is wrong with a configuration."""
+"""The problems of a configuration."""
 
 import re
 from collections.abc import Iterable
@@ -8,28 +8,31 @@ _USERINFO = re.compile(r"//\S*@")
 
 
 def discreet(text: str) -> str:
-    """Return ``text`` without what looks like user and password of a URL."""
+    """Return ``text`` with everything masked that looks like the user and password of a URL."""
     return _USERINFO.sub("//***@", text)
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """``line``: from 1; None: not of one line. ``key``: as in ``sources[0].url``; empty: not of one key."""
+    """A problem. ``line``: from 1; None if it concerns no single line. ``words``: what to do.
+
+    ``key``: for example ``sources[0].url``; empty if it concerns no single key.
+    """
 
     line: int | None
     key: str
     words: str
 
     def text(self, file: str) -> str:
-        """Return ``FILE:LINE: KEY: what to do``, as compilers have it."""
+        """Return ``FILE:LINE: KEY: what to do``, the form of compilers' messages."""
         where = file if self.line is None else f"{file}:{self.line}"
         return discreet(": ".join(part for part in (where, self.key, self.words) if part))
 
 
 class ConfigError(Exception):
-    """A configuration with problems: all that were found, in the order of the file's lines.
+    """The error of a configuration with problems: all of them, in the order of the file's lines.
 
-    ``file``: empty for what flags say. The text has a line for each problem.
+    ``file``: empty if the problems are in the flags. The text has a line for each problem.
     """
 
     def __init__(self, file: str, problems: Iterable[Problem]) -> None:

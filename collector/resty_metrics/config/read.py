@@ -1,9 +1,9 @@
-"""The text of a configuration file as a layer, or everything that is wrong with it.
+"""The reading of a configuration file's text, into a layer or a list of all its problems.
 
 Rules:
-- Pure: what depends on the machine is read by functions that are given.
-- All problems at once: what lies between keys is judged on what was written, whatever else is wrong.
-- Words about a value come from the function that reads it, or name no value.
+- Pure: text that depends on the machine is read by functions that the caller passes.
+- All problems are reported at once: conflicts between keys are checked on the written text, even if values are invalid.
+- The text of a problem comes from the function that reads the value, or else quotes no value.
 """
 
 import difflib
@@ -20,7 +20,7 @@ Entries = Iterable[Setting | Listed]
 
 
 def read(text: str, readers: Readers) -> tuple[Layer, Document]:
-    """Return what was given, and the document, which knows the lines. With problems in the document, it is nothing."""
+    """Return the layer, and the document with its lines and problems. If there are problems, the layer is empty."""
     document = parse(text)
     if document.problems and document.tree is None:
         return {}, document
@@ -44,14 +44,14 @@ def single(value: object) -> str:
 
 
 class _Reading:
-    """A document on the way to values by key; what is wrong becomes a problem of it."""
+    """The reading of a document into values by key. Errors become problems of the document."""
 
     def __init__(self, document: Document, readers: Readers) -> None:
         self._document = document
         self._readers = readers
 
     def section(self, tree: Any, entries: Entries, path: Path, before: str) -> dict[str, Any]:
-        """Return the values below ``path``. ``before``: the keys' part that stands for it, as in ``tls_config.``"""
+        """Return the values below ``path``. ``before``: the prefix of their keys, for example ``tls_config.``"""
         below = _below(entries, before)
         if not isinstance(tree, dict):
             self._problem(path, f"give keys and values: {', '.join(below)}")
@@ -103,7 +103,7 @@ class _Reading:
 
 
 def _below(entries: Entries, before: str) -> dict[str, Setting | Listed | None]:
-    """Return the names below ``before``, in their order; None: a section."""
+    """Return the entries by name below the prefix ``before``, in their order; None for a section."""
     names: dict[str, Setting | Listed | None] = {}
     for entry in entries:
         if entry.key.startswith(before):
@@ -113,7 +113,7 @@ def _below(entries: Entries, before: str) -> dict[str, Setting | Listed | None]:
 
 
 def _nearest(wrong: str, path: Path, known: list[str]) -> str:
-    """Return the key that was meant: of those beside it, else one of that name elsewhere."""
+    """Return a hint for a wrong key: a similar key beside it, else one elsewhere, else the keys known here."""
     beside = difflib.get_close_matches(wrong, known, n=1)
     if beside:
         return f"did you mean {name_of((*path, beside[0]))}?"
@@ -125,7 +125,7 @@ def _nearest(wrong: str, path: Path, known: list[str]) -> str:
 
 
 def _between(tree: Any) -> Iterator[tuple[Path, str]]:
-    """Yield what is wrong between keys of the sources."""
+    """Yield the conflicts between keys of all sources: (path, text of the problem)."""
     sources = tree.get("sources") if isinstance(tree, dict) else None
     if not isinstance(sources, list):
         return
@@ -145,7 +145,7 @@ def _between(tree: Any) -> Iterator[tuple[Path, str]]:
 
 
 def _within(source: Mapping[str, Any], path: Path) -> Iterator[tuple[Path, str]]:
-    """Yield what is wrong between keys of one source."""
+    """Yield the conflicts between keys of one source: (path, text of the problem)."""
     if "basic_auth" in source and "authorization" in source:
         yield (*path, "authorization"), "give basic_auth or authorization, not both"
     if "derived" in source and source.get("kind") == "stub_status":

@@ -1,6 +1,6 @@
-"""Everything that the collector was told, checked: what the flags, the environment and the file say together.
+"""The settings of the collector: the checked values of flags, environment and file together.
 
-A layer is what one of them says: values by setting, and only those that were given.
+A layer holds the values of one of these by setting, and only those that were given.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,10 @@ Layer = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """``state_dir`` None: nothing is kept. ``web_config_file``: exporter-toolkit's file; None: plain HTTP."""
+    """The settings. ``state_dir`` None: nothing is kept.
+
+    ``web_config_file``: a file in the format of exporter-toolkit; None: plain HTTP.
+    """
 
     socket_path: Path = Path(DEFAULT_SOCKET)
     socket_mode: int = 0o666
@@ -36,10 +39,10 @@ class Settings:
 
 
 def merged(*layers: Layer) -> Settings:
-    """Return the settings: each from the first layer that has it, whole, lists too; else its default."""
+    """Return the settings: each value whole, even a list, from the first layer that has it; else the default."""
     return Settings(**over(*layers))
 
 
 def over(*layers: Layer) -> dict[str, Any]:
-    """Return the layers as one: each value from the first that has it."""
+    """Return the layers as one: each value from the first layer that has it."""
     return {name: value for layer in reversed(layers) for name, value in layer.items()}

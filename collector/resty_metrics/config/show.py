@@ -1,4 +1,4 @@
-"""The configuration in force as a file of it: every key, and of secrets the files that hold them."""
+"""The configuration in force in the form of a configuration file: every key, and the file names of secrets."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -32,7 +32,7 @@ def _item(listed: Listed, item: Any) -> Tree:
 
 
 def _tree(settings: Iterable[Setting], shown: Callable[[Setting], Any]) -> Tree:
-    """Return sections and keys, without those that are not set."""
+    """Return sections and keys without the keys that are not set."""
     tree: Tree = {}
     for setting in settings:
         value, branch = shown(setting), tree

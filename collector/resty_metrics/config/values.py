@@ -1,4 +1,4 @@
-"""What the operator may set, checked as a whole before anything is touched."""
+"""The values of settings: the functions that read them from text, and show them as text."""
 
 import re
 import shlex
@@ -9,9 +9,9 @@ DEFAULT_STATE_DIR = "/var/lib/resty-metrics"
 NO_STATE_DIR = "none"
 DEFAULT_LISTEN = ":19145"
 DEFAULT_TELEMETRY_PATH = "/metrics"
-DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_REQUESTS = 512, 256  # the first as Prometheus has it
+DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_REQUESTS = 512, 256  # the first is also Prometheus's default
 MOST_LIMIT = 1_000_000
-# sun_path has 108 bytes with its end; the socket is bound under a temporary name that is this much longer.
+# sun_path has 108 bytes, one of them for the final NUL. The socket is bound under a temporary name with this suffix.
 MAX_SOCKET_PATH = 107
 TEMPORARY_SUFFIX = len(".") + len(".4194304")
 
@@ -31,19 +31,19 @@ _EVERY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 
 @dataclass(frozen=True, slots=True)
 class TcpAddress:
-    """``host`` None: every address of the machine; ``port`` 0: a free one."""
+    """A TCP address to listen on. ``host`` None: every address of the machine. ``port`` 0: any free port."""
 
     host: str | None
     port: int
 
     @property
     def near_host(self) -> str:
-        """Where a client on this machine finds who listens here."""
+        """The host at which a client on this machine reaches the listener."""
         return _EVERY.get(self.host or "", self.host or "")
 
     @property
     def near(self) -> str:
-        """The same with the port, as in a URL."""
+        """The host and port at which a client on this machine reaches the listener, as in a URL."""
         return f"[{self.near_host}]:{self.port}" if ":" in self.near_host else f"{self.near_host}:{self.port}"
 
 

@@ -1,1 +1,1 @@
-"""From datagrams to batches: the wire, the senders' marks, and the socket they come through."""
+"""The intake of datagrams: reading the socket, the senders' marks, heartbeats, and the answers to the workers."""

@@ -1,12 +1,12 @@
-"""The heartbeats of one sender, and what the gauges of all senders may take together.
+"""The heartbeats of one sender, and the bounds on the gauges of all senders together.
 
 Rules:
-- A beat of several parts counts when all of them have come; a part of a later beat ends the wait for the earlier.
-- A label set stands once in a beat: a row whose label set stands there already is refused.
+- A beat of several parts counts once all parts have arrived. A part of a later beat ends the wait for the earlier one.
+- A label set appears once in a beat: a row that repeats a label set is refused.
 - The rows of the user's gauges are bounded for each sender and over all of them, by number and by bytes. Rows that find
-  no room are refused and counted; everything else of the beat is kept.
-- Room belongs to the living: what a sender holds is released when it ends, falls silent, or never completes a beat.
-- While a beat arrives, the one before it still holds. A sender is charged for the larger of the two.
+  no room are refused and counted; the rest of the beat is kept.
+- The room of a sender is released when it ends, falls silent, or never completes a beat.
+- While a beat arrives, the previous one stays valid. A sender is charged for the larger of the two.
 - ``now`` is seconds of a monotonic clock.
 """
 
@@ -24,17 +24,17 @@ from resty_metrics.wire.heartbeat import Dict, Heartbeat, join
 BEAT_SECONDS = 5.0
 MISSED_BEATS = 3
 GAUGES_SECONDS = BEAT_SECONDS * MISSED_BEATS
-MAX_INSTANCES = 64  # the table has as many
+MAX_INSTANCES = 64  # the same as in the table
 
-_DICT_BYTES = 256  # of a shared dictionary of nginx: the objects that hold it
+_DICT_BYTES = 256  # the objects that hold the entry of one of nginx's shared dictionaries
 
 Refusal = Literal["worker_cap", "total_cap", "duplicate"]
-_Keys = dict[tuple[str, tuple[str, ...]], set[bytes]]  # by gauge the label sets of a beat
+_Keys = dict[tuple[str, tuple[str, ...]], set[bytes]]  # the label sets of a beat, by gauge
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """The size of a beat, or its bound: gauges by name, their rows, and the memory of all of it."""
+    """The size of a beat, or a bound of it: the number of gauges, the number of their rows, and the memory in bytes."""
 
     gauges: int = 0
     rows: int = 0
@@ -57,7 +57,7 @@ TOTAL = Size(gauges=20_000, rows=200_000, bytes=64 << 20)
 
 
 class Room:
-    """The room that the heartbeats of all senders share. ``instances``: the names of nginx that they are of."""
+    """The room that the heartbeats of all senders share. ``instances`` counts their whole beats by name of nginx."""
 
     def __init__(self, sender: Size = SENDER, total: Size = TOTAL, max_instances: int = MAX_INSTANCES) -> None:
         self.sender = sender
@@ -67,11 +67,11 @@ class Room:
         self._max_instances = max_instances
 
     def takes(self, instance: str) -> bool:
-        """Return whether a sender of this nginx may have a beat."""
+        """Return True if there is room for a beat of this nginx."""
         return instance in self.instances or len(self.instances) < self._max_instances
 
     def recount(self, beats: Iterable["Beats"]) -> None:
-        """Count anew what these hold, which are all that there are."""
+        """Recompute the room that is taken from the beats of all senders."""
         all_beats = list(beats)
         charges = [one.charge for one in all_beats]
         self.held = Size(
@@ -84,8 +84,8 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """The outcome of a heartbeat. ``refused``: rows of gauges that found no room, by reason. ``kept`` False: the beat
-    itself is refused, since its nginx is one too many.
+    """The outcome of a heartbeat. ``refused``: the number of refused rows of gauges, by reason. ``kept`` False: the
+    whole beat is refused because there are too many nginx instances.
     """
 
     refused: Counter[Refusal] = field(default_factory=Counter)
@@ -93,14 +93,14 @@ class Heard:
 
     @property
     def reason(self) -> Refusal | None:
-        """The reason for which rows were refused; where there are several, the one of most rows."""
+        """The reason for which most of the refused rows were refused; None if none were."""
         reason, rows = max(self.refused.items(), key=itemgetter(1), default=(None, 0))
         return reason if rows else None
 
 
 @dataclass(slots=True)
 class _Arriving:
-    """The parts of a beat that have come so far."""
+    """The parts of a beat that have arrived so far."""
 
     number: int
     began: float
@@ -110,7 +110,7 @@ class _Arriving:
 
 
 class Beats:
-    """The newest whole beat of a sender, and the one that arrives. ``seen``: when the whole one was complete."""
+    """The newest whole beat of a sender, and the beat that is arriving. ``seen``: when the whole one was complete."""
 
     __slots__ = ("_arriving", "_ended", "_size", "number", "seen", "whole")
 
@@ -124,11 +124,11 @@ class Beats:
 
     @property
     def charge(self) -> Size:
-        """The part of the room that the sender takes."""
+        """The part of the room that this sender takes."""
         return self._size if self._arriving is None else self._size.larger(self._arriving.size)
 
     def hear(self, number: int, part: Heartbeat, now: float, room: Room) -> Heard:
-        """Take a beat, or a part of one, if it is newer than what there is."""
+        """Take a beat, or a part of one, unless the same or a newer one is there already."""
         arriving = self._arriving
         if number <= self.number or number <= self._ended or (arriving is not None and number < arriving.number):
             return Heard()
@@ -145,7 +145,7 @@ class Beats:
         return Heard(refused, kept)
 
     def _complete(self, arriving: _Arriving, now: float, room: Room) -> bool:
-        """Make the beat that has arrived the whole one, unless its nginx finds no room."""
+        """Make the beat that has arrived the whole one. Return False if its nginx finds no room; then none is kept."""
         self._arriving = None
         beat = join([arriving.parts[part] for part in sorted(arriving.parts)])
         self._leave(room)
@@ -163,7 +163,7 @@ class Beats:
                 del room.instances[self.whole.instance]
 
     def expire(self, now: float, room: Room) -> None:
-        """Release a beat that none followed for GAUGES_SECONDS, and parts that waited as long for the others."""
+        """Release a whole beat older than GAUGES_SECONDS, and an arriving one that began longer ago than that."""
         arriving = self._arriving
         if self.whole is not None and now - self.seen > GAUGES_SECONDS:
             self._release(room, whole=True)
@@ -180,13 +180,17 @@ class Beats:
             self._leave(room)
             self.whole, self._size = None, Size()
         if arriving and self._arriving is not None:
-            # The rest of its parts would wait for these.
+            # Refuse the parts of this beat that arrive later: without the released ones it would never be complete.
             self._ended, self._arriving = self._arriving.number, None
         room.held += self.charge - charged
 
 
 def _admit(part: Heartbeat, arriving: _Arriving, sender: Size, total: Size) -> tuple[Heartbeat, Counter[Refusal]]:
-    """Return as much of the part as there is room for, which is added to the beat that arrives."""
+    """Return as much of the part as there is room for, and the number of refused rows by reason.
+
+    The size and the label sets of the admitted rows are added to the arriving beat. ``total`` is the room that the
+    other senders leave. Of parts behind the first only the families count.
+    """
     refused: Counter[Refusal] = Counter()
     if part.part > 1:
         part = Heartbeat(families=part.families, part=part.part, parts=part.parts)
@@ -201,7 +205,7 @@ def _admit(part: Heartbeat, arriving: _Arriving, sender: Size, total: Size) -> t
 
 
 class _Left:
-    """The rest of a bound."""
+    """The part of a bound that is left."""
 
     __slots__ = ("bytes", "gauges", "rows")
 
@@ -213,7 +217,9 @@ class _Left:
         return Size(self.gauges, self.rows, self.bytes)
 
     def fit(self, gauges: int, head: int, rows: Sequence[int]) -> int:
-        """Return how many rows of these cumulated sizes fit, behind so many gauges more and a head of this size."""
+        """Return the number of rows that fit. ``rows``: their cumulated sizes; ``gauges`` and ``head``: the number of
+        new gauges and the bytes of the family's head, which need room too.
+        """
         return max(0, min(self.rows, bisect_right(rows, self.bytes - head))) if self.gauges >= gauges else 0
 
     def take(self, gauges: int, rows: int, size: int) -> None:
@@ -223,7 +229,7 @@ class _Left:
 
 
 class _Taking:
-    """One part of a beat, as it takes its room."""
+    """The admission of one part of a beat: it takes room for as much as fits."""
 
     __slots__ = ("_keys", "_refused", "of_sender", "of_total")
 
@@ -234,7 +240,7 @@ class _Taking:
         self._refused = refused
 
     def gauge(self, family: GaugeFamily) -> GaugeFamily | None:
-        """Return as much of the family as there is room for."""
+        """Return as much of the family as there is room for; None if not even its head fits, or none of its rows."""
         known = self._keys.get(family.identity)
         new, head = int(known is None), family.head_bytes()
         unique = family
@@ -263,7 +269,7 @@ class _Taking:
         return dicts
 
     def _fit(self, gauges: int, head: int, rows: Sequence[int]) -> int:
-        """Return how many rows fit; those that do not are counted."""
+        """Return the number of rows that fit, and count the others as refused. Arguments as in ``_Left.fit``."""
         for_sender, for_total = self.of_sender.fit(gauges, head, rows), self.of_total.fit(gauges, head, rows)
         if for_sender < len(rows):
             self._refused["worker_cap"] += len(rows) - for_sender

@@ -1,12 +1,12 @@
-"""The marks of senders that gave way at the cap: enough to know their batches again if they come back.
+"""The marks of senders that gave way at the cap: enough to recognise their batches if they come back.
 
-A sender that is silent may be dead, or stopped for a while with batches that it believes to be unacknowledged. Its mark
-takes a few hundred bytes, a sender much more, so marks are kept for many more senders than the cap admits.
+A silent sender may be dead, or stopped for a while with batches that it believes to be unacknowledged. A mark takes a
+few hundred bytes, a sender much more, so marks are kept for many more senders than the cap admits.
 
 Rules:
-- At the bound a mark is forgotten: of a sender that said bye if there is one, since such a sender had nothing left to
-  send, else of any other; the one that departed first. If that sender comes back, it begins as an unknown one.
-- Marks are ordered by their departure, which is the order in which their senders fell silent, or nearly so.
+- At the bound the oldest mark of a sender that said bye is forgotten, since such a sender had nothing left to send. If
+  there is none, the oldest mark of all is forgotten. A sender whose mark is forgotten begins as an unknown one.
+- Marks are ordered by their departure, which is nearly the order in which their senders fell silent.
 """
 
 from collections import OrderedDict
@@ -17,10 +17,10 @@ from itertools import chain
 
 @dataclass(frozen=True, slots=True)
 class SenderMark:
-    """A mark of what is safe of a sender: every batch up to ``committed``. A journal keeps it.
+    """The mark of a sender: every batch up to ``committed`` is safe. The journal keeps it.
 
-    ``seen`` is when it last sent something, ``ended`` when it said bye (None: it did not), both in seconds of running
-    time. ``instance`` is the name of its nginx, None where that is not known.
+    ``seen`` is the time of its last datagram, ``ended`` that of its bye (None: there was none), both in seconds of
+    running time. ``instance`` is the name of its nginx, None if it is not known.
     """
 
     name: bytes
@@ -46,7 +46,7 @@ class Departed:
         return iter(self._marks.values())
 
     def get(self, name: bytes) -> SenderMark | None:
-        """Return the mark of a sender, None if there is none."""
+        """Return the mark of a sender; None if there is none."""
         return self._marks.get(name)
 
     def add(self, mark: SenderMark) -> None:
@@ -59,12 +59,12 @@ class Departed:
             self.take(next(chain(self._ended, self._marks)))
 
     def take(self, name: bytes) -> SenderMark | None:
-        """Remove and return the mark of a sender that comes back, None if there is none."""
+        """Remove and return the mark of a sender that comes back; None if there is none."""
         self._ended.pop(name, None)
         return self._marks.pop(name, None)
 
     def prune(self, seen_before: float) -> int:
-        """Forget the marks of senders that were last seen before then. Return how many."""
+        """Forget the marks of senders that were last seen at ``seen_before`` or earlier. Return their number."""
         count = 0
         while self._marks and next(iter(self._marks.values())).seen <= seen_before:
             self.take(next(iter(self._marks)))

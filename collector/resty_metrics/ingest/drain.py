@@ -1,4 +1,4 @@
-"""A drain of the socket: what became of each datagram, and what is to be made safe and answered together."""
+"""A drain of the socket: the outcome of each datagram, and the batches that are made safe and answered together."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,16 +8,16 @@ from resty_metrics.table.table import Failure
 from resty_metrics.wire.datagram import Header, Reason, Verdict
 
 Result = Literal["applied", "duplicate", "out_of_order", "heartbeat", "bye", "probe", "held", "dropped", "unanswerable"]
-INSTANCE_CAP = "instance_cap"  # reason of a heartbeat that is dropped: its nginx has one name too many
+INSTANCE_CAP = "instance_cap"  # the reason of a heartbeat that is dropped because there are too many nginx instances
 
 
-INTERNAL = "internal"  # the reason of what a bug of ours refused
+INTERNAL = "internal"  # the reason of a datagram or of rows that were lost by a bug of ours
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one datagram. ``rows``: applied, or lost if it was dropped. A heartbeat has a reason where rows of
-    its gauges were refused. ``error``: the bug that dropped it.
+    """The outcome of one datagram. ``rows``: the number of rows applied, or lost if it was dropped. A heartbeat has a
+    ``reason`` if rows of its gauges were refused. ``error``: the bug that dropped the datagram.
     """
 
     result: Result
@@ -29,7 +29,7 @@ class Outcome:
 
     @property
     def answer(self) -> bool:
-        """Whether the drain will have an answer for the sender of this datagram."""
+        """True if the drain has an answer for the sender of this datagram."""
         return self.sender is not None
 
 
@@ -37,7 +37,7 @@ class Outcome:
 class Accepted:
     """A batch that both marks will pass. ``body`` and ``families`` are empty if it was dropped.
 
-    ``body`` is the msgpack that ``families`` was read from: what a journal keeps. ``now`` is when it came.
+    ``body`` is the msgpack from which ``families`` was read; the journal keeps it. ``now`` is the time of its arrival.
     """
 
     sender: bytes
@@ -50,7 +50,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A sender that said bye, at ``now``."""
+    """A sender that said bye at ``now``."""
 
     sender: bytes
     now: float
@@ -65,9 +65,10 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """All that one drain of the socket brought: what is to be made safe, and the answers.
+    """The result of one drain of the socket: the batches and byes to make safe, and the answers.
 
-    ``prompt``: (sender, answer) to be given at once; ``waiting``: the senders whose answer ``settle`` gives.
+    ``prompt``: (sender, answer) pairs to send at once. ``replies``: the answers that wait until the drain is safe.
+    ``waiting``: the senders of these.
     """
 
     accepted: tuple[Accepted, ...]
@@ -82,7 +83,7 @@ class Drain:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A drain that is in the table: an (sender, answer) for each sender that waited, and what could not be added."""
+    """A drain that is in the table: a (sender, answer) pair for each sender that waited, and the failed merges."""
 
     answers: tuple[tuple[bytes, bytes], ...]
     failures: tuple[Failure, ...]

@@ -1,18 +1,19 @@
-"""The way of a datagram from bytes to the table and to an answer, without a socket.
+"""The intake: the way of a datagram from bytes to the table and to an answer, without a socket.
 
-The shell hands in every datagram of a drain (``receive``), then ends the drain (``take``), has it made safe, and
-``settle``s it. Accepted batches wait between the two, so the table holds committed batches only; several drains may be
+The shell passes every datagram of a drain to ``receive``, ends the drain with ``take``, makes it safe, and passes it to
+``settle``. Accepted batches wait between the last two, so the table holds committed batches only. Several drains may be
 under way if they are settled in order.
 
 Rules:
-- Marks come before decoding: a duplicate costs no msgpack.
-- One answer per sender and drain, for its last datagram; a drop comes before anything else, since the worker has to
-  hear of its loss.
-- A sender with a batch in the drain is answered when that is safe, every other one at once: a journal that is slow
-  must not make a worker, or a probe, believe that nobody is there.
-- Every refusal is counted by result and reason. A uid that is refused is remembered, so that it is logged once.
-- An unexpected error (a bug) costs the datagram, or the rows, that met it and nothing else. It is counted with the
-  reason ``internal`` and handed to the shell, which logs it. The marks pass such a batch, or its sender would be stuck.
+- The marks are checked before decoding: a duplicate costs no msgpack.
+- Each sender gets one answer per drain, for its last datagram. A drop takes precedence over any other answer, since the
+  worker must learn of its loss.
+- A sender with a batch in the drain is answered once that is safe, every other one at once: a slow journal must not
+  make a worker, or a probe, believe that nobody is there.
+- Every refusal is counted by result and reason. A refused uid is remembered, so that it is logged once.
+- An unexpected error (a bug) costs the datagram, or the rows, in which it occurred and nothing else. It is counted with
+  the reason ``internal`` and returned to the shell, which logs it. The marks pass such a batch, or its sender would be
+  stuck.
 """
 
 from collections import Counter
@@ -54,10 +55,11 @@ MAX_REFUSED_UIDS = 64
 
 
 class Intake:
-    """Datagrams in, a table and answers out.
+    """The intake: datagrams in, a table and answers out.
 
     Counters for the page: ``results`` by (result, reason), ``bytes``, ``applied_rows``, ``lost_rows``,
-    ``lost_states``, ``refused_uids`` (the first 64 uids; ``results`` has them all). ``ready`` False holds everything.
+    ``lost_states``, ``refused_uids`` (of the first 64 uids; ``results`` counts all refusals), ``refused_gauge_rows`` by
+    reason. ``ready`` False: everything but probes is held.
     """
 
     def __init__(self, table: Table, senders: Senders, allow_uid: Callable[[int], bool]) -> None:
@@ -79,13 +81,13 @@ class Intake:
         self._replies: dict[bytes, Reply] = {}
 
     def allow(self, allow_uid: Callable[[int], bool]) -> None:
-        """Who may send, from now on."""
+        """Replace the rule that decides which uids may send."""
         self._allow_uid = allow_uid
 
     def receive(self, datagram: bytes, uid: int, now: float, wall_ms: int | None = None) -> Outcome:
         """Take one datagram from a sender with this kernel-verified uid, at ``now`` (monotonic seconds).
 
-        ``wall_ms``: the wall clock, Unix milliseconds; None: births are believed as they are said.
+        ``wall_ms``: the wall clock in Unix milliseconds; None: the birth in the datagram is not checked against it.
         """
         try:
             outcome = self._receive(datagram, uid, now, wall_ms)
@@ -101,7 +103,7 @@ class Intake:
         return outcome
 
     def take(self) -> Drain:
-        """What came since the last drain; it is to be settled when it is safe."""
+        """End the drain and return it. The caller passes it to ``settle`` once it is safe."""
         unsafe = {batch.sender for batch in self._accepted}
         prompt = [reply for sender, reply in self._replies.items() if sender not in unsafe]
         later = [reply for sender, reply in self._replies.items() if sender in unsafe]
@@ -110,7 +112,7 @@ class Intake:
         return drain
 
     def settle_in_steps(self, drain: Drain) -> Steps[Settled]:
-        """Show the batches of a drain, which are safe now, and acknowledge them. A step merges rows of one family."""
+        """Merge the batches of a drain that is safe, and return its answers. A step merges the rows of one family."""
         failures: list[Failure] = []
         for batch in drain.accepted:
             failures += yield from self.table.merge_in_steps(batch.families, batch.birth_ms, batch.now)
@@ -118,11 +120,11 @@ class Intake:
         return Settled(self._answers(drain.replies), tuple(failures))
 
     def settle(self, drain: Drain) -> Settled:
-        """Do what ``settle_in_steps`` does in one go."""
+        """Do the work of ``settle_in_steps`` in one go."""
         return finish(self.settle_in_steps(drain))
 
     def commit(self) -> list[tuple[bytes, bytes]]:
-        """End a drain that is safe as it is. Return all of its answers."""
+        """End a drain that needs no journal, settle it, and return all of its answers."""
         drain = self.take()
         return [*drain.prompt, *self.settle(drain).answers]
 
@@ -163,7 +165,7 @@ class Intake:
         return None if self.ready else Reason.NOT_READY
 
     def _heartbeat(self, header: Header, datagram: bytes, now: float) -> Outcome:
-        """Keep a heartbeat. One that cannot be read still shows that the worker lives, and is acked."""
+        """Keep a heartbeat. An unreadable one still shows that its worker is alive, so it is acked too."""
         if header.base < 1:
             return self._ack(header, "dropped", "invalid")
         heartbeat: Heartbeat | None = None

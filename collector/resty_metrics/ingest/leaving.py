@@ -1,13 +1,13 @@
-"""The workers that are leaving: after a reload one with long connections lives on, and has no timer to say so.
+"""The leaving workers: after a reload, a worker with long connections lives on without a timer for heartbeats.
 
-Such a worker says ``exiting`` in its last heartbeat, and sends another one only when something ends there. It is
-answered on a socket pair, whose other end closes when its process ends, however that is and in whatever pid namespace.
-So the collector keeps its own end, and sends the last ack on it again: the kernel refuses that once nobody is there.
+Such a worker says ``exiting`` in its last heartbeat, and sends another one only when a request ends there. It is
+answered on a socket pair, whose other end closes when its process ends, for whatever reason and in any pid namespace.
+So the collector keeps its own end, and sends the last ack on it again: the kernel refuses that once the worker is gone.
 
 Rules:
-- An ack that comes a second time says nothing new to a worker; a queue that is full of them is that of a live one.
-  What holds or drops a batch would be counted again: it is not sent twice.
-- Bounded: a worker for whose descriptor there is no room is forgotten like any other that falls silent.
+- A repeated ack tells a worker nothing new, and if its queue is full of them the worker is alive. An answer that holds
+  or drops a batch is never repeated: the worker would count it again.
+- Descriptors are bounded: a worker that finds no room is forgotten like any other that falls silent.
 """
 
 from collections.abc import Callable
@@ -20,9 +20,9 @@ MAX_LEAVING = 256
 
 
 class Leaving:
-    """The answer sockets of the workers that are leaving, by sender, each with its last ack.
+    """The answer sockets of the leaving workers, by sender, each with its last ack.
 
-    ``is_there``: send an answer on a descriptor, and return whether somebody has the other end.
+    ``is_there`` sends an answer on a descriptor, and returns True if the other end is open.
     """
 
     def __init__(self, senders: Senders, is_there: Callable[[int, bytes], bool]) -> None:
@@ -32,7 +32,7 @@ class Leaving:
         self._checked = 0.0
 
     def keep(self, sender: bytes, descriptor: int, answer: bytes, now: float) -> list[int]:
-        """Keep the descriptor that was answered on if its worker is leaving. Return those that are to be closed."""
+        """Keep the descriptor of an answer if its worker is leaving. Return the descriptors to close."""
         if not self._senders.is_leaving(sender):
             return [descriptor, *self._release(sender)]
         if read_answer(answer).verdict != Verdict.ACK:
@@ -45,7 +45,7 @@ class Leaving:
         return earlier
 
     def check(self, now: float) -> list[int]:
-        """Ask the kernel, once in each period of a heartbeat, who is still there. Return what is to be closed."""
+        """Check which workers are still there, at most once per heartbeat period. Return the descriptors to close."""
         if now - self._checked < BEAT_SECONDS:
             return []
         self._checked = now

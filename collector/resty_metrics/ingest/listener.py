@@ -1,10 +1,10 @@
-"""From the kernel to the intake, and answers back over the descriptors that came with the datagrams.
+"""The listener: passes datagrams from the socket to the intake, and sends answers on the descriptors they carried.
 
 Rules:
 - Every received descriptor is closed on every path. The newest of a sender is kept as long as an answer is owed.
-- Nothing blocks: a stranger may pass any descriptor (descriptors.py).
-- A wake-up is bounded, so that scrapes get their turn; while the journal has too much under way nothing is read.
-- A batch is answered when it is safe; whatever else is in the drain at once.
+- Nothing blocks, whatever kind of descriptor a stranger passes (descriptors.py).
+- A wake-up is bounded, so that scrapes get their turn. While the journal has too much under way, nothing is read.
+- A batch is answered once it is safe, everything else in the drain at once.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from resty_metrics.process.log import say
 from resty_metrics.wire.datagram import MAX_DATAGRAM
 
 DRAIN_DATAGRAMS = 256
-DRAIN_SECONDS = 0.001  # and about as long again to merge what was read, which takes memory until then
+DRAIN_SECONDS = 0.001  # merging takes about as long again, and the datagrams take memory until then
 LAST_DRAIN_SECONDS = 1.0
 
 _RECEIVE_FLAGS = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
@@ -37,8 +37,8 @@ _CUT = "a worker sent more rows of gauges than fit: the others are not on the pa
 
 
 class Keeper(Protocol):
-    """A keeper makes drains safe. When a drain and every one before it is safe, it calls ``then`` and works off the
-    iterator that this returns, piece by piece. ``full``: it has enough to do.
+    """A keeper that makes drains safe. Once a drain and every earlier one is safe, it calls ``then``, and advances the
+    iterator that this returns piece by piece. ``full``: too much is under way to take more.
     """
 
     @property
@@ -48,9 +48,9 @@ class Keeper(Protocol):
 
 
 class Listener:
-    """Reads the bound socket. Counters for the page: ``oversized``, ``without_descriptor``, ``answers_failed``.
+    """The reader of the bound socket. Counters for the page: ``oversized``, ``without_descriptor``, ``answers_failed``.
 
-    ``endpoint`` None: standing by, nothing is read. ``attach`` has the loop call ``drain``.
+    ``endpoint`` None: standing by, nothing is read. After ``attach`` the loop calls ``drain``.
     """
 
     def __init__(self, path: Path, mode: int, intake: Intake, keeper: Keeper, clock: Callable[[], float]) -> None:
@@ -73,7 +73,7 @@ class Listener:
         self._closer, self._strangers = Closer("close"), Closer("close-strangers")
 
     def bind(self) -> None:
-        """Put a new socket at the path; what is queued at the old one is read to its end. Raises OSError."""
+        """Bind a new socket at the path, then read all that is queued at the old one. Raises OSError."""
         old = self.endpoint
         new = bind(self.path, self._mode, again=old is not None)
         self._stop_reading()
@@ -83,7 +83,7 @@ class Listener:
             self._finish(old)
 
     def stand_by(self) -> None:
-        """Somebody else collects here: let go of the socket, acknowledge nothing of what is queued."""
+        """Close the socket, since another collector holds the path. Acknowledge none of the queued datagrams."""
         self._stop_reading()
         if self.endpoint is not None:
             _shut(self.endpoint)
@@ -91,18 +91,18 @@ class Listener:
             self.endpoint = None
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Read whenever there is something."""
+        """Read in this loop whenever the socket is readable."""
         self._loop = loop
         self.resume()
 
     def resume(self) -> None:
-        """Read again, unless the keeper still has too much to do."""
+        """Start reading again, unless the keeper is still full."""
         if self._loop is not None and self.endpoint is not None and not self._reading and not self._keeper.full:
             self._loop.add_reader(self.endpoint.socket.fileno(), self._readable)
             self._reading = True
 
     def close(self, seconds: float = LAST_DRAIN_SECONDS) -> None:
-        """Take the last of the queue, for so long, and close."""
+        """Read the rest of the queue, for at most so many seconds, and close the socket."""
         self._stop_reading()
         if self.endpoint is not None:
             ends = self._clock() + seconds
@@ -112,7 +112,7 @@ class Listener:
             self.endpoint = None
 
     def drain(self) -> bool:
-        """Take what is queued, bounded. True if the queue is empty now."""
+        """Read a bounded number of queued datagrams. Return True if the queue is empty."""
         assert self.endpoint is not None
         return self._drain(self.endpoint.socket)
 
@@ -127,7 +127,10 @@ class Listener:
         self._reading = False
 
     def _finish(self, old: Endpoint) -> None:
-        """The senders of a socket that was replaced get EPIPE and open the path again; what they had sent counts."""
+        """Shut down a replaced socket, read what is queued there, and close it.
+
+        Its senders get EPIPE and open the path again; what they had sent counts.
+        """
         _shut(old)
         ends = self._clock() + LAST_DRAIN_SECONDS
         while not self._drain(old.socket) and self._clock() < ends:
@@ -167,7 +170,7 @@ class Listener:
         return True
 
     def _sort(self, passed: list[int]) -> list[int]:
-        """Those that can be answered; the others go."""
+        """Return the descriptors that can be answered on, and close the others."""
         answerable = [descriptor for descriptor in passed if is_answerable(descriptor)]
         if len(answerable) < len(passed):
             self.answers_failed += 1
@@ -175,11 +178,11 @@ class Listener:
         return answerable
 
     def _keep(self, outcome: Outcome, answerable: list[int]) -> None:
-        """The newest descriptor of a sender waits for its answer; all others go."""
+        """Keep the newest descriptor of a sender for its answer, and close all others."""
         if not answerable:
             return
         if outcome.sender is None or (outcome.result == "held" and outcome.sender in self._reply_to):
-            self._done += answerable  # who is refused does not take over the answers of another
+            self._done += answerable  # a refused datagram must not redirect the answers of another sender
             return
         *surplus, newest = answerable
         earlier = self._reply_to.get(outcome.sender)
@@ -212,7 +215,7 @@ class Listener:
                 del self._owed[sender]
 
     def _answer(self, answers: Iterable[tuple[bytes, bytes]]) -> None:
-        """Send answers; a sender's descriptor stays as long as another answer is owed to it."""
+        """Send answers. A sender's descriptor stays open as long as another answer is owed to it."""
         for sender, answer in answers:
             descriptor = self._reply_to.get(sender)
             if descriptor is None:
@@ -224,7 +227,7 @@ class Listener:
         self._close()
 
     def check_leaving(self) -> None:
-        """Ask the kernel which of the workers that are leaving are still there. To be called each second."""
+        """Check which of the leaving workers are still there. Called each second."""
         self._done += self._leaving.check(self._clock())
         self._close()
 

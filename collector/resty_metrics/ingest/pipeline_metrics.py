@@ -1,6 +1,7 @@
-"""The pipeline's own metrics: what came in, what was refused, what is held.
+"""The pipeline's own metrics: datagrams and rows received, refused and lost, and the state of the socket.
 
-Rule: a label whose values are a closed set shows all of them from the start, so that ``increase()`` sees the first.
+Rule: a label whose values are a closed set shows all of them from the start, so that ``increase()`` sees the first
+event.
 """
 
 from collections import Counter
@@ -29,7 +30,7 @@ _REFUSING = ("held", "dropped", "unanswerable")
 
 @dataclass(frozen=True, slots=True)
 class Socket:
-    """What the listener knows of its socket, at one moment."""
+    """The state of the listener's socket at one moment."""
 
     up: bool
     contended: bool
@@ -206,7 +207,10 @@ def _socket(state: Socket) -> list[MetricFamily]:
 
 
 def families(intake: Intake, socket: Socket, now: float, lost_by_journal: int = 0) -> list[MetricFamily]:
-    """All of them, at ``now`` (seconds of running time). ``lost_by_journal``: rows that the start did not find."""
+    """Return all of the pipeline's families at ``now`` (seconds of running time).
+
+    ``lost_by_journal``: the number of rows that were missing in the journal at the start.
+    """
     return [
         _family("resty_metrics_build_info", "gauge", "Version of the collector.", {("version", __version__): 1}),
         *_socket(socket),

@@ -1,4 +1,4 @@
-"""One sender: its marks, and what its worker last said of itself."""
+"""A sender: its marks, and the last heartbeat of its worker."""
 
 import math
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from resty_metrics.wire.heartbeat import Heartbeat, Master
 
 
 class Placement(Enum):
-    """Where a batch stands to the marks of its sender."""
+    """The position of a batch relative to the marks of its sender."""
 
     NEXT = "next"
     NEXT_LOST_STATE = "next_lost_state"
@@ -21,8 +21,12 @@ class Placement(Enum):
 
 @dataclass(slots=True)
 class Sender:
-    """One worker process's life. ``ended`` is when its bye came, None while it is open; ``instance`` is the name of its
-    nginx, "" if it has none, None as long as it did not say; ``master``, too, is what it last said.
+    """A sender: one worker process's life.
+
+    ``received``: sequence of the last accepted batch; ``committed``: of the last safe one. ``birth_ms``: Unix
+    milliseconds. ``seen``: time of its last datagram; ``ended``: that of its bye, None while it is open. ``confirmed``:
+    time its process was last known to be there, while it is leaving. ``instance``: name of its nginx, "" if it has
+    none, None if it is not known yet; ``master``: identity of its master, None if it is not known.
     """
 
     received: int
@@ -37,15 +41,15 @@ class Sender:
 
     @property
     def is_settled(self) -> bool:
-        """True if everything that was accepted is safe; otherwise a commit is under way."""
+        """True if every accepted batch is safe; otherwise a commit is under way."""
         return self.committed == self.received
 
     def mark(self, name: bytes) -> SenderMark:
-        """Return what is safe of it."""
+        """Return the mark of this sender, with its name."""
         return SenderMark(name, self.birth_ms, self.committed, self.seen, self.ended, self.instance)
 
     def hear(self, number: int, heartbeat: Heartbeat, now: float, room: Room) -> Heard:
-        """Keep a beat, or a part of one, if it is newer than what there is."""
+        """Keep a beat, or a part of one, unless the same or a newer one is there already."""
         heard = self.beats.hear(number, heartbeat, now, room)
         if self.beats.whole is not None:
             self.instance, self.master = self.beats.whole.instance, self.beats.whole.master
@@ -54,9 +58,10 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class LiveHeartbeat:
-    """The newest heartbeat of a sender whose gauges have not expired. ``recent``: it is proof that nginx is up.
-    ``held``: it is old, but its worker is leaving, and known to be there: what it says of itself holds, what it says of
-    its nginx does not.
+    """The newest heartbeat of a sender whose gauges have not expired.
+
+    ``recent``: it proves that nginx is up. ``held``: it is old, but its worker is leaving and known to be there: its
+    values about the worker are valid, those about nginx are not.
     """
 
     sender: bytes

@@ -1,19 +1,20 @@
-"""The marks of every sender: which batches were accepted, which are safe, and what its worker last said of itself.
+"""The senders: the accepted and the safe batches of each, and the last heartbeat of its worker.
 
-This is the collector's state chart of docs/wire.md. It decides and remembers; whoever calls it decodes and answers.
+This is the collector's state chart of docs/wire.md. It decides and remembers; its caller decodes and answers.
 
 Rules:
-- ``received`` runs ahead of ``committed``; only ``committed`` is ever told to a worker.
+- ``received`` runs ahead of ``committed``. Workers are only ever told ``committed``.
 - A sender is unknown, open or ended. An open sender is silent once it has missed three beats.
-- The cap is for the living. A new sender at the cap takes the place of an ended one or else of a silent one, the oldest
-  first, and is refused only if there is neither. The mark of the sender that gives way is kept (departed.py): if it
-  comes back, its batches are neither lost nor counted twice.
+- At the cap a new sender takes the place of an ended one, or else of a silent one, the oldest first. It is refused only
+  if there is neither. The mark of the sender that gives way is kept (departed.py): if it comes back, its batches are
+  neither lost nor counted twice.
 - A sender whose commit is under way does not give way.
-- Gauges live as long as beats come: three missed beats, a bye or the end of the sender, and they are gone. Those of a
-  worker that is leaving, which has no timer any more, live as long as its process is known to be there (leaving.py).
-- Births order the senders, and come from a clock that may be set: one in the future counts as now. Where the youngest
-  known one lies in the future, the clock was set back since, and a sender that is met now is younger than all of them.
-- A batch may say any name of an nginx, also one that the table refuses: only as many names are shown as the table has.
+- Gauges expire after three missed beats, with a bye, or when the sender is forgotten. A leaving worker has no timer any
+  more: its gauges stay as long as its process is known to be there (leaving.py).
+- Births order the senders. They come from a wall clock that may be set, so a birth in the future counts as now. If the
+  youngest known birth lies in the future, the clock was set back since, and a new sender counts as younger than all.
+- A batch may carry any name of an nginx, even one that the table refuses, so the number of names shown is capped at the
+  table's.
 - ``now`` is seconds of a monotonic clock.
 """
 
@@ -28,24 +29,24 @@ from resty_metrics.wire.datagram import Header
 from resty_metrics.wire.heartbeat import Heartbeat
 
 SENDER_CAP = 4_096
-DEPARTED_PER_SENDER = 8  # marks that are kept for each sender of the cap
+DEPARTED_PER_SENDER = 8  # marks of departed senders that are kept, for each sender that the cap admits
 UP_SECONDS = BEAT_SECONDS * 2
 ENDED_SECONDS = 10 * 60.0
 SILENT_SECONDS = 24 * 3600.0
 
 
 class Senders:
-    """All senders by name. ``last_datagram`` is when any of them last sent something, None before the first; ``room``:
-    what their heartbeats take.
+    """The senders by name. ``last_datagram``: time of the last datagram of any of them, None before the first.
+    ``room``: the room that their heartbeats share.
     """
 
     def __init__(self, cap: int = SENDER_CAP) -> None:
         self.room = Room()
         self.last_datagram: float | None = None
         self._cap = cap
-        self._senders: dict[bytes, Sender] = {}  # in the order in which they came
+        self._senders: dict[bytes, Sender] = {}  # in the order of their arrival
         self._by_seen: OrderedDict[bytes, None] = OrderedDict()  # the same names, the least recently seen first
-        self._ended: OrderedDict[bytes, None] = OrderedDict()  # those that said bye, the first to do so first
+        self._ended: OrderedDict[bytes, None] = OrderedDict()  # the names of those that said bye, in that order
         self._departed = Departed(DEPARTED_PER_SENDER * cap)
         self._youngest_ms = 0
 
@@ -54,10 +55,10 @@ class Senders:
 
     @property
     def instances(self) -> set[str]:
-        """The names of the nginx that the senders are of, MAX_INSTANCES at most; "" for one without a name.
+        """The names of the senders' nginx instances, at most MAX_INSTANCES of them; "" for an instance without a name.
 
-        Those that heartbeats hold come first, then those heard of last. A name that has ended and whose master goes on
-        under another one, after a reload, is not among them.
+        Names in current heartbeats take precedence, then those seen most recently. A name is left out if all its
+        senders have ended and their master goes on under another name, as after a reload.
         """
         recent = [self._senders[name] for name in reversed(self._by_seen)]
         named = [(sender.instance, sender) for sender in recent if sender.instance is not None]
@@ -66,30 +67,33 @@ class Senders:
         return set(sorted(names, key=lambda name: name not in self.room.instances)[:MAX_INSTANCES])
 
     def states(self, now: float) -> dict[str, int]:
-        """Count the senders by state: open, silent, ended, and departed for those of which only the mark is left."""
+        """Count the senders by state: open, silent, ended, and departed (only the mark is left)."""
         silent = sum(sender.ended is None and _is_silent(sender, now) for sender in self._senders.values())
         ended = len(self._ended)
         opened = len(self._senders) - ended - silent
         return {"open": opened, "silent": silent, "ended": ended, "departed": len(self._departed)}
 
     def committed(self, name: bytes) -> int:
-        """Return the number up to which every batch is safe; 0 where nothing is known."""
+        """Return the sequence up to which every batch of a sender is safe; 0 if the sender is unknown."""
         known = self._senders.get(name) or self._departed.get(name)
         return 0 if known is None else known.committed
 
     def believe(self, birth_ms: int) -> None:
-        """Somebody was born then, in an earlier life of the collector, who is forgotten by now."""
+        """Take a birth (Unix milliseconds) as true. Later births are judged by the youngest of these."""
         self._youngest_ms = max(self._youngest_ms, birth_ms)
 
     def birth(self, header: Header, wall_ms: int) -> int:
-        """When the sender of a datagram was born, as far as that can be believed, at ``wall_ms`` of the wall clock."""
+        """Return the birth of a datagram's sender, in Unix milliseconds, corrected if a clock was set.
+
+        ``wall_ms``: the wall clock now, in Unix milliseconds.
+        """
         known = self._senders.get(header.sender) or self._departed.get(header.sender)
         if known is not None:
             return known.birth_ms
         return min(header.birth_ms, wall_ms) if self._youngest_ms <= wall_ms else self._youngest_ms + 1
 
     def place(self, header: Header, now: float) -> Placement:
-        """Where a batch stands. An unknown sender begins; no mark moves."""
+        """Compare a batch with the marks of its sender. An unknown sender is created; no mark moves."""
         sender = self._meet(header, now)
         if sender is None:
             return Placement.SENDER_CAP
@@ -100,22 +104,25 @@ class Senders:
         return Placement.NEXT_LOST_STATE if header.base > sender.received + 1 else Placement.NEXT
 
     def advance(self, name: bytes, sequence: int) -> None:
-        """A batch that was placed next is accepted, or dropped for good."""
+        """Move ``received`` past a batch that was placed next and is accepted, or dropped for good."""
         sender = self._senders[name]
         sender.received = sequence
         sender.ended = None
         self._ended.pop(name, None)
 
     def call(self, name: bytes, instance: str) -> None:
-        """A batch of the sender said which nginx it is of."""
+        """Note the name of the sender's nginx, from one of its batches."""
         self._senders[name].instance = instance
 
     def commit(self, name: bytes, sequence: int) -> None:
-        """Every batch of the sender up to ``sequence`` is safe."""
+        """Note that every batch of the sender up to ``sequence`` is safe."""
         self._senders[name].committed = sequence
 
     def beat(self, header: Header, heartbeat: Heartbeat | None, now: float) -> Heard | None:
-        """Keep a heartbeat if it is the newest (None: it could not be read). Return None at the sender cap."""
+        """Keep a heartbeat if it is the newest. Return None if the sender cap leaves no room.
+
+        ``heartbeat`` None: it could not be read, and only shows that the sender is alive.
+        """
         sender = self._meet(header, now)
         if sender is None:
             return None
@@ -124,7 +131,7 @@ class Senders:
         return sender.hear(header.sequence, heartbeat, now, self.room)
 
     def bye(self, header: Header, now: float) -> bool:
-        """The sender ends; whether it had not before. An unknown one is not made."""
+        """End a sender. Return False if it had ended before, or is unknown; an unknown one is not created."""
         sender = self._senders.get(header.sender)
         if sender is None:
             return False
@@ -136,15 +143,15 @@ class Senders:
         return True
 
     def capture(self) -> list[SenderMark]:
-        """Return what is safe of every sender, to be kept beyond this process: the departed, then those still here,
-        the least recently seen first.
+        """Return the marks of all senders, for the journal: the departed first, then the others, the least recently
+        seen first.
         """
         return [*self._departed, *(self._senders[name].mark(name) for name in self._by_seen)]
 
     def restore(self, mark: SenderMark) -> None:
-        """Take a sender as an earlier life of the collector left it; its birth stays what it was said to be first.
+        """Restore a sender from the mark that an earlier collector left. If it is known already, its first birth stays.
 
-        Above the cap the sender that was restored least recently departs.
+        Above the cap the least recently restored sender departs.
         """
         known = self._senders.get(mark.name) or self._departed.take(mark.name)
         sender = Sender(mark.committed, mark.committed, mark.birth_ms, mark.seen, instance=mark.instance)
@@ -160,7 +167,7 @@ class Senders:
             self._depart(next(iter(self._by_seen)))
 
     def end(self, name: bytes, now: float) -> None:
-        """Note that a sender said bye at ``now``, in an earlier life of the collector."""
+        """Note that a sender said bye to an earlier collector, at ``now``."""
         sender = self._senders.get(name)
         if sender is not None:
             sender.seen = now
@@ -168,7 +175,7 @@ class Senders:
             self._end(name, sender, now)
 
     def heartbeats(self, now: float) -> list[LiveHeartbeat]:
-        """What is known of the workers now."""
+        """Return the newest heartbeat of each sender whose gauges have not expired."""
         return [
             LiveHeartbeat(
                 name,
@@ -183,12 +190,12 @@ class Senders:
         ]
 
     def is_leaving(self, name: bytes) -> bool:
-        """Return whether the worker's newest heartbeat says that it is exiting, and no bye has come."""
+        """Return True if the worker's newest heartbeat says that it is exiting, and no bye has arrived."""
         sender = self._senders.get(name)
         return sender is not None and sender.beats.whole is not None and sender.beats.whole.exiting is True
 
     def confirm(self, name: bytes, now: float | None) -> None:
-        """Note that the process of a leaving worker was there at ``now``; None: it is not any more."""
+        """Note that the process of a leaving worker was there at ``now``; None: it is gone."""
         sender = self._senders[name]
         if now is None:
             sender.confirmed = -math.inf
@@ -197,7 +204,10 @@ class Senders:
             self._by_seen.move_to_end(name)
 
     def prune(self, now: float) -> int:
-        """Forget the senders that are over, and return how many. Drop what silent ones said of themselves."""
+        """Forget senders that said bye ENDED_SECONDS ago, and senders and marks that were last seen SILENT_SECONDS ago.
+
+        Release the expired heartbeats of the others. Return the number of forgotten senders and marks.
+        """
         for sender in self._senders.values():
             if now - sender.confirmed > GAUGES_SECONDS:
                 sender.beats.expire(now, self.room)
@@ -208,7 +218,7 @@ class Senders:
         return len(over) + self._departed.prune(now - SILENT_SECONDS)
 
     def _meet(self, header: Header, now: float) -> Sender | None:
-        """Return the sender of a datagram. Begin it if it is unknown, but not where the cap leaves no room: None."""
+        """Return the sender of a datagram, and create it if it is unknown; None if the cap leaves no room."""
         sender = self._senders.get(header.sender)
         if sender is None:
             if len(self._senders) >= self._cap and not self._make_room(now):
@@ -236,11 +246,13 @@ class Senders:
         self._ended[name] = None
 
     def _make_room(self, now: float) -> bool:
-        """Have the oldest sender that is ended, or else silent, give way. Return whether there was one."""
+        """Remove the oldest ended sender, or else the oldest silent one, and keep its mark. Return False if there is
+        neither.
+        """
         for name in chain(self._ended, self._by_seen):
             sender = self._senders[name]
             if sender.ended is None and not _is_silent(sender, now):
-                return False  # whatever follows was seen later
+                return False  # all that follow were seen later
             if sender.is_settled:
                 self._depart(name)
                 return True

@@ -1,1 +1,1 @@
-"""What outlives the process: every accepted batch is written before it is acknowledged and shown."""
+"""The journal: every accepted batch is written to disk before it is acknowledged and shown."""

@@ -1,4 +1,4 @@
-"""Why the journal cannot be used: one error with a reason from a closed set; and what a start lost of it."""
+"""The journal's error, with a reason from a closed set, and the losses of a start."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -17,8 +17,9 @@ class JournalError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """The losses of a start. ``reason`` is None if there are none. ``records`` could not be read, ``entries`` of others
-    could not be applied, and ``rows`` were in them as far as that is known.
+    """The losses of a start. ``reason`` None: nothing was lost. ``records``: the number of records that could not be
+    read. ``entries``: the number of entries of other records that could not be applied. ``rows``: the number of rows in
+    all of these, as far as it is known.
     """
 
     reason: JournalReason | None = None

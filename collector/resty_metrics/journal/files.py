@@ -1,20 +1,21 @@
-"""The state directory: numbered journal files, and which of them is current.
+"""The state directory: numbered journal files, and the name of the current one.
 
     current                      "<number> <identity>": the file to read at the next start
     journal-<number>.sqlite      with its -wal, -shm and -count
-    set-aside-<number>-<reason>.sqlite    a file that was not used, kept for people, with the same
-    lock                         one collector a directory
+    set-aside-<number>-<reason>.sqlite    an unused file, kept for people, with the same sides
+    lock                         one collector per directory
 
 Rules:
-- A file counts only while ``current`` names it: that is a rename, so a crash at any step leaves the old or the new one.
-- Never rename over a database, never a database without its sides.
-- Before a collector shows what is not in the journal, the journal is made invalid: ``current`` is unlinked, or where
-  that fails, its identity is noted in the lock beside the socket. Loading it later would make counters go backward.
-- A file is removed only if it is superseded: we made it, or all of it was read and goes on in a newer one. Any other is
-  set aside, also the current one of a collector that had the directory meanwhile. Of those that are of no use,
-  SET_ASIDE_MOST are kept; one that only could not be read at the time is never removed.
-- A number is given once: the next one is above those of all files, also of those set aside. Where somebody's file has
-  the highest number that there is, the next one is the lowest that no file has.
+- A file counts only while ``current`` names it. ``current`` is replaced by a rename, so a crash at any step leaves the
+  old file or the new one current.
+- Never rename over a database, and never rename or remove one without its sides.
+- Before a collector shows numbers that are not in the journal, the journal is made invalid: ``current`` is unlinked, or
+  if that fails, its identity is noted in the lock beside the socket. Loading it later would make counters go backward.
+- A file is removed only if it is superseded: we made it, or all of it was read and is continued in a newer one. Any
+  other file is set aside, even the current one of a collector that held the directory meanwhile. Of the useless files
+  that were set aside, SET_ASIDE_MOST are kept. A file that could not be read at the time is never removed.
+- A number is used once: the next one is above the numbers of all files, those set aside included. If somebody's file
+  has the highest possible number, the next one is the lowest that no file has.
 """
 
 import contextlib
@@ -37,7 +38,7 @@ SET_ASIDE_MOST = 2
 AsideReason = JournalReason | Literal["unnamed", "unread"]
 _OF_NO_USE = ("corrupt", "foreign", "removed", "unnamed")
 _NUMBER = "(?P<number>[0-9]{1,12})"
-_NUMBERS = 10**12  # all that have so many digits
+_NUMBERS = 10**12  # the lowest number that has too many digits
 _CURRENT = re.compile(rf"{_NUMBER} (?P<identity>[0-9a-f]{{32}})\n")
 _CURRENT_BYTES = 64
 _SIDES = "|".join(SIDES)
@@ -47,7 +48,7 @@ _ASIDE = re.compile(rf"set-aside-{_NUMBER}-(?P<reason>\w+)\.sqlite(?:{_SIDES})?"
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A journal file. ``identity`` is drawn at random for each one, so that a number is never taken for another's."""
+    """The name of a journal file. ``identity`` is random: it tells apart two files that had the same number."""
 
     number: int
     identity: str
@@ -63,10 +64,10 @@ class Directory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._superseded: set[int] = set()
-        self._identities: set[str] = set()  # of the files that we made or read
+        self._identities: set[str] = set()  # identities of the files that we made or read
 
     def current(self) -> Name | None:
-        """The file that is current; None if there is none."""
+        """Return the name of the current file; None if no file is current."""
         try:
             with failures():
                 text = private.beginning(self.path / "current", _CURRENT_BYTES).decode("ascii", "replace")
@@ -87,14 +88,14 @@ class Directory:
         return self.path / name.file
 
     def next(self) -> Name:
-        """A name that no file of the directory has or had. What is made under it is ours to remove."""
+        """Return a name that no file of the directory has or had. The file made under it counts as superseded."""
         name = Name(self._free_number(), secrets.token_hex(16))
         self._superseded.add(name.number)
         self._identities.add(name.identity)
         return name
 
     def name_current(self, name: Name) -> None:
-        """From now on this file is the one to read. It must be complete and on the disk."""
+        """Make this file the current one. It must be complete and on the disk."""
         temporary = self.path / "current.new"
         self._spare_anothers()
         with failures():
@@ -110,28 +111,31 @@ class Directory:
             self._sync()
 
     def invalidate(self) -> None:
-        """No file is current any more."""
+        """Unlink ``current``, so that no file is current any more."""
         self._spare_anothers()
         with failures():
             private.clear(self.path / "current")
             self._sync()
 
     def restrict(self) -> None:
-        """Take from everybody else the right to read the files that are there."""
+        """Remove every other user's permission to read the existing files."""
         with failures():
             for path in self._files():
                 if path.name == "current" or _NUMBERED.fullmatch(path.name) or _ASIDE.fullmatch(path.name):
                     private.restrict(path)
 
     def supersede(self, name: Name, whole: bool = True) -> None:
-        """This file was read, or must not be: ``remove_others`` may remove it, if ``whole``, and those before it."""
+        """Note that this file was read, or must not be, and that no other file there is needed any more.
+
+        ``remove_others`` may remove all of them; this one only if it was read in full (``whole``).
+        """
         self._identities.add(name.identity)
         self._superseded.update(self.numbers())
         if not whole:
             self._superseded.discard(name.number)
 
     def remove_others(self, name: Name | None) -> None:
-        """Remove every superseded file but this one, each with its sides. Set aside those that nobody has read."""
+        """Remove every superseded file but this one, each with its sides. Set aside all others; None: spare no file."""
         for number in self.numbers():
             if name is not None and number == name.number:
                 continue
@@ -142,15 +146,15 @@ class Directory:
             say(logging.WARNING, "a journal file that was not read, or not in full, is set aside", kept_as=aside)
 
     def set_aside(self, number: int, reason: AsideReason) -> Path | None:
-        """Keep a file that is not used out of the way; return its new path, None if there is no such file.
+        """Rename an unused file and its sides, to keep them for people. No file is current afterwards.
 
-        No file is current any more.
+        Return the new path; None if there is no such file.
         """
         self.invalidate()
         return self._put_aside(number, reason)
 
     def room(self) -> int:
-        """Bytes that may still be written there, as far as the file system knows."""
+        """Return the number of bytes that can still be written there, according to the file system."""
         with failures():
             found = os.statvfs(self.path)
         return found.f_bavail * found.f_frsize
@@ -190,12 +194,12 @@ class Directory:
                     there.unlink(missing_ok=True)
 
     def _with_sides(self, path: Path) -> list[Path]:
-        """The file and its sides, those that are there, whatever they are."""
+        """Return the paths of the file and its sides that exist, of whatever type they are."""
         paths = [path.with_name(path.name + side) for side in ("", *SIDES)]
         return [path for path in paths if path.is_symlink() or path.exists()]
 
     def _files(self) -> list[Path]:
-        """All that is there; nothing where the directory is missing."""
+        """Return all paths in the directory; none if it is missing."""
         try:
             return list(self.path.iterdir())
         except FileNotFoundError:

@@ -1,14 +1,14 @@
-"""The journal as the event loop sees it: give it a record and what is to happen when that is safe.
+"""The journal as the event loop sees it: it takes a record, and a callback to run once the record is safe.
 
 Rules:
-- What was given first is safe first: callbacks run in the order of ``commit``, in turns with the rest of the loop: one
-  that returns an iterator is done piece by piece.
-- Nothing here waits for the disk. A writer that is slow leaves records under way; at FULL_BYTES of them the socket is
-  not read any more, so that workers keep what they have.
-- When nothing can be written, ``commit`` means memory only: the callback runs all the same, after the writer has made
-  the journal invalid. From then on each second is an attempt to write a whole snapshot and go on.
-- A snapshot is taken when nothing is under way, so it is exactly what the log before it adds up to. It is due when the
-  log is large, and when it took long to apply: a start takes as long again, and a few bytes may move a whole family to
+- Callbacks run in the order of ``commit``, in turns with the rest of the loop. If a callback returns an iterator, it is
+  advanced piece by piece.
+- Nothing here waits for the disk. With a slow writer, records pile up; at FULL_BYTES of them the socket is no longer
+  read, so that the workers keep their rows.
+- If nothing can be written, ``commit`` means memory only: the callback still runs, after the writer has made the
+  journal invalid. From then on it checks each second whether a whole snapshot can be written, to go on with that.
+- A snapshot is taken when nothing is under way, so it is exactly the sum of the log before it. It is due when the log
+  is large, or when applying it took long: a start takes as long again, and a few bytes may move a whole family to
   another shape.
 """
 
@@ -30,19 +30,19 @@ from resty_metrics.process.log import LOGGER, say
 SNAPSHOT_BYTES = 8 * 1024 * 1024
 SNAPSHOT_FACTOR = 4  # times the size of the last snapshot
 REPLAY_SECONDS = 10.0  # of processor time
-FULL_BYTES = 4 * 1024 * 1024  # of records; as rows that wait to be merged they take some six times as much
+FULL_BYTES = 4 * 1024 * 1024  # of records; the rows of these, waiting to be merged, take about six times as much
 FULL_RECORDS = 1_024
-FULL_WORKS = 64  # of the loop: drains that are not merged yet, where nothing has to be written first
+FULL_WORKS = 64  # that wait for their turn on the loop: the bound on unmerged drains where there is no journal
 
 Then = Callable[[], Iterator[None] | None]
 
 
 class Journal:
-    """Writes through a Writer whose ``report`` is ``on_report``, called on the loop.
+    """The journal. It writes through a Writer, whose reports are passed to ``on_report`` on the loop.
 
-    ``capture`` gives the whole state; ``stale`` is told the identity of a journal that could not be made invalid, and
-    None once a new one is written. ``relieved`` is called when there is room again after ``full``. ``clock`` is
-    monotonic seconds.
+    ``capture`` returns the whole state. ``stale`` is called with the identity of a journal that could not be made
+    invalid, and with None once a new one is written. ``relieved`` is called when there is room again after ``full``.
+    ``clock`` returns monotonic seconds.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Journal:
         self._under_way = 0
         self._waiting: deque[Append] = deque()
         self._bytes = 0
-        self._applied_before = 0.0  # seconds that were spent on what the last snapshot holds
+        self._applied_before = 0.0  # processor time of all work that the last snapshot includes
         self._snapshot_due = False
         self._was_full = False
         self._checking = False
@@ -72,19 +72,19 @@ class Journal:
         self._closed = asyncio.Event()
 
     def use(self, writer: Writer) -> None:
-        """Begin: with a snapshot of the state as it is. Where no thread is left for the writer, that is a failure."""
+        """Begin to write, with a snapshot of the current state. If the writer's thread cannot start, ``fail``."""
         try:
             writer.start()
         except RuntimeError as error:
             self.fail(JournalError("internal", str(error)))
             return
-        self._turns.finish()  # what was accepted without a journal must be in its first snapshot
+        self._turns.finish()  # the first snapshot must include all that was accepted without a journal
         self._writer = writer
         self._snapshot_due = True
         self._go_on()
 
     def fail(self, error: JournalError) -> None:
-        """The journal cannot be used from the start, or for now."""
+        """Note that the journal cannot be used, from the start or for now, and log it."""
         if self.tally.reason is None:
             say(
                 logging.ERROR,
@@ -98,23 +98,23 @@ class Journal:
 
     @property
     def wanted(self) -> bool:
-        """Whether there is a journal, or should be one."""
+        """True if there is a journal, or should be one."""
         return self.used or self.tally.reason is not None
 
     @property
     def used(self) -> bool:
-        """Whether there is a writer, be it that nothing can be written now."""
+        """True if there is a writer, even if nothing can be written at the moment."""
         return self._writer is not None
 
     @property
     def full(self) -> bool:
-        """Whether so much is under way that no more should be taken in."""
+        """True if so much is under way that the socket should not be read."""
         under_way = self._bytes >= FULL_BYTES or self.tally.pending >= FULL_RECORDS
         self._was_full = under_way or len(self._turns) >= FULL_WORKS
         return self._was_full
 
     def keep(self, drain: Drain, then: Then) -> None:
-        """``commit`` a drain of the socket."""
+        """Commit a drain of the socket."""
         if self._writer is None:
             self._turns.add(_applied(then))
             return
@@ -122,9 +122,9 @@ class Journal:
         self.commit(of_drain(drain), then, rows)
 
     def commit(self, record: bytes | None, then: Then, rows: int = 0) -> None:
-        """Call ``then`` when the record, and all that was given before it, is safe. None: nothing to write.
+        """Call ``then`` once the record and every earlier one is safe. ``record`` None: there is nothing to write.
 
-        ``rows`` are those of the batches in it.
+        ``rows``: the number of rows in the record's batches.
         """
         if record is None or self._writer is None:
             self._turns.add(_applied(then))
@@ -135,19 +135,19 @@ class Journal:
         self._go_on()
 
     def check(self) -> None:
-        """To be called each second."""
+        """Have the writer check its file, unless it is still busy with the last check. Called each second."""
         if self._writer is not None and not self._checking:
             self._checking = True
             self._give(Check())
 
     async def settle(self, seconds: float) -> None:
-        """Wait until it is known whether the journal can be written, but only so long."""
+        """Wait until it is known whether the journal can be written, for at most so many seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._settled.wait()
 
     async def close(self, seconds: float) -> bool:
-        """Finish what is under way and close the file. False if that took too long: then it is not safe."""
+        """Finish all work and close the file. Return False after so many seconds: then not everything is safe."""
         if self._writer is None:
             self._turns.finish()
             return True
@@ -171,7 +171,7 @@ class Journal:
                 self._bytes -= len(job.record)
                 self.tally.given.popleft()
                 yield from _applied(job.token)
-        self._under_way -= len(report.jobs)  # only now: a snapshot is of a state that these callbacks have made
+        self._under_way -= len(report.jobs)  # only now: the next snapshot must include what these callbacks did
         if isinstance(report.jobs[0], Close):
             self._closed.set()
         if report.usable:
@@ -215,7 +215,9 @@ class Journal:
         self._settled.set()
 
     def _go_on(self) -> None:
-        """Give the writer what waits; but when a snapshot is due, that first, as soon as nothing is under way."""
+        """Pass the waiting records to the writer. If a snapshot is due, wait until nothing is under way, and pass it
+        first.
+        """
         if self._snapshot_due:
             if self._under_way:
                 return
@@ -233,7 +235,7 @@ class Journal:
 
 
 def _applied(then: Then) -> Iterator[None]:
-    """Run a callback, piece by piece. One that fails is a bug, and does not cost the next one."""
+    """Run a callback, piece by piece. A failure is a bug: it is logged, and the next callback runs all the same."""
     try:
         pieces = then()
         if pieces is not None:

@@ -1,4 +1,4 @@
-"""The journal as metric families."""
+"""The journal's own metrics."""
 
 from itertools import accumulate
 
@@ -14,7 +14,10 @@ def _family(name: str, kind: MetricType, text: str, value: float) -> MetricFamil
 
 
 def families(tally: Tally, now: float) -> list[MetricFamily]:
-    """All of them at ``now``, in seconds of the tally's clock; to be left out where no journal is wanted."""
+    """Return all of the journal's families at ``now``, in seconds of the tally's clock.
+
+    The caller leaves them out if no journal is wanted.
+    """
     errors = "resty_metrics_journal_errors_total"
     return [
         _family(

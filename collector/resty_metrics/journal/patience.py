@@ -1,9 +1,10 @@
-"""When to try again to write a journal. Pure.
+"""The back-off between attempts to write a journal again. Pure.
 
 Rules:
-- After a failure at once; after one that follows within QUIET_SECONDS of the last attempt, a second later, doubling to
-  MOST_SECONDS. So a disk that takes a little, and then no more, is not written full each second, and the journal not
-  said to be up and down and up.
+- After a first failure the next attempt is due at once. If it fails too, within QUIET_SECONDS, the next one is due a
+  second later, and that delay doubles with each failure to MOST_SECONDS. A failure that comes more than QUIET_SECONDS
+  after the last attempt counts as a first one. So a disk with only a little room is not filled each second, and the
+  journal is not reported as up and down in turns.
 - ``now`` is seconds of a monotonic clock.
 """
 
@@ -12,14 +13,14 @@ QUIET_SECONDS = 60.0
 
 
 class Patience:
-    """Told of each failure, it says when the next attempt is due."""
+    """The back-off after the failures that were noted with ``fail``."""
 
     def __init__(self) -> None:
         self._failed: float | None = None
         self._wait = 0.0
 
     def fail(self, now: float) -> None:
-        """Writing has failed."""
+        """Note that writing has failed."""
         if self._failed is not None and now - self._failed < QUIET_SECONDS + self._wait:
             self._wait = min(MOST_SECONDS, max(FIRST_SECONDS, 2 * self._wait))
         else:
@@ -27,5 +28,5 @@ class Patience:
         self._failed = now
 
     def due(self, now: float) -> bool:
-        """Whether to try now."""
+        """Return True if the next attempt is due."""
         return self._failed is None or now >= self._failed + self._wait

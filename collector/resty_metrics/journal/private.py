@@ -1,9 +1,9 @@
-"""The files of the state directory: readable by us alone, and regular ones.
+"""Access to the files of the state directory: regular files that only our user can read.
 
 Rules:
-- A file is made with O_EXCL and O_NOFOLLOW, with mode 0600 whatever the umask is: nothing is written through a link
-  that lies in its place. SQLite gives the mode of a database to the files that it makes beside it.
-- A link, a pipe, a device or a directory in place of a file is never opened: a pipe would be waited for, a device has
+- A file is created with O_EXCL and O_NOFOLLOW, and with mode 0600 whatever the umask is, so nothing is written through
+  a link in its place. SQLite gives the mode of a database to the files that it creates beside it.
+- A link, a pipe, a device or a directory in place of a file is never opened: opening a pipe would block, a device has
   no end, and a link leads to somebody else's file.
 """
 
@@ -18,25 +18,25 @@ _ALWAYS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class NotRegularError(OSError):
-    """A link, a pipe, a device or a directory stands in place of a file."""
+    """The error that a link, a pipe, a device or a directory stands in place of a file."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path} is not a regular file")
 
 
 def is_regular(path: Path) -> bool:
-    """Return False for a link too. Raises OSError, FileNotFoundError among them."""
+    """Return True for a regular file; False for a link to one. Raises OSError, and so FileNotFoundError."""
     return stat.S_ISREG(path.stat(follow_symlinks=False).st_mode)
 
 
 def require_regular(path: Path) -> None:
-    """Raises NotRegularError, OSError."""
+    """Check that a file is a regular one. Raises NotRegularError, OSError."""
     if not is_regular(path):
         raise NotRegularError(path)
 
 
 def make(path: Path) -> int:
-    """Make an empty file and return its descriptor, for reading and writing. Raises OSError if anything is there."""
+    """Create an empty file and return its descriptor, for reading and writing. Raises OSError if the path exists."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _ALWAYS, MODE)
     os.fchmod(descriptor, MODE)
     return descriptor
@@ -53,7 +53,7 @@ def open_existing(path: Path, flags: int) -> int:
 
 
 def beginning(path: Path, size: int) -> bytes:
-    """Return the first bytes of a file. Raises NotRegularError, OSError."""
+    """Return the first ``size`` bytes of a file. Raises NotRegularError, OSError."""
     descriptor = open_existing(path, os.O_RDONLY)
     try:
         return os.read(descriptor, size)
@@ -62,7 +62,7 @@ def beginning(path: Path, size: int) -> bytes:
 
 
 def restrict(path: Path) -> None:
-    """Take from everybody else the right to read a file, where it is ours to change."""
+    """Remove every other user's permissions on a file, if we may change them."""
     with contextlib.suppress(OSError):
         if stat.S_IMODE(path.stat(follow_symlinks=False).st_mode) & ~MODE:
             descriptor = open_existing(path, os.O_RDONLY)
@@ -73,7 +73,7 @@ def restrict(path: Path) -> None:
 
 
 def clear(path: Path) -> None:
-    """Make room at a path. A directory there is not ours to remove: it gets another name. Raises OSError."""
+    """Remove the file at a path, if there is one. A directory is not ours to remove: it is renamed. Raises OSError."""
     try:
         path.unlink(missing_ok=True)
     except IsADirectoryError:

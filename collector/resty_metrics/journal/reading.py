@@ -1,14 +1,14 @@
-"""Reading a journal file at the start, whatever its disk allows and whatever happened to it.
+"""Reading a journal file at the start, whatever its disk allows and however it is damaged.
 
 Rules:
-- In place where it is ours to write: SQLite makes the index of the write-ahead log for that. The connection is
-  read-only, so file and log stay as they were found, for people who look at them later.
-- Else a private copy of file and log. On a read-only disk SQLite does not open a file whose index is missing, as it is
-  after an orderly end; and a file that is opened as immutable is read without its log, silently.
-- What another program has locked is waited for, and said, but not for long; then the copy is read.
-- A copy counts if nobody wrote to the file meanwhile.
+- A file in a directory that we may write is read in place: SQLite needs to create the index of the write-ahead log. The
+  connection is read-only, so file and log stay as they were, for people who look at them later.
+- Otherwise a private copy of file and log is read. On a read-only disk SQLite does not open a file whose index is
+  missing, as it is after an orderly end; and it reads a file that is opened as immutable silently without its log.
+- If another program has locked the file, the start logs that and waits BUSY_SECONDS; then it reads a copy.
+- A copy is valid only if nobody wrote to the file meanwhile.
 - A link, a pipe, a device or a directory in place of the file is not read; one in place of its log is left out.
-- Where a page of the log is damaged, the records before it and behind it are read.
+- If a page of the log is damaged, the records before it and after it are read.
 """
 
 import logging
@@ -28,17 +28,18 @@ from resty_metrics.journal.store import SIDES, connect, failures, identify
 from resty_metrics.process.log import say
 
 BUSY_SECONDS = 2.0
-_COPIES = 5  # tried while somebody writes
-_DAMAGED = ("corrupt", "foreign")  # and so is a copy
+_COPIES = 5  # attempts while another program writes
+_DAMAGED = ("corrupt", "foreign")  # a copy would be no better
 _COPIED = ("", "-wal")
-_Row = tuple[Any, Any]  # number and record; whatever a damaged file has there
+_Row = tuple[Any, Any]  # number and record; of any type, since the file may be damaged
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A file's content: the snapshot's parts and the log's records, sealed, in order, each record with its number.
+    """The content of a file: the snapshot's parts and the log's records, sealed, in order, each record with its number.
 
-    ``flaw``: the error that hides a part of the log. ``counted``: the note of what is safe, if it can be read.
+    ``flaw``: the error that hides a part of the log, if any. ``counted``: the count of safe records beside the file;
+    None if it cannot be read.
     """
 
     version: int
@@ -49,10 +50,13 @@ class Content:
 
 
 def read(path: Path, ours: bool, spare: Path | None) -> Content:
-    """Return a file's content, of one transaction. ``ours`` False: nothing is written where it is. ``spare``: where the
-    copy may go if the system's directory for temporary files does not take it. Raises JournalError."""
+    """Return a file's content, read in one transaction. Raises JournalError.
+
+    ``ours`` False: nothing is written in its directory. ``spare``: the directory for the copy if it cannot be written
+    in the system's directory for temporary files.
+    """
     with failures():
-        private.require_regular(path)  # SQLite says of a file that is missing what it says of one that may not be read
+        private.require_regular(path)  # SQLite's error does not tell a missing file from an unreadable one
         regular = all(_absent_or_regular(path.with_name(path.name + side)) for side in SIDES)
     if not ours or not regular:
         return _read_copy(path, spare)
@@ -80,17 +84,17 @@ def _read_in_place(path: Path) -> Content:
             return _read(path, path, BUSY_SECONDS)
         if error.reason != "full":
             raise
-    # The index of the write-ahead log is in memory then, and needs no room.
+    # In this mode SQLite keeps the index of the write-ahead log in memory, where it needs no room on the disk.
     return _read(path, path, 0, "rw", "EXCLUSIVE")
 
 
 def _read(path: Path, origin: Path, busy_seconds: float, mode: str = "ro", locking: str = "NORMAL") -> Content:
-    """``origin`` is the file that ``path`` is a copy of, or the same."""
+    """Return the content of a file. ``origin``: the original if ``path`` is a copy, else the same path."""
     with failures(), closing(connect(path, mode, busy_seconds)) as database:
-        database.text_factory = bytes  # a damaged type makes text of a record: its checksum decides, not its encoding
+        database.text_factory = bytes  # a damaged type turns a record into text: its checksum decides, not its encoding
         database.execute(f"PRAGMA locking_mode={locking}")
         version = identify(database)
-        counted = safe_count.read(origin)  # first: records that are written meanwhile are not missing
+        counted = safe_count.read(origin)  # before the log: a record written in between must not count as missing
         database.execute("BEGIN")
         snapshot = database.execute("SELECT data FROM snapshot ORDER BY number")
         parts = [data if type(data) is bytes else b"" for (data,) in snapshot]
@@ -99,7 +103,7 @@ def _read(path: Path, origin: Path, busy_seconds: float, mode: str = "ro", locki
 
 
 def _read_log(database: sqlite3.Connection) -> tuple[list[tuple[int, bytes]], str | None]:
-    """Return the records in the order of their numbers, each once, and the error where not all can be read."""
+    """Return the records in the order of their numbers, each once, and the error if some cannot be read."""
     rows, flaw = _read_until_damage(database, "ASC")
     if flaw is not None:
         rows += _read_until_damage(database, "DESC")[0]
@@ -145,7 +149,7 @@ def _read_copy_in(path: Path, place: Path | None) -> Content:
 
 
 def _looks(path: Path) -> dict[str, tuple[int, int, int] | None]:
-    """Return inode, size and time of each file that is copied, by its side; None for one that is not regular."""
+    """Return inode, size and modification time of each copied file, by its side; None if missing or not regular."""
     looks: dict[str, tuple[int, int, int] | None] = {}
     for side in _COPIED:
         looks[side] = None

@@ -1,21 +1,21 @@
-"""Log records: what one drain of the socket, or one scrape, adds to the state. Bytes out, bytes in.
+"""Log records: the additions of one drain of the socket, or of one scrape, to the state. Written and read as bytes.
 
 A record is a msgpack array of entries, framed by ``seal``. An entry is an array that begins with its kind:
 
-    [0, sender, birth_ms, sequence, now, body]   a batch both marks passed; body: msgpack as docs/wire.md has it,
-                                                 empty where the batch was dropped
+    [0, sender, birth_ms, sequence, now, body]   a batch that both marks passed; body: msgpack as in docs/wire.md,
+                                                 empty if the batch was dropped
     [1, sender, now]                             a sender said bye
     [2, host, scraper, creation, regular]        a scraper was shown every row up to this creation number; the first two
                                                  are hashes (table/scrapers.py). Versions 2 to 4: [2, host, agent,
                                                  creation], in clear
 
 Rules:
-- ``replay`` of the same records on the same snapshot makes the same state: merging decides on overflow and eviction by
-  nothing but the rows that are there, when they were used, and ``now``, the running time of when the batch came.
-- An entry that cannot be applied costs no other one. Its sender's mark moves all the same: a batch whose numbers may be
-  there in part must not be counted again, and its worker was told that it is safe.
+- ``replay`` of the same records on the same snapshot makes the same state: merging decides on overflow and eviction
+  only by the existing rows, the times of their last use, and ``now``, the running time at which the batch arrived.
+- An entry that cannot be applied costs no other entry. Its sender's mark moves all the same: its numbers may have been
+  added in part and must not be counted again, and its worker was told that the batch is safe.
 - The mark of a sender never goes back, in whatever order the records of a damaged file are read.
-- SQLite has no checksum of its own: each blob carries a CRC-32, so a torn or flipped one is found, not counted.
+- SQLite has no checksums of its own: each blob carries a CRC-32, so a torn or altered one is detected, not counted.
 """
 
 import struct
@@ -41,12 +41,12 @@ CHECKSUM_BYTES = _CHECKSUM.size
 
 
 def seal(payload: bytes) -> bytes:
-    """Bytes with their checksum in front."""
+    """Return the bytes with their CRC-32 in front, 4 bytes in network order."""
     return _CHECKSUM.pack(zlib.crc32(payload)) + payload
 
 
 def unseal(blob: bytes) -> bytes:
-    """The bytes that were sealed. Raises JournalError (``corrupt``)."""
+    """Check the CRC-32 of a sealed blob, and return its payload. Raises JournalError (``corrupt``)."""
     payload = blob[_CHECKSUM.size :]
     if len(blob) < _CHECKSUM.size or _CHECKSUM.unpack_from(blob)[0] != zlib.crc32(payload):
         raise JournalError("corrupt", "a record does not match its checksum")
@@ -54,7 +54,7 @@ def unseal(blob: bytes) -> bytes:
 
 
 def unpack(blob: bytes) -> Any:
-    """The value of a sealed msgpack blob. Raises JournalError (``corrupt``)."""
+    """Return the value of a sealed msgpack blob. Raises JournalError (``corrupt``)."""
     try:
         return msgpack.unpackb(unseal(blob), use_list=False, unicode_errors="surrogateescape")
     except (ValueError, TypeError, msgpack.UnpackException) as error:
@@ -62,19 +62,19 @@ def unpack(blob: bytes) -> Any:
 
 
 def of_drain(drain: Drain) -> bytes | None:
-    """The record of a drain; None if there is nothing to keep."""
+    """Return the record of a drain; None if there is nothing to write."""
     batches = [[BATCH, one.sender, one.birth_ms, one.sequence, one.now, one.body] for one in drain.accepted]
     entries = [*batches, *([BYE, one.sender, one.now] for one in drain.ended)]
     return seal(msgpack.packb(entries)) if entries else None
 
 
 def of_page(shown: Sequence[Shown]) -> bytes:
-    """Return the record of a page that these scrapers were given."""
+    """Return the record of a page that was shown to these scrapers."""
     return seal(msgpack.packb([[SCRAPE, *scraper, creation, regular] for scraper, creation, regular in shown]))
 
 
 def read_shown(host: bytes | str, name: bytes | str, creation: int, regular: bool = False) -> Shown:
-    """Return what was written of a scraper. Raises ValueError."""
+    """Return the scraper and the page of an entry, of whichever version. Raises ValueError if its types are wrong."""
     if type(creation) is not int or type(regular) is not bool:
         raise ValueError("a scraper was shown a number, and is regular or not")
     if type(host) is str and type(name) is str:
@@ -86,7 +86,7 @@ def read_shown(host: bytes | str, name: bytes | str, creation: int, regular: boo
 
 @dataclass(slots=True)
 class Replayed:
-    """The outcome of records that were replayed. ``rows`` were applied; ``error``: why the first entry was lost."""
+    """The outcome of replayed records. ``rows``: number of applied rows. ``error``: that of the first lost entry."""
 
     rows: int = 0
     lost_rows: int = 0
@@ -95,7 +95,8 @@ class Replayed:
 
 
 def replay(state: State, record: bytes, replayed: Replayed | None = None) -> Replayed:
-    """Apply a record to the state it was written for, as far as that is possible, and add up what became of it.
+    """Apply as much of a record as possible to the state for which it was written. Return the outcome, added to
+    ``replayed`` if it is given.
 
     Raises JournalError (``corrupt``) if the record cannot be read at all; then nothing of it is applied.
     """
@@ -107,7 +108,7 @@ def replay(state: State, record: bytes, replayed: Replayed | None = None) -> Rep
         try:
             kind, *fields = entry
             _APPLY[kind](state, replayed, *fields)
-        except Exception as error:  # a bug too must cost no more than the entry that has met it
+        except Exception as error:  # even a bug must cost no more than the entry in which it occurs
             replayed.lost_entries += 1
             replayed.error = replayed.error or error
     return replayed

@@ -1,13 +1,13 @@
-"""Reading the journal at the start: the state that was, as much of it as can be had, and what was lost.
+"""Recovery of the state from the journal at the start: as much of it as can be read, and the losses.
 
 Rules:
-- It never ends in a crash: a file that cannot be used is set aside, which is said, and counting begins at 0.
-- A snapshot is whole or of no use. What follows in the log is kept record by record: one that is damaged or missing
-  costs no other one, and an entry that cannot be applied costs no other entry.
-- What is lost is said in one line, and counted. A file that had a loss is set aside once a new one is written.
-- A file that is whole, but cannot be read now (no permission, an I/O error), is kept for good: files.py. Where it
-  cannot even be renamed it stays, made invalid by whoever goes on without it.
-- In a directory that is not ours (it is read-only, say, and so is its lock) nothing is written.
+- It never ends in a crash: a file that cannot be used is set aside, which is logged, and counting begins at 0.
+- A snapshot is whole or useless. The log is applied record by record: a damaged or missing record costs no other
+  record, and an entry that cannot be applied costs no other entry.
+- Losses are logged in one line, and counted. A file with losses is set aside once a new one is written.
+- A file that may be whole, but cannot be read now (no permission, an I/O error), is never removed (files.py). If it
+  cannot even be renamed it stays, and is made invalid by the caller that goes on without it.
+- Nothing is written in a directory that is not ours (for example if it and its lock are read-only).
 """
 
 import logging
@@ -23,7 +23,7 @@ from resty_metrics.journal.state import State
 from resty_metrics.journal.store import COUNTED
 from resty_metrics.process.log import LOGGER, say
 
-ANY = "0" * 32  # stale: whatever is there, for where not even its identity could be read
+ANY = "0" * 32  # stands for every journal: none there may be read, since not even the identity was readable
 _REMEDIES: dict[JournalReason, str] = {
     "read_only": "Give the state directory and its files to the collector's user; docs/troubleshooting.md says how a "
     "file that was set aside is put back",
@@ -33,8 +33,10 @@ _REMEDIES: dict[JournalReason, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """``state`` None: counting begins at 0; ``told`` says if a line in the log says why. ``records`` is how many were
-    replayed. ``name``: of the file that is current all the same; None where that is not known."""
+    """The outcome of a recovery. ``state`` None: counting begins at 0. ``told``: the log says why. ``records``: the
+    number of replayed records. ``name``: name of the file that was current; None if there was none, or it could not be
+    read.
+    """
 
     state: State | None
     records: int = 0
@@ -44,8 +46,9 @@ class Recovered:
 
 
 def recover(directory: Directory, stale: str | None, ours: bool = True, spare: Path | None = None) -> Recovered:
-    """Read the current file. ``stale``: identity of one that must not be read, or ANY. ``ours``, ``spare``: as in
-    reading.read. Raises JournalError.
+    """Read the current file, or set it aside if it cannot be used. Raises JournalError.
+
+    ``stale``: identity of a file that must not be read, or ANY. ``ours``, ``spare``: as in reading.read.
     """
     name = None
     try:
@@ -86,7 +89,9 @@ def _without_current(directory: Directory, ours: bool) -> Recovered:
 
 
 def _stale(directory: Directory, name: Name, unread: bool, ours: bool) -> Recovered:
-    """``unread``: the collector before could not read it either, so it is of more use to people than a stale one."""
+    """Leave a stale journal unread. ``unread``: the previous collector could not read it either, so its numbers are in
+    no other file, and it is kept for people.
+    """
     say(logging.WARNING, "the journal is older than what was counted; counting begins at 0", file=name.file)
     if not unread:
         directory.supersede(name)
@@ -121,7 +126,7 @@ def _read(directory: Directory, name: Name, ours: bool, spare: Path | None) -> R
 
 
 def _replay(state: State, content: Content, name: Name) -> tuple[Loss, int]:
-    """Apply the log to the state of the snapshot. What was lost, and how many records were applied."""
+    """Apply the log to the state of the snapshot. Return the losses, and the number of applied records."""
     replayed, read = Replayed(), 0
     error: Exception | str | None = content.flaw
     for _, record in content.log:

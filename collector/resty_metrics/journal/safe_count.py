@@ -1,15 +1,15 @@
-"""A count of the safe records of a journal file, beside it. A start sees by it if the end of the log is missing.
+"""The count of safe records, in a file beside a journal file. It shows a start that the end of the log is missing.
 
-SQLite drops the rest of a write-ahead log at the first frame that does not match its checksum, and all of it when the
-file is gone or its head is damaged, without a word. What is left looks like a log that ended there.
+SQLite silently drops the rest of a write-ahead log from the first frame that does not match its checksum, and all of it
+if the log is gone or its head is damaged. The remainder looks like a log that ended there.
 
     journal-<number>.sqlite-count      "<records> <rows> <checksum>\\n", of a fixed width
 
 Rules:
-- It is written after the commit and before the answer to the worker. So it never counts what was not committed, and
-  ``kill -9`` at any moment leaves it right or short by records that nobody was told of.
-- It is overwritten in place, in one block: no room is needed on a full disk.
-- After a loss of power it may be ahead of the log: those records are lost indeed.
+- It is written after the commit and before the answer to the worker. So it never counts an uncommitted record, and
+  after ``kill -9`` it is right, or lacks only records that were not acknowledged.
+- It is overwritten in place, in one block: it needs no room on a full disk.
+- After a loss of power it may be ahead of the log. The records in between are really lost.
 """
 
 import os
@@ -26,7 +26,7 @@ _BYTES = 2 * (_WIDTH + 1) + 8 + 1
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """The number of safe records of a log, and of the rows in their batches."""
+    """The number of safe records in a log, and the number of rows in their batches."""
 
     records: int
     rows: int
@@ -50,7 +50,7 @@ def _beside(path: Path) -> Path:
 
 
 def make(path: Path) -> None:
-    """Make the note of a new journal file, down to the disk. Raises OSError."""
+    """Create the count of a new journal file, and sync it to the disk. Raises OSError."""
     descriptor = private.make(_beside(path))
     try:
         os.write(descriptor, _write(Counted(0, 0)))
@@ -60,7 +60,7 @@ def make(path: Path) -> None:
 
 
 def read(path: Path) -> Counted | None:
-    """Return what is noted beside a journal file; None if the note is missing or damaged. Raises OSError."""
+    """Return the count beside a journal file; None if it is missing, damaged, or not a regular file. Raises OSError."""
     try:
         return _read(private.beginning(_beside(path), _BYTES + 1))
     except (FileNotFoundError, private.NotRegularError):
@@ -68,14 +68,14 @@ def read(path: Path) -> Counted | None:
 
 
 class SafeCount:
-    """The note beside a journal file that is open for appending. Its methods raise OSError."""
+    """The count beside a journal file that is open for appending. Its methods raise OSError."""
 
     def __init__(self, path: Path) -> None:
         self._descriptor = private.open_existing(_beside(path), os.O_WRONLY)
         self._counted = Counted(0, 0)
 
     def add(self, records: int, rows: int) -> None:
-        """Note that so many more are safe."""
+        """Add so many safe records and rows to the count."""
         self._counted = Counted(self._counted.records + records, self._counted.rows + rows)
         os.pwrite(self._descriptor, _write(self._counted), 0)
 

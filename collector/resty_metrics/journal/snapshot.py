@@ -12,11 +12,12 @@
 
 Rules:
 - A snapshot is read whole or not at all: ``end`` has the number of the parts before it, and a CRC-32 of all of their
-  checksums. A damaged file may lead SQLite over a page twice, or past one, and each part on it is valid by itself.
+  checksums. In a damaged file SQLite may read a page twice, or skip one, and each part on it is valid by itself.
 - A sum may outgrow 64 bits, which msgpack cannot write: such a number is written as its decimal text.
-- Files of version 2 lack what stands last in the first part, in a family and in a sender: instances had no names.
-  Those of versions 2 and 3 have nothing in ``end``, those of versions 2 to 4 host and user agent of scrapers in clear.
-- Those before version 5 lack the counts of what gave way, and when a family was used last: its rows say that.
+- Files of version 2 lack the last values of the first part, of a family and of a sender: instances had no names.
+  In versions 2 and 3 ``end`` is empty; in versions 2 to 4 scrapers have host and user agent in clear.
+- Files before version 5 lack the counts of evicted instances and families, and the time of a family's last use, which
+  is taken from its rows.
 """
 
 import zlib
@@ -46,7 +47,7 @@ def _pack(kind: str, *values: Any) -> bytes:
 
 
 def write(capture: Capture) -> Iterator[bytes]:
-    """The parts of a snapshot, in order."""
+    """Yield the parts of a snapshot, in order."""
     count, checksum = 0, 0
     for part in _write(capture):
         count, checksum = count + 1, _add(checksum, part)
@@ -101,7 +102,7 @@ def _as_text(numbers: Numbers) -> list[float | str]:
 
 
 def read(parts: Sequence[bytes]) -> State:
-    """The state of a snapshot. Raises JournalError (``corrupt``) where a part is missing or not what it should be."""
+    """Return the state in a snapshot. Raises JournalError (``corrupt``) if a part is missing or malformed."""
     values = [unpack(part) for part in parts]
     try:
         kinds = [value[0] for value in values]

@@ -1,4 +1,4 @@
-"""What the journal keeps: the table, the marks of the senders, what scrapers were shown, and the running time."""
+"""The state that the journal keeps: the table, the senders' marks, the rows shown to scrapers, and the running time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from resty_metrics.table.table import Table, TableState
 
 @dataclass(slots=True)
 class State:
-    """All that must outlive the process. ``now`` is running time: seconds that collectors on this journal have run."""
+    """The state that outlives the process. ``now``: running time, the seconds that collectors on this journal ran."""
 
     table: Table = field(default_factory=Table)
     senders: Senders = field(default_factory=Senders)
@@ -21,7 +21,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """A state at one moment, which goes on being that while the state changes."""
+    """A copy of the state at one moment, which stays the same while the state changes."""
 
     table: TableState
     senders: Sequence[SenderMark]
@@ -30,5 +30,5 @@ class Capture:
 
 
 def capture(state: State, now: float) -> Capture:
-    """The state as it is now; cheap, since rows share their numbers with it."""
+    """Return a copy of the state at ``now``. This is cheap: the rows' numbers are shared, not copied."""
     return Capture(state.table.capture(), state.senders.capture(), state.scrapers.capture(), now)

@@ -1,11 +1,11 @@
-"""One journal file: a SQLite database with a snapshot and the log records since.
+"""A journal file: a SQLite database with a snapshot and the log records since.
 
 Rules:
-- A new file is written whole with a rollback journal and every page synced, and closed; only then may it be named
+- A new file is written whole, with a rollback journal and every page synced, and closed; only then may it be named
   current. For appending it is opened in WAL mode.
-- ``synchronous=NORMAL``: a commit survives the end of the process (kill -9), not always the loss of power.
-- SQLite goes on writing to files that were removed or replaced, and does not notice: ``check`` does, for each of them.
-- Any SQLite or operating system error leaves here as JournalError with a reason.
+- ``synchronous=NORMAL``: a commit survives the end of the process (kill -9), but not always a loss of power.
+- SQLite goes on writing to files that were removed or replaced, without noticing. ``check`` detects that, for each.
+- Any SQLite or operating system error is raised as JournalError with a reason.
 """
 
 import contextlib
@@ -26,8 +26,8 @@ READABLE = (2, 3, 4, 5)
 COUNTED = 4  # the first version with a count of the safe records beside it
 SIDES = ("-wal", "-shm", "-journal", safe_count.SIDE)
 _WATCHED = ("", "-wal", "-shm", safe_count.SIDE)
-CACHE_KIBIBYTES = 256  # SQLite's own 2 MB are for who reads
-BUSY_SECONDS = 30.0  # another program that reads the file may hold a commit up, not end it
+CACHE_KIBIBYTES = 256  # we only append: SQLite's default of 2 MB is for programs that read
+BUSY_SECONDS = 30.0  # another program that reads the file may delay a commit, but must not make it fail
 _BY_ERRNO: dict[int | None, JournalReason] = {
     errno.ENOSPC: "full",
     errno.EDQUOT: "full",
@@ -56,12 +56,12 @@ def _reason(error: sqlite3.Error) -> JournalReason:
 
 @contextmanager
 def failures() -> Iterator[None]:
-    """Turns errors of SQLite and of the operating system into JournalError."""
+    """Turn errors of SQLite and of the operating system into JournalError."""
     try:
         yield
     except sqlite3.Error as error:
         raise JournalError(_reason(error), str(error)) from error
-    except UnicodeDecodeError as error:  # SQLite quotes the damaged text in its message, and Python cannot decode that
+    except UnicodeDecodeError as error:  # SQLite's message quotes damaged text, which Python cannot decode
         raise JournalError("corrupt", f"SQLite reports an error whose text is not UTF-8: {error}") from error
     except private.NotRegularError as error:
         raise JournalError("foreign", str(error)) from error
@@ -70,13 +70,13 @@ def failures() -> Iterator[None]:
 
 
 def connect(path: Path, mode: str, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
-    """Open a file; ``mode`` as in SQLite's URIs. Raises sqlite3.Error, at the latest when it is used."""
+    """Open a file; ``mode`` as in SQLite's URIs. Raises sqlite3.Error, possibly only when the connection is used."""
     uri = f"{path.absolute().as_uri()}?mode={mode}"
     return sqlite3.connect(uri, timeout=busy_seconds, isolation_level=None, check_same_thread=False, uri=True)
 
 
 def identify(database: sqlite3.Connection) -> int:
-    """Return the version of a file. Raises JournalError (``foreign``) if it is not ours, or of an unknown version."""
+    """Return the version of a file. Raises JournalError (``foreign``) if it is not ours or its version is unknown."""
     (application,) = database.execute("PRAGMA application_id").fetchone()
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID or version not in READABLE:
@@ -86,7 +86,7 @@ def identify(database: sqlite3.Connection) -> int:
 
 
 def create(path: Path, parts: Iterable[bytes]) -> None:
-    """Write a new file with this snapshot and an empty log, down to the disk. Raises JournalError."""
+    """Write a new file with this snapshot and an empty log, and sync it to the disk. Raises JournalError."""
     with failures():
         os.close(private.make(path))
         safe_count.make(path)
@@ -102,10 +102,12 @@ def create(path: Path, parts: Iterable[bytes]) -> None:
 
 
 class Store:
-    """A file that is open for appending. ``snapshot_bytes`` and ``log_bytes`` say how much it holds of each."""
+    """A file that is open for appending. ``snapshot_bytes``: its size when it was opened, with an empty log.
+    ``log_bytes``: size of the records appended since.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Raises JournalError."""
+        """Open the file. Raises JournalError."""
         self.path = path
         self.log_bytes = 0
         with failures(), contextlib.ExitStack() as opened:
@@ -121,7 +123,7 @@ class Store:
             self._opened = opened.pop_all()
 
     def append(self, records: Sequence[bytes], rows: int = 0) -> None:
-        """Write records, with so many rows in them, in one transaction. Raises JournalError; then they do not count."""
+        """Write records, with so many ``rows`` in them, in one transaction. Raises JournalError; then none counts."""
         with failures():
             self._database.execute("BEGIN IMMEDIATE")
             try:
@@ -135,7 +137,9 @@ class Store:
         self.log_bytes += sum(map(len, records))
 
     def check(self) -> None:
-        """Raises JournalError (``removed``) if a file at its path is not the one that SQLite writes to, or was cut."""
+        """Check that each file is still the one that SQLite writes to, and was not cut. Raises JournalError
+        (``removed``).
+        """
         with failures():
             now = self._look(self._watched)
         for side, (inode, size) in self._watched.items():
@@ -146,7 +150,7 @@ class Store:
         self._watched = now
 
     def _look(self, sides: Iterable[str]) -> dict[str, tuple[int, int]]:
-        """Inode and size of each file, by its side. While they are open, SQLite makes none of them smaller."""
+        """Return inode and size of each file, by its side. SQLite does not shrink a file while it is open."""
         there = [(side, self._beside(side).stat(follow_symlinks=False)) for side in sides]
         return {side: (status.st_ino, status.st_size) for side, status in there}
 
@@ -154,6 +158,6 @@ class Store:
         return self.path.with_name(self.path.name + side)
 
     def close(self) -> None:
-        """Close; the write-ahead log goes into the file if that is possible."""
+        """Close the file. SQLite moves the write-ahead log into it if it can."""
         with contextlib.suppress(sqlite3.Error, OSError):
             self._opened.close()

@@ -1,4 +1,4 @@
-"""How the journal fares, for the page."""
+"""The figures of the journal for the page."""
 
 from collections import Counter, deque
 from dataclasses import dataclass, field
@@ -10,9 +10,11 @@ COMMIT_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 
 @dataclass(slots=True)
 class Tally:
-    """What the page says of the journal. ``reason`` says why it is not up; ``commits`` counts by COMMIT_BOUNDS;
-    ``given``: when each record was given that is not safe yet, oldest first, in seconds of a monotonic clock;
-    ``lost_records`` and ``lost_rows``: written by a collector before this one, and not to be had at the start."""
+    """The figures of the journal. ``reason``: why it is not up. ``commits``: the number of commits by COMMIT_BOUNDS.
+
+    ``given``: the time at which each record that is not safe yet was given, oldest first, in seconds of a monotonic
+    clock. ``lost_records`` and ``lost_rows``: written by an earlier collector, and not readable at the start.
+    """
 
     up: bool = False
     reason: JournalReason | None = None
@@ -28,15 +30,15 @@ class Tally:
 
     @property
     def pending(self) -> int:
-        """Records that have been given and are not safe yet."""
+        """The number of records that were given and are not safe yet."""
         return len(self.given)
 
     def pending_seconds(self, now: float) -> float:
-        """How long the oldest of them has waited; 0 where none does."""
+        """Return the seconds that the oldest pending record has waited; 0 if none is pending."""
         return max(0.0, now - self.given[0]) if self.given else 0.0
 
     def lose(self, loss: Loss) -> None:
-        """Count what the start did not find again."""
+        """Count the losses of a start."""
         if loss.reason is not None:
             self.errors[loss.reason] += 1
         self.lost_records += loss.records + loss.entries

@@ -1,6 +1,6 @@
-"""The state directory in this process's hands: its lock, the state that an earlier collector left, its journal.
+"""The tenure of the state directory by this process: its lock, the state that an earlier collector left, its journal.
 
-Rule: a directory that could not be had at the start, or was made anew since, is tried again each second.
+Rule: a directory that could not be locked at the start, or was created anew since, is tried again each second.
 """
 
 import asyncio
@@ -22,14 +22,14 @@ from resty_metrics.process.log import say
 from resty_metrics.table.scrapers import YOUNG_SECONDS
 
 CHECK_SECONDS = 1.0
-STATE_MODE = 0o750  # of the directory, where it is made: what the journal has the page may show for a password only
+STATE_MODE = 0o750  # of a directory that we create: the page may show the journal's numbers only for a password
 
 
 @dataclass(slots=True)
 class Kept:
-    """What is kept beyond this process: the locks, the state as it was read, and why it cannot be kept, if so.
+    """The result of reading the state directory: the locks, the state, and the error if the state cannot be kept.
 
-    ``directory`` knows which of its files were read; ``loss`` is what could not be.
+    ``directory`` knows which of its files were read. ``loss``: the losses.
     """
 
     socket_lock: Lock
@@ -41,7 +41,10 @@ class Kept:
 
 
 def lock_state(directory: Path | None) -> tuple[Lock | None, JournalError | None]:
-    """The lock of the state directory, or why it cannot be had. Raises LockedError."""
+    """Lock the state directory. Return the lock, or the error that prevents it; neither if ``directory`` is None.
+
+    Raises LockedError if another collector holds the lock.
+    """
     if directory is None:
         return None, None
     try:
@@ -52,10 +55,10 @@ def lock_state(directory: Path | None) -> tuple[Lock | None, JournalError | None
 
 
 def read_state(directory: Path | None, socket_lock: Lock, state_lock: Lock | None, error: JournalError | None) -> Kept:
-    """The state that was kept; a new one where there is none, or it cannot be read. Raises LockedError.
+    """Read the kept state, or begin with a new one if there is none or it cannot be read. Raises LockedError.
 
-    ``error``: why there is no lock. Then nothing is written in the directory, what is read there goes on in memory, and
-    so is noted as stale: it must not be read again.
+    ``error``: the reason that there is no lock. Then nothing is written in the directory and the state that was read
+    continues in memory, so the journal is noted as stale: it must not be read again.
     """
     kept_in = None if directory is None else Directory(directory)
     recovered = Recovered(None)
@@ -86,7 +89,7 @@ def _recover(directory: Directory, socket_lock: Lock, ours: bool) -> Recovered:
 
 
 def _tell_if_empty(recovered: Recovered, state_lock: Lock | None) -> None:
-    """A directory that was used before and has no journal: the disk failed then, or somebody removed the files."""
+    """Log a warning if the directory was used before and has no journal: the disk failed, or files were removed."""
     if recovered.state is None and not recovered.told and state_lock is not None and state_lock.was_held:
         say(
             logging.WARNING,
@@ -96,7 +99,7 @@ def _tell_if_empty(recovered: Recovered, state_lock: Lock | None) -> None:
 
 
 def note_stale(lock: Lock, identity: str | None) -> None:
-    """Note beside the socket that this journal must not be read at the next start; None: forget that."""
+    """Note in the lock beside the socket that this journal must not be read at the next start; None: clear the note."""
     try:
         lock.note(identity)
     except OSError as error:
@@ -104,13 +107,13 @@ def note_stale(lock: Lock, identity: str | None) -> None:
 
 
 def running_time(state: State) -> Callable[[], float]:
-    """The clock of everything that is kept: it goes on where the collector before this one ended."""
+    """Return the clock of running time, in seconds. It continues where the previous collector ended."""
     offset = state.now - time.monotonic()
     return lambda: time.monotonic() + offset
 
 
 class Tenure:
-    """The hold on the state directory, from the start to the end. ``directory`` None: nothing is kept."""
+    """The tenure of the state directory, from the start to the end. ``directory`` None: nothing is kept."""
 
     def __init__(self, directory: Path | None, kept: Kept, journal: Journal) -> None:
         self._directory = directory
@@ -118,7 +121,7 @@ class Tenure:
         self._journal = journal
 
     async def start(self, patience: float) -> None:
-        """Have the state written if there is a directory for it, and wait for that ``patience`` seconds at most."""
+        """Begin to write the state, if there is a directory for it, and wait for that at most ``patience`` seconds."""
         if self._directory is None:
             return
         if self._kept.error is not None:
@@ -128,7 +131,7 @@ class Tenure:
         await self._journal.settle(patience)
 
     async def run(self) -> None:
-        """Check each second that the directory is ours and can be written. A thread asks: its disk may not answer."""
+        """Check each second that the directory is ours and can be written. A thread does it: its disk may hang."""
         directory, asking = self._directory, None
         while directory is not None:
             await asyncio.sleep(CHECK_SECONDS)
@@ -143,7 +146,9 @@ class Tenure:
         await asyncio.Event().wait()
 
     def _lock_anew(self, directory: Path) -> Lock | None:
-        """Return a lock that the start could not have, or whose directory was made anew; None: held, or not now."""
+        """Lock the directory if the start could not, or if it was created anew. Return None if the lock is held, or
+        cannot be acquired now.
+        """
         if self._holds_directory():
             return None
         try:
@@ -152,7 +157,9 @@ class Tenure:
             return None
 
     def _take_lock(self, lock: Lock | None) -> None:
-        """Take the directory's new lock. The one before would keep a disk that was replaced from being unmounted."""
+        """Take over the directory's new lock, and release the old one: it would keep a replaced disk from being
+        unmounted.
+        """
         if lock is None:
             return
         if self._kept.state_lock is not None:

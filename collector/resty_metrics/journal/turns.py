@@ -1,7 +1,7 @@
-"""Work on the event loop in turns: between two of them scrapes, heartbeats and the socket have theirs.
+"""Work on the event loop in turns: between two turns the loop serves scrapes, heartbeats and the socket.
 
 Rules:
-- Work is done in the order in which it was added, a piece at a time, for at most TURN_SECONDS and one piece in a turn.
+- Work is done in the order in which it was added, piece by piece. After TURN_SECONDS no piece begins in the same turn.
 - Work that fails is a bug. It is logged, and costs no other work.
 """
 
@@ -18,9 +18,9 @@ Work = Iterator[None]
 
 
 class Turns:
-    """Work that waits for its turn. ``after`` is called at the end of each turn.
+    """The queue of work that waits for its turn. ``after`` is called at the end of each turn.
 
-    ``seconds``: the processor time that all work took so far.
+    ``seconds``: the processor time of all work so far.
     """
 
     def __init__(self, after: Callable[[], None]) -> None:
@@ -33,13 +33,13 @@ class Turns:
         return len(self._work)
 
     def add(self, work: Work) -> None:
-        """Begin with this work at once if there is no other, else do it after the others."""
+        """Start this work at once if there is no other, else queue it."""
         self._work.append(work)
         if len(self._work) == 1:
             self._take_turn()
 
     def finish(self) -> None:
-        """Do all that is left."""
+        """Do all queued work now."""
         while self._work:
             self._do_piece()
 

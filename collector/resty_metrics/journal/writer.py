@@ -1,12 +1,12 @@
-"""The thread that writes: no SQLite call is made anywhere else while the collector runs.
+"""The writer thread: no SQLite call is made anywhere else while the collector runs.
 
 Rules:
-- Jobs are done in the order they were given; what waits together is written in one transaction.
-- After a failure the journal is first made invalid, then every job is reported as not written, until a snapshot of
-  the whole state could be written again.
-- A job is always reported, once, through ``report``, which is called on this thread.
-- That is not tried where there is no room for it, and less and less often where it fails all the same.
-- A directory whose lock is not ours any more (it was made anew, another collector began there) is not touched.
+- Jobs are done in the order in which they were given. Records that wait together are written in one transaction.
+- Each job is reported exactly once through ``report``, which is called on this thread.
+- After a failure the journal is first made invalid. Then every job is reported as not written, until a snapshot of the
+  whole state has been written again.
+- No snapshot is attempted without free space; repeated failures back off.
+- A directory whose lock is no longer ours (it was created anew, or another collector began there) is not touched.
 """
 
 import contextlib
@@ -27,13 +27,13 @@ from resty_metrics.journal.store import Store
 from resty_metrics.process.log import LOGGER
 
 GROUP_BYTES = 8 * 1024 * 1024
-ROOM_BYTES = 256 * 1024  # beside the snapshot, before a journal that could not be written is begun again
-ROOM_FACTOR = 1.25  # of the snapshot's parts: what a file of them takes
+ROOM_BYTES = 256 * 1024  # free space required besides the snapshot, before writing is tried again after a failure
+ROOM_FACTOR = 1.25  # size of a file, relative to that of the snapshot's parts in it
 
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Write a record of batches with so many ``rows``. ``token`` comes back with the report."""
+    """A job: append a record, with ``rows`` rows in its batches. The report returns ``token``."""
 
     record: bytes
     token: Any
@@ -42,19 +42,19 @@ class Append:
 
 @dataclass(frozen=True, slots=True)
 class Replace:
-    """Begin a new file with this state."""
+    """A job: begin a new file with this state."""
 
     capture: Capture
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Is the file still there; and where there is none, could one be made?"""
+    """A job: check that the file is still there, or if there is none, that a new one could be written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Close the file and end the thread."""
+    """A job: close the file and end the thread."""
 
 
 Job = Append | Replace | Check | Close
@@ -62,10 +62,10 @@ Job = Append | Replace | Check | Close
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of one or more jobs. ``up``: what is given to the writer now will be written.
+    """The outcome of one or more jobs. ``up``: the writer has a file, and writes the jobs that are given now.
 
-    ``error`` is the failure that happened in these jobs; ``usable``: the answer to a Check without a file;
-    ``stale``: identity of a journal that could not be made invalid in its own directory.
+    ``seconds``: duration of these jobs. ``error``: the failure in these jobs, if any. ``usable``: the answer to a Check
+    without a file. ``stale``: identity of a journal that could not be made invalid in its own directory.
     """
 
     jobs: Sequence[Job]
@@ -79,7 +79,7 @@ class Report:
 
 
 class Writer(threading.Thread):
-    """Writes to a directory as long as it ``is_ours``. ``report`` gets every Report."""
+    """The thread that writes to a directory as long as it ``is_ours``. ``report`` is called with every Report."""
 
     def __init__(self, directory: Directory, is_ours: Callable[[], bool], report: Callable[[Report], None]) -> None:
         super().__init__(name="journal", daemon=True)
@@ -90,7 +90,7 @@ class Writer(threading.Thread):
         self._store: Store | None = None
         self._name: Name | None = None
         self._patience = Patience()
-        self._parts_bytes = 0  # of the last snapshot, or as much of it as was written
+        self._parts_bytes = 0  # size of the last snapshot's parts, as far as they were written
 
     def give(self, job: Job) -> None:
         self._jobs.put(job)
@@ -116,7 +116,7 @@ class Writer(threading.Thread):
         self._report(Report(jobs, up, seconds, *sizes, error, usable, stale))
 
     def _groups(self) -> Iterator[list[Job]]:
-        """Jobs as they are to be done together: appends in a row, everything else alone."""
+        """Yield the jobs to do together: consecutive appends up to GROUP_BYTES, every other job alone."""
         held: Job | None = None
         while True:
             job = self._jobs.get() if held is None else held
@@ -149,7 +149,7 @@ class Writer(threading.Thread):
         return False
 
     def _replace(self, capture: Capture) -> None:
-        """The new file complete, on the disk and closed; then it is current; then the old one goes."""
+        """Write a new file, complete, synced and closed; then make it current; then remove the old one."""
         self._require_ours()
         name = self._directory.next()
         store.create(self._directory.file(name), self._measured(snapshot.write(capture)))
@@ -178,12 +178,15 @@ class Writer(threading.Thread):
             try:
                 store.create(self._directory.file(self._directory.next()), [b""])
                 usable = self._directory.room() >= ROOM_FACTOR * self._parts_bytes + ROOM_BYTES
-            finally:  # also what a full disk left of the attempt: there is one each second
+            finally:  # even what a full disk left of a failed attempt, or each attempt would leave a file
                 self._directory.remove_others(None)
         return usable
 
     def _surrender(self, failure: Exception) -> tuple[JournalError, str | None]:
-        """``_give_up``, whatever happened: a thread that ended here would leave every job unreported for ever."""
+        """Give up after any failure, even a bug: if the thread ended, no job would be reported any more.
+
+        Return values as of ``_give_up``.
+        """
         if not isinstance(failure, JournalError):
             LOGGER.error("the journal's thread failed, please report this", exc_info=failure)
             failure = JournalError("internal", repr(failure))
@@ -197,8 +200,9 @@ class Writer(threading.Thread):
             return failure, None if name is None else name.identity
 
     def _give_up(self, failure: JournalError) -> tuple[JournalError, str | None]:
-        """Nothing is written any more: the journal must not be read at the next start. The failure as it is to be told,
-        and None if the journal is invalid; else its identity, to be noted elsewhere.
+        """Stop writing, and make the journal invalid, so that the next start does not read it.
+
+        Return the failure to report, and None if the journal is invalid; else its identity, to be noted elsewhere.
         """
         self._close()
         name, self._name = self._name, None
@@ -210,12 +214,12 @@ class Writer(threading.Thread):
             if failure.reason == "io":  # all that SQLite says of a file system that the kernel made read-only
                 failure = hindrance
             return failure, self._identity(name)
-        with contextlib.suppress(JournalError):  # room on a full disk
+        with contextlib.suppress(JournalError):  # frees room on a full disk
             self._directory.remove_others(None)
         return failure, None
 
     def _identity(self, name: Name | None) -> str:
-        """Of the journal that is at hand, whichever it is where that cannot be known."""
+        """Return the identity of this journal, or else of the current one; ANY if it cannot be read."""
         with contextlib.suppress(JournalError):
             name = name or self._directory.current()
         return ANY if name is None else name.identity

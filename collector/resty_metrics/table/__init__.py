@@ -1,1 +1,1 @@
-"""All rows of all families: what the batches add up to."""
+"""The table: all rows of all families, the running totals of every batch."""

@@ -1,18 +1,18 @@
 """A family: all rows of one kind, in the shape of the sender that was born last, bounded.
 
-The hot path is one dictionary look-up and one addition per row (table/sums.py); whatever is slow (cleaning labels,
-deciding on overflow, changing shape) happens when a label set is seen for the first time.
+The hot path is one dictionary look-up and one addition per row (shapes/sums.py). Slow work (cleaning labels, deciding
+on overflow, changing shape) happens when a label set is seen for the first time.
 
 Rules:
 - Rows stay in the order of their creation, and a row keeps its creation number when the family changes shape.
-- At ``max_rows`` a new label set gives up labels (``overflow``). A tenth above that everything becomes ``other``, so a
-  family is bounded whatever is sent.
-- At ``max_rows`` rows that were idle for an hour first make room, looked for at most once a minute.
+- At ``max_rows``, rows that were idle for an hour are evicted first. The family searches for them at most once a
+  minute.
+- If that frees no room, a new label set gives up labels (``overflow``). A tenth above ``max_rows`` all of them become
+  ``other``, so a family is bounded whatever is sent.
 - The rows of all families share one room; in a table without room a new label set gives up labels too.
-- Raw label sets that are not clean are remembered once they were seen, unless they are long; the memory of them is
-  bounded too.
-- Rows that went to an overflow row are counted, each time: they are not remembered.
-- ``now`` is running time, given by whoever merges: the same batches at the same times make the same family.
+- A raw label set that is not clean is remembered with its clean form, unless it is long. The number of them is bounded.
+- A label set that went to an overflow row is not remembered, so every row that goes there is counted.
+- ``now`` is running time, passed in by the caller: the same batches at the same times make the same family.
 """
 
 from bisect import bisect_left
@@ -30,14 +30,14 @@ from resty_metrics.table.room import Aliases, Room, Share
 from resty_metrics.table.rows import Block, Creation, Row
 
 MAX_ROWS = 10_000
-_FEW_ROWS = 16  # are looked for one by one when they go, instead of walking over all rows
+_FEW_ROWS = 16  # up to this many, removal searches for each row instead of walking over all
 
 
 @dataclass(frozen=True, slots=True)
 class FamilyState:
-    """All that a family is, to be kept beyond this process: its rows as (creation number, labels, sums, used).
+    """The state of a family, for the journal. ``rows`` holds (creation number, labels, sums, used) of each row.
 
-    Sums are never changed in place, so a captured state stays as it was while the family goes on.
+    Sums are never changed in place, so a captured state stays as it was while the family changes.
     """
 
     shape: Shape
@@ -52,9 +52,9 @@ class FamilyState:
 
 class Family:
     """All rows of one family. ``overflow`` counts the rows that were added to an overflow row, ``evicted`` those that
-    made room. ``used``: running time of its last batch, which the table notes. ``share`` is what its rows take of the
-    table's room. ``blocks`` is text of its rows, from the first on, kept by whoever renders them; a new list as soon
-    as a row leaves its place.
+    made room. ``used`` is the running time of its last batch; the table sets it. ``share`` is the part of the table's
+    room that its rows take. ``blocks`` is the rendered text of its rows, from the first on, stored here by the
+    renderer; it becomes a new, empty list as soon as a row leaves its place.
     """
 
     def __init__(self, shape: Shape, creation: Creation, max_rows: int = MAX_ROWS, room: Room | None = None) -> None:
@@ -69,7 +69,7 @@ class Family:
         self.max_rows = max_rows
         self._scanned = 0.0
         self._now = 0.0
-        self._below_zero = False  # whether a sum ever was, since this process began
+        self._below_zero = False  # True once a sum was below 0, until a reset
         self._values_by_label: dict[str, int] | None = None
         self._creation = creation
         self._hard_limit = max_rows + max_rows // 10
@@ -80,7 +80,7 @@ class Family:
         self._values = self._room.values
 
     def merge(self, batch: FamilyBatch, birth_ms: int, now: float) -> None:
-        """Add the deltas of a batch, sent by a sender born at ``birth_ms``, that came at ``now``."""
+        """Add the deltas of a batch that a sender born at ``birth_ms`` sent and that arrived at ``now``."""
         self._now = now
         finish(self.follow(batch, birth_ms))
         if batch.reset:
@@ -96,10 +96,10 @@ class Family:
         self._add([*map(conversion.labels, batch.labels)], pack_rows(rows))
 
     def follow(self, batch: FamilyBatch, birth_ms: int) -> Steps[None]:
-        """Take over shape and help of a sender born later; of two shapes from one sender the first stays.
+        """Adopt the shape and the help text of a sender born later. Of two shapes from one sender the first stays.
 
-        Rows move to another shape in steps, and the family is as it was until the last of them. ``merge`` does it
-        at once, unless it was done before.
+        Rows move to another shape in steps, and the family stays as it was until the last step. ``merge`` does the
+        same in one go if it has not been done before.
         """
         if batch.inherited or birth_ms < self.birth_ms:
             return
@@ -113,7 +113,7 @@ class Family:
 
     @property
     def values_by_label(self) -> dict[str, int]:
-        """How many values each label has, over all rows."""
+        """The number of different values of each label, over all rows."""
         if self._values_by_label is None:
             columns = zip(*[row.labels for row in self.rows], strict=True)
             self._values_by_label = {
@@ -123,7 +123,7 @@ class Family:
 
     @property
     def signed(self) -> bool:
-        """True if a sum may be below 0 or no number: one was, or a bucket is below 0."""
+        """True if a sum may be negative or NaN: one was, or a bucket bound is below 0."""
         return self._below_zero or bool(self.shape.bounds and self.shape.bounds[0] < 0)
 
     def capture(self) -> FamilyState:
@@ -132,7 +132,7 @@ class Family:
         return FamilyState(self.shape, self.help, self.birth_ms, *counts, self._scanned, rows, self.used)
 
     def restore(self, state: FamilyState) -> None:
-        """Become what was captured; meant for a family that has no rows yet. Rows of equal labels are added up."""
+        """Restore a captured state into a family without rows. Rows of equal labels are added up."""
         self.shape, self.help = state.shape, state.help
         self.birth_ms, self.overflow = state.birth_ms, state.overflow
         self.evicted, self._scanned = state.evicted, state.scanned
@@ -143,17 +143,19 @@ class Family:
         self.used = max([state.used, *[row.used for row in self.rows]])
 
     def repair(self) -> None:
-        """Make rows and index agree again, after a merge that failed half-way. Every row keeps its numbers."""
+        """Make rows and index agree again after a merge that failed half-way. Every row keeps its numbers."""
         rows = (Row(row.labels, row.sums, row.width, row.created, row.used) for row in self.rows)
         self._take(placed(self.shape, rows))
 
     def leave(self) -> None:
-        """Give back the room of all rows; the family is not used any more."""
+        """Release the room of all rows. The family must not be used afterwards."""
         self.share.release()
         self._aliases.clear()
 
     def scan(self, now: float) -> bool:
-        """Make room in a table that is full, by rows that were idle for an hour; at most once a minute."""
+        """Evict rows that were idle for an hour, to make room in a full table. Return False if the last search of this
+        family is less than a minute ago; then nothing is done.
+        """
         if now - self._scanned < overflow.SCAN_SECONDS:
             return False
         self._now = self._scanned = now
@@ -210,14 +212,14 @@ class Family:
         return tuple([values.get(label) or self._value(label) for label in key])
 
     def _value(self, raw: str) -> str:
-        """A clean label value; equal values of many rows share one object."""
+        """Return the clean form of a label value. Equal values of many rows share one object."""
         value = clean(raw)
         if len(raw) <= MAX_LABEL_BYTES:
             self._room.remember_value(raw, value)
         return value
 
     def _has_room(self) -> bool:
-        """Whether there may be one more row, made by those that are idle if need be."""
+        """Return True if there is room for one more row, after idle rows were evicted if necessary."""
         if len(self.rows) >= self.max_rows and self._now - self._scanned >= overflow.SCAN_SECONDS:
             self._scanned = self._now
             for give in overflow.LEVELS:
@@ -226,7 +228,7 @@ class Family:
         return len(self.rows) < self.max_rows and not self._room.full
 
     def _evict(self, idle: dict[Row, Labels]) -> None:
-        """Idle rows go, their numbers to the overflow row of each."""
+        """Remove idle rows, and add the numbers of each to the row with the labels given for it."""
         self.evicted += len(idle)
         self._remove(idle.keys())
         for row, labels in idle.items():
@@ -259,9 +261,9 @@ class Family:
         self._values_by_label = None
 
     def _row_of(self, labels: Labels, used: float | None = None) -> Row:
-        """Return the row with these clean labels. Create it if it is missing, last used at ``used`` or now.
+        """Return the row with these clean labels. Create it if it is missing, last used at ``used``; None: now.
 
-        Rows are created nowhere else: making room may itself create the row that was looked for in vain before.
+        Rows are created nowhere else: making room may itself create the row that was missing a moment before.
         """
         row = self._index.get(labels)
         if row is None:
@@ -274,7 +276,7 @@ class Family:
         return row
 
     def _take(self, rows: Rows) -> None:
-        """Have these rows instead of those that were there."""
+        """Replace all rows by these."""
         self.rows, self._index, self.blocks = rows.rows, rows.index, []
         self._values_by_label = None
         self._aliases.clear()
@@ -282,5 +284,5 @@ class Family:
 
 
 def _is_below_zero(row: Row) -> bool:
-    """Return whether its last number is below 0, or no number."""
+    """Return True if the row's last number is below 0 or NaN."""
     return isinstance(row.sums, tuple) and not row.sums[-1] >= 0

@@ -1,7 +1,8 @@
-"""Rows on their way into a family, which has each label set once: restored ones, or those of another shape.
+"""Rows on their way into a family: restored rows, or rows that move to another shape.
 
-They are put together beside the family, which stays as it is until all are there: so the loop has its turn between two
-steps, a page meanwhile shows the family as it was, and a bug on the way costs no row.
+A family has each label set once, so rows of equal labels are added up. The rows are collected beside the family, which
+stays as it is until all of them are there. So the loop gets its turn between two steps, a page rendered meanwhile shows
+the family as it was, and a bug on the way costs no row.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,12 +13,12 @@ from resty_metrics.shapes.sums import plus, sums_of
 from resty_metrics.table.room import RowSize
 from resty_metrics.table.rows import Row
 
-STEP_NUMBERS = 20_000  # are moved in a step: a few milliseconds
-_ROW_COST = 20  # of a row, besides its labels and numbers
+STEP_NUMBERS = 20_000  # moved in one step, which takes a few milliseconds
+_ROW_COST = 20  # the fixed cost of a row, in numbers, besides its labels and its own numbers
 
 
 class Rows:
-    """Rows in the order of their creation, each label set once, and what they take of the table's room."""
+    """Rows in the order of their creation, each label set once, with the room in the table that they take."""
 
     __slots__ = ("bytes", "index", "rows", "size")
 
@@ -28,7 +29,7 @@ class Rows:
         self.index: dict[Labels, Row] = {}
 
     def place(self, row: Row) -> None:
-        """Put a row behind the others, or add it to the one that has its labels."""
+        """Append a row, or add its numbers to the row that has the same labels."""
         first = self.index.setdefault(row.labels, row)
         if first is row:
             self.rows.append(row)
@@ -39,7 +40,7 @@ class Rows:
 
 
 def placed(shape: Shape, rows: Iterable[Row]) -> Rows:
-    """Return rows of this shape together; those of equal labels are added up in the first."""
+    """Collect rows of this shape. Rows of equal labels are added up in the first of them."""
     together = Rows(shape)
     for row in rows:
         together.place(row)
@@ -47,7 +48,7 @@ def placed(shape: Shape, rows: Iterable[Row]) -> Rows:
 
 
 def moved(rows: Sequence[Row], old: Shape, new: Shape) -> Steps[Rows]:
-    """Return the rows in another shape. Those that become one are added up in the older."""
+    """Convert rows to another shape, in steps. Rows whose labels become equal are added up in the oldest of them."""
     conversion, together = Conversion(old, new), Rows(new)
     labels, numbers, width = conversion.labels, conversion.numbers, new.width
     length = max(1, STEP_NUMBERS // (_ROW_COST + old.width + width + len(new.labels)))

@@ -1,13 +1,14 @@
-"""What happens at the cap of a family: which labels a row gives up, and which rows make room.
+"""Overflow at the cap of a family: the labels that a row gives up, and the rows that are evicted.
 
 Rules:
-- A label set that finds no room gives up the user's labels (``other``), and of upstream attempts the peer; where
-  a family has none of these, its first label. The worker does the same (lua/resty/metrics/rows.lua).
-- The label ``scope`` is never given up: rows of two scopes stand under one name, and would become one series.
-- Nor is the status of upgraded connections (101): their durations would stand among those of requests.
-- Rows that were idle for an hour make room: so one flood of values does not fill a family for ever. What has nothing
-  left to give makes room only where that of the others was not enough, and gives up everything then.
-- Of rows with very many buckets only some make room at once: to add up all of them would hold the loop for long.
+- A label set that finds no room gives up the user's labels, which become ``other``; a row of upstream attempts also
+  gives up its peer. A family that has none of these labels gives up its first label. The worker does the same
+  (lua/resty/metrics/rows.lua).
+- The label ``scope`` is never given up: rows of two scopes share one metric name and would become one series.
+- Nor is the status of upgraded connections (101): their durations would be mixed with those of requests.
+- Rows that were idle for an hour are evicted, so that one flood of values does not fill a family for ever. A row that
+  has no label left to give up is evicted only if evicting the others was not enough. It then gives up all labels.
+- Of rows with very many buckets only some are evicted at once: adding up all of them would block the loop for long.
 """
 
 from collections.abc import Callable, Iterable
@@ -21,17 +22,17 @@ UPGRADED = "101"
 _STATUS = REQUEST_LABELS.index("status")
 IDLE_SECONDS = 3600.0
 SCAN_SECONDS = 60.0
-EVICTED_NUMBERS = 500_000  # of rows that make room at once
+EVICTED_NUMBERS = 500_000  # in all rows that are evicted at once
 
 
 def give_up(shape: Shape, labels: Labels) -> Labels:
-    """The label set of the overflow row for this one; itself where it has nothing left to give."""
+    """Return the label set of the overflow row for this one, or the same label set if nothing is left to give up."""
     first, last = shape.given_up
     return (*labels[:first], *(OTHER,) * (last - first), *labels[last:])
 
 
 def give_up_all(shape: Shape, labels: Labels) -> Labels:
-    """The label set of the last row of all."""
+    """Return the label set with every label given up that may be: that of the family's last row."""
     kept = {len(REQUEST_LABELS)} if shape.scope else set()
     if shape.type == "requests" and labels[_STATUS] == UPGRADED:
         kept.add(_STATUS)
@@ -43,7 +44,10 @@ LEVELS: tuple[GiveUp, ...] = (give_up, give_up_all)
 
 
 def idle(shape: Shape, rows: Iterable[Row], now: float, give: GiveUp = give_up) -> dict[Row, Labels]:
-    """The rows that are to make room, each with the label set that takes its numbers; one that takes others stays."""
+    """Return the idle rows to evict, each with the label set whose row takes its numbers.
+
+    A row that takes the numbers of others stays. ``give`` decides which labels a row gives up.
+    """
     candidates = {row: give(shape, row.labels) for row in rows if now - row.used >= IDLE_SECONDS}
     taking = set(candidates.values())
     going = ((row, labels) for row, labels in candidates.items() if row.labels not in taking)

@@ -1,11 +1,11 @@
 """The room that all families of a table share, so that the bounds of families, rows and labels do not multiply.
 
 Rules:
-- A row takes its estimated memory: mostly its text on the page, which is kept. So wide rows with long labels take more.
-- A full table has no room for new label sets: they give up labels, as in a family at its cap. A tenth above that all
-  labels are given up, so that each family has one row more at most.
-- What only saves time (clean values, aliases, conversions) is bounded over all families too. It decides nothing: a
-  replay with other caches makes the same table.
+- A row takes its estimated memory, mostly that of its cached text on the page. So wide rows with long labels take more.
+- A full table has no room for new label sets: they give up labels, as in a family at its cap. A tenth above that they
+  give up all labels, so that each family gains at most one more row.
+- Caches (clean values, aliases, conversions) are bounded over all families too. They change no result: a replay with
+  other caches makes the same table.
 """
 
 from collections.abc import Collection
@@ -17,22 +17,22 @@ from resty_metrics.table.rows import Row
 # 100,000 rows of requests take about 350 MB, and a page of them 240 MB of text.
 MAX_TABLE_ROWS = 100_000
 MAX_TABLE_BYTES = 256 << 20
-SCAN_SECONDS = 1.0  # from one search for idle rows in a full table to the next, in one family each
+SCAN_SECONDS = 1.0  # between two searches for idle rows in a full table; each one searches one family
 
-_ROW_BYTES = 512  # of a row: the objects that hold it
+_ROW_BYTES = 512  # the objects that hold a row
 _NUMBER_BYTES = 10
-_LINE_BYTES = 24  # of a line on the page: suffix, "le" and value
+_LINE_BYTES = 24  # suffix, "le" and value of a line on the page
 _MAX_VALUES = 8_192
 _MAX_CONVERSIONS = 64
 _MAX_ALIAS_BYTES = 16 << 20
-_STRING_BYTES = 64  # of a short string: the object that holds it
+_STRING_BYTES = 64  # the object that holds a short string
 
 
 class Room:
-    """The room of the rows of all families, and how much of it they take. ``scanned``: running time of the last search
-    for idle rows.
+    """The room for the rows of all families, and how much of it they take.
 
-    ``values`` and ``conversions`` are caches that the families share.
+    ``scanned``: running time of the last search for idle rows. ``values`` and ``conversions`` are caches that the
+    families share.
     """
 
     __slots__ = ("alias_bytes", "bytes", "conversions", "max_bytes", "max_rows", "rows", "scanned", "values")
@@ -49,7 +49,7 @@ class Room:
 
     @property
     def used(self) -> float:
-        """The part that is taken, by rows or by bytes; up to a tenth above 1, and a little more."""
+        """The ratio of the room that is taken, by rows or by bytes, whichever is larger; at most a little above 1.1."""
         return max(self.rows / self.max_rows, self.bytes / self.max_bytes)
 
     @property
@@ -58,7 +58,7 @@ class Room:
 
     @property
     def overfull(self) -> bool:
-        """A tenth above the bound: not even a row of which only some labels are given up finds room."""
+        """True from a tenth above the bound: even a row that has given up some of its labels finds no room."""
         return self.rows >= self.max_rows * 1.1 or self.bytes >= self.max_bytes * 1.1
 
     def remember_value(self, raw: str, clean: str) -> None:
@@ -68,7 +68,7 @@ class Room:
         self.values[raw] = clean
 
     def conversion(self, old: Shape, new: Shape) -> Conversion:
-        """Return the conversion of rows between two shapes."""
+        """Return the conversion of rows from one shape to another, from the cache if possible."""
         conversion = self.conversions.get((old, new))
         if conversion is None:
             if len(self.conversions) >= _MAX_CONVERSIONS:
@@ -78,24 +78,26 @@ class Room:
 
 
 class RowSize:
-    """The estimated memory of a row of one shape. ``largest``: of one whose labels have the greatest length."""
+    """The estimated memory of a row of one shape, in bytes. ``largest``: that of a row whose labels are all of the
+    greatest length.
+    """
 
     __slots__ = ("_fixed", "_lines", "largest")
 
     def __init__(self, shape: Shape) -> None:
-        # Of histograms the sum and the count, of requests the counters too (page/templates.py).
+        # Lines besides the buckets: a histogram has its sum and count, requests their counters too (page/templates.py).
         self._lines = shape.buckets + {"counter": 1, "histogram": 2, "requests": 5}[shape.type]
         line = _LINE_BYTES + len(shape.name) + len(shape.instance) + sum(len(name) + 4 for name in shape.labels)
         self._fixed = _ROW_BYTES + shape.width * _NUMBER_BYTES + self._lines * line
         self.largest = self._fixed + self._lines * len(shape.labels) * MAX_LABEL_BYTES
 
     def of(self, labels: Labels) -> int:
-        """Return the memory of the row with these labels."""
+        """Return the memory of a row with these labels, in bytes."""
         return self._fixed + self._lines * len("".join(labels).encode())
 
 
 class Share:
-    """The part of the room that the rows of one family take. ``size`` tells what one takes."""
+    """The part of the room that the rows of one family take. ``size`` computes how much one row takes."""
 
     __slots__ = ("_bytes", "_room", "_rows", "size")
 
@@ -110,11 +112,11 @@ class Share:
         self._add(1, self.size.of(labels))
 
     def give_back(self, rows: Collection[Row]) -> None:
-        """Give back what these rows take."""
+        """Give back the room of these rows."""
         self._add(-len(rows), -sum([self.size.of(row.labels) for row in rows]))
 
     def retake(self, rows: int, size: RowSize, total: int) -> None:
-        """Take what so many rows need, of this size each, instead of what was taken before."""
+        """Take the room of other rows instead of all that was taken: so many ``rows`` with ``total`` bytes in all."""
         self.release()
         self.size = size
         self._add(rows, total)
@@ -131,7 +133,7 @@ class Share:
 
 
 class Aliases(dict[Labels, Labels]):
-    """The clean label sets of one family by raw ones. Nothing is kept where all families have no room."""
+    """The clean label sets of one family, by raw ones. New ones are not kept when the room for all families is full."""
 
     def __init__(self, room: Room) -> None:
         super().__init__()

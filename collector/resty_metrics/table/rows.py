@@ -1,4 +1,4 @@
-"""A row of the table, the number that each gets at its creation, and the text of many."""
+"""A row of the table, the number that it gets at its creation, and the rendered text of a run of rows."""
 
 from array import array
 from collections.abc import Sequence
@@ -11,16 +11,16 @@ from resty_metrics.shapes.sums import Numbers, Sums, reader
 
 @dataclass(slots=True)
 class Creation:
-    """The running number of rows created, over all families of a table; ``next`` is not given yet."""
+    """The counter of created rows, over all families of a table. ``next`` is the number of the next new row."""
 
     next: int = 0
 
 
 class Row:
-    """One label set with its running numbers. Another shape of the family has other rows.
+    """A label set with its running totals. When the family changes its shape, its rows are replaced by new ones.
 
-    ``sums`` are its numbers as they are kept, ``width`` of them: another object after each change. ``used`` is the
-    running time of its last delta. ``kept``: its family's block has its text as it is; False after a change.
+    ``sums`` holds its ``width`` numbers in their stored form, a new object after each change. ``used`` is the running
+    time of its last delta. ``kept``: the text in its family's block is up to date; False after a change.
     """
 
     __slots__ = ("created", "kept", "labels", "sums", "used", "width")
@@ -40,10 +40,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The rendered text of a run of rows: for each metric the lines of all of them, and the place where each row's end.
+    """The rendered text of a run of rows. ``lines``: for each metric the lines of all rows, as one text. ``ends``: for
+    each metric the offset in it at which each row ends.
 
-    Text is by far the largest part of a row. As one text per block it costs no memory but its own, and a page takes it
-    as it is.
+    Text is by far the largest part of a row. Kept as one text per block it has no overhead per row, and a page includes
+    it as it is.
     """
 
     lines: tuple[bytes, ...]
@@ -55,5 +56,5 @@ class Block:
 
 
 def places(lengths: Sequence[int]) -> Sequence[int]:
-    """Where each ends, if they stand one behind the other; compact."""
+    """Return the offsets at which texts of these lengths end when they follow each other, as a compact array."""
     return array("I", accumulate(lengths))

@@ -1,18 +1,20 @@
-"""Which rows a client sees at 0: Prometheus's ``increase()`` does not see the first value of a series.
+"""The scrapers, and the rows that each of them is shown at 0 first.
 
-A new row would enter a scraper's history at its first value, and that step (every first 5xx) would be missed. So a
-scraper sees each row created since its last scrape at 0, once (docs/decisions/0001-new-rows-start-at-zero.md).
+Prometheus's ``increase()`` does not see the first value of a series. A new row would enter a scraper's history at its
+first value, and that step (every first 5xx) would be missed. So a scraper sees each row created since its last scrape
+at 0, once (docs/decisions/0001-new-rows-start-at-zero.md).
 
 Rules:
-- A scraper is a client that says how long it waits (``X-Prometheus-Scrape-Timeout-Seconds``), known by host and user
-  agent. Everybody else sees true values at once. Only hashes are kept, so the length of a user agent costs nothing.
-- What a scraper was shown is kept with the table, and moves on only when that is safe: a row that was shown with its
-  value is never shown at 0 again, also not by the collector after a kill -9.
-- A scraper that is unknown to a collector that began without a table has seen the rows of an earlier life: for a while
-  it begins at 0, which its ``increase()`` reads as a reset. Any other unknown one sees what exists as it is.
-- There are MAX_SCRAPERS places. A scraper that comes back at the distance of scrapes is regular. A place is given to
-  another scraper only when its own has been silent: after its first scrape for FIRST_SECONDS, a newcomer that came back
-  for NEWCOMER_SECONDS, a regular one for REGULAR_SECONDS. A scraper without a place is served, and not remembered.
+- A scraper is a client that sends its timeout (``X-Prometheus-Scrape-Timeout-Seconds``), identified by host and user
+  agent. Every other client sees true values at once. Only hashes are kept, so a long user agent takes no more memory.
+- The journal keeps the creation number up to which each scraper was shown the rows, and the number counts only once it
+  is safe there. So a row that was shown with its value is never shown at 0 again, not even after a kill -9.
+- A collector that began without a table does not know which rows a scraper was shown by an earlier one. For a while it
+  shows an unknown scraper all rows at 0, which ``increase()`` reads as a reset. Otherwise an unknown scraper sees the
+  existing rows with their values.
+- There are MAX_SCRAPERS places. A scraper that returns at scrape intervals becomes regular. A place is given to another
+  scraper only after its holder has been silent: for FIRST_SECONDS if it scraped once, for NEWCOMER_SECONDS if it has
+  returned, for REGULAR_SECONDS if it is regular. A scraper without a place is served, but not remembered.
 - A host has at most MAX_NEWCOMERS places for newcomers and MAX_OF_HOST in all: one host cannot take them all.
 - ``now`` is seconds of running time.
 """
@@ -27,20 +29,20 @@ MAX_SCRAPERS = 64
 MAX_NEWCOMERS = 16
 MAX_OF_HOST = 48
 FIRST_SECONDS = 75.0  # above the usual interval of a minute
-NEWCOMER_SECONDS = 300.0  # not below YOUNG_SECONDS, or rows that a scraper saw with their values would be 0 again
+NEWCOMER_SECONDS = 300.0  # not below YOUNG_SECONDS: rows that a scraper saw with their values would be 0 again
 REGULAR_SECONDS = 3600.0
-SCRAPE_SECONDS = 0.5  # requests that come faster are one scrape
+SCRAPE_SECONDS = 0.5  # requests that follow each other faster count as one scrape
 REGULAR_SCRAPES = 3  # over at least REGULAR_AFTER seconds
 REGULAR_AFTER = 5.0
 _DIGEST_BYTES = 16
-_IPV6_HOST_BITS = 64  # one host has all addresses of such a network
+_IPV6_HOST_BITS = 64  # all addresses of such a network count as one host
 
 Scraper = tuple[bytes, bytes]  # hashes of its host, and of its host and user agent
-Shown = tuple[Scraper, int, bool]  # a scraper, the creation number that its last page ended at, and if it is regular
+Shown = tuple[Scraper, int, bool]  # a scraper, the creation number at which its last page ended, True if it is regular
 
 
 def identify(host: str, agent: str) -> Scraper:
-    """Return the scraper of a host, which may be "", and a user agent."""
+    """Return the scraper with this host, which may be "", and this user agent."""
     return _digest(_network(host)), _digest(host, agent)
 
 
@@ -67,9 +69,9 @@ def _digest(*texts: str) -> bytes:
 
 @dataclass(slots=True)
 class Place:
-    """A scraper that is remembered. ``creation`` None: no page for it is safe yet. ``kept``: ``regular`` as is safe.
-
-    ``returned``: it has asked more than once. ``counted``: when the last of its ``scrapes`` was.
+    """The place of a remembered scraper. ``creation`` None: no page for it is safe yet. ``kept``: the value of
+    ``regular`` that is safe. ``returned``: it has asked more than once. ``counted``: the time of the last of its
+    ``scrapes``.
     """
 
     first: float
@@ -89,9 +91,9 @@ class Place:
 
 
 class Scrapers:
-    """The scrapers that are remembered, least recent first.
+    """The remembered scrapers, least recent first.
 
-    ``forgetful_until``: until then an unknown one begins at 0.
+    ``forgetful_until``: running time until which an unknown scraper is shown all rows at 0.
     """
 
     def __init__(self, capacity: int = MAX_SCRAPERS) -> None:
@@ -105,7 +107,7 @@ class Scrapers:
     def shown_before(self, scraper: Scraper, next_creation: int, now: float) -> int:
         """Return the first creation number that a page for this scraper has to show at 0.
 
-        ``next_creation`` is the table's at this page.
+        ``next_creation`` is the table's, at the time of this page.
         """
         place = self._places.get(scraper)
         if place is not None and place.creation is not None:
@@ -113,7 +115,7 @@ class Scrapers:
         return 0 if now < self.forgetful_until else next_creation
 
     def is_regular(self, scraper: Scraper) -> bool:
-        """Return True for a scraper that has come back at the distance of scrapes."""
+        """Return True for a scraper that has returned at scrape intervals."""
         place = self._places.get(scraper)
         return place is not None and place.regular
 
@@ -123,7 +125,7 @@ class Scrapers:
         return regular, len(self._places) - regular
 
     def see(self, scraper: Scraper, now: float) -> None:
-        """Take note that a scraper asks for a page, and give it a place if there is one."""
+        """Note that a scraper asks for a page, and give it a place if one is free."""
         place = self._places.pop(scraper, None)
         if place is None:
             if not self._find_place(scraper[0], now):
@@ -139,7 +141,7 @@ class Scrapers:
         self._places[scraper] = place
 
     def news(self, scrapers: Iterable[Scraper], creation: int) -> list[Shown]:
-        """Return what ``note`` would change, for scrapers whose page ends at this creation number."""
+        """Return the changes to make safe before ``note``, for scrapers whose page ends at this creation number."""
         places = ((scraper, self._places.get(scraper)) for scraper in scrapers)
         return [
             (scraper, creation, place.regular)
@@ -148,7 +150,7 @@ class Scrapers:
         ]
 
     def note(self, shown: Iterable[Shown]) -> None:
-        """Note that it is safe: these scrapers were shown every row before these creation numbers."""
+        """Note as safe that each of these scrapers was shown every row before its creation number."""
         for scraper, creation, regular in shown:
             place = self._places.get(scraper)
             if place is not None:
@@ -156,7 +158,7 @@ class Scrapers:
                 place.kept = regular
 
     def restore(self, shown: Iterable[Shown], now: float) -> None:
-        """Remember what the journal says. Above the capacity a newcomer is forgotten first."""
+        """Remember the scrapers in the journal. Above the capacity a newcomer is forgotten first."""
         for scraper, creation, regular in shown:
             place = self._places.pop(scraper, None) or Place(now, now, now)
             place.creation = max(creation, place.creation or 0)
@@ -168,7 +170,7 @@ class Scrapers:
                 del self._places[next(newcomers, next(iter(self._places)))]
 
     def capture(self) -> list[Shown]:
-        """Return what is safe of each scraper."""
+        """Return the safe values of each scraper, for the journal."""
         return [
             (scraper, place.creation, place.kept)
             for scraper, place in self._places.items()

@@ -1,19 +1,19 @@
 """The table: all rows of all families, the running totals that the page shows.
 
-It holds committed batches only: intake hands over a batch when it is safe, so whoever reads the table never sees a
-number that a restart could take back.
+It holds committed batches only: the intake merges a batch once it is safe, so a reader of the table never sees a number
+that a restart could take back.
 
 Rules:
-- The number of nginx instances is bounded, and that of the families of each: one instance takes no room from another.
-  An eighth of the room is kept for the built-in ones: whoever invents metrics must not cost others their requests.
-- These places are for the living: where all are taken, an nginx or a family that was idle for an hour gives way
-  (``places``). Its series end, and begin anew if it comes back. Rows of what finds no place are lost, and counted.
-- The rows of all families share one room (``room``), and the number of all families is bounded too: the bounds above do
-  not multiply. What finds no room is counted as ``other`` in its family; a full table makes room by rows that were idle
-  for an hour, of its largest families first.
-- A family is a counter or a histogram, not both: where a sender born later says another type, it begins anew. What
-  older senders still send of the other type is lost, and counted.
-- The table never looks at a clock: the same batches in the same order make the same table.
+- The number of nginx instances is bounded, and the number of families of each, so one instance takes no places from
+  another. An eighth of the places is reserved for built-in families: the user's metrics cannot displace them.
+- Where all places are taken, an nginx or a family that was idle for an hour gives way (``places``). Its series end, and
+  start again from 0 if it returns. The rows of a family that finds no place are lost, and counted.
+- The rows of all families share one room (``room``), and the number of all families is bounded too, so the bounds above
+  do not multiply. A row that finds no room is counted as ``other`` in its family. A full table evicts rows that were
+  idle for an hour, from its largest families first.
+- A family has one type. If a sender born later declares another type, the family starts again from 0. Rows of the other
+  type that older senders still send are lost, and counted.
+- The table never reads a clock: the same batches in the same order make the same table.
 """
 
 from collections import Counter
@@ -29,7 +29,7 @@ from resty_metrics.table.places import Search
 from resty_metrics.table.room import MAX_TABLE_BYTES, MAX_TABLE_ROWS, SCAN_SECONDS, Room
 from resty_metrics.table.rows import Creation
 
-# Of an instance: a worker makes at most 1,000 of the user's, 64 scopes and some of its own.
+# The families of one instance: a worker makes at most 1,000 of the user's, 64 scopes and some of its own.
 MAX_FAMILIES = 2_048
 MAX_INSTANCES = 64
 MAX_TABLE_FAMILIES = 4_096  # of all instances together
@@ -37,7 +37,7 @@ MAX_TABLE_FAMILIES = 4_096  # of all instances together
 
 @dataclass(frozen=True, slots=True)
 class TableState:
-    """All that a table is. The caps are part of it: overflow is decided by them, also when batches are merged anew."""
+    """The state of a table, for the journal. The caps are part of it: a replay must decide on overflow as before."""
 
     max_rows: int
     max_families: int
@@ -58,7 +58,7 @@ class TableState:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The rows of one family in one batch that raised an error while they were added: some of them may be lost."""
+    """A failure to add the ``rows`` of one family in one batch. Some of them may be lost."""
 
     family: FamilyKey
     rows: int
@@ -66,10 +66,11 @@ class Failure:
 
 
 class Table:
-    """All families by key. ``lost_rows`` counts rows that came when there were too many families, ``refused_rows``
-    those of an instance that found no room, ``mistyped_rows`` those of a type that their family has no more,
-    ``failed_rows`` those that a bug kept from being added. ``evicted_instances`` and ``evicted_families`` count those
-    that gave way. ``room``: what all rows take.
+    """The families by key, and the counts of rows that could not be added.
+
+    ``lost_rows``: rows of families that found no place. ``refused_rows``: rows of instances that found no place.
+    ``mistyped_rows``: rows of a type that their family no longer has. ``failed_rows``: rows that a bug kept from being
+    added. ``evicted_instances`` and ``evicted_families`` count those that gave way. ``room`` is shared by all rows.
     """
 
     def __init__(
@@ -98,22 +99,22 @@ class Table:
 
     @property
     def next_creation(self) -> int:
-        """The creation number that the next new row will get; every existing row has a smaller one."""
+        """The creation number of the next new row; every existing row has a smaller one."""
         return self._creation.next
 
     @property
     def instances(self) -> Collection[str]:
-        """The names of all nginx instances that have families, in the order of their first."""
+        """The names of all nginx instances that have families, in the order of their first family."""
         return dict.fromkeys(key.instance for key in self.families)
 
     @property
     def requests(self) -> int:
-        """All requests that are counted."""
+        """The number of all counted requests."""
         families = [family for family in self.families.values() if family.shape.type == "requests"]
         return int(sum(sum(row.numbers[: family.shape.buckets]) for family in families for row in family.rows))
 
     def capture(self) -> TableState:
-        """All of it, as it is now; cheap: the rows' numbers are shared, not copied."""
+        """Return the current state. This is cheap: the rows' numbers are shared, not copied."""
         families = [family.capture() for family in self.families.values()]
         return TableState(
             self._max_rows,
@@ -135,7 +136,7 @@ class Table:
 
     @classmethod
     def restore(cls, state: TableState) -> "Table":
-        """The table that was captured."""
+        """Return a table with the captured state."""
         room = Room(state.max_table_rows, state.max_table_bytes)
         room.scanned = state.scanned
         table = cls(state.max_rows, state.max_families, state.max_instances, state.max_table_families, room)
@@ -150,14 +151,14 @@ class Table:
         return table
 
     def merge_in_steps(self, batches: Iterable[FamilyBatch], birth_ms: int, now: float) -> Steps[list[Failure]]:
-        """Add one batch of a sender born at ``birth_ms`` (Unix milliseconds), that came at ``now`` (running time).
+        """Add one batch of a sender born at ``birth_ms`` (Unix milliseconds) that arrived at ``now`` (running time).
 
-        A step adds the rows of one family; what a batch says of one family several times in a row is one step, since
-        a page between a reset and the rows that come after it would lack them. Before that a family moves its rows to
-        another shape in steps.
+        A step adds the rows of one family. Consecutive entries of one family are one step: a page rendered between a
+        reset and the rows that follow it would lack these rows. If a family changes its shape, its rows move to the new
+        one in steps first.
 
-        Return what could not be added, which a bug alone can cause: it costs the rows of its family in this batch at
-        most. They are counted in ``failed_rows``.
+        Return the failures, which only a bug can cause. A failure costs at most the rows of its family in this batch;
+        they are counted in ``failed_rows``.
         """
         failures: list[Failure] = []
         if self.room.full and now - self.room.scanned >= SCAN_SECONDS:
@@ -170,7 +171,7 @@ class Table:
         return failures
 
     def merge(self, batches: Iterable[FamilyBatch], birth_ms: int, now: float) -> list[Failure]:
-        """Do what ``merge_in_steps`` does in one go."""
+        """Do the work of ``merge_in_steps`` in one go."""
         return finish(self.merge_in_steps(batches, birth_ms, now))
 
     def _try(self, batch: FamilyBatch, birth_ms: int, now: float) -> Steps[Sequence[Failure]]:
@@ -181,10 +182,10 @@ class Table:
         return ()
 
     def _fail(self, key: FamilyKey, rows: int, error: Exception) -> Failure:
-        """Count the rows, and have what the bug left of their family agree with itself again."""
+        """Count the rows that a bug may have lost, and repair their family. Return the failure to report."""
         self.failed_rows += rows
         if (family := self.families.get(key)) is not None:
-            with suppress(Exception):  # the family stays as the first error left it, which is the one to be reported
+            with suppress(Exception):  # report the first error, not that of the repair
                 family.repair()
         return Failure(key, rows, error)
 
@@ -198,7 +199,7 @@ class Table:
             family.merge(batch, birth_ms, now)
 
     def _make_room(self, now: float) -> Sequence[Failure]:
-        """Have one family give up its idle rows: the largest that was not searched for them lately."""
+        """Evict the idle rows of one family: the largest that was not searched for them in the last minute."""
         self.room.scanned = now
         for family in sorted(self.families.values(), key=lambda family: -len(family.rows)):
             try:
@@ -221,7 +222,7 @@ class Table:
         return self._begin(batch)
 
     def _has_place(self, shape: Shape, now: float) -> bool:
-        """Return whether there may be one more family, after idle ones have given way if need be."""
+        """Return True if there is a place for one more family, after idle ones have given way if necessary."""
         most = _most(self._max_table_families, shape.custom)
         known = shape.instance in self._sizes
         while len(self.families) >= most and self._evict_nginx(shape.instance if known else None, now):
@@ -232,7 +233,9 @@ class Table:
         return self._evict_family(shape.custom, shape.instance if full else None, now)
 
     def _evict_nginx(self, own: str | None, now: float) -> bool:
-        """Have the nginx go that is idle longest. Return whether there was one; arguments as in ``Search``."""
+        """Remove the families of the nginx that is idle longest. Return False if none is idle. Arguments as in
+        ``Search.idle_nginx``.
+        """
         gone = self._search.idle_nginx(self.families, own, now)
         if gone is None:
             return False
@@ -242,7 +245,9 @@ class Table:
         return True
 
     def _evict_family(self, custom: bool, own: str | None, now: float) -> bool:
-        """Have the family go that is idle longest. Return whether there was one; arguments as in ``Search``."""
+        """Remove the family that is idle longest. Return False if none is idle. Arguments as in
+        ``Search.idle_family``.
+        """
         gone = self._search.idle_family(self.families, custom, own, now)
         if gone is None:
             return False
@@ -270,5 +275,5 @@ class Table:
 
 
 def _most(families: int, custom: bool) -> int:
-    """Return how many families there may be before one more of this kind."""
+    """Return the number of families at which no more of this kind are admitted. An eighth is for the built-in ones."""
     return families - families // 8 if custom else families
