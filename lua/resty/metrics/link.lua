@@ -110,8 +110,7 @@ function _M.redirect(self, path)
     self.path = path
     self.unanswered_tick = nil
     if self.transport then
-        self.transport:close()
-        self.transport.path = path
+        self.transport:redirect(path)
     end
 end
 
