@@ -98,9 +98,9 @@ local function check_options(kind, options)
     end
 end
 
--- kind: "counter", "gauge" or "histogram"; the rest as the user gave it. Returns the shape as docs/wire.md has it, with
--- `combine` for a gauge; or nil and what is wrong.
-function _M.read(kind, name, help, labels, options)
+-- kind: "counter", "gauge" or "histogram"; the rest as the user gave it. shared: the values of the gauge are those of all
+-- workers together. Returns the shape as docs/wire.md has it, with `combine` for a gauge; or nil and what is wrong.
+function _M.read(kind, name, help, labels, options, shared)
     local err = check_name(name) or check_options(kind, options)
     if err then
         return nil, err
@@ -112,7 +112,7 @@ function _M.read(kind, name, help, labels, options)
     if err then
         return nil, err
     elseif kind == "gauge" then
-        shape.combine = options and options.combine or "sum"
+        shape.combine = shared and "shared" or options and options.combine or "sum"
     elseif kind == "counter" then
         shape.columns = { "value" }
     else

@@ -14,6 +14,7 @@ local decimal = require "resty.metrics.decimal"
 local method_of = require "resty.metrics.method"
 local rows = require "resty.metrics.rows"
 local consistency = require "resty.metrics.consistency"
+local tick = require "resty.metrics.tick"
 local tree = require "resty.metrics.tree"
 local upgraded = require "resty.metrics.upgraded"
 
@@ -30,6 +31,13 @@ local SWITCHING_PROTOCOLS = 101
 local _M = { NAME = NAME, ended = ffi.new("double[1]") }
 
 local ended = _M.ended
+
+-- Returns how many requests have ended since the last call.
+function _M.take_ended()
+    local count = ended[0]
+    ended[0] = 0
+    return count
+end
 
 -- bounds: milliseconds; scope: nil for the requests of no scope; labels: the names of the user's.
 function _M.shape(bounds, scope, labels)
@@ -77,7 +85,7 @@ function _M.counter(family, variables)
             local tail = family.tail
             family.ring[band(tail, family.mask)] = row[1]
             family.tail = tail + 1
-            if rows.tick >= consistency.next_tick then
+            if tick.number >= consistency.next_tick then
                 consistency.check()
             end
         end

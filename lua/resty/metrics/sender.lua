@@ -31,7 +31,26 @@ function _M.new(id, birth, first)
         backoff = 0,
         retry_at = 0,
         progress_tick = 0,
+        instance = nil,     -- the name of its nginx
+        inherited = false,  -- it was that of a worker that has gone
+        said_bye = false,
     }, mt)
+end
+
+-- name: nil for none
+function _M.set_instance(self, name)
+    self.instance = name
+end
+
+-- All that it holds was sent, by a worker that has gone.
+function _M.inherit(self, tick)
+    self.sent = self.next - 1
+    self.inherited = true
+    self.progress_tick = tick
+end
+
+function _M.bye_was_sent(self, sent)
+    self.said_bye = sent
 end
 
 function _M.unacked(self)

@@ -7,12 +7,12 @@
 local clear = require "table.clear"
 local compile = require "resty.metrics.compile"
 local method_of = require "resty.metrics.method"
-local rows = require "resty.metrics.rows"
 local consistency = require "resty.metrics.consistency"
 
 local ngx = ngx
 local concat, format, select, unpack = table.concat, string.format, select, unpack
 
+local MAX_LABEL = require("resty.metrics.prefix").MAX_LABEL
 local KNOWN_METHODS = method_of.KNOWN
 local LEAVES_MOST = 2 * 10000       -- label sets as nginx has them, before they are normalised
 local LONGEST_METHOD = 32           -- bytes; longer ones are of no standard
@@ -42,7 +42,7 @@ local function short(method, ...)
         return false
     end
     for i = 1, select("#", ...) do
-        if #select(i, ...) > rows.MAX_LABEL then
+        if #select(i, ...) > MAX_LABEL then
             return false
         end
     end
@@ -123,7 +123,7 @@ function _M.finder(family, variables)
         return row
     end
 
-    family.on_eviction = forget
+    family:set_on_eviction(forget)
     return #variables == 0 and plain(tree, cold) or labelled(tree, cold, variables)
 end
 
