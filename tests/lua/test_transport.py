@@ -9,7 +9,8 @@ LONGEST = "/tmp/" + "x" * 102
 @pytest.mark.parametrize("first", ["/tmp/short", LONGEST + "x"])
 def test_a_path_that_is_too_long_is_not_connected_to(first: str) -> None:
     (result,) = ask(["connect", first, "/tmp/" + "x" * 200])
-    assert result[1:] == [b"setup", f"a socket's path has at most 107 bytes, this one has 205: /tmp/{'x' * 200}".encode()]
+    assert result[1] == b"setup"
+    assert result[2] == b"a socket's path has at most 107 bytes, this one has 205: /tmp/" + b"x" * 200
 
 
 def test_the_longest_path_is_tried() -> None:

@@ -2,7 +2,7 @@
 
 Rules:
 - A label set that finds no room gives up the user's labels (``other``), and of upstream attempts the peer; where
-  a family has none of these, its first label. The worker does the same (lua/resty/metrics/rows.lua).
+  a family has none of these, its first label. The worker does the same (lua/resty/metrics/overflow.lua).
 - The label ``scope`` is never given up: rows of two scopes stand under one name, and would become one series.
 - Nor is the status of upgraded connections (101): their durations would stand among those of requests.
 - Rows that were idle for an hour make room: so one flood of values does not fill a family for ever. What has nothing

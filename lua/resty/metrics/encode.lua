@@ -12,7 +12,7 @@ local floor = math.floor
 local copy = ffi.copy
 local type = type
 
-local MAX_EXACT = 2 ^ 53  -- the largest integer up to which a double holds every one
+local MAX_EXACT = 2 ^ 53  -- the largest integer up to which a double holds every one: so the largest number of a counter
 local TWO_32 = 2 ^ 32
 
 local MAX_ARRAY = 65535   -- what the length of an array16 can say

@@ -14,8 +14,6 @@ local upgraded = require "resty.metrics.upgraded"
 local concat = table.concat
 local floor, max = math.floor, math.max
 
-local FAMILY_ROWS = 10000
-
 local _M = {
     families = {},
     senders = {},
@@ -41,7 +39,7 @@ end
 
 -- The family of a shape, made where there is none: an inherited row may have buckets of before the reload.
 local function family_of(shape)
-    return family_by_shape[shape_key(shape)] or hold_family(rows.new(shape, FAMILY_ROWS, inheriting))
+    return family_by_shape[shape_key(shape)] or hold_family(rows.new(shape, rows.FAMILY_ROWS, inheriting))
 end
 
 _M.family_of = family_of
@@ -54,7 +52,7 @@ function _M.own_family(shape, made)
         family:own(shape)
         return family
     end
-    return hold_family(made or rows.new(shape, FAMILY_ROWS))
+    return hold_family(made or rows.new(shape, rows.FAMILY_ROWS))
 end
 
 function _M.hold(sender)

@@ -21,7 +21,7 @@ local family = rows.new({
     bounds = { 1000, 2000, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000, 2500000, 5000000, 10000000 },
     scale = MICROSECONDS,
     columns = { "sum" },
-}, 1000)
+}, rows.FEW_ROWS)
 
 local _M = { family = family }
 

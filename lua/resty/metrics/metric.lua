@@ -7,6 +7,7 @@
 
 local counters = require "resty.metrics.counters"
 local deletion = require "resty.metrics.deletion"
+local encode = require "resty.metrics.encode"
 local gauges = require "resty.metrics.gauges"
 local process = require "resty.metrics.process"
 local refuse = require("resty.metrics.complaint").refuse
@@ -15,8 +16,7 @@ local rows = require "resty.metrics.rows"
 local getmetatable, pcall, setmetatable, tonumber, tostring, type = getmetatable, pcall, setmetatable, tonumber, tostring, type
 
 local FIRST = rows.FIRST
-local FAMILY_ROWS = 10000
-local MAX_EXACT = 2 ^ 53
+local MAX_EXACT = encode.MAX_EXACT
 
 local _M = {}
 local methods = {}
@@ -253,7 +253,7 @@ function _M.new(shape, store)
     if shape.type == "gauge" then
         self.gauge = gauges.new(shape, store)
     else
-        self.family = rows.new(shape, FAMILY_ROWS)
+        self.family = rows.new(shape, rows.FAMILY_ROWS)
     end
     return self
 end

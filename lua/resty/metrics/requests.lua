@@ -5,6 +5,8 @@
 --   of nginx's variables.
 -- - Functions with fixed arguments in a module: LuaJIT compiles those, and not the body of a *_by_lua_block.
 -- - Durations are whole milliseconds, as nginx has them.
+-- - Where a function would cost each request a call, the field is written from outside: metrics.lua adds to `ended`, and a
+--   request that makes a row dirty puts it into the ring of rows.lua here. Nothing else of a module is written by another.
 -- Whatever is rare (a label set that is new, an upgraded connection) is in functions of its own.
 
 local ffi = require "ffi"
@@ -26,7 +28,7 @@ local band, floor = bit.band, math.floor
 local NAME = "http_requests"
 local FIRST = rows.FIRST
 local LOOKED_UP = buckets.LOOKED_UP
-local SWITCHING_PROTOCOLS = 101
+local UPGRADED = tonumber(require("resty.metrics.overflow").UPGRADED)
 
 local _M = { NAME = NAME, ended = ffi.new("double[1]") }
 
@@ -89,7 +91,7 @@ function _M.counter(family, variables)
                 consistency.check()
             end
         end
-        if status == SWITCHING_PROTOCOLS then
+        if status == UPGRADED then
             upgraded.observe(server, ms)
         end
     end

@@ -4,6 +4,7 @@
 -- of the wire in their order, from FIRST. Who keeps one must let go of it in `on_eviction`: at the cap, rows that were
 -- idle for an hour are given to other label sets. That loses nothing, since what they counted has been sent.
 -- The dirty rows stand in a ring, each at most once; the ring is as large as the family, so it is never full.
+-- Who counts adds to a row's numbers itself, then calls mark(); requests.lua does by itself what mark() does.
 -- Adding to a row costs additions, and one store in the ring per flush: bounded whatever the traffic is.
 
 local ffi = require "ffi"
@@ -23,12 +24,14 @@ local RING_START = 64       -- entries, a power of two
 local IDLE_TICKS = 3600     -- a row that sent nothing for so long may go at the cap
 local SCAN_TICKS = 60       -- from one search for such rows to the next
 local BURIED_AT_LEAST, BURIED_SHARE = 64, 8
-local MAX_EXACT = 2 ^ 53    -- the largest number of a counter on the wire
+local MAX_EXACT = encode.MAX_EXACT
+local FAMILY_ROWS = 10000   -- that a family may have
+local FEW_ROWS = 1000       -- that a family with a row for each server or worker may have
 
 local double_array = ffi.typeof("double[?]")
 local int_array = ffi.typeof("int32_t[?]")
 
-local _M = { FIRST = FIRST }
+local _M = { FIRST = FIRST, FAMILY_ROWS = FAMILY_ROWS, FEW_ROWS = FEW_ROWS }
 local mt = { __index = _M }
 
 -- shape: {name, type, labels, columns} and, where it has them, {help, scope, custom, bounds, scale}, as docs/wire.md has it;
@@ -69,11 +72,9 @@ function _M.own(self, shape)
     self.head_bytes = head.bytes(shape, false)
 end
 
-local function prefix_of(self, values)
+function _M.prefix_of(self, values)
     return prefix_bytes(values, #self.shape.labels, self.width)
 end
-
-_M.prefix_of = prefix_of
 
 local function grow_ring(self)
     local size = (self.mask + 1) * 2
@@ -140,11 +141,10 @@ end
 
 -- The row for what finds no room: a tenth above the cap (almost) all becomes "other".
 local function overflow_row(self, values)
-    local shape = self.shape
-    local prefix = prefix_of(self, overflow.some(values, shape))
+    local prefix = _M.prefix_of(self, overflow.some(values, self.shape))
     local row = found(self, prefix)
     if not row and _M.live(self) >= self.cap + floor(self.cap / 10) then
-        prefix = prefix_of(self, overflow.all(values, shape))
+        prefix = _M.prefix_of(self, overflow.all(values, self.shape))
         row = found(self, prefix)
     end
     return row or create(self, prefix)
@@ -153,7 +153,7 @@ end
 -- The row of these label values (strings, as many as the shape has labels), made where there is none; and whether it is
 -- one that they share with others, since the family is full.
 function _M.row(self, values)
-    local prefix = prefix_of(self, values)
+    local prefix = _M.prefix_of(self, values)
     local row = found(self, prefix)
     if row then
         return row, false

@@ -6,12 +6,12 @@
 -- - flowing: everything is sent in order. stalled, held: only the oldest, when a retry is due.
 -- Time is the caller's monotonic clock, in seconds; ticks are the caller's count of them.
 
+local retry = require "resty.metrics.retry"
+
 local setmetatable = setmetatable
 local max, min = math.max, math.min
 
 local WINDOW_BYTES = 4 * 1024 * 1024
-local OVERDUE_TICKS = 2
-local RETRY_FIRST, RETRY_MOST = 1, 5  -- seconds
 
 local _M = { WINDOW_BYTES = WINDOW_BYTES }
 local mt = { __index = _M }
@@ -83,7 +83,7 @@ function _M.due(self, now)
 end
 
 local function back_off(self, now)
-    self.backoff = min(max(self.backoff * 2, RETRY_FIRST), RETRY_MOST)
+    self.backoff = retry.next_pause(self.backoff)
     self.retry_at = now + self.backoff
 end
 
@@ -156,7 +156,7 @@ end
 
 -- Nothing was released for longer than an answer takes, though something was sent.
 function _M.overdue(self, tick)
-    return self.state == "flowing" and self.sent >= self.base and tick - self.progress_tick > OVERDUE_TICKS
+    return self.state == "flowing" and self.sent >= self.base and tick - self.progress_tick > retry.OVERDUE_TICKS
 end
 
 -- Takes back the last batch if it was never sent, so that its number may be given again.

@@ -7,14 +7,16 @@
 local clear = require "table.clear"
 local compile = require "resty.metrics.compile"
 local method_of = require "resty.metrics.method"
+local rows = require "resty.metrics.rows"
 local consistency = require "resty.metrics.consistency"
 
 local ngx = ngx
 local concat, format, select, unpack = table.concat, string.format, select, unpack
 
 local MAX_LABEL = require("resty.metrics.prefix").MAX_LABEL
+local OTHER = require("resty.metrics.overflow").OTHER
 local KNOWN_METHODS = method_of.KNOWN
-local LEAVES_MOST = 2 * 10000       -- label sets as nginx has them, before they are normalised
+local LEAVES_MOST = 2 * rows.FAMILY_ROWS  -- label sets as nginx has them, before they are normalised
 local LONGEST_METHOD = 32           -- bytes; longer ones are of no standard
 
 local _M = {}
@@ -107,7 +109,7 @@ function _M.finder(family, variables)
     end
 
     local function cold(server, method, status, ...)
-        local known = method == "" and "" or KNOWN_METHODS[method] and method or "other"
+        local known = method == "" and "" or KNOWN_METHODS[method] and method or OTHER
         local code = format("%03d", status)
         local values = scope and { server, known, code, scope, ... } or { server, known, code, ... }
         local row, shared = family:row(values)

@@ -24,7 +24,7 @@ local KEPT_BYTES = 512       -- longer texts are read each time
 local FIRST, mark = rows.FIRST, rows.mark
 local LOOKED_UP = buckets.LOOKED_UP
 local SHORT_BYTES = attempts.SHORT_BYTES
-local SWITCHING_PROTOCOLS = "101"
+local UPGRADED = require("resty.metrics.overflow").UPGRADED
 
 local _M = {}
 
@@ -107,7 +107,7 @@ local function plan_attempt(name, attempt)
         row = attempted:row(with_peer and { name, attempt.peer, attempt.status } or { name, attempt.status }),
         connect = connect:row { name },
         header = header:row { name },
-        response = attempt.status ~= SWITCHING_PROTOCOLS and response:row { name } or nil,
+        response = attempt.status ~= UPGRADED and response:row { name } or nil,
     }
 end
 
