@@ -21,7 +21,7 @@ HOT = {
 # These stand in for the module while none of its other files can be loaded, so they have their own constants.
 STAND_ALONE = {Path("resty/metrics/load.lua")}
 
-REQUIRED = re.compile(r'local (\w+) = require ?\(? ?"resty\.metrics[.\w]*"')
+REQUIRED = re.compile(r'(\w+) = (?:\w+ or )?(?:require ?\(?|pcall\(require, )"resty\.metrics[.\w]*"')
 AT_ONCE = re.compile(r'require ?\(?"resty\.metrics[.\w]*"\)?(?=\.)')  # require("resty.metrics.x").field
 LOCAL_TABLE = re.compile(r"local (\w+) = (?:\{|ffi\.new)")
 TARGET = r"[\w.\[\]]+"
@@ -83,6 +83,14 @@ def test_each_exception_is_needed() -> None:
     assert {(str(path), write) for path in FILES for write in writes(CODE[path], everything - FIELDS[path])} == HOT
 
 
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_every_require_is_seen(path: Path) -> None:
+    """A reading that saw none would let everything pass."""
+    for line in CODE[path].splitlines():
+        if re.search(r'require.*"resty\.metrics', line):
+            assert REQUIRED.search(line) or AT_ONCE.search(line), line
+
+
 FOUND = [
     'local other = require "resty.metrics.other"\nother.field = 1',
     'local other = require("resty.metrics.other")\nother.field, x = 1, 2',
@@ -92,6 +100,8 @@ FOUND = [
     "local function f(object)\n    object.count = object.count + 1\nend",
     "    self.object.count = 1",
     'require("resty.metrics.other").field = 1',
+    'local function load()\n    other = require "resty.metrics.other"\n    other.field = 1\nend',
+    'local found, other = pcall(require, "resty.metrics.other")\nother.field = 1',
 ]
 
 
