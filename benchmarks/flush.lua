@@ -8,7 +8,7 @@ local requests = require "resty.metrics.requests"
 local rows = require "resty.metrics.rows"
 local settings = require "resty.metrics.settings"
 
-local FAMILY_ROWS = 10000
+local FAMILY_ROWS = rows.FAMILY_ROWS
 
 local _M = {}
 

@@ -41,7 +41,7 @@ OUTSIDE = {
 }  # fmt: skip
 MODULES = sorted(str(path.relative_to(COLLECTOR)) for path in COLLECTOR.rglob("*.py"))
 LUA = ROOT / "lua" / "resty" / "metrics"
-PURE_LUA = ("datagram", "decode", "encode", "rows", "sender")
+PURE_LUA = ("datagram", "decode", "deletion", "encode", "overflow", "prefix", "rows", "sender", "tick")
 
 
 def imported(path: Path) -> Iterator[str]:

@@ -23,12 +23,10 @@ local worker, requests, api, count
 local ready = false         -- requests are counted and sent
 
 place.pin()
-start.version = _M._VERSION
-
-function start.on_loaded(its_worker, its_api)
+start.register(_M._VERSION, function(its_worker, its_api)
     worker, api = its_worker, its_api
     requests = require "resty.metrics.requests"
-end
+end)
 
 -- What a request does as long as none can be counted, or it is not known that what is counted can be sent. Returns whether
 -- this one can be counted.

@@ -60,6 +60,8 @@ local rows = require "resty.metrics.rows"
 local settings = require "resty.metrics.settings"
 local spool = require "resty.metrics.spool"
 local sender = require "resty.metrics.sender"
+local tick = require "resty.metrics.tick"
+local transport = require "resty.metrics.transport"
 
 MessagePack.set_number "double"
 MessagePack.set_string "string_compat"
@@ -291,8 +293,6 @@ function commands.sender(first, steps)
             result = batch and sequence or false
         elseif name == "take_back" then
             result = one:take_back() and true or false
-        elseif name == "inherit" then
-            one.inherited = true
         else
             result = one[name](one, a, b, c)
         end
@@ -371,7 +371,7 @@ function commands.flood(count, hours)
         if i % 1000 == 0 then
             known()
             flush()
-            rows.tick = rows.tick + hours * 3600 * 1000 / count
+            tick.number = tick.number + hours * 3600 * 1000 / count
             for label in pairs(sums) do  -- what was sent is no longer ours
                 if label:find("^flood") then
                     sums[label] = nil
@@ -386,7 +386,7 @@ function commands.flood(count, hours)
     end
     collectgarbage()
     local grown = collectgarbage("count") - half
-    rows.tick = 0
+    tick.number = 0
     local exact = 0
     for tenant = 1, 100 do
         exact = exact + (sums["known-" .. tenant] == 1 + count / 1000 and 1 or 0)
@@ -473,6 +473,15 @@ function commands.shape_kept(described)
         return kept
     end)
     return { kept.shape.name, kept.shape.rows and #kept.shape.rows or 0, kept:dirty() }
+end
+
+-- Connects to a path, then to another one. Returns what is wrong with each.
+function commands.connect(first, second)
+    local line = transport.new(first)
+    local _, first_reason = line:connect()
+    line:redirect(second)
+    local _, second_reason, text = line:connect()
+    return { first_reason, second_reason, text }
 end
 
 local asked = MessagePack.unpack(io.read("*a"))

@@ -89,7 +89,7 @@ LIVES: dict[str, list[Step]] = {
         (["due", 0], (2, "flowing", 1, 3, 1, 15)),
     ],
     "an inherited sender whose last batches the spool did not hold": [
-        (["inherit"], (False, "flowing", 5, 5, 4, 0)),
+        (["inherit", 0], (False, "flowing", 5, 5, 4, 0)),
         (["push", 10], (False, "flowing", 5, 6, 4, 10)),
         (["was_sent", 5, 0, 0], (False, "flowing", 5, 6, 5, 10)),
         (["acked", 9, 1], (True, "flowing", 6, 6, 5, 0)),

@@ -3,7 +3,7 @@
 Rules:
 - A label set that finds no room gives up the user's labels, which become ``other``; a row of upstream attempts also
   gives up its peer. A family that has none of these labels gives up its first label. The worker does the same
-  (lua/resty/metrics/rows.lua).
+  (lua/resty/metrics/overflow.lua).
 - The label ``scope`` is never given up: rows of two scopes share one metric name and would become one series.
 - Nor is the status of upgraded connections (101): their durations would be mixed with those of requests.
 - Rows that were idle for an hour are evicted, so that one flood of values does not fill a family for ever. A row that

@@ -25,19 +25,11 @@ local known, ordered = {}, {}   -- the metrics, by name and in order
 local begun = false             -- the worker sends what is counted
 local mark                      -- of this configuration, where the master has made metrics
 
-local function hold(metric)
-    if metric.gauge then
-        metric.gauge:hold()
-    else
-        metric.family = holdings.own_family(metric.shape, metric.family)
-    end
-end
-
 local function keep(metric)
     known[metric.shape.name] = metric
     ordered[#ordered + 1] = metric
     if begun then
-        hold(metric)
+        metric_of.hold(metric, holdings.own_family)
     end
     return metric
 end
@@ -47,12 +39,9 @@ local function define(kind, name, help, labels, options, store)
     if not awake then
         return nil, why
     end
-    local shape, err = definition.read(kind, name, help, labels, options)
+    local shape, err = definition.read(kind, name, help, labels, options, store ~= nil)
     if not shape then
         return refuse("definition", name, err)
-    end
-    if store then
-        shape.combine = "shared"
     end
     local found = known[name]
     if found then
@@ -95,7 +84,7 @@ function _M.begin_worker()
         elseif metric.gauge and metric.shape.combine == "sum" and mark and worker ~= 0 then
             metric.gauge:reset()
         end
-        hold(metric)
+        metric_of.hold(metric, holdings.own_family)
     end
     begun = true
 end

@@ -160,7 +160,7 @@ function _M.get(page)
     elseif failed_at and monotonic() - failed_at < PAUSE_SECONDS then
         return nil, failure
     end
-    gauges.changed = gauges.changed or gauges.any_shared
+    gauges.mark_shared()
     pcall(worker.flush_now)
     local ok, found, why = pcall(fetch, address)
     if not ok then

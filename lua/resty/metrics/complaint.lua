@@ -1,13 +1,14 @@
 -- Wrong use of the user's own metrics: counted by reason, and in the error log once for each metric and reason.
 
 local counters = require "resty.metrics.counters"
+local definition = require "resty.metrics.definition"
 local error_log = require "resty.metrics.error_log"
 
 local ngx = ngx
 local type = type
 
 local MOST_SAID = 100          -- lines in the error log, in a worker's life
-local MAX_NAME_BYTES, MAX_TEXT_BYTES = 128, 512
+local MAX_TEXT_BYTES = 512
 
 local _M = {}
 
@@ -21,7 +22,7 @@ end
 -- reason: "definition", "labels", "value", "use" or "cap". Returns nil and the text.
 function _M.refuse(reason, name, text)
     counters.add("faults", "metric_" .. reason)
-    name = type(name) == "string" and printable(name, MAX_NAME_BYTES) or "?"
+    name = type(name) == "string" and printable(name, definition.MAX_NAME_BYTES) or "?"
     local key = reason .. " " .. name
     if not said[key] and said_count < MOST_SAID then
         said[key] = true

@@ -6,7 +6,7 @@
 -- - Said and counted once in a worker's life; then nothing is looked for any more.
 -- - Written out, not in a loop: LuaJIT does not compile a path of requests that runs into one.
 
-local rows = require "resty.metrics.rows"
+local tick = require "resty.metrics.tick"
 
 local ngx = ngx
 local var = ngx.var
@@ -56,7 +56,7 @@ end
 
 -- Compares what the request at hand states.
 function _M.check()
-    _M.next_tick = rows.tick + PERIOD_TICKS
+    _M.next_tick = tick.number + PERIOD_TICKS
     if fault and (
         (var.resty_metrics_socket or "") ~= first.resty_metrics_socket
         or (var.resty_metrics_nginx or "") ~= first.resty_metrics_nginx

@@ -10,8 +10,6 @@ local rows = require "resty.metrics.rows"
 
 local each = pairs
 
-local CAP = 1000
-
 local FAMILIES = {
     errors = {
         name = "resty_metrics_worker_send_errors_total",
@@ -61,7 +59,7 @@ local accounts = {}  -- key -> {family, labels, sums}
 
 for key, shape in each(FAMILIES) do
     shape.type, shape.columns = "counter", { "value" }
-    local family = rows.new(shape, CAP)
+    local family = rows.new(shape, rows.FEW_ROWS)
     accounts[key] = { family = family, labels = {}, sums = {} }
     accounts[#accounts + 1] = accounts[key]
     _M.list[#_M.list + 1] = family

@@ -9,19 +9,18 @@ local rows = require "resty.metrics.rows"
 
 local band = bit.band
 local copy, ffi_string = ffi.copy, ffi.string
-local u16, u64, put_string = encode.u16, encode.u64, encode.string
+local u64, put_string, open_array, close_array = encode.u64, encode.string, encode.open_array, encode.close_array
+local MAX_ARRAY, TWO_32 = encode.MAX_ARRAY, encode.TWO_32
 
 local VERSION = 1            -- of the protocol
 local HEADER_BYTES = 48
+local KIND = { batch = 1, heartbeat = 2, bye = 3, probe = 4 }
 local SENDER_AT, BIRTH_AT, SEQUENCE_AT, BASE_AT = 8, 24, 32, 40
 local ANSWER_BYTES = 40
 local MAX_BYTES = 61440      -- a datagram, 60 KiB
 local MIN_BYTES = 4096       -- EMSGSIZE does not halve the cut below this
 local CLOCK_ROWS = 15        -- the clock is read each 16 rows: a mask
 local ROWS_KEY_BYTES = 5     -- "rows" as msgpack has it, the end of a family's head
-local MAX_ROWS = 65535       -- what the patched array16 can hold
-
-local TWO_32 = 2 ^ 32
 
 local bytes_type = ffi.typeof("uint8_t[?]")
 -- A single row may be longer than what is left: the buffer has room for the longest row behind the limit.
@@ -33,7 +32,7 @@ local _M = {
     ANSWER_BYTES = ANSWER_BYTES,
     MAX_BYTES = MAX_BYTES,
     MIN_BYTES = MIN_BYTES,
-    KIND = { batch = 1, heartbeat = 2, bye = 3, probe = 4 },
+    KIND = KIND,
     VERDICT = { [1] = "ack", [2] = "hold", [3] = "drop" },
     REASON = {
         [0] = "none", [1] = "version", [2] = "not_ready", [3] = "sender_cap", [4] = "uid",
@@ -63,7 +62,7 @@ end
 -- Bytes that a family needs at least, with its head.
 local function least_size(family)
     local first = deletion.pending(family) and deletion.next_size(family) or family:next_size()
-    return #family.head_bytes + 3 + first
+    return #family.head_bytes + encode.ARRAY_BYTES + first
 end
 
 local function put_rows(family, at, limit, out_of_time)
@@ -71,7 +70,7 @@ local function put_rows(family, at, limit, out_of_time)
     repeat
         at = family:take(buffer, at)
         count = count + 1
-    until family:dirty() == 0 or at + family:next_size() > limit or count == MAX_ROWS
+    until family:dirty() == 0 or at + family:next_size() > limit or count == MAX_ARRAY
         or (band(count, CLOCK_ROWS) == 0 and out_of_time())
     return at, count
 end
@@ -90,7 +89,7 @@ end
 -- What is to be deleted goes first: rows wait until all of that is out. Returns the offset and the number of rows.
 local function put_family(family, at, limit, written, out_of_time)
     local orders = deletion.pending(family)
-    deletion.bury(family)
+    family:bury()
     if (family:dirty() == 0 and not orders) or (written and at + least_size(family) > limit) then
         return at, 0
     end
@@ -98,35 +97,32 @@ local function put_family(family, at, limit, written, out_of_time)
     if orders then
         local all
         at, all = put_orders(family, at, limit)
-        may_put = may_put and all and at + 3 + family:next_size() <= limit
+        may_put = may_put and all and at + encode.ARRAY_BYTES + family:next_size() <= limit
     else
         local head = family.head_bytes
         copy(buffer + at, head, #head)
         at = at + #head
     end
-    buffer[at] = 0xdc
-    local count_at, count = at + 1, 0
-    at = at + 3
+    local rows_at, count = open_array(buffer, at), 0
+    at = rows_at
     if may_put then
         at, count = put_rows(family, at, limit, out_of_time)
     end
-    u16(buffer, count_at, count)
+    close_array(buffer, rows_at, count)
     return at, count
 end
 
 -- Cuts one batch from the dirty rows of the families: {bytes, length, rows}, or nil where nothing is dirty.
 -- sender: {id, birth, instance or nil}; limit: bytes of the datagram; out_of_time(): true ends the batch early.
 function _M.batch(families, sender, sequence, base, limit, out_of_time)
-    local at = put_header(buffer, 1, sender.id, sender.birth, sequence, base)
+    local at = put_header(buffer, KIND.batch, sender.id, sender.birth, sequence, base)
     local instance = sender.instance
     at = encode.map(buffer, at, instance and 2 or 1)
     if instance then
         at = put_string(buffer, put_string(buffer, at, "instance"), instance)
     end
-    at = put_string(buffer, at, "families")
-    buffer[at] = 0xdc
-    local families_at = at + 1
-    at = at + 3
+    local families_at = open_array(buffer, put_string(buffer, at, "families"))
+    at = families_at
     local family_count, row_count = 0, 0
     for i = 1, #families do
         local next_at, count = put_family(families[i], at, limit, family_count > 0, out_of_time)
@@ -142,13 +138,13 @@ function _M.batch(families, sender, sequence, base, limit, out_of_time)
     if family_count == 0 then
         return nil
     end
-    u16(buffer, families_at, family_count)
+    close_array(buffer, families_at, family_count)
     return frozen(at, row_count)
 end
 
 -- A heartbeat; pairs_list as encode.pairs has it; more(buffer, at): writes one more key with its value.
 function _M.heartbeat(sender, beat, base, pairs_list, more)
-    local at = put_header(buffer, 2, sender.id, sender.birth, beat, base)
+    local at = put_header(buffer, KIND.heartbeat, sender.id, sender.birth, beat, base)
     at = encode.pairs(buffer, at, pairs_list, more and 1 or 0)
     if more then
         at = more(buffer, at)
@@ -157,7 +153,7 @@ function _M.heartbeat(sender, beat, base, pairs_list, more)
 end
 
 function _M.bye(sender, last_sequence)
-    local at = put_header(buffer, 3, sender.id, sender.birth, last_sequence, last_sequence + 1)
+    local at = put_header(buffer, KIND.bye, sender.id, sender.birth, last_sequence, last_sequence + 1)
     return frozen(encode.map(buffer, at, 0), 0)
 end
 

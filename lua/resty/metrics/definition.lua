@@ -3,10 +3,10 @@
 local each, ipairs, type, tostring = pairs, ipairs, type, tostring  -- `each`: see counters.lua
 local huge = math.huge
 
-local MAX_LABELS = 32
+local MAX_LABELS = require("resty.metrics.prefix").MAX_LABELS
 local MAX_BOUNDS = 256
 local MAX_NAME_BYTES, MAX_HELP_BYTES = 128, 1024
--- Seconds; the bounds of the latency of requests.
+-- Seconds: OpenTelemetry's bounds for http.server.request.duration, and 30 and 60.
 local DEFAULT_BOUNDS = { 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60 }
 local METRIC_NAME = "^[a-zA-Z_:][a-zA-Z0-9_:]*$"
 local LABEL_NAME = "^[a-zA-Z_][a-zA-Z0-9_]*$"
@@ -14,7 +14,7 @@ local COMBINE = { sum = true, max = true, min = true, last = true }
 local OPTIONS = { counter = {}, gauge = { combine = true }, histogram = { buckets = true } }
 local SUFFIXES = { "_bucket", "_count", "_sum" }
 
-local _M = {}
+local _M = { DEFAULT_BOUNDS = DEFAULT_BOUNDS, MAX_NAME_BYTES = MAX_NAME_BYTES }
 
 local function check_name(name)
     if type(name) ~= "string" or #name > MAX_NAME_BYTES or not name:find(METRIC_NAME) then
@@ -22,8 +22,13 @@ local function check_name(name)
     end
 end
 
+-- Whether this can be the name of a label, as Prometheus has it.
+function _M.is_label(name)
+    return type(name) == "string" and #name <= MAX_NAME_BYTES and name:find(LABEL_NAME) ~= nil
+end
+
 local function check_label(label, seen, kind)
-    if type(label) ~= "string" or #label > MAX_NAME_BYTES or not label:find(LABEL_NAME) then
+    if not _M.is_label(label) then
         return "a label's name is letters, digits and _, not a digit first, at most " .. MAX_NAME_BYTES .. " bytes"
     elseif label:sub(1, 2) == "__" then
         return "labels that begin with __ are Prometheus's own: " .. label
@@ -98,9 +103,9 @@ local function check_options(kind, options)
     end
 end
 
--- kind: "counter", "gauge" or "histogram"; the rest as the user gave it. Returns the shape as docs/wire.md has it, with
--- `combine` for a gauge; or nil and what is wrong.
-function _M.read(kind, name, help, labels, options)
+-- kind: "counter", "gauge" or "histogram"; the rest as the user gave it. shared: the values of the gauge are those of all
+-- workers together. Returns the shape as docs/wire.md has it, with `combine` for a gauge; or nil and what is wrong.
+function _M.read(kind, name, help, labels, options, shared)
     local err = check_name(name) or check_options(kind, options)
     if err then
         return nil, err
@@ -112,7 +117,7 @@ function _M.read(kind, name, help, labels, options)
     if err then
         return nil, err
     elseif kind == "gauge" then
-        shape.combine = options and options.combine or "sum"
+        shape.combine = shared and "shared" or options and options.combine or "sum"
     elseif kind == "counter" then
         shape.columns = { "value" }
     else

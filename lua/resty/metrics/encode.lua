@@ -12,10 +12,12 @@ local floor = math.floor
 local copy = ffi.copy
 local type = type
 
-local MAX_EXACT = 2 ^ 53  -- the largest integer up to which a double holds every one
+local MAX_EXACT = 2 ^ 53  -- the largest integer up to which a double holds every one: so the largest number of a counter
 local TWO_32 = 2 ^ 32
 
-local _M = { MAX_NUMBER_BYTES = 9 }
+local MAX_ARRAY = 65535   -- what the length of an array16 can say
+
+local _M = { MAX_EXACT = MAX_EXACT, MAX_NUMBER_BYTES = 9, ARRAY_BYTES = 3, MAX_ARRAY = MAX_ARRAY, TWO_32 = TWO_32 }
 
 local float_bytes = ffi.new("union { double number; uint8_t byte[8]; }")
 
@@ -39,7 +41,7 @@ local function put_u64(p, at, n)
     return put_u32(p, put_u32(p, at, high), n - high * TWO_32)
 end
 
-_M.u16, _M.u64 = put_u16, put_u64
+_M.u64 = put_u64
 
 local function put_float(p, at, n)
     float_bytes.number = n
@@ -101,6 +103,17 @@ function _M.array(p, at, length)
     end
     p[at] = 0xdc
     return put_u16(p, at + 1, length)
+end
+
+-- An array16 whose length is known at its end alone. Returns the offset of its first element, which close_array() takes.
+function _M.open_array(p, at)
+    p[at] = 0xdc
+    return at + _M.ARRAY_BYTES
+end
+
+-- length: at most MAX_ARRAY
+function _M.close_array(p, first, length)
+    put_u16(p, first - 2, length)
 end
 
 function _M.map(p, at, length)

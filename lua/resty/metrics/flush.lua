@@ -6,11 +6,13 @@
 
 local counters = require "resty.metrics.counters"
 local datagram = require "resty.metrics.datagram"
-local error_log = require "resty.metrics.error_log"
+local fault = require "resty.metrics.fault"
 local gauges = require "resty.metrics.gauges"
 local heartbeat = require "resty.metrics.heartbeat"
 local holdings = require "resty.metrics.holdings"
+local link_of = require "resty.metrics.link"
 local process = require "resty.metrics.process"
+local tick = require "resty.metrics.tick"
 
 local ngx = ngx
 local monotonic = process.monotonic
@@ -21,17 +23,12 @@ local AGAIN_SECONDS = 0.005
 local ACK_WAITS = 4                -- times 5 ms that a tick waits for the acks of what it sent
 local ANSWERS_MOST = 512           -- that are read in one go
 
-local _M = { YIELD_SECONDS = YIELD_SECONDS, AGAIN_SECONDS = AGAIN_SECONDS, link = nil, tick = 0 }
+local _M = { YIELD_SECONDS = YIELD_SECONDS, AGAIN_SECONDS = AGAIN_SECONDS, link = nil }
 
-local said_faults = {}
-
--- Counts an error of this module; the error log has each kind once.
-function _M.fault(reason, text)
-    counters.add("faults", reason)
-    if not said_faults[reason] then
-        said_faults[reason] = true
-        error_log.write(ngx.ERR, "resty-metrics: ", text)
-    end
+-- The collector's socket is at this path from now on.
+function _M.use_socket(path)
+    _M.link = _M.link or link_of.new(path)
+    _M.link:redirect(path)
 end
 
 local function on_answer(answer, now)
@@ -46,7 +43,7 @@ local function on_answer(answer, now)
         local batch = sender.batches[answer.sequence]
         counters.add("lost", answer.reason, batch and batch.rows or 0)
     end
-    sender:acked(answer.committed, _M.tick)
+    sender:acked(answer.committed, tick.number)
     if answer.verdict == "hold" then
         sender:hold(now)
     end
@@ -104,13 +101,13 @@ end
 local function too_large(sender, sequence)
     local batch = sequence > sender.sent and sender:take_back()
     if not batch then
-        _M.fault("too_large",
+        fault.report("too_large",
             "a batch that was sent before is too large for the socket now: is net.core.wmem_default smaller?")
         sender:stall(monotonic())
         return
     end
     holdings.put_back(batch)
-    holdings.cut_limit = math.max(datagram.MIN_BYTES, math.floor(holdings.cut_limit / 2))
+    holdings.halve_cut()
 end
 
 -- Sends what is due of one sender. Returns "done", "again" or "broken".
@@ -121,9 +118,9 @@ local function pump(sender, now)
             return "done"
         end
         datagram.set_base(batch, sender.base)
-        local result = _M.link:send(batch, _M.tick)
+        local result = _M.link:send(batch, tick.number)
         if result == "sent" then
-            sender:was_sent(sequence, now, _M.tick)
+            sender:was_sent(sequence, now, tick.number)
         elseif result == "too_large" then
             too_large(sender, sequence)
         else
@@ -204,13 +201,13 @@ end
 
 -- Opens the line anew, or sends the oldest again, where an answer is overdue.
 function _M.check_overdue(now)
-    if _M.link:close_if_overdue(_M.tick) then
+    if _M.link:close_if_overdue(tick.number) then
         stall_all(now)
         return
     end
     local senders = holdings.senders
     for i = 1, #senders do
-        if senders[i]:overdue(_M.tick) then
+        if senders[i]:overdue(tick.number) then
             senders[i]:stall(now)
             senders[i]:retry_now()
         end
@@ -219,10 +216,10 @@ end
 
 -- Sends a part of a beat. A part among several must not be missing: it waits for room, within the tick.
 local function send_part(part, several, until_time)
-    local result = _M.link:send(part, _M.tick)
+    local result = _M.link:send(part, tick.number)
     while result == "again" and several and monotonic() < until_time do
         ngx.sleep(AGAIN_SECONDS)
-        result = _M.link:is_open() and _M.link:send(part, _M.tick) or "broken"
+        result = _M.link:is_open() and _M.link:send(part, tick.number) or "broken"
     end
     return result
 end
@@ -245,12 +242,12 @@ end
 function _M.send_heartbeat(now, until_time, always)
     local batches, bytes = holdings.unacked()
     local hurry = batches > 0 or _M.link.unanswered_tick ~= nil or gauges.changed or always
-    if heartbeat.due(_M.tick, hurry) and opened(now) then
-        gauges.changed = false
-        local beat = heartbeat.make(holdings.own, batches, bytes, holdings.request_rows(), _M.tick)
+    if heartbeat.due(tick.number, hurry) and opened(now) then
+        gauges.clear_changed()
+        local beat = heartbeat.make(holdings.own, batches, bytes, holdings.request_rows(), tick.number)
         local result = send_beat(beat, until_time)
         if result ~= "sent" then
-            gauges.changed = true
+            gauges.mark_changed()
             if result == "broken" then
                 stall_all(now)
             end
@@ -278,8 +275,8 @@ function _M.bye(sender)
     if not _M.link:is_open() then
         return "broken"
     end
-    local result = _M.link:send(datagram.bye(sender, sender.next - 1), _M.tick)
-    sender.said_bye = result == "sent"
+    local result = _M.link:send(datagram.bye(sender, sender.next - 1), tick.number)
+    sender:bye_was_sent(result == "sent")
     return result
 end
 

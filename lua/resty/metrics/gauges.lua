@@ -7,7 +7,7 @@
 --   the collector never cuts a beat of a worker's: it takes 10,000 rows and 8 MiB of a sender (collector/resty_metrics/ingest/beats.py).
 
 local encode = require "resty.metrics.encode"
-local rows = require "resty.metrics.rows"
+local prefix_bytes = require("resty.metrics.prefix").bytes
 local ffi = require "ffi"
 
 local copy = ffi.copy
@@ -17,17 +17,17 @@ local MOST_ROWS = 10000
 local MOST_BYTES = 1.5 * 1024 * 1024                -- 48 parts and some; the collector takes 64
 local MOST_TEXT = 2.5 * 1024 * 1024                 -- label values and names of each row; the collector escapes up to four-fold
 local NUMBERS_BYTES = 2 * encode.MAX_NUMBER_BYTES   -- value and time of a row
-local ARRAY_BYTES = 3
 local PART_BYTES = 32768                            -- so much is encoded in well under a slice
 local FRAME_BYTES = 64                              -- of a part: keys "part", "parts" and "families" with their array
 
 local scratch = ffi.new("uint8_t[?]", 8192)
 
--- changed: a beat is to go with the next tick; any_shared: this worker has gauges that other workers change too
-local _M = { changed = false, any_shared = false }
+-- changed: a beat is due with the next tick
+local _M = { changed = false }
 local mt = { __index = _M }
 
 local list, total, bytes, text = {}, 0, 0, 0
+local any_shared = false  -- this worker has gauges that other workers change too
 
 local function put_text(p, at, key, value)
     return encode.string(p, encode.string(p, at, key), value)
@@ -72,11 +72,26 @@ end
 function _M.hold(self)
     list[#list + 1] = self
     bytes = bytes + #self.head
-    _M.any_shared = _M.any_shared or self.refresh ~= nil
+    any_shared = any_shared or self.refresh ~= nil
+end
+
+-- A beat is due with the next tick.
+function _M.mark_changed()
+    _M.changed = true
+end
+
+-- The same where other workers may have changed gauges that this one has too.
+function _M.mark_shared()
+    _M.changed = _M.changed or any_shared
+end
+
+-- A beat with all values is about to go.
+function _M.clear_changed()
+    _M.changed = false
 end
 
 local function prefix_of(self, values)
-    return rows.prefix_bytes(values, #self.shape.labels, 2)
+    return prefix_bytes(values, #self.shape.labels, 2)
 end
 
 -- A row by the bytes before its value, made where there is none; nil and why where there are too many.
@@ -172,12 +187,12 @@ function _M.plan(taken)
         close_holes(gauge)
         for i = gauge.refresh and #gauge.rows == 0 and 0 or 1, #gauge.rows do
             local size = i > 0 and #gauge.rows[i].prefix + NUMBERS_BYTES or 0
-            local needed = section and size or size + #gauge.head + ARRAY_BYTES
+            local needed = section and size or size + #gauge.head + encode.ARRAY_BYTES
             if needed > room and (#part > 0 or #parts == 1) then
                 part = {}
                 parts[#parts + 1] = part
                 room, section = PART_BYTES - FRAME_BYTES, nil
-                needed = size + #gauge.head + ARRAY_BYTES
+                needed = size + #gauge.head + encode.ARRAY_BYTES
             end
             if not section then
                 section = { gauge = gauge, rows = gauge.rows, first = i > 0 and i or 1, last = i }
@@ -210,15 +225,14 @@ local function put_section(p, at, section, now)
     local gauge = section.gauge
     copy(p + at, gauge.head, #gauge.head)
     at = at + #gauge.head
-    p[at] = 0xdc
-    local count_at, count = at + 1, 0
-    at = at + ARRAY_BYTES
+    local first, count = encode.open_array(p, at), 0
+    at = first
     for i = section.first, section.last do
         local one
         at, one = put_row(p, at, gauge, section.rows[i], now)
         count = count + one
     end
-    encode.u16(p, count_at, count)
+    encode.close_array(p, first, count)
     return at
 end
 

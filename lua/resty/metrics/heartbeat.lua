@@ -12,12 +12,17 @@ local collectgarbage = rawget(package.loaded._G, "collectgarbage")  -- Lua code 
 local PERIOD_TICKS = 5
 local DICTS_MOST = 100   -- in a beat, which is one datagram
 
-local _M = { version = "unknown" }
+local _M = {}
 
+local version = "unknown"  -- of this module
 local beat, last_tick = 0, nil
 local master
 local dict_names
 local born
+
+function _M.set_version(module_version)
+    version = module_version
+end
 
 -- "<pid>-<start>": one master process, told apart from an earlier one with its pid (in a container always 1).
 -- It is read once: a worker that outlives its master would find another parent.
@@ -102,7 +107,7 @@ function _M.make(sender, unacked_batches, unacked_bytes, row_count, tick)
     local list = {}
     add(list, "made", process.monotonic())
     add(list, "instance", sender.instance)
-    add(list, "module", _M.version)
+    add(list, "module", version)
     add(list, "worker", ngx.worker.id())
     add(list, "workers", ngx.worker.count())
     add(list, "pid", process.pid())

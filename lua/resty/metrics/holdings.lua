@@ -12,8 +12,7 @@ local spool = require "resty.metrics.spool"
 local upgraded = require "resty.metrics.upgraded"
 
 local concat = table.concat
-
-local FAMILY_ROWS = 10000
+local floor, max = math.floor, math.max
 
 local _M = {
     families = {},
@@ -40,7 +39,7 @@ end
 
 -- The family of a shape, made where there is none: an inherited row may have buckets of before the reload.
 local function family_of(shape)
-    return family_by_shape[shape_key(shape)] or hold_family(rows.new(shape, FAMILY_ROWS, inheriting))
+    return family_by_shape[shape_key(shape)] or hold_family(rows.new(shape, rows.FAMILY_ROWS, inheriting))
 end
 
 _M.family_of = family_of
@@ -53,7 +52,7 @@ function _M.own_family(shape, made)
         family:own(shape)
         return family
     end
-    return hold_family(made or rows.new(shape, FAMILY_ROWS))
+    return hold_family(made or rows.new(shape, rows.FAMILY_ROWS))
 end
 
 function _M.hold(sender)
@@ -136,11 +135,13 @@ function _M.nothing_left()
     return _M.unacked() == 0 and not any_dirty()
 end
 
--- The accounts of this worker become rows, where there is reason to send anything.
-function _M.settle_accounts()
-    if requests.ended[0] > 0 then
-        counters.add("ended", heartbeat.master_label(), requests.ended[0])
-        requests.ended[0] = 0
+-- All that is dirty from here on is to be cut. The accounts of this worker become rows, where there is reason to send
+-- anything.
+function _M.begin_flush()
+    _M.drained = false
+    local ended = requests.take_ended()
+    if ended > 0 then
+        counters.add("ended", heartbeat.master_label(), ended)
     end
     local lost = spool.take_lost()
     if lost > 0 then
@@ -148,9 +149,9 @@ function _M.settle_accounts()
     end
     for i = 1, #_M.families do
         local family = _M.families[i]
-        if family.overflowed > 0 then
-            counters.add("overflow", family.shape.name, family.overflowed)
-            family.overflowed = 0
+        local overflowed = family:take_overflowed()
+        if overflowed > 0 then
+            counters.add("overflow", family.shape.name, overflowed)
         end
     end
     if any_dirty() or counters.waiting() or lag.waiting() then
@@ -173,6 +174,11 @@ function _M.cut(slice_ends)
         _M.drained = not any_dirty()
     end
     return batch
+end
+
+-- The socket takes no datagram as large as the last one.
+function _M.halve_cut()
+    _M.cut_limit = max(datagram.MIN_BYTES, floor(_M.cut_limit / 2))
 end
 
 -- The bodies of what is still dirty, one after another, each at most `limit` bytes with its header; then nil.

@@ -8,6 +8,7 @@ local flush = require "resty.metrics.flush"
 local holdings = require "resty.metrics.holdings"
 local spool = require "resty.metrics.spool"
 local sender_of = require "resty.metrics.sender"
+local tick = require "resty.metrics.tick"
 
 local ngx = ngx
 
@@ -40,9 +41,7 @@ function _M.take_sender()
     for i = 1, only_bye and 0 or #batches do
         sender:push(datagram.thaw(batches[i][1], batches[i][2]))
     end
-    sender.sent = sender.next - 1
-    sender.inherited = true
-    sender.progress_tick = flush.tick
+    sender:inherit(tick.number)
     holdings.hold(sender)
 end
 

@@ -6,10 +6,10 @@
 
 local buckets = require "resty.metrics.buckets"
 local rows = require "resty.metrics.rows"
+local tick = require "resty.metrics.tick"
 
 local floor, max = math.floor, math.max
 
-local TICK_SECONDS = 1
 local MICROSECONDS = 1e6
 local OBSERVATIONS_MOST = 60  -- that wait for something else to be sent
 
@@ -21,7 +21,7 @@ local family = rows.new({
     bounds = { 1000, 2000, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000, 2500000, 5000000, 10000000 },
     scale = MICROSECONDS,
     columns = { "sum" },
-}, 1000)
+}, rows.FEW_ROWS)
 
 local _M = { family = family }
 
@@ -36,7 +36,7 @@ end
 -- now: seconds of a monotonic clock, at the beginning of a tick
 function _M.observe(now)
     if last then
-        local lag = max(0, floor((now - last - TICK_SECONDS) * MICROSECONDS + 0.5))
+        local lag = max(0, floor((now - last - tick.SECONDS) * MICROSECONDS + 0.5))
         local slot = (lag <= buckets.LOOKED_UP and slots[lag] or search(lag)) - rows.FIRST + 1
         numbers[slot] = numbers[slot] + 1
         numbers[#numbers] = numbers[#numbers] + lag

@@ -9,11 +9,11 @@ local flush = require "resty.metrics.flush"
 local gauges = require "resty.metrics.gauges"
 local holdings = require "resty.metrics.holdings"
 local monotonic = require("resty.metrics.process").monotonic
+local tick = require "resty.metrics.tick"
 
 local ngx = ngx
 
 local FLUSH_SECONDS = 1
-local PERIOD_SECONDS = 1
 
 local _M = {}
 
@@ -22,8 +22,7 @@ local next_flush = 0
 -- Sends the rows that are dirty and waits for their acks. Returns whether the line holds.
 local function flush_rows(ends)
     repeat
-        holdings.drained = false
-        holdings.settle_accounts()
+        holdings.begin_flush()
         if flush.run(ends) == "broken" then
             return false
         end
@@ -48,7 +47,7 @@ function _M.flush()
     if rest > 0 then
         ngx.sleep(rest)
     end
-    next_flush = monotonic() + PERIOD_SECONDS
+    next_flush = monotonic() + tick.SECONDS
     local ends = monotonic() + FLUSH_SECONDS
     repeat
         if not flush_rows(ends) then

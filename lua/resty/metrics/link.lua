@@ -1,7 +1,7 @@
 -- The line to the collector: opening, reopening, and saying once what is wrong with it.
 --
 -- A connected sender follows the socket, not the path, and one who swallows datagrams gives no error: so the line is
--- opened again on every error but EAGAIN and EMSGSIZE, and when nothing is heard for OVERDUE_TICKS after a send.
+-- opened again on every error but EAGAIN and EMSGSIZE, and when nothing is heard for retry.OVERDUE_TICKS after a send.
 -- When the pipe is broken nothing can be reported through it: then nginx's error log gets one line per change.
 
 local transport = require "resty.metrics.transport"
@@ -9,14 +9,11 @@ local process = require "resty.metrics.process"
 local counters = require "resty.metrics.counters"
 local datagram = require "resty.metrics.datagram"
 local error_log = require "resty.metrics.error_log"
+local retry = require "resty.metrics.retry"
 
 local ngx = ngx
 local log, ERR, WARN = error_log.write, ngx.ERR, ngx.WARN
-local max, min = math.max, math.min
 local setmetatable = setmetatable
-
-local OVERDUE_TICKS = 2
-local RETRY_FIRST, RETRY_MOST = 1, 5  -- seconds
 
 local REMEDY = {
     ENOENT = "no socket there: start the collector (resty-metrics serve), or set $resty_metrics_socket to its path",
@@ -68,7 +65,7 @@ end
 
 local function failed(self, reason, text, now)
     counters.add("errors", reason)
-    self.backoff = min(max(self.backoff * 2, RETRY_FIRST), RETRY_MOST)
+    self.backoff = retry.next_pause(self.backoff)
     self.retry_at = now + self.backoff
     say(self, reason, text)
 end
@@ -110,8 +107,7 @@ function _M.redirect(self, path)
     self.path = path
     self.unanswered_tick = nil
     if self.transport then
-        self.transport:close()
-        self.transport.path = path
+        self.transport:redirect(path)
     end
 end
 
@@ -147,7 +143,7 @@ end
 
 -- Closes a line on which nothing was heard for too long. Returns whether it did.
 function _M.close_if_overdue(self, tick)
-    if not self.unanswered_tick or tick - self.unanswered_tick <= OVERDUE_TICKS then
+    if not self.unanswered_tick or tick - self.unanswered_tick <= retry.OVERDUE_TICKS then
         return false
     end
     say(self, "ack_overdue", "no answer")

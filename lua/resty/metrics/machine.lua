@@ -22,10 +22,9 @@ local OTHERS = "RESTY_METRICS_CODE_CACHE"   -- there was a second one: lua_code_
 
 local CODE_CACHE = "lua_code_cache is off for this request, or was for one before it: nothing outlives such a request"
 
-local _M = {
-    lasting = false,  -- this machine has outlived a request
-}
+local _M = {}
 
+local lasting = false   -- this machine has outlived a request
 local token
 local process           -- loaded in machines that may count
 local first_request     -- the id of the first one that was seen here
@@ -64,11 +63,16 @@ local function take()
     local other = holder()
     if other == token then
         return true
-    elseif other and not _M.lasting then
+    elseif other and not lasting then
         return false
     end
     hold()
     return true
+end
+
+-- Only the machine of the worker runs init_worker_by_lua*, and sees a second request.
+function _M.note_phase(phase)
+    lasting = lasting or phase == "init_worker"
 end
 
 -- Makes this machine the one that sends, if none does or this one is known to last. phase: nginx's; request: what tells the
@@ -76,9 +80,8 @@ end
 -- machine sends.
 function _M.claim(phase, request)
     first_request = first_request or request
-    if phase == "init_worker" or request and request ~= first_request then
-        _M.lasting = true  -- only the machine of the worker runs the one, and sees the other
-    end
+    _M.note_phase(phase)
+    lasting = lasting or request ~= nil and request ~= first_request
     if take() then
         return true
     elseif not has_others() then
@@ -93,12 +96,12 @@ end
 function _M.may_send(ended)
     if ended > 0 then
         busy_ticks = busy_ticks + 1
-        _M.lasting = _M.lasting or ended > 1 or busy_ticks > 1
-        if _M.lasting then
+        lasting = lasting or ended > 1 or busy_ticks > 1
+        if lasting then
             take()
         end
     end
-    return holder() == token and (_M.lasting or not has_others())
+    return holder() == token and (lasting or not has_others())
 end
 
 return _M

@@ -21,7 +21,7 @@ extern struct rm_method_name rm_core_get_method __asm__("ngx_http_core_get_metho
 ]]
 
 local LONGEST = 9  -- bytes of a known method: "PROPPATCH"
-local OTHER = "other"
+local OTHER = require("resty.metrics.overflow").OTHER
 
 -- RFC 9110, RFC 5789, RFC 4918 and friends: what nginx itself knows by name. All else is "other".
 local KNOWN = {

@@ -7,6 +7,7 @@
 
 local counters = require "resty.metrics.counters"
 local deletion = require "resty.metrics.deletion"
+local encode = require "resty.metrics.encode"
 local gauges = require "resty.metrics.gauges"
 local process = require "resty.metrics.process"
 local refuse = require("resty.metrics.complaint").refuse
@@ -15,15 +16,23 @@ local rows = require "resty.metrics.rows"
 local getmetatable, pcall, setmetatable, tonumber, tostring, type = getmetatable, pcall, setmetatable, tonumber, tostring, type
 
 local FIRST = rows.FIRST
-local FAMILY_ROWS = 10000
-local MAX_EXACT = 2 ^ 53
+local MAX_EXACT = encode.MAX_EXACT
 
-local _M = {
-    -- Set by the module that starts the worker: whether what is counted now has a chance to be sent; nil and why not.
-    wake = function() return true end,
-}
+local _M = {}
 local methods = {}
 local mt = { __index = methods }
+
+-- Whether what is counted now has a chance to be sent; nil and why not. The module that starts the worker says how.
+local wake = function() return true end
+
+function _M.set_wake(action)
+    wake = action
+end
+
+-- defining: a metric is only made
+function _M.wake(defining)
+    return wake(defining)
+end
 
 local scratch = {}              -- label values of the call at hand, as strings
 
@@ -151,7 +160,7 @@ function actions.del(self)
         local prefix = self.gauge:delete(scratch)
         if self.store then
             self.store.drop(prefix)
-            gauges.changed = true   -- other workers have told the collector of it
+            gauges.mark_changed()   -- other workers have told the collector of it
         end
         return true
     end
@@ -172,7 +181,7 @@ local function act(name, self, value, labels)
     if getmetatable(self) ~= mt then
         return refuse("use", "?", name .. " is called with a colon: metric:" .. name .. "()")
     end
-    local awake, why = _M.wake()
+    local awake, why = wake()
     if not awake then
         return nil, why
     elseif not ALLOWED[self.shape.type][name] then
@@ -218,14 +227,14 @@ local function reset(self)
     if getmetatable(self) ~= mt then
         return refuse("use", "?", "reset is called with a colon: metric:reset()")
     end
-    local awake, why = _M.wake()
+    local awake, why = wake()
     if not awake then
         return nil, why
     elseif self.gauge then
         self.gauge:reset()
         if self.store then
             self.store.clear()
-            gauges.changed = true
+            gauges.mark_changed()
         end
     else
         deletion.all(self.family)
@@ -244,9 +253,18 @@ function _M.new(shape, store)
     if shape.type == "gauge" then
         self.gauge = gauges.new(shape, store)
     else
-        self.family = rows.new(shape, FAMILY_ROWS)
+        self.family = rows.new(shape, rows.FAMILY_ROWS)
     end
     return self
+end
+
+-- From now on what it counts is sent. own_family: that of holdings.lua
+function _M.hold(self, own_family)
+    if self.gauge then
+        self.gauge:hold()
+    else
+        self.family = own_family(self.shape, self.family)
+    end
 end
 
 return _M

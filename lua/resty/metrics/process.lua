@@ -4,6 +4,7 @@
 -- failed half-way for want of memory is loaded again.
 
 local ffi = require "ffi"
+local encode = require "resty.metrics.encode"
 
 local C = ffi.C
 local io = package.loaded.io  -- Lua code may have removed it
@@ -33,8 +34,6 @@ local SC_CLK_TCK = 2
 local STATS = { "accepted", "handled", "requests", "active", "reading", "writing", "waiting" }
 
 local GRND_NONBLOCK = 1
-
-local MAX_EXACT = 2 ^ 53
 
 local time = ffi.new("struct { long seconds; long nanoseconds; }")
 
@@ -167,7 +166,7 @@ function _M.stub_status()
         if not ok then
             return nil
         end
-        if value <= MAX_EXACT then
+        if value <= encode.MAX_EXACT then
             pairs_list[#pairs_list + 1] = STATS[i]
             pairs_list[#pairs_list + 1] = value
         end

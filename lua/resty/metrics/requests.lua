@@ -5,6 +5,8 @@
 --   of nginx's variables.
 -- - Functions with fixed arguments in a module: LuaJIT compiles those, and not the body of a *_by_lua_block.
 -- - Durations are whole milliseconds, as nginx has them.
+-- - Where a function would cost each request a call, the field is written from outside: metrics.lua adds to `ended`, and a
+--   request that makes a row dirty puts it into the ring of rows.lua here. Nothing else of a module is written by another.
 -- Whatever is rare (a label set that is new, an upgraded connection) is in functions of its own.
 
 local ffi = require "ffi"
@@ -14,6 +16,7 @@ local decimal = require "resty.metrics.decimal"
 local method_of = require "resty.metrics.method"
 local rows = require "resty.metrics.rows"
 local consistency = require "resty.metrics.consistency"
+local tick = require "resty.metrics.tick"
 local tree = require "resty.metrics.tree"
 local upgraded = require "resty.metrics.upgraded"
 
@@ -25,11 +28,18 @@ local band, floor = bit.band, math.floor
 local NAME = "http_requests"
 local FIRST = rows.FIRST
 local LOOKED_UP = buckets.LOOKED_UP
-local SWITCHING_PROTOCOLS = 101
+local UPGRADED = tonumber(require("resty.metrics.overflow").UPGRADED)
 
 local _M = { NAME = NAME, ended = ffi.new("double[1]") }
 
 local ended = _M.ended
+
+-- Returns how many requests have ended since the last call.
+function _M.take_ended()
+    local count = ended[0]
+    ended[0] = 0
+    return count
+end
 
 -- bounds: milliseconds; scope: nil for the requests of no scope; labels: the names of the user's.
 function _M.shape(bounds, scope, labels)
@@ -77,11 +87,11 @@ function _M.counter(family, variables)
             local tail = family.tail
             family.ring[band(tail, family.mask)] = row[1]
             family.tail = tail + 1
-            if rows.tick >= consistency.next_tick then
+            if tick.number >= consistency.next_tick then
                 consistency.check()
             end
         end
-        if status == SWITCHING_PROTOCOLS then
+        if status == UPGRADED then
             upgraded.observe(server, ms)
         end
     end

@@ -4,12 +4,16 @@
 -- of the wire in their order, from FIRST. Who keeps one must let go of it in `on_eviction`: at the cap, rows that were
 -- idle for an hour are given to other label sets. That loses nothing, since what they counted has been sent.
 -- The dirty rows stand in a ring, each at most once; the ring is as large as the family, so it is never full.
+-- Who counts adds to a row's numbers itself, then calls mark(); requests.lua does by itself what mark() does.
 -- Adding to a row costs additions, and one store in the ring per flush: bounded whatever the traffic is.
 
 local ffi = require "ffi"
 local bit = require "bit"
 local encode = require "resty.metrics.encode"
 local head = require "resty.metrics.head"
+local overflow = require "resty.metrics.overflow"
+local prefix_bytes = require("resty.metrics.prefix").bytes
+local tick = require "resty.metrics.tick"
 
 local band, floor = bit.band, math.floor
 local remove = table.remove
@@ -17,24 +21,17 @@ local setmetatable = setmetatable
 
 local FIRST = 2
 local RING_START = 64       -- entries, a power of two
-local MAX_LABEL = 256       -- bytes of a label's value; longer ones are cut
-local CUT_MARK = "\226\128\166"  -- U+2026, the sign of a value that was cut
-local OTHER = "other"
-local REQUEST_LABELS = 3    -- server, method, status, and the scope if there is one: those behind are the user's
-local STATUS, SCOPE = 3, 4
-local UPGRADED = "101"
-local PEER = "peer"         -- of upstreams
 local IDLE_TICKS = 3600     -- a row that sent nothing for so long may go at the cap
 local SCAN_TICKS = 60       -- from one search for such rows to the next
-local MAX_EXACT = 2 ^ 53    -- the largest number of a counter on the wire
-local MAX_LABEL_BYTES = 32 * (MAX_LABEL + 5)
+local BURIED_AT_LEAST, BURIED_SHARE = 64, 8
+local MAX_EXACT = encode.MAX_EXACT
+local FAMILY_ROWS = 10000   -- that a family may have
+local FEW_ROWS = 1000       -- that a family with a row for each server or worker may have
 
 local double_array = ffi.typeof("double[?]")
 local int_array = ffi.typeof("int32_t[?]")
-local scratch = ffi.new("uint8_t[?]", MAX_LABEL_BYTES + 64)
 
--- tick: seconds of the worker's life, set by its timer
-local _M = { FIRST = FIRST, MAX_LABEL = MAX_LABEL, tick = 0 }
+local _M = { FIRST = FIRST, FAMILY_ROWS = FAMILY_ROWS, FEW_ROWS = FEW_ROWS }
 local mt = { __index = _M }
 
 -- shape: {name, type, labels, columns} and, where it has them, {help, scope, custom, bounds, scale}, as docs/wire.md has it;
@@ -54,7 +51,7 @@ function _M.new(shape, cap, inherited)
         numbers = {},     -- number of a row -> the row
         used = {},        -- number of a row -> tick of its creation, or when it was last looked up or sent
         free = {},        -- numbers of rows that belong to no label set
-        dying = {},       -- the same, but still in the ring: see deletion.lua
+        dying = {},       -- the same, but still in the ring: see bury()
         scan_tick = 0,    -- no search for idle rows before
         on_eviction = nil,
         ring = int_array(RING_START),
@@ -64,47 +61,20 @@ function _M.new(shape, cap, inherited)
     }, mt)
 end
 
+-- action(): lets go of the rows that somebody keeps, see above.
+function _M.set_on_eviction(self, action)
+    self.on_eviction = action
+end
+
 -- A family that was made for inherited rows is this worker's own from now on, and its shape speaks for it.
 function _M.own(self, shape)
     self.shape = shape
     self.head_bytes = head.bytes(shape, false)
 end
 
--- A label's value as it may stand on the wire: never empty, at most 256 bytes, cut at a character.
-local function clean(value)
-    if value == "" then
-        return "_"
-    end
-    if #value <= MAX_LABEL then
-        return value
-    end
-    local last = MAX_LABEL - #CUT_MARK
-    for back = 0, 3 do  -- a character has at most four bytes; what is not UTF-8 is cut where it stands
-        if band(value:byte(last - back + 1), 0xc0) ~= 0x80 then
-            last = last - back
-            break
-        end
-    end
-    return value:sub(1, last) .. CUT_MARK
-end
-
--- The bytes of a row on the wire up to its numbers: an array of label values and `width` numbers.
-local function prefix_bytes(values, labels, width)
-    local p = scratch
-    local at = encode.array(p, 0, labels + width)
-    for i = 1, labels do
-        at = encode.string(p, at, clean(values[i] or ""))
-    end
-    return ffi.string(p, at)
-end
-
-_M.prefix_bytes = prefix_bytes
-
-local function prefix_of(self, values)
+function _M.prefix_of(self, values)
     return prefix_bytes(values, #self.shape.labels, self.width)
 end
-
-_M.prefix_of = prefix_of
 
 local function grow_ring(self)
     local size = (self.mask + 1) * 2
@@ -136,7 +106,7 @@ local function create(self, prefix)
     local row, number = new_row(self)
     self.prefix[number] = prefix
     self.by_prefix[prefix] = row
-    self.used[number] = _M.tick
+    self.used[number] = tick.number
     return row
 end
 
@@ -147,11 +117,11 @@ end
 
 -- Frees the rows that were idle for an hour and have nothing to send.
 local function evict(self)
-    self.scan_tick = _M.tick + SCAN_TICKS
+    self.scan_tick = tick.number + SCAN_TICKS
     local free, before = self.free, #self.free
     for number = 1, self.count do
         local prefix = self.prefix[number]
-        if prefix and self.numbers[number][0] == 0 and _M.tick - self.used[number] >= IDLE_TICKS then
+        if prefix and self.numbers[number][0] == 0 and tick.number - self.used[number] >= IDLE_TICKS then
             self.by_prefix[prefix], self.prefix[number] = nil, nil
             free[#free + 1] = number
         end
@@ -161,61 +131,20 @@ local function evict(self)
     end
 end
 
--- The labels that a row gives up at the cap, from and to: the user's, or the peer of an upstream; the first of them where
--- there is none of these. As the collector does (collector/resty_metrics/table/overflow.py).
-local function given_up(shape)
-    local labels = shape.labels
-    local from, to = 1, shape.custom and #labels or 0
-    if shape.type == "requests" then
-        from, to = REQUEST_LABELS + (shape.scope and 1 or 0) + 1, #labels
-    end
-    for i = 1, shape.type == "counter" and not shape.custom and #labels or 0 do
-        if labels[i] == PEER then
-            from, to = i, i
-        end
-    end
-    if from > to then
-        return 1, 1
-    end
-    return from, to
-end
-
-local function replaced(values, labels, from, to)
-    local changed = {}
-    for i = 1, labels do
-        changed[i] = i >= from and i <= to and OTHER or values[i]
-    end
-    return changed
-end
-
--- What keeps two families apart stays, the scope; and so does the status of an upgraded connection, whose duration would
--- stand among those of requests.
-local function replaced_all(values, shape)
-    local changed = replaced(values, #shape.labels, 1, #shape.labels)
-    if shape.scope then
-        changed[SCOPE] = values[SCOPE]
-    end
-    if shape.type == "requests" and values[STATUS] == UPGRADED then
-        changed[STATUS] = UPGRADED
-    end
-    return changed
-end
-
 local function found(self, prefix)
     local row = self.by_prefix[prefix]
     if row then
-        self.used[row[1]] = _M.tick
+        self.used[row[1]] = tick.number
     end
     return row
 end
 
 -- The row for what finds no room: a tenth above the cap (almost) all becomes "other".
 local function overflow_row(self, values)
-    local shape, labels = self.shape, #self.shape.labels
-    local prefix = prefix_of(self, replaced(values, labels, given_up(shape)))
+    local prefix = _M.prefix_of(self, overflow.some(values, self.shape))
     local row = found(self, prefix)
     if not row and _M.live(self) >= self.cap + floor(self.cap / 10) then
-        prefix = prefix_of(self, replaced_all(values, shape))
+        prefix = _M.prefix_of(self, overflow.all(values, self.shape))
         row = found(self, prefix)
     end
     return row or create(self, prefix)
@@ -224,12 +153,12 @@ end
 -- The row of these label values (strings, as many as the shape has labels), made where there is none; and whether it is
 -- one that they share with others, since the family is full.
 function _M.row(self, values)
-    local prefix = prefix_of(self, values)
+    local prefix = _M.prefix_of(self, values)
     local row = found(self, prefix)
     if row then
         return row, false
     end
-    if _M.live(self) >= self.cap and _M.tick >= self.scan_tick then
+    if _M.live(self) >= self.cap and tick.number >= self.scan_tick then
         evict(self)
     end
     if _M.live(self) < self.cap then
@@ -237,6 +166,13 @@ function _M.row(self, values)
     end
     self.overflowed = self.overflowed + 1
     return overflow_row(self, values), true
+end
+
+-- How often no room was found since the last call.
+function _M.take_overflowed(self)
+    local count = self.overflowed
+    self.overflowed = 0
+    return count
 end
 
 -- Says that a row has numbers to send.
@@ -270,6 +206,75 @@ function _M.add(self, values, numbers)
     _M.mark(self, row)
 end
 
+local function clear_row(self, row)
+    local number = row[1]
+    ffi.fill(row, ffi.sizeof("double") * (FIRST + self.width))
+    row[1] = number
+end
+
+-- Takes the rows that were deleted while they were dirty out of the ring; then their numbers are free.
+local function bury(self)
+    local dying, free, kept = self.dying, self.free, self.head
+    if #dying == 0 then
+        return
+    end
+    for at = self.head, self.tail - 1 do
+        local number = self.ring[band(at, self.mask)]
+        if self.prefix[number] then
+            self.ring[band(kept, self.mask)] = number
+            kept = kept + 1
+        end
+    end
+    self.tail = kept
+    for i = 1, #dying do
+        self.numbers[dying[i]][0] = 0
+        free[#free + 1] = dying[i]
+    end
+    self.dying = {}
+end
+
+_M.bury = bury
+
+-- A dirty row stays in the ring until many can be taken out of it at once, or a batch is cut.
+local function release(self, row)
+    local number, dirty = row[1], row[0]
+    clear_row(self, row)
+    if dirty == 0 then
+        self.free[#self.free + 1] = number
+        return
+    end
+    row[0] = dirty
+    self.dying[#self.dying + 1] = number
+    if #self.dying >= BURIED_AT_LEAST and #self.dying >= _M.dirty(self) / BURIED_SHARE then
+        bury(self)
+    end
+end
+
+-- Deletes the row with this prefix, if there is one, and what it has not sent.
+function _M.delete(self, prefix)
+    local row = self.by_prefix[prefix]
+    if row then
+        self.by_prefix[prefix], self.prefix[row[1]] = nil, nil
+        release(self, row)
+    end
+end
+
+-- Deletes all rows, and what they have not sent.
+function _M.delete_all(self)
+    self.by_prefix, self.prefix, self.numbers, self.used = {}, {}, {}, {}
+    self.free, self.dying = {}, {}
+    self.count, self.head, self.tail = 0, 0, 0
+end
+
+-- Drops what is not sent; the rows stay known.
+function _M.drop_unsent(self)
+    bury(self)
+    for at = self.head, self.tail - 1 do
+        clear_row(self, self.numbers[self.ring[band(at, self.mask)]])
+    end
+    self.head = self.tail
+end
+
 -- Bytes that the next dirty row takes at most.
 function _M.next_size(self)
     local number = self.ring[band(self.head, self.mask)]
@@ -280,15 +285,14 @@ end
 function _M.take(self, p, at)
     local number = self.ring[band(self.head, self.mask)]
     self.head = self.head + 1
-    self.used[number] = _M.tick
+    self.used[number] = tick.number
     local prefix, row = self.prefix[number], self.numbers[number]
     ffi.copy(p + at, prefix, #prefix)
     at = at + #prefix
     for i = FIRST, FIRST + self.width - 1 do
         at = encode.number(p, at, row[i])
     end
-    ffi.fill(row, ffi.sizeof("double") * (FIRST + self.width))
-    row[1] = number
+    clear_row(self, row)
     return at
 end
 

@@ -6,7 +6,7 @@ local holdings = require "resty.metrics.holdings"
 local requests = require "resty.metrics.requests"
 local settings = require "resty.metrics.settings"
 local consistency = require "resty.metrics.consistency"
-local rows = require "resty.metrics.rows"
+local tick = require "resty.metrics.tick"
 local upstreams = require "resty.metrics.upstreams"
 
 local concat = table.concat
@@ -90,7 +90,7 @@ end
 
 -- Compares what the request at hand states of this scope.
 local function check(name, labels, buckets, fault)
-    next_tick[name] = rows.tick + 1
+    next_tick[name] = tick.number + 1
     if buckets ~= nil and type(buckets) ~= "string" then
         return
     end
@@ -131,7 +131,7 @@ function _M.of(options, fault)
     local count = _M.counters[name]
     if not count then
         return make(name, options.labels, options.buckets, fault)
-    elseif rows.tick >= next_tick[name] then
+    elseif tick.number >= next_tick[name] then
         check(name, options.labels, options.buckets, fault)
     end
     return count
@@ -144,7 +144,7 @@ function _M.stated(variables, fault)
         return _M.default
     end
     local count = _M.counters[name]
-    if count and rows.tick < next_tick[name] then
+    if count and tick.number < next_tick[name] then
         return count
     end
     local labels, buckets = variables.resty_metrics_scope_labels, variables.resty_metrics_scope_buckets

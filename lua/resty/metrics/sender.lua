@@ -6,12 +6,12 @@
 -- - flowing: everything is sent in order. stalled, held: only the oldest, when a retry is due.
 -- Time is the caller's monotonic clock, in seconds; ticks are the caller's count of them.
 
+local retry = require "resty.metrics.retry"
+
 local setmetatable = setmetatable
 local max, min = math.max, math.min
 
 local WINDOW_BYTES = 4 * 1024 * 1024
-local OVERDUE_TICKS = 2
-local RETRY_FIRST, RETRY_MOST = 1, 5  -- seconds
 
 local _M = { WINDOW_BYTES = WINDOW_BYTES }
 local mt = { __index = _M }
@@ -31,7 +31,26 @@ function _M.new(id, birth, first)
         backoff = 0,
         retry_at = 0,
         progress_tick = 0,
+        instance = nil,     -- the name of its nginx
+        inherited = false,  -- it was that of a worker that has gone
+        said_bye = false,
     }, mt)
+end
+
+-- name: nil for none
+function _M.set_instance(self, name)
+    self.instance = name
+end
+
+-- All that it holds was sent, by a worker that has gone.
+function _M.inherit(self, tick)
+    self.sent = self.next - 1
+    self.inherited = true
+    self.progress_tick = tick
+end
+
+function _M.bye_was_sent(self, sent)
+    self.said_bye = sent
 end
 
 function _M.unacked(self)
@@ -64,7 +83,7 @@ function _M.due(self, now)
 end
 
 local function back_off(self, now)
-    self.backoff = min(max(self.backoff * 2, RETRY_FIRST), RETRY_MOST)
+    self.backoff = retry.next_pause(self.backoff)
     self.retry_at = now + self.backoff
 end
 
@@ -137,7 +156,7 @@ end
 
 -- Nothing was released for longer than an answer takes, though something was sent.
 function _M.overdue(self, tick)
-    return self.state == "flowing" and self.sent >= self.base and tick - self.progress_tick > OVERDUE_TICKS
+    return self.state == "flowing" and self.sent >= self.base and tick - self.progress_tick > retry.OVERDUE_TICKS
 end
 
 -- Takes back the last batch if it was never sent, so that its number may be given again.

@@ -3,16 +3,18 @@
 -- The include sets nginx's variables; lifecycle.conf states three of them again as Lua arguments, since variables cannot be
 -- read in init_worker. Whoever comes first decides for the worker's life.
 
+local definition = require "resty.metrics.definition"
+local overflow = require "resty.metrics.overflow"
+local prefix = require "resty.metrics.prefix"
+
 local floor = math.floor
 local sort = table.sort
 local each, pcall, type, tostring = pairs, pcall, type, tostring  -- `each`: see counters.lua
 
 local DEFAULT_SOCKET = "/run/resty-metrics/collector.sock"
--- Seconds: OpenTelemetry's bounds for http.server.request.duration, and 30 and 60.
-local DEFAULT_BUCKETS = "0.005 0.01 0.025 0.05 0.075 0.1 0.25 0.5 0.75 1 2.5 5 7.5 10 30 60"
+local DEFAULT_BUCKETS = table.concat(definition.DEFAULT_BOUNDS, " ")
 local MAX_BOUNDS = 64
-local MAX_LABELS = 28    -- of the user: a family has at most 32
-local MAX_LABEL = 128    -- bytes of a label's name
+local MAX_LABELS = prefix.MAX_LABELS - overflow.REQUEST_LABELS - 1  -- of the user: what a family may have, without ours
 local MAX_NAME = 64      -- bytes of a scope's name, and of an nginx's
 
 local RESERVED = { server = true, method = true, status = true, scope = true, le = true }
@@ -78,8 +80,8 @@ local function pairs_of(stated)
 end
 
 local function refused(label, variable, seen)
-    if #label > MAX_LABEL or not label:find("^[%a_][%w_]*$") or label:find("^__") then
-        return "\"" .. label:sub(1, MAX_LABEL) .. "\" cannot be the name of a label: letters, digits and _ can"
+    if not definition.is_label(label) or label:find("^__") then
+        return "\"" .. label:sub(1, definition.MAX_NAME_BYTES) .. "\" cannot be the name of a label: letters, digits and _ can"
     elseif RESERVED[label] then
         return "the label \"" .. label .. "\" is ours: take another name"
     elseif seen[label] then

@@ -19,27 +19,33 @@ local FOR_GOOD = { "attempt to redefine", "undefined symbol", "cannot resolve sy
 
 local _M = {
     refused = nil,   -- why nothing is ever counted in this Lua machine
-    counters = nil,  -- once what is added to them is sent by this worker
 }
 local mt = { __index = _M }
 
+local counters          -- once what is added to them is sent by this worker
 local uncounted = {}    -- reason -> errors of before that
 local said_misuse = {}
 
 local function count(reason)
-    if _M.counters then
-        _M.counters.add("faults", reason)
+    if counters then
+        counters.add("faults", reason)
     else
         uncounted[reason] = (uncounted[reason] or 0) + 1
     end
 end
 
 -- Counts what could not be counted when it happened.
-function _M.settle(counters)
+function _M.settle(by)
     for reason, errors in each(uncounted) do
-        counters.add("faults", reason, errors)
+        by.add("faults", reason, errors)
         uncounted[reason] = nil
     end
+end
+
+-- What is added to these counters is sent by this worker: from now on all is counted when it happens.
+function _M.count_with(by)
+    counters = by
+    _M.settle(by)
 end
 
 -- Says once that nothing is counted here, ever. Returns nil and why.

@@ -14,8 +14,9 @@ local shortage = require "resty.metrics.shortage"
 local ngx = ngx
 local pcall, require, tostring = pcall, require, tostring
 
-local _M = { version = nil, on_loaded = nil }
+local _M = {}
 
+local version, on_loaded                    -- of the module: see register()
 local counters, settings, stated, worker, scopes, api, fault  -- once they are loaded
 local running = false                       -- the worker sends
 local claimed = false                       -- this is the Lua machine that sends
@@ -29,20 +30,25 @@ local sending = shortage.new({
     is = "cannot send", meanwhile = "requests are counted, and sent later", over = "can send again",
 }, "start", function() _M.go_on() end)
 
+-- The module that is started: its version, and on_loaded(worker, api), which is called once the parts are loaded.
+function _M.register(its_version, its_on_loaded)
+    version, on_loaded = its_version, its_on_loaded
+end
+
 -- loading ------------------------------------------------------------------------------------------------------------
 
 local function load_parts()
     require "resty.core"
     counters = require "resty.metrics.counters"
+    fault = require "resty.metrics.fault"
     settings = require "resty.metrics.settings"
     stated = require "resty.metrics.stated"
     scopes = require "resty.metrics.scopes"
     worker = require "resty.metrics.worker"
-    fault = worker.fault
-    require("resty.metrics.heartbeat").version = _M.version
-    require("resty.metrics.metric").wake = _M.wake
+    require("resty.metrics.heartbeat").set_version(version)
+    require("resty.metrics.metric").set_wake(_M.wake)
     api = require "resty.metrics.api"
-    _M.on_loaded(worker, api)
+    on_loaded(worker, api)
 end
 
 -- Loads the rest, which may be in the master already. Returns true, or nil and why not.
@@ -74,7 +80,7 @@ _M.prepare = prepare
 
 local function complain(reason, text)
     if claimed then
-        fault(reason, text)
+        fault.report(reason, text)
     else
         unsaid[#unsaid + 1] = { reason, text }
     end
@@ -89,7 +95,7 @@ local function claim(phase)
     end
     claimed = true
     for i = 1, #unsaid do
-        fault(unsaid[i][1], unsaid[i][2])
+        fault.report(unsaid[i][1], unsaid[i][2])
     end
     unsaid = {}
     return true
@@ -97,17 +103,10 @@ end
 
 -- Says once what is not as it should be.
 local function look_around()
-    place.compare(place.on_path(), _M.version)
+    place.compare(place.on_path(), version)
     if not require("resty.metrics.spool").present() then
         error_log.write(ngx.WARN, "resty-metrics: lua_shared_dict resty_metrics_spool is not declared: ",
             "what is not acknowledged when a worker ends will be lost; the include declares it")
-    end
-end
-
-local function guarded(action)
-    local ok, err = pcall(action)
-    if not ok then
-        fault("internal", "an error in the module itself, please report it: " .. tostring(err))
     end
 end
 
@@ -127,10 +126,9 @@ local function try()
     if stated.provisional then
         worker.wait_for_settings()
     end
-    guarded(api.begin_worker)
-    shortage.counters = counters
-    shortage.settle(counters)
-    guarded(look_around)
+    fault.guard(api.begin_worker)
+    shortage.count_with(counters)
+    fault.guard(look_around)
     return true
 end
 
@@ -209,7 +207,7 @@ function _M.failed(err, counting)
     elseif not counting then
         return loading:failed(err)
     end
-    fault("internal", "an error in the module itself, please report it: " .. tostring(err))
+    fault.report_error(err)
     return nil, tostring(err)
 end
 
@@ -277,7 +275,7 @@ function _M.init_worker(options)
     if not ok then
         return nil, why
     end
-    machine.lasting = machine.lasting or phase == "init_worker"
+    machine.note_phase(phase)
     ok, why = prepare()
     if not ok then
         kept_options = options

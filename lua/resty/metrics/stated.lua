@@ -1,7 +1,7 @@
 -- What was stated of the collector's socket, of the name of this nginx and of the buckets: by init_worker, which holds, or
 -- by nginx's variables, which only a request can read.
 
-local fault = require("resty.metrics.flush").fault
+local fault = require("resty.metrics.fault").report
 local settings = require "resty.metrics.settings"
 
 local _M = {

@@ -41,7 +41,7 @@ local NAMES = {
     [107] = "ENOTCONN", [109] = "ETOOMANYREFS", [111] = "ECONNREFUSED",
 }
 
-local address = ffi.new("struct { uint16_t family; char path[108]; }")
+local address = ffi.new("struct { uint16_t family; char path[" .. PATH_BYTES .. "]; }")
 local iovec = ffi.new("struct { const void *base; size_t length; }")
 local rights = ffi.new("struct { size_t length; int level; int type; int fd; int padding; }")
 local message = ffi.new([[struct {
@@ -67,9 +67,6 @@ end
 
 -- path: of the collector's socket. Returns the transport, or nil and what is wrong.
 function _M.new(path)
-    if #path >= PATH_BYTES then
-        return nil, "a socket's path has at most 107 bytes, this one has " .. #path .. ": " .. path
-    end
     local pair = ffi.new("int[2]")
     if C.rm_socketpair(AF_UNIX, SOCK_DGRAM + SOCK_NONBLOCK_CLOEXEC, 0, pair) ~= 0 then
         local _, text = failure()
@@ -78,12 +75,21 @@ function _M.new(path)
     return setmetatable({ path = path, fd = -1, answers_fd = pair[0], passed_fd = pair[1] }, mt)
 end
 
+-- What is connected from now on is the socket there.
+function _M.redirect(self, path)
+    self:close()
+    self.path = path
+end
+
 function _M.connected(self)
     return self.fd >= 0
 end
 
--- Returns true, or nil with the errno's name and text.
+-- Returns true, or nil with the errno's name (or "setup") and text.
 function _M.connect(self)
+    if #self.path >= PATH_BYTES then
+        return nil, "setup", ("a socket's path has at most %d bytes, this one has %d: %s"):format(PATH_BYTES - 1, #self.path, self.path)
+    end
     local fd = C.rm_socket(AF_UNIX, SOCK_DGRAM + SOCK_NONBLOCK_CLOEXEC, 0)
     if fd < 0 then
         return nil, failure()

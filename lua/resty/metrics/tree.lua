@@ -13,8 +13,10 @@ local consistency = require "resty.metrics.consistency"
 local ngx = ngx
 local concat, format, select, unpack = table.concat, string.format, select, unpack
 
+local MAX_LABEL = require("resty.metrics.prefix").MAX_LABEL
+local OTHER = require("resty.metrics.overflow").OTHER
 local KNOWN_METHODS = method_of.KNOWN
-local LEAVES_MOST = 2 * 10000       -- label sets as nginx has them, before they are normalised
+local LEAVES_MOST = 2 * rows.FAMILY_ROWS  -- label sets as nginx has them, before they are normalised
 local LONGEST_METHOD = 32           -- bytes; longer ones are of no standard
 
 local _M = {}
@@ -42,7 +44,7 @@ local function short(method, ...)
         return false
     end
     for i = 1, select("#", ...) do
-        if #select(i, ...) > rows.MAX_LABEL then
+        if #select(i, ...) > MAX_LABEL then
             return false
         end
     end
@@ -107,7 +109,7 @@ function _M.finder(family, variables)
     end
 
     local function cold(server, method, status, ...)
-        local known = method == "" and "" or KNOWN_METHODS[method] and method or "other"
+        local known = method == "" and "" or KNOWN_METHODS[method] and method or OTHER
         local code = format("%03d", status)
         local values = scope and { server, known, code, scope, ... } or { server, known, code, ... }
         local row, shared = family:row(values)
@@ -123,7 +125,7 @@ function _M.finder(family, variables)
         return row
     end
 
-    family.on_eviction = forget
+    family:set_on_eviction(forget)
     return #variables == 0 and plain(tree, cold) or labelled(tree, cold, variables)
 end
 

@@ -4,8 +4,6 @@
 local buckets = require "resty.metrics.buckets"
 local rows = require "resty.metrics.rows"
 
-local CAP = 1000
-
 local family = rows.new({
     name = "nginx_http_upgraded_connection_duration_seconds",
     type = "histogram",
@@ -14,7 +12,7 @@ local family = rows.new({
     bounds = { 1000, 10000, 60000, 300000, 900000, 3600000, 14400000, 86400000 },  -- milliseconds: 1 s to a day
     scale = 1000,
     columns = { "sum" },
-}, CAP)
+}, rows.FEW_ROWS)
 
 local _M = { family = family }
 

@@ -7,7 +7,6 @@
 --   for many requests, so it is read once and kept as a plan, the rows to add to.
 -- - nginx knows the name in proxy_pass of the last upstream alone: of those before an internal redirect it is unknown.
 
-local bit = require "bit"
 local ffi = require "ffi"
 local clear = require "table.clear"
 local attempts = require "resty.metrics.attempts"
@@ -17,15 +16,15 @@ local variable = require "resty.metrics.variable"
 
 local each = pairs  -- `each`: see counters.lua
 local var = ngx.var
-local band, ffi_string = bit.band, ffi.string
+local ffi_string = ffi.string
 local is_short, three = attempts.is_short, attempts.three
 
 local KEPT_MOST = 4096       -- plans, and times that are not of the commonest form
 local KEPT_BYTES = 512       -- longer texts are read each time
-local FIRST = rows.FIRST
+local FIRST, mark = rows.FIRST, rows.mark
 local LOOKED_UP = buckets.LOOKED_UP
 local SHORT_BYTES = attempts.SHORT_BYTES
-local SWITCHING_PROTOCOLS = "101"
+local UPGRADED = require("resty.metrics.overflow").UPGRADED
 
 local _M = {}
 
@@ -45,7 +44,7 @@ end
 
 local function family(family_of, shape)
     local made = family_of(shape)
-    made.on_eviction = forget
+    made:set_on_eviction(forget)
     return made
 end
 
@@ -86,13 +85,6 @@ function _M.use(family_of, bounds, peer)
     forget()
 end
 
-local function mark(of, row)
-    row[0] = 1
-    local tail = of.tail
-    of.ring[band(tail, of.mask)] = row[1]
-    of.tail = tail + 1
-end
-
 local function count(of, row, by)
     row[FIRST] = row[FIRST] + by
     if row[0] == 0 then
@@ -115,7 +107,7 @@ local function plan_attempt(name, attempt)
         row = attempted:row(with_peer and { name, attempt.peer, attempt.status } or { name, attempt.status }),
         connect = connect:row { name },
         header = header:row { name },
-        response = attempt.status ~= SWITCHING_PROTOCOLS and response:row { name } or nil,
+        response = attempt.status ~= UPGRADED and response:row { name } or nil,
     }
 end
 

@@ -9,23 +9,22 @@
 local ffi = require "ffi"
 local cycle = require "resty.metrics.cycle"
 local error_log = require "resty.metrics.error_log"
+local fault = require "resty.metrics.fault"
 local flush = require "resty.metrics.flush"
 local holdings = require "resty.metrics.holdings"
 local inheritance = require "resty.metrics.inheritance"
-local link_of = require "resty.metrics.link"
 local lag = require "resty.metrics.lag"
 local leaving = require "resty.metrics.leaving"
 local machine = require "resty.metrics.machine"
 local process = require "resty.metrics.process"
 local requests = require "resty.metrics.requests"
-local rows = require "resty.metrics.rows"
 local spool = require "resty.metrics.spool"
 local sender_of = require "resty.metrics.sender"
+local tick = require "resty.metrics.tick"
 local ticker = require "resty.metrics.ticker"
 
 local ngx = ngx
 local newproxy = rawget(package.loaded._G, "newproxy")  -- Lua code may have removed it
-local fault = flush.fault
 local monotonic = process.monotonic
 
 local TICK_WORK_SECONDS = 0.9      -- a tick ends before the next begins
@@ -34,7 +33,7 @@ local SETTINGS_SECONDS = 10        -- a worker without a request goes on with th
 local FLUSH_NOW_SECONDS = 0.2
 local FINALIZER_SECONDS = 0.3      -- the master kills soon after TERM
 
-local _M = { started = false, exiting = false, draining = false, fault = fault }
+local _M = { started = false, timer_running = false, exiting = false, draining = false }
 
 local busy = false
 
@@ -42,8 +41,9 @@ local busy = false
 
 -- From here on this is where the collector is, and what this nginx is called.
 local function use_settings(socket, name)
-    flush.link:redirect(socket)
-    _M.instance, holdings.own.instance = name, name
+    flush.use_socket(socket)
+    _M.instance = name
+    holdings.own:set_instance(name)
 end
 
 -- A worker that nobody has told where the collector is learns it from one that a request has told.
@@ -70,8 +70,7 @@ local function work()
     if holdings.own.state == "flowing" and flush.link:is_open() then
         inheritance.take_sender()
     end
-    holdings.drained = false
-    holdings.settle_accounts()
+    holdings.begin_flush()
     flush.send_heartbeat(now, ends)
     flush.run(ends)
     flush.await_acks(ends)
@@ -84,17 +83,13 @@ local function guarded(action)
         return false
     end
     busy = true
-    local ok, err = pcall(action)
+    fault.guard(action)
     busy = false
-    if not ok then
-        fault("internal", "an error in the module itself, please report it: " .. tostring(err))
-    end
     return true
 end
 
 local function flush_until(ends)
-    holdings.drained = false
-    holdings.settle_accounts()
+    holdings.begin_flush()
     flush.flush_now(ends)
 end
 
@@ -146,8 +141,7 @@ end
 -- Runs when the Lua machine is closed: nothing else of nginx happens meanwhile, so it may block, but only so long.
 local function finish()
     local ends = monotonic() + FINALIZER_SECONDS
-    holdings.drained = false
-    holdings.settle_accounts()
+    holdings.begin_flush()
     flush.retry_all()
     while not holdings.nothing_left() and monotonic() < ends do
         local result = flush.slice(false)
@@ -158,7 +152,7 @@ local function finish()
         end
     end
     say_goodbye(ends)
-    holdings.settle_accounts()
+    holdings.begin_flush()
     inheritance.leave()
 end
 
@@ -170,7 +164,7 @@ local function begin_sender()
         return nil, err
     end
     local own = sender_of.new(id, process.wall_ms(), 1)
-    own.instance = _M.instance
+    own:set_instance(_M.instance)
     holdings.start(own, tostring(ngx.worker.id() or 0))
     return true
 end
@@ -197,14 +191,18 @@ local function on_tick(premature)
         _M.exiting, _M.draining = true, true
         return drain()
     end
-    flush.tick = flush.tick + 1
-    rows.tick = flush.tick
+    tick.pass()
     lag.observe(monotonic())
     guarded(work)
 end
 
+-- These are read for each request: so they are fields of this module, and the timer says what they are.
+local function on_timer(running, exiting)
+    _M.timer_running, _M.exiting = running, _M.exiting or exiting
+end
+
 function _M.start_timer()
-    ticker.start(_M, on_tick)
+    ticker.start(on_tick, on_timer)
 end
 
 local function on_close()
@@ -240,8 +238,7 @@ end
 -- socket: the path of the collector's; name: of this nginx, or nil. Returns true, or nil and why not now. Nothing of it is
 -- done twice when it is called again.
 function _M.start(socket, name)
-    flush.link = flush.link or link_of.new(socket)
-    flush.link:redirect(socket)
+    flush.use_socket(socket)
     _M.instance = name
     local ok, err = begin_sender()
     if not ok then

@@ -1,0 +1,34 @@
+-- Errors of this module itself: counted by reason, and in nginx's error log once for each reason.
+
+local counters = require "resty.metrics.counters"
+local error_log = require "resty.metrics.error_log"
+
+local ngx = ngx
+local pcall, tostring = pcall, tostring
+
+local _M = {}
+
+local said = {}
+
+function _M.report(reason, text)
+    counters.add("faults", reason)
+    if not said[reason] then
+        said[reason] = true
+        error_log.write(ngx.ERR, "resty-metrics: ", text)
+    end
+end
+
+-- An error that a pcall caught.
+function _M.report_error(err)
+    _M.report("internal", "an error in the module itself, please report it: " .. tostring(err))
+end
+
+-- Runs an action, and reports its error.
+function _M.guard(action)
+    local ok, err = pcall(action)
+    if not ok then
+        _M.report_error(err)
+    end
+end
+
+return _M
