@@ -59,6 +59,24 @@ def test_a_counter_that_begins_anew_begins_a_window() -> None:
     assert window.ratio() == 0.5
 
 
+def test_a_counter_that_was_made_again_begins_a_window() -> None:
+    """Though it has passed its old value: its family had given way, and came back under much traffic."""
+    window = Window()
+    window.keep("1-1", Sample(0, 150, 150, 0), 7)
+    window.keep("1-1", Sample(WINDOW_SECONDS, 1000, 1150, 0), 9)
+    assert window.ratio() is None
+    window.keep("1-1", Sample(2 * WINDOW_SECONDS, 2000, 2150, 0), 9)
+    assert window.ratio() == 1.0
+
+
+def test_a_counter_that_has_gone_ends_its_window() -> None:
+    coverage = Coverage()
+    coverage.observe([beat(0.0, 100)], ended(100), 0.0)
+    coverage.observe([beat(WINDOW_SECONDS, 100)], Table(), WINDOW_SECONDS)
+    coverage.observe([beat(WINDOW_SECONDS + 20, 1100)], ended(1000), WINDOW_SECONDS + 20)
+    assert coverage.ratios() == {}
+
+
 def test_samples_are_apart() -> None:
     """One a second comes in, one in ten is kept: the window ends at the last one kept, whose numbers it uses."""
     window = Window()

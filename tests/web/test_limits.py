@@ -183,13 +183,18 @@ def test_a_client_that_reads_slowly_is_waited_for() -> None:
             return now
 
         assert await settled() > 0
+        one.begin()
         assert one.overdue(0.0) is None
+        assert one.waits_since is None  # a page that is being sent
+        assert one.overdue(1.0) is None
+        assert one.waits_since == 0.0  # nothing of it was read meanwhile
         for at in (1, 2):
             left = await settled()
             while waiting(taken) == left:
                 await loop.sock_recv(client, 4096)
             assert 0 < await settled() < left
             assert one.overdue(at * connection.UNREAD_SECONDS + at) is None
+            assert one.waits_since is None  # who reads, however slowly, gives nobody its place
         assert one.overdue(4 * connection.UNREAD_SECONDS) == "slow_read"
         one.abort()
 

@@ -46,17 +46,26 @@ class Window:
 
     def __init__(self) -> None:
         self._master: str | None = None
+        self._created: int | None = None
         self._samples: deque[Sample] = deque(maxlen=_SAMPLES)
 
-    def keep(self, master: str, sample: Sample) -> None:
-        """Keep a sample of a master if it is time for one."""
-        if master != self._master:
+    def clear(self) -> None:
+        """Begin anew: the hook's counter has gone."""
+        self._samples.clear()
+
+    def keep(self, master: str, sample: Sample, created: int | None = None) -> None:
+        """Keep a sample of a master if it is time for one.
+
+        ``created`` is the creation number of the hook's counter, None while it has none: after its family has given way
+        the counter begins at 0, and may have passed its old value before the next sample.
+        """
+        if master != self._master or (created is not None and self._created not in (None, created)):
             self._master = master
             self._samples.clear()
+        self._created = created
         last = self._samples[-1] if self._samples else None
         if last is not None and sample.now - last.now < SAMPLE_SECONDS:
             return
-        # The hook's counter begins anew where its family has given way in a table without places.
         if last is not None and sample.ended < last.ended:
             self._samples.clear()
         self._samples.append(sample)
@@ -109,6 +118,9 @@ def _observe(window: Window, fresh: list[LiveHeartbeat], table: Table, now: floa
     if master is None or status is None:
         return
     family = table.families.get(FamilyKey(ENDED, instance=fresh[0].heartbeat.instance))
-    if family is not None:
-        ended = sum(row.numbers[0] for row in family.rows if row.labels == (master,))
-        window.keep(master, Sample(now, ended, status.requests, status.reading + status.writing))
+    if family is None:
+        window.clear()
+        return
+    row = next((row for row in family.rows if row.labels == (master,)), None)
+    ended, created = (0, None) if row is None else (row.numbers[0], row.created)
+    window.keep(master, Sample(now, ended, status.requests, status.reading + status.writing), created)

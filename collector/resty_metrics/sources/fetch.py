@@ -15,6 +15,8 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -23,7 +25,7 @@ from resty_metrics.exposition.text import MetricFamily
 from resty_metrics.process import late
 from resty_metrics.process.late import LateImportError
 from resty_metrics.process.log import say
-from resty_metrics.sources import stub_status
+from resty_metrics.sources import stub_status, threads
 from resty_metrics.sources.errors import SourceError, SourceReason
 from resty_metrics.sources.source import Kind, Source
 
@@ -54,6 +56,7 @@ class Scrape:
 
 Read = Callable[[Source, bytes], list[MetricFamily]]
 _VTS, _CLIENT = "resty_metrics.sources.vts", "resty_metrics.sources.client"
+_LOADED: dict[str, ModuleType] = {}
 
 
 def _read_stub_status(source: Source, body: bytes) -> list[MetricFamily]:
@@ -61,16 +64,23 @@ def _read_stub_status(source: Source, body: bytes) -> list[MetricFamily]:
 
 
 def _read_vts(source: Source, body: bytes) -> list[MetricFamily]:
-    vts = late.load(_VTS)
+    vts = _LOADED[_VTS]
     families: list[MetricFamily] = vts.families(vts.parse(body), source.labels, source.derived)
     return families
+
+
+async def _load(name: str) -> ModuleType:
+    """Import a module, off the loop's own threads, or return it where it is there. Raises LateImportError."""
+    if name not in _LOADED:
+        _LOADED[name] = await threads.call(name, partial(late.load, name))
+    return _LOADED[name]
 
 
 async def _reader(kind: Kind) -> Read:
     """Return the function that reads a document. Raises LateImportError."""
     if kind == "stub_status":
         return _read_stub_status
-    await asyncio.to_thread(late.load, _VTS)
+    await _load(_VTS)
     return _read_vts
 
 
@@ -158,7 +168,7 @@ class Fetcher:
     async def _opened(self) -> "Client":
         """Return the client. Raises LateImportError, SourceError."""
         if self._client is None:
-            module = await asyncio.to_thread(late.load, _CLIENT)
+            module = await _load(_CLIENT)
             self._client = self._client or module.Client(self.source, self._body_cap)  # another fetch may be faster
         if self._closed:
             raise SourceError("connection", "the collector asks no more")

@@ -77,6 +77,7 @@ class Connection(web.RequestHandler):
         self._head_since: float | None = None
         self._unread = 0
         self._unread_since: float | None = None
+        self._stalled = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._way = cast(asyncio.Transport, transport)  # uvloop's do not inherit from it
@@ -113,9 +114,14 @@ class Connection(web.RequestHandler):
         super().resume_writing()
 
     @property
-    def rests(self) -> bool:
-        """Return whether the connection waits for its client: for a request, or until the client reads."""
-        return not self.busy or self._unread_since is not None
+    def waits_since(self) -> float | None:
+        """The time since which the connection waits for its client: for a request, or to be read; None: it does not.
+
+        A client that has read something since the last check is not waited for.
+        """
+        if not self.busy:
+            return self.since
+        return self._unread_since if self._stalled else None
 
     def begin(self) -> None:
         """Note that the head of a request is complete."""
@@ -153,7 +159,8 @@ class Connection(web.RequestHandler):
             self._unread_since = None
         elif self._unread_since is None or self._unread != before:  # the client reads, however slowly
             self._unread_since = now
-        elif now - self._unread_since > UNREAD_SECONDS:
+        self._stalled = self._unread_since is not None and self._unread_since < now
+        if self._unread_since is not None and now - self._unread_since > UNREAD_SECONDS:
             return "slow_read"
         return None
 

@@ -17,6 +17,7 @@ import logging
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -130,10 +131,10 @@ class Door:
         most = self._limits.max_connections
         if not most or len(self._inside) < most:
             return True
-        resting = [connection for connection in self._inside if connection.rests]
-        if not resting:
+        waiting = [(since, connection) for connection in self._inside if (since := connection.waits_since) is not None]
+        if not waiting:
             return False
-        self._dismiss(min(resting, key=lambda connection: connection.since), "evicted")
+        self._dismiss(min(waiting, key=itemgetter(0))[1], "evicted")
         return True
 
     def _dismiss(self, connection: Connection, reason: Closed) -> None:

@@ -9,6 +9,8 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import hdrs, web
@@ -18,6 +20,7 @@ from multidict import CIMultiDictProxy
 from resty_metrics.process import late
 from resty_metrics.process.late import LateImportError
 from resty_metrics.process.log import say
+from resty_metrics.sources import threads
 from resty_metrics.web.bucket import Bucket, Rate
 from resty_metrics.web.connection import Connection
 from resty_metrics.web.limits import Limits, TooManyError
@@ -42,6 +45,7 @@ class Front:
         self.limits = limits
         self.reload = reload
         self._checker: Checker | None = None
+        self._loading: asyncio.Task[ModuleType] | None = None
         self._bucket: Bucket | None = None
         self._scrapes = 0
 
@@ -100,14 +104,17 @@ class Front:
             words = "too many passwords wait to be checked: try again later"
             return self.refuse_busy(request, words)
         except LateImportError as error:
-            return self._refuse(request, 503, "failed", str(error))
+            return self.refuse_failed(request, str(error))
         if admitted:
             return None
         return self._refuse(request, 401, "unauthorized", "Unauthorized", {hdrs.WWW_AUTHENTICATE: "Basic"})
 
     async def _admits(self, access: Access, header: str | None) -> bool:
         if self._checker is None:
-            users = await asyncio.to_thread(late.load, "resty_metrics.web.users")
+            if self._loading is None or self._loading.done():
+                load = partial(late.load, "resty_metrics.web.users")
+                self._loading = asyncio.create_task(threads.call("users", load))
+            users = await asyncio.shield(self._loading)
             self._checker = self._checker or users.Checker()  # another request may have been faster
             assert self._checker is not None
         return await self._checker.admits(access.users, header)
@@ -119,6 +126,11 @@ class Front:
         if self._bucket is None or self._bucket.rate != rate:
             self._bucket = Bucket(rate, now)
         return self._bucket.take(now)
+
+    def refuse_failed(self, request: web.BaseRequest, words: str) -> web.Response:
+        """Answer a request that needs a part of the program that cannot be loaded."""
+        say(logging.ERROR, "a part of the program cannot be loaded", per=words, error=words)
+        return self._refuse(request, 503, "failed", words)
 
     def refuse_busy(self, request: web.BaseRequest, words: str) -> web.Response:
         """Refuse a request that may succeed a moment later."""

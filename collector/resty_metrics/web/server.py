@@ -142,8 +142,8 @@ def application(
             return await pages.page(wanted)
         except BusyError:
             return front.refuse_busy(request, "too many pages are asked for, or are not read: try again later")
-        except Exception:
-            logging.getLogger("resty-metrics").exception("the page could not be rendered, please report this")
+        except Exception as error:
+            say(logging.ERROR, "the page could not be rendered, please report this", error, per=type(error).__name__)
             return web.Response(status=500, text="the page could not be rendered; see the collector's log\n")
 
     async def healthy(_: web.Request) -> web.Response:
@@ -165,12 +165,11 @@ def application(
             return web.Response(status=500, text=text)
         return web.Response(text="the configuration was read again\n")
 
-    async def people(live: LivePage, _: web.Request) -> web.Response:
+    async def people(live: LivePage, request: web.Request) -> web.Response:
         try:
             html = await live.html()
         except LateImportError as error:
-            say(logging.ERROR, "the live page cannot be made", error=error)
-            return web.Response(status=503, text=f"{error}\n")
+            return front.refuse_failed(request, f"the live page cannot be made: {error}")
         response = web.Response(text=html, content_type="text/html", headers=HEADERS)
         response.enable_compression()
         return response
