@@ -18,11 +18,12 @@ HOT = re.compile(
     r"\b(metrics|scopes|requests|method|tree|buckets|decimal|upgraded|upstreams|attempts|variable"  # ours
     r"|base|misc|request|time|var)\.lua"  # of lua-resty-core
 )
-# Where something rare left the trace, LuaJIT may try one that begins further in: at what pcall() calls, or in
-# lua-resty-core. It ends with that function, which is no end for a trace; the one of requests is not touched.
+# Where something rare left the trace of requests, LuaJIT may try a root trace that begins further in: at what pcall()
+# calls, or in a function of lua-resty-core. It has to end where that function returns, which is no end for a trace (two
+# messages: one inside a loop, one elsewhere); the trace of requests is not touched. A side trace names its trace first.
 FURTHER_IN = re.compile(
     r"-- NYI: return to lower frame at metrics\.lua"
-    r"|\[TRACE --- (base|misc|request|time|var)\.lua:\d+ -- leaving loop in root trace\b"
+    r"|\[TRACE --- (base|misc|request|time|var)\.lua:\d+ -- (leaving loop in root trace|NYI: return to lower frame)\b"
 )
 LABELS = "tenant=http_x_tenant tls=ssl_protocol scheme=scheme"
 SITE = """
