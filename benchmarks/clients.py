@@ -1,7 +1,8 @@
 """(h) Hostile clients of the page: the most memory that a collector holds for them, and the lines it logs about them.
 
 A figure is the peak of resident memory (VmHWM) while they are connected, minus the resident memory before. The page is
-small, and all clients of a figure send the same. A number to reach applies to all clients together.
+small, and all clients of a figure send the same. A number to reach applies to all clients together. In the figures
+"beside unread pages" the page is large, and pages that are not read come first; one page that is read is subtracted.
 """
 
 import selectors
@@ -20,15 +21,21 @@ from support.collector import Collector
 from support.nginx import shared_directory
 
 from benchmarks.figures import Figure, Reach
+from benchmarks.merge import Process
 from benchmarks.rounds import spread
 from benchmarks.scale import FULL, Scale
 
 SUBJECT = "clients"
 REACH_MEBIBYTES, REACH_LINES = 32.0, 4.0
 FLOOD = 2_000  # requests
+PAGE_ROWS, PAGES = 2_500, 6  # a page is larger than what the kernel takes of it
 MOST_SECONDS = 25.0  # less than the collector grants a client that does not read
 
 _GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+_SCRAPE = (
+    b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    b"User-Agent: u%d\r\nX-Prometheus-Scrape-Timeout-Seconds: 10\r\n\r\n"
+)
 _EXPECT = b"GET /none HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n\r\n"
 _HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: " + b"x" * 8_000 + b"\r\nX: " + b"x" * 8_000
 # The first record of a handshake: a ClientHello that announces 131,000 bytes, and the first of these.
@@ -37,11 +44,12 @@ _HELLO = b"\x16\x03\x01" + struct.pack("!H", 16_000) + b"\x01" + (131_000).to_by
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """The extent of the measurements. ``counts``: numbers of clients. ``still``: seconds without growth after which
-    memory counts as stable.
+    """The extent of the measurements. ``counts``: numbers of clients; ``beside``: of those beside unread pages.
+    ``still``: seconds without growth after which memory counts as stable.
     """
 
     counts: tuple[int, ...]
+    beside: tuple[int, ...]
     still: float
 
 
@@ -57,7 +65,7 @@ class Kind:
     shakes_hands: bool = True
 
 
-EXTENT, QUICK_EXTENT = Extent((1, 8, 250, 500), 3.0), Extent((8, 250), 1.0)
+EXTENT, QUICK_EXTENT = Extent((1, 8, 250, 500), (8, 250, 480), 3.0), Extent((8, 250), (480,), 1.0)
 KINDS = (
     Kind("pipelined requests", _GET * 7_500),
     Kind("heads that do not end", _HEAD),
@@ -67,6 +75,7 @@ KINDS = (
     Kind("an answer, then a head that does not end, by TLS", _GET + _HEAD, tls=True),
     Kind("handshakes that do not end", _HELLO, tls=True, shakes_hands=False),
 )
+BESIDE = (KINDS[1], KINDS[5])
 
 
 def _status(pid: int, name: str) -> float:
@@ -151,6 +160,43 @@ def _memory(kind: Kind, count: int, still: float, directory: Path) -> Figure:
     return Figure(SUBJECT, what, "MiB", spread([peak]), 1, reach=Reach(REACH_MEBIBYTES))
 
 
+def _scrape(collector: Collector, number: int) -> socket.socket:
+    """Ask for a page under a name of its own. Return the connection once the page begins to come."""
+    client = _connect(collector, Kind("", b"", tls=collector.tls is not None))
+    client.setblocking(True)
+    client.sendall(_SCRAPE % number)
+    assert client.recv(12) == b"HTTP/1.1 200"
+    return client
+
+
+def _read_page(collector: Collector) -> None:
+    with _scrape(collector, 0) as client:
+        client.settimeout(20)
+        while client.recv(1 << 20):
+            pass
+
+
+def _beside_pages(kind: Kind, count: int, still: float, directory: Path) -> Figure:
+    """Measure clients that come while others do not read their pages, each of which shows other values."""
+    flags, context = _secured(directory) if kind.tls else ((), None)
+    with Collector(directory / "collector.sock", *flags, tls=context) as collector, ExitStack() as opened:
+        send = Process(1, collector, PAGE_ROWS)
+        _read_page(collector)
+        send()
+        alone = _peak(collector.pid, lambda: _read_page(collector))
+
+        def work() -> None:
+            for number in range(PAGES):
+                send()
+                opened.enter_context(_scrape(collector, number))
+            _hold(collector, kind, count, still)
+
+        peak = _peak(collector.pid, work)
+        assert collector.ready()
+    what = f"{count} clients, {kind.name}, and {PAGES} unread pages of {PAGE_ROWS:,} rows: beside one page"
+    return Figure(SUBJECT, what, "MiB", spread([peak - alone]), 1, reach=Reach(REACH_MEBIBYTES))
+
+
 def _log(directory: Path) -> Figure:
     with Collector(directory / "collector.sock") as collector:
         before = len(collector.log().splitlines())
@@ -170,6 +216,10 @@ def run(scale: Scale) -> Iterator[Figure]:
             for count in extent.counts:
                 say(f"{count}, {kind.name}")
                 yield _memory(kind, count, extent.still, directory)
+        for kind in BESIDE:
+            for count in extent.beside:
+                say(f"{count}, {kind.name}, beside unread pages")
+                yield _beside_pages(kind, count, extent.still, directory)
         say("what is logged")
         yield _log(directory)
     finally:

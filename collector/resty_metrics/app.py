@@ -196,7 +196,7 @@ async def _collect(
         collector.pages, collector.faults, settings.web_telemetry_path, collector.front, collector.live
     )
     collector.listener.attach(loop)
-    serving = server.Server(app, collector.front)
+    serving = server.Server(app, collector.front, collector.pages.leave)
     await serving.start(web_sockets)
     manager.tell(READY, status(collector.faults()))
     works = (

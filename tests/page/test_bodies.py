@@ -4,7 +4,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from resty_metrics.page.bodies import HELD_BYTES, READ_SECONDS, REGULAR_READ_SECONDS, SLICE_BYTES, Bodies, Body
+from resty_metrics.page.bodies import (
+    CLIENT_BYTES,
+    HELD_BYTES,
+    READ_SECONDS,
+    REGULAR_READ_SECONDS,
+    SLICE_BYTES,
+    Bodies,
+    Body,
+)
 from resty_metrics.table.scrapers import identify
 
 PROMETHEUS = identify("10.0.0.1", "Prometheus/3")
@@ -96,6 +104,43 @@ def test_others_that_share_its_page_are_not_protected_by_a_regular_scraper_that_
             assert closed == []
         bodies.make_room(READ_SECONDS + 0.1, False)
         assert closed == ["other"]
+
+
+def test_connections_leave_less_room(room: Room) -> None:
+    room.bodies.leave(CLIENT_BYTES - HELD_BYTES)
+    room.hold("a", 0.0)
+    assert room.bodies.make_room(0.0, False)
+    room.bodies.leave(CLIENT_BYTES - HELD_BYTES // 4)
+    assert room.bodies.most == HELD_BYTES // 4
+    assert not room.bodies.make_room(0.0, False)
+    room.bodies.leave(2 * CLIENT_BYTES)
+    assert room.bodies.most == 0
+    assert room.closed == []  # one page is beside the bound
+    room.bodies.leave(0)
+    assert room.bodies.most == HELD_BYTES
+
+
+def test_bodies_that_leave_too_little_for_connections_are_closed_at_once_those_of_regular_scrapers_last(
+    room: Room,
+) -> None:
+    room.hold("regular", 0.0, regular=True)
+    for made, name in enumerate("abc"):
+        room.hold(name, 1.0 + made)
+    room.bodies.leave(CLIENT_BYTES - HELD_BYTES)
+    assert room.closed == ["a"]
+    room.bodies.leave(CLIENT_BYTES - HELD_BYTES // 2)
+    assert room.closed == ["a", "b"]
+    room.bodies.leave(CLIENT_BYTES)
+    assert room.closed == ["a", "b", "c"]
+
+
+def test_the_larger_of_two_bodies_is_the_page_beside_the_bound(room: Room) -> None:
+    room.hold("large", 0.0, size=4 * HELD_BYTES)
+    room.hold("small", 1.0, size=HELD_BYTES)
+    room.bodies.leave(CLIENT_BYTES - HELD_BYTES)
+    assert room.closed == []
+    room.bodies.leave(CLIENT_BYTES - HELD_BYTES + 1)
+    assert room.closed == ["large"]
 
 
 def test_who_comes_to_a_closed_body_is_closed_too() -> None:

@@ -71,7 +71,7 @@ def serving(access: Access, limits: Limits, at: ListenAddress = ANYWHERE) -> Ite
     ends, listens = asyncio.Event(), threading.Event()
 
     async def serve() -> None:
-        serving = server.Server(server.application(pages, list, "/metrics", front), front)
+        serving = server.Server(server.application(pages, list, "/metrics", front), front, lambda _: None)
         await serving.start([bound])
         listens.set()
         await ends.wait()

@@ -302,6 +302,23 @@ def test_a_scrape_does_not_wait_for_another_that_has_more_time(tmp_path: Path) -
     source.close()
 
 
+def test_a_scrape_does_not_share_the_fetch_of_another_that_has_less_time(tmp_path: Path) -> None:
+    """Whoever asks with a short timeout while a source is slow would take that source from Prometheus's page."""
+    source = Source()
+    with Collector(tmp_path / "collector.sock", source.flag) as collector:
+        hasty, patient = (http.client.HTTPConnection("127.0.0.1", collector.port, timeout=20) for _ in range(2))
+        hasty.request("GET", "/metrics", headers={server.TIMEOUT_HEADER: "2"})
+        first = source.asked()
+        patient.request("GET", "/metrics", headers={server.TIMEOUT_HEADER: "10"})
+        second = source.asked()
+        assert b"\nnginx_http_requests_total" not in hasty.getresponse().read()
+        source.answer(second)
+        assert b"\nnginx_http_requests_total 9\n" in patient.getresponse().read()
+        for opened in (hasty, patient, first, second):
+            opened.close()
+    source.close()
+
+
 def test_scrapes_with_many_timeouts_are_few_fetches(tmp_path: Path) -> None:
     """Each would be a fetch of its own, and a document in memory: none waits for one that has more time."""
     with socket.create_server(("127.0.0.1", 0), backlog=512) as silent:

@@ -3,6 +3,8 @@
 Rules:
 - A page is made only while all bodies that are being read have HELD_BYTES at most. So clients that do not read cost no
   more than that, beside one page.
+- All that clients cost beside one page is CLIENT_BYTES at most: where their connections need more than the rest of it,
+  less is left for bodies. Bodies beyond that are closed at once: those of regular scrapers last.
 - Where there is no room, the bodies that were read for too long make it: their connections are closed. A body that a
   regular scraper reads has more time, and gives way to regular scrapers alone.
 - A body counts for as long as anybody holds it: that is when its memory is free again.
@@ -14,6 +16,7 @@ from weakref import WeakSet
 
 from resty_metrics.table.scrapers import Scraper
 
+CLIENT_BYTES = 32 << 20
 HELD_BYTES = 16 << 20
 READ_SECONDS = 2.0
 REGULAR_READ_SECONDS = 5.0
@@ -77,9 +80,10 @@ class Body:
 
 
 class Bodies:
-    """All bodies that are held."""
+    """All bodies that are held. ``most``: how many bytes they may have when another is made."""
 
     def __init__(self) -> None:
+        self.most = HELD_BYTES
         self._held: WeakSet[Body] = WeakSet()
 
     def add(self, body: Body) -> None:
@@ -96,14 +100,27 @@ class Bodies:
 
         Otherwise close what was read for too long, as much as is needed; there may be room a moment later.
         """
-        if self.size <= HELD_BYTES:
+        if self.size <= self.most:
             return True
-        excess = sum(body.size for body in self._held if not body.is_cut) - HELD_BYTES
-        for body in sorted(self._held, key=lambda body: (body.regular, body.made)):
-            if excess > 0 and not body.is_cut and _is_overdue(body, now, regular):
+        bodies = self._in_order()
+        excess = sum(body.size for body in bodies) - self.most
+        for body in bodies:
+            if excess > 0 and _is_overdue(body, now, regular):
                 excess -= body.size
                 body.cut()
         return False
+
+    def leave(self, others: int) -> None:
+        """Leave room for the bytes that connections take. Close the bodies, but one, that have too much now."""
+        self.most = min(HELD_BYTES, max(0, CLIENT_BYTES - others))
+        bodies = self._in_order()
+        while bodies and sum(body.size for body in bodies) - max(body.size for body in bodies) > self.most:
+            bodies.pop(0).cut()
+
+    def _in_order(self) -> list[Body]:
+        """Return the bodies that are not cut: those that give way first come first."""
+        held = [body for body in self._held if not body.is_cut]
+        return sorted(held, key=lambda body: (body.regular, body.made))
 
 
 def _is_overdue(body: Body, now: float, regular: bool) -> bool:

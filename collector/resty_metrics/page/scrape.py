@@ -2,7 +2,7 @@
 
 Rules:
 - Scrapes that overlap share the sources' answers, and the page where they may see the same; but none waits for a fetch
-  that was given more time than it has itself.
+  that ends after its own time, nor for one that was given less time than it has itself.
 - One page is made at a time (waiting.py), and only while there is room for it (bodies.py).
 - A page is of a moment after it was asked for: requests that come after its moment wait for the next one.
 - A page is of one moment, but its text is made in steps: between two of them the loop has its turn, so that the intake
@@ -63,6 +63,15 @@ class Parts:
     web_families: Callable[[], Sequence[MetricFamily]]
 
 
+@dataclass(frozen=True, slots=True)
+class Fetching:
+    """A fetch under way: it was given ``seconds``, and ``ends`` by then on the clock."""
+
+    seconds: float
+    ends: float
+    task: asyncio.Task[Fetched]
+
+
 class Pages:
     """Makes pages. ``clock`` is monotonic seconds."""
 
@@ -74,8 +83,7 @@ class Pages:
         self._bodies = Bodies()
         self._waiting = Waiting()
         self._maker: asyncio.Task[None] | None = None
-        self._fetching: asyncio.Task[Fetched] | None = None
-        self._fetch_ends = 0.0
+        self._fetching: set[Fetching] = set()
         self._last: Mapping[Source, Scrape] = {}
         self._last_at = -math.inf
         self._fetches: set[asyncio.Task[Any]] = set()  # and tasks that close former fetchers
@@ -142,9 +150,13 @@ class Pages:
     def use(self, fetchers: Sequence[Fetcher]) -> None:
         """Use these fetchers from the next scrape on. The others are closed when no scrape waits for them any more."""
         gone = [fetcher for fetcher in self.fetchers if fetcher not in fetchers]
-        self.fetchers, self._fetching, self._last_at = fetchers, None, -math.inf
+        self.fetchers, self._fetching, self._last_at = fetchers, set(), -math.inf
         if gone:
             self._keep(asyncio.create_task(_close(gone, tuple(self._fetches))))
+
+    def leave(self, others: int) -> None:
+        """Leave room for the bytes that clients' connections take, out of what clients may cost."""
+        self._bodies.leave(others)
 
     async def close(self) -> None:
         """Close the connections to the sources."""
@@ -165,13 +177,16 @@ class Pages:
         task.add_done_callback(self._fetches.discard)
 
     def _fetch(self, timeout: float) -> asyncio.Future[Fetched]:
-        timeout = _round(timeout, max((one.source.connection.timeout for one in self.fetchers), default=0.0))
-        ends = self._clock() + timeout
-        if self._fetching is None or self._fetching.done() or self._fetch_ends > ends:
-            self._fetch_ends = ends
-            self._fetching = asyncio.create_task(self._ask(timeout))
-            self._keep(self._fetching)
-        return asyncio.shield(self._fetching)
+        seconds = _round(timeout, max((fetcher.source.connection.timeout for fetcher in self.fetchers), default=0.0))
+        ends = self._clock() + seconds
+        for running in self._fetching:
+            if running.seconds >= seconds and running.ends <= ends:
+                return asyncio.shield(running.task)
+        fetching = Fetching(seconds, ends, asyncio.create_task(self._ask(seconds)))
+        self._fetching.add(fetching)
+        fetching.task.add_done_callback(lambda _: self._fetching.discard(fetching))
+        self._keep(fetching.task)
+        return asyncio.shield(fetching.task)
 
     async def _ask(self, seconds: float) -> Fetched:
         fetchers, began = self.fetchers, self._clock()

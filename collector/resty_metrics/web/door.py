@@ -9,6 +9,7 @@ Rules:
   closed.
 - A handshake has HANDSHAKE_SECONDS, and at most MOST_HANDSHAKES run at once: OpenSSL reserves 128 KiB for a client that
   only announces a large first message. A further handshake takes the place of the oldest.
+- What all connections cost at most is reported whenever their number changes, so that pages leave room for it.
 """
 
 import asyncio
@@ -36,12 +37,16 @@ if TYPE_CHECKING:
 HANDSHAKE_SECONDS = 10.0
 MOST_HANDSHAKES = 64
 SWEEP_SECONDS = 1.0
+CONNECTION_BYTES, TLS_CONNECTION_BYTES = 26 * 1024, 52 * 1024  # the most that each costs, without its part of Room
 _AT_ONCE = 64
 _SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Door:
-    """An acceptor of connections. ``tls`` returns their TLS, None: plain HTTP; ``headers``: those of every answer."""
+    """An acceptor of connections. ``tls`` returns their TLS, None: plain HTTP; ``headers``: those of every answer.
+
+    ``cost`` is told the most bytes that the connections can take, each time that changes.
+    """
 
     def __init__(
         self,
@@ -50,12 +55,14 @@ class Door:
         headers: Callable[[], Mapping[str, str]],
         limits: Limits,
         tally: Tally,
+        cost: Callable[[int], None],
     ) -> None:
         self._server = server
         self._tls = tls
         self._headers = headers
         self._limits = limits
         self._tally = tally
+        self._cost = cost
         self._loop = asyncio.get_running_loop()
         self._sockets: list[socket.socket] = []
         self._room = Room()
@@ -125,7 +132,7 @@ class Door:
             self._shaking[connection] = None
         self._new[connection] = taken
         self._inside[connection] = self._loop.create_task(self._serve(connection, taken, tls))
-        self._tally.connections = len(self._inside)
+        self._count()
 
     def _make_room(self) -> bool:
         most = self._limits.max_connections
@@ -140,7 +147,7 @@ class Door:
     def _dismiss(self, connection: Connection, reason: Closed) -> None:
         connection.cut(reason)
         self._forget(connection)
-        self._tally.connections = len(self._inside)
+        self._count()
 
     def _forget(self, connection: Connection) -> None:
         self._inside.pop(connection).cancel()
@@ -165,7 +172,7 @@ class Door:
         finally:
             connection.discard()
             self._inside.pop(connection, None)
-            self._tally.connections = len(self._inside)
+            self._count()
 
     async def _shake_hands(self, connection: Connection, taken: socket.socket, tls: "Tls") -> None:
         secure = Secure(connection, tls.context, self._loop)
@@ -179,6 +186,11 @@ class Door:
         finally:
             self._shaking.pop(connection, None)
             del secure  # else the error's traceback refers to it, and it to the error
+
+    def _count(self) -> None:
+        self._tally.connections = len(self._inside)
+        each = CONNECTION_BYTES if self._tls() is None else TLS_CONNECTION_BYTES
+        self._cost(self._room.most + len(self._inside) * each)
 
     def _sweep(self) -> None:
         now = self._loop.time()

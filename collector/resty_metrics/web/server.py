@@ -5,7 +5,7 @@ import logging
 import math
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Protocol
@@ -196,11 +196,12 @@ def application(
 
 
 class Server:
-    """A server of an application, from ``start`` on."""
+    """A server of an application, from ``start`` on. ``cost``: see ``Door``."""
 
-    def __init__(self, app: web.Application, front: Front) -> None:
+    def __init__(self, app: web.Application, front: Front, cost: Callable[[int], None]) -> None:
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
         self._front = front
+        self._cost = cost
         self._door: Door | None = None
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
@@ -216,6 +217,7 @@ class Server:
             lambda: policy.current.headers,
             self._front.limits,
             self._front.tally,
+            self._cost,
         )
         self._door.open(sockets)
         scheme = "http" if policy.current.tls is None else "https"
