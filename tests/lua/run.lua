@@ -57,6 +57,7 @@ local ffi = require "ffi"
 local gauges = require "resty.metrics.gauges"
 local requests = require "resty.metrics.requests"
 local rows = require "resty.metrics.rows"
+local server = require "resty.metrics.server"
 local settings = require "resty.metrics.settings"
 local spool = require "resty.metrics.spool"
 local sender = require "resty.metrics.sender"
@@ -409,6 +410,22 @@ function commands.reader(text)
     ngx.var.tested = text
     local read, direct = decimal.reader("tested")
     return { read(), direct }
+end
+
+-- The keys of servers whose names stand at these places of memory: {{place, name}, ...}; a request after each.
+function commands.server_keys(requests_of)
+    local memory = ffi.new("unsigned char[64]")
+    local place
+    local key = server.by_address(function() return memory + place, #ngx.var.server_name end)
+    local keys = {}
+    for i, at in ipairs(requests_of) do
+        place, ngx.var.server_name = at[1], at[2]
+        local found = key()
+        keys[i] = type(found) == "number" and found - tonumber(ffi.cast("intptr_t", memory)) or found
+        server.check(found)
+    end
+    ngx.var.server_name = "a.example"
+    return keys
 end
 
 -- Requests with as many different methods of a length. Returns the kilobytes that stay, and the rows and requests.

@@ -15,13 +15,13 @@ local buckets = require "resty.metrics.buckets"
 local decimal = require "resty.metrics.decimal"
 local method_of = require "resty.metrics.method"
 local rows = require "resty.metrics.rows"
+local server = require "resty.metrics.server"
 local consistency = require "resty.metrics.consistency"
 local tick = require "resty.metrics.tick"
 local tree = require "resty.metrics.tree"
 local upgraded = require "resty.metrics.upgraded"
 
 local ngx = ngx
-local var = ngx.var
 local now, start_time = ngx.now, ngx.req.start_time
 local band, floor = bit.band, math.floor
 
@@ -65,11 +65,11 @@ function _M.counter(family, variables)
     local duration_slot = FIRST + #bounds + 1
     local request_slot, response_slot = duration_slot + 1, duration_slot + 2
     local request_length, bytes_sent = decimal.reader("request_length"), decimal.reader("bytes_sent")
-    local get_method = method_of.reader()
+    local get_server, get_method = server.reader(), method_of.reader()
 
     return function()
-        local server, method, status = var.server_name or "", get_method(), ngx.status
-        local row = find(server, method, status)
+        local key, method, status = get_server(), get_method(), ngx.status
+        local row = find(key, method, status)
 
         local ms = floor((now() - start_time()) * 1000 + 0.5)
         if ms < 0 then
@@ -89,10 +89,11 @@ function _M.counter(family, variables)
             family.tail = tail + 1
             if tick.number >= consistency.next_tick then
                 consistency.check()
+                server.check(key)
             end
         end
         if status == UPGRADED then
-            upgraded.observe(server, ms)
+            upgraded.observe(server.name(), ms)
         end
     end
 end

@@ -8,6 +8,7 @@ local clear = require "table.clear"
 local compile = require "resty.metrics.compile"
 local method_of = require "resty.metrics.method"
 local rows = require "resty.metrics.rows"
+local server = require "resty.metrics.server"
 local consistency = require "resty.metrics.consistency"
 
 local ngx = ngx
@@ -52,25 +53,25 @@ local function short(method, ...)
 end
 
 local function plain(tree, cold)
-    return function(server, method, status)
-        local by_method = tree[server]
+    return function(key, method, status)
+        local by_method = tree[key]
         local by_status = by_method and by_method[method]
-        return by_status and by_status[status] or cold(server, method, status)
+        return by_status and by_status[status] or cold(key, method, status)
     end
 end
 
 -- The same with the user's labels, for any number of them.
 local function in_a_loop(tree, cold, variables)
     local var, last, values = ngx.var, #variables, {}
-    return function(server, method, status)
-        local node = tree[server]
+    return function(key, method, status)
+        local node = tree[key]
         node = node and node[method]
         node = node and node[status]
         for i = 1, last do
             values[i] = var[variables[i]] or ""
             node = node and node[values[i]]
         end
-        return node or cold(server, method, status, unpack(values, 1, last))
+        return node or cold(key, method, status, unpack(values, 1, last))
     end
 end
 
@@ -84,21 +85,21 @@ local function labelled(tree, cold, variables)
     end
     local code = format([[
         local tree, cold, var, %s = ...
-        return function(server, method, status)
+        return function(key, method, status)
             local %s = %s
-            local node = tree[server]
+            local node = tree[key]
             node = node and node[method]
             node = node and node[status]
             %s
-            return node or cold(server, method, status, %s)
+            return node or cold(key, method, status, %s)
         end]], concat(names, ", "), concat(values, ", "), "var[" .. concat(names, '] or "", var[') .. '] or ""',
         concat(steps, "\n"), concat(values, ", "))
     local chunk = compile(code, "=resty.metrics.tree")
     return chunk and chunk(tree, cold, ngx.var, unpack(variables)) or in_a_loop(tree, cold, variables)
 end
 
--- A function of (server, method, status) that gives the row of the request at hand in this family. variables: nginx's,
--- in the order of the user's labels.
+-- A function of (key, method, status) that gives the row of the request at hand in this family. key: its server's, as
+-- server.lua makes it; variables: nginx's, in the order of the user's labels.
 function _M.finder(family, variables)
     local tree, leaves = {}, 0
     local scope = family.shape.scope
@@ -108,10 +109,11 @@ function _M.finder(family, variables)
         leaves = 0
     end
 
-    local function cold(server, method, status, ...)
+    local function cold(key, method, status, ...)
         local known = method == "" and "" or KNOWN_METHODS[method] and method or OTHER
         local code = format("%03d", status)
-        local values = scope and { server, known, code, scope, ... } or { server, known, code, ... }
+        local name = server.name()
+        local values = scope and { name, known, code, scope, ... } or { name, known, code, ... }
         local row, shared = family:row(values)
         if shared or not short(method, ...) then
             return row
@@ -121,7 +123,8 @@ function _M.finder(family, variables)
         end
         leaves = leaves + 1
         consistency.check()
-        grow(tree, row, server, method, status, ...)
+        server.check(key)
+        grow(tree, row, key, method, status, ...)
         return row
     end
 
