@@ -81,16 +81,31 @@ local function in_this_copy(action, ...)
     return result
 end
 
+-- Returns a loader that refuses a part without its end, as while files are copied: `require` would give `true` to the
+-- parts that need it, for good.
+local function load_whole(name, chunk)
+    return function(...)
+        local part = chunk(...)
+        local kind = type(loaded[name])
+        if part == nil and kind ~= "table" and kind ~= "function" then
+            error(file_of(name) .. " ends too early", 0)
+        end
+        return part
+    end
+end
+
 function searcher(name)
     if not is_ours(name) then
         return nil
     end
     local chunk = in_this_copy(search, name)
-    if chunk and not required[name] then
+    if not chunk then
+        return explain(name)
+    elseif not required[name] then
         required[name] = true
         required[#required + 1] = name
     end
-    return chunk or explain(name)
+    return load_whole(name, chunk)
 end
 
 -- Makes `require` find resty.metrics and what is below it in this copy, and nothing else.
