@@ -42,36 +42,36 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    wanted = _arguments()
+    options = _arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that all started processes end too
     try:
         peers.known()
     except FileNotFoundError as error:
         sys.exit(f"error: {error}")
-    scale = dataclasses.replace(QUICK if wanted.quick else FULL, show=sys.stderr.isatty())
-    if wanted.rounds:
-        scale = dataclasses.replace(scale, rounds=wanted.rounds)
+    scale = dataclasses.replace(QUICK if options.quick else FULL, show=sys.stderr.isatty())
+    if options.rounds:
+        scale = dataclasses.replace(scale, rounds=options.rounds)
     where = figures.machine()
     print("{cpu}, {cpus} CPUs, kernel {kernel}, nginx {nginx}, Python {python}, load {load:.2f}".format(**where))
     if not where["quiet"]:
         print("The machine is busy: ratios hold better than figures, and neither as on a quiet one.")
     if where["cpus"] < 2:
         print("There is one CPU: what is measured and what drives it take it from each other.")
-    found: list[Figure] = []
+    collected: list[Figure] = []
     tables = ""
-    for name in wanted.only or SUBJECTS:
+    for name in options.only or SUBJECTS:
         sys.stderr.write(f"measuring {name}\n")
-        run = partial(requests.run, before=wanted.before) if name == "requests" else SUBJECTS[name]
+        run = partial(requests.run, before=options.before) if name == "requests" else SUBJECTS[name]
         of_subject = list(run(scale))
-        found += of_subject
+        collected += of_subject
         scale.within(name)("")
         print(f"\n{name}\n{figures.table(of_subject)}", flush=True)
-        wanted.json.write_text(figures.document(where, found))
+        options.json.write_text(figures.document(where, collected))
         tables += f"### {name}\n\n{figures.markdown(of_subject)}\n"
-        if wanted.markdown:
-            wanted.markdown.write_text(tables)
-    missed = [figure.what for figure in found if figure.reached is False]
-    print(f"\n{wanted.json}: {len(found)} figures, {len(missed)} short of what is to be reached")
+        if options.markdown:
+            options.markdown.write_text(tables)
+    missed = [figure.title for figure in collected if figure.reached is False]
+    print(f"\n{options.json}: {len(collected)} figures, {len(missed)} short of what is to be reached")
 
 
 if __name__ == "__main__":

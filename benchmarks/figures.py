@@ -39,7 +39,7 @@ class Figure:
     """
 
     subject: str
-    what: str
+    title: str
     unit: str
     value: Spread
     rounds: int
@@ -51,9 +51,9 @@ class Figure:
         return None if self.reach is None else self.reach.reached(self.value.middle)
 
     def to_json(self) -> dict[str, Any]:
-        found: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "subject": self.subject,
-            "what": self.what,
+            "what": self.title,
             "unit": self.unit,
             "value": self.value.middle,
             "quartiles": [self.value.low, self.value.high],
@@ -61,11 +61,11 @@ class Figure:
         }
         if self.reference is not None:
             name, value, ratio = self.reference
-            found["reference"] = {"what": name, "value": value}
-            found["ratio"], found["ratio_quartiles"] = ratio.middle, [ratio.low, ratio.high]
+            fields["reference"] = {"what": name, "value": value}
+            fields["ratio"], fields["ratio_quartiles"] = ratio.middle, [ratio.low, ratio.high]
         if self.reach is not None:
-            found["reach"], found["reached"] = str(self.reach), self.reached
-        return found
+            fields["reach"], fields["reached"] = str(self.reach), self.reached
+        return fields
 
 
 def short(value: float) -> str:
@@ -84,12 +84,13 @@ HEADS = ("what", "figure", "unit", "quartiles", "reference", "its figure", "rati
 
 def _cells(figure: Figure) -> tuple[str, ...]:
     value = figure.value
-    reference, its, ratio = "", "", ""
+    reference, reference_value, ratio = "", "", ""
     if figure.reference is not None:
-        reference, its, ratio = figure.reference[0], short(figure.reference[1]), short(figure.reference[2].middle)
+        reference, number, ratios = figure.reference
+        reference_value, ratio = short(number), short(ratios.middle)
     reach = "" if figure.reach is None else f"{figure.reach} {'yes' if figure.reached else 'NO'}"
     quartiles = f"{short(value.low)} .. {short(value.high)}" if figure.rounds > 1 else ""
-    return (figure.what, short(value.middle), figure.unit, quartiles, reference, its, ratio, reach)
+    return (figure.title, short(value.middle), figure.unit, quartiles, reference, reference_value, ratio, reach)
 
 
 def table(figures: Sequence[Figure]) -> str:

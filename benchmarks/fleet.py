@@ -49,8 +49,8 @@ FEDERATION = """
 """
 
 
-def _figure(what: str, unit: str, values: Sequence[float]) -> Figure:
-    return Figure(SUBJECT, what, unit, spread(values), len(values))
+def _figure(title: str, unit: str, values: Sequence[float]) -> Figure:
+    return Figure(SUBJECT, title, unit, spread(values), len(values))
 
 
 # One collector --------------------------------------------------------------------------------------------------------
@@ -83,19 +83,19 @@ def _alone(rows: int, rounds: int) -> Iterator[Figure]:
                 unchanged.append(_cost(collector.pid, lambda: _scrape(collector)))
             yield _figure(f"{of}: memory", "MiB", [_proportional(collector.pid) / MEBIBYTE])
             yield _figure(f"{of}: page", "KiB, gzip", [len(_scrape(collector)) / 1024])
-            yield _figure(f"{of}: a scrape, none changed", "ms of CPU", [one * 1e3 for one in unchanged])
+            yield _figure(f"{of}: a scrape, none changed", "ms of CPU", [seconds * 1e3 for seconds in unchanged])
             if send is not None:
-                yield _figure(f"{of}: a scrape, all changed", "ms of CPU", [one * 1e3 for one in changed])
-                yield _figure(f"{of}: 1,000 rows received and kept", "ms of CPU", [one * 1e3 for one in merged])
+                yield _figure(f"{of}: a scrape, all changed", "ms of CPU", [seconds * 1e3 for seconds in changed])
+                yield _figure(f"{of}: 1,000 rows received and kept", "ms of CPU", [seconds * 1e3 for seconds in merged])
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
 
 def _proportional(pid: int) -> int:
     """Return a process's memory in bytes, shared pages divided by the number of processes that share them (PSS)."""
-    found = re.search(r"^Pss: +(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
-    assert found is not None
-    return int(found[1]) * 1024
+    match = re.search(r"^Pss: +(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
+    assert match is not None
+    return int(match[1]) * 1024
 
 
 # Many -----------------------------------------------------------------------------------------------------------------
@@ -118,7 +118,7 @@ class Fleet:
     def ports(self) -> list[int]:
         return [collector.port for collector in self.collectors]
 
-    def until(self, condition: Callable[[], bool], what: str) -> None:
+    def until(self, condition: Callable[[], bool], goal: str) -> None:
         """Keep sending rows until the condition holds."""
 
         def look() -> bool:
@@ -128,7 +128,7 @@ class Fleet:
                     worker.send()
             return condition()
 
-        wait_until(look, 120, what)
+        wait_until(look, 120, goal)
 
 
 @contextmanager
@@ -142,12 +142,12 @@ def _fleet(pages: int, directory: Path) -> Iterator[Fleet]:
             list(pool.map(Collector.start, collectors))
             yield Fleet(collectors)
         finally:
-            list(pool.map(lambda one: one.__exit__(None, None, None), collectors))
+            list(pool.map(lambda collector: collector.__exit__(None, None, None), collectors))
 
 
 def _own(prometheus: Prometheus, name: str) -> float:
     """Return a metric of Prometheus about itself, summed over its labels."""
-    return sum(value for (found, _), value in samples_of(prometheus.page()).items() if found == name)
+    return sum(value for (sample, _), value in samples_of(prometheus.page()).items() if sample == name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +161,10 @@ class Turn:
 def _turn(fleet: Fleet, prometheus: Prometheus, pids: Sequence[int]) -> Turn:
     """Wait until Prometheus, the last in the line, has stored SCRAPES scrapes of each page. Return the cost of that."""
     name = "prometheus_tsdb_head_samples_appended_total"
-    wanted = SCRAPES * (prometheus.value("sum(scrape_samples_scraped)") or 0)
+    target = SCRAPES * (prometheus.value("sum(scrape_samples_scraped)") or 0)
     before, stored = [cpu.seconds(pid) for pid in pids], _own(prometheus, name)
-    fleet.until(lambda: _own(prometheus, name) - stored >= wanted, f"{wanted:,.0f} samples")
-    took = [cpu.seconds(pid) - its for pid, its in zip(pids, before, strict=True)]
+    fleet.until(lambda: _own(prometheus, name) - stored >= target, f"{target:,.0f} samples")
+    took = [cpu.seconds(pid) - earlier for pid, earlier in zip(pids, before, strict=True)]
     return Turn(_own(prometheus, name) - stored, took)
 
 
@@ -178,23 +178,28 @@ def _scraped(fleet: Fleet, directory: Path) -> Iterator[Figure]:
     """Yield the figures of a Prometheus that scrapes and stores all pages, then those of another that federates it."""
     pids = [collector.pid for collector in fleet.collectors]
     of, evaluation = f"{len(pids)} pages", f"{SCRAPES_PER_EVALUATION * fleet.seconds}s"
-    with Prometheus(directory, *fleet.ports, interval=fleet.interval, rules=[RULES], evaluation=evaluation) as one:
-        _wait_until_all_are_up(fleet, one)
-        turn = _turn(fleet, one, [one.pid, *pids])
-        series, scraped = _own(one, "prometheus_tsdb_head_series"), one.value("sum(scrape_samples_scraped)") or 0
+    with Prometheus(
+        directory, *fleet.ports, interval=fleet.interval, rules=[RULES], evaluation=evaluation
+    ) as prometheus:
+        _wait_until_all_are_up(fleet, prometheus)
+        turn = _turn(fleet, prometheus, [prometheus.pid, *pids])
+        series, scraped = (
+            _own(prometheus, "prometheus_tsdb_head_series"),
+            prometheus.value("sum(scrape_samples_scraped)") or 0,
+        )
         pages = turn.samples / scraped * len(pids)
         yield _figure(f"{of}: series", "series", [series])
         yield _figure(f"{of}: a page", "samples", [scraped / len(pids)])
         yield _figure(f"{of}: Prometheus and the rules", "us of CPU per sample", [turn.cpu[0] / turn.samples * 1e6])
-        yield _figure(f"{of}: Prometheus, memory", "KiB per series", [resident(one.pid) / series / 1024])
+        yield _figure(f"{of}: Prometheus, memory", "KiB per series", [resident(prometheus.pid) / series / 1024])
         yield _figure(
             f"{of}: a collector, for a scrape and {fleet.seconds} s of rows",
             "ms of CPU",
             [sum(turn.cpu[1:]) / pages * 1e3],
         )
         yield _figure(f"{of}: memory of a collector", "MiB", [_proportional(pid) / MEBIBYTE for pid in pids])
-        yield _figure(f"{of}: longest scrape", "ms", [(one.value("max(scrape_duration_seconds)") or 0) * 1e3])
-        yield from _federated(fleet, one, series, directory / "federation")
+        yield _figure(f"{of}: longest scrape", "ms", [(prometheus.value("max(scrape_duration_seconds)") or 0) * 1e3])
+        yield from _federated(fleet, prometheus, series, directory / "federation")
 
 
 def _federated(fleet: Fleet, leaf: Prometheus, series: float, directory: Path) -> Iterator[Figure]:
@@ -202,17 +207,17 @@ def _federated(fleet: Fleet, leaf: Prometheus, series: float, directory: Path) -
     recorded = f"count({RECORDED})"
 
     def all_taken() -> bool:
-        there = leaf.value(recorded)
-        return there is not None and top.value(recorded) == there
+        samples = leaf.value(recorded)
+        return samples is not None and top.value(recorded) == samples
 
     fleet.until(lambda: (leaf.value(f"count({P99})") or 0) > 0, "recording rules over two scrapes")
     client = FEDERATION.format(match=RECORDED)
     with Prometheus(directory, leaf.port, interval=fleet.interval, client=client) as top:
         fleet.until(all_taken, "all that was recorded")
-        found = top.value(recorded) or 0
+        recorded_samples = top.value(recorded) or 0
         took = top.value('scrape_duration_seconds{job="resty-metrics"}') or 0
-    yield _figure("federation: what the rules made of them", "series", [found])
-    yield _figure("federation: of the series that they were made of", "per cent", [found / series * 100])
+    yield _figure("federation: what the rules made of them", "series", [recorded_samples])
+    yield _figure("federation: of the series that they were made of", "per cent", [recorded_samples / series * 100])
     yield _figure("federation: its scrape", "ms", [took * 1e3])
     rules = _own(leaf, "prometheus_rule_group_last_duration_seconds")
     yield _figure("federation: an evaluation of the rules", "ms", [rules * 1e3])

@@ -25,10 +25,10 @@ end
 local function family(number)
     if not families[number] then
         local chosen = settings.read({})
-        local made = holdings.own_family(requests.shape(chosen.bounds, "scope-" .. number, {}))
-        families[number] = made
+        local requests_family = holdings.own_family(requests.shape(chosen.bounds, "scope-" .. number, {}))
+        families[number] = requests_family
         for i = 1, FAMILY_ROWS do
-            made:row { "www" .. i .. ".example.com", "GET", "200", "scope-" .. number }
+            requests_family:row { "www" .. i .. ".example.com", "GET", "200", "scope-" .. number }
         end
     end
     return families[number]
@@ -38,13 +38,13 @@ end
 function _M.dirty(count)
     slices = {}
     for number = 1, math.ceil(count / FAMILY_ROWS) do
-        local one = family(number)
+        local chosen = family(number)
         for i = 1, math.min(FAMILY_ROWS, count - (number - 1) * FAMILY_ROWS) do
-            local row = one.numbers[i]
-            for slot = rows.FIRST, rows.FIRST + one.width - 1 do
+            local row = chosen.numbers[i]
+            for slot = rows.FIRST, rows.FIRST + chosen.width - 1 do
                 row[slot] = row[slot] + 37 * slot * i % 5000
             end
-            one:mark(row)
+            chosen:mark(row)
         end
     end
 end

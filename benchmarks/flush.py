@@ -56,50 +56,50 @@ class Flush:
 
 def handler(socket_path: Path) -> Handler:
     """Return an nginx with our include, flush.lua and the locations above."""
-    made = sites.ours("ours", socket_path, free_port())
-    nginx = made.nginx
+    site = sites.ours("ours", socket_path, free_port())
+    nginx = site.nginx
     shutil.copy(Path(__file__).with_suffix(".lua"), nginx.prefix / "own" / "flush.lua")
     (nginx.prefix / "own" / "flush.lua").chmod(0o644)
     text = nginx.conf.read_text().replace("location / {", f"{LOCATIONS}\n    location / {{", 1)
     path = f'lua_package_path "{nginx.prefix}/own/?.lua;{nginx.share}/lua/?.lua;;";'
     nginx.conf.write_text(text.replace("http {", f"http {{\n{path}", 1))
-    return made
+    return site
 
 
-def ask(made: Handler, path: str) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{made.port}{path}", timeout=60) as response:
+def ask(site: Handler, path: str) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{site.port}{path}", timeout=60) as response:
         return str(response.read().decode())
 
 
-def flush(made: Handler, rows: int) -> Flush:
+def flush(site: Handler, rows: int) -> Flush:
     """Make so many rows dirty, and send requests on a second connection until all rows are sent."""
-    connection = socket.create_connection(("127.0.0.1", made.port))
+    connection = socket.create_connection(("127.0.0.1", site.port))
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
         before = [took for _, took in _requests(connection, 0.2)]
-        ask(made, f"/dirty?rows={rows}")
-        seen: list[tuple[float, float]] = []
+        ask(site, f"/dirty?rows={rows}")
+        measured: list[tuple[float, float]] = []
         text, patience = "dirty", time.monotonic() + PATIENCE_SECONDS
         while text == "dirty":
-            assert time.monotonic() < patience, made.nginx.errors()
-            seen += _requests(connection, 0.1)
-            text = ask(made, "/slices")
+            assert time.monotonic() < patience, site.nginx.errors()
+            measured += _requests(connection, 0.1)
+            text = ask(site, "/slices")
     finally:
         connection.close()
     slices = [Slice(*map(float, line.split())) for line in text.splitlines()]
     first, last = slices[0].ended - slices[0].cpu, slices[-1].ended
-    return Flush(slices, [took for began, took in seen if began + took >= first and began <= last], before)
+    return Flush(slices, [took for began, took in measured if began + took >= first and began <= last], before)
 
 
 def _requests(connection: socket.socket, seconds: float) -> list[tuple[float, float]]:
     """Send one request after another. Return the start of each and the time to its answer, in monotonic seconds."""
-    found = []
+    requests = []
     ends = time.monotonic() + seconds
     while (began := time.monotonic()) < ends:
         connection.sendall(REQUEST)
         connection.recv(4096)
-        found.append((began, time.monotonic() - began))
-    return found
+        requests.append((began, time.monotonic() - began))
+    return requests
 
 
 def share(values: Sequence[float], part: float) -> float:
@@ -107,12 +107,12 @@ def share(values: Sequence[float], part: float) -> float:
 
 
 def _figures(rows: int, flushes: Sequence[Flush]) -> Iterator[Figure]:
-    slices = [one.cpu for each in flushes for one in each.slices]
-    during = [took for each in flushes for took in each.during]
-    before = [took for each in flushes for took in each.before]
+    slices = [piece.cpu for flush in flushes for piece in flush.slices]
+    during = [took for flush in flushes for took in flush.during]
+    before = [took for flush in flushes for took in flush.before]
     reach = Reach(REACH_MILLISECONDS) if rows >= REACH_ROWS else None
-    longest = spread([max(one.cpu for one in each.slices) * 1e3 for each in flushes])
-    whole = spread([sum(one.cpu for one in each.slices) / rows * 1e6 for each in flushes])
+    longest = spread([max(piece.cpu for piece in flush.slices) * 1e3 for flush in flushes])
+    whole = spread([sum(piece.cpu for piece in flush.slices) / rows * 1e6 for flush in flushes])
     p999 = spread([share(slices, 0.999) * 1e3])
     yield Figure(SUBJECT, f"{rows:,} dirty rows: CPU in all", "us per row", whole, len(flushes))
     yield Figure(SUBJECT, f"{rows:,} dirty rows: p99.9 of {len(slices):,} slices", "ms of CPU", p999, 1, reach=reach)
@@ -120,25 +120,25 @@ def _figures(rows: int, flushes: Sequence[Flush]) -> Iterator[Figure]:
     for name, part in (("p50", 0.5), ("p99", 0.99)):
         quiet, busy = share(before, part), share(during, part)
         reference = ("no flush", quiet * 1e3, spread([busy / quiet]))
-        what = f"{rows:,} dirty rows: second connection, {name} of {len(during):,}"
-        yield Figure(SUBJECT, what, "ms", spread([busy * 1e3]), 1, reference)
+        title = f"{rows:,} dirty rows: second connection, {name} of {len(during):,}"
+        yield Figure(SUBJECT, title, "ms", spread([busy * 1e3]), 1, reference)
 
 
 def run(scale: Scale) -> Iterator[Figure]:
     directory = shared_directory()
-    made = handler(directory / "collector.sock")
+    site = handler(directory / "collector.sock")
     say = scale.within(SUBJECT)
     try:
-        with Collector(directory / "collector.sock") as collector, made.nginx as nginx:
-            cpu.pin(made.worker, cpu.SUBJECT)
+        with Collector(directory / "collector.sock") as collector, site.nginx as nginx:
+            cpu.pin(site.worker, cpu.SUBJECT)
             cpu.pin(collector.pid, cpu.LOAD)
-            ask(made, "/")
+            ask(site, "/")
             for rows in (size for size in SIZES if size <= scale.largest):
-                flush(made, rows)  # the first makes the rows
+                flush(site, rows)  # the first makes the rows
                 flushes = []
                 for number in range(scale.rounds * PER_ROUND):
                     say(f"{rows:,} rows, flush {number + 1} of {scale.rounds * PER_ROUND}")
-                    flushes.append(flush(made, rows))
+                    flushes.append(flush(site, rows))
                 yield from _figures(rows, flushes)
             assert nginx.errors() == [], nginx.errors()
     finally:

@@ -23,9 +23,9 @@ STARTS = 10  # starts of a program in one measurement
 
 def _resident(pid: int) -> float:
     """Return the resident memory of a process in MiB, mapped files included."""
-    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    assert found is not None
-    return int(found[1]) / 1024
+    match = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert match is not None
+    return int(match[1]) / 1024
 
 
 def _idle(seconds: float) -> float:
@@ -54,11 +54,11 @@ def run(scale: Scale, subject: str) -> Iterator[Figure]:
     say = scale.within(subject)
     say("an idle collector")
     idle = spread([_idle(scale.idle)])
-    what = f"idle collector, {scale.idle} s after two scrapes"
-    yield Figure(subject, what, "MiB", idle, 1, reach=Reach(REACH_MEBIBYTES))
+    title = f"idle collector, {scale.idle} s after two scrapes"
+    yield Figure(subject, title, "MiB", idle, 1, reach=Reach(REACH_MEBIBYTES))
     python = "python -I -c pass"
     works = {python: partial(_starts, [sys.executable, "-I", "-c", "pass"]), "-V": partial(_starts, [COMMAND, "-V"])}
-    taken = measure(works, python, scale.rounds, say)["-V"]
-    ratio = Figure(subject, f"-V, against {python}", "times", taken.ratio, scale.rounds, reach=Reach(REACH_RATIO))
-    yield Figure(subject, "-V", "ms of CPU", taken.cost.scaled(1000), scale.rounds)
+    started = measure(works, python, scale.rounds, say)["-V"]
+    ratio = Figure(subject, f"-V, against {python}", "times", started.ratio, scale.rounds, reach=Reach(REACH_RATIO))
+    yield Figure(subject, "-V", "ms of CPU", started.cost.scaled(1000), scale.rounds)
     yield ratio

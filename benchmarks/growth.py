@@ -26,9 +26,9 @@ LENGTHS = (16, 32, 64, 128, 250)
 FIXED_ROWS = 10_000
 
 
-def _figure(what: str, by: str, sizes: Sequence[int], costs: Sequence[float]) -> Figure:
+def _figure(title: str, by: str, sizes: Sequence[int], costs: Sequence[float]) -> Figure:
     slope = exponent(sizes, costs)
-    return Figure(SUBJECT, f"{what}, {by} {sizes[0]:,} to {sizes[-1]:,}", "exponent", spread([slope]), 1)
+    return Figure(SUBJECT, f"{title}, {by} {sizes[0]:,} to {sizes[-1]:,}", "exponent", spread([slope]), 1)
 
 
 def _server(length: int) -> str:
@@ -41,21 +41,21 @@ def _merges(rounds: int, workers: int, rows: int, server: str = "www{}.example.c
     return rows * median([work() for _ in range(rounds)])
 
 
-def _pages(rounds: int, every: int, rows: int, server: str = "www{}.example.com") -> float:
+def _pages(rounds: int, stride: int, rows: int, server: str = "www{}.example.com") -> float:
     table = make_table(rows, server)
     page_cost(table, 1)
-    return rows * median([page_cost(table, every) for _ in range(rounds)])
+    return rows * median([page_cost(table, stride) for _ in range(rounds)])
 
 
-def _flushes(rounds: int, made: Handler, rows: int) -> float:
-    flush.flush(made, rows)
-    return median([sum(one.cpu for one in flush.flush(made, rows).slices) for _ in range(rounds)])
+def _flushes(rounds: int, site: Handler, rows: int) -> float:
+    flush.flush(site, rows)
+    return median([sum(piece.cpu for piece in flush.flush(site, rows).slices) for _ in range(rounds)])
 
 
-def _costs(scale: Scale, what: str, sizes: Sequence[int], cost: Callable[[int], float]) -> list[float]:
+def _costs(scale: Scale, title: str, sizes: Sequence[int], cost: Callable[[int], float]) -> list[float]:
     costs = []
     for size in sizes:
-        scale.within(SUBJECT)(f"{what}, {size:,}")
+        scale.within(SUBJECT)(f"{title}, {size:,}")
         costs.append(cost(size))
     return costs
 
@@ -71,19 +71,19 @@ def run(scale: Scale) -> Iterator[Figure]:
         (f"merge of {fixed:,} rows", "bytes of a label", LENGTHS, lambda size: _merges(n, 1, fixed, _server(size))),
         (f"page of {fixed:,} rows", "bytes of a label", LENGTHS, lambda size: _pages(n, 1, fixed, _server(size))),
     ]
-    for what, by, sizes, cost in curves:
-        yield _figure(what, by, sizes, _costs(scale, f"{what} by {by}", sizes, cost))
+    for title, by, sizes, cost in curves:
+        yield _figure(title, by, sizes, _costs(scale, f"{title} by {by}", sizes, cost))
     yield _flush_growth(scale, rows)
 
 
 def _flush_growth(scale: Scale, rows: Sequence[int]) -> Figure:
     directory = shared_directory()
-    made = flush.handler(directory / "collector.sock")
+    site = flush.handler(directory / "collector.sock")
     try:
-        with Collector(directory / "collector.sock"), made.nginx:
-            cpu.pin(made.worker, cpu.SUBJECT)
-            flush.ask(made, "/")
-            costs = _costs(scale, "flush by rows", rows, lambda size: _flushes(scale.rounds, made, size))
+        with Collector(directory / "collector.sock"), site.nginx:
+            cpu.pin(site.worker, cpu.SUBJECT)
+            flush.ask(site, "/")
+            costs = _costs(scale, "flush by rows", rows, lambda size: _flushes(scale.rounds, site, size))
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     return _figure("flush of every row", "rows", rows, costs)

@@ -29,9 +29,9 @@ def requests_begun(nginx: Nginx) -> int:
     """Return nginx's own count of requests, the one for the count included."""
     with urllib.request.urlopen(f"http://{nginx.stub_status}/stub_status", timeout=10) as answer:
         text = answer.read().decode()
-    found = re.search(r"\d+ \d+ (\d+)", text)
-    assert found is not None
-    return int(found[1])
+    match = re.search(r"\d+ \d+ (\d+)", text)
+    assert match is not None
+    return int(match[1])
 
 
 def cpu_per_request(handler: Handler, path: str, seconds: int, script: Path | None = None) -> float:

@@ -24,20 +24,20 @@ LUA_ROWS = 10_000
 
 def resident(pid: int) -> int:
     """Return the resident anonymous memory of a process in bytes, without mapped files."""
-    found = re.search(r"RssAnon:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    assert found is not None
-    return int(found[1]) * 1024
+    match = re.search(r"RssAnon:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert match is not None
+    return int(match[1]) * 1024
 
 
 def _lua() -> Figure:
     directory = shared_directory()
-    made = flush.handler(directory / "collector.sock")
+    site = flush.handler(directory / "collector.sock")
     try:
-        with Collector(directory / "collector.sock"), made.nginx:
-            flush.ask(made, "/")
-            before = float(flush.ask(made, "/memory"))
-            flush.flush(made, LUA_ROWS)
-            per_row = (float(flush.ask(made, "/memory")) - before) / LUA_ROWS
+        with Collector(directory / "collector.sock"), site.nginx:
+            flush.ask(site, "/")
+            before = float(flush.ask(site, "/memory"))
+            flush.flush(site, LUA_ROWS)
+            per_row = (float(flush.ask(site, "/memory")) - before) / LUA_ROWS
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     return Figure(SUBJECT, f"a worker's Lua, {LUA_ROWS:,} rows", "bytes per row", spread([per_row]), 1)
@@ -54,12 +54,14 @@ def _collector(rows: int) -> Iterator[Figure]:
             collector.page()
             send()
             collector.page()
-            shown = (resident(collector.pid) - before) / rows / 1024
+            per_row = (resident(collector.pid) - before) / rows / 1024
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     yield Figure(SUBJECT, f"collector, {rows:,} rows, no page yet", "KiB per row", spread([sent]), 1)
     reach = Reach(REACH_KILOBYTES)
-    yield Figure(SUBJECT, f"collector, {rows:,} rows, after two pages", "KiB per row", spread([shown]), 1, reach=reach)
+    yield Figure(
+        SUBJECT, f"collector, {rows:,} rows, after two pages", "KiB per row", spread([per_row]), 1, reach=reach
+    )
 
 
 def run(scale: Scale) -> Iterator[Figure]:

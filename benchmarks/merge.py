@@ -114,11 +114,11 @@ class Process:
                 pass
 
 
-def _figure(name: str, found: Series, reach: int | None) -> Figure:
-    rate = Spread(1 / found.cost.high, 1 / found.cost.middle, 1 / found.cost.low)
-    reference = (SKETCH, 1 / found.reference.middle, found.ratio)
+def _figure(name: str, measured: Series, reach: int | None) -> Figure:
+    rate = Spread(1 / measured.cost.high, 1 / measured.cost.middle, 1 / measured.cost.low)
+    reference = (SKETCH, 1 / measured.reference.middle, measured.ratio)
     promised = None if reach is None else Reach(reach, least=True)
-    return Figure(SUBJECT, name, "rows per CPU second", rate, len(found.costs), reference, promised)
+    return Figure(SUBJECT, name, "rows per CPU second", rate, len(measured.costs), reference, promised)
 
 
 def run(scale: Scale) -> Iterator[Figure]:
@@ -140,10 +140,10 @@ def run(scale: Scale) -> Iterator[Figure]:
                 by = f"{workers} worker{'s'[: workers - 1]}"
                 works |= {f"in all, journal off, {by}": Process(workers, off)}
                 works |= {f"in all, journal on, {by}": Process(workers, on)}
-            taken = measure(works, SKETCH, scale.rounds, scale.within(SUBJECT))
+            measured = measure(works, SKETCH, scale.rounds, scale.within(SUBJECT))
             store.close()
-        for name, found in taken.items():
-            yield _figure(name, found, REACH.get(name.partition(",")[0]))
+        for name, result in measured.items():
+            yield _figure(name, result, REACH.get(name.partition(",")[0]))
     finally:
         gc.set_threshold(*threshold)
         os.sched_setaffinity(0, set(cpu.CPUS))

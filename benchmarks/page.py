@@ -78,10 +78,10 @@ def client_cost() -> Work:
     return lambda: cpu.of(partial(generate_latest, registry)) / CLIENT_ROWS / SAMPLES_PER_ROW
 
 
-def page_cost(table: Table, every: int, compressed: bool = False) -> float:
+def page_cost(table: Table, stride: int, compressed: bool = False) -> float:
     """Return the CPU seconds per sample of a page after every ``every``-th row has changed; 0: none has."""
     rows = [row for family in table.families.values() for row in family.rows]
-    for row in rows[::every] if every else ():
+    for row in rows[::stride] if stride else ():
         row.kept = False
     return cpu.of(partial(_page, table, compressed)) / len(rows) / SAMPLES_PER_ROW
 
@@ -92,15 +92,15 @@ def _page(table: Table, compressed: bool) -> None:
         pack(body)
 
 
-def _figure(rows: int, name: str, found: Series) -> Figure:
+def _figure(rows: int, name: str, measured: Series) -> Figure:
     reach = REACH.get(name) if rows == REACH_ROWS else None
     return Figure(
         SUBJECT,
         f"{rows:,} rows, {name}",
         "us per sample",
-        found.cost.scaled(1e6),
-        len(found.costs),
-        (CLIENT, found.reference.middle * 1e6, found.ratio),
+        measured.cost.scaled(1e6),
+        len(measured.costs),
+        (CLIENT, measured.reference.middle * 1e6, measured.ratio),
         None if reach is None else Reach(reach),
     )
 
@@ -110,11 +110,11 @@ def _costs(scale: Scale) -> Iterator[Figure]:
     for rows in (size for size in SIZES if size <= scale.largest):
         table = make_table(rows)
         works: dict[str, Work] = {CLIENT: client, f"{CLIENT}, once more": client}
-        works |= {name: partial(page_cost, table, every) for name, every in CHANGED.items()}
-        works |= {f"{name}, gzip": partial(page_cost, table, every, True) for name, every in CHANGED.items()}
+        works |= {name: partial(page_cost, table, stride) for name, stride in CHANGED.items()}
+        works |= {f"{name}, gzip": partial(page_cost, table, stride, True) for name, stride in CHANGED.items()}
         page_cost(table, 1)
-        taken = measure(works, CLIENT, scale.rounds, scale.within(f"{SUBJECT}, {rows:,} rows"))
-        yield from (_figure(rows, name, found) for name, found in taken.items())
+        measured = measure(works, CLIENT, scale.rounds, scale.within(f"{SUBJECT}, {rows:,} rows"))
+        yield from (_figure(rows, name, result) for name, result in measured.items())
 
 
 def _step_costs(table: Table) -> Iterator[float]:
@@ -136,8 +136,8 @@ def _step_costs(table: Table) -> Iterator[float]:
 def _steps(scale: Scale) -> Figure:
     table = make_table(scale.largest)
     longest = [max(_step_costs(table)) * 1e3 for _ in range(scale.rounds)]
-    what = f"{scale.largest:,} rows, all changed: longest step"
-    return Figure(SUBJECT, what, "ms of CPU", spread(longest), scale.rounds, reach=Reach(STALL_MILLISECONDS))
+    title = f"{scale.largest:,} rows, all changed: longest step"
+    return Figure(SUBJECT, title, "ms of CPU", spread(longest), scale.rounds, reach=Reach(STALL_MILLISECONDS))
 
 
 def _stall(scale: Scale) -> Iterator[Figure]:
@@ -147,31 +147,31 @@ def _stall(scale: Scale) -> Iterator[Figure]:
     """
     directory = shared_directory()
     os.sched_setaffinity(0, {cpu.LOAD})
-    found: dict[str, list[Wait]] = {"no scrape": [], "a scrape, all changed": [], "a scrape, none changed": []}
+    waits: dict[str, list[Wait]] = {"no scrape": [], "a scrape, all changed": [], "a scrape, none changed": []}
     try:
         with Collector(directory / "collector.sock") as collector:
-            everything, one = Process(1, collector, scale.largest), Process(1, collector, 1)
+            everything, single = Process(1, collector, scale.largest), Process(1, collector, 1)
             for number in range(scale.rounds):
                 scale.within(f"{SUBJECT}, what the intake waits")(f"round {number + 1} of {scale.rounds}")
-                found["no scrape"].append(_longest(one, collector.pid, partial(time.sleep, 1.0)))
+                waits["no scrape"].append(_longest(single, collector.pid, partial(time.sleep, 1.0)))
                 everything()
-                found["a scrape, all changed"].append(_longest(one, collector.pid, partial(_scrape, collector)))
-                found["a scrape, none changed"].append(_longest(one, collector.pid, partial(_scrape, collector)))
-        yield from _waits(scale, found)
+                waits["a scrape, all changed"].append(_longest(single, collector.pid, partial(_scrape, collector)))
+                waits["a scrape, none changed"].append(_longest(single, collector.pid, partial(_scrape, collector)))
+        yield from _waits(scale, waits)
     finally:
         os.sched_setaffinity(0, set(cpu.CPUS))
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _waits(scale: Scale, found: Mapping[str, Sequence[Wait]]) -> Iterator[Figure]:
+def _waits(scale: Scale, waits_by_name: Mapping[str, Sequence[Wait]]) -> Iterator[Figure]:
     for place, unit in enumerate(("ms", "ms of CPU")):
-        quiet = spread([wait[place] for wait in found["no scrape"]]).middle
-        for name, waits in found.items():
+        quiet = spread([wait[place] for wait in waits_by_name["no scrape"]]).middle
+        for name, waits in waits_by_name.items():
             longest = [wait[place] for wait in waits]
-            what = f"{scale.largest:,} rows, {name}: longest wait for an answer"
+            title = f"{scale.largest:,} rows, {name}: longest wait for an answer"
             ratio = spread([value / quiet for value in longest])
             reference = None if name == "no scrape" else ("no scrape", quiet * 1e3, ratio)
-            yield Figure(SUBJECT, what, unit, spread(longest).scaled(1e3), scale.rounds, reference)
+            yield Figure(SUBJECT, title, unit, spread(longest).scaled(1e3), scale.rounds, reference)
 
 
 def _scrape(collector: Collector) -> None:

@@ -95,16 +95,16 @@ def _read_all(path: Path) -> None:
 
 def known(environment: Mapping[str, str] = os.environ) -> list[Peer]:
     """Return the peers whose folders are named. Raises FileNotFoundError, which names the wrong variable."""
-    found = []
+    installed = []
     for name, variable in FOLDERS.items():
         folder = Path(environment.get(variable, ""))
         if not environment.get(variable):
             continue
-        wanted = {"vts": VTS_MODULE, "nginx-lua-prometheus": "prometheus.lua", "ingress-nginx": "monitor.lua"}[name]
-        if not (folder / wanted).is_file():
-            raise FileNotFoundError(f"{variable} is {folder}, where there is no {wanted}")
-        found.append(_peer(name, folder))
-    return found
+        required = {"vts": VTS_MODULE, "nginx-lua-prometheus": "prometheus.lua", "ingress-nginx": "monitor.lua"}[name]
+        if not (folder / required).is_file():
+            raise FileNotFoundError(f"{variable} is {folder}, where there is no {required}")
+        installed.append(_peer(name, folder))
+    return installed
 
 
 def _peer(name: str, folder: Path) -> Peer:

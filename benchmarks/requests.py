@@ -23,7 +23,7 @@ from support.wait import free_port, wait_until
 from benchmarks import cpu, load, peers, sites
 from benchmarks.figures import Figure, Reach
 from benchmarks.load import Latency
-from benchmarks.rounds import Series, Spread, Taken, series, spread, take
+from benchmarks.rounds import Measurement, Series, Spread, series, spread, take
 from benchmarks.scale import Scale
 from benchmarks.sites import Handler
 
@@ -63,7 +63,7 @@ LATENCY_KINDS = (
 
 
 def handlers(socket_path: Path, backend: int, before: Path | None) -> list[Handler]:
-    made = [
+    compared = [
         sites.bare(BARE, socket_path, backend),
         sites.bare(AGAIN, socket_path, backend),
         sites.empty("empty handler", socket_path, backend),
@@ -75,75 +75,77 @@ def handlers(socket_path: Path, backend: int, before: Path | None) -> list[Handl
         sites.ours(ROWS, socket_path, backend, labels=sites.TENANT_LABEL),
         *(sites.of_peer(peer, socket_path, backend) for peer in peers.known()),
     ]
-    return made if before is None else [*made, sites.ours(BEFORE, socket_path, backend, code=before)]
+    return compared if before is None else [*compared, sites.ours(BEFORE, socket_path, backend, code=before)]
 
 
-def _added(kind: Kind, name: str, found: Series) -> Figure:
+def _added(kind: Kind, name: str, measured: Series) -> Figure:
     reach = Reach(kind.reach) if name == OURS and kind.reach is not None else None
     return Figure(
         SUBJECT,
         f"{kind.name}: {name} adds",
         "us of CPU",
-        found.above.scaled(1e6),
-        len(found.costs),
-        ("bare", found.reference.middle * 1e6, found.ratio),
+        measured.above.scaled(1e6),
+        len(measured.costs),
+        ("bare", measured.reference.middle * 1e6, measured.ratio),
         reach,
     )
 
 
-def _against_peer(kind: Kind, found: dict[str, Series]) -> Iterator[Figure]:
+def _against_peer(kind: Kind, by_handler: dict[str, Series]) -> Iterator[Figure]:
     """Yield the cost that ours adds relative to each peer and to the other checkout, in the same rounds.
 
     The last figure is the cost of ours with upstream timings and 6 labels, relative to ours with the default labels.
     """
-    for name in sorted({*peers.FOLDERS, BEFORE} & found.keys()):
-        its, ours = found[name].above, found[OURS].above
-        ratio = spread([ours.middle / its.middle]) if its.middle > 0 else spread([float("nan")])
+    for name in sorted({*peers.FOLDERS, BEFORE} & by_handler.keys()):
+        peer_cost, our_cost = by_handler[name].above, by_handler[OURS].above
+        ratio = spread([our_cost.middle / peer_cost.middle]) if peer_cost.middle > 0 else spread([float("nan")])
         reach = Reach(PER_PEER) if name == "nginx-lua-prometheus" and kind.reach is not None else None
-        what = f"{kind.name}: what ours adds, of what {name} adds"
-        yield Figure(SUBJECT, what, "times", ratio, 1, reach=reach)
-    if WHOLE in found and found[OURS].above.middle > 0:
-        times = found[WHOLE].above.middle / found[OURS].above.middle
-        what = f"{kind.name}: what {WHOLE} add, of what {OURS} add"
-        yield Figure(SUBJECT, what, "times", spread([times]), 1, reach=Reach(WHOLE_MOST))
+        title = f"{kind.name}: what ours adds, of what {name} adds"
+        yield Figure(SUBJECT, title, "times", ratio, 1, reach=reach)
+    if WHOLE in by_handler and by_handler[OURS].above.middle > 0:
+        times = by_handler[WHOLE].above.middle / by_handler[OURS].above.middle
+        title = f"{kind.name}: what {WHOLE} add, of what {OURS} add"
+        yield Figure(SUBJECT, title, "times", spread([times]), 1, reach=Reach(WHOLE_MOST))
 
 
-def _take_kind(scale: Scale, number: int, kind: Kind, found: list[Handler], script: Path | None) -> list[Taken]:
+def _take_kind(
+    scale: Scale, number: int, kind: Kind, compared: list[Handler], script: Path | None
+) -> list[Measurement]:
     works = {
-        one.name: partial(load.cpu_per_request, one, kind.path, scale.seconds, script)
-        for one in found
-        if one.name not in kind.left_out
+        handler.name: partial(load.cpu_per_request, handler, kind.path, scale.seconds, script)
+        for handler in compared
+        if handler.name not in kind.left_out
     }
     say = scale.within(f"{SUBJECT}, {scale.rounds} rounds, {kind.name}")
-    for one in found:
-        if one.name in works:
-            say(f"round {number + 1}: {one.name} gets warm")
-            load.cpu_per_request(one, kind.path, WARM_SECONDS, script)
+    for handler in compared:
+        if handler.name in works:
+            say(f"round {number + 1}: {handler.name} gets warm")
+            load.cpu_per_request(handler, kind.path, WARM_SECONDS, script)
     return take(works, BARE, number, say)
 
 
 def _take_latencies(
-    scale: Scale, number: int, kind: Kind, found: list[Handler], rate: float
+    scale: Scale, number: int, kind: Kind, compared: list[Handler], rate: float
 ) -> list[tuple[str, Latency]]:
     """Measure the latencies of all handlers in one round, in an open loop."""
     works = {
-        one.name: partial(load.latency, one, kind.path, rate, 2 * scale.seconds)
-        for one in found
-        if one.name not in kind.left_out
+        handler.name: partial(load.latency, handler, kind.path, rate, 2 * scale.seconds)
+        for handler in compared
+        if handler.name not in kind.left_out
     }
     return take(works, BARE, number, scale.within(f"{SUBJECT}, {scale.rounds} rounds, {kind.name} at half load"))
 
 
-def _latencies(kind: Kind, taken: list[tuple[str, Latency]], rate: float) -> Iterator[Figure]:
+def _latencies(kind: Kind, measured: list[tuple[str, Latency]], rate: float) -> Iterator[Figure]:
     for field in ("p50", "p99", "p999"):
-        by_handler = series([(name, getattr(one, field)) for name, one in taken], BARE)
+        by_handler = series([(name, getattr(result, field)) for name, result in measured], BARE)
         most = LATENCY_MARGIN * max(1.0, by_handler[AGAIN].ratio.high)
-        for name, one in by_handler.items():
+        for name, result in by_handler.items():
             promised = name == OURS and field == "p99" and kind.reach is not None
-            reach = Reach(one.reference.middle * 1e6 * most) if promised else None
-            reference = ("bare", one.reference.middle * 1e6, one.ratio)
-            what = f"{kind.name}, {field} at {rate:,.0f} requests/s: {name}"
-            yield Figure(SUBJECT, what, "us", one.cost.scaled(1e6), len(one.costs), reference, reach)
+            reach = Reach(result.reference.middle * 1e6 * most) if promised else None
+            reference = ("bare", result.reference.middle * 1e6, result.ratio)
+            title = f"{kind.name}, {field} at {rate:,.0f} requests/s: {name}"
+            yield Figure(SUBJECT, title, "us", result.cost.scaled(1e6), len(result.costs), reference, reach)
 
 
 def _lost(collector: Collector, handler: Handler) -> Figure:
@@ -155,8 +157,8 @@ def _lost(collector: Collector, handler: Handler) -> Figure:
     with suppress(AssertionError):
         wait_until(lambda: _shown(collector) - before >= sent, 10, "the page")
     lost = sent - (_shown(collector) - before)
-    what = f"requests lost of {sent:,} at full load of a worker"
-    return Figure(SUBJECT, what, "requests", Spread(lost, lost, lost), 1, reach=Reach(0))
+    title = f"requests lost of {sent:,} at full load of a worker"
+    return Figure(SUBJECT, title, "requests", Spread(lost, lost, lost), 1, reach=Reach(0))
 
 
 def _shown(collector: Collector) -> int:
@@ -170,21 +172,21 @@ def _started(before: Path | None) -> Iterator[tuple[Collector, list[Handler]]]:
     directory, port = shared_directory(), free_port()
     socket_path = directory / "collector.sock"
     backend = Nginx(socket_path, sites.BACKEND.format(port=port), workers=1, include="")
-    found = handlers(socket_path, port, before)
+    compared = handlers(socket_path, port, before)
     with Collector(socket_path) as collector, ExitStack() as stack:
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
-        for nginx in (backend, *(one.nginx for one in found)):
+        for nginx in (backend, *(handler.nginx for handler in compared)):
             stack.enter_context(nginx)
         for worker in backend.worker_pids():
             cpu.pin(worker, cpu.LOAD)
-        yield collector, found
-        for one in found:
-            for line in one.nginx.errors()[:3]:
-                sys.stderr.write(f"\r\033[K{one.name}: {line}\n")
+        yield collector, compared
+        for handler in compared:
+            for line in handler.nginx.errors()[:3]:
+                sys.stderr.write(f"\r\033[K{handler.name}: {line}\n")
 
 
 def run(scale: Scale, before: Path | None = None) -> Iterator[Figure]:
-    taken: dict[Kind, list[Taken]] = {kind: [] for kind in (*KINDS, TENANTS_KIND)}
+    measured: dict[Kind, list[Measurement]] = {kind: [] for kind in (*KINDS, TENANTS_KIND)}
     latencies: dict[Kind, list[tuple[str, Latency]]] = {kind: [] for kind in LATENCY_KINDS}
     rates: dict[Kind, float] = {}
     lost: list[Figure] = []
@@ -192,20 +194,20 @@ def run(scale: Scale, before: Path | None = None) -> Iterator[Figure]:
         script.write(load.TENANTS.format(tenants=TENANTS))
         script.flush()
         for number in range(scale.rounds):
-            with _started(before) as (collector, found):
+            with _started(before) as (collector, compared):
                 for kind in KINDS:
-                    taken[kind] += _take_kind(scale, number, kind, found, None)
-                some = [one for one in found if one.name in (BARE, AGAIN, OURS, ROWS)]
-                taken[TENANTS_KIND] += _take_kind(scale, number, TENANTS_KIND, some, Path(script.name))
-                by_name = {one.name: one for one in found}
+                    measured[kind] += _take_kind(scale, number, kind, compared, None)
+                with_tenants = [handler for handler in compared if handler.name in (BARE, AGAIN, OURS, ROWS)]
+                measured[TENANTS_KIND] += _take_kind(scale, number, TENANTS_KIND, with_tenants, Path(script.name))
+                by_name = {handler.name: handler for handler in compared}
                 for kind, of_kind in latencies.items():
                     if kind not in rates:  # half of the full load
                         rates[kind] = 0.5 / load.cpu_per_request(by_name[BARE], kind.path, scale.seconds)
-                    of_kind += _take_latencies(scale, number, kind, found, rates[kind])
+                    of_kind += _take_latencies(scale, number, kind, compared, rates[kind])
                 lost = lost or [_lost(collector, by_name[OURS])]
-    for kind, costs in taken.items():
+    for kind, costs in measured.items():
         by_handler = series(costs, BARE)
-        yield from (_added(kind, name, one) for name, one in by_handler.items())
+        yield from (_added(kind, name, result) for name, result in by_handler.items())
         yield from _against_peer(kind, by_handler)
     for kind, of_kind in latencies.items():
         yield from _latencies(kind, of_kind, rates[kind])

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 Work = Callable[[], float]
-Taken = tuple[str, float]
+Measurement = tuple[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,12 @@ class Series:
     @property
     def above(self) -> Spread:
         """The spread of the difference between each cost and the reference around it."""
-        return spread([cost - its for cost, its in zip(self.costs, self.references, strict=True)])
+        return spread([cost - reference for cost, reference in zip(self.costs, self.references, strict=True)])
 
     @property
     def ratio(self) -> Spread:
         """The spread of the ratio of each cost to the reference around it."""
-        return spread([cost / its for cost, its in zip(self.costs, self.references, strict=True)])
+        return spread([cost / reference for cost, reference in zip(self.costs, self.references, strict=True)])
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -68,9 +68,9 @@ def spread(values: Sequence[float]) -> Spread:
 
 def order(names: Sequence[str], reference: str, number: int) -> list[str]:
     """Return the names in the order of round ``number``: the reference is before and after each of the others."""
-    others = [name for name in names if name != reference]
-    turn = number % len(others) if others else 0
-    turns = [*others[turn:], *others[:turn]]
+    rest = [name for name in names if name != reference]
+    turn = number % len(rest) if rest else 0
+    turns = [*rest[turn:], *rest[:turn]]
     return [reference, *chain.from_iterable((name, reference) for name in turns)]
 
 
@@ -78,37 +78,37 @@ def take(
     works: Mapping[str, Callable[[], T]], reference: str, number: int, say: Callable[[str], None]
 ) -> list[tuple[str, T]]:
     """Call the works of round ``number``. Return their results in the order of calls. ``say`` shows the progress."""
-    taken = []
+    measured = []
     for name in order(tuple(works), reference, number):
         say(f"round {number + 1}: {name}")
-        taken.append((name, works[name]()))
-    return taken
+        measured.append((name, works[name]()))
+    return measured
 
 
 def measure(works: Mapping[str, Work], reference: str, rounds: int, say: Callable[[str], None]) -> dict[str, Series]:
     """Return the series of each name but the reference's. Each call of a work is one measurement."""
-    taken = chain.from_iterable(take(works, reference, number, say) for number in range(rounds))
-    return series(list(taken), reference)
+    measured = chain.from_iterable(take(works, reference, number, say) for number in range(rounds))
+    return series(list(measured), reference)
 
 
-def series(taken: Sequence[Taken], reference: str) -> dict[str, Series]:
+def series(measured: Sequence[Measurement], reference: str) -> dict[str, Series]:
     """Return the series of each name, from measurements in the order they were taken.
 
     Each cost is paired with the mean of the references next to it.
     """
-    found: dict[str, tuple[list[float], list[float]]] = {}
-    for place, (name, cost) in enumerate(taken):
+    by_name: dict[str, tuple[list[float], list[float]]] = {}
+    for place, (name, cost) in enumerate(measured):
         if name == reference:
             continue
-        costs, references = found.setdefault(name, ([], []))
+        costs, references = by_name.setdefault(name, ([], []))
         costs.append(cost)
-        references.append(statistics.mean(_beside(taken, place, reference)))
-    return {name: Series(*both) for name, both in found.items()}
+        references.append(statistics.mean(_beside(measured, place, reference)))
+    return {name: Series(*pair) for name, pair in by_name.items()}
 
 
-def _beside(taken: Sequence[Taken], place: int, reference: str) -> Iterator[float]:
+def _beside(measured: Sequence[Measurement], place: int, reference: str) -> Iterator[float]:
     """Yield the reference nearest before a place, and the one nearest after it, if there are any."""
-    before, after = reversed(taken[:place]), taken[place + 1 :]
+    before, after = reversed(measured[:place]), measured[place + 1 :]
     for side in (before, after):
         nearest = next((cost for name, cost in side if name == reference), None)
         if nearest is not None:

@@ -79,13 +79,13 @@ class Senders:
 
     def datagrams(self) -> list[bytes]:
         """Return datagrams with all rows once, distributed over the senders."""
-        found = []
+        encoded = []
         for place, body in enumerate(self._bodies):
             name = self.names[place % len(self.names)]
             sequence = self._next[name]
             self._next[name] += 1
-            found.append(write_datagram(Header(1, Kind.BATCH, name, 1, sequence, sequence), body))
-        return found
+            encoded.append(write_datagram(Header(1, Kind.BATCH, name, 1, sequence, sequence), body))
+        return encoded
 
 
 def _rows_per_batch(server: str) -> int:

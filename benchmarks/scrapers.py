@@ -67,9 +67,9 @@ QUICK_CASES = (CASES[3], CASES[5])
 
 
 def _mebibytes(pid: int, name: str) -> float:
-    found = re.search(rf"{name}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    assert found is not None
-    return int(found[1]) / 1024
+    match = re.search(rf"{name}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert match is not None
+    return int(match[1]) / 1024
 
 
 @contextmanager
@@ -147,10 +147,10 @@ def _read_none(case: Case, rows: int) -> float:
 def _memory(case: Case, rows: int) -> Figure:
     alone, peak = _read_one(case, rows), _read_none(case, rows)
     count = IN_TURN if case.in_turn else AT_ONCE
-    what = f"{rows:,} rows, {count} unread scrapes, {case.name}: beside one page"
+    title = f"{rows:,} rows, {count} unread scrapes, {case.name}: beside one page"
     more = spread([peak - alone])
     ratio = spread([peak / max(alone, 1.0)])
-    return Figure(SUBJECT, what, "MiB", more, 1, ("one, read", alone, ratio), Reach(REACH_MEBIBYTES))
+    return Figure(SUBJECT, title, "MiB", more, 1, ("one, read", alone, ratio), Reach(REACH_MEBIBYTES))
 
 
 def _journal(count: int) -> Figure:
@@ -166,8 +166,8 @@ def _journal(count: int) -> Figure:
             after = collector.value("resty_metrics_journal_log_bytes") or 0.0
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-    what = f"journal for {count:,} user agents of {AGENT_BYTES:,} bytes"
-    return Figure(SUBJECT, what, "KiB", spread([(after - before) / 1024]), 1, reach=Reach(REACH_JOURNAL_KIBIBYTES))
+    title = f"journal for {count:,} user agents of {AGENT_BYTES:,} bytes"
+    return Figure(SUBJECT, title, "KiB", spread([(after - before) / 1024]), 1, reach=Reach(REACH_JOURNAL_KIBIBYTES))
 
 
 def run(scale: Scale) -> Iterator[Figure]:

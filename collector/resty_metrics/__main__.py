@@ -35,13 +35,13 @@ def _tell_version() -> int:
 
 def _prepare() -> None:
     from resty_metrics.process import hangup
-    from resty_metrics.process.ending import end_when_told
+    from resty_metrics.process.ending import end_on_sigterm
     from resty_metrics.process.standard_streams import open_missing
 
     if sys.argv[1:2] == ["serve"]:
         hangup.remember()
     open_missing()
-    end_when_told(_TERMINATED)
+    end_on_sigterm(_TERMINATED)
 
 
 if __name__ == "__main__":

@@ -187,7 +187,7 @@ async def _collect(
     collector = Collector(settings, load, access, kept)
     hung_up = asyncio.Event()
     loop.add_signal_handler(signal.SIGHUP, hung_up.set)
-    if hangup.came():
+    if hangup.was_received():
         hung_up.set()
     await collector.tenure.start(START_SECONDS)
     collector.listener.bind()

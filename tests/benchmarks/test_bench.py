@@ -27,13 +27,13 @@ def test_a_fleet_is_scraped_passed_on_and_summed_up(tmp_path: Path) -> None:
     path = tmp_path / "bench.json"
     done = bench("--quick", "--rounds=1", "--only=fleet", f"--json={path}")
     assert done.returncode == 0, done.stderr
-    figures = {(one["what"], one["unit"]): one["value"] for one in json.loads(path.read_text())["figures"]}
+    figures = {(figure["what"], figure["unit"]): figure["value"] for figure in json.loads(path.read_text())["figures"]}
     page = figures["5 pages: a page", "samples"]
     assert page >= 22 * 100
     assert figures["5 pages: series", "series"] >= 5 * page
     assert figures["5 pages, agent: samples that failed or were dropped", "samples"] == 0
     assert 0 < figures["federation: what the rules made of them", "series"] < page
-    assert all(value > 0 for (what, unit), value in figures.items() if "CPU" in unit)
+    assert all(value > 0 for (title, unit), value in figures.items() if "CPU" in unit)
 
 
 def test_scrapes_that_nobody_reads_have_a_bound(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_scrapes_that_nobody_reads_have_a_bound(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     figures = json.loads(path.read_text())["figures"]
     assert len(figures) >= 3
-    assert [one for one in figures if not one["reached"]] == []
+    assert [figure for figure in figures if not figure["reached"]] == []
 
 
 @pytest.mark.parametrize("variable", ["RESTY_METRICS_BENCH_VTS", "RESTY_METRICS_BENCH_NGINX_LUA_PROMETHEUS"])

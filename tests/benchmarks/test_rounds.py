@@ -25,15 +25,15 @@ def test_a_machine_that_gets_slower_does_not_look_like_a_slower_subject() -> Non
     def work(name: str) -> float:
         return costs[name] * next(slowness)
 
-    taken = measure({name: partial(work, name) for name in costs}, "r", 5, lambda _: None)
-    assert taken["a"].ratio.middle == pytest.approx(1.5)
-    assert taken["a"].ratio.low == pytest.approx(1.5)
+    measured = measure({name: partial(work, name) for name in costs}, "r", 5, lambda _: None)
+    assert measured["a"].ratio.middle == pytest.approx(1.5)
+    assert measured["a"].ratio.low == pytest.approx(1.5)
 
 
 def test_who_has_a_reference_on_one_side_only_is_held_against_that() -> None:
-    found = series([("a", 3.0), ("r", 1.0), ("b", 2.0), ("r", 2.0)], "r")
-    assert (found["a"].references, found["b"].references) == ([1.0], [1.5])
-    assert found["a"].above == Spread(2.0, 2.0, 2.0)
+    by_name = series([("a", 3.0), ("r", 1.0), ("b", 2.0), ("r", 2.0)], "r")
+    assert (by_name["a"].references, by_name["b"].references) == ([1.0], [1.5])
+    assert by_name["a"].above == Spread(2.0, 2.0, 2.0)
 
 
 def test_a_spread_is_the_median_and_the_quartiles() -> None:
@@ -56,15 +56,15 @@ def figure(value: float, reach: Reach | None) -> Figure:
     [(2, Reach(2), True), (2.1, Reach(2), False), (2, Reach(2, least=True), True), (1, Reach(2, least=True), False)],
 )
 def test_a_number_is_reached_or_not(value: float, reach: Reach, reached: bool) -> None:
-    (found,) = json.loads(document({}, [figure(value, reach)]))["figures"]
-    assert found["reached"] is reached
+    (written,) = json.loads(document({}, [figure(value, reach)]))["figures"]
+    assert written["reached"] is reached
     assert ("yes" if reached else "NO") in table([figure(value, reach)])
 
 
 def test_a_table_and_its_json_say_the_same() -> None:
-    (found,) = json.loads(document({}, [figure(2, None)]))["figures"]
-    assert (found["value"], found["quartiles"], found["ratio"]) == (2, [1, 3], 0.25)
-    assert found["reference"] == {"what": "client", "value": 8}
+    (written,) = json.loads(document({}, [figure(2, None)]))["figures"]
+    assert (written["value"], written["quartiles"], written["ratio"]) == (2, [1, 3], 0.25)
+    assert written["reference"] == {"what": "client", "value": 8}
     head, line = table([figure(2, None)]).splitlines()
     assert line.split() == ["all", "2.00", "us", "1.00", "..", "3.00", "client", "8.00", "0.25"]
     assert head.startswith("what")

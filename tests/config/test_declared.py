@@ -78,7 +78,7 @@ WRITTEN = [
     (
         "config/declared.py",
         '    _setting("log.level",',
-        '    _setting("log.colour", _words("never", "always"), "never", "Colour of a log line.", asked=_DOCTOR),\n',
+        '    _setting("log.colour", _words("never", "always"), "never", "Colour of a log line.", commands=_DOCTOR),\n',
     ),
     ("config/settings.py", "    log_level: str", '    log_colour: str = "never"\n'),
     (
@@ -90,7 +90,7 @@ WRITTEN = [
     ("sources/source.py", "    timeout: float = ", "    attempts: int = 1\n"),
     ("sources/source.py", "    ca_file: Path", "    crl_file: Path | None = None\n"),
 ]
-ASKED = """
+QUESTIONS = """
 import json
 from resty_metrics.commands.cli import doctor, healthcheck, serve
 from resty_metrics.commands.doctor import flags
@@ -165,7 +165,7 @@ def test_what_is_wrong_with_the_next_setting(package: Path, tmp_path: Path) -> N
 
 def test_who_else_knows_the_next_setting(package: Path) -> None:
     """Help, doctor, which takes it from a running collector, and reload, which says that it needs a restart."""
-    done = python(package, "-c", ASKED)
+    done = python(package, "-c", QUESTIONS)
     assert json.loads(done.stdout) == [[True, True, False], "--log.colour", {"--log.colour": ["always"]}]
     shown = python(package, "-m", "resty_metrics", "serve", "--help").stdout
     assert "--log.colour [never|always]" in shown

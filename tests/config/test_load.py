@@ -12,7 +12,7 @@ from resty_metrics.commands.cli import main
 from resty_metrics.config.declared import SOURCE
 from resty_metrics.config.file import read_file
 from resty_metrics.config.flags import layer
-from resty_metrics.config.load import Given, load
+from resty_metrics.config.load import Inputs, load
 from resty_metrics.config.names import variable
 from resty_metrics.config.problem import ConfigError
 from resty_metrics.config.settings import Settings, merged
@@ -98,27 +98,27 @@ def written(directory: Path, text: str) -> Path:
 
 def test_every_key_of_the_file_is_a_setting(tmp_path: Path) -> None:
     """Relative paths are those beside the file."""
-    assert load(Given({}, written(tmp_path, EVERYTHING))) == settings_of(tmp_path)
+    assert load(Inputs({}, written(tmp_path, EVERYTHING))) == settings_of(tmp_path)
 
 
 def test_what_is_shown_reads_back_the_same(tmp_path: Path) -> None:
     for settings in (Settings(), settings_of(tmp_path)):
-        assert load(Given({}, written(tmp_path, as_yaml(settings)))) == settings
+        assert load(Inputs({}, written(tmp_path, as_yaml(settings)))) == settings
 
 
 def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
-    assert load(Given({}, written(tmp_path, ""))) == Settings()
+    assert load(Inputs({}, written(tmp_path, ""))) == Settings()
 
 
 def test_it_is_read_anew_each_time(tmp_path: Path) -> None:
     """And what flags say holds whatever the file says then; one that is wrong changes nothing of that."""
-    given = Given({"log_level": "error"}, written(tmp_path, "log: {format: json}"))
-    assert (load(given).log_level, load(given).log_format) == ("error", "json")
+    inputs = Inputs({"log_level": "error"}, written(tmp_path, "log: {format: json}"))
+    assert (load(inputs).log_level, load(inputs).log_format) == ("error", "json")
     written(tmp_path, "log: {format: xml}")
     with pytest.raises(ConfigError, match=r"resty-metrics\.yml:1: log\.format: 'xml'"):
-        load(given)
+        load(inputs)
     written(tmp_path, "log: {format: logfmt, level: debug}")
-    assert (load(given).log_level, load(given).log_format) == ("error", "logfmt")
+    assert (load(inputs).log_level, load(inputs).log_format) == ("error", "logfmt")
 
 
 def test_the_first_layer_that_has_a_list_has_it_whole() -> None:
@@ -173,17 +173,17 @@ def test_users_and_directories_of_the_machine(tmp_path: Path) -> None:
 
 HTTP_STUB = parse_source("http://h/", "stub_status")
 HTTP, HTTPS = parse_source("http://h/", "vts"), parse_source("a=https://h/", "vts")
-ONE: dict[str, object] = {"source_vts": (HTTP,)}
+ONE_SOURCE: dict[str, object] = {"source_vts": (HTTP,)}
 FLAGS: list[tuple[dict[str, object], list[str]]] = [
     ({"source_host": "h", "source_timeout": 1.0}, ["--source.host", "--source.timeout"]),
-    (ONE | {"source_tls_ca_file": Path("c")}, ["--source.tls.ca-file"]),
+    (ONE_SOURCE | {"source_tls_ca_file": Path("c")}, ["--source.tls.ca-file"]),
     ({"source_stub_status": (HTTP_STUB,), "source_vts_derived": False}, ["--source.vts.derived"]),
     ({"source_vts": (HTTPS,), "source_tls_cert_file": Path("c")}, ["--source.tls.cert-file"]),
     ({"source_vts": (HTTPS,), "source_tls_key_file": Path("c")}, ["--source.tls.key-file"]),
-    (ONE | {"source_basic_auth_username": "u"}, ["--source.basic-auth.username"]),
-    (ONE | {"source_basic_auth_password_file": Path("p")}, ["--source.basic-auth.password-file"]),
+    (ONE_SOURCE | {"source_basic_auth_username": "u"}, ["--source.basic-auth.username"]),
+    (ONE_SOURCE | {"source_basic_auth_password_file": Path("p")}, ["--source.basic-auth.password-file"]),
     (
-        ONE
+        ONE_SOURCE
         | {
             "source_basic_auth_username": "u",
             "source_basic_auth_password_file": Path("p"),
@@ -227,8 +227,8 @@ def check(*arguments: str, environment: Mapping[str, str] | None = None) -> Resu
 def in_force(*arguments: str, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
     done = check(*arguments, environment=environment)
     assert (done.exit_code, done.stderr) == (0, "")
-    found: dict[str, Any] = yaml.safe_load(done.stdout)
-    return found
+    shown: dict[str, Any] = yaml.safe_load(done.stdout)
+    return shown
 
 
 # (key, flag, in the file, in the environment, by the flag), each as it is shown
@@ -245,7 +245,7 @@ PRECEDENCE = [
 
 
 @pytest.mark.parametrize(
-    ("key", "in_file", "in_environment", "by_flag"), PRECEDENCE, ids=[one[0] for one in PRECEDENCE]
+    ("key", "in_file", "in_environment", "by_flag"), PRECEDENCE, ids=[case[0] for case in PRECEDENCE]
 )
 def test_a_flag_over_its_variable_over_the_file_over_the_default(
     tmp_path: Path, key: str, in_file: str, in_environment: str, by_flag: str
@@ -256,8 +256,8 @@ def test_a_flag_over_its_variable_over_the_file_over_the_default(
     variable = {f"RESTY_METRICS_{section}_{name}".upper(): in_environment}
 
     def value(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
-        found = in_force(*arguments, environment=environment)[section][name]
-        return ",".join(map(str, found)) if isinstance(found, list) else str(found)
+        result = in_force(*arguments, environment=environment)[section][name]
+        return ",".join(map(str, result)) if isinstance(result, list) else str(result)
 
     default = value()
     assert default not in (in_file, by_flag)
@@ -269,8 +269,8 @@ def test_a_flag_over_its_variable_over_the_file_over_the_default(
 
 def test_sources_of_flags_take_the_place_of_the_files(tmp_path: Path) -> None:
     path = written(tmp_path, "sources: [{kind: vts, name: f, url: 'http://f/'}]")
-    found = in_force(str(path), "--source.stub-status=g=http://g/", "--source.timeout=2s")
-    assert found["sources"] == [{"kind": "stub_status", "name": "g", "url": "http://g/", "timeout": "2s"}]
+    shown = in_force(str(path), "--source.stub-status=g=http://g/", "--source.timeout=2s")
+    assert shown["sources"] == [{"kind": "stub_status", "name": "g", "url": "http://g/", "timeout": "2s"}]
 
 
 def test_without_a_file_flags_and_environment_are_checked() -> None:
@@ -296,7 +296,7 @@ def test_every_flag_of_a_connection_is_the_key_of_the_same_meaning(tmp_path: Pat
     client = authority.issue("client")
     for name in ("password", "token"):
         (tmp_path / name).write_text("word")
-    given = {
+    values_by_flag = {
         "--source.vts": "a=https://h/ b=https://g/",
         "--source.vts.derived": "false",
         "--source.timeout": "250ms",
@@ -322,21 +322,21 @@ def test_every_flag_of_a_connection_is_the_key_of_the_same_meaning(tmp_path: Pat
         },
         "basic_auth": {"username": "someone", "password_file": str(tmp_path / "password")},
     }
-    words = [f"--source.vts={url}" for url in given["--source.vts"].split()]
-    words += [f"{flag}={text}" for flag, text in given.items() if flag != "--source.vts" and text != "true"]
+    words = [f"--source.vts={url}" for url in values_by_flag["--source.vts"].split()]
+    words += [f"{flag}={text}" for flag, text in values_by_flag.items() if flag != "--source.vts" and text != "true"]
     words.append("--source.tls.insecure-skip-verify")
-    found = (
-        in_force(environment={variable(flag): text for flag, text in given.items()})
+    result = (
+        in_force(environment={variable(flag): text for flag, text in values_by_flag.items()})
         if by_variable
         else in_force(*words)
     )
-    assert found["sources"] == [
+    assert result["sources"] == [
         {"kind": "vts", "name": "a", "url": "https://h/", **shown},
         {"kind": "vts", "name": "b", "url": "https://g/", **shown},
     ]
     (bearer,) = in_force("--source.vts=http://h/", f"--source.bearer-token-file={tmp_path}/token")["sources"]
     assert bearer["authorization"] == {"type": "Bearer", "credentials_file": f"{tmp_path}/token"}
-    assert {*given, "--source.bearer-token-file"} == {"--source.vts", *OF_SOURCES}
+    assert {*values_by_flag, "--source.bearer-token-file"} == {"--source.vts", *OF_SOURCES}
 
 
 def test_files_that_a_source_cannot_use(tmp_path: Path) -> None:
@@ -370,7 +370,7 @@ def test_serve_refuses_a_wrong_file_with_status_2_and_touches_nothing(tmp_path: 
     done = subprocess.run([COMMAND, "serve", f"--config.file={path}"], capture_output=True, text=True, timeout=30)
     assert done.returncode == 2
     assert [line.split(": ")[1] for line in done.stderr.splitlines()] == ["log.level", "state.dir"]
-    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+    assert [left.name for left in tmp_path.iterdir()] == [path.name]
 
 
 @pytest.mark.parametrize(

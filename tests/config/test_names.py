@@ -8,7 +8,7 @@ ELSE = "no such setting; resty-metrics serve --help names them"
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "said"),
+    ("variable", "value", "hint"),
     [
         ("RESTY_METRICS_SOCKET_PATH", "/x", None),
         ("RESTY_METRICS_SOKET_PATH", "/x", "no such setting; did you mean RESTY_METRICS_SOCKET_PATH?"),
@@ -32,6 +32,6 @@ ELSE = "no such setting; resty-metrics serve --help names them"
         ("RESTY_METRICS_EDGE_PORT", "tcp://10.0.0.1:19145", None),
     ],
 )
-def test_misspelt(variable: str, value: str, said: str | None) -> None:
+def test_misspelt(variable: str, value: str, hint: str | None) -> None:
     problems = misspelt({variable: value}, KNOWN)
-    assert [problem.text("") for problem in problems] == ([] if said is None else [f"{variable}: {said}"])
+    assert [problem.text("") for problem in problems] == ([] if hint is None else [f"{variable}: {hint}"])

@@ -105,7 +105,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("text", "expected"), [one[1:] for one in WRONG], ids=[one[0] for one in WRONG])
+@pytest.mark.parametrize(("text", "expected"), [case[1:] for case in WRONG], ids=[case[0] for case in WRONG])
 def test_what_is_wrong(text: str, expected: list[str]) -> None:
     assert problems(text) == expected
 
@@ -163,10 +163,10 @@ SECRETS = [
 
 @pytest.mark.parametrize("text", SECRETS)
 def test_a_secret_in_the_wrong_place_is_refused_and_not_repeated(text: str) -> None:
-    found = problems(text)
-    assert found
-    assert "hunter2" not in str(found)
-    assert "ter2" not in str(found)
+    reported = problems(text)
+    assert reported
+    assert "hunter2" not in str(reported)
+    assert "ter2" not in str(reported)
 
 
 def test_text_is_as_it_was_written() -> None:
@@ -177,23 +177,23 @@ web: {listen_address: 12:30}
 sources:
 - {kind: vts, name: on, url: "http://h/", timeout: 1}
 """
-    found, document = read(text, READERS)
+    layer, document = read(text, READERS)
     assert document.problems == []
-    assert (found["socket_mode"], found["socket_allow_uid"], found["state_dir"]) == (0o660, (10,), None)
-    assert found["web_listen_address"] == (TcpAddress("12", 30),)
-    assert (found["sources"][0].name, found["sources"][0].connection.timeout) == ("on", 1.0)
+    assert (layer["socket_mode"], layer["socket_allow_uid"], layer["state_dir"]) == (0o660, (10,), None)
+    assert layer["web_listen_address"] == (TcpAddress("12", 30),)
+    assert (layer["sources"][0].name, layer["sources"][0].connection.timeout) == ("on", 1.0)
 
 
 def test_one_value_stands_for_a_list_of_one() -> None:
-    found, _ = read("web: {listen_address: 'unix:/x'}", READERS)
-    assert found["web_listen_address"] == (UnixAddress(Path("/x")),)
+    layer, _ = read("web: {listen_address: 'unix:/x'}", READERS)
+    assert layer["web_listen_address"] == (UnixAddress(Path("/x")),)
 
 
 def test_what_is_wrong_gives_nothing() -> None:
     """No half of a file is taken."""
-    found, document = read("socket: {mode: 0600}\nlog: {level: x}", READERS)
+    layer, document = read("socket: {mode: 0600}\nlog: {level: x}", READERS)
     assert document.problems
-    assert found == {}
+    assert layer == {}
 
 
 def test_lines_of_keys_and_items() -> None:

@@ -53,9 +53,11 @@ def test_the_default_and_whether_it_is_repeatable(row: list[str]) -> None:
     section, _, name = key.partition(".")
     if section != "sources[]":
         default = yaml.safe_load(as_yaml(Settings()))[section].get(name)
-        assert quoted(row[2]) == [str(one) for one in (default if isinstance(default, list) else [default]) if one]
+        assert quoted(row[2]) == [
+            str(value) for value in (default if isinstance(default, list) else [default]) if value
+        ]
         (flag,) = quoted(row[3])
-        (option,) = [one for one in serve.params if flag in one.opts]
+        (option,) = [value for value in serve.params if flag in value.opts]
         assert isinstance(option, click.Option)
         assert option.multiple == row[3].endswith(", repeatable")
     elif name == "derived":
@@ -102,7 +104,7 @@ def test_every_reason_is_there() -> None:
 
 
 def test_check_config_takes_what_serve_takes() -> None:
-    assert [one for one in check_config.params if isinstance(one, click.Option)] == serve.params
+    assert [parameter for parameter in check_config.params if isinstance(parameter, click.Option)] == serve.params
 
 
 def test_the_example_is_right() -> None:

@@ -53,14 +53,14 @@ def removed(path: Path) -> None:
 def replaced(path: Path) -> None:
     """By a program that binds and exits."""
     path.unlink()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
-        other.bind(str(path))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as impostor:
+        impostor.bind(str(path))
 
 
 def by_a_stream_socket(path: Path) -> None:
     path.unlink()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
-        other.bind(str(path))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as impostor:
+        impostor.bind(str(path))
 
 
 def by_a_regular_file(path: Path) -> None:
@@ -134,13 +134,13 @@ def test_it_heals_within_a_second_and_says_why(
     connected = Worker(collector.socket_path)
     connected.send(connected.next_batch(counter("before_total", 1)))
     assert connected.answer()[0] == Verdict.ACK
-    made = collector.socket_path.stat()
+    before = collector.socket_path.stat()
     began = time.monotonic()
     fault(collector.socket_path)
     wait_until(lambda: rebinds(collector, reason) == 1, message="the rebind")
     assert time.monotonic() - began < HEALS_WITHIN + 1
-    there = collector.socket_path.lstat()
-    assert (there.st_mode, there.st_uid) == (made.st_mode, made.st_uid)
+    after = collector.socket_path.lstat()
+    assert (after.st_mode, after.st_uid) == (before.st_mode, before.st_uid)
     assert collector.value("resty_metrics_socket_up") == 1
     assert collector.value("resty_metrics_socket_contended") == 0
     send(collector, "after_total")
@@ -308,17 +308,17 @@ def test_it_stands_by_while_another_holds_the_lock_of_a_new_directory(collector:
     collector.signal(signal.SIGSTOP)
     shutil.rmtree(collector.socket_path.parent)
     collector.socket_path.parent.mkdir(mode=0o755)
-    with other_collector(collector) as other:
-        inode = other.socket_path.stat().st_ino
+    with other_collector(collector) as second:
+        inode = second.socket_path.stat().st_ino
         collector.signal(signal.SIGCONT)
         wait_until(lambda: collector.value("resty_metrics_socket_standby") == 1, message="the stand-by")
         assert collector.value("resty_metrics_socket_up") == 0
         assert "standing by" in collector.page("/-/ready")
-        send(other, "second_total")
-        assert other.socket_path.stat().st_ino == inode
+        send(second, "second_total")
+        assert second.socket_path.stat().st_ino == inode
         assert collector.value("first_total") == 1
         assert collector.value("second_total") is None
-        other.kill()
+        second.kill()
         wait_until(lambda: collector.value("resty_metrics_socket_up") == 1, timeout=5, message="its turn")
         assert collector.value("resty_metrics_socket_standby") == 0
         send(collector, "third_total")

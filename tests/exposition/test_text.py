@@ -42,14 +42,14 @@ def test_a_counter_whose_openmetrics_name_is_taken_keeps_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "other", "kind"),
+    ("name", "rival", "kind"),
     [("s_total", "s_created", "gauge"), ("h_count_total", "h", "histogram"), ("h_total", "h", "histogram")],
 )
-def test_a_counter_whose_openmetrics_samples_are_taken_keeps_its_own(name: str, other: str, kind: MetricType) -> None:
+def test_a_counter_whose_openmetrics_samples_are_taken_keeps_its_own(name: str, rival: str, kind: MetricType) -> None:
     line = b'h_bucket{le="+Inf"} 1\nh_sum 1\nh_count 1\n' if kind == "histogram" else b"s_created 1\n"
-    page = render([family(name, "counter", f"{name} 1\n".encode()), family(other, kind, line)], openmetrics=True)
+    page = render([family(name, "counter", f"{name} 1\n".encode()), family(rival, kind, line)], openmetrics=True)
     assert f"# TYPE {name} unknown" in page.decode()
-    assert {one.name for one in parse_openmetrics(page.decode())} == {name, other}  # type: ignore[no-untyped-call]
+    assert {shown.name for shown in parse_openmetrics(page.decode())} == {name, rival}  # type: ignore[no-untyped-call]
 
 
 # counters, and the type that each has in OpenMetrics: of two that claim one name there the longer is unknown
@@ -109,18 +109,18 @@ ODD = 'a"b\\c\nd\\n\t,}=#ü'
 
 
 def test_odd_text_is_read_back_as_it_was() -> None:
-    one = family("g", "gauge", sample("g", {"a": ODD, "b": ""}, 0.1), text=ODD)
-    plain = render([one], openmetrics=False).decode()
-    openmetrics = render([one], openmetrics=True).decode()
-    for (found,) in (text_string_to_metric_families(plain), parse_openmetrics(openmetrics)):  # type: ignore[no-untyped-call]
-        assert [(s.labels, s.value) for s in found.samples] == [({"a": ODD, "b": ""}, 0.1)]
-        assert found.documentation == ODD
+    odd = family("g", "gauge", sample("g", {"a": ODD, "b": ""}, 0.1), text=ODD)
+    plain = render([odd], openmetrics=False).decode()
+    openmetrics = render([odd], openmetrics=True).decode()
+    for (parsed,) in (text_string_to_metric_families(plain), parse_openmetrics(openmetrics)):  # type: ignore[no-untyped-call]
+        assert [(s.labels, s.value) for s in parsed.samples] == [({"a": ODD, "b": ""}, 0.1)]
+        assert parsed.documentation == ODD
 
 
 def test_help_is_escaped_as_each_format_wants_it() -> None:
-    one = family("g", "gauge", b"g 1\n", text='a "b"\\\n')
-    assert render([one], openmetrics=False).startswith(b'# HELP g a "b"\\\\\\n\n')
-    assert render([one], openmetrics=True).startswith(b'# HELP g a \\"b\\"\\\\\\n\n')
+    gauge = family("g", "gauge", b"g 1\n", text='a "b"\\\n')
+    assert render([gauge], openmetrics=False).startswith(b'# HELP g a "b"\\\\\\n\n')
+    assert render([gauge], openmetrics=True).startswith(b'# HELP g a \\"b\\"\\\\\\n\n')
 
 
 def test_families_of_one_name_are_contiguous() -> None:

@@ -32,7 +32,7 @@ def hear(
 
 def rows(beats: Beats) -> list[str]:
     whole = beats.whole
-    return [] if whole is None else [f"{one.name}{row[0]}" for one in whole.families for row in one.rows]
+    return [] if whole is None else [f"{family.name}{row[0]}" for family in whole.families for row in family.rows]
 
 
 def unlabelled(count: int) -> GaugeFamily:
@@ -191,11 +191,11 @@ def test_the_worst_that_senders_can_send_is_bounded() -> None:
     """Many senders, each with a part as full as a datagram can be: of rows, pieces, long names and texts."""
     senders, source = Senders(), random.Random(1)
     bodies: list[dict[str, object]] = [
-        {"families": [one("g", [[f"{number:x}", 1, 1] for number in range(6_000)], ["l"])]},
-        {"families": [one(f"{number}g"[::-1], [[1, 1]]) for number in range(900)]},
-        {"families": [one("g", [[f"{number}", 1, 1]], ["l"]) for number in range(900)]},
-        {"families": [one("g", [["é" * 125 + f"{number}"] * 6 + [1, 1] for number in range(36)], [*"abcdef"])]},
-        {"families": [{**one("g" * 128, [[1, 1]]), "help": "é" * 1_024} for _ in range(20)]},
+        {"families": [make_family("g", [[f"{number:x}", 1, 1] for number in range(6_000)], ["l"])]},
+        {"families": [make_family(f"{number}g"[::-1], [[1, 1]]) for number in range(900)]},
+        {"families": [make_family("g", [[f"{number}", 1, 1]], ["l"]) for number in range(900)]},
+        {"families": [make_family("g", [["é" * 125 + f"{number}"] * 6 + [1, 1] for number in range(36)], [*"abcdef"])]},
+        {"families": [{**make_family("g" * 128, [[1, 1]]), "help": "é" * 1_024} for _ in range(20)]},
         {"dicts": {f"{number}" + "x" * 200: [1, 1] for number in range(256)}},
     ]
     parts = [read_heartbeat(packed({**body, "part": 1, "parts": 2})) for body in bodies]
@@ -208,7 +208,7 @@ def test_the_worst_that_senders_can_send_is_bounded() -> None:
     assert senders.room.held == Size()
 
 
-def one(name: str, rows: list[list[object]], labels: list[str] | None = None) -> dict[str, object]:
+def make_family(name: str, rows: list[list[object]], labels: list[str] | None = None) -> dict[str, object]:
     return {"name": name, "labels": labels or [], "combine": "sum", "rows": rows}
 
 
@@ -228,11 +228,11 @@ def test_memory_of_a_full_room(kind: str) -> None:
         for part in range(1, 11):
             names = [f"{number}-{part}-{row}" for row in range(1_000)]
             if kind == "rows":
-                families = [one("g", [[name, 1, 1] for name in names], ["l"])]
+                families = [make_family("g", [[name, 1, 1] for name in names], ["l"])]
             elif kind == "pieces":
-                families = [one("g", [[name, 1, 1]], ["l"]) for name in names[:900]]
+                families = [make_family("g", [[name, 1, 1]], ["l"]) for name in names[:900]]
             else:
-                families = [one("g", [[name] * 12 + [1, 1] for name in names[:300]], [*"abcdefghijkm"])]
+                families = [make_family("g", [[name] * 12 + [1, 1] for name in names[:300]], [*"abcdefghijkm"])]
             beats.hear(1, read_heartbeat(packed({"families": families, "part": part, "parts": 10})), 0.0, room)
     held = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
@@ -244,9 +244,9 @@ def test_memory_of_a_full_room(kind: str) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        {"families": [one("x" * 129, [[1, 1]])]},
-        {"families": [one("g", [["a", 1, 1]], ["l" * 129])]},
-        {"families": [one("g", [[1, 1]])] * (MAX_FAMILIES + 1)},
+        {"families": [make_family("x" * 129, [[1, 1]])]},
+        {"families": [make_family("g", [["a", 1, 1]], ["l" * 129])]},
+        {"families": [make_family("g", [[1, 1]])] * (MAX_FAMILIES + 1)},
         {"dicts": {f"{number}": [1, 1] for number in range(257)}},
         {"module": "x" * 65},
         {"part": 1, "parts": 65},
@@ -259,7 +259,7 @@ def test_fields_are_bounded(body: dict[str, object]) -> None:
 
 def test_what_can_be_cut_is_cut_when_it_arrives() -> None:
     heartbeat = read_heartbeat(
-        packed({"families": [one("g", [["x" * 9_000, 1, 1]], ["l"])], "dicts": {"y" * 9_000: [1, 1]}})
+        packed({"families": [make_family("g", [["x" * 9_000, 1, 1]], ["l"])], "dicts": {"y" * 9_000: [1, 1]}})
     )
     (family,) = heartbeat.families
     ((name, _, _),) = heartbeat.dicts or ()

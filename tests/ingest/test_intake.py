@@ -63,9 +63,9 @@ def test_one_ack_per_sender_and_drain() -> None:
     for sequence in (1, 2, 3):
         intake.receive(batch(sequence), ALLOWED, 0.0)
     intake.receive(batch(1, sender=B), ALLOWED, 0.0)
-    given = answers(intake)
-    assert (given[A].sequence, given[A].committed) == (3, 3)
-    assert (given[B].sequence, given[B].committed) == (1, 1)
+    answered = answers(intake)
+    assert (answered[A].sequence, answered[A].committed) == (3, 3)
+    assert (answered[B].sequence, answered[B].committed) == (1, 1)
     assert values(intake) == {("x",): 4, ("y",): 4}
 
 
@@ -116,10 +116,10 @@ def test_refusals(
     outcome = intake.receive(datagram, uid, 0.0)
     assert (outcome.result, outcome.reason, outcome.answer) == (result, reason, True)
     assert intake.results == {(result, reason): 1}
-    given = answers(intake)[A]
-    assert (given.verdict, given.reason) == (verdict, code)
+    answer = answers(intake)[A]
+    assert (answer.verdict, answer.reason) == (verdict, code)
     # Good batches count whatever came before; bad ones took no more than their own number.
-    next_sequence = given.committed + 1
+    next_sequence = answer.committed + 1
     assert intake.receive(batch(next_sequence), ALLOWED, 0.0).result == "applied"
     assert answers(intake)[A].committed == next_sequence
     assert values(intake) == {("x",): 1, ("y",): 1}
@@ -143,8 +143,8 @@ def test_a_bad_batch_does_not_block_its_sender(bad: bytes, lost: int) -> None:
     intake.commit()
     assert intake.receive(bad, ALLOWED, 0.0).rows == lost
     assert intake.lost_rows == lost
-    given = answers(intake)[A]
-    assert (given.verdict, given.sequence, given.committed) == (Verdict.DROP, 2, 2)
+    answer = answers(intake)[A]
+    assert (answer.verdict, answer.sequence, answer.committed) == (Verdict.DROP, 2, 2)
     assert intake.receive(bad, ALLOWED, 0.0).result == "duplicate"
     assert intake.receive(batch(3), ALLOWED, 0.0).result == "applied"
     intake.commit()
@@ -197,8 +197,8 @@ def test_sender_cap_holds_and_loses_nothing() -> None:
     intake.receive(batch(1), ALLOWED, 0.0)
     assert intake.receive(batch(1, sender=B), ALLOWED, 0.0).reason == "sender_cap"
     assert intake.receive(bare(Kind.HEARTBEAT, sender=B), ALLOWED, 0.0).reason == "sender_cap"
-    given = answers(intake)
-    assert (given[B].verdict, given[B].reason, given[B].committed) == (Verdict.HOLD, Reason.SENDER_CAP, 0)
+    answered = answers(intake)
+    assert (answered[B].verdict, answered[B].reason, answered[B].committed) == (Verdict.HOLD, Reason.SENDER_CAP, 0)
 
 
 def test_not_ready_holds() -> None:
@@ -246,8 +246,8 @@ def break_rows_of(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 
 def named(name: str, sequence: int = 1, sender: bytes = A, *more: str) -> bytes:
     families = [
-        {"name": one, "type": "counter", "labels": ["l"], "columns": ["value"], "rows": [["x", 1], ["y", 1]]}
-        for one in (name, *more)
+        {"name": metric, "type": "counter", "labels": ["l"], "columns": ["value"], "rows": [["x", 1], ["y", 1]]}
+        for metric in (name, *more)
     ]
     return write_datagram(Header(1, Kind.BATCH, sender, 1000, sequence, 1), {"families": families})
 

@@ -45,8 +45,8 @@ def pairs() -> Iterator[Pairs]:
 
 
 def beat(senders: Senders, name: bytes, number: int, now: float, exiting: bool = True) -> None:
-    said = Heartbeat(exiting=exiting, gauges=WorkerGauges(rows=1))
-    assert senders.beat(Header(1, Kind.HEARTBEAT, name, 1, number, 1), said, now)
+    heartbeat = Heartbeat(exiting=exiting, gauges=WorkerGauges(rows=1))
+    assert senders.beat(Header(1, Kind.HEARTBEAT, name, 1, number, 1), heartbeat, now)
 
 
 def names(senders: Senders, now: float) -> list[tuple[bytes, bool]]:

@@ -148,8 +148,8 @@ def test_what_is_refused_is_not_in_the_log(socket_path: Path) -> None:
         body(rows=[[secret]]), body(help=[secret]), body(**{secret: -1}), {"families": secret}, {secret: 1},
     ]  # fmt: skip
     with Collector(socket_path, "--log.level=debug") as collector, Worker(socket_path) as worker:
-        for one in bodies:
-            worker.send(worker.next_batch(one))
+        for bad_body in bodies:
+            worker.send(worker.next_batch(bad_body))
         header = worker.header(Kind.BATCH, worker.sequence + 1, base=worker.sequence + 1)
         worker.send(write_datagram(header, {})[:HEADER_BYTES] + b"\xc1" + secret.encode())
         worker.send(secret.encode() * 20)
@@ -203,10 +203,10 @@ def test_random_bytes(collector: Collector, worker: Worker) -> None:
     before = refusals(collector)
     send_all(worker, (b"x" + source.randbytes(source.randrange(48, 2000)) for _ in range(100)))
     send_all(worker, (worker.next_batch({})[:HEADER_BYTES] + source.randbytes(200) for _ in range(100)))
-    found = changed(before, refusals(collector))
-    assert found.pop("magic") == 100
-    assert set(found) <= {"undecodable", "invalid"}
-    assert sum(found.values()) == 100
+    changes = changed(before, refusals(collector))
+    assert changes.pop("magic") == 100
+    assert set(changes) <= {"undecodable", "invalid"}
+    assert sum(changes.values()) == 100
     good(worker, collector)
 
 
@@ -236,11 +236,11 @@ def test_damaged_datagrams_never_stop_the_good_ones(collector: Collector, worker
     """One byte of a good batch changed, anywhere behind the sender's name: whatever it means, the next one counts."""
     source = random.Random(11)
     for number in range(200):
-        with Worker(collector.socket_path) as other:
-            datagram = bytearray(other.next_batch(counter("damaged_total", 1, {"a": "b"})))
+        with Worker(collector.socket_path) as good_worker:
+            datagram = bytearray(good_worker.next_batch(counter("damaged_total", 1, {"a": "b"})))
             datagram[source.randrange(24, len(datagram))] ^= 1 << source.randrange(8)
-            other.send(bytes(datagram))
-            other.probe()
+            good_worker.send(bytes(datagram))
+            good_worker.probe()
         if number % 50 == 0:
             good(worker, collector)
     good(worker, collector)
@@ -295,16 +295,16 @@ def test_nobody_is_told_the_name_of_a_sender(socket_path: Path) -> None:
     """Whoever knows it can send in its place. It is on no page, and in no line of the log, whatever happens to it."""
     with Collector(socket_path, "--log.level=debug") as collector, Worker(socket_path) as worker:
         worker.send(write_datagram(worker.header(Kind.HEARTBEAT, 1), {"worker": 1, "instance": "edge"}))
-        for one in (counter("named_total", 1), body(rows=[["b", -1]]), counter("named_total", 1)):
-            worker.send(worker.next_batch(one))
+        for batch_body in (counter("named_total", 1), body(rows=[["b", -1]]), counter("named_total", 1)):
+            worker.send(worker.next_batch(batch_body))
         worker.send(worker.next_batch(counter("named_total", 1), version=2))
         worker.probe()
         pages = [collector.page(path) for path in ("/metrics", "/", "/-/ready", "/-/healthy")]
         assert collector.value("named_total") == 2
         assert collector.terminate() == 0
-        told = "\n".join([*pages, collector.log()])
-        assert worker.sender.hex() not in told.lower()
-        assert repr(worker.sender)[2:-1] not in told
+        output = "\n".join([*pages, collector.log()])
+        assert worker.sender.hex() not in output.lower()
+        assert repr(worker.sender)[2:-1] not in output
 
 
 def send_as(uid: int, worker: Worker, datagram: bytes) -> None:
@@ -398,8 +398,8 @@ def a_file() -> tuple[int, ...]:
 
 
 def a_pipe() -> tuple[int, ...]:
-    other, ours = os.pipe()
-    return ours, other
+    reading, ours = os.pipe()
+    return ours, reading
 
 
 def a_tcp_socket() -> tuple[int, ...]:
@@ -407,18 +407,18 @@ def a_tcp_socket() -> tuple[int, ...]:
 
 
 def a_socket_whose_other_end_is_closed() -> tuple[int, ...]:
-    ours, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    other.close()
+    ours, peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    peer.close()
     return (ours.detach(),)
 
 
 def a_full_socket_that_blocks() -> tuple[int, ...]:
-    ours, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    ours, peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     while True:
         try:
             ours.send(b"x", socket.MSG_DONTWAIT)
         except BlockingIOError:
-            return ours.detach(), other.detach()
+            return ours.detach(), peer.detach()
 
 
 STRANGE = [a_file, a_pipe, a_tcp_socket, a_socket_whose_other_end_is_closed, a_full_socket_that_blocks]
@@ -475,10 +475,10 @@ def among_many(descriptor: int) -> tuple[list[socket.socket], list[int]]:
 
 
 def in_the_queue_of_one_that_can_be_answered(descriptor: int) -> tuple[list[socket.socket], list[int]]:
-    ours, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    socket.send_fds(other, [b"x"], [descriptor])
+    ours, peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    socket.send_fds(peer, [b"x"], [descriptor])
     os.close(descriptor)
-    return [other], [ours.detach()]
+    return [peer], [ours.detach()]
 
 
 @pytest.mark.parametrize("pack", [by_itself, among_many, in_the_queue_of_one_that_can_be_answered])
@@ -495,8 +495,8 @@ def test_a_descriptor_that_is_slow_to_close_holds_up_nobody(
             sender.connect(str(collector.socket_path))
             with stopped(collector):
                 socket.send_fds(sender, [stranger.next_batch(counter("strange_total", 1))], passed)
-                for one in {*passed} - {0}:
-                    os.close(one)  # the collector's is the last
+                for descriptor in {*passed} - {0}:
+                    os.close(descriptor)  # the collector's is the last
         with Worker(collector.socket_path) as worker:
             for _ in range(3):
                 good(worker, collector)

@@ -40,7 +40,7 @@ def batch(sequence: int, rows: list[list[object]]) -> bytes:
 
 def test_every_reason_is_there_from_the_start() -> None:
     """increase() would not see the first one of a series that appears with it."""
-    found = lines(Intake(Table(), Senders(), lambda _: True))
+    rendered = lines(Intake(Table(), Senders(), lambda _: True))
     for reason in (
         "version",
         "not_ready",
@@ -52,12 +52,12 @@ def test_every_reason_is_there_from_the_start() -> None:
         "magic",
         "internal",
     ):
-        assert f'resty_metrics_refusals_total{{reason="{reason}"}} 0' in found
-    assert 'resty_metrics_refusals_total{reason="oversized"} 2' in found
-    assert 'resty_metrics_datagrams_total{result="oversized"} 2' in found
+        assert f'resty_metrics_refusals_total{{reason="{reason}"}} 0' in rendered
+    assert 'resty_metrics_refusals_total{reason="oversized"} 2' in rendered
+    assert 'resty_metrics_datagrams_total{result="oversized"} 2' in rendered
     for reason in ("dropped", "family_cap", "instance_cap", "type", "internal"):
-        assert f'resty_metrics_lost_rows_total{{reason="{reason}"}} 0' in found
-    assert "resty_metrics_answers_failed_total 4" in found
+        assert f'resty_metrics_lost_rows_total{{reason="{reason}"}} 0' in rendered
+    assert "resty_metrics_answers_failed_total 4" in rendered
 
 
 def test_families_of_an_nginx_with_a_name_say_so() -> None:
@@ -67,11 +67,11 @@ def test_families_of_an_nginx_with_a_name_say_so() -> None:
         header = Header(1, Kind.BATCH, b"s" * 16, 1, sequence, 1)
         intake.receive(write_datagram(header, {"instance": name, "families": [family]}), 0, 0.0)
     intake.commit()
-    found = lines(intake)
-    assert 'resty_metrics_rows{nginx="edge",family="x_total"} 1' in found
-    assert 'resty_metrics_lost_rows_total{reason="instance_cap"} 1' in found
-    assert not any("other" in line and "resty_metrics_rows{" in line for line in found)
-    assert "resty_metrics_datagrams_without_descriptor_total 3" in found
+    rendered = lines(intake)
+    assert 'resty_metrics_rows{nginx="edge",family="x_total"} 1' in rendered
+    assert 'resty_metrics_lost_rows_total{reason="instance_cap"} 1' in rendered
+    assert not any("other" in line and "resty_metrics_rows{" in line for line in rendered)
+    assert "resty_metrics_datagrams_without_descriptor_total 3" in rendered
 
 
 def test_what_gave_its_place_to_others_is_counted() -> None:
@@ -86,10 +86,10 @@ def test_what_gave_its_place_to_others_is_counted() -> None:
         body = {"instance": instance, "families": [{**family, "name": name}]}
         intake.receive(write_datagram(header, body), 0, sequence * 3600.0)
     intake.commit()
-    found = lines(intake)
-    assert "resty_metrics_evicted_instances_total 1" in found
-    assert "resty_metrics_evicted_families_total 1" in found
-    assert [line for line in found if line.startswith("resty_metrics_rows{")] == [
+    rendered = lines(intake)
+    assert "resty_metrics_evicted_instances_total 1" in rendered
+    assert "resty_metrics_evicted_families_total 1" in rendered
+    assert [line for line in rendered if line.startswith("resty_metrics_rows{")] == [
         'resty_metrics_rows{nginx="other",family="x_total"} 1'
     ], "the series of what has gone have ended"
 
@@ -111,7 +111,7 @@ def test_what_came_and_what_became_of_it() -> None:
     stranger = batch(3, [["b", 1]])
     intake.receive(stranger, 7, 1.0)
     size = sum(len(datagram) for datagram in [*datagrams, stranger])
-    found = lines(intake)
+    rendered = lines(intake)
     for line in (
         'resty_metrics_datagrams_total{result="applied"} 1',
         'resty_metrics_datagrams_total{result="duplicate"} 1',
@@ -129,7 +129,7 @@ def test_what_came_and_what_became_of_it() -> None:
         'resty_metrics_senders{state="silent"} 1',
         f"resty_metrics_datagram_bytes_total {size}",
     ):
-        assert line in found
+        assert line in rendered
 
 
 def test_label_values_of_families_that_are_half_full() -> None:
@@ -140,11 +140,11 @@ def test_label_values_of_families_that_are_half_full() -> None:
     assert not any("label_values" in line for line in lines(intake))
     intake.receive(batch(2, [[str(number), 1] for number in range(12)]), 0, 1.0)
     intake.commit()
-    found = lines(intake)
-    assert 'resty_metrics_label_values{family="x_total",label="a"} 9' in found
-    assert 'resty_metrics_overflow_rows_total{family="x_total"} 4' in found
-    assert 'resty_metrics_evicted_rows_total{family="x_total"} 0' in found
-    assert 'resty_metrics_lost_rows_total{reason="type"} 0' in found
+    rendered = lines(intake)
+    assert 'resty_metrics_label_values{family="x_total",label="a"} 9' in rendered
+    assert 'resty_metrics_overflow_rows_total{family="x_total"} 4' in rendered
+    assert 'resty_metrics_evicted_rows_total{family="x_total"} 0' in rendered
+    assert 'resty_metrics_lost_rows_total{reason="type"} 0' in rendered
 
 
 def test_families_of_one_name_in_the_pipelines_own_metrics() -> None:
@@ -169,11 +169,11 @@ def test_families_of_one_name_in_the_pipelines_own_metrics() -> None:
 
 
 def test_each_result_is_there_from_the_start() -> None:
-    found = lines(Intake(Table(), Senders(), lambda _: True))
+    rendered = lines(Intake(Table(), Senders(), lambda _: True))
     for result in ("applied", "duplicate", "out_of_order", "heartbeat", "bye", "probe", "held", "dropped"):
-        assert f'resty_metrics_datagrams_total{{result="{result}"}} 0' in found
-    assert 'resty_metrics_datagrams_total{result="unanswerable"} 0' in found
-    assert sum(line.startswith("resty_metrics_datagrams_total") for line in found) == 10
+        assert f'resty_metrics_datagrams_total{{result="{result}"}} 0' in rendered
+    assert 'resty_metrics_datagrams_total{result="unanswerable"} 0' in rendered
+    assert sum(line.startswith("resty_metrics_datagrams_total") for line in rendered) == 10
 
 
 def test_what_is_a_refusal() -> None:
@@ -183,8 +183,8 @@ def test_what_is_a_refusal() -> None:
     intake.receive(b"x" * 48, 0, 1.0)
     intake.receive(write_datagram(Header(1, Kind.HEARTBEAT, b"s" * 16, 1, 1, 1), {"worker": -1}), 0, 1.0)
     intake.receive(write_datagram(Header(1, Kind.HEARTBEAT, b"s" * 16, 1, 2, 1), {}), 0, 1.0)
-    found = [line for line in lines(intake) if "refusals_total" in line and not line.endswith(" 0")]
-    assert found == [
+    refusals = [line for line in lines(intake) if "refusals_total" in line and not line.endswith(" 0")]
+    assert refusals == [
         'resty_metrics_refusals_total{reason="invalid"} 1',
         'resty_metrics_refusals_total{reason="truncated"} 1',
         'resty_metrics_refusals_total{reason="magic"} 1',
@@ -209,12 +209,12 @@ def test_senders_by_state() -> None:
         intake.receive(write_datagram(Header(1, Kind.HEARTBEAT, sender * 16, 1, 1, 1), {}), 0, 1.0)
     intake.receive(write_datagram(Header(1, Kind.BYE, b"b" * 16, 1, 1, 1), {}), 0, 1.0)
     intake.receive(write_datagram(Header(1, Kind.HEARTBEAT, b"c" * 16, 1, 2, 1), {}), 0, 90.0)
-    found = lines(intake)
+    rendered = lines(intake)
     for state, count in (("open", 1), ("silent", 1), ("ended", 1), ("departed", 0)):
-        assert f'resty_metrics_senders{{state="{state}"}} {count}' in found
+        assert f'resty_metrics_senders{{state="{state}"}} {count}' in rendered
 
 
-SAID = [
+SOCKET_LINES = [
     (replace(SOCKET, up=True), "resty_metrics_socket_up 1"),
     (replace(SOCKET, up=False), "resty_metrics_socket_up 0"),
     (replace(SOCKET, contended=True), "resty_metrics_socket_contended 1"),
@@ -225,14 +225,14 @@ SAID = [
 ]
 
 
-@pytest.mark.parametrize(("socket", "line"), SAID)
+@pytest.mark.parametrize(("socket", "line"), SOCKET_LINES)
 def test_the_socket(socket: Socket, line: str) -> None:
     assert line in lines(Intake(Table(), Senders(), lambda _: True), socket=socket)
 
 
 def test_the_version() -> None:
-    found = lines(Intake(Table(), Senders(), lambda _: True))
-    assert f'resty_metrics_build_info{{version="{__version__}"}} 1' in found
+    rendered = lines(Intake(Table(), Senders(), lambda _: True))
+    assert f'resty_metrics_build_info{{version="{__version__}"}} 1' in rendered
 
 
 def test_rows_of_gauges_that_found_no_room() -> None:
@@ -242,10 +242,10 @@ def test_rows_of_gauges_that_found_no_room() -> None:
     datagram = write_datagram(Header(1, Kind.HEARTBEAT, b"s" * 16, 1, 1, 1), {"families": [family]})
     outcome = intake.receive(datagram, 0, 1.0)
     assert (outcome.result, outcome.reason) == ("heartbeat", "duplicate")
-    found = lines(intake)
-    assert "resty_metrics_heartbeat_rows 2" in found
-    assert 'resty_metrics_heartbeat_rows_refused_total{reason="duplicate"} 1' in found
-    assert 'resty_metrics_datagrams_total{result="heartbeat"} 1' in found
+    rendered = lines(intake)
+    assert "resty_metrics_heartbeat_rows 2" in rendered
+    assert 'resty_metrics_heartbeat_rows_refused_total{reason="duplicate"} 1' in rendered
+    assert 'resty_metrics_datagrams_total{result="heartbeat"} 1' in rendered
 
 
 def test_a_heartbeat_of_one_nginx_too_many_is_refused() -> None:

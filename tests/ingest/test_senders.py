@@ -106,7 +106,7 @@ def test_the_newest_heartbeat_holds() -> None:
     senders.beat(beat(1), Heartbeat(worker=1), 11.0)
     senders.beat(beat(2), Heartbeat(worker=3), 12.0)
     (live,) = senders.heartbeats(12.0)
-    assert (live.sender, live.birth_ms, live.seen, live.heartbeat) == (A, 1000, 10.0, Heartbeat(worker=2))
+    assert (live.sender, live.birth_ms, live.last_seen, live.heartbeat) == (A, 1000, 10.0, Heartbeat(worker=2))
 
 
 def part(number: int, of: int, *names: str, worker: int | None = None) -> Heartbeat:
@@ -129,7 +129,7 @@ def test_a_beat_of_several_parts_counts_when_all_have_come() -> None:
     senders.beat(beat(2), part(3, 3, "c"), 4.0)
     (live,) = senders.heartbeats(4.0)
     assert names(senders, 4.0) == ["a", "b", "c"]
-    assert (live.heartbeat.worker, live.heartbeat.parts, live.seen) == (8, 1, 4.0)
+    assert (live.heartbeat.worker, live.heartbeat.parts, live.last_seen) == (8, 1, 4.0)
 
 
 def test_a_part_of_a_later_beat_ends_the_wait_for_the_earlier() -> None:
@@ -390,8 +390,12 @@ def test_a_restart_keeps_all_marks_and_has_room_for_the_living() -> None:
 
 def test_a_name_that_its_master_gave_up_is_no_instance_any_more() -> None:
     senders = Senders()
-    one, other = Master(1, 100), Master(2, 200)
-    for sender, instance, master in ((A, "old", one), (b"b" * 16, "new", one), (b"c" * 16, "edge", other)):
+    first_master, second_master = Master(1, 100), Master(2, 200)
+    for sender, instance, master in (
+        (A, "old", first_master),
+        (b"b" * 16, "new", first_master),
+        (b"c" * 16, "edge", second_master),
+    ):
         senders.beat(beat(1, sender=sender), Heartbeat(instance=instance, master=master), 0.0)
     assert senders.instances == {"old", "new", "edge"}
     senders.bye(bye(A), 1.0)

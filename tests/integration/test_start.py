@@ -81,12 +81,21 @@ def unreadable_part(nginx: Nginx) -> Iterator[None]:
 
 
 @contextmanager
-def half_a_part(nginx: Nginx) -> Iterator[None]:
-    """As while files are copied."""
-    text = part(nginx).read_text()
-    part(nginx).write_text(text[: len(text) // 2])
+def cut(file: Path, end: str) -> Iterator[None]:
+    """As while files are copied: the file ends behind ``end``, the next one after its middle."""
+    text = file.read_text()
+    file.write_text(text[: text.index(end, len(text) // 2) + len(end)])
     yield
-    part(nginx).write_text(text)
+    file.write_text(text)
+
+
+def half_a_function(nginx: Nginx) -> AbstractContextManager[None]:
+    return cut(part(nginx), "\n    ")
+
+
+def whole_functions(nginx: Nginx) -> AbstractContextManager[None]:
+    """What is there is valid Lua, and returns nothing."""
+    return cut(part(nginx), "\nend\n")
 
 
 @contextmanager
@@ -119,7 +128,8 @@ OFF = "resty-metrics is off in this worker for now: "
 SHORTAGES: list[tuple[Shortage, str, str, str]] = [
     (no_descriptors, only_the_module(), "", "Too many open files"),
     (unreadable_part, "", "resty-metrics.conf", "Permission denied"),
-    (half_a_part, "", "resty-metrics.conf", "near '<eof>'"),
+    (half_a_function, "", "resty-metrics.conf", "near '<eof>'"),
+    (whole_functions, "", "resty-metrics.conf", "worker.lua ends too early"),
     (missing_part, "", "resty-metrics.conf", "no file"),
     (missing_module, "", "resty-metrics.conf", "no file"),
     (missing_loader, "", "resty-metrics.conf", "no file"),

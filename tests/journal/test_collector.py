@@ -208,10 +208,10 @@ def sending(worker: Worker) -> Iterator[None]:
 
 @contextmanager
 def stalled(collector: Collector) -> Iterator[None]:
-    with contextlib.closing(sqlite3.connect(journal_of(collector), isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with contextlib.closing(sqlite3.connect(journal_of(collector), isolation_level=None)) as database:
+        database.execute("BEGIN IMMEDIATE")
         yield
-        other.execute("ROLLBACK")
+        database.execute("ROLLBACK")
 
 
 def test_a_write_that_stalls_stops_no_scrape_and_acknowledges_nothing(socket_path: Path) -> None:
@@ -387,11 +387,11 @@ def disk(shared: Path) -> Iterator[Disk]:
 
 def open_files(pid: int) -> list[str]:
     """What the descriptors of a process lead to, but for those that it closes meanwhile."""
-    found = []
+    paths = []
     for link in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
-            found.append(str(link.readlink()))
-    return found
+            paths.append(str(link.readlink()))
+    return paths
 
 
 @only_root
@@ -463,16 +463,16 @@ def test_a_directory_that_became_anothers_is_left_alone(shared: Path) -> None:
             send(worker, "mine_total")
         collector.signal(signal.SIGSTOP)
         shutil.rmtree(shared / "state")
-        with Collector(shared / "other.sock", f"--state.dir={shared}/state") as other:
-            with Worker(other.socket_path) as worker:
+        with Collector(shared / "other.sock", f"--state.dir={shared}/state") as second:
+            with Worker(second.socket_path) as worker:
                 send(worker, "theirs_total")
             collector.signal(signal.SIGCONT)
             wait_until(lambda: degraded(collector, "locked"), message="the degradation")
-            assert healthy(other)
+            assert healthy(second)
             collector.signal(signal.SIGSTOP)  # or it would take its turn while the other starts anew
-            other.kill()
-            other.start()
-            assert other.value("theirs_total") == 1
+            second.kill()
+            second.start()
+            assert second.value("theirs_total") == 1
             collector.signal(signal.SIGCONT)
         wait_until(lambda: healthy(collector), timeout=HEALS_WITHIN, message="its turn")
         collector.kill()

@@ -114,8 +114,8 @@ def no_database(path: Path) -> None:
 
 def of_another_program(path: Path) -> None:
     path.unlink()
-    with contextlib.closing(sqlite3.connect(path)) as other:
-        other.execute("CREATE TABLE theirs (x)")
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE theirs (x)")
 
 
 def of_a_later_version(path: Path) -> None:
@@ -248,11 +248,11 @@ def test_a_writer_writes_and_a_new_snapshot_ends_the_log(directory: Directory) -
 def test_what_waits_together_is_written_together(directory: Directory) -> None:
     thread = Thread(directory)
     thread.do(replace(1))
-    with contextlib.closing(sqlite3.connect(directory.path / "journal-1.sqlite", isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with contextlib.closing(sqlite3.connect(directory.path / "journal-1.sqlite", isolation_level=None)) as database:
+        database.execute("BEGIN IMMEDIATE")
         for number in range(2, 12):
             thread.writer.give(Append(of_page([(SCRAPER, number, True)]), number))
-        other.execute("ROLLBACK")
+        database.execute("ROLLBACK")
     wait_until(lambda: sum(len(report.jobs) for report in thread.reports) == 11, message="the reports")
     assert len(thread.reports) <= 3
     tokens = [job.token for report in thread.reports for job in report.jobs if isinstance(job, Append)]
@@ -403,7 +403,7 @@ def snapshot_in_a_child(directory: Directory, line: int) -> bool:
 @pytest.mark.slow
 def test_a_kill_at_each_line_of_a_snapshot_loses_nothing(tmp_path: Path) -> None:
     """What was written before is there: from the old file or, as soon as that is current, from the new one."""
-    found, line, killed = set(), 0, True
+    states, line, killed = set(), 0, True
     while killed:
         line += 1
         directory = Directory(tmp_path / str(line))
@@ -411,7 +411,7 @@ def test_a_kill_at_each_line_of_a_snapshot_loses_nothing(tmp_path: Path) -> None
         killed = snapshot_in_a_child(directory, line)
         number = number_of(recover(directory, None).state)
         assert number in (2, 3), f"killed at line {line}"
-        found.add(number)
+        states.add(number)
         begun = Writer(directory, lambda: True, lambda _: None)
         begun._do([replace(4)])  # whatever was left half made is not in the way
         assert number_of(recover(directory, None).state) == 4
@@ -419,7 +419,7 @@ def test_a_kill_at_each_line_of_a_snapshot_loses_nothing(tmp_path: Path) -> None
         begun._close()
     assert number == 3
     assert line > 40
-    assert found == {2, 3}
+    assert states == {2, 3}
 
 
 def test_a_bug_in_the_thread_is_a_fault_of_the_journal_and_not_its_end(

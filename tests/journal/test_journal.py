@@ -25,7 +25,7 @@ def test_without_a_thread_for_it_counting_goes_on_and_it_is_tried_again(
         exhausted.setattr(Writer, "start", no_thread)
         journal.use(writer())
         journal.commit(b"record", lambda: safe.append(1))
-    assert (journal.used, journal.wanted, journal.tally.reason, safe) == (False, True, "internal", [1])
+    assert (journal.used, journal.enabled, journal.tally.reason, safe) == (False, True, "internal", [1])
     journal.use(writer())
     assert journal.used
 

@@ -66,7 +66,7 @@ def test_nothing_is_lost_and_nothing_said(directory: Directory, caplog: pytest.L
     assert not caplog.text
 
 
-def told(caplog: pytest.LogCaptureFixture) -> dict[str, Any]:
+def reported(caplog: pytest.LogCaptureFixture) -> dict[str, Any]:
     """The fields of the line that says what was lost, which is there once."""
     lines = [record for record in caplog.records if record.getMessage().startswith("the journal lost what was")]
     assert len(lines) == 1
@@ -78,7 +78,7 @@ def check_loss(recovered: Recovered, life: Life, lost: int, caplog: pytest.LogCa
     assert recovered.state is not None
     assert total(recovered.state) == total(life.state) - lost * ROWS
     assert recovered.loss == Loss("corrupt", lost, 0, lost * ROWS)
-    line = told(caplog)
+    line = reported(caplog)
     assert (line["lost_records"], line["lost_rows"], line["read_records"]) == (lost, lost * ROWS, RECORDS - lost)
 
 
@@ -131,7 +131,7 @@ def test_a_damaged_record_costs_no_other_one(
     flip(path, record_at(path, number) + 100)
     recovered = recover(directory, None)
     check_loss(recovered, life, 1, caplog)
-    assert "checksum" in str(told(caplog)["error"])
+    assert "checksum" in str(reported(caplog)["error"])
 
 
 def test_records_that_are_missing(directory: Directory, caplog: pytest.LogCaptureFixture) -> None:
@@ -152,7 +152,7 @@ def test_a_damaged_page_costs_no_record_before_or_behind_it(
     recovered = recover(directory, None)
     assert 0 < recovered.loss.records < RECORDS / 2
     check_loss(recovered, life, recovered.loss.records, caplog)
-    assert "malformed" in str(told(caplog)["error"])
+    assert "malformed" in str(reported(caplog)["error"])
     assert recovered.state is not None
     assert recovered.state.senders.committed(SENDER) == life.sequence
 
@@ -210,7 +210,7 @@ def test_what_cannot_be_merged_costs_nothing_else(
     assert recovered.state is not None
     assert total(recovered.state) == total(life.state) - lost
     assert recovered.loss == Loss("internal", 0, 1, lost)
-    assert told(caplog)["lost_entries"] == 1
+    assert reported(caplog)["lost_entries"] == 1
     assert "please report this" in caplog.text
 
 
@@ -300,7 +300,7 @@ def append_in_a_child(path: Path, life: Life, line: int) -> bool:
 
 def test_a_kill_at_each_line_of_an_append_is_no_loss(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A commit that was interrupted was promised to nobody: there is nothing to say of it."""
-    found, line, killed = set(), 0, True
+    states, line, killed = set(), 0, True
     while killed:
         line += 1
         directory, life = Directory(tmp_path / str(line)), Life()
@@ -309,9 +309,9 @@ def test_a_kill_at_each_line_of_an_append_is_no_loss(tmp_path: Path, caplog: pyt
         killed = append_in_a_child(path, life, line)
         recovered = recover(directory, None)
         assert recovered.loss == NOTHING_LOST
-        found.add(recovered.records)
+        states.add(recovered.records)
     assert line > 10
-    assert found == {5, 7}
+    assert states == {5, 7}
     assert not caplog.text
 
 

@@ -73,11 +73,11 @@ def garble(path: Path, rng: random.Random) -> None:
 def swap(path: Path, rng: random.Random) -> None:
     """Two pages; one of them goes to the other's place as well, as often as not."""
     data = bytearray(path.read_bytes())
-    one, two = (rng.randrange(max(1, len(data) // PAGE)) * PAGE for _ in range(2))
-    before = bytes(data[one : one + PAGE])
-    data[one : one + PAGE] = data[two : two + PAGE]
+    first, second = (rng.randrange(max(1, len(data) // PAGE)) * PAGE for _ in range(2))
+    before = bytes(data[first : first + PAGE])
+    data[first : first + PAGE] = data[second : second + PAGE]
     if rng.random() < 0.5:
-        data[two : two + len(before)] = before
+        data[second : second + len(before)] = before
     path.write_bytes(data)
 
 
@@ -120,26 +120,26 @@ def check(left: Left, seed: int, top: Path, caplog: pytest.LogCaptureFixture) ->
     file = rng.choice(sorted((top / "state").iterdir()))
     (change,) = rng.choices([change for _, change in CHANGES], [weight for weight, _ in CHANGES])
     change(file, rng)
-    what = f"seed {seed}: {left.path.name}, {file.name}, {change.__qualname__}"
+    case = f"seed {seed}: {left.path.name}, {file.name}, {change.__qualname__}"
     caplog.clear()
     kept, up = start(top / "state", top / "run")
-    told = [record for record in caplog.records if record.levelname != "INFO"]
+    warnings = [record for record in caplog.records if record.levelname != "INFO"]
     counted = total(kept.state)
-    assert counted <= total(left.life.state), what
-    assert counted == total(left.life.state) or told, what
-    assert up or kept.error is not None, what
+    assert counted <= total(left.life.state), case
+    assert counted == total(left.life.state) or warnings, case
+    assert up or kept.error is not None, case
     if counted:  # the last batch comes again, and is not counted twice
         again = Life(kept.state)
         again.intake.receive(left.life.datagram, 0, 1e6)
         again.intake.commit()
-        assert total(again.state) <= total(left.life.state), what
+        assert total(again.state) <= total(left.life.state), case
     if up:
         caplog.clear()
         after, _ = start(top / "state", top / "run")
-        assert after.loss.reason is None, what
-        assert total(after.state) == counted, what
-        assert all(record.levelname == "INFO" for record in caplog.records), what
-    assert (top / "precious").read_text() == PRECIOUS, what
+        assert after.loss.reason is None, case
+        assert total(after.state) == counted, case
+        assert all(record.levelname == "INFO" for record in caplog.records), case
+    assert (top / "precious").read_text() == PRECIOUS, case
     shutil.rmtree(top)
     return counted < total(left.life.state)
 

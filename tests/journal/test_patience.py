@@ -8,15 +8,15 @@ pytestmark = pytest.mark.slow
 
 def waits(patience: Patience, now: float, times: int) -> list[float]:
     """How long it waits after each failure, where each attempt fails as soon as it is due."""
-    found = []
+    pauses = []
     for _ in range(times):
         patience.fail(now)
         wait = 0.0
         while not patience.due(now + wait):
             wait += FIRST_SECONDS
-        found.append(wait)
+        pauses.append(wait)
         now += wait
-    return found
+    return pauses
 
 
 def test_an_attempt_is_due_before_any_failure() -> None:

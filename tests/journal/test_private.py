@@ -165,8 +165,8 @@ def test_whatever_lies_in_place_of_a_file(
     (directory.path / name).unlink()
     KINDS[kind](directory.path / name)
     kept, up = start(directory.path, directory.path.parent / "run")
-    said = [record for record in caplog.records if record.levelname != "INFO"]
-    assert said or total(kept.state) == total(life.state)
+    warnings = [record for record in caplog.records if record.levelname != "INFO"]
+    assert warnings or total(kept.state) == total(life.state)
     if name == "lock":
         assert kept.error is not None
         assert {side.name for side in sides(path)} == {path.name + side for side in ("", "-wal", "-shm", "-count")}
@@ -266,9 +266,9 @@ def test_what_a_collector_wrote_that_had_the_directory_meanwhile_is_set_aside(di
     for path in list(directory.path.iterdir()):
         path.unlink()
     written(Directory(directory.path))
-    theirs = (directory.path / "journal-1.sqlite").read_bytes()
+    foreign = (directory.path / "journal-1.sqlite").read_bytes()
     replace(directory, None)
-    assert (directory.path / "set-aside-1-unread.sqlite").read_bytes() == theirs
+    assert (directory.path / "set-aside-1-unread.sqlite").read_bytes() == foreign
 
 
 def test_one_that_could_not_be_read_by_the_collector_before_is_set_aside(directory: Directory) -> None:

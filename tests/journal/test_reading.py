@@ -67,20 +67,20 @@ def log(tmp_path: Path) -> Iterator[Store]:
 
 def test_a_copy_has_what_is_in_the_log_and_leaves_no_trace(log: Store, tmp_path: Path) -> None:
     before = listing(log.path.parent)
-    assert number_of(recover(Directory(log.path.parent), None, ours=False).state) == 5
+    assert number_of(recover(Directory(log.path.parent), None, writable=False).state) == 5
     assert listing(log.path.parent) == before
 
 
 def test_the_index_of_the_log_is_not_needed(log: Store) -> None:
     log.path.with_name(f"{log.path.name}-shm").unlink()
-    assert number_of(recover(Directory(log.path.parent), None, ours=False).state) == 5
+    assert number_of(recover(Directory(log.path.parent), None, writable=False).state) == 5
 
 
 def test_what_is_stale_is_left_where_it_is(log: Store) -> None:
     directory = Directory(log.path.parent)
     name = directory.current()
     assert name is not None
-    recovered = recover(directory, name.identity, ours=False)
+    recovered = recover(directory, name.identity, writable=False)
     assert (recovered.state, recovered.name) == (None, name)
     assert directory.current() == name
 
@@ -89,17 +89,17 @@ def test_what_is_damaged_is_left_where_it_is(log: Store) -> None:
     log.path.write_bytes(os.urandom(20_000))
     before = listing(log.path.parent)
     with pytest.raises(JournalError, match="corrupt"):
-        recover(Directory(log.path.parent), None, ours=False)
+        recover(Directory(log.path.parent), None, writable=False)
     assert listing(log.path.parent) == before
 
 
 def test_the_copy_goes_where_there_is_room(log: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", "/proc/no-such-place")
     with pytest.raises(JournalError):
-        recover(Directory(log.path.parent), None, ours=False)
+        recover(Directory(log.path.parent), None, writable=False)
     spare = tmp_path / "spare"
     spare.mkdir()
-    assert number_of(recover(Directory(log.path.parent), None, ours=False, spare=spare).state) == 5
+    assert number_of(recover(Directory(log.path.parent), None, writable=False, spare=spare).state) == 5
     assert not list(spare.iterdir())
 
 
@@ -114,10 +114,10 @@ def test_a_copy_of_what_is_being_written_is_not_taken(log: Store, monkeypatch: p
             log.append([of_page([(SCRAPER, 10 + written, True)])])
 
     monkeypatch.setattr("shutil.copyfile", copy_while_it_is_written)
-    assert number_of(recover(Directory(log.path.parent), None, ours=False).state) == 13
+    assert number_of(recover(Directory(log.path.parent), None, writable=False).state) == 13
     written = -1000
     with pytest.raises(JournalError, match="another program writes"):
-        recover(Directory(log.path.parent), None, ours=False)
+        recover(Directory(log.path.parent), None, writable=False)
 
 
 @pytest.mark.parametrize("side", ["", "-wal"])
@@ -131,7 +131,7 @@ def test_a_disk_that_cannot_be_read(log: Store, monkeypatch: pytest.MonkeyPatch,
 
     monkeypatch.setattr("shutil.copyfile", failing)
     with pytest.raises(JournalError, match="io"):
-        recover(Directory(log.path.parent), None, ours=False)
+        recover(Directory(log.path.parent), None, writable=False)
 
 
 def test_who_has_it_locked_is_waited_for_and_then_a_copy_is_read(
@@ -143,9 +143,9 @@ def test_who_has_it_locked_is_waited_for_and_then_a_copy_is_read(
     log = Store(directory.file(name))
     log.append([of_page([(SCRAPER, 5, True)])])
     log.close()
-    with contextlib.closing(sqlite3.connect(directory.file(name), isolation_level=None)) as other:
-        other.execute("PRAGMA locking_mode=EXCLUSIVE")
-        other.execute("BEGIN EXCLUSIVE")
+    with contextlib.closing(sqlite3.connect(directory.file(name), isolation_level=None)) as database:
+        database.execute("PRAGMA locking_mode=EXCLUSIVE")
+        database.execute("BEGIN EXCLUSIVE")
         assert number_of(recover(directory, None).state) == 5
     assert caplog.text.count("another program has the journal locked") == 1
     assert directory.current() == name
@@ -157,8 +157,8 @@ def send(worker: Worker, name: str, value: float = 1) -> None:
 
 
 def read_only(collector: Collector) -> bool:
-    told = "(read_only): counts are in memory only" in collector.page("/-/ready")
-    return told and collector.value("resty_metrics_journal_up") == 0
+    is_reported = "(read_only): counts are in memory only" in collector.page("/-/ready")
+    return is_reported and collector.value("resty_metrics_journal_up") == 0
 
 
 def healthy(collector: Collector) -> bool:

@@ -85,9 +85,11 @@ class Life:
         return list(write(capture(self.state, self.state.now)))
 
 
-def same(one: State, two: State) -> bool:
+def same(first: State, second: State) -> bool:
     """To the byte, on the page too."""
-    return list(write(capture(one, 0.0))) == list(write(capture(two, 0.0))) and render(one.table) == render(two.table)
+    return list(write(capture(first, 0.0))) == list(write(capture(second, 0.0))) and render(first.table) == render(
+        second.table
+    )
 
 
 def busy_life() -> Life:
@@ -198,11 +200,11 @@ def test_a_dropped_batch_moves_its_marks_and_nothing_else() -> None:
 
 def test_a_capture_stays_as_it_was() -> None:
     life = busy_life()
-    taken = capture(life.state, 0.0)
-    before = list(write(taken))
+    captured = capture(life.state, 0.0)
+    before = list(write(captured))
     life.send(requests([5, 20], ["a", "GET", "200", 9, 9, 9, 9, 9, 9]), birth=4)
     life.send(requests([7], ["b", "GET", "200", 1, 1, 9, 9, 9]), birth=5)
-    assert list(write(taken)) == before
+    assert list(write(captured)) == before
 
 
 @pytest.mark.parametrize("value", [2**53, 2**64 - 1, 2**64, 2**80, 1e300, -(2**63), -(2**63) - 1, -(2**64)])

@@ -51,7 +51,9 @@ def test_between_two_turns_the_loop_does_other_things() -> None:
 
     asyncio.run(run())
     assert [name for name in log if name != "-"] == ["a0", "a1", "a2", "b0", "b1"]
-    assert all("-" in log[log.index(one) : log.index(next_one)] for one, next_one in [("a0", "a1"), ("b0", "b1")])
+    assert all(
+        "-" in log[log.index(entry) : log.index(next_entry)] for entry, next_entry in [("a0", "a1"), ("b0", "b1")]
+    )
 
 
 @pytest.mark.usefixtures("one_piece_a_turn")
@@ -89,10 +91,10 @@ def test_each_family_of_a_batch_is_a_piece_and_a_reset_belongs_to_what_follows()
     intake = Intake(Table(), Senders(), lambda _: True)
     families = [family("a_total"), family("b_total", reset=True), family("b_total"), family("c_total")]
     intake.receive(write_datagram(Header(1, Kind.BATCH, b"s" * 16, 1, 1, 1), {"families": families}), 0, 0.0)
-    seen = []
+    counts = []
     for _ in intake.settle_in_steps(intake.take()):
-        seen.append({key.name: len(family.rows) for key, family in intake.table.families.items()})
-    assert seen == [{"a_total": 1}, {"a_total": 1, "b_total": 1}, {"a_total": 1, "b_total": 1, "c_total": 1}]
+        counts.append({key.name: len(family.rows) for key, family in intake.table.families.items()})
+    assert counts == [{"a_total": 1}, {"a_total": 1, "b_total": 1}, {"a_total": 1, "b_total": 1, "c_total": 1}]
 
 
 @pytest.mark.usefixtures("one_piece_a_turn")

@@ -27,7 +27,7 @@ MAY = [
 ]
 
 
-@pytest.mark.parametrize(("name", "user", "at", "need", "expected"), MAY, ids=[one[0] for one in MAY])
+@pytest.mark.parametrize(("name", "user", "at", "need", "expected"), MAY, ids=[case[0] for case in MAY])
 def test_bits(name: str, user: User, at: Node, need: int, expected: bool) -> None:
     assert may(user, at, need) is expected
 
@@ -47,11 +47,11 @@ WAYS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "nodes", "path", "known"), WAYS, ids=[one[0] for one in WAYS])
+@pytest.mark.parametrize(("name", "nodes", "path", "known"), WAYS, ids=[case[0] for case in WAYS])
 def test_the_first_obstacle(name: str, nodes: list[Node], path: str | None, known: bool) -> None:
-    found = obstacle(WORKER, nodes, WRITE)
-    assert (None if found is None else found.node.path) == path
-    assert found is None or found.known is known
+    stopped = obstacle(WORKER, nodes, WRITE)
+    assert (None if stopped is None else stopped.node.path) == path
+    assert stopped is None or stopped.known is known
     assert obstacle(ROOT, nodes, WRITE) is None
 
 

@@ -63,27 +63,27 @@ def test_an_impostor(socket_path: Path, script: str, under: tuple[str, ...]) -> 
 def test_an_impostor_whose_file_was_renamed_over_in_the_meantime(socket_path: Path) -> None:
     """The collector heals first and asks then."""
     with Child(TAKES, str(socket_path)) as impostor:
-        found = socket_path.stat()
+        status = socket_path.stat()
         with Collector(socket_path) as collector:
-            assert pids_of(socket_path, found) == [impostor.pid]
+            assert pids_of(socket_path, status) == [impostor.pid]
             assert pids_at(socket_path) == [collector.pid]
 
 
 @pytest.mark.usefixtures("manner")
 def test_an_impostor_in_another_network_after_the_heal(socket_path: Path) -> None:
     with Child(TAKES, str(socket_path), under=OTHER_NETWORK) as impostor:
-        found = socket_path.stat()
+        status = socket_path.stat()
         with Collector(socket_path):
-            assert pids_of(socket_path, found) == [impostor.pid]
+            assert pids_of(socket_path, status) == [impostor.pid]
 
 
 @pytest.mark.usefixtures("manner")
 def test_a_socket_of_the_same_name_in_another_directory_is_not_meant(tmp_path: Path, socket_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.bind(str(socket_path))
-        found = socket_path.stat()
+        status = socket_path.stat()
     with Child(TAKES, str(tmp_path / "collector.sock"), under=OTHER_NETWORK):
-        assert pids_of(socket_path, found) == []
+        assert pids_of(socket_path, status) == []
 
 
 @pytest.mark.usefixtures("manner")
@@ -127,12 +127,12 @@ def test_we_are_where_we_were_after_another_network_was_asked(socket_path: Path)
 
 
 def test_a_user_without_rights_may_not_enter(socket_path: Path) -> None:
-    with Child("", under=OTHER_NETWORK) as other:
+    with Child("", under=OTHER_NETWORK) as elsewhere:
         script = f"""
 from resty_metrics.kernel.namespaces import in_network
 os.setuid(65534)
 try:
-    in_network({other.pid}, list)
+    in_network({elsewhere.pid}, list)
 except PermissionError:
     pass
 else:
@@ -183,9 +183,11 @@ def test_a_file_system_on_which_stat_has_another_device(socket_path: Path) -> No
     """btrfs: the kernel's device, the inode and the name count."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.bind(str(socket_path))
-        found = socket_path.stat()
-        assert [one.pid for one in attribute_file(socket_path, found.st_dev + 1, found.st_ino)] == [os.getpid()]
-        assert attribute_file(socket_path.with_name("other"), found.st_dev + 1, found.st_ino) == []
+        status = socket_path.stat()
+        assert [process.pid for process in attribute_file(socket_path, status.st_dev + 1, status.st_ino)] == [
+            os.getpid()
+        ]
+        assert attribute_file(socket_path.with_name("other"), status.st_dev + 1, status.st_ino) == []
 
 
 def test_two_file_systems_with_the_same_numbers_and_names(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def test_a_message_is_read_as_it_was_packed() -> None:
 
 def test_messages_begin_at_multiples_of_four() -> None:
     data = pack(20, 1, 1, b"abcde") + bytes(3) + pack(3, 0, 2, b"")
-    assert [(one.kind, one.body) for one in messages(data)] == [(20, b"abcde"), (3, b"")]
+    assert [(message.kind, message.body) for message in messages(data)] == [(20, b"abcde"), (3, b"")]
 
 
 def test_an_error_of_the_kernel() -> None:

@@ -156,7 +156,7 @@ def test_namespaces_of_its_own() -> None:
 def test_a_process_of_another_pid_namespace() -> None:
     with Child("", under=("unshare", "--pid", "--fork", "--mount-proc")) as child:
         assert child.said == "1"
-        below = [pid for pid in pids() if any(one.pid == child.pid for one in parents(pid))]
+        below = [pid for pid in pids() if any(parent.pid == child.pid for parent in parents(pid))]
         (pid,) = below
         assert namespaces_of(pid)["pid"] != namespaces_of(os.getpid())["pid"]
 
@@ -169,7 +169,10 @@ def parents(pid: int) -> tuple[Parent, ...]:
 def test_a_process_in_a_container() -> None:
     """A control group as Docker names it; there is no Docker here."""
     name = "3f1c0a9b" * 8
-    group = next((one for one in (CGROUPS / "unified", CGROUPS) if (one / "cgroup.procs").exists()), CGROUPS / "pids")
+    group = next(
+        (directory for directory in (CGROUPS / "unified", CGROUPS) if (directory / "cgroup.procs").exists()),
+        CGROUPS / "pids",
+    )
     group = group / f"docker-{name}.scope"
     try:
         group.mkdir()
@@ -196,12 +199,12 @@ def test_who_holds_a_socket() -> None:
     """A child that inherited it, and we; not a child that did not."""
     with (
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock,
-        Child("") as other,
+        Child("") as bystander,
         subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[sock.fileno()]) as child,
     ):
-        found = holders([inode(sock)])
-        assert {process.pid for process in found[inode(sock)]} == {os.getpid(), child.pid}
-        assert other.pid != child.pid
+        by_inode = holders([inode(sock)])
+        assert {process.pid for process in by_inode[inode(sock)]} == {os.getpid(), child.pid}
+        assert bystander.pid != child.pid
         child.communicate(b"\n", timeout=10)
     assert holders([inode_of_nothing()]) == {}
     assert holders([]) == {}
@@ -242,10 +245,10 @@ assert holders([1, 2, 3]) == {{}}
 
 
 def test_namesakes_are_the_other_processes_of_ours(socket_path: Path) -> None:
-    with Collector(socket_path) as collector, Child("", name="/opt/bin/resty-metrics") as other:
-        found = {process.pid for process in namesakes()}
-        assert {collector.pid, other.pid} <= found
-        assert os.getpid() not in found
+    with Collector(socket_path) as collector, Child("", name="/opt/bin/resty-metrics") as namesake:
+        pids_found = {process.pid for process in namesakes()}
+        assert {collector.pid, namesake.pid} <= pids_found
+        assert os.getpid() not in pids_found
         with Child("") as stranger:
             assert stranger.pid not in {process.pid for process in namesakes()}
 

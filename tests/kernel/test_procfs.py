@@ -166,7 +166,7 @@ OURS = [
     (None, ("/opt/bin/resty-metrics",)),
     ("/opt/resty-metrics", ()),
 ]
-OTHERS = [
+FOREIGN = [
     ("/usr/bin/python3.11", ("python", "-m", "pytest", "resty_metrics")),
     ("/usr/bin/python3.11", ("python", "-m")),
     ("/usr/bin/python3.11", ("python", "-c", "import resty_metrics", "resty-metrics-not")),
@@ -184,6 +184,6 @@ def test_a_command_that_runs_ours(exe: str | None, arguments: tuple[str, ...]) -
     assert runs("resty-metrics", "resty_metrics", exe, arguments)
 
 
-@pytest.mark.parametrize(("exe", "arguments"), OTHERS)
+@pytest.mark.parametrize(("exe", "arguments"), FOREIGN)
 def test_a_command_that_does_not(exe: str | None, arguments: tuple[str, ...]) -> None:
     assert not runs("resty-metrics", "resty_metrics", exe, arguments)

@@ -20,8 +20,8 @@ def inode(sock: socket.socket) -> int:
 
 
 def file(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_dev, found.st_ino
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def datagram(path: Path | None = None) -> socket.socket:
@@ -86,7 +86,7 @@ def test_who_is_bound_to_a_file(tmp_path: Path, bound: socket.socket) -> None:
 def test_a_socket_whose_file_was_unlinked_is_still_known_by_it(tmp_path: Path, bound: socket.socket) -> None:
     before = file(tmp_path / "a")
     (tmp_path / "a").unlink()
-    assert [one.inode for one in bound_to(*before)] == [inode(bound)]
+    assert [sock.inode for sock in bound_to(*before)] == [inode(bound)]
 
 
 def test_a_file_that_was_renamed_over_another(tmp_path: Path, bound: socket.socket) -> None:
@@ -94,32 +94,34 @@ def test_a_file_that_was_renamed_over_another(tmp_path: Path, bound: socket.sock
     before = file(tmp_path / "a")
     with datagram(tmp_path / ".a.7") as impostor:
         (tmp_path / ".a.7").rename(tmp_path / "a")
-        assert [one.inode for one in bound_to(*before)] == [inode(bound)]
-        (found,) = bound_to(*file(tmp_path / "a"))
-        assert (found.inode, found.name) == (inode(impostor), str(tmp_path / ".a.7"))
+        assert [sock.inode for sock in bound_to(*before)] == [inode(bound)]
+        (renamed,) = bound_to(*file(tmp_path / "a"))
+        assert (renamed.inode, renamed.name) == (inode(impostor), str(tmp_path / ".a.7"))
 
 
 def test_a_listening_stream_socket_is_found_too(tmp_path: Path) -> None:
     with closing(socket.socket(socket.AF_UNIX)) as sock:
         sock.bind(str(tmp_path / "s"))
         sock.listen()
-        assert [(one.inode, one.type) for one in bound_to(*file(tmp_path / "s"))] == [(inode(sock), socket.SOCK_STREAM)]
+        assert [(listener.inode, listener.type) for listener in bound_to(*file(tmp_path / "s"))] == [
+            (inode(sock), socket.SOCK_STREAM)
+        ]
 
 
 def test_all_sockets_of_ours(tmp_path: Path, bound: socket.socket) -> None:
-    one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    with one, other, datagram() as hidden:
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with near, far, datagram() as hidden:
         hidden.bind("\0resty-metrics test")
-        found = {each.inode: each for each in sockets()}
-        assert found[inode(bound)].file == file(tmp_path / "a")
-        assert found[inode(one)].peer == inode(other)
-        assert found[inode(hidden)].name == "\0resty-metrics test"
+        by_inode = {sock.inode: sock for sock in sockets()}
+        assert by_inode[inode(bound)].file == file(tmp_path / "a")
+        assert by_inode[inode(near)].peer == inode(far)
+        assert by_inode[inode(hidden)].name == "\0resty-metrics test"
 
 
 def test_more_sockets_than_fit_one_answer() -> None:
     pairs = [socket.socketpair() for _ in range(400)]
-    found = {each.inode for each in sockets()}
-    assert {inode(sock) for pair in pairs for sock in pair} <= found
+    inodes = {sock.inode for sock in sockets()}
+    assert {inode(sock) for pair in pairs for sock in pair} <= inodes
     for pair in pairs:
         for sock in pair:
             sock.close()
@@ -129,7 +131,7 @@ def test_a_path_of_any_bytes_and_of_the_greatest_length(tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(b"\xff\n")
     path = path.with_name(path.name + "x" * (107 - len(os.fsencode(path))))
     with datagram(path) as sock:
-        assert [(one.inode, one.name) for one in bound_to(*file(path))] == [(inode(sock), str(path))]
+        assert [(listed.inode, listed.name) for listed in bound_to(*file(path))] == [(inode(sock), str(path))]
 
 
 def test_a_user_without_rights_may_ask(tmp_path: Path, bound: socket.socket) -> None:

@@ -79,7 +79,7 @@ def test_a_device_is_as_stat_has_it(major: int, minor: int) -> None:
 
 
 def test_a_file_with_a_long_inode_is_compared_by_what_the_kernel_gives() -> None:
-    one = UnixSocket(1, 2, None, (7, 5), None)
-    assert same_file(one, 7, 1 << 32 | 5)
-    assert not same_file(one, 8, 5)
+    sock = UnixSocket(1, 2, None, (7, 5), None)
+    assert same_file(sock, 7, 1 << 32 | 5)
+    assert not same_file(sock, 8, 5)
     assert not same_file(UnixSocket(1, 2, None, None, None), 7, 5)

@@ -333,7 +333,7 @@ end
 function commands.times(text)
     local found, whole = attempts.times(text), text .. "|200||127.0.0.1:80|backend"
     local bytes = ffi.cast("const unsigned char *", whole)
-    local short = attempts.is_short(bytes, #whole) and { attempts.three(bytes) } or {}
+    local short = attempts.is_short(bytes, #whole) and { attempts.short_times(bytes) } or {}
     return { found.connect, found.header, found.response, short, attempts.halves(whole) }
 end
 

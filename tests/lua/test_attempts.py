@@ -45,8 +45,8 @@ def test_one_attempt_for_each_peer_that_was_tried(
     statuses: str, addresses: str, attempts: list[tuple[int, str, str, bool]], last: int, before: int
 ) -> None:
     (result,) = ask(["attempts", statuses, addresses])
-    found, of_last, of_others = result
-    assert [(item, peer.decode(), status.decode(), group) for item, peer, status, group in found or []] == attempts
+    read, of_last, of_others = result
+    assert [(item, peer.decode(), status.decode(), group) for item, peer, status, group in read or []] == attempts
     assert (of_last, of_others) == (last, before)
 
 

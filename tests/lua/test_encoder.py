@@ -43,7 +43,7 @@ def pairs(source: random.Random, depth: int) -> list[Any]:
     """An ordered list of one or more pairs; keys differ."""
     count = source.randrange(1, 20)
     keys = [b"%d" % index + source.randbytes(source.randrange(10)) for index in range(count)]
-    return [one for key in keys for one in (key, value(source, depth))]
+    return [item for key in keys for item in (key, value(source, depth))]
 
 
 def as_map(listed: Any) -> Any:

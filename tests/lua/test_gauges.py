@@ -13,13 +13,13 @@ Gauge = dict[str, Any]
 MOST_BYTES = 33_000  # a part's 32 KiB, and its header
 
 
-def beats_of(gauges: list[Gauge], taken: int = 0, deleted: list[list[str]] | None = None) -> list[bytes]:
-    (result,) = ask(["gauges", gauges, taken, deleted or []])
+def beats_of(gauges: list[Gauge], used_bytes: int = 0, deleted: list[list[str]] | None = None) -> list[bytes]:
+    (result,) = ask(["gauges", gauges, used_bytes, deleted or []])
     beats: list[bytes] = result
     return beats
 
 
-def seen(beats: list[bytes]) -> dict[tuple[str, ...], tuple[float, float]]:
+def values_in(beats: list[bytes]) -> dict[tuple[str, ...], tuple[float, float]]:
     """Value and time by name and labels."""
     parts = [read_heartbeat(beat[HEADER_BYTES:]) for beat in beats]
     assert [(part.part, part.parts) for part in parts] == [(n + 1, len(parts)) for n in range(len(parts))]
@@ -47,23 +47,23 @@ def test_all_of_them_arrive(seed: int) -> None:
             for _ in range(source.randrange(1, 150))
         }
         gauges.append(gauge(f"g{n}", labels, [[*values, *numbers] for values, numbers in rows.items()]))
-    wanted = {(one["name"], *row[:-2]): tuple(row[-2:]) for one in gauges for row in one["rows"]}
+    expected = {(gauge["name"], *row[:-2]): tuple(row[-2:]) for gauge in gauges for row in gauge["rows"]}
     beats = beats_of(gauges, source.choice([0, 500, 32_000, 60_000]))
-    assert seen(beats) == wanted
+    assert values_in(beats) == expected
     assert max(map(len, beats)) <= MOST_BYTES
 
 
 def test_what_was_deleted_is_gone() -> None:
     rows = [[str(n), n, 1] for n in range(10)]
     beats = beats_of([gauge("g", 1, rows)], deleted=[["3"], ["5"], ["not there"]])
-    assert {labels[1] for labels in seen(beats)} == set("01246789")
+    assert {labels[1] for labels in values_in(beats)} == set("01246789")
 
 
 def test_the_longest_row_and_the_longest_head() -> None:
     names = [f"{n}".rjust(128, "x") for n in range(32)]
     labels = {"name": "g" * 128, "type": "gauge", "labels": names, "combine": "last", "help": "H" * 1024}
     beats = beats_of([{**labels, "rows": [["v" * 300] * 32 + [n, n] for n in range(1)]}], 500)
-    assert len(seen(beats)) == 1
+    assert len(values_in(beats)) == 1
 
 
 FULL: dict[str, tuple[int, list[Gauge]]] = {
@@ -94,8 +94,8 @@ def test_a_worker_at_its_bounds_sends_nothing_that_the_collector_refuses(name: s
     parts = beats_of(gauges)
     beats, room = Beats(), Room()
     for datagram in parts:
-        heard = beats.hear(1, read_heartbeat(datagram[HEADER_BYTES:]), 0.0, room)
-        assert (heard.kept, heard.reason) == (True, None)
+        admission = beats.hear(1, read_heartbeat(datagram[HEADER_BYTES:]), 0.0, room)
+        assert (admission.kept, admission.reason) == (True, None)
     assert len(parts) <= 64
-    offered = sum(len(one["rows"]) for one in gauges)
+    offered = sum(len(gauge["rows"]) for gauge in gauges)
     assert room.held.rows == rows or (rows == 0 and 1_000 < room.held.rows < offered), room.held

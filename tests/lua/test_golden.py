@@ -22,23 +22,23 @@ def pairs(value: Any) -> Any:
     """A dictionary as encode.pairs takes it: key, value, key, value ..."""
     if not isinstance(value, dict):
         return value
-    return [one for key, inner in value.items() for one in (key, pairs(inner))]
+    return [item for key, inner in value.items() for item in (key, pairs(inner))]
 
 
 @pytest.mark.parametrize("name", BATCHES)
 def test_a_batch_is_written_byte_for_byte(name: str) -> None:
     described, data = load(name)
     header = described["header"]
-    asked = ["batch", bytes.fromhex(header["sender"]), header["birth_ms"], header["sequence"], header["base"]]
-    assert ask([*asked, described["body"]["families"], described["body"].get("instance", False)]) == [data]
+    question = ["batch", bytes.fromhex(header["sender"]), header["birth_ms"], header["sequence"], header["base"]]
+    assert ask([*question, described["body"]["families"], described["body"].get("instance", False)]) == [data]
 
 
 @pytest.mark.parametrize("name", HEARTBEATS)
 def test_a_heartbeat_is_written_byte_for_byte(name: str) -> None:
     described, data = load(name)
     header = described["header"]
-    asked = ["heartbeat", bytes.fromhex(header["sender"]), header["birth_ms"], header["sequence"], header["base"]]
-    assert ask([*asked, pairs(described["body"])]) == [data]
+    question = ["heartbeat", bytes.fromhex(header["sender"]), header["birth_ms"], header["sequence"], header["base"]]
+    assert ask([*question, pairs(described["body"])]) == [data]
 
 
 def test_a_bye_is_written_byte_for_byte() -> None:

@@ -51,8 +51,10 @@ def assignments(code: str) -> Iterator[tuple[str, str]]:
 
 def constructed(code: str) -> set[str]:
     """Return the fields that a file makes: of ``_M``, of the objects in ``setmetatable({...}, mt)``, of ``self``."""
-    made = "".join(re.findall(r"(?:setmetatable\(|local _M = )\{(?!\})(.*?)\}(?:, mt\)|\n)", code, re.DOTALL))
-    return set(re.findall(r"(\w+) = ", made)) | {field for name, field in assignments(code) if name in {"self", "_M"}}
+    initial = "".join(re.findall(r"(?:setmetatable\(|local _M = )\{(?!\})(.*?)\}(?:, mt\)|\n)", code, re.DOTALL))
+    return set(re.findall(r"(\w+) = ", initial)) | {
+        field for name, field in assignments(code) if name in {"self", "_M"}
+    }
 
 
 def writes(code: str, foreign: set[str]) -> list[str]:
@@ -74,7 +76,7 @@ FIELDS = {path: constructed(code) for path, code in CODE.items()}
 
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_no_module_writes_into_another(path: Path) -> None:
-    foreign = set().union(*(fields for other, fields in FIELDS.items() if other != path))
+    foreign = set().union(*(fields for module, fields in FIELDS.items() if module != path))
     assert [write for write in writes(CODE[path], foreign) if (str(path), write) not in HOT] == []
 
 
@@ -91,7 +93,7 @@ def test_every_require_is_seen(path: Path) -> None:
             assert REQUIRED.search(line) or AT_ONCE.search(line), line
 
 
-FOUND = [
+WRITES = [
     'local other = require "resty.metrics.other"\nother.field = 1',
     'local other = require("resty.metrics.other")\nother.field, x = 1, 2',
     'local other = require "resty.metrics.other"\nif x then other.list[1] = 2 end',
@@ -105,7 +107,7 @@ FOUND = [
 ]
 
 
-@pytest.mark.parametrize("code", FOUND)
+@pytest.mark.parametrize("code", WRITES)
 def test_a_write_is_found(code: str) -> None:
     assert len(writes(code, {"count"})) == 1
 

@@ -29,12 +29,12 @@ def cut(shape: dict[str, Any], steps: list[list[Any]], cap: int = 10_000, limit:
 
 def sums(batches: list[bytes], labels: int) -> Counter[tuple[str, ...]]:
     """The first number of each row by its labels, over all batches."""
-    found: Counter[tuple[str, ...]] = Counter()
+    sums_by_labels: Counter[tuple[str, ...]] = Counter()
     for batch in batches:
         for family in read_batch(batch[HEADER_BYTES:]):
             for row in family.rows:
-                found[tuple(str(value) for value in row[:labels])] += row[labels]
-    return found
+                sums_by_labels[tuple(str(value) for value in row[:labels])] += row[labels]
+    return sums_by_labels
 
 
 @pytest.mark.parametrize("limit", [MIN_LIMIT, 10_000, MAX_LIMIT])
@@ -103,8 +103,10 @@ def test_a_label_value_is_cut_at_a_character(value: str, shown: str) -> None:
 def test_at_the_cap_the_users_labels_become_other() -> None:
     steps = [["s", "GET", "200", str(tenant), 1, 0, 0, 7, 1, 1] for tenant in range(100)]
     batches, count, overflowed = cut(REQUESTS, steps, cap=10)
-    found = sums(batches, 4)
-    assert found == {("s", "GET", "200", str(tenant)): 1 for tenant in range(10)} | {("s", "GET", "200", "other"): 90}
+    by_labels = sums(batches, 4)
+    assert by_labels == {("s", "GET", "200", str(tenant)): 1 for tenant in range(10)} | {
+        ("s", "GET", "200", "other"): 90
+    }
     assert (count, overflowed) == (11, 90)
 
 
@@ -137,8 +139,8 @@ def test_at_the_cap_worker_and_collector_do_the_same(shape: dict[str, Any]) -> N
     everything, _, _ = cut(shape, steps)
     tables = [Table(max_rows=cap), Table(max_rows=cap)]
     for table, sent in zip(tables, (batches, everything), strict=True):
-        for one in sent:
-            table.merge(read_batch(one[HEADER_BYTES:]), 1, 0.0)
+        for datagram in sent:
+            table.merge(read_batch(datagram[HEADER_BYTES:]), 1, 0.0)
     first, second = ({row.labels: row.numbers[0] for row in _only(table).rows} for table in tables)
     assert first == second == sums(batches, len(names))
     assert sum(first.values()) == len(steps)

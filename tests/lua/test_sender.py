@@ -109,6 +109,6 @@ LIVES: dict[str, list[Step]] = {
 def test_a_life(name: str) -> None:
     steps = LIVES[name]
     first = steps[0][1][2]
-    (seen,) = ask(["sender", first, [call for call, _ in steps]])
-    found = [(step[0], step[1].decode(), *step[2:]) for step in seen]
-    assert found == [expected for _, expected in steps]
+    (answers,) = ask(["sender", first, [call for call, _ in steps]])
+    results = [(step[0], step[1].decode(), *step[2:]) for step in answers]
+    assert results == [expected for _, expected in steps]

@@ -57,16 +57,16 @@ BAD_LABELS = [
 
 @pytest.mark.parametrize(("stated", "names", "variables"), LABELS)
 def test_labels_are_read(stated: Any, names: list[str], variables: list[str]) -> None:
-    ((found, of_nginx, reason),) = ask(["labels", stated])
+    ((labels, of_nginx, reason),) = ask(["labels", stated])
     assert reason is False
-    assert [name.decode() for name in found or []] == names
+    assert [name.decode() for name in labels or []] == names
     assert [name.decode() for name in of_nginx or []] == variables
 
 
 @pytest.mark.parametrize("stated", BAD_LABELS)
 def test_labels_are_refused_with_why(stated: Any) -> None:
-    ((found, _, reason),) = ask(["labels", stated])
-    assert found is False
+    ((labels, _, reason),) = ask(["labels", stated])
+    assert labels is False
     assert reason
 
 

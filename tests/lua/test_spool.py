@@ -11,9 +11,9 @@ ROWS = 63
 def test_what_does_not_fit_is_counted(room: int) -> None:
     """A sender takes a value for each batch and one for its name, without which nobody could take it."""
     (result,) = ask(["spool", room, SENDERS])
-    taken, rows, lost = result
+    accepted, rows, lost = result
     assert rows + lost == ROWS
-    assert [name for name, _ in taken] == [b"first", b"second"][: len(taken)]
+    assert [name for name, _ in accepted] == [b"first", b"second"][: len(accepted)]
     assert (lost == 0) == (room == 7)
 
 

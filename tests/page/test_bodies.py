@@ -165,4 +165,4 @@ def test_slices_are_the_body(sizes: list[int]) -> None:
     slices = list(body.slices())
     assert b"".join(slices) == b"".join(body.pieces)
     assert body.size == sum(sizes)
-    assert all(len(one) <= SLICE_BYTES for one in slices)
+    assert all(len(piece) <= SLICE_BYTES for piece in slices)

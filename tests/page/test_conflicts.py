@@ -15,28 +15,28 @@ from resty_metrics.table.table import Table
 from resty_metrics.wire.gauge_family import gauge_family
 from resty_metrics.wire.heartbeat import Heartbeat
 
-Said = tuple[str, MetricType]
+Claim = tuple[str, MetricType]
 
 
-def family(said: Said, custom: bool) -> MetricFamily:
-    name, kind = said
+def family(claim: Claim, custom: bool) -> MetricFamily:
+    name, kind = claim
     line = f"{name} 1\n"
     if kind == "histogram":
         line = f'{name}_bucket{{le="+Inf"}} 1\n{name}_sum 1\n{name}_count 1\n'
     return MetricFamily(name, kind, "custom" if custom else "built in", [line.encode()], custom)
 
 
-def resolved(custom: list[Said], built_in: list[Said]) -> list[MetricFamily]:
-    return conflicts.resolve([family(one, True) for one in custom], [family(one, False) for one in built_in])
+def resolved(custom: list[Claim], built_in: list[Claim]) -> list[MetricFamily]:
+    return conflicts.resolve([family(claim, True) for claim in custom], [family(claim, False) for claim in built_in])
 
 
-def withheld(found: list[MetricFamily]) -> list[str]:
-    lines = [line.decode() for one in found if one.name == conflicts.CONFLICT for line in one.lines]
+def withheld(families: list[MetricFamily]) -> list[str]:
+    lines = [line.decode() for family in families if family.name == conflicts.CONFLICT for line in family.lines]
     return [line.split('"')[1] for line in lines]
 
 
 # what the user has, what is built in, which of the built-in ones goes
-AGAINST_BUILT_IN: list[tuple[Said, Said, bool]] = [
+AGAINST_BUILT_IN: list[tuple[Claim, Claim, bool]] = [
     (("a", "gauge"), ("b", "gauge"), False),
     (("a_total", "counter"), ("a_total", "counter"), True),
     (("a", "gauge"), ("a", "histogram"), True),
@@ -57,16 +57,16 @@ AGAINST_BUILT_IN: list[tuple[Said, Said, bool]] = [
 
 
 @pytest.mark.parametrize(("custom", "built_in", "goes"), AGAINST_BUILT_IN)
-def test_the_user_keeps_the_name(custom: Said, built_in: Said, goes: bool) -> None:
-    found = resolved([custom], [built_in])
-    assert withheld(found) == ([built_in[0]] if goes else [])
-    assert any(one.custom and one.name == custom[0] for one in found)
-    assert any(not one.custom and one.name == built_in[0] for one in found) is not goes
-    is_readable(found)
+def test_the_user_keeps_the_name(custom: Claim, built_in: Claim, goes: bool) -> None:
+    families = resolved([custom], [built_in])
+    assert withheld(families) == ([built_in[0]] if goes else [])
+    assert any(shown.custom and shown.name == custom[0] for shown in families)
+    assert any(not shown.custom and shown.name == built_in[0] for shown in families) is not goes
+    is_readable(families)
 
 
 # the first one stays
-AGAINST_EACH_OTHER: list[tuple[Said, Said, bool]] = [
+AGAINST_EACH_OTHER: list[tuple[Claim, Claim, bool]] = [
     (("a", "gauge"), ("b", "gauge"), False),
     (("a", "gauge"), ("a", "counter"), True),
     (("a", "histogram"), ("a_count", "counter"), True),
@@ -79,20 +79,20 @@ AGAINST_EACH_OTHER: list[tuple[Said, Said, bool]] = [
 
 
 @pytest.mark.parametrize(("first", "second", "goes"), AGAINST_EACH_OTHER)
-def test_of_two_of_the_user_the_later_goes(first: Said, second: Said, goes: bool) -> None:
-    found = resolved([first, second], [])
-    assert withheld(found) == ([second[0]] if goes else [])
-    assert [one.name for one in found if one.custom] == [first[0], *([] if goes else [second[0]])]
-    is_readable(found)
+def test_of_two_of_the_user_the_later_goes(first: Claim, second: Claim, goes: bool) -> None:
+    families = resolved([first, second], [])
+    assert withheld(families) == ([second[0]] if goes else [])
+    assert [shown.name for shown in families if shown.custom] == [first[0], *([] if goes else [second[0]])]
+    is_readable(families)
 
 
-def is_readable(found: list[MetricFamily]) -> None:
-    list(text_string_to_metric_families(render(found, openmetrics=False).decode()))
-    list(parse_openmetrics(render(found, openmetrics=True).decode()))  # type: ignore[no-untyped-call]
+def is_readable(families: list[MetricFamily]) -> None:
+    list(text_string_to_metric_families(render(families, openmetrics=False).decode()))
+    list(parse_openmetrics(render(families, openmetrics=True).decode()))  # type: ignore[no-untyped-call]
 
 
 # a family that a worker sends as a built-in one, and what the collector makes itself; whether the first goes
-SENT: list[tuple[Said, Said, bool]] = [
+SENT: list[tuple[Claim, Claim, bool]] = [
     (("a", "gauge"), ("a", "gauge"), True),
     (("a", "counter"), ("a", "gauge"), True),
     (("a_total", "counter"), ("a_total", "counter"), True),
@@ -105,16 +105,16 @@ SENT: list[tuple[Said, Said, bool]] = [
 
 
 @pytest.mark.parametrize("instance", ["", "edge", None])
-@pytest.mark.parametrize(("sent", "made", "goes"), SENT)
+@pytest.mark.parametrize(("sent", "own", "goes"), SENT)
 def test_what_the_collector_makes_itself_keeps_its_name(
-    sent: Said, made: Said, goes: bool, instance: str | None
+    sent: Claim, own: Claim, goes: bool, instance: str | None
 ) -> None:
     """Whatever came first, and whichever nginx it is of; None: the collector makes it of no nginx."""
     strange = replace(family(sent, False), instance="", sent=True)
-    found = conflicts.resolve([], [strange, replace(family(made, False), instance=instance)])
-    assert withheld(found) == ([sent[0]] if goes else [])
-    assert any(one.name == made[0] and not one.sent for one in found)
-    is_readable(found)
+    families = conflicts.resolve([], [strange, replace(family(own, False), instance=instance)])
+    assert withheld(families) == ([sent[0]] if goes else [])
+    assert any(shown.name == own[0] and not shown.sent for shown in families)
+    is_readable(families)
 
 
 def test_two_sent_families_of_one_name_are_of_the_nginx_that_was_first() -> None:
@@ -122,20 +122,20 @@ def test_two_sent_families_of_one_name_are_of_the_nginx_that_was_first() -> None
     counter = replace(family(("m", "counter"), False), instance="b", sent=True)
     histogram = replace(family(("m", "histogram"), False), instance="a", sent=True)
     for first in ("a", "b"):
-        found = conflicts.resolve([], [counter, histogram], [first])
-        assert [one.instance for one in found if one.name == "m"] == [first]
-        is_readable(found)
+        families = conflicts.resolve([], [counter, histogram], [first])
+        assert [shown.instance for shown in families if shown.name == "m"] == [first]
+        is_readable(families)
 
 
 def test_a_name_is_free_again_when_the_metric_that_has_it_is_reset() -> None:
     """What the advice says to do, in one step: metric:reset(), and another name."""
     table = Table()
-    mine = Shape("nginx_http_cache_requests_total", "counter", ("page",), None, ("value",), custom=True)
+    custom = Shape("nginx_http_cache_requests_total", "counter", ("page",), None, ("value",), custom=True)
     ours = Shape("nginx_http_cache_requests_total", "counter", ("server", "cache_status"), None, ("value",))
-    table.merge([family_batch(mine, "", False, [("p", 1)]), family_batch(ours, "", False, [("s", "HIT", 1)])], 1, 0.0)
+    table.merge([family_batch(custom, "", False, [("p", 1)]), family_batch(ours, "", False, [("s", "HIT", 1)])], 1, 0.0)
     assert names_withheld(table) == ["nginx_http_cache_requests_total"]
-    other = Shape("cached_pages_total", "counter", ("page",), None, ("value",), custom=True)
-    table.merge([family_batch(mine, "", False, [], reset=True), family_batch(other, "", False, [("p", 1)])], 2, 0.0)
+    another = Shape("cached_pages_total", "counter", ("page",), None, ("value",), custom=True)
+    table.merge([family_batch(custom, "", False, [], reset=True), family_batch(another, "", False, [("p", 1)])], 2, 0.0)
     assert names_withheld(table) == []
 
 
@@ -144,20 +144,20 @@ def names_withheld(table: Table) -> list[str]:
 
 
 def test_a_family_without_lines_takes_no_name() -> None:
-    found = conflicts.resolve([MetricFamily("a", "gauge", "", [b""], True)], [family(("a", "gauge"), False)])
-    assert withheld(found) == []
-    assert [one.name for one in found if one.lines] == ["a"]
+    families = conflicts.resolve([MetricFamily("a", "gauge", "", [b""], True)], [family(("a", "gauge"), False)])
+    assert withheld(families) == []
+    assert [shown.name for shown in families if shown.lines] == ["a"]
 
 
 def test_built_in_families_of_one_name_are_no_conflict() -> None:
-    found = resolved([], [("a", "gauge"), ("a", "gauge")])
-    assert withheld(found) == []
-    assert len(found) == 3
+    families = resolved([], [("a", "gauge"), ("a", "gauge")])
+    assert withheld(families) == []
+    assert len(families) == 3
 
 
 def test_who_takes_the_name_of_the_metric_that_says_so() -> None:
-    found = resolved([(conflicts.CONFLICT, "gauge"), ("a", "gauge")], [("a", "gauge")])
-    assert [one.name for one in found] == [conflicts.CONFLICT, "a"]
+    families = resolved([(conflicts.CONFLICT, "gauge"), ("a", "gauge")], [("a", "gauge")])
+    assert [shown.name for shown in families] == [conflicts.CONFLICT, "a"]
 
 
 def test_a_page_with_conflicts_everywhere() -> None:
@@ -168,9 +168,9 @@ def test_a_page_with_conflicts_everywhere() -> None:
     became = Shape("became", "counter", (), None, ("value",), custom=True)
     table.merge([family_batch(requests, "", False, [("a", "GET", "200", 1, 0, 5, 6, 7)])], 10, 0.0)
     table.merge([family_batch(responses, "Mine.", False, [("h", 3)]), family_batch(became, "", False, [(9,)])], 10, 0.0)
-    said = gauge_family("became", "", (), "sum", [(4, 1)])
+    gauge = gauge_family("became", "", (), "sum", [(4, 1)])
     for birth_ms, value in ((11, "4"), (9, "9")):
-        beats = [LiveHeartbeat(b"s" * 16, birth_ms, 0.0, Heartbeat(families=(said,)))]
+        beats = [LiveHeartbeat(b"s" * 16, birth_ms, 0.0, Heartbeat(families=(gauge,)))]
         page = render(
             finish(assemble.in_steps(assemble.capture(table), render_table(table), beats, [], (), {}, [])),
             openmetrics=False,

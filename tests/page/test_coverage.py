@@ -90,9 +90,9 @@ def test_just_enough_requests() -> None:
     assert observed((0, 0, 0, 0), (WINDOW_SECONDS, LEAST_REQUESTS / 4, LEAST_REQUESTS, 0)).ratio() == 0.25
 
 
-def beat(seen: float, requests: int) -> LiveHeartbeat:
+def beat(last_seen: float, requests: int) -> LiveHeartbeat:
     nginx = NginxCounters(1, 1, requests, 1, 0, 1, 0)
-    return LiveHeartbeat(b"s" * 16, 1, seen, Heartbeat(master=Master(7, 8), nginx=nginx))
+    return LiveHeartbeat(b"s" * 16, 1, last_seen, Heartbeat(master=Master(7, 8), nginx=nginx))
 
 
 def ended(count: int) -> Table:

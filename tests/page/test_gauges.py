@@ -20,8 +20,8 @@ NAMES = [f"l{number}" for number in range(32)]
 NAN, INFINITE = float("nan"), float("inf")
 
 
-def beat(birth_ms: int, *families: GaugeFamily, made: float = 0.0) -> LiveHeartbeat:
-    return LiveHeartbeat(bytes([birth_ms]) * 16, birth_ms, 0.0, Heartbeat(families=families, made=made))
+def beat(birth_ms: int, *families: GaugeFamily, began: float = 0.0) -> LiveHeartbeat:
+    return LiveHeartbeat(bytes([birth_ms]) * 16, birth_ms, 0.0, Heartbeat(families=families, began=began))
 
 
 def gauge(combine: Combine, *rows: tuple[object, ...], labels: tuple[str, ...] = (), text: str = "") -> GaugeFamily:
@@ -33,7 +33,7 @@ def gauges(beats: Iterable[LiveHeartbeat]) -> list[Gauge]:
 
 
 def lines(*beats: LiveHeartbeat) -> list[str]:
-    page = render([one.family for one in gauges(beats)], openmetrics=False).decode()
+    page = render([combined.family for combined in gauges(beats)], openmetrics=False).decode()
     return [line for line in page.splitlines() if not line.startswith("#")]
 
 
@@ -54,9 +54,9 @@ COMBINED: list[tuple[Combine, list[tuple[float, int]], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("combine", "said", "shown"), COMBINED)
-def test_combined(combine: Combine, said: list[tuple[float, int]], shown: str) -> None:
-    beats = [beat(birth + 1, gauge(combine, (value, when))) for birth, (value, when) in enumerate(said)]
+@pytest.mark.parametrize(("combine", "values", "shown"), COMBINED)
+def test_combined(combine: Combine, values: list[tuple[float, int]], shown: str) -> None:
+    beats = [beat(birth + 1, gauge(combine, (value, when))) for birth, (value, when) in enumerate(values)]
     assert lines(*beats) == [f"g {shown}"]
     assert lines(*reversed(beats)) == [f"g {shown}"]
 
@@ -67,8 +67,8 @@ def test_nobody_says_nothing() -> None:
 
 
 def test_one_beat_may_have_a_family_in_pieces() -> None:
-    found = lines(beat(1, gauge("sum", ("a", 1, 5), labels=("l",)), gauge("sum", ("b", 2, 5), labels=("l",))))
-    assert found == ['g{l="a"} 1', 'g{l="b"} 2']
+    rendered = lines(beat(1, gauge("sum", ("a", 1, 5), labels=("l",)), gauge("sum", ("b", 2, 5), labels=("l",))))
+    assert rendered == ['g{l="a"} 1', 'g{l="b"} 2']
 
 
 def shared(*rows: tuple[object, ...], labels: tuple[str, ...] = ("l",)) -> GaugeFamily:
@@ -102,16 +102,16 @@ SHARED: list[tuple[str, list[tuple[float, list[GaugeFamily]]], list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("said", "shown"), [case[1:] for case in SHARED], ids=[name for name, _, _ in SHARED])
-def test_shared(said: list[tuple[float, list[GaugeFamily]]], shown: list[str]) -> None:
-    beats = [beat(birth + 1, *families, made=made) for birth, (made, families) in enumerate(said)]
+@pytest.mark.parametrize(("sent", "shown"), [case[1:] for case in SHARED], ids=[name for name, _, _ in SHARED])
+def test_shared(sent: list[tuple[float, list[GaugeFamily]]], shown: list[str]) -> None:
+    beats = [beat(birth + 1, *families, began=began) for birth, (began, families) in enumerate(sent)]
     assert lines(*beats) == shown
     assert lines(*reversed(beats)) == shown
 
 
 def test_labels_are_cleaned_and_what_becomes_equal_is_combined() -> None:
-    found = lines(beat(1, gauge("sum", ("", 1, 5), ("_", 2, 5), ('q"', 4, 5), labels=("l",))))
-    assert found == ['g{l="_"} 3', 'g{l="q\\""} 4']
+    rendered = lines(beat(1, gauge("sum", ("", 1, 5), ("_", 2, 5), ('q"', 4, 5), labels=("l",))))
+    assert rendered == ['g{l="_"} 3', 'g{l="q\\""} 4']
 
 
 def test_of_two_shapes_the_one_of_the_worker_born_last_holds() -> None:
@@ -119,8 +119,8 @@ def test_of_two_shapes_the_one_of_the_worker_born_last_holds() -> None:
     new = beat(2, gauge("sum", ("x", "n", 1, 1), labels=("a", "c"), text="New."))
     for beats in ((old, new), (new, old)):
         assert sorted(lines(*beats)) == ['g{a="x",c="_"} 12', 'g{a="x",c="n"} 1']
-        (found,) = gauges(beats)
-        assert (found.birth_ms, found.family.help, found.family.custom) == (2, "New.", True)
+        (combined,) = gauges(beats)
+        assert (combined.birth_ms, combined.family.help, combined.family.custom) == (2, "New.", True)
 
 
 def test_label_sets_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,8 +168,8 @@ def test_what_arrives_between_two_steps_is_on_the_next_page() -> None:
         next(steps)
         say(value)
     senders.bye(Header(1, Kind.BYE, b"s" * 16, 1, 9, 1), 0.0)
-    (found,) = finish(steps)
-    shown = b"".join(found.family.lines).split()
+    (combined,) = finish(steps)
+    shown = b"".join(combined.family.lines).split()
     assert (shown.count(b"1"), len(shown)) == (5_000, 10_000)
 
 

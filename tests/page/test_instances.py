@@ -98,11 +98,11 @@ def test_golden() -> None:
     ],
 )
 def test_a_label_of_the_users_own(names: tuple[str, ...], instance: str, shown: list[str]) -> None:
-    assert instances.shown(names, instance) == shown
+    assert instances.label_names(names, instance) == shown
 
 
-def beat(instance: str, pid: int, sender: int, seen: float = 0.0, requests: int = 50) -> LiveHeartbeat:
-    said = Heartbeat(
+def beat(instance: str, pid: int, sender: int, last_seen: float = 0.0, requests: int = 50) -> LiveHeartbeat:
+    heartbeat = Heartbeat(
         module="0.1.0",
         worker=0,
         workers=2,
@@ -113,7 +113,7 @@ def beat(instance: str, pid: int, sender: int, seen: float = 0.0, requests: int 
         families=(gauge_family("g", "", ("nginx",), "sum", [("own", sender, 1)]),),
         instance=instance,
     )
-    return LiveHeartbeat(bytes([sender]) * 16, sender, seen, said)
+    return LiveHeartbeat(bytes([sender]) * 16, sender, last_seen, heartbeat)
 
 
 def assembled(table: Table, *beats: LiveHeartbeat, fetched: tuple[str, ...] = ()) -> list[str]:
@@ -124,10 +124,10 @@ def assembled(table: Table, *beats: LiveHeartbeat, fetched: tuple[str, ...] = ()
 
 def test_gauges_are_those_of_each() -> None:
     """Each has a newest master of its own, and what its workers say is combined with that of no other."""
-    one = [beat("", 1, 1), beat("", 1, 2)]
-    alone = assembled(Table(), *one)
-    both = assembled(Table(), *one, beat("edge", 9, 7))
-    assert [line for line in both if 'nginx="edge"' not in line] == alone
+    nameless = [beat("", 1, 1), beat("", 1, 2)]
+    alone = assembled(Table(), *nameless)
+    families = assembled(Table(), *nameless, beat("edge", 9, 7))
+    assert [line for line in families if 'nginx="edge"' not in line] == alone
     assert 'g{nginx="own"} 3' in alone
     assert {
         'nginx_up{nginx="edge"} 1',
@@ -139,8 +139,8 @@ def test_gauges_are_those_of_each() -> None:
         'resty_metrics_lua_info{nginx="edge",version="0.1.0"} 1',
         'resty_metrics_requests_begun_total{nginx="edge",master="9-900"} 50',
         'g{nginx="edge",exported_nginx="own"} 7',
-    } <= set(both)
-    assert len(both) == 2 * len(alone)
+    } <= set(families)
+    assert len(families) == 2 * len(alone)
 
 
 def test_a_fetched_stub_status_replaces_that_of_its_name() -> None:
@@ -160,10 +160,10 @@ def test_coverage_is_that_of_each_as_long_as_it_is_heard_of() -> None:
         rows = {"": ("1-100", ended), "edge": ("9-900", ended / 2)}
         batches = [family_batch(replace(shape, instance=name), "", False, [row]) for name, row in rows.items()]
         table.merge(batches, 1, 0.0)
-        both = [beat("", 1, 1, now, ended), beat("edge", 9, 7, now, ended)]
-        coverage.observe(both, table, now)
+        beats = [beat("", 1, 1, now, ended), beat("edge", 9, 7, now, ended)]
+        coverage.observe(beats, table, now)
     assert coverage.ratios() == {"": 1.0, "edge": 0.5}
-    coverage.observe(both[:1], table, WINDOW_SECONDS + 1)
+    coverage.observe(beats[:1], table, WINDOW_SECONDS + 1)
     assert coverage.ratios() == {"": 1.0}
 
 
@@ -192,10 +192,10 @@ def test_who_is_heard_of(known: tuple[str, ...], alive: tuple[str, ...], shown: 
     assert [line.removeprefix("resty_metrics_source_up") for line in lines] == shown
 
 
-Said = tuple[str, str, MetricType]  # instance, name, type; "-": the collector's own
+Claim = tuple[str, str, MetricType]  # instance, name, type; "-": the collector's own
 
 # the user's families and the built-in ones, then (instance, name) of those that go; "a" was there first
-CLAIMS: list[tuple[list[Said], list[Said], list[tuple[str, str]]]] = [
+CLAIMS: list[tuple[list[Claim], list[Claim], list[tuple[str, str]]]] = [
     ([("a", "m", "gauge"), ("b", "m", "gauge")], [], []),
     ([("b", "m", "counter"), ("a", "m", "gauge")], [], [("b", "m")]),
     ([("a", "m", "histogram"), ("b", "m_sum", "gauge")], [], [("b", "m_sum")]),
@@ -208,21 +208,21 @@ CLAIMS: list[tuple[list[Said], list[Said], list[tuple[str, str]]]] = [
 ]
 
 
-def family(said: Said, custom: bool) -> MetricFamily:
-    instance, name, kind = said
+def family(claim: Claim, custom: bool) -> MetricFamily:
+    instance, name, kind = claim
     return MetricFamily(name, kind, "", [b"x 1\n"], custom, None if instance == "-" else instance)
 
 
 @pytest.mark.parametrize(("custom", "built_in", "goes"), CLAIMS)
-def test_who_keeps_a_name(custom: list[Said], built_in: list[Said], goes: list[tuple[str, str]]) -> None:
+def test_who_keeps_a_name(custom: list[Claim], built_in: list[Claim], goes: list[tuple[str, str]]) -> None:
     """A second one that is added takes nothing from the first."""
-    given = [*(family(one, True) for one in custom), *(family(one, False) for one in built_in)]
-    found = conflicts.resolve(given[: len(custom)], given[len(custom) :], ["a"])
-    left = [one for one in given if not any(one is kept for kept in found)]
-    assert [("-" if one.instance is None else one.instance, one.name) for one in left] == goes
+    families = [*(family(entry, True) for entry in custom), *(family(entry, False) for entry in built_in)]
+    shown = conflicts.resolve(families[: len(custom)], families[len(custom) :], ["a"])
+    left = [entry for entry in families if not any(entry is kept for kept in shown)]
+    assert [("-" if entry.instance is None else entry.instance, entry.name) for entry in left] == goes
 
 
-MINE = Shape("mine_total", "counter", ("nginx",), None, ("value",), custom=True)
+CUSTOM = Shape("mine_total", "counter", ("nginx",), None, ("value",), custom=True)
 SIZES = Shape("sizes", "histogram", ("l",), (5,), ("sum",), custom=True)
 
 
@@ -246,23 +246,23 @@ WITH_LABEL = (*REQUESTS.labels, "nginx")
 
 # a family; its labels in an nginx without a name, and in one with; the values of the former; a metric of it
 TWICE: list[tuple[Shape, tuple[str, ...], tuple[str, ...], tuple[str, ...], str]] = [
-    (MINE, ("nginx",), (), ("edge",), "mine_total"),
-    (MINE, ("l", "nginx"), ("l",), ("x", "edge"), "mine_total"),
+    (CUSTOM, ("nginx",), (), ("edge",), "mine_total"),
+    (CUSTOM, ("l", "nginx"), ("l",), ("x", "edge"), "mine_total"),
     (SIZES, ("nginx", "l"), ("l",), ("edge", "x"), "sizes_count"),
     (REQUESTS, WITH_LABEL, REQUESTS.labels, ("a", "GET", "200", "edge"), "nginx_http_request_bytes_total"),
 ]
 
 
 @pytest.mark.parametrize("first", ["", "edge"])
-@pytest.mark.parametrize(("shape", "own", "other", "values", "metric"), TWICE)
+@pytest.mark.parametrize(("shape", "own", "beside", "values", "metric"), TWICE)
 def test_a_label_nginx_of_the_users_own_beside_a_name(
-    shape: Shape, own: tuple[str, ...], other: tuple[str, ...], values: tuple[str, ...], metric: str, first: str
+    shape: Shape, own: tuple[str, ...], beside: tuple[str, ...], values: tuple[str, ...], metric: str, first: str
 ) -> None:
     """The two would be one series: the nginx that was there first shows it, the other one does not, and it is said."""
     table = Table()
     rest = tuple(value for label, value in zip(own, values, strict=True) if label != "nginx")
     for instance in (first, "edge" if first == "" else ""):
-        labels, row = (own, values) if instance == "" else (other, rest)
+        labels, row = (own, values) if instance == "" else (beside, rest)
         send(table, shape, instance, *row, labels=labels)
     page = lines_of(table)
     shown = [line for line in page if line.startswith((f"{metric} ", f"{metric}{{"))]
@@ -277,8 +277,8 @@ def test_a_label_nginx_of_the_users_own_beside_a_name(
 def test_a_gauge_with_a_label_nginx_beside_a_name() -> None:
     gauges = (gauge_family("g", "", ("nginx",), "sum", [("edge", 1, 1)]), gauge_family("g", "", (), "sum", [(2, 1)]))
     beats = [
-        replace(one, heartbeat=replace(one.heartbeat, families=(gauge,)))
-        for one, gauge in zip((beat("", 1, 1), beat("edge", 9, 7)), gauges, strict=True)
+        replace(live, heartbeat=replace(live.heartbeat, families=(gauge,)))
+        for live, gauge in zip((beat("", 1, 1), beat("edge", 9, 7)), gauges, strict=True)
     ]
     page = lines_of(Table(), *beats)
     assert [line for line in page if line.startswith("g{")] == ['g{nginx="edge"} 1']
@@ -287,35 +287,35 @@ def test_a_gauge_with_a_label_nginx_beside_a_name() -> None:
 
 def test_a_metric_of_the_users_own_beside_a_built_in_one_of_a_named_nginx() -> None:
     """An nginx_up of Lua code with a label nginx, where the workers of another nginx have theirs read from memory."""
-    mine = replace(
+    custom = replace(
         beat("", 1, 1).heartbeat, families=(gauge_family("nginx_up", "", ("nginx",), "sum", [("edge", 5, 1)]),)
     )
-    page = lines_of(Table(), replace(beat("", 1, 1), heartbeat=mine), beat("edge", 9, 7))
+    page = lines_of(Table(), replace(beat("", 1, 1), heartbeat=custom), beat("edge", 9, 7))
     assert [line for line in page if line.startswith("nginx_up")] == ['nginx_up{nginx="edge"} 5']
     assert conflicts_of(page) == ['{family="nginx_up"} 1', '{nginx="edge",family="nginx_up"} 1']
 
 
 @pytest.mark.parametrize(
-    ("own", "other", "scope"),
+    ("own", "named", "scope"),
     [(("nginx",), ("l",), ""), (("l", "nginx"), ("nginx",), ""), (("nginx",), (), "a")],
 )
-def test_other_labels_make_other_series(own: tuple[str, ...], other: tuple[str, ...], scope: str) -> None:
+def test_other_labels_make_other_series(own: tuple[str, ...], named: tuple[str, ...], scope: str) -> None:
     """Also where the label nginx is exported_nginx, and where the requests are of another scope."""
     table, base = Table(), REQUESTS.labels
     scoped = (*base, "scope") if scope else base
     send(table, REQUESTS, "", *"abc", *([scope] if scope else []), *own, labels=(*scoped, *own), scope=scope)
-    send(table, REQUESTS, "edge", *"abc", *(["b"] if scope else []), *other,
-         labels=(*scoped, *other), scope="b" if scope else "")  # fmt: skip
+    send(table, REQUESTS, "edge", *"abc", *(["b"] if scope else []), *named,
+         labels=(*scoped, *named), scope="b" if scope else "")  # fmt: skip
     assert conflicts_of(lines_of(table)) == []
 
 
 def test_what_helps_against_it() -> None:
     """The label is given another name in the nginx that has none; or that gets one, and its label becomes another."""
     table = Table()
-    send(table, MINE, "", "edge")
-    send(table, MINE, "edge", labels=())
+    send(table, CUSTOM, "", "edge")
+    send(table, CUSTOM, "edge", labels=())
     assert conflicts_of(lines_of(table)) == ['{nginx="edge",family="mine_total"} 1']
-    renamed = replace(table.families[replace(MINE, instance="").key].shape, labels=("site",))
+    renamed = replace(table.families[replace(CUSTOM, instance="").key].shape, labels=("site",))
     table.merge([family_batch(renamed, "", False, [("x", 1)])], 2, 0.0)
     page = lines_of(table)
     assert conflicts_of(page) == []
@@ -325,8 +325,8 @@ def test_what_helps_against_it() -> None:
 def test_an_nginx_that_is_gone_gives_way() -> None:
     """It was given a name with a reload: nobody counts under none any more, and nobody could mend it."""
     table = Table()
-    send(table, MINE, "", "edge")
-    send(table, MINE, "edge", labels=())
+    send(table, CUSTOM, "", "edge")
+    send(table, CUSTOM, "edge", labels=())
     shown = [line for line in lines_of(table, known=("edge",)) if not line.startswith("#")]
     assert shown == ['mine_total{nginx="edge"} 1']
     assert 'mine_total{nginx="edge"} 1' in lines_of(table, known=("", "edge"))
@@ -334,5 +334,5 @@ def test_an_nginx_that_is_gone_gives_way() -> None:
 
 
 def test_a_conflict_is_said_of_its_nginx() -> None:
-    found = conflicts.resolve([family(("a", "m", "gauge"), True), family(("b", "m", "counter"), True)], [], ["a"])
-    assert found[-1].lines == [b'resty_metrics_family_conflict{nginx="b",family="m"} 1\n']
+    families = conflicts.resolve([family(("a", "m", "gauge"), True), family(("b", "m", "counter"), True)], [], ["a"])
+    assert families[-1].lines == [b'resty_metrics_family_conflict{nginx="b",family="m"} 1\n']

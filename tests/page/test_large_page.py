@@ -64,9 +64,9 @@ def test_a_page_is_of_a_moment_after_it_was_asked_for(collector: Collector) -> N
         while not done.is_set():
             collector.page()
 
-    others = [threading.Thread(target=ask_again_and_again) for _ in range(2)]
-    for other in others:
-        other.start()
+    askers = [threading.Thread(target=ask_again_and_again) for _ in range(2)]
+    for asker in askers:
+        asker.start()
     try:
         with Worker(collector.socket_path) as worker:
             family = {"name": "asked_total", "type": "counter", "labels": [], "columns": ["value"], "custom": True}
@@ -76,8 +76,8 @@ def test_a_page_is_of_a_moment_after_it_was_asked_for(collector: Collector) -> N
                 assert f"\nasked_total {number}\n" in collector.page()
     finally:
         done.set()
-        for other in others:
-            other.join()
+        for asker in askers:
+            asker.join()
 
 
 def test_each_page_shows_one_committed_state(collector: Collector) -> None:
@@ -91,9 +91,9 @@ def test_each_page_shows_one_committed_state(collector: Collector) -> None:
 
     sender = threading.Thread(target=work)
     sender.start()
-    seen: set[tuple[int, ...]] = set()
+    states: set[tuple[int, ...]] = set()
     try:
-        while len(seen) < 10:
+        while len(states) < 10:
             lines = [line for line in collector.page().splitlines() if line.startswith("sent_total{")]
             values = [int(line.split()[1]) for line in lines]
             assert len(values) == ROWS
@@ -104,7 +104,7 @@ def test_each_page_shows_one_committed_state(collector: Collector) -> None:
             assert [value for batch in batches for value in batch] == sorted(
                 (value for batch in batches for value in batch), reverse=True
             )
-            seen.add(tuple(values[::PER_BATCH]))
+            states.add(tuple(values[::PER_BATCH]))
     finally:
         done.set()
         sender.join()
@@ -116,19 +116,19 @@ class Pieces:
 
 
 def test_a_client_that_reads_nothing_holds_nobody() -> None:
-    async def others() -> list[int]:
+    async def readers() -> list[int]:
         headers = {"Accept-Encoding": "identity"}
         app = server.application(Pieces(), list, "/metrics")
         async with TestClient(TestServer(app), headers=headers) as client:
             slow = await client.get("/metrics")
-            found = []
+            sizes = []
             for _ in range(3):
                 async with client.get("/metrics") as response:
-                    found.append(len(await response.read()))
+                    sizes.append(len(await response.read()))
             assert len(await slow.read()) == 20 * PIECE
-            return found
+            return sizes
 
-    assert asyncio.run(others()) == [20 * PIECE] * 3
+    assert asyncio.run(readers()) == [20 * PIECE] * 3
 
 
 def test_the_page_says_how_long_it_took(collector: Collector) -> None:

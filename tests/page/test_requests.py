@@ -156,9 +156,9 @@ def test_labels_survive(value: str) -> None:
     merge(table, REQUESTS, (value, "GET", "200", 1, 2, 3, 4, 5, 6))
     row = table.families[FamilyKey("http_requests")].rows[0]
     for family in text_string_to_metric_families(page(table)):
-        for found in family.samples:
-            assert found.labels["server"] == row.labels[0]
-            assert found.labels["status"] == "200"
+        for sample in family.samples:
+            assert sample.labels["server"] == row.labels[0]
+            assert sample.labels["status"] == "200"
 
 
 def test_counter_without_labels_and_help() -> None:

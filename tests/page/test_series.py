@@ -36,7 +36,7 @@ def sound(families: Iterable[MetricFamily]) -> set[Series]:
     families = list(families)
     text, openmetrics = (render(families, openmetrics=which).decode() for which in (False, True))
     shown = series(text)
-    assert [one for one, count in shown.items() if count > 1] == []
+    assert [series for series, count in shown.items() if count > 1] == []
     assert samples(openmetrics) == samples(text)
     list(parse_text(text))
     list(parse_openmetrics(openmetrics))  # type: ignore[no-untyped-call]
@@ -54,14 +54,14 @@ def stem(name: str) -> str:
     return re.sub("(_created|_total|_bucket|_sum|_count)+$", "", name)
 
 
-SOME = st.lists(messages(), min_size=1, max_size=10)
+SOME_MESSAGES = st.lists(messages(), min_size=1, max_size=10)
 FEW = settings(
     max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 
 @FEW
-@given(SOME, sources, st.integers(0, 12), st.sampled_from([None, 0, 3]))
+@given(SOME_MESSAGES, sources, st.integers(0, 12), st.sampled_from([None, 0, 3]))
 def test_any_mixture(sent: list[Message], fetched: Sources, restart: int, shown_before: int | None) -> None:
     mixture = Mixture(fetched)
     for number, message in enumerate(sent):
@@ -72,7 +72,7 @@ def test_any_mixture(sent: list[Message], fetched: Sources, restart: int, shown_
         if number % 3 == 0:
             sound(mixture.page(shown_before))
     families = mixture.page()
-    shown, conflicts = sound(families), [one for one in families if one.name == CONFLICT and not one.custom]
+    shown, conflicts = sound(families), [family for family in families if family.name == CONFLICT and not family.custom]
     withheld = [dict(labels)["family"] for _, labels in series(render(conflicts, openmetrics=False).decode())]
     event("something is withheld" if withheld else "nothing is")
     assert [name for name in withheld if not is_held_by_another(name, shown)] == []
@@ -80,7 +80,7 @@ def test_any_mixture(sent: list[Message], fetched: Sources, restart: int, shown_
 
 @pytest.mark.slow
 @settings(FEW, max_examples=examples(40))
-@given(SOME, sources)
+@given(SOME_MESSAGES, sources)
 def test_promtool_reads_any_mixture(sent: list[Message], fetched: Sources) -> None:
     mixture = Mixture(fetched)
     for message in sent:

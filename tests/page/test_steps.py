@@ -23,7 +23,7 @@ def merge(table: Table, shape: Shape, *rows: tuple[object, ...], birth_ms: int =
     table.merge([family_batch(shape, "", False, rows, reset)], birth_ms, 0.0)
 
 
-def made() -> Table:
+def make_table() -> Table:
     table = Table()
     merge(table, OLD, *[(f"/{number}", "a", 1, 2, 3, number) for number in range(ROWS)])
     merge(table, LOGINS, ("ok", 7))
@@ -59,7 +59,7 @@ def change_type(table: Table) -> None:
 @pytest.mark.parametrize("steps", [0, 1, 2, 3, 4, 5])
 @pytest.mark.parametrize("happen", [change_all, make_new_rows, reshape, reset, change_type])
 def test_what_happens_between_two_steps_is_on_the_next_page(happen: Callable[[Table], None], steps: int) -> None:
-    table, alike = made(), made()
+    table, alike = make_table(), make_table()
     expected = text(requests.render(alike))
     running = requests.in_steps(requests.capture(table))
     rendered = [family for _ in range(steps) for family in next(running)]
@@ -76,8 +76,8 @@ def test_what_happens_between_two_steps_is_on_the_next_page(happen: Callable[[Ta
 
 def test_two_pages_at_once_show_a_moment_each() -> None:
     """The one that began later is done first, and has kept the text of rows that the other shows as they were."""
-    table = made()
-    first_moment = text(requests.render(made()))
+    table = make_table()
+    first_moment = text(requests.render(make_table()))
     early = requests.in_steps(requests.capture(table))
     next(early)
     change_all(table)
@@ -88,12 +88,12 @@ def test_two_pages_at_once_show_a_moment_each() -> None:
 
 def alone(table: Table) -> bytes:
     """The table's page as it would be if nothing of it had ever been kept."""
-    found = b""
+    page = b""
     for family in table.families.values():
         make = template(family.shape).render
         columns = zip(*[make(row.labels, row.numbers) for row in family.rows], strict=True)
-        found += b"".join(map(b"".join, columns))
-    return found
+        page += b"".join(map(b"".join, columns))
+    return page
 
 
 def lines_of(families: list[exposition.MetricFamily]) -> bytes:
@@ -103,7 +103,7 @@ def lines_of(families: list[exposition.MetricFamily]) -> bytes:
 @pytest.mark.parametrize("seed", range(40))
 def test_pages_under_way_at_once_never_mix(seed: int) -> None:
     """Any interleaving of changes and of the steps of several pages: each page is the table at its capture."""
-    source, table = random.Random(seed), made()
+    source, table = random.Random(seed), make_table()
     merge(table, SERVED, *[(str(number), "GET", "200", 1, 2, 3, 4, 5) for number in range(BLOCK_ROWS + 9)])
     births = itertools.count(2)
     shapes = [OLD, NEW]
@@ -143,15 +143,15 @@ def test_pages_under_way_at_once_never_mix(seed: int) -> None:
 
 
 def test_what_has_not_changed_is_taken_as_it_is() -> None:
-    table = made()
+    table = make_table()
     before, _ = requests.render(table)
     merge(table, OLD, ("/0", "a", 1, 0, 0, 0))
     after, _ = requests.render(table)
-    assert [one is other for one, other in zip(before.lines, after.lines, strict=True)] == [False, True, True]
+    assert [old is new for old, new in zip(before.lines, after.lines, strict=True)] == [False, True, True]
 
 
 def test_a_step_has_a_bounded_number_of_rows() -> None:
-    table = made()
+    table = make_table()
     steps = list(requests.in_steps(requests.capture(table)))
     assert len(steps) == 3 + 1 + 1 + 1  # of two families their blocks, and what each has finished
     (sizes,) = steps[3]
@@ -159,7 +159,7 @@ def test_a_step_has_a_bounded_number_of_rows() -> None:
 
 
 def test_a_row_that_is_new_to_a_scraper_is_at_0_across_steps() -> None:
-    table = made()
+    table = make_table()
     sizes, logins = requests.render(table, shown_before=ROWS - 1)
     shown = b"".join(sizes.lines)
     assert f'_count{{path="/{ROWS - 2}",kind="a"}} 6\n'.encode() in shown

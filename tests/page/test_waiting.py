@@ -48,10 +48,10 @@ class Queue:
         return "".join(name for name, ticket in self.tickets.items() if ticket in turn.tickets)
 
     def turns(self) -> list[str]:
-        taken = []
+        turns = []
         while self.waiting:
-            taken.append(self.take())
-        return taken
+            turns.append(self.take())
+        return turns
 
 
 def of(fill: Callable[[Queue], None]) -> list[str]:

@@ -11,9 +11,9 @@ from resty_metrics.wire.heartbeat import Heartbeat, Master, NginxCounters, Worke
 OLD, NEW = Master(pid=1, birth=100), Master(pid=1, birth=200)
 
 
-def beat(seen: float, recent: bool = True, **values: object) -> LiveHeartbeat:
-    said = Heartbeat(**values)  # type: ignore[arg-type]
-    return LiveHeartbeat(sender=b"s" * 16, birth_ms=0, seen=seen, heartbeat=said, recent=recent)
+def beat(last_seen: float, recent: bool = True, **values: object) -> LiveHeartbeat:
+    heartbeat = Heartbeat(**values)  # type: ignore[arg-type]
+    return LiveHeartbeat(sender=b"s" * 16, birth_ms=0, last_seen=last_seen, heartbeat=heartbeat, recent=recent)
 
 
 def lines(*beats: LiveHeartbeat) -> list[str]:
@@ -29,17 +29,17 @@ def test_nobody_says_nothing() -> None:
 
 def test_gauges_of_workers_with_one_id_are_added_up_but_for_the_uptime() -> None:
     """A reload, and another: two old workers 0 still end their requests."""
-    found = lines(
+    rendered = lines(
         beat(1, worker=0, gauges=WorkerGauges(unacked_batches=3, rows=1, uptime_seconds=70)),
         replace(beat(0, worker=0, gauges=WorkerGauges(unacked_batches=0, uptime_seconds=90)), held=True),
         beat(2, worker=0, gauges=WorkerGauges(unacked_batches=1, uptime_seconds=5)),
         beat(2, worker=1, gauges=WorkerGauges(unacked_batches=0)),
     )
-    assert 'resty_metrics_worker_unacked_batches{worker="0"} 4' in found
-    assert 'resty_metrics_worker_uptime_seconds{worker="0"} 90' in found
-    assert 'resty_metrics_worker_unacked_batches{worker="1"} 0' in found
-    assert 'resty_metrics_worker_rows{worker="0"} 1' in found
-    assert not any(line.startswith('resty_metrics_worker_rows{worker="1"}') for line in found)
+    assert 'resty_metrics_worker_unacked_batches{worker="0"} 4' in rendered
+    assert 'resty_metrics_worker_uptime_seconds{worker="0"} 90' in rendered
+    assert 'resty_metrics_worker_unacked_batches{worker="1"} 0' in rendered
+    assert 'resty_metrics_worker_rows{worker="0"} 1' in rendered
+    assert not any(line.startswith('resty_metrics_worker_rows{worker="1"}') for line in rendered)
 
 
 def counters(requests: int | None) -> NginxCounters:
@@ -59,7 +59,7 @@ def test_nginx_is_its_newest_master_at_its_newest_beat() -> None:
 
 def test_a_worker_that_leaves_speaks_for_itself_alone() -> None:
     """Its beat may be hours old: what it says of nginx held then."""
-    said = {
+    values = {
         "master": NEW,
         "nginx": counters(30),
         "worker": 3,
@@ -67,7 +67,7 @@ def test_a_worker_that_leaves_speaks_for_itself_alone() -> None:
         "generation": 2,
         "dicts": (("d", 2.0, 1.0),),
     }
-    beats = [replace(beat(9, True, **said, gauges=WorkerGauges(rows=7)), held=True)]
+    beats = [replace(beat(9, True, **values, gauges=WorkerGauges(rows=7)), held=True)]
     assert workers.stub_status(beats) is None
     assert workers.newest_master(beats) is None
     assert workers.requests_begun(beats) == {}
@@ -83,8 +83,8 @@ def test_a_number_that_is_missing_makes_no_stub_status() -> None:
 def test_one_recent_beat_is_enough_for_stub_status() -> None:
     silent = beat(1, recent=False, master=NEW, nginx=counters(10), worker=0)
     assert workers.stub_status([silent]) is None
-    heard = beat(5, master=NEW, nginx=counters(30), worker=1)
-    assert workers.stub_status([silent, heard]) == StubStatus(1, 1, 30, 1, 0, 1, 0)
+    recent = beat(5, master=NEW, nginx=counters(30), worker=1)
+    assert workers.stub_status([silent, recent]) == StubStatus(1, 1, 30, 1, 0, 1, 0)
 
 
 def test_a_silent_newest_master_gives_way_to_one_that_is_heard() -> None:
@@ -98,24 +98,24 @@ def test_a_silent_newest_master_gives_way_to_one_that_is_heard() -> None:
 
 def test_gauges_of_a_worker_outlive_the_proof_that_nginx_is_up() -> None:
     """Three beats, not two: one that is late makes no gap in a graph."""
-    found = lines(beat(1, recent=False, master=NEW, worker=0, workers=2, gauges=WorkerGauges(rows=7)))
-    assert {'resty_metrics_worker_rows{worker="0"} 7', "resty_metrics_workers_seen 1"} <= set(found)
+    rendered = lines(beat(1, recent=False, master=NEW, worker=0, workers=2, gauges=WorkerGauges(rows=7)))
+    assert {'resty_metrics_worker_rows{worker="0"} 7', "resty_metrics_workers_seen 1"} <= set(rendered)
 
 
 def test_workers_expected_and_seen_are_those_of_the_newest_master() -> None:
-    found = lines(
+    rendered = lines(
         beat(1, master=OLD, worker=0, workers=8),
         beat(1, master=OLD, worker=5, workers=8),
         beat(2, master=NEW, worker=0, workers=4),
         beat(3, master=NEW, worker=0, workers=4),
     )
-    assert "resty_metrics_workers_expected 4" in found
-    assert "resty_metrics_workers_seen 1" in found
+    assert "resty_metrics_workers_expected 4" in rendered
+    assert "resty_metrics_workers_seen 1" in rendered
 
 
 def test_versions_of_the_module() -> None:
-    found = lines(beat(1, module="0.1.0"), beat(1, module="0.2.0"), beat(1, module="0.1.0"))
-    assert [line for line in found if "lua_info" in line] == [
+    rendered = lines(beat(1, module="0.1.0"), beat(1, module="0.2.0"), beat(1, module="0.1.0"))
+    assert [line for line in rendered if "lua_info" in line] == [
         'resty_metrics_lua_info{version="0.1.0"} 1',
         'resty_metrics_lua_info{version="0.2.0"} 1',
     ]
@@ -136,18 +136,18 @@ def test_gauges_as_they_stand_on_the_page() -> None:
 
 
 def test_uptime_of_a_worker() -> None:
-    found = lines(beat(1, worker=2, gauges=WorkerGauges(uptime_seconds=1.5)))
-    assert found == ['resty_metrics_worker_uptime_seconds{worker="2"} 1.5']
+    rendered = lines(beat(1, worker=2, gauges=WorkerGauges(uptime_seconds=1.5)))
+    assert rendered == ['resty_metrics_worker_uptime_seconds{worker="2"} 1.5']
 
 
 def test_dictionaries_are_those_of_the_newest_master() -> None:
-    found = lines(
+    rendered = lines(
         beat(9, master=OLD, dicts=(("gone", 10, 1),)),
         beat(5, master=NEW),
         beat(4, master=NEW, dicts=(('a"b', 1_048_576, 0), ("", 8, 4))),
         beat(3, master=NEW, dicts=(("before", 10, 1),)),
     )
-    assert found == [
+    assert rendered == [
         'resty_metrics_shared_dict_capacity_bytes{dict="a\\"b"} 1048576',
         'resty_metrics_shared_dict_capacity_bytes{dict="_"} 8',
         'resty_metrics_shared_dict_free_bytes{dict="a\\"b"} 0',
@@ -157,13 +157,13 @@ def test_dictionaries_are_those_of_the_newest_master() -> None:
 
 def test_the_configuration_is_that_of_the_last_reload() -> None:
     """During a reload a worker of before still beats, perhaps later."""
-    found = lines(
+    rendered = lines(
         beat(9, master=OLD, generation=70, configured=9_000_000),
         beat(3, master=NEW, generation=3, configured=1_700_000_000_250),
         beat(5, master=NEW, generation=2, configured=1_600_000_000_000),
         beat(6, master=NEW),
     )
-    assert found == [
+    assert rendered == [
         "resty_metrics_nginx_reload_generation 3",
         "resty_metrics_nginx_last_reload_timestamp_seconds 1700000000.25",
     ]
@@ -179,8 +179,8 @@ def test_a_worker_without_an_id_has_no_gauges() -> None:
 
 
 def test_requests_begun_are_of_each_master() -> None:
-    found = lines(beat(9, master=OLD, nginx=counters(900)), beat(3, master=NEW, nginx=counters(10)))
-    assert found == [
+    rendered = lines(beat(9, master=OLD, nginx=counters(900)), beat(3, master=NEW, nginx=counters(10)))
+    assert rendered == [
         'resty_metrics_requests_begun_total{master="1-200"} 10',
         'resty_metrics_requests_begun_total{master="1-100"} 900',
     ]

@@ -26,11 +26,11 @@ def log(backlog: Backlog, text: str, *arguments: object) -> None:
 def read(reading: int) -> str:
     """What is in a pipe now."""
     os.set_blocking(reading, False)
-    found = b""
+    data = b""
     with contextlib.suppress(BlockingIOError):
         while piece := os.read(reading, BYTES):
-            found += piece
-    return found.decode()
+            data += piece
+    return data.decode()
 
 
 def test_lines_are_written_in_order() -> None:
@@ -52,17 +52,17 @@ def test_what_does_not_fit_is_dropped_counted_and_said_in_its_place() -> None:
         for number in range(MAX_LINES + 7):
             log(backlog, f"line {number}")
         assert backlog.dropped == 7
-        found = ""
+        output = ""
 
         def line_is_there(text: str) -> bool:
-            nonlocal found
-            found += read(reading)
-            return text in found
+            nonlocal output
+            output += read(reading)
+            return text in output
 
         wait_until(lambda: line_is_there("dropped"), message="the report")
         log(backlog, "the last")
         wait_until(lambda: line_is_there("the last"), message="the last line")
-        lines = found.lstrip("x").splitlines()
+        lines = output.lstrip("x").splitlines()
         assert lines[0] == "in the thread's hands"
         assert lines[1:-2] == [f"line {number}" for number in range(MAX_LINES)]
         assert lines[-2:] == ["log lines were dropped, since stderr did not take them", "the last"]
@@ -111,12 +111,12 @@ def test_a_file_that_others_have_made_non_blocking() -> None:
         os.set_blocking(writing, False)
         backlog, text = Backlog(writing), "y" * 3 * BYTES
         log(backlog, text)
-        found = ""
+        output = ""
 
         def all_of_it() -> bool:
-            nonlocal found
-            found += read(reading)
-            return found == text + "\n"
+            nonlocal output
+            output += read(reading)
+            return output == text + "\n"
 
         wait_until(all_of_it, message="the whole line")
         assert backlog.dropped == 0

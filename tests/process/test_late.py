@@ -28,7 +28,7 @@ def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_several_threads_get_it_whole(modules: Path) -> None:
     (modules / "late_and_slow.py").write_text(SLOW)
     with ThreadPoolExecutor(4) as pool:
-        assert [found.VALUE for found in pool.map(load, ["late_and_slow"] * 4)] == [7] * 4
+        assert [module.VALUE for module in pool.map(load, ["late_and_slow"] * 4)] == [7] * 4
 
 
 def test_what_is_broken_is_tried_again(modules: Path) -> None:

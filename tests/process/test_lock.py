@@ -24,7 +24,7 @@ def test_it_names_its_holder_and_is_private(tmp_path: Path) -> None:
 def modes(path: Path, *names: str) -> list[int]:
     """The modes of directories, each in the one before."""
     below = [path := path / name for name in names]
-    return [stat.S_IMODE(one.stat().st_mode) for one in below]
+    return [stat.S_IMODE(directory.stat().st_mode) for directory in below]
 
 
 @pytest.mark.parametrize("umask", [0, 0o022, 0o027, 0o077, 0o777], ids=oct)
@@ -80,11 +80,11 @@ def test_a_lock_file_that_was_replaced_is_held_no_more(tmp_path: Path) -> None:
     lock = acquire(tmp_path / "lock")
     lock.path.unlink()
     assert not lock.held()
-    other = acquire(tmp_path / "lock")
-    assert other.held()
+    second = acquire(tmp_path / "lock")
+    assert second.held()
     assert not lock.held()
     lock.release()
-    other.release()
+    second.release()
 
 
 def test_a_symbolic_link_is_not_followed(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from resty_metrics.process.log import MAX_REASONS, STDERR, Json, Logfmt, Quiet, 
 
 
 def record(message: str, **fields: object) -> logging.LogRecord:
-    made = logging.LogRecord("resty-metrics", logging.WARNING, __file__, 1, message, None, None)
-    made.created = 0.0
-    made.fields = fields
-    return made
+    entry = logging.LogRecord("resty-metrics", logging.WARNING, __file__, 1, message, None, None)
+    entry.created = 0.0
+    entry.fields = fields
+    return entry
 
 
 @pytest.mark.parametrize(

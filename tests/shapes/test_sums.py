@@ -76,14 +76,14 @@ def test_a_row_adds_up_as_a_list_would(batches: list[list[float]], start: list[f
     expected = start
     for deltas in batches:
         expected = [*map(add, expected, deltas)]
-    found = merged(batches, start)
-    assert [(number, type(number)) for number in found] == [(number, type(number)) for number in expected]
+    sums = merged(batches, start)
+    assert [(number, type(number)) for number in sums] == [(number, type(number)) for number in expected]
 
 
 @given(st.lists(st.lists(NUMBERS, min_size=WIDTH, max_size=WIDTH), max_size=6))
 def test_rows_together_are_what_lists_would_be(rows: list[list[float]]) -> None:
-    found = reader(WIDTH)(total(map(sums_of, rows), WIDTH))
-    assert found == reduce(lambda some, others: tuple(map(add, some, others)), rows, (0,) * WIDTH)
+    sums = reader(WIDTH)(total(map(sums_of, rows), WIDTH))
+    assert sums == reduce(lambda left, right: tuple(map(add, left, right)), rows, (0,) * WIDTH)
 
 
 def test_a_sum_that_outgrows_its_lane_goes_on() -> None:

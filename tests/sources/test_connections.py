@@ -63,12 +63,12 @@ class Stage:
 
     nginx: Nginx
     authority: Authority
-    other: Authority
+    stranger: Authority
     tls: int
     verifying: int
     plain: int
 
-    def asked(self, uri: str) -> list[list[str]]:
+    def requests_for(self, uri: str) -> list[list[str]]:
         """Of each request for it: connection, requests on it, the client's certificate, user, host."""
         path = self.nginx.prefix / "asked.log"
         lines = [line.split() for line in path.read_text().splitlines()]
@@ -78,7 +78,7 @@ class Stage:
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
     directory = shared_directory()
-    authority, other = Authority(directory), Authority(directory, "other")
+    authority, stranger = Authority(directory), Authority(directory, "other")
     server = authority.issue("status.example", "DNS:status.example,IP:127.0.0.1")
     tls, verifying, plain = (free_port() for _ in range(3))
     site = SITE.format(tls=tls, verifying=verifying, plain=plain, server=server, authority=authority, token=TOKEN)
@@ -87,7 +87,7 @@ def stage() -> Iterator[Stage]:
     hashed = subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
     (nginx.prefix / "users").write_text(f"{USER}:{hashed}\n")
     with nginx:
-        yield Stage(nginx, authority, other, tls, verifying, plain)
+        yield Stage(nginx, authority, stranger, tls, verifying, plain)
     shutil.rmtree(directory)
 
 
@@ -136,10 +136,10 @@ def test_a_certificate_of_a_given_authority(stage: Stage) -> None:
 )
 def test_a_certificate_that_is_not_accepted(stage: Stage, host: str, tls: Tls, words: str) -> None:
     if tls.ca_file is not None:
-        tls = replace(tls, ca_file={"authority": stage.authority, "other": stage.other}[tls.ca_file.name].file)
-    reason, said = outcome(f"https://{host}:{stage.tls}/stub_status", Connection(tls=tls))
+        tls = replace(tls, ca_file={"authority": stage.authority, "other": stage.stranger}[tls.ca_file.name].file)
+    reason, message = outcome(f"https://{host}:{stage.tls}/stub_status", Connection(tls=tls))
     assert reason == "tls"
-    assert words in said
+    assert words in message
 
 
 @pytest.mark.parametrize("verified", [True, False])
@@ -152,23 +152,23 @@ def test_a_name_in_the_certificate_that_is_not_the_urls(stage: Stage, verified: 
 
 def test_a_client_certificate(stage: Stage) -> None:
     url, trust = f"https://127.0.0.1:{stage.verifying}/stub_status", Tls(ca_file=stage.authority.file)
-    client, stranger = stage.authority.issue("client"), stage.other.issue("stranger")
+    client, stranger = stage.authority.issue("client"), stage.stranger.issue("stranger")
 
     def shown(certificate: Certificate) -> Connection:
         return Connection(tls=replace(trust, cert_file=certificate.certificate, key_file=certificate.key))
 
-    before = len(stage.asked("/stub_status"))
+    before = len(stage.requests_for("/stub_status"))
     assert outcome(url, Connection(tls=trust)) == ("status", "HTTP status 400")
     assert outcome(url, shown(stranger)) == ("status", "HTTP status 400")
     assert outcome(url, shown(client)) == (None, "")
-    wait_until(lambda: len(stage.asked("/stub_status")) == before + 3, message="nginx's log")
-    assert [line[2] for line in stage.asked("/stub_status")[before:]] == ["-", "CN=stranger", "CN=client"]
+    wait_until(lambda: len(stage.requests_for("/stub_status")) == before + 3, message="nginx's log")
+    assert [line[2] for line in stage.requests_for("/stub_status")[before:]] == ["-", "CN=stranger", "CN=client"]
 
 
 def test_a_client_certificate_that_is_renewed(stage: Stage, tmp_path: Path) -> None:
     """One client: of a stranger first, then ours, half of a pair in between, then gone, then back."""
     certificate, key = tmp_path / "client.pem", tmp_path / "client.key"
-    ours, stranger = stage.authority.issue("renewed"), stage.other.issue("unknown")
+    ours, stranger = stage.authority.issue("renewed"), stage.stranger.issue("unknown")
     tls = Tls(ca_file=stage.authority.file, cert_file=certificate, key_file=key)
     source = replace(
         parse_source(f"https://127.0.0.1:{stage.verifying}/stub_status", "stub_status"), connection=Connection(tls=tls)
@@ -200,7 +200,7 @@ def test_an_authority_that_is_renewed(stage: Stage, tmp_path: Path) -> None:
 
     async def run() -> list[SourceReason | None]:
         fetcher, reasons = Fetcher(source), []
-        for authority in (stage.other, stage.authority, stage.other):
+        for authority in (stage.stranger, stage.authority, stage.stranger):
             trusted.write_bytes(authority.file.read_bytes())
             reasons.append((await fetcher.fetch(5)).reason)
         await fetcher.close()
@@ -263,9 +263,9 @@ def test_a_password_that_is_renewed(stage: Stage, tmp_path: Path) -> None:
 
     refused: list[SourceReason | None] = ["credentials"] * 3
     assert uvloop.run(run()) == [*refused, "status", None, None, None, "credentials"]
-    wait_until(lambda: len(stage.asked("/basic")) == 4, message="nginx's log")
-    assert [line[3] for line in stage.asked("/basic")] == [USER] * 4
-    assert len({line[0] for line in stage.asked("/basic")[1:]}) == 1
+    wait_until(lambda: len(stage.requests_for("/basic")) == 4, message="nginx's log")
+    assert [line[3] for line in stage.requests_for("/basic")] == [USER] * 4
+    assert len({line[0] for line in stage.requests_for("/basic")[1:]}) == 1
 
 
 def test_a_token(stage: Stage, tmp_path: Path) -> None:
@@ -279,8 +279,8 @@ def test_a_token(stage: Stage, tmp_path: Path) -> None:
         ("tökén", "credentials"),
     ):
         path.write_text(content)
-        found, words = outcome(url, connection)
-        assert found == reason
+        actual, words = outcome(url, connection)
+        assert actual == reason
         assert content not in words
 
 
@@ -309,10 +309,10 @@ def test_the_host_header_chooses_the_server(stage: Stage) -> None:
 
 
 def test_a_redirect_is_not_followed(stage: Stage) -> None:
-    before = len(stage.asked("/stub_status"))
+    before = len(stage.requests_for("/stub_status"))
     assert outcome(f"http://127.0.0.1:{stage.plain}/redirect", Connection()) == ("status", "HTTP status 302")
     assert outcome(f"http://127.0.0.1:{stage.plain}/stub_status", Connection()) == (None, "")
-    wait_until(lambda: len(stage.asked("/stub_status")) == before + 1, message="one request, ours")
+    wait_until(lambda: len(stage.requests_for("/stub_status")) == before + 1, message="one request, ours")
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "unix"])
@@ -322,11 +322,11 @@ def test_the_connection_is_kept(stage: Stage, scheme: str) -> None:
         "https": f"https://127.0.0.1:{stage.tls}",
         "unix": f"unix:{stage.nginx.prefix}/web.sock:",
     }[scheme]
-    before = len(stage.asked("/stub_status"))
+    before = len(stage.requests_for("/stub_status"))
     tls = Tls(ca_file=stage.authority.file)
     assert [scrape.reason for scrape in fetched(f"{address}/stub_status", Connection(tls=tls), 3)] == [None] * 3
-    wait_until(lambda: len(stage.asked("/stub_status")) == before + 3, message="nginx's log")
-    lines = stage.asked("/stub_status")[before:]
+    wait_until(lambda: len(stage.requests_for("/stub_status")) == before + 3, message="nginx's log")
+    lines = stage.requests_for("/stub_status")[before:]
     assert len({line[0] for line in lines}) == 1
     assert [line[1] for line in lines] == ["1", "2", "3"]
 

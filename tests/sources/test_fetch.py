@@ -172,11 +172,11 @@ def test_a_unix_socket(tmp_path: Path) -> None:
 
 def test_a_failing_source_hides_no_other() -> None:
     async def run() -> tuple[list[Scrape], bytes]:
-        async with serving(saying(answer(PAGE))) as well, serving(hang) as silent:
-            fetchers = [fetcher_of(f"one={silent}"), fetcher_of(f"two={well}")]
+        async with serving(saying(answer(PAGE))) as working, serving(hang) as silent:
+            fetchers = [fetcher_of(f"one={silent}"), fetcher_of(f"two={working}")]
             scrapes = await gather(fetchers, 0.3)
-            found = [family for scrape in scrapes for family in scrape.families]
-            page = render([*found, *report.families(scrapes, fetchers)], openmetrics=False)
+            families = [family for scrape in scrapes for family in scrape.families]
+            page = render([*families, *report.families(scrapes, fetchers)], openmetrics=False)
             await asyncio.gather(*(fetcher.close() for fetcher in fetchers))
             return scrapes, page
 
@@ -209,10 +209,10 @@ def test_a_bug_of_ours_hides_no_other_source(monkeypatch: pytest.MonkeyPatch, ca
 
     monkeypatch.setattr("resty_metrics.sources.vts.parse", broken)
     assert [(scrape.reason, len(scrape.families)) for scrape in asyncio.run(run())] == [("internal", 0), (None, 8)]
-    (said,) = (vars(record)["fields"] for record in caplog.records)
-    assert said["error"].startswith("KeyError in fetch:")
-    assert "broken:" in said["error"]
-    assert "Active" not in said["error"]
+    (fields,) = (vars(record)["fields"] for record in caplog.records)
+    assert fields["error"].startswith("KeyError in fetch:")
+    assert "broken:" in fields["error"]
+    assert "Active" not in fields["error"]
 
 
 def test_a_file_system_that_does_not_answer_holds_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:

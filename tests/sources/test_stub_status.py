@@ -130,9 +130,9 @@ CANNED = [(name, body) for name, body, _ in READ] + REFUSED
 def test_the_page_is_the_exporters(exporter: tuple[Document, Exporter], name: str, body: bytes) -> None:
     document, running = exporter
     document.body = body
-    theirs, ours = running.page(), ours_of(body)
-    same = doubles(theirs) == doubles(ours) and named(theirs) == named(ours)
-    assert same == (name not in DIFFERENCES), DIFFERENCES.get(name, theirs)
+    exporters, ours = running.page(), ours_of(body)
+    same = doubles(exporters) == doubles(ours) and named(exporters) == named(ours)
+    assert same == (name not in DIFFERENCES), DIFFERENCES.get(name, exporters)
 
 
 def is_nginx(name: str) -> bool:

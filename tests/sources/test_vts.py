@@ -110,9 +110,9 @@ def test_is_read(body: bytes, line: str) -> None:
 
 def test_a_peer_that_is_listed_twice_is_one_series() -> None:
     peer = {"server": "127.0.0.1:1"} | ZONE
-    found = lines(document(upstreamZones={"u": [peer, peer | {"backup": True}]}))
+    rendered = lines(document(upstreamZones={"u": [peer, peer | {"backup": True}]}))
     line = 'nginx_vts_upstream_bytes_total{upstream="u",backend="127.0.0.1:1",direction="in"} 300'
-    assert found.count(line) == 1
+    assert rendered.count(line) == 1
 
 
 IDLE = {"server": "127.0.0.1:1"} | ZONE | {"requestCounter": 0, "inBytes": 0}
@@ -134,22 +134,22 @@ def test_a_peer_is_shown_once_vts_has_a_node_for_it(peer: dict[str, Any], shown:
 
 def test_names_that_are_shown_alike_are_one_series() -> None:
     """A client that picks the names must not make a page that Prometheus refuses."""
-    found = lines(document(serverZones={"SPOT": ZONE, "\\xFF": ZONE}).replace(b"SPOT", b"\xff"))
-    assert found.count('nginx_vts_server_bytes_total{host="\\\\xFF",direction="in"} 300') == 1
+    rendered = lines(document(serverZones={"SPOT": ZONE, "\\xFF": ZONE}).replace(b"SPOT", b"\xff"))
+    assert rendered.count('nginx_vts_server_bytes_total{host="\\\\xFF",direction="in"} 300') == 1
 
 
 @pytest.mark.parametrize("missing", ["requestCounter", "requestMsecCounter", "requestBuckets"])
 def test_half_a_histogram_is_none(missing: str) -> None:
     zone = {key: value for key, value in timed().items() if key != missing}
-    found = lines(document(serverZones={"a": zone}))
-    assert 'nginx_vts_server_bytes_total{host="a",direction="in"} 300' in found
-    assert not [line for line in found if "duration" in line]
+    rendered = lines(document(serverZones={"a": zone}))
+    assert 'nginx_vts_server_bytes_total{host="a",direction="in"} 300' in rendered
+    assert not [line for line in rendered if "duration" in line]
 
 
 def test_buckets_without_their_counters_are_no_histogram() -> None:
-    found = lines(document(serverZones={"a": timed(counters=[1])}))
-    assert 'nginx_vts_server_bytes_total{host="a",direction="in"} 300' in found
-    assert not [line for line in found if "duration" in line]
+    rendered = lines(document(serverZones={"a": timed(counters=[1])}))
+    assert 'nginx_vts_server_bytes_total{host="a",direction="in"} 300' in rendered
+    assert not [line for line in rendered if "duration" in line]
 
 
 def bounds_and_counts(zone: dict[str, Any]) -> list[tuple[str, int]]:
@@ -180,8 +180,8 @@ def test_two_names_that_look_the_same_make_one_histogram() -> None:
     """A byte that is no UTF-8, and the text that is shown for it. After a reset the buckets of the first are left out:
     those of the second do not belong to its count.
     """
-    was_reset, other = timed(counters=[9, 9]), timed(counters=[7, 8]) | {"requestCounter": 8}
-    body = document(serverZones={"BYTE": was_reset, "\\xFF": other}).replace(b"BYTE", b"\xff")
+    was_reset, was_kept = timed(counters=[9, 9]), timed(counters=[7, 8]) | {"requestCounter": 8}
+    body = document(serverZones={"BYTE": was_reset, "\\xFF": was_kept}).replace(b"BYTE", b"\xff")
     of_histogram = [line.partition("{")[2] for line in lines(body) if "_duration_seconds" in line]
     name = r'host="\\xFF"'
     assert of_histogram == [f'{name},le="+Inf"}} 3', f"{name}}} 0.021", f"{name}}} 3"]

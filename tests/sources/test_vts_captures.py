@@ -40,13 +40,13 @@ DIFFERENCES = {
 
 def samples(text: str) -> dict[Key, float]:
     """Samples by name and labels; none may be there twice."""
-    found: dict[Key, float] = {}
+    by_key: dict[Key, float] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             key = (sample.name, frozenset(sample.labels.items()))
-            assert key not in found, key
-            found[key] = sample.value
-    return found
+            assert key not in by_key, key
+            by_key[key] = sample.value
+    return by_key
 
 
 def types(text: str) -> dict[str, str]:
@@ -59,9 +59,9 @@ def helps(text: str) -> dict[str, str]:
 
 
 def theirs_and_ours(name: str) -> tuple[str, str]:
-    theirs = (DATA / f"{name}.prometheus.txt").read_bytes().decode("utf-8", "surrogateescape")
+    of_vts = (DATA / f"{name}.prometheus.txt").read_bytes().decode("utf-8", "surrogateescape")
     document = vts.parse((DATA / f"{name}.vts.json").read_bytes())
-    return theirs, render(vts.families(document, {}), openmetrics=False).decode()
+    return of_vts, render(vts.families(document, {}), openmetrics=False).decode()
 
 
 def reason_of(key: Key) -> str:
@@ -81,23 +81,23 @@ def reason_of(key: Key) -> str:
 
 @pytest.mark.parametrize("name", CAPTURES)
 def test_the_page_has_what_vts_has(name: str) -> None:
-    theirs, ours = theirs_and_ours(name)
-    expected, found = samples(theirs), samples(ours)
-    differing = [key for key, value in expected.items() if found.get(key) != value]
+    of_vts, ours = theirs_and_ours(name)
+    expected, actual = samples(of_vts), samples(ours)
+    differing = [key for key, value in expected.items() if actual.get(key) != value]
     reasons = Counter(reason_of(key) for key in differing)
     assert reasons == {ONE_REQUEST_LATER: 1} | DIFFERENCES.get(name, {})
     requests = ("nginx_vts_main_connections", frozenset({("status", "requests")}))
-    assert found[requests] == expected[requests] - 1
+    assert actual[requests] == expected[requests] - 1
     renamed = reasons[SEPARATOR] + reasons[SURROGATE]
-    assert len(found.keys() - expected.keys()) == renamed, "what vts has not is not on the page"
+    assert len(actual.keys() - expected.keys()) == renamed, "what vts has not is not on the page"
 
 
 @pytest.mark.parametrize("name", CAPTURES)
 def test_types_and_help_are_those_of_vts(name: str) -> None:
-    theirs, ours = theirs_and_ours(name)
+    of_vts, ours = theirs_and_ours(name)
     shown = types(ours)
-    assert shown == {metric: kind for metric, kind in types(theirs).items() if metric in shown}
-    assert helps(ours) == {metric: text for metric, text in helps(theirs).items() if metric in shown}
+    assert shown == {metric: kind for metric, kind in types(of_vts).items() if metric in shown}
+    assert helps(ours) == {metric: text for metric, text in helps(of_vts).items() if metric in shown}
 
 
 @pytest.mark.parametrize("name", CAPTURES)

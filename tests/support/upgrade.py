@@ -6,7 +6,7 @@ from pathlib import Path
 from click.core import ParameterSource
 from resty_metrics.commands.cli import serve
 from resty_metrics.config.flags import layer
-from resty_metrics.config.load import Given, load
+from resty_metrics.config.load import Inputs, load
 from resty_metrics.config.settings import merged
 from resty_metrics.config.show import as_yaml
 
@@ -24,7 +24,7 @@ def counted(page: str) -> str:
 
 def shown_of_file(path: Path) -> str:
     """The configuration in force, as YAML."""
-    return as_yaml(load(Given({}, path)))
+    return as_yaml(load(Inputs({}, path)))
 
 
 def shown_of_flags(words: Sequence[str]) -> str:

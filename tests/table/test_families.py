@@ -195,8 +195,8 @@ def test_overflow_gives_up_user_labels_first() -> None:
         family.merge(batch(shape, ("s", "GET", "200", path, 1, 1, 1, 1)), 1, 0.0)
     for status in ("404", "500"):
         family.merge(batch(shape, ("s", "GET", status, "/0", 1, 1, 1, 1)), 1, 0.0)
-    found = {labels: numbers[0] for labels, numbers in values(family).items()}
-    assert found == {("s", "GET", "200", path): 1 for path in paths[:20]} | {
+    counts = {labels: numbers[0] for labels, numbers in values(family).items()}
+    assert counts == {("s", "GET", "200", path): 1 for path in paths[:20]} | {
         ("s", "GET", "200", "/0"): 2,
         ("s", "GET", "200", "other"): 10,
         ("s", "GET", "404", "other"): 1,
@@ -399,10 +399,10 @@ def test_a_flood_does_not_fill_a_family_for_ever_and_the_known_rows_stay_exact()
                 hit(family, path, now)
                 sent += 1
     hit(family, "after", 3 * HOUR)
-    found = counts(family)
-    assert found["known"] == 180
-    assert found["after"] == 1
-    assert sum(found.values()) == sent + 1
+    after = counts(family)
+    assert after["known"] == 180
+    assert after["after"] == 1
+    assert sum(after.values()) == sent + 1
     assert len(family.rows) <= 110
     assert family.evicted > 100
 
@@ -547,14 +547,14 @@ def test_each_nginx_has_families_of_its_own() -> None:
     for number in range(20):
         table.merge([batch(tenants, (*LEFT, str(number), 1, 0, 0, 0))], 1, 0.0)
     for instance in ("", "b"):
-        other = replace(tenants, instance=instance)
-        table.merge([batch(other, (*LEFT, "0", 1, 0, 0, 0), (*LEFT, "1", 1, 0, 0, 0))], 1, 0.0)
-    assert [(len(one.rows), one.overflow) for one in table.families.values()] == [(11, 10), (2, 0), (2, 0)]
+        zoned = replace(tenants, instance=instance)
+        table.merge([batch(zoned, (*LEFT, "0", 1, 0, 0, 0), (*LEFT, "1", 1, 0, 0, 0))], 1, 0.0)
+    assert [(len(family.rows), family.overflow) for family in table.families.values()] == [(11, 10), (2, 0), (2, 0)]
     reshaped = replace(requests((7,), "zone"), instance="b")
     table.merge([batch(reshaped), replace(batch(replace(tenants, instance="")), reset=True)], 2, 0.0)
     table.merge([replace(batch(tenants), deleted=((*LEFT, "3"),))], 1, 0.0)
-    assert [len(one.rows) for one in table.families.values()] == [10, 0, 1]
-    assert [one.shape.labels[-1] for one in table.families.values()] == ["tenant", "tenant", "zone"]
+    assert [len(family.rows) for family in table.families.values()] == [10, 0, 1]
+    assert [family.shape.labels[-1] for family in table.families.values()] == ["tenant", "tenant", "zone"]
     assert list(table.instances) == ["a", "", "b"]
 
 

@@ -26,7 +26,7 @@ def test_a_million_values() -> None:
     tracemalloc.start()
     for number in range(VALUES // PER_BATCH):
         now = number * SECONDS_PER_BATCH
-        send(table, [f"{number}-{one}" for one in range(PER_BATCH)], now)
+        send(table, [f"{number}-{value}" for value in range(PER_BATCH)], now)
         send(table, known, now)
         if number % 100 == 99:
             render(table)

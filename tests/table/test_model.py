@@ -74,7 +74,7 @@ def families(draw: st.DrawFn) -> dict[str, Any]:
         "inherited": draw(st.sampled_from([False, False, False, True])),
         "reset": draw(st.sampled_from([False] * 9 + [True])),
         "del": draw(st.lists(values, max_size=1)),
-        "rows": [[*one, *more] for one, more in rows],
+        "rows": [[*values, *more] for values, more in rows],
     }
 
 
@@ -136,11 +136,11 @@ class TableModel(RuleBasedStateMachine):
     @invariant()
     def the_table_is_the_plain_one(self) -> None:
         self.commit()
-        found = {
+        actual = {
             (key.instance, key.name, key.scope, key.custom): [(row.labels, list(row.numbers)) for row in family.rows]
             for key, family in self.state.table.families.items()
         }
-        assert found == {
+        assert actual == {
             key: [(labels, row.numbers) for labels, row in family.rows.items()]
             for key, family in self.plain.families.items()
         }
@@ -166,8 +166,8 @@ class TableModel(RuleBasedStateMachine):
         self.commit()
         for openmetrics, parse in ((False, parse_text), (True, parse_openmetrics)):
             text = self.page(self.state.table, openmetrics=openmetrics)
-            samples = [one for family in parse(text.decode()) for one in family.samples]
-            series = [(one.name, frozenset(one.labels.items())) for one in samples]
+            samples = [sample for family in parse(text.decode()) for sample in family.samples]
+            series = [(sample.name, frozenset(sample.labels.items())) for sample in samples]
             assert len(set(series)) == len(series)
 
     def page(self, table: Table, *, openmetrics: bool) -> bytes:

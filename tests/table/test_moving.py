@@ -59,10 +59,10 @@ def test_a_bug_on_the_way_costs_the_rows_of_the_batch_alone(monkeypatch: pytest.
     table = filled()
     before, numbers, calls = page(table), Conversion.numbers, count()
 
-    def failing(self: Conversion, some: Numbers) -> tuple[float, ...]:
+    def failing(self: Conversion, row: Numbers) -> tuple[float, ...]:
         if next(calls) == ROWS // 2:
             raise ArithmeticError
-        return numbers(self, some)
+        return numbers(self, row)
 
     monkeypatch.setattr(Conversion, "numbers", failing)
     (failure,) = table.merge([batch(NEW, ("0", 1, 1, 1, 9))], 2, 1.0)

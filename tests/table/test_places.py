@@ -79,7 +79,7 @@ def test_what_comes_back_begins_with_new_rows() -> None:
     (row,) = table.families[counter("a").key].rows
     assert (row.created, row.numbers) == (4, (1,))
     moment = assemble.capture(table, shown)
-    assert [(one.shape.instance, one.known) for one in moment.families] == [("a", 0)]
+    assert [(family.shape.instance, family.known) for family in moment.families] == [("a", 0)]
 
 
 def test_a_family_takes_the_place_of_one_that_its_nginx_uses_no_more() -> None:
@@ -181,8 +181,8 @@ def test_a_replay_gives_the_same_places(seed: int) -> None:
             counter(f"n{source.randrange(6)}", f"c{source.randrange(6)}_total", custom=source.random() < 0.7)
             for _ in range(source.randrange(1, 4))
         ]
-        for one in (table, replayed):
-            send(one, *shapes, now=now, rows=2)
+        for copy in (table, replayed):
+            send(copy, *shapes, now=now, rows=2)
         if source.random() < 0.1:
             replayed = again(replayed)
         assert table.capture() == replayed.capture()

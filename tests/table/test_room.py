@@ -88,14 +88,14 @@ def test_families_are_bounded_over_all_instances() -> None:
 def test_a_full_table_makes_room_by_idle_rows_of_its_largest_families() -> None:
     """A flood in one nginx must not keep another's new rows in ``other`` for ever."""
     table = small(rows=100)
-    flooded, other = counter("flooded_total", "a"), counter("c_total", "b")
+    flooded, small_family = counter("flooded_total", "a"), counter("c_total", "b")
     send(table, flooded, *[(f"{number}", 1) for number in range(99)])
-    send(table, other, ("old", 1))
-    send(table, other, ("new", 1), now=10.0)
-    family = table.families[other.key]
+    send(table, small_family, ("old", 1))
+    send(table, small_family, ("new", 1), now=10.0)
+    family = table.families[small_family.key]
     assert [row.labels for row in family.rows] == [("old",), ("other",)]
-    send(table, other, ("old", 1), now=IDLE_SECONDS - 100)
-    send(table, other, ("new", 1), now=IDLE_SECONDS + 1)
+    send(table, small_family, ("old", 1), now=IDLE_SECONDS - 100)
+    send(table, small_family, ("new", 1), now=IDLE_SECONDS + 1)
     assert [row.labels for row in family.rows] == [("old",), ("other",), ("new",)]
     (rest,) = table.families[flooded.key].rows
     assert (rest.labels, rest.numbers[0]) == (("other",), 99)
@@ -133,8 +133,8 @@ def test_the_books_are_right_and_a_replay_decides_the_same(seed: int) -> None:
         rows = [(*[str(source.randrange(40)) for _ in labels], 1) for _ in range(source.randrange(12))]
         gone = [tuple(map(str, row[: len(labels)])) for row in rows[:1]] if source.random() < 0.2 else []
         batch = family_batch(shape, "", False, rows, source.random() < 0.03, gone)
-        for one in (table, replayed):
-            one.merge([batch], step // 40, now)
+        for copy in (table, replayed):
+            copy.merge([batch], step // 40, now)
         if source.random() < 0.05:
             parts = list(snapshot.write(capture(State(table=replayed), now)))
             replayed = snapshot.read(parts).table
@@ -168,17 +168,17 @@ def test_aliases_of_all_families_share_their_room(monkeypatch: pytest.MonkeyPatc
     key = next(iter(families[0]))
     families[0][key] = row
     families[1].clear()
-    assert room.alias_bytes == sum(64 + len(value) for one in families for (value,) in one)
+    assert room.alias_bytes == sum(64 + len(value) for aliases in families for (value,) in aliases)
     families[2].clear()
     families[0].clear()
     assert room.alias_bytes == 0
 
 
 def test_used_is_monotonous() -> None:
-    table, seen = small(rows=50), []
+    table, shares = small(rows=50), []
     for number in range(80):
         send(table, counter("c_total"), (f"{number}", 1))
-        seen.append(table.room.used)
-    assert all(before <= after for before, after in pairwise(seen))
-    assert 1 <= seen[-1] <= 1.12
+        shares.append(table.room.used)
+    assert all(before <= after for before, after in pairwise(shares))
+    assert 1 <= shares[-1] <= 1.12
     assert FamilyKey("c_total", True) in table.families

@@ -215,9 +215,9 @@ SAME_HOST = [
 ]
 
 
-@pytest.mark.parametrize(("one", "other", "same"), SAME_HOST)
-def test_a_host(one: str, other: str, same: bool) -> None:
-    assert (identify(one, "a")[0] == identify(other, "b")[0]) == same
+@pytest.mark.parametrize(("first", "second", "same"), SAME_HOST)
+def test_a_host(first: str, second: str, same: bool) -> None:
+    assert (identify(first, "a")[0] == identify(second, "b")[0]) == same
 
 
 def test_a_scraper_is_told_by_host_and_agent_of_any_length() -> None:

@@ -50,7 +50,7 @@ def test_table_equals_a_dictionary(shapes: list[tuple[list[str], list[int]]], ba
     table = Table()
     current: int | None = None
     # Each observation: its values, what labels it still has, the path of bounds it went through.
-    seen: list[tuple[dict[str, str], int, int, int, list[list[int]], set[str]]] = []
+    observed: list[tuple[dict[str, str], int, int, int, list[list[int]], set[str]]] = []
     for generation, observations in batches:
         generation %= len(shapes)
         user_labels, bounds = shapes[generation]
@@ -61,23 +61,23 @@ def test_table_equals_a_dictionary(shapes: list[tuple[list[str], list[int]]], ba
         table.merge(read_batch(datagram[HEADER_BYTES:]), generation, 0.0)
         if current is None or generation > current:
             current = generation
-            for observation in seen:
+            for observation in observed:
                 observation[4].append(shapes[current][1])
                 observation[5].intersection_update([*BUILT_IN, *shapes[current][0]])
         for values, duration, received, sent in observations:
             path = [bounds] if generation == current else [bounds, shapes[current][1]]
             kept = set(labels) & {*BUILT_IN, *shapes[current][0]}
-            seen.append((values, duration, received, sent, path, kept))
+            observed.append((values, duration, received, sent, path, kept))
     if current is None:
         assert table.families == {}
         return
     labels, final = [*BUILT_IN, *shapes[current][0]], shapes[current][1]
     expected: dict[tuple[str, ...], Counter[object]] = {}
-    for values, duration, received, sent, path, kept in seen:
+    for values, duration, received, sent, path, kept in observed:
         key = tuple(values[name] if name in kept else "_" for name in labels)
         counts = expected.setdefault(key, Counter())
         counts.update({claimed(duration, path): 1, "duration_ms": duration, "request_bytes": received})
         counts["response_bytes"] += sent
-    found = {row.labels: list(row.numbers) for row in table.families[FamilyKey("http_requests")].rows}
+    actual = {row.labels: list(row.numbers) for row in table.families[FamilyKey("http_requests")].rows}
     names = [*final, float("inf"), *COLUMNS]
-    assert found == {key: [counts[name] for name in names] for key, counts in expected.items()}
+    assert actual == {key: [counts[name] for name in names] for key, counts in expected.items()}

@@ -57,13 +57,13 @@ class Site:
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Site:
     directory = tmp_path_factory.mktemp("tls")
-    authority, other = Authority(directory, "ca"), Authority(tmp_path_factory.mktemp("other"))
+    authority, foreign = Authority(directory, "ca"), Authority(tmp_path_factory.mktemp("other"))
     return Site(
         directory,
         authority,
         authority.issue("server", LOCAL),
         authority.issue("prometheus", "DNS:prometheus.example,IP:10.0.0.1,email:a@b.example,URI:spiffe://x/y"),
-        other.issue("stranger", "DNS:prometheus.example"),
+        foreign.issue("stranger", "DNS:prometheus.example"),
         directory / "web.yml",
     )
 
@@ -186,8 +186,8 @@ def test_client_certificates(certificates: Site, tmp_path: Path, sans: str) -> N
     site = certificates
     with serving(site, tmp_path, MUTUAL % sans, client=site.client) as collector:
         assert ask(collector, "/metrics").status == 200
-        for other in (None, site.stranger):
-            collector.tls = site.context(other)
+        for certificate in (None, site.stranger):
+            collector.tls = site.context(certificate)
             with pytest.raises(OSError):  # noqa: PT011 a reset or an alert
                 ask(collector, "/metrics")
         collector.tls = site.context(site.client)
@@ -246,7 +246,7 @@ def serial(collector: Collector) -> str:
 def test_a_certificate_that_is_renewed_is_used_without_a_word(certificates: Site, tmp_path: Path) -> None:
     """A connection that is open goes on; a pair that does not fit together leaves the old one in force."""
     site = certificates
-    renewed, other = site.authority.issue("renewed", LOCAL), site.authority.issue("unfit", LOCAL)
+    renewed, unfit = site.authority.issue("renewed", LOCAL), site.authority.issue("unfit", LOCAL)
     for name in ("used.pem", "used.key"):
         (site.directory / name).write_bytes((site.directory / name.replace("used", "server")).read_bytes())
     text = "tls_server_config: {cert_file: used.pem, key_file: used.key}\n"
@@ -258,7 +258,7 @@ def test_a_certificate_that_is_renewed_is_used_without_a_word(certificates: Site
         assert kept.getresponse().read() == b"resty-metrics is healthy\n"
         first = kept.sock
 
-        other.certificate.rename(site.directory / "used.pem")
+        unfit.certificate.rename(site.directory / "used.pem")
         wait_until(lambda: "KEY_VALUES_MISMATCH" in collector.log(), message="a line about the mismatch")
         assert collector.value("resty_metrics_config_last_reload_successful") == 0
         assert serial(collector) == before
@@ -321,9 +321,13 @@ def test_a_rate_limit(certificates: Site, tmp_path: Path) -> None:
 )
 def test_a_start_with_a_wrong_file_touches_nothing(certificates: Site, tmp_path: Path, text: str, words: str) -> None:
     certificates.write(text)
-    given = [f"--socket.path={tmp_path}/c.sock", f"--state.dir={tmp_path}/s", f"--web.config.file={certificates.path}"]
+    arguments = [
+        f"--socket.path={tmp_path}/c.sock",
+        f"--state.dir={tmp_path}/s",
+        f"--web.config.file={certificates.path}",
+    ]
     for command, status in (("serve", 2), ("check-config", 1)):
-        done = subprocess.run([COMMAND, command, *given], capture_output=True, text=True, check=False)
+        done = subprocess.run([COMMAND, command, *arguments], capture_output=True, text=True, check=False)
         assert (done.returncode, words in done.stderr) == (status, True), done.stderr
         assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []

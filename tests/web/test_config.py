@@ -13,7 +13,7 @@ HASH = "$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi"
 TLS = "tls_server_config:\n  cert_file: a.pem\n  key_file: a.key\n"
 
 
-def found(text: str) -> WebConfig:
+def parsed(text: str) -> WebConfig:
     return read(text, PATH)[0]
 
 
@@ -43,7 +43,7 @@ rate_limit:
   interval: 1m30s
   burst: 20
 """
-    config = found(text)
+    config = parsed(text)
     tls = config.tls_server_config
     assert tls is not None
     assert (tls.cert_file, tls.key_file, tls.client_ca_file) == (Path("a.pem"), Path("a.key"), Path("ca.pem"))
@@ -61,11 +61,11 @@ rate_limit:
     "text", ["", "# nothing\n", "tls_server_config:\nbasic_auth_users:\n", "tls_server_config: {}"]
 )
 def test_nothing_asked_is_plain_http(text: str) -> None:
-    assert found(text) == WebConfig()
+    assert parsed(text) == WebConfig()
 
 
 def test_a_certificate_in_the_file_itself() -> None:
-    tls = found("tls_server_config:\n  cert: |\n    PEM\n  key: |\n    KEY\n").tls_server_config
+    tls = parsed("tls_server_config:\n  cert: |\n    PEM\n  key: |\n    KEY\n").tls_server_config
     assert tls is not None
     assert (tls.cert, tls.key, tls.files) == ("PEM\n", "KEY\n", [])
 
@@ -73,7 +73,7 @@ def test_a_certificate_in_the_file_itself() -> None:
 @pytest.mark.parametrize("text", ["0", "1s", "500ms", "1h2m3s", "1.5s"])
 def test_durations_of_go(text: str) -> None:
     expected = {"0": 0.0, "1s": 1.0, "500ms": 0.5, "1h2m3s": 3723.0, "1.5s": 1.5}[text]
-    assert found(f"rate_limit: {{interval: {text}, burst: 1}}").rate_limit.interval == pytest.approx(expected)
+    assert parsed(f"rate_limit: {{interval: {text}, burst: 1}}").rate_limit.interval == pytest.approx(expected)
 
 
 # text, line, key, part of the words
@@ -128,7 +128,7 @@ WRONG = [
 @pytest.mark.parametrize(("text", "line", "key", "words"), WRONG, ids=range(len(WRONG)))
 def test_what_is_wrong_is_named(text: str, line: int, key: str, words: str) -> None:
     with pytest.raises(ConfigError) as raised:
-        found(text)
+        parsed(text)
     (problem,) = raised.value.problems
     assert (problem.line, words in problem.words) == (line, True), problem
     assert key in problem.key
@@ -160,8 +160,10 @@ def test_it_is_what_exporter_toolkit_takes(text: str, good: bool, tmp_path: Path
     """By Prometheus's own check of such a file."""
     pair, path = Authority(tmp_path).issue("server", LOCAL), tmp_path / "web.yml"
     path.write_text(text.format(c=pair.certificate, k=pair.key))
-    theirs = subprocess.run(["promtool", "check", "web-config", str(path)], capture_output=True, text=True, check=False)
-    assert (theirs.returncode == 0) == good, theirs.stdout + theirs.stderr
+    promtool = subprocess.run(
+        ["promtool", "check", "web-config", str(path)], capture_output=True, text=True, check=False
+    )
+    assert (promtool.returncode == 0) == good, promtool.stdout + promtool.stderr
     try:
         read(path.read_text(), path)
     except ConfigError:
@@ -172,7 +174,7 @@ def test_it_is_what_exporter_toolkit_takes(text: str, good: bool, tmp_path: Path
 
 def test_all_that_is_wrong_is_said_and_nothing_secret() -> None:
     with pytest.raises(ConfigError) as raised:
-        found("tls_server_config:\n  key: hunter2\n  min_version: x\nbasic_auth_users:\n  alice: hunter2\nb: c\n")
+        parsed("tls_server_config:\n  key: hunter2\n  min_version: x\nbasic_auth_users:\n  alice: hunter2\nb: c\n")
     assert [problem.key for problem in raised.value.problems] == [
         "tls_server_config.min_version",
         "basic_auth_users.alice",

@@ -68,8 +68,8 @@ def all_of(client: socket.socket) -> bytes:
     """Return what comes until the server closes."""
     received = b""
     with suppress(ConnectionError):
-        while some := client.recv(65536):
-            received += some
+        while piece := client.recv(65536):
+            received += piece
     client.close()
     return received
 
@@ -92,14 +92,14 @@ def test_a_request_waits_for_the_answer_to_the_one_before(running: tuple[Running
     client = wrap(server.connect())
     client.sendall(METRICS * 50)
     wait_until(lambda: server.pages.asked == 1, message="the first request")
-    other = wrap(server.connect())
-    other.sendall(HEALTHY)
-    assert status(other) == 200
+    second = wrap(server.connect())
+    second.sendall(HEALTHY)
+    assert status(second) == 200
     assert server.pages.asked == 1
     server.pages.let_go()
     wait_until(lambda: server.pages.asked == 50, message="the others")
-    for one in (client, other):
-        one.close()
+    for connected in (client, second):
+        connected.close()
 
 
 def test_what_does_not_read_is_asked_no_more_than_the_kernel_takes(running: tuple[Running, Wrap]) -> None:
@@ -221,7 +221,7 @@ class Noted(Room):
 
     def hold(self, holder: Holder, count: int) -> None:
         self.counts[holder] = count
-        self.counts = {one: held for one, held in self.counts.items() if held}
+        self.counts = {holder: held for holder, held in self.counts.items() if held}
         super().hold(holder, count)
 
 
@@ -239,8 +239,8 @@ def test_all_that_waits_for_a_client_by_tls_is_counted(
         clients = [context.wrap_socket(server.connect(), server_hostname="localhost") for _ in range(7)]
         for client in clients[:6]:
             waits(client)
-        each = wait_until(lambda: len(room.counts) == 6 and min(room.counts.values()), message="what six hold")
-        room.most = 3 * each
+        held_by_each = wait_until(lambda: len(room.counts) == 6 and min(room.counts.values()), message="what six hold")
+        room.most = 3 * held_by_each
         waits(clients[6])
         wait_until(lambda: server.tally.closed["room"] >= 3, message="those that are cut off")
         assert server.tally.closed.keys() == {"room"}
@@ -288,8 +288,8 @@ def test_every_request_passes_the_front(line: str, header: str, expected: int) -
         (Access(headers={"X-Frame-Options": "deny"}, rate=Rate(interval=3600.0, burst=0)), 429),
     ):
         with serving(access, Limits()) as server:
-            found, answer = answered(server, line, header)
-            assert found == status_
+            actual, answer = answered(server, line, header)
+            assert actual == status_
             assert answer.count(b"HTTP/1.1 ") == 1
             assert b"\r\nX-Frame-Options: deny\r\n" in answer
             assert b"\r\nServer: resty-metrics\r\n" in answer
@@ -358,8 +358,8 @@ def test_a_handler_with_a_bug_is_said_once_and_gives_nothing_away(
 
     with serving(Access(), Limits()) as server:
         monkeypatch.setattr(server.front, "_in_rate", broken)
-        found, answer = answered(server, "GET /-/healthy", "X: y")
-        assert found == 500
+        status, answer = answered(server, "GET /-/healthy", "X: y")
+        assert status == 500
         assert b"secret" not in answer
         assert server.tally.refused == {"failed": 1}
     (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
@@ -442,7 +442,7 @@ def test_a_connection_that_ended_leaves_nothing(running: tuple[Running, Wrap], s
 def kept() -> int:
     """Return the connections, and what belongs to each, that are not freed."""
     kinds = (connection.Connection, secure.Secure, link.Link, ssl.SSLObject, web.BaseRequest)
-    return sum(isinstance(thing, kinds) for thing in gc.get_objects())
+    return sum(isinstance(instance, kinds) for instance in gc.get_objects())
 
 
 def test_handshakes_under_way_are_bounded(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -456,8 +456,8 @@ def test_handshakes_under_way_are_bounded(authority: Authority, monkeypatch: pyt
         with context.wrap_socket(server.connect(), server_hostname="localhost") as client:
             client.sendall(HEALTHY)
             assert status(client) == 200
-        for one in silent:
-            one.close()
+        for connection in silent:
+            connection.close()
 
 
 def test_a_large_page_comes_whole(running: tuple[Running, Wrap]) -> None:
@@ -470,8 +470,8 @@ def test_a_large_page_comes_whole(running: tuple[Running, Wrap]) -> None:
     response = http.client.HTTPResponse(client)
     response.begin()
     body = b""
-    while some := response.read(10_007):
-        body += some
+    while piece := response.read(10_007):
+        body += piece
     assert body == server.pages.body
     client.close()
     assert response.headers["Server"] == connection.SERVER

@@ -3,18 +3,18 @@
 import pytest
 from resty_metrics.web.inbox import MOST_HEAD_BYTES, Inbox
 
-ONE = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
-OTHER = b"GET /b HTTP/1.1\r\nHost: y\r\nX: z\r\n\r\n"
+FIRST = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
+SECOND = b"GET /b HTTP/1.1\r\nHost: y\r\nX: z\r\n\r\n"
 # what comes, and the heads in it with what is left behind them
 CUTS = [
-    (ONE, [ONE], b""),
-    (ONE + OTHER, [ONE, OTHER], b""),
-    (ONE + OTHER[:-1], [ONE], OTHER[:-1]),
-    (b"\r\n\n\r\n" + ONE + b"\r\n" + OTHER, [ONE, OTHER], b""),
+    (FIRST, [FIRST], b""),
+    (FIRST + SECOND, [FIRST, SECOND], b""),
+    (FIRST + SECOND[:-1], [FIRST], SECOND[:-1]),
+    (b"\r\n\n\r\n" + FIRST + b"\r\n" + SECOND, [FIRST, SECOND], b""),
     (b"\r\n\r\n\r\n", [], b""),
     (b"GET / HTTP/1.1\n\nGET / HTTP/1.1\n\n", [], b"GET / HTTP/1.1\n\nGET / HTTP/1.1\n\n"),
     (b"\x16\x03\x01", [], b"\x16\x03\x01"),
-    (b"GET / HTTP/1.1\r\n\r\r\n\r\n" + ONE, [b"GET / HTTP/1.1\r\n\r\r\n\r\n", ONE], b""),
+    (b"GET / HTTP/1.1\r\n\r\r\n\r\n" + FIRST, [b"GET / HTTP/1.1\r\n\r\r\n\r\n", FIRST], b""),
 ]
 
 
@@ -23,8 +23,8 @@ def cut(pieces: list[bytes]) -> tuple[list[bytes], bytes]:
     inbox, heads, part = Inbox(), [], b""
     for piece in pieces:
         inbox.feed(piece)
-        while given := inbox.take():
-            part += given
+        while handed_out := inbox.take():
+            part += handed_out
             if inbox.whole:
                 assert inbox.take() == b""
                 heads.append(part)
@@ -42,18 +42,18 @@ def test_heads_are_cut_where_they_end(sent: bytes, heads: list[bytes], rest: byt
 
 @pytest.mark.parametrize("size", [1, 4096, 100_000])
 def test_a_head_that_is_too_large_is_refused_by_the_parser_and_forgotten(size: int) -> None:
-    inbox, given = Inbox(), b""
+    inbox, handed_out = Inbox(), b""
     sent = b"GET / HTTP/1.1\r\nX: " + b"x" * MOST_HEAD_BYTES
     for start in range(0, len(sent), size):
         inbox.feed(sent[start : start + size])
-        given += inbox.take()
+        handed_out += inbox.take()
     assert inbox.too_large
-    assert given.endswith(b"\0")
-    assert len(given) <= MOST_HEAD_BYTES + 1
+    assert handed_out.endswith(b"\0")
+    assert len(handed_out) <= MOST_HEAD_BYTES + 1
     assert inbox.size <= MOST_HEAD_BYTES + size
 
 
 def test_a_head_of_the_largest_size_is_one() -> None:
     head = b"GET / HTTP/1.1\r\n" + b"x" * (MOST_HEAD_BYTES - 20) + b"\r\n\r\n"
     assert len(head) == MOST_HEAD_BYTES
-    assert cut([head + ONE]) == ([head, ONE], b"")
+    assert cut([head + FIRST]) == ([head, FIRST], b"")

@@ -44,8 +44,8 @@ def test_scrapes_above_the_limit_are_told_so(running: Running) -> None:
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert b"\r\nRetry-After: 1\r\n" in answer
     assert answer.endswith(b"3 scrapes are under way: try again later, or raise --web.max-requests\n")
-    with running.ask() as other:
-        assert status(other) == 200
+    with running.ask() as second:
+        assert status(second) == 200
     running.pages.let_go()
     assert [status(client) for client in held] == [200] * 3
     for client in held:
@@ -159,52 +159,52 @@ def test_a_client_that_does_not_read_is_cut_off(tmp_path: Path, monkeypatch: pyt
         wait_until(lambda: running.tally.closed == {"slow_read": 1}, message="the end of it")
         wait_until(lambda: running.tally.connections == 0, message="the end of the connection")
         client.close()
-        other = wrap(running.connect())
-        other.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert status(other) == 200
-        other.close()
+        second = wrap(running.connect())
+        second.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert status(second) == 200
+        second.close()
 
 
 def test_a_client_that_reads_slowly_is_waited_for() -> None:
     """As long as it takes any of what was sent between two looks."""
 
-    async def run(client: socket.socket, taken: socket.socket) -> None:
+    async def run(client: socket.socket, accepted: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        one = connection.Connection(web.Server(_never), loop, None, Tally(0.0), Room())
-        await loop.connect_accepted_socket(lambda: one, taken)
-        assert one.transport is not None
-        one.transport.write(bytes(100_000))  # all in the kernel, which sends no more than the client has room for
+        handler = connection.Connection(web.Server(_never), loop, None, Tally(0.0), Room())
+        await loop.connect_accepted_socket(lambda: handler, accepted)
+        assert handler.transport is not None
+        handler.transport.write(bytes(100_000))  # all in the kernel, which sends no more than the client has room for
 
         async def settled() -> int:
-            before, now = -1, waiting(taken)
+            before, now = -1, waiting(accepted)
             while now != before:
                 await asyncio.sleep(0.05)
-                before, now = now, waiting(taken)
+                before, now = now, waiting(accepted)
             return now
 
         assert await settled() > 0
-        one.begin()
-        assert one.overdue(0.0) is None
-        assert one.waits_since is None  # a page that is being sent
-        assert one.overdue(1.0) is None
-        assert one.waits_since == 0.0  # nothing of it was read meanwhile
+        handler.begin()
+        assert handler.overdue(0.0) is None
+        assert handler.waits_since is None  # a page that is being sent
+        assert handler.overdue(1.0) is None
+        assert handler.waits_since == 0.0  # nothing of it was read meanwhile
         for at in (1, 2):
             left = await settled()
-            while waiting(taken) == left:
+            while waiting(accepted) == left:
                 await loop.sock_recv(client, 4096)
             assert 0 < await settled() < left
-            assert one.overdue(at * connection.UNREAD_SECONDS + at) is None
-            assert one.waits_since is None  # who reads, however slowly, gives nobody its place
-        assert one.overdue(4 * connection.UNREAD_SECONDS) == "slow_read"
-        one.abort()
+            assert handler.overdue(at * connection.UNREAD_SECONDS + at) is None
+            assert handler.waits_since is None  # who reads, however slowly, gives nobody its place
+        assert handler.overdue(4 * connection.UNREAD_SECONDS) == "slow_read"
+        handler.abort()
 
     with socket.create_server(("127.0.0.1", 0)) as listening, socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect(listening.getsockname())
-        taken, _ = listening.accept()
-        for sock in (client, taken):
+        accepted, _ = listening.accept()
+        for sock in (client, accepted):
             sock.setblocking(False)
-        asyncio.run(run(client, taken))
+        asyncio.run(run(client, accepted))
 
 
 async def _never(_: web.BaseRequest) -> web.StreamResponse:
@@ -242,8 +242,8 @@ def test_a_handshake_that_does_not_come_is_not_waited_for(tmp_path: Path, monkey
         assert status(client) == 200
         assert ended(silent[0])
         client.close()
-        for one in silent[1:]:
-            one.close()
+        for client in silent[1:]:
+            client.close()
         wait_until(lambda: running.tally.connections == 0, message="the end of all")
 
 

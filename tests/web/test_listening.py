@@ -32,7 +32,7 @@ def test_a_stale_unix_socket_is_replaced(tmp_path: Path) -> None:
             client.connect(str(path))
 
 
-def made(path: Path) -> tuple[int, int, int]:
+def status_of(path: Path) -> tuple[int, int, int]:
     """What tells a file from another one made in its place; a look at it does not change it."""
     status = path.lstat()
     return status.st_ino, status.st_mode, status.st_mtime_ns
@@ -54,10 +54,10 @@ def a_link_to_a_file(path: Path) -> None:
 @pytest.mark.parametrize("make", [a_file, a_directory, a_link_to_a_file], ids=lambda make: make.__name__)
 def test_what_is_no_socket_is_not_removed_for_the_page(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / "web.sock")
-    before = made(tmp_path / "web.sock")
+    before = status_of(tmp_path / "web.sock")
     with pytest.raises(OSError, match=r"choose another --web\.listen-address: '.*/web\.sock'"):
         listening.bind(UnixAddress(tmp_path / "web.sock"))
-    assert made(tmp_path / "web.sock") == before
+    assert status_of(tmp_path / "web.sock") == before
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET])
@@ -67,10 +67,10 @@ def test_a_unix_socket_in_use_is_not_taken(tmp_path: Path, kind: socket.SocketKi
         used.bind(str(path))
         if kind != socket.SOCK_DGRAM:
             used.listen()
-        before = made(path)
+        before = status_of(path)
         with pytest.raises(OSError, match="Address already in use"):
             listening.bind(UnixAddress(path))
-        assert made(path) == before
+        assert status_of(path) == before
 
 
 def test_a_unix_socket_whose_queue_is_full_does_not_keep_us_waiting(tmp_path: Path) -> None:
@@ -89,8 +89,8 @@ def test_a_directory_that_is_missing_is_named(tmp_path: Path) -> None:
 
 
 def test_all_addresses_or_none(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as occupant:
+        port = occupant.getsockname()[1]
         with pytest.raises(OSError, match=f"'127.0.0.1:{port}'"):
             listening.bind_all([UnixAddress(tmp_path / "w.sock"), TcpAddress("127.0.0.1", port)])
     assert list(tmp_path.iterdir()) == []
@@ -130,8 +130,8 @@ def test_a_name_listens_on_every_address(monkeypatch: pytest.MonkeyPatch, hosts:
 
 def test_a_name_of_which_one_address_is_taken_is_not_served_by_half(monkeypatch: pytest.MonkeyPatch) -> None:
     named(monkeypatch, "127.0.0.2", "127.0.0.1")
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as occupant:
+        port = occupant.getsockname()[1]
         with pytest.raises(OSError, match=f"Address already in use: choose another .*'name:{port}'"):
             listening.bind(TcpAddress("name", port))
         socket.create_server(("127.0.0.2", port)).close()

@@ -24,13 +24,13 @@ def test_above_the_bound_the_biggest_goes_until_the_rest_fits() -> None:
 
 
 def test_what_is_held_no_more_gives_room() -> None:
-    room, one, other = Room(100), Client(), Client()
-    room.hold(one, 90)
-    room.hold(one, 20)
-    room.hold(other, 80)
-    room.hold(one, 0)
-    room.hold(other, 100)
-    assert (one.reasons, other.reasons, room.used) == ([], [], 100)
+    room, first, second = Room(100), Client(), Client()
+    room.hold(first, 90)
+    room.hold(first, 20)
+    room.hold(second, 80)
+    room.hold(first, 0)
+    room.hold(second, 100)
+    assert (first.reasons, second.reasons, room.used) == ([], [], 100)
 
 
 def test_who_alone_holds_more_than_all_may_is_cut_off() -> None:

@@ -218,9 +218,9 @@ TIMEOUTS = [
 @pytest.mark.parametrize(("announced", "timeout"), TIMEOUTS)
 def test_sources_get_less_time_than_the_scrape(announced: str | None, timeout: float) -> None:
     headers = {"User-Agent": "Prometheus/3"} | ({} if announced is None else {server.TIMEOUT_HEADER: announced})
-    wanted = server.read_request(make_mocked_request("GET", "/metrics", headers=headers))
-    assert wanted.timeout == timeout
-    assert (wanted.scraper is None) == (announced is None)
+    page_request = server.read_request(make_mocked_request("GET", "/metrics", headers=headers))
+    assert page_request.timeout == timeout
+    assert (page_request.scraper is None) == (announced is None)
 
 
 class Source:
@@ -233,7 +233,7 @@ class Source:
         self._listening.settimeout(10)
         self.flag = f"--source.stub-status=http://127.0.0.1:{self._listening.getsockname()[1]}/"
 
-    def asked(self) -> socket.socket:
+    def accept(self) -> socket.socket:
         connection, _ = self._listening.accept()
         assert connection.recv(65536).startswith(b"GET / HTTP/1.1\r\n")
         return connection
@@ -272,15 +272,15 @@ def test_scrapes_that_overlap_ask_a_source_once_and_outlive_each_other(tmp_path:
     """The first to ask goes away; the others get their pages of the one fetch all the same."""
     source = Source()
     with Collector(tmp_path / "collector.sock", source.flag) as collector:
-        first, *others = connections(collector, 7)
-        connection = source.asked()
+        first, *rest = connections(collector, 7)
+        connection = source.accept()
         first.close()
         assert ask(collector.port, "/-/healthy")[0] == 200
         source.answer(connection)
-        for other in others:
-            response = other.getresponse()
+        for client in rest:
+            response = client.getresponse()
             assert (response.status, b"\nnginx_http_requests_total 9\n" in response.read()) == (200, True)
-            other.close()
+            client.close()
         assert not source.asked_again(connection)
         connection.close()
     source.close()
@@ -291,7 +291,7 @@ def test_a_scrape_does_not_wait_for_another_that_has_more_time(tmp_path: Path) -
     source = Source()
     with Collector(tmp_path / "collector.sock", source.flag) as collector:
         (patient,) = connections(collector, 1)
-        first = source.asked()
+        first = source.accept()
         page = ask(collector.port, "/metrics", X_Prometheus_Scrape_Timeout_Seconds="1")[2].decode()
         (took,) = [line.split()[1] for line in page.splitlines() if line.startswith("resty_metrics_source_duration_s")]
         assert float(took) < 2
@@ -346,11 +346,11 @@ def test_a_page_that_cannot_be_made_is_a_500_that_gives_nothing_away() -> None:
     async def answers() -> list[tuple[int, str]]:
         app = server.application(Broken(), list, "/metrics")
         async with TestClient(TestServer(app)) as client:
-            found = []
+            statuses = []
             for path in ("/metrics", "/-/healthy"):
                 async with client.get(path) as response:
-                    found.append((response.status, await response.text()))
-            return found
+                    statuses.append((response.status, await response.text()))
+            return statuses
 
     failed, healthy = asyncio.run(answers())
     assert failed == (500, "the page could not be rendered; see the collector's log\n")

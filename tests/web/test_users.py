@@ -21,7 +21,7 @@ def header(user: bytes, password: bytes, scheme: str = "Basic") -> str:
     return f"{scheme} {base64.b64encode(user + b':' + password).decode()}"
 
 
-ASKED = [
+HEADERS = [
     (header(b"alice", b"secret"), True),
     (header(b"alice", b"secret", "bASIC"), True),
     (header("böb".encode(), "gehöim:x".encode()), True),
@@ -41,11 +41,11 @@ ASKED = [
 ]
 
 
-@pytest.mark.parametrize(("given", "expected"), ASKED)
-def test_who_is_admitted(given: str | None, expected: bool) -> None:
+@pytest.mark.parametrize(("header", "expected"), HEADERS)
+def test_who_is_admitted(header: str | None, expected: bool) -> None:
     async def twice() -> list[bool]:
         checker = Checker()
-        return [await checker.admits(USERS, given) for _ in range(2)]
+        return [await checker.admits(USERS, header) for _ in range(2)]
 
     assert asyncio.run(twice()) == [expected] * 2
 
@@ -70,7 +70,7 @@ def test_an_unknown_user_is_checked_like_any_other(monkeypatch: pytest.MonkeyPat
         assert not await checker.admits({}, header(b"alice", b"secret"))
 
     asyncio.run(ask())
-    assert [one == USERS[b"alice"] for one in checked] == [True, False, False, False]
+    assert [hashed == USERS[b"alice"] for hashed in checked] == [True, False, False, False]
     assert checked[1] == checked[3]
     assert checked[1].startswith(b"$2y$10$")
 
@@ -82,13 +82,13 @@ def test_wrong_passwords_push_nobody_out_and_wait_in_a_short_queue(monkeypatch: 
         checker = Checker()
         assert await checker.admits(USERS, header(b"alice", b"secret"))
         wrong = (checker.admits(USERS, header(b"alice", b"%d" % number)) for number in range(200))
-        found = await asyncio.gather(*wrong, return_exceptions=True)
+        results = await asyncio.gather(*wrong, return_exceptions=True)
         assert list(checker._right) == [checker._mark(b"alice", USERS[b"alice"], b"secret")]
-        return list(found)
+        return list(results)
 
-    found = asyncio.run(ask())
-    assert found[: users.MOST_WAITING] == [False] * users.MOST_WAITING
-    assert {type(one) for one in found[users.MOST_WAITING :]} == {TooManyError}
+    results = asyncio.run(ask())
+    assert results[: users.MOST_WAITING] == [False] * users.MOST_WAITING
+    assert {type(result) for result in results[users.MOST_WAITING :]} == {TooManyError}
 
 
 def test_credentials_are_split_at_the_first_colon() -> None:

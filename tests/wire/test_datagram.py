@@ -322,8 +322,8 @@ def test_an_answer_of_another_version_holds(version: int) -> None:
     header = Header(1, Kind.BATCH, b"s" * 16, 1, 7, 1)
     answer = write_answer(Verdict.ACK, Reason.NONE, header, 7)
     assert read_answer(answer).committed == 7
-    other = read_answer(answer[:4] + bytes([version, 99]) + answer[6:])
-    assert other == Answer(Verdict.HOLD, Reason.VERSION, Kind.BATCH, b"s" * 16, 7, 0)
+    newer = read_answer(answer[:4] + bytes([version, 99]) + answer[6:])
+    assert newer == Answer(Verdict.HOLD, Reason.VERSION, Kind.BATCH, b"s" * 16, 7, 0)
 
 
 def test_heartbeat_says_nothing_of_what_it_lacks() -> None:
@@ -345,7 +345,7 @@ def test_a_gauge_may_be_any_number(value: float) -> None:
 
 
 def test_a_beat_of_everything_once() -> None:
-    said = {
+    values = {
         "generation": 1,
         "configured": 5,
         "dicts": {"d": [8.0, 4]},
@@ -354,8 +354,8 @@ def test_a_beat_of_everything_once() -> None:
         "families": [],
         "made": 7,
     }
-    beat = read_heartbeat(msgpack.packb(said))
-    assert beat == Heartbeat(generation=1, configured=5, dicts=(("d", 8.0, 4),), part=2, parts=2, made=7.0)
+    beat = read_heartbeat(msgpack.packb(values))
+    assert beat == Heartbeat(generation=1, configured=5, dicts=(("d", 8.0, 4),), part=2, parts=2, began=7.0)
 
 
 @pytest.mark.parametrize(

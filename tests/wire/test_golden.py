@@ -12,7 +12,7 @@ from resty_metrics.wire.heartbeat import read_heartbeat
 
 GOLDEN = Path(__file__).parent / "golden"
 DATAGRAMS = sorted(path.stem for path in GOLDEN.glob("*.json") if not path.stem.startswith("answer_"))
-SAID = ("module", "worker", "workers", "pid", "exiting", "generation", "configured")
+KEYS = ("module", "worker", "workers", "pid", "exiting", "generation", "configured")
 ANSWERS = sorted(path.stem for path in GOLDEN.glob("answer_*.json"))
 
 
@@ -74,11 +74,11 @@ def test_batch(name: str) -> None:
 def test_heartbeat(name: str) -> None:
     described, data = load(name)
     heartbeat = read_heartbeat(data[wire.HEADER_BYTES :])
-    said = {key: getattr(heartbeat, key) for key in SAID}
+    values = {key: getattr(heartbeat, key) for key in KEYS}
     body = described["body"]
-    assert said == {key: body.get(key) for key in said}
+    assert values == {key: body.get(key) for key in values}
     assert heartbeat.instance == body.get("instance", "")
-    assert heartbeat.made == body.get("made", 0)
+    assert heartbeat.began == body.get("made", 0)
     assert (heartbeat.part, heartbeat.parts) == (body.get("part", 1), body.get("parts", 1))
     dicts = None if heartbeat.dicts is None else {name: [*sizes] for name, *sizes in heartbeat.dicts}
     assert dicts == body.get("dicts")
@@ -88,11 +88,11 @@ def test_heartbeat(name: str) -> None:
         sent = [[value or ABSENT if isinstance(value, str) else value for value in row] for row in expected["rows"]]
         assert [[*row] for row in family.rows] == sent
     for part in ("master", "nginx", "gauges"):
-        found = getattr(heartbeat, part)
+        record = getattr(heartbeat, part)
         if part not in body:
-            assert found is None
+            assert record is None
         else:
-            assert {key: getattr(found, key) for key in body[part]} == body[part]
+            assert {key: getattr(record, key) for key in body[part]} == body[part]
 
 
 @pytest.mark.parametrize("name", ANSWERS)

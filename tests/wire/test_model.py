@@ -133,7 +133,7 @@ class Spool:
 
     def put(self, sender: Sender) -> list[Batch]:
         """Take a sender's batches as far as they fit; those that were lost."""
-        room = SPOOL_BATCHES - sum(len(other.batches) for other in self.senders)
+        room = SPOOL_BATCHES - sum(len(sender.batches) for sender in self.senders)
         numbers = sorted(sender.batches)
         kept = {number: sender.batches[number] for number in numbers[: max(room, 0)]}
         if kept:

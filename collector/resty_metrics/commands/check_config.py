@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from resty_metrics.config import flags
 from resty_metrics.config.document import Document, name_of
 from resty_metrics.config.file import read_file
-from resty_metrics.config.load import Given
+from resty_metrics.config.load import Inputs
 from resty_metrics.config.problem import ConfigError, Problem
 from resty_metrics.config.settings import Layer, merged
 from resty_metrics.config.show import as_yaml
@@ -15,7 +15,7 @@ from resty_metrics.sources.source import Connection, Source
 from resty_metrics.web import policy
 
 
-def checked(given: Given) -> str:
+def checked(given: Inputs) -> str:
     """Return the configuration in force, as YAML. Raises ConfigError with all problems."""
     said = flags.layer(given.values)
     written: Layer = {}

@@ -21,11 +21,11 @@ from resty_metrics.config import machine, names
 from resty_metrics.config.problem import ConfigError, Problem, discreet
 from resty_metrics.process import hangup
 from resty_metrics.process.authorities import left_unread
-from resty_metrics.process.ending import end, end_when_told
+from resty_metrics.process.ending import end, end_on_sigterm
 
 if TYPE_CHECKING:
     from resty_metrics.commands.doctor.settings import Settings
-    from resty_metrics.config.load import Given
+    from resty_metrics.config.load import Inputs
     from resty_metrics.config.values import ListenAddress
 
 EXIT_WRONG, EXIT_MISCONFIGURED = 1, 2
@@ -54,13 +54,13 @@ class _Main(click.Group):
             return super().invoke(ctx)
 
 
-def _given(options: dict[str, Any]) -> "Given":
+def _given(options: dict[str, Any]) -> "Inputs":
     """Return those of a command's options that were given, without defaults, and the path of the file."""
-    from resty_metrics.config.load import Given
+    from resty_metrics.config.load import Inputs
 
     source, default = click.get_current_context().get_parameter_source, click.core.ParameterSource.DEFAULT
     path = options.pop("config_file")
-    return Given({name: value for name, value in options.items() if source(name) is not default}, path)
+    return Inputs({name: value for name, value in options.items() if source(name) is not default}, path)
 
 
 def _misspelt() -> list[Problem]:
@@ -91,7 +91,7 @@ def main(context: click.Context) -> None:
 @main.command(params=list(OPTIONS.values()))
 def serve(**options: Any) -> NoReturn:
     """Collect, and serve the page."""
-    end_when_told(0)
+    end_on_sigterm(0)
     hangup.remember()
     from resty_metrics.config.load import load
 

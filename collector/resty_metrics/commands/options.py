@@ -10,7 +10,7 @@ import click
 
 from resty_metrics.config import machine, names, values
 from resty_metrics.config.declaration import Readers, Setting
-from resty_metrics.config.declared import FLAGS, SOURCE, SOURCE_FLAGS, asked_by
+from resty_metrics.config.declared import FLAGS, SOURCE, SOURCE_FLAGS, flags_of
 from resty_metrics.endpoint.credentials import read_uid
 
 _READERS = Readers(read_uid, machine.state_dir, machine.file_path)
@@ -86,7 +86,7 @@ NGINX_COMMAND = option(
 
 def options_of(command: str) -> list[click.Option]:
     """Return the options of the settings that a command has."""
-    return [OPTIONS[flag] for flag in asked_by(command)]
+    return [OPTIONS[flag] for flag in flags_of(command)]
 
 
 # TLS and credentials for top's page, with a source's settings: by the source's key.

@@ -44,7 +44,7 @@ class Setting:
 
     ``key``: ``section.name`` in the file; empty if there is only a flag. ``flag``: None if there is only a key in the
     file. ``default``: as text. ``needed``: a section without it is invalid. ``reloadable``: a reload applies a change;
-    else it needs a restart. ``asked``: the commands that have the flag, besides ``serve`` and ``check-config``.
+    else it needs a restart. ``commands``: the commands that have the flag, besides ``serve`` and ``check-config``.
     """
 
     key: str
@@ -55,7 +55,7 @@ class Setting:
     repeatable: bool = False
     needed: bool = False
     reloadable: bool = False
-    asked: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -73,7 +73,7 @@ class Setting:
         reader: Callable[[str], Any] = getattr(readers, read) if isinstance(read, str) else read
         return reader
 
-    def shown(self, value: Any) -> Any:
+    def to_yaml(self, value: Any) -> Any:
         """Return the value for YAML; None if its key is left out there."""
         return list(map(self.type.show, value)) if self.repeatable else self.type.show(value)
 

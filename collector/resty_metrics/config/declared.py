@@ -39,18 +39,18 @@ def _of_source(
     key: str, form: Type, default: str | None = None, about: str = "", flag: str | None = None, **more: Any
 ) -> Setting:
     """Declare a key of a source. ``flag``: below ``--source.``; None: there is none."""
-    return Setting(key, flag and f"--source.{flag}", form, default, about, asked=_DOCTOR, **more)
+    return Setting(key, flag and f"--source.{flag}", form, default, about, commands=_DOCTOR, **more)
 
 
 _HELP = "YAML file of all settings. A flag wins over its variable, that over the file, the file over defaults."
-CONFIG_FILE = Setting("", "--config.file", _FILE, None, _HELP, asked=_LOOKING)
+CONFIG_FILE = Setting("", "--config.file", _FILE, None, _HELP, commands=_LOOKING)
 SETTINGS = (
     _setting(
         "socket.path",
         _SOCKET,
         DEFAULT_SOCKET,
         "Unix datagram socket that nginx's workers send to.",
-        asked=_LOOKING,
+        commands=_LOOKING,
     ),
     _setting("socket.mode", _MODE, "0666", "Mode of the socket, octal."),
     _setting(
@@ -60,14 +60,14 @@ SETTINGS = (
         "User (number, name) that may send beside root, our own, nginx, www-data, nobody, openresty. Repeatable.",
         repeatable=True,
         reloadable=True,
-        asked=_DOCTOR,
+        commands=_DOCTOR,
     ),
     _setting(
         "state.dir",
         _STATE_DIR,
         values.DEFAULT_STATE_DIR,
         "Directory of the journal, from which counters go on after a restart; none: they begin at 0.",
-        asked=_DOCTOR,
+        commands=_DOCTOR,
     ),
     _setting(
         "web.listen_address",
@@ -75,9 +75,11 @@ SETTINGS = (
         values.DEFAULT_LISTEN,
         "Where the page is served: HOST:PORT, :PORT or unix:/path. Repeatable.",
         repeatable=True,
-        asked=(*_LOOKING, "healthcheck"),
+        commands=(*_LOOKING, "healthcheck"),
     ),
-    _setting("web.telemetry_path", _TELEMETRY_PATH, values.DEFAULT_TELEMETRY_PATH, "Path of the page.", asked=_LOOKING),
+    _setting(
+        "web.telemetry_path", _TELEMETRY_PATH, values.DEFAULT_TELEMETRY_PATH, "Path of the page.", commands=_LOOKING
+    ),
     _setting(
         "web.config_file",
         _FILE,
@@ -85,7 +87,7 @@ SETTINGS = (
         "exporter-toolkit's web configuration: TLS and users of the page.",
         "--web.config.file",
         reloadable=True,
-        asked=_LOOKING,
+        commands=_LOOKING,
     ),
     _setting(
         "web.enable_lifecycle",
@@ -203,6 +205,6 @@ def keys() -> Iterator[str]:
     yield from (f"{listed.key}[].{setting.key}" for listed in LISTS for setting in listed.settings)
 
 
-def asked_by(command: str) -> dict[str, Setting]:
+def flags_of(command: str) -> dict[str, Setting]:
     """Return the settings that a command has as flags, by flag."""
-    return {flag: setting for flag, setting in FLAGS.items() if command in setting.asked}
+    return {flag: setting for flag, setting in FLAGS.items() if command in setting.commands}

@@ -72,11 +72,11 @@ class _Values:
 
     def __init__(self, document: Document) -> None:
         self._document = document
-        self._left = MOST_VALUES
+        self._remaining = MOST_VALUES
 
     def of(self, node: yaml.Node, path: Path) -> Any:
-        self._left -= 1
-        if self._left < 0:
+        self._remaining -= 1
+        if self._remaining < 0:
             raise OverflowError
         self._document.lines.setdefault(path, node.start_mark.line + 1)
         if isinstance(node, yaml.MappingNode):

@@ -37,13 +37,13 @@ def read_file(
     except OverflowError:
         raise ConfigError(str(path), [Problem(None, "", f"larger than {MOST_BYTES} bytes")]) from None
 
-    def named(text: str) -> Path:
+    def resolve(text: str) -> Path:
         file = path.parent / read_file_path(text)
         if look:
             see(file)
         return file
 
-    layer, document = read(text, Readers(uid, state_dir, named))
+    layer, document = read(text, Readers(uid, state_dir, resolve))
     if document.problems:
         raise ConfigError(str(path), document.problems)
     return layer, document

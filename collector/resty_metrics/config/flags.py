@@ -30,13 +30,13 @@ def layer(values: Mapping[str, Any]) -> Layer:
     """
     settings = {key: value for key, value in values.items() if key not in (*_SOURCES, *_KEY)}
     sources = [source for kind in _SOURCES for source in values.get(kind, ())]
-    given = {key: values[flag] for flag, key in _KEY.items() if flag in values}
-    problems = [Problem(None, _FLAG[key], words) for key, words in _between(given, sources)]
+    by_key = {key: values[flag] for flag, key in _KEY.items() if flag in values}
+    problems = [Problem(None, _FLAG[key], words) for key, words in _between(by_key, sources)]
     if problems:
         raise ConfigError("", problems)
     if sources:
-        connection = build_connection(given)
-        derived = given.get("derived", True)
+        connection = build_connection(by_key)
+        derived = by_key.get("derived", True)
         settings["sources"] = tuple(
             replace(source, connection=connection, derived=derived if source.kind == "vts" else True)
             for source in sources
@@ -44,20 +44,20 @@ def layer(values: Mapping[str, Any]) -> Layer:
     return settings
 
 
-def _between(given: Mapping[str, Any], sources: Sequence[Source]) -> Iterator[tuple[str, str]]:
+def _between(by_key: Mapping[str, Any], sources: Sequence[Source]) -> Iterator[tuple[str, str]]:
     """Yield the conflicts between flags: (key of the flag to name, text of the problem)."""
     if not sources:
-        yield from ((key, "it is for the sources of --source.stub-status and --source.vts: give one") for key in given)
+        yield from ((key, "it is for the sources of --source.stub-status and --source.vts: give one") for key in by_key)
         return
     https = any(source.url.lower().startswith("https://") for source in sources)
-    for key in given:
+    for key in by_key:
         if key.startswith("tls_config.") and not https:
             yield key, "needs a source that begins with https://"
-    if "derived" in given and not any(source.kind == "vts" for source in sources):
+    if "derived" in by_key and not any(source.kind == "vts" for source in sources):
         yield "derived", "it is for the sources of --source.vts: give one"
     for pair in _PAIRS:
-        for key, other in (pair, pair[::-1]):
-            if key in given and other not in given:
-                yield key, f"needs {_FLAG[other]} beside it"
-    if _USERNAME in given and _TOKEN in given:
+        for key, partner in (pair, pair[::-1]):
+            if key in by_key and partner not in by_key:
+                yield key, f"needs {_FLAG[partner]} beside it"
+    if _USERNAME in by_key and _TOKEN in by_key:
         yield _TOKEN, "give this or --source.basic-auth.username, not both"

@@ -18,7 +18,7 @@ from resty_metrics.config.settings import Settings, merged
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class Inputs:
     """The values from flags and environment. ``values``: already read, by the flag's name.
 
     ``path``: absolute path of the configuration file; None if there is none.
@@ -28,14 +28,14 @@ class Given:
     path: Path | None
 
 
-def load(given: Given) -> Settings:
+def load(inputs: Inputs) -> Settings:
     """Return the settings from flags, environment and the current file. Raises ConfigError with all problems.
 
     It reads files, so a running loop calls it in a thread.
     """
-    said = flags.layer(given.values)
-    if given.path is None:
-        return merged(said)
+    layer = flags.layer(inputs.values)
+    if inputs.path is None:
+        return merged(layer)
     from resty_metrics.config.file import read_file
 
-    return merged(said, read_file(given.path)[0])
+    return merged(layer, read_file(inputs.path)[0])

@@ -27,8 +27,8 @@ def variable(flag: str) -> str:
 def misspelt(environment: Mapping[str, str], known: Iterable[str]) -> list[Problem]:
     """Return a problem for each variable with our prefix that is not ``known`` as a setting."""
     known = set(known)
-    ours = (name for name in environment if name.startswith(_PREFIX) and name not in known)
-    wrong = sorted(name for name in ours if not _is_of_a_service(name, environment[name]))
+    prefixed = (name for name in environment if name.startswith(_PREFIX) and name not in known)
+    wrong = sorted(name for name in prefixed if not _is_of_a_service(name, environment[name]))
     return [Problem(None, name, f"no such setting; {_nearest(name, known)}") for name in wrong]
 
 

@@ -129,19 +129,19 @@ def _between(tree: Any) -> Iterator[tuple[Path, str]]:
     sources = tree.get("sources") if isinstance(tree, dict) else None
     if not isinstance(sources, list):
         return
-    seen: dict[tuple[object, object], int] = {}
+    first_index: dict[tuple[object, object], int] = {}
     for at, source in enumerate(sources):
         if not isinstance(source, dict):
             continue
         path: Path = ("sources", at)
         yield from _within(source, path)
-        who = (str(source.get("kind")), str(source.get("name")))
-        if who in seen:
+        pair = (str(source.get("kind")), str(source.get("name")))
+        if pair in first_index:
             yield (
                 (*path, "name"),
-                f"several {who[0]} sources need names of their own; this one is as sources[{seen[who]}]",
+                f"several {pair[0]} sources need names of their own; this one is as sources[{first_index[pair]}]",
             )
-        seen.setdefault(who, at)
+        first_index.setdefault(pair, at)
 
 
 def _within(source: Mapping[str, Any], path: Path) -> Iterator[tuple[Path, str]]:
@@ -153,9 +153,9 @@ def _within(source: Mapping[str, Any], path: Path) -> Iterator[tuple[Path, str]]
     tls = source.get("tls_config")
     if not isinstance(tls, dict):
         return
-    for file, other in (("cert_file", "key_file"), ("key_file", "cert_file")):
-        if file in tls and other not in tls:
-            yield (*path, "tls_config", file), f"needs {other} beside it"
+    for file, partner in (("cert_file", "key_file"), ("key_file", "cert_file")):
+        if file in tls and partner not in tls:
+            yield (*path, "tls_config", file), f"needs {partner} beside it"
     url = source.get("url")
     if tls and isinstance(url, str) and not url.lower().startswith("https://"):
         yield (*path, "tls_config"), "needs a URL that begins with https://"

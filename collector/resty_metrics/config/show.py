@@ -14,7 +14,7 @@ Tree = dict[str, Any]
 
 def as_yaml(settings: Settings) -> str:
     """Return YAML that reads back as the same settings."""
-    tree = _tree(SETTINGS, lambda setting: setting.shown(getattr(settings, setting.name)))
+    tree = _tree(SETTINGS, lambda setting: setting.to_yaml(getattr(settings, setting.name)))
     for listed in LISTS:
         tree[listed.key] = [_item(listed, item) for item in getattr(settings, listed.key)]
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=1000)
@@ -24,18 +24,18 @@ def _item(listed: Listed, item: Any) -> Tree:
     """Return an item without the switches that are off."""
     parts = listed.parts(item)
 
-    def shown(setting: Setting) -> Any:
+    def value_of(setting: Setting) -> Any:
         value = parts.get(setting.key)
-        return None if value is None or (setting.switch and not value) else setting.shown(value)
+        return None if value is None or (setting.switch and not value) else setting.to_yaml(value)
 
-    return _tree(listed.settings, shown)
+    return _tree(listed.settings, value_of)
 
 
-def _tree(settings: Iterable[Setting], shown: Callable[[Setting], Any]) -> Tree:
+def _tree(settings: Iterable[Setting], value_of: Callable[[Setting], Any]) -> Tree:
     """Return sections and keys without the keys that are not set."""
     tree: Tree = {}
     for setting in settings:
-        value, branch = shown(setting), tree
+        value, branch = value_of(setting), tree
         if value is not None:
             *sections, key = setting.key.split(".")
             for section in sections:

@@ -26,7 +26,7 @@ _NOT_IN_A_PATH = frozenset("?#{}")  # the end of a path in a URL; a pattern to a
 _HOST_PORT = re.compile(r"(?P<host>\[[0-9a-fA-F:.%]+\]|[^:\[\]]*):(?P<port>[0-9]{1,5})")
 
 
-_EVERY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+_LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class TcpAddress:
     @property
     def near_host(self) -> str:
         """The host at which a client on this machine reaches the listener."""
-        return _EVERY.get(self.host or "", self.host or "")
+        return _LOOPBACK.get(self.host or "", self.host or "")
 
     @property
     def near(self) -> str:

@@ -36,10 +36,10 @@ class Endpoint:
 def look(path: Path) -> Identity | None:
     """Return the identity of the file that is at the path now; None if none can be seen there."""
     try:
-        found = path.stat(follow_symlinks=False)
+        status = path.stat(follow_symlinks=False)
     except OSError:
         return None
-    return Identity(found.st_dev, found.st_ino, found.st_mode, found.st_uid)
+    return Identity(status.st_dev, status.st_ino, status.st_mode, status.st_uid)
 
 
 def bind(path: Path, mode: int, *, again: bool = False) -> Endpoint:

@@ -90,13 +90,13 @@ class Closer:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._given: queue.SimpleQueue[list[int]] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[int]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def give(self, descriptors: list[int]) -> None:
         if not descriptors:
             return
-        self._given.put(descriptors)
+        self._queue.put(descriptors)
         if self._thread is None:
             thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             with contextlib.suppress(RuntimeError):  # no thread is left: the next ones try again
@@ -105,6 +105,6 @@ class Closer:
 
     def _run(self) -> None:
         while True:
-            for descriptor in self._given.get():
+            for descriptor in self._queue.get():
                 with contextlib.suppress(OSError):  # it is closed all the same
                     os.close(descriptor)

@@ -81,13 +81,13 @@ class Guard:
 
     def faults(self) -> list[str]:
         """Return what is degraded, in words."""
-        found = [] if self._fault is None else [self._fault]
+        messages = [] if self._fault is None else [self._fault]
         if self.contended:
-            found.append(
+            messages.append(
                 f"somebody keeps touching the socket at {self._listener.path}: it was put back "
                 f"{self._contention.healings} times in a row; see {self._watch_command}"
             )
-        return found
+        return messages
 
     @property
     def _watch_command(self) -> str:
@@ -199,7 +199,7 @@ class Guard:
                 else f"the socket at {self._listener.path} is {fault}; it will be put back in a moment"
             )
         self._contention.tried(now)
-        there = look(self._listener.path)
+        replacement = look(self._listener.path)
         try:
             self._listener.bind()
         except OSError:
@@ -217,13 +217,13 @@ class Guard:
             fault=fault,
             path=self._listener.path,
         )
-        if fault == "replaced" and there is not None:
-            self._attribute(there)
+        if fault == "replaced" and replacement is not None:
+            self._attribute(replacement)
         return None
 
-    def _attribute(self, there: Identity) -> None:
+    def _attribute(self, replacement: Identity) -> None:
         """Log who made the file that stood in our place, which can be found while a process has its socket open."""
-        task = asyncio.create_task(_say_who(self._listener.path, there))
+        task = asyncio.create_task(_report_replacer(self._listener.path, replacement))
         self._attributions.add(task)
         task.add_done_callback(self._attributions.discard)
 
@@ -231,10 +231,10 @@ class Guard:
         """Watch the directory, and a new one in its place too: inotify follows the inode."""
         directory = self._listener.path.parent
         try:
-            found = directory.stat()
-            if (found.st_dev, found.st_ino) != self._watched:
+            status = directory.stat()
+            if (status.st_dev, status.st_ino) != self._watched:
                 inotify.add_watch(directory, _WATCHED)
-                self._watched = (found.st_dev, found.st_ino)
+                self._watched = (status.st_dev, status.st_ino)
         except OSError:
             self._watched = None
 
@@ -269,13 +269,13 @@ async def _wake(inotify: Inotify, changed: asyncio.Event) -> None:
         changed.set()
 
 
-async def _say_who(path: Path, there: Identity) -> None:
+async def _report_replacer(path: Path, replacement: Identity) -> None:
     try:
-        found = await asyncio.to_thread(attribute_file, path, there.device, there.inode)
+        processes = await asyncio.to_thread(attribute_file, path, replacement.device, replacement.inode)
     except OSError as error:
         say(logging.WARNING, "who replaced the socket could not be found out", per="unknown", error=error)
         return
-    strangers = [process for process in found if process.pid != os.getpid()]
+    strangers = [process for process in processes if process.pid != os.getpid()]
     for process in strangers:
         say(
             logging.ERROR,

@@ -32,15 +32,17 @@ class Identity:
     owner: int
 
 
-def find_fault(ours: Identity, there: Identity | None) -> Fault | None:
+def find_fault(expected: Identity, actual: Identity | None) -> Fault | None:
     """Return the fault of the file at the path; None if it is our socket as we made it."""
-    if there is None:
+    if actual is None:
         return "missing"
-    if (there.device, there.inode) != (ours.device, ours.inode) or stat.S_IFMT(there.mode) != stat.S_IFMT(ours.mode):
+    if (actual.device, actual.inode) != (expected.device, expected.inode) or stat.S_IFMT(actual.mode) != stat.S_IFMT(
+        expected.mode
+    ):
         return "replaced"
-    if there.mode != ours.mode:
+    if actual.mode != expected.mode:
         return "mode"
-    return "owner" if there.owner != ours.owner else None
+    return "owner" if actual.owner != expected.owner else None
 
 
 class Contention:

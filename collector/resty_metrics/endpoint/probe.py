@@ -31,38 +31,38 @@ class Finding(Enum):
 
 async def probe(path: Path, inode: int) -> Finding:
     """Send a probe through ``path`` and return who is reached; ``inode`` is our socket's own."""
-    with ExitStack() as held:
+    with ExitStack() as stack:
         try:
-            client = held.enter_context(socket.socket(socket.AF_UNIX, _DATAGRAM_FLAGS))
-            ours, theirs = map(held.enter_context, socket.socketpair(socket.AF_UNIX, _DATAGRAM_FLAGS))
+            client = stack.enter_context(socket.socket(socket.AF_UNIX, _DATAGRAM_FLAGS))
+            receiver, answering = map(stack.enter_context, socket.socketpair(socket.AF_UNIX, _DATAGRAM_FLAGS))
         except OSError:
             return Finding.UNKNOWN
         try:
             client.connect(str(path))
         except OSError:
             return Finding.STRANGER  # nobody listens, it is no datagram socket, or we may not reach it
-        if await _is_answered(client, ours, theirs):
+        if await _is_answered(client, receiver, answering):
             return Finding.OURS
         return _peer(client, inode)
 
 
-async def _is_answered(client: socket.socket, ours: socket.socket, theirs: socket.socket) -> bool:
+async def _is_answered(client: socket.socket, receiver: socket.socket, answering: socket.socket) -> bool:
     loop = asyncio.get_running_loop()
     header = Header(VERSION, Kind.PROBE, os.urandom(16), 0, 1, 1)
     try:
-        socket.send_fds(client, [write_datagram(header, {})], [theirs.fileno()], socket.MSG_NOSIGNAL)
+        socket.send_fds(client, [write_datagram(header, {})], [answering.fileno()], socket.MSG_NOSIGNAL)
     except OSError:
         return False
     readable = asyncio.Event()
-    loop.add_reader(ours.fileno(), readable.set)
+    loop.add_reader(receiver.fileno(), readable.set)
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             await readable.wait()
-        return read_answer(ours.recv(64)).sender == header.sender
+        return read_answer(receiver.recv(64)).sender == header.sender
     except (TimeoutError, OSError, WireError):
         return False
     finally:
-        loop.remove_reader(ours.fileno())
+        loop.remove_reader(receiver.fileno())
 
 
 def _peer(client: socket.socket, inode: int) -> Finding:

@@ -98,15 +98,15 @@ def join(families: Iterable[MetricFamily]) -> list[MetricFamily]:
     by_name: dict[str, list[MetricFamily]] = {}
     for family in families:
         by_name.setdefault(family.name, []).append(family)
-    return [_join(some) for some in by_name.values()]
+    return [_join(group) for group in by_name.values()]
 
 
-def _join(some: Sequence[MetricFamily]) -> MetricFamily:
-    first = some[0]
-    if len(some) == 1:
+def _join(group: Sequence[MetricFamily]) -> MetricFamily:
+    first = group[0]
+    if len(group) == 1:
         return first
-    lines = list(chain.from_iterable(one.lines for one in some))
-    parts = [list(chain.from_iterable(part)) for part in zip(*[one.parts for one in some], strict=True)]
+    lines = list(chain.from_iterable(family.lines for family in group))
+    parts = [list(chain.from_iterable(part)) for part in zip(*[family.parts for family in group], strict=True)]
     return MetricFamily(first.name, first.type, first.help, lines, parts=tuple(parts))
 
 
@@ -157,19 +157,19 @@ def in_steps(families: Iterable[MetricFamily], *, openmetrics: bool) -> Steps[li
         names |= claims(family)
         if number % STEP_CHUNKS == 0:
             yield
-    found: list[bytes] = []
+    joined: list[bytes] = []
     small: list[bytes] = []
     for number, chunk in enumerate(_chunks(shown, openmetrics, names), 1):
         if len(chunk) < PIECE_BYTES:
             small.append(chunk)
         else:
-            found += [b"".join(small), chunk]
+            joined += [b"".join(small), chunk]
             small = []
         if number % STEP_CHUNKS == 0:
-            found.append(b"".join(small))
+            joined.append(b"".join(small))
             small = []
             yield
-    return [piece for piece in (*found, b"".join(small)) if piece]
+    return [piece for piece in (*joined, b"".join(small)) if piece]
 
 
 def _chunks(families: Iterable[MetricFamily], openmetrics: bool, names: Container[str]) -> Iterator[bytes]:

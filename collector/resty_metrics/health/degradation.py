@@ -21,7 +21,7 @@ from resty_metrics.ingest.drain import Result
 from resty_metrics.ingest.intake import Intake
 from resty_metrics.journal.journal import Journal
 from resty_metrics.kernel.access import Node
-from resty_metrics.kernel.paths import way
+from resty_metrics.kernel.paths import nodes_to
 
 CHECK_SECONDS = 1.0
 
@@ -81,7 +81,7 @@ class Degradation:
 
     def _look(self) -> list[Node]:
         try:
-            return way(str(self._guard.path))
+            return nodes_to(str(self._guard.path))
         except OSError:  # it has just been removed, or we may not look
             return []
 

@@ -46,9 +46,9 @@ class Size:
     def __sub__(self, other: "Size") -> "Size":
         return Size(self.gauges - other.gauges, self.rows - other.rows, self.bytes - other.bytes)
 
-    def larger(self, other: "Size") -> "Size":
+    def larger(self, size: "Size") -> "Size":
         """Return the larger of the two, number by number."""
-        return Size(max(self.gauges, other.gauges), max(self.rows, other.rows), max(self.bytes, other.bytes))
+        return Size(max(self.gauges, size.gauges), max(self.rows, size.rows), max(self.bytes, size.bytes))
 
 
 # No worker of ours reaches the bound of a sender: see lua/resty/metrics/gauges.lua.
@@ -66,24 +66,24 @@ class Room:
         self.instances: Counter[str] = Counter()
         self._max_instances = max_instances
 
-    def takes(self, instance: str) -> bool:
+    def has_room_for(self, instance: str) -> bool:
         """Return True if there is room for a beat of this nginx."""
         return instance in self.instances or len(self.instances) < self._max_instances
 
     def recount(self, beats: Iterable["Beats"]) -> None:
         """Recompute the room that is taken from the beats of all senders."""
         all_beats = list(beats)
-        charges = [one.charge for one in all_beats]
+        charges = [entry.charge for entry in all_beats]
         self.held = Size(
             sum([charge.gauges for charge in charges]),
             sum([charge.rows for charge in charges]),
             sum([charge.bytes for charge in charges]),
         )
-        self.instances = Counter([one.whole.instance for one in all_beats if one.whole is not None])
+        self.instances = Counter([entry.whole.instance for entry in all_beats if entry.whole is not None])
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class Admission:
     """The outcome of a heartbeat. ``refused``: the number of refused rows of gauges, by reason. ``kept`` False: the
     whole beat is refused because there are too many nginx instances.
     """
@@ -110,13 +110,13 @@ class _Arriving:
 
 
 class Beats:
-    """The newest whole beat of a sender, and the beat that is arriving. ``seen``: when the whole one was complete."""
+    """The newest whole beat of a sender, complete at ``last_seen``, and the beat that is arriving."""
 
-    __slots__ = ("_arriving", "_ended", "_size", "number", "seen", "whole")
+    __slots__ = ("_arriving", "_ended", "_size", "last_seen", "number", "whole")
 
     def __init__(self) -> None:
         self.number = 0
-        self.seen = 0.0
+        self.last_seen = 0.0
         self.whole: Heartbeat | None = None
         self._size = Size()
         self._arriving: _Arriving | None = None
@@ -127,33 +127,33 @@ class Beats:
         """The part of the room that this sender takes."""
         return self._size if self._arriving is None else self._size.larger(self._arriving.size)
 
-    def hear(self, number: int, part: Heartbeat, now: float, room: Room) -> Heard:
+    def hear(self, number: int, part: Heartbeat, now: float, room: Room) -> Admission:
         """Take a beat, or a part of one, unless the same or a newer one is there already."""
         arriving = self._arriving
         if number <= self.number or number <= self._ended or (arriving is not None and number < arriving.number):
-            return Heard()
+            return Admission()
         charged = self.charge
         if arriving is None or number > arriving.number:
             arriving = self._arriving = _Arriving(number, now)
         if part.part in arriving.parts:
-            return Heard()
-        others = room.held - charged
-        part, refused = _admit(part, arriving, room.sender, room.total - others)
+            return Admission()
+        held_elsewhere = room.held - charged
+        part, refused = _admit(part, arriving, room.sender, room.total - held_elsewhere)
         arriving.parts[part.part] = part
         kept = len(arriving.parts) < part.parts or self._complete(arriving, now, room)
-        room.held = others + self.charge
-        return Heard(refused, kept)
+        room.held = held_elsewhere + self.charge
+        return Admission(refused, kept)
 
     def _complete(self, arriving: _Arriving, now: float, room: Room) -> bool:
         """Make the beat that has arrived the whole one. Return False if its nginx finds no room; then none is kept."""
         self._arriving = None
         beat = join([arriving.parts[part] for part in sorted(arriving.parts)])
         self._leave(room)
-        if not room.takes(beat.instance):
+        if not room.has_room_for(beat.instance):
             self.whole, self._size = None, Size()
             return False
         room.instances[beat.instance] += 1
-        self.number, self.seen, self.whole, self._size = arriving.number, now, beat, arriving.size
+        self.number, self.last_seen, self.whole, self._size = arriving.number, now, beat, arriving.size
         return True
 
     def _leave(self, room: Room) -> None:
@@ -165,7 +165,7 @@ class Beats:
     def expire(self, now: float, room: Room) -> None:
         """Release a whole beat older than GAUGES_SECONDS, and an arriving one that began longer ago than that."""
         arriving = self._arriving
-        if self.whole is not None and now - self.seen > GAUGES_SECONDS:
+        if self.whole is not None and now - self.last_seen > GAUGES_SECONDS:
             self._release(room, whole=True)
         if arriving is not None and now - arriving.began > GAUGES_SECONDS:
             self._release(room, arriving=True)
@@ -196,7 +196,7 @@ def _admit(part: Heartbeat, arriving: _Arriving, sender: Size, total: Size) -> t
         part = Heartbeat(families=part.families, part=part.part, parts=part.parts)
     if part.families or part.dicts:
         before = arriving.size
-        taking = _Taking(_Left(sender - before), _Left(total - before), arriving.keys, refused)
+        taking = _Taking(_Remaining(sender - before), _Remaining(total - before), arriving.keys, refused)
         dicts = taking.dicts(part.dicts)
         families = filter(None, map(taking.gauge, part.families))
         part = replace(part, dicts=dicts, families=tuple(families))
@@ -204,7 +204,7 @@ def _admit(part: Heartbeat, arriving: _Arriving, sender: Size, total: Size) -> t
     return part, refused
 
 
-class _Left:
+class _Remaining:
     """The part of a bound that is left."""
 
     __slots__ = ("bytes", "gauges", "rows")
@@ -233,7 +233,7 @@ class _Taking:
 
     __slots__ = ("_keys", "_refused", "of_sender", "of_total")
 
-    def __init__(self, of_sender: _Left, of_total: _Left, keys: _Keys, refused: Counter[Refusal]) -> None:
+    def __init__(self, of_sender: _Remaining, of_total: _Remaining, keys: _Keys, refused: Counter[Refusal]) -> None:
         self.of_sender = of_sender
         self.of_total = of_total
         self._keys = keys
@@ -269,7 +269,7 @@ class _Taking:
         return dicts
 
     def _fit(self, gauges: int, head: int, rows: Sequence[int]) -> int:
-        """Return the number of rows that fit, and count the others as refused. Arguments as in ``_Left.fit``."""
+        """Return the number of rows that fit, and count the others as refused. Arguments as in ``_Remaining.fit``."""
         for_sender, for_total = self.of_sender.fit(gauges, head, rows), self.of_total.fit(gauges, head, rows)
         if for_sender < len(rows):
             self._refused["worker_cap"] += len(rows) - for_sender

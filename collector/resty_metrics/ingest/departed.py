@@ -19,14 +19,14 @@ from itertools import chain
 class SenderMark:
     """The mark of a sender: every batch up to ``committed`` is safe. The journal keeps it.
 
-    ``seen`` is the time of its last datagram, ``ended`` that of its bye (None: there was none), both in seconds of
+    ``last_seen`` is the time of its last datagram, ``ended`` that of its bye (None: there was none), both in seconds of
     running time. ``instance`` is the name of its nginx, None if it is not known.
     """
 
     name: bytes
     birth_ms: int
     committed: int
-    seen: float
+    last_seen: float
     ended: float | None
     instance: str | None = None
 
@@ -66,7 +66,7 @@ class Departed:
     def prune(self, seen_before: float) -> int:
         """Forget the marks of senders that were last seen at ``seen_before`` or earlier. Return their number."""
         count = 0
-        while self._marks and next(iter(self._marks.values())).seen <= seen_before:
+        while self._marks and next(iter(self._marks.values())).last_seen <= seen_before:
             self.take(next(iter(self._marks)))
             count += 1
         return count

@@ -177,15 +177,15 @@ class Intake:
             reason = error.reason
         except Exception as error:
             reason, bug = INTERNAL, error
-        heard = self.senders.beat(header, heartbeat, now)
-        if heard is None:
+        admission = self.senders.beat(header, heartbeat, now)
+        if admission is None:
             return self._hold(header, Reason.SENDER_CAP)
-        self.refused_gauge_rows.update(heard.refused)
-        if not heard.kept:
+        self.refused_gauge_rows.update(admission.refused)
+        if not admission.kept:
             return self._ack(header, "dropped", INSTANCE_CAP)
         if reason is not None:
             return replace(self._ack(header, "dropped", reason), error=bug)
-        return self._ack(header, "heartbeat", heard.reason)
+        return self._ack(header, "heartbeat", admission.reason)
 
     def _batch(self, header: Header, datagram: bytes, now: float) -> Outcome:
         if header.base < 1 or header.sequence < 1:

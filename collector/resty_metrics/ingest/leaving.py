@@ -61,5 +61,5 @@ class Leaving:
         return [descriptor for sender in gone for descriptor in self._release(sender)]
 
     def _release(self, sender: bytes) -> list[int]:
-        kept = self._kept.pop(sender, None)
-        return [] if kept is None else [kept[0]]
+        entry = self._kept.pop(sender, None)
+        return [] if entry is None else [entry[0]]

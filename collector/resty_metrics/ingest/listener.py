@@ -69,7 +69,7 @@ class Listener:
         self._owed: Counter[bytes] = Counter()
         self._leaving = Leaving(intake.senders, is_connected)
         self._refused: set[int] = set()
-        self._done: list[int] = []
+        self._to_close: list[int] = []
         self._closer, self._strangers = Closer("close"), Closer("close-strangers")
 
     def bind(self) -> None:
@@ -161,7 +161,7 @@ class Listener:
         answerable = self._sort(passed)
         if flags & socket.MSG_TRUNC or len(datagram) > MAX_DATAGRAM:
             self.oversized += 1
-            self._done += answerable
+            self._to_close += answerable
             return True
         outcome = self._intake.receive(datagram, uid, self._clock(), time.time_ns() // 1_000_000)
         self.without_descriptor += not passed
@@ -182,14 +182,14 @@ class Listener:
         if not answerable:
             return
         if outcome.sender is None or (outcome.result == "held" and outcome.sender in self._reply_to):
-            self._done += answerable  # a refused datagram must not redirect the answers of another sender
+            self._to_close += answerable  # a refused datagram must not redirect the answers of another sender
             return
         *surplus, newest = answerable
         earlier = self._reply_to.get(outcome.sender)
         if earlier is not None:
             surplus.append(earlier)
         self._reply_to[outcome.sender] = newest
-        self._done += surplus
+        self._to_close += surplus
 
     def _end_drain(self) -> None:
         drain = self._intake.take()
@@ -223,17 +223,17 @@ class Listener:
             self.answers_failed += not descriptors.send(descriptor, answer)
             if self._owed[sender] <= 0:
                 del self._reply_to[sender]
-                self._done += self._leaving.keep(sender, descriptor, answer, self._clock())
+                self._to_close += self._leaving.keep(sender, descriptor, answer, self._clock())
         self._close()
 
     def check_leaving(self) -> None:
         """Check which of the leaving workers are still there. Called each second."""
-        self._done += self._leaving.check(self._clock())
+        self._to_close += self._leaving.check(self._clock())
         self._close()
 
     def _close(self) -> None:
-        self._closer.give(self._done)
-        self._done = []
+        self._closer.give(self._to_close)
+        self._to_close = []
 
     def _mention(self, outcome: Outcome, uid: int) -> None:
         if outcome.error is not None:

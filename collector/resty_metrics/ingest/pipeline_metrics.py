@@ -146,9 +146,9 @@ def _lost_rows(intake: Intake, table: Table) -> dict[str, float]:
 
 def _senders(senders: Senders, now: float) -> list[MetricFamily]:
     text = "Senders of workers, by state; of departed ones, which gave way to new ones, only the marks are left."
-    found = [_family("resty_metrics_senders", "gauge", text, _by("state", senders.states(now)))]
+    metrics = [_family("resty_metrics_senders", "gauge", text, _by("state", senders.states(now)))]
     if senders.last_datagram is not None:
-        found.append(
+        metrics.append(
             _family(
                 "resty_metrics_last_datagram_age_seconds",
                 "gauge",
@@ -156,7 +156,7 @@ def _senders(senders: Senders, now: float) -> list[MetricFamily]:
                 {None: max(0.0, now - senders.last_datagram)},
             )
         )
-    return found
+    return metrics
 
 
 def _socket(state: Socket) -> list[MetricFamily]:

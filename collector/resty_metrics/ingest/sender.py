@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from enum import Enum
 
-from resty_metrics.ingest.beats import Beats, Heard, Room
+from resty_metrics.ingest.beats import Admission, Beats, Room
 from resty_metrics.ingest.departed import SenderMark
 from resty_metrics.wire.heartbeat import Heartbeat, Master
 
@@ -24,15 +24,15 @@ class Sender:
     """A sender: one worker process's life.
 
     ``received``: sequence of the last accepted batch; ``committed``: of the last safe one. ``birth_ms``: Unix
-    milliseconds. ``seen``: time of its last datagram; ``ended``: that of its bye, None while it is open. ``confirmed``:
-    time its process was last known to be there, while it is leaving. ``instance``: name of its nginx, "" if it has
-    none, None if it is not known yet; ``master``: identity of its master, None if it is not known.
+    milliseconds. ``last_seen``: time of its last datagram; ``ended``: that of its bye, None while it is open.
+    ``confirmed``: time its process was last known to be there, while it is leaving. ``instance``: name of its nginx, ""
+    if it has none, None if it is not known yet; ``master``: identity of its master, None if it is not known.
     """
 
     received: int
     committed: int
     birth_ms: int
-    seen: float
+    last_seen: float
     ended: float | None = None
     beats: Beats = field(default_factory=Beats)
     confirmed: float = -math.inf
@@ -46,14 +46,14 @@ class Sender:
 
     def mark(self, name: bytes) -> SenderMark:
         """Return the mark of this sender, with its name."""
-        return SenderMark(name, self.birth_ms, self.committed, self.seen, self.ended, self.instance)
+        return SenderMark(name, self.birth_ms, self.committed, self.last_seen, self.ended, self.instance)
 
-    def hear(self, number: int, heartbeat: Heartbeat, now: float, room: Room) -> Heard:
+    def hear(self, number: int, heartbeat: Heartbeat, now: float, room: Room) -> Admission:
         """Keep a beat, or a part of one, unless the same or a newer one is there already."""
-        heard = self.beats.hear(number, heartbeat, now, room)
+        admission = self.beats.hear(number, heartbeat, now, room)
         if self.beats.whole is not None:
             self.instance, self.master = self.beats.whole.instance, self.beats.whole.master
-        return heard
+        return admission
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class LiveHeartbeat:
 
     sender: bytes
     birth_ms: int
-    seen: float
+    last_seen: float
     heartbeat: Heartbeat
     recent: bool = True
     held: bool = False

@@ -22,7 +22,7 @@ import math
 from collections import OrderedDict
 from itertools import chain
 
-from resty_metrics.ingest.beats import BEAT_SECONDS, GAUGES_SECONDS, MAX_INSTANCES, Heard, Room
+from resty_metrics.ingest.beats import BEAT_SECONDS, GAUGES_SECONDS, MAX_INSTANCES, Admission, Room
 from resty_metrics.ingest.departed import Departed, SenderMark
 from resty_metrics.ingest.sender import LiveHeartbeat, Placement, Sender
 from resty_metrics.wire.datagram import Header
@@ -63,7 +63,7 @@ class Senders:
         recent = [self._senders[name] for name in reversed(self._by_seen)]
         named = [(sender.instance, sender) for sender in recent if sender.instance is not None]
         masters = {sender.master for _, sender in named if sender.ended is None} - {None}
-        names = dict.fromkeys(name for name, one in named if one.ended is None or one.master not in masters)
+        names = dict.fromkeys(name for name, sender in named if sender.ended is None or sender.master not in masters)
         return set(sorted(names, key=lambda name: name not in self.room.instances)[:MAX_INSTANCES])
 
     def states(self, now: float) -> dict[str, int]:
@@ -118,7 +118,7 @@ class Senders:
         """Note that every batch of the sender up to ``sequence`` is safe."""
         self._senders[name].committed = sequence
 
-    def beat(self, header: Header, heartbeat: Heartbeat | None, now: float) -> Heard | None:
+    def beat(self, header: Header, heartbeat: Heartbeat | None, now: float) -> Admission | None:
         """Keep a heartbeat if it is the newest. Return None if the sender cap leaves no room.
 
         ``heartbeat`` None: it could not be read, and only shows that the sender is alive.
@@ -127,7 +127,7 @@ class Senders:
         if sender is None:
             return None
         if heartbeat is None or sender.ended is not None:
-            return Heard()
+            return Admission()
         return sender.hear(header.sequence, heartbeat, now, self.room)
 
     def bye(self, header: Header, now: float) -> bool:
@@ -154,7 +154,7 @@ class Senders:
         Above the cap the least recently restored sender departs.
         """
         known = self._senders.get(mark.name) or self._departed.take(mark.name)
-        sender = Sender(mark.committed, mark.committed, mark.birth_ms, mark.seen, instance=mark.instance)
+        sender = Sender(mark.committed, mark.committed, mark.birth_ms, mark.last_seen, instance=mark.instance)
         if known is not None:
             sender.birth_ms = known.birth_ms
             sender.instance = known.instance if mark.instance is None else mark.instance
@@ -170,7 +170,7 @@ class Senders:
         """Note that a sender said bye to an earlier collector, at ``now``."""
         sender = self._senders.get(name)
         if sender is not None:
-            sender.seen = now
+            sender.last_seen = now
             self._by_seen.move_to_end(name)
             self._end(name, sender, now)
 
@@ -180,13 +180,13 @@ class Senders:
             LiveHeartbeat(
                 name,
                 sender.birth_ms,
-                sender.beats.seen,
+                sender.beats.last_seen,
                 sender.beats.whole,
-                recent=now - sender.beats.seen < UP_SECONDS,
-                held=now - sender.beats.seen > GAUGES_SECONDS,
+                recent=now - sender.beats.last_seen < UP_SECONDS,
+                held=now - sender.beats.last_seen > GAUGES_SECONDS,
             )
             for name, sender in self._senders.items()
-            if sender.beats.whole is not None and now - max(sender.beats.seen, sender.confirmed) <= GAUGES_SECONDS
+            if sender.beats.whole is not None and now - max(sender.beats.last_seen, sender.confirmed) <= GAUGES_SECONDS
         ]
 
     def is_leaving(self, name: bytes) -> bool:
@@ -200,7 +200,7 @@ class Senders:
         if now is None:
             sender.confirmed = -math.inf
         else:
-            sender.confirmed = sender.seen = now
+            sender.confirmed = sender.last_seen = now
             self._by_seen.move_to_end(name)
 
     def prune(self, now: float) -> int:
@@ -211,11 +211,11 @@ class Senders:
         for sender in self._senders.values():
             if now - sender.confirmed > GAUGES_SECONDS:
                 sender.beats.expire(now, self.room)
-        over = [name for name, sender in self._senders.items() if _is_over(sender, now)]
-        for name in over:
+        expired = [name for name, sender in self._senders.items() if _is_over(sender, now)]
+        for name in expired:
             self._remove(name)
         self.room.recount(sender.beats for sender in self._senders.values())
-        return len(over) + self._departed.prune(now - SILENT_SECONDS)
+        return len(expired) + self._departed.prune(now - SILENT_SECONDS)
 
     def _meet(self, header: Header, now: float) -> Sender | None:
         """Return the sender of a datagram, and create it if it is unknown; None if the cap leaves no room."""
@@ -225,7 +225,7 @@ class Senders:
                 return None
             sender = self._begin(header, now)
             self._add(header.sender, sender)
-        sender.seen = self.last_datagram = now
+        sender.last_seen = self.last_datagram = now
         self._by_seen.move_to_end(header.sender)
         return sender
 
@@ -270,7 +270,7 @@ class Senders:
 
 
 def _is_silent(sender: Sender, now: float) -> bool:
-    return now - sender.seen > GAUGES_SECONDS
+    return now - sender.last_seen > GAUGES_SECONDS
 
 
 def _is_over(sender: Sender, now: float) -> bool:
@@ -278,4 +278,4 @@ def _is_over(sender: Sender, now: float) -> bool:
         return False
     if sender.ended is not None and now - sender.ended >= ENDED_SECONDS:
         return True
-    return now - sender.seen >= SILENT_SECONDS
+    return now - sender.last_seen >= SILENT_SECONDS

@@ -156,8 +156,8 @@ class Directory:
     def room(self) -> int:
         """Return the number of bytes that can still be written there, according to the file system."""
         with failures():
-            found = os.statvfs(self.path)
-        return found.f_bavail * found.f_frsize
+            status = os.statvfs(self.path)
+        return status.f_bavail * status.f_frsize
 
     def _spare_anothers(self) -> None:
         with contextlib.suppress(JournalError):
@@ -168,8 +168,8 @@ class Directory:
     def _put_aside(self, number: int, reason: AsideReason) -> Path | None:
         kept = None
         with failures():
-            taken = any(match["number"] == str(number) for match in self._matches(_ASIDE))
-            free = self._free_number() if taken else number
+            is_used = any(match["number"] == str(number) for match in self._matches(_ASIDE))
+            free = self._free_number() if is_used else number
             for path in self._with_sides(self.path / Name(number, "").file):
                 side = path.name.partition(".sqlite")[2]
                 target = self.path / f"set-aside-{free}-{reason}.sqlite{side}"
@@ -180,7 +180,7 @@ class Directory:
 
     def _forget_old_ones(self) -> None:
         kept = {(int(match["number"]), match["reason"]) for match in self._matches(_ASIDE)}
-        of_no_use = sorted(one for one in kept if one[1] in _OF_NO_USE)
+        of_no_use = sorted(name for name in kept if name[1] in _OF_NO_USE)
         for number, reason in of_no_use[:-SET_ASIDE_MOST]:
             self._unlink(self.path / f"set-aside-{number}-{reason}.sqlite")
 
@@ -189,9 +189,9 @@ class Directory:
 
     def _unlink(self, path: Path) -> None:
         with failures():
-            for there in self._with_sides(path):
-                if there.is_symlink() or not there.is_dir():
-                    there.unlink(missing_ok=True)
+            for file in self._with_sides(path):
+                if file.is_symlink() or not file.is_dir():
+                    file.unlink(missing_ok=True)
 
     def _with_sides(self, path: Path) -> list[Path]:
         """Return the paths of the file and its sides that exist, of whatever type they are."""
@@ -211,9 +211,9 @@ class Directory:
         yield from (match for match in map(pattern.fullmatch, names) if match is not None)
 
     def _free_number(self) -> int:
-        taken = {int(match["number"]) for match in (*self._matches(_NUMBERED), *self._matches(_ASIDE))}
-        number = 1 + max(taken, default=0)
-        return number if number < _NUMBERS else next(free for free in count(1) if free not in taken)
+        used = {int(match["number"]) for match in (*self._matches(_NUMBERED), *self._matches(_ASIDE))}
+        number = 1 + max(used, default=0)
+        return number if number < _NUMBERS else next(free for free in count(1) if free not in used)
 
     def _sync(self) -> None:
         descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

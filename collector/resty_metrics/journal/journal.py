@@ -97,7 +97,7 @@ class Journal:
         self._settled.set()
 
     @property
-    def wanted(self) -> bool:
+    def enabled(self) -> bool:
         """True if there is a journal, or should be one."""
         return self.used or self.tally.reason is not None
 
@@ -130,7 +130,7 @@ class Journal:
             self._turns.add(_applied(then))
             return
         self._bytes += len(record)
-        self.tally.given.append(self._clock())
+        self.tally.pending_since.append(self._clock())
         self._waiting.append(Append(record, then, rows))
         self._go_on()
 
@@ -169,7 +169,7 @@ class Journal:
         for job in report.jobs:
             if isinstance(job, Append):
                 self._bytes -= len(job.record)
-                self.tally.given.popleft()
+                self.tally.pending_since.popleft()
                 yield from _applied(job.token)
         self._under_way -= len(report.jobs)  # only now: the next snapshot must include what these callbacks did
         if isinstance(report.jobs[0], Close):

@@ -49,16 +49,16 @@ class Content:
     counted: Counted | None = None
 
 
-def read(path: Path, ours: bool, spare: Path | None) -> Content:
+def read(path: Path, writable: bool, spare: Path | None) -> Content:
     """Return a file's content, read in one transaction. Raises JournalError.
 
-    ``ours`` False: nothing is written in its directory. ``spare``: the directory for the copy if it cannot be written
-    in the system's directory for temporary files.
+    ``writable`` False: nothing is written in its directory. ``spare``: the directory for the copy if it cannot be
+    written in the system's directory for temporary files.
     """
     with failures():
         private.require_regular(path)  # SQLite's error does not tell a missing file from an unreadable one
         regular = all(_absent_or_regular(path.with_name(path.name + side)) for side in SIDES)
-    if not ours or not regular:
+    if not writable or not regular:
         return _read_copy(path, spare)
     try:
         return _read_in_place(path)

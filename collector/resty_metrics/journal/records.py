@@ -63,8 +63,8 @@ def unpack(blob: bytes) -> Any:
 
 def of_drain(drain: Drain) -> bytes | None:
     """Return the record of a drain; None if there is nothing to write."""
-    batches = [[BATCH, one.sender, one.birth_ms, one.sequence, one.now, one.body] for one in drain.accepted]
-    entries = [*batches, *([BYE, one.sender, one.now] for one in drain.ended)]
+    batches = [[BATCH, batch.sender, batch.birth_ms, batch.sequence, batch.now, batch.body] for batch in drain.accepted]
+    entries = [*batches, *([BYE, bye.sender, bye.now] for bye in drain.ended)]
     return seal(msgpack.packb(entries)) if entries else None
 
 

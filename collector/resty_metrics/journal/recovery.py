@@ -33,7 +33,7 @@ _REMEDIES: dict[JournalReason, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """The outcome of a recovery. ``state`` None: counting begins at 0. ``told``: the log says why. ``records``: the
+    """The outcome of a recovery. ``state`` None: counting begins at 0. ``logged``: the log says why. ``records``: the
     number of replayed records. ``name``: name of the file that was current; None if there was none, or it could not be
     read.
     """
@@ -42,27 +42,27 @@ class Recovered:
     records: int = 0
     name: Name | None = None
     loss: Loss = NOTHING_LOST
-    told: bool = True
+    logged: bool = True
 
 
-def recover(directory: Directory, stale: str | None, ours: bool = True, spare: Path | None = None) -> Recovered:
+def recover(directory: Directory, stale: str | None, writable: bool = True, spare: Path | None = None) -> Recovered:
     """Read the current file, or set it aside if it cannot be used. Raises JournalError.
 
-    ``stale``: identity of a file that must not be read, or ANY. ``ours``, ``spare``: as in reading.read.
+    ``stale``: identity of a file that must not be read, or ANY. ``writable``, ``spare``: as in reading.read.
     """
     name = None
     try:
-        if ours:
+        if writable:
             directory.restrict()
         name = directory.current()
         if name is None:
-            return _without_current(directory, ours)
+            return _without_current(directory, writable)
         if stale in (name.identity, ANY):
-            return _stale(directory, name, stale == ANY, ours)
-        return _read(directory, name, ours, spare)
+            return _stale(directory, name, stale == ANY, writable)
+        return _read(directory, name, writable, spare)
     except Exception as failure:
         error = _as_journal_error(failure)
-        if not ours:
+        if not writable:
             raise error from failure
         return _set_aside(directory, name, error)
 
@@ -74,11 +74,11 @@ def _as_journal_error(failure: Exception) -> JournalError:
     return JournalError("internal", repr(failure))
 
 
-def _without_current(directory: Directory, ours: bool) -> Recovered:
+def _without_current(directory: Directory, writable: bool) -> Recovered:
     numbers = directory.numbers()
     if not numbers:
-        return Recovered(None, told=False)
-    kept = [directory.set_aside(number, "unnamed") for number in numbers] if ours else []
+        return Recovered(None, logged=False)
+    kept = [directory.set_aside(number, "unnamed") for number in numbers] if writable else []
     say(
         logging.WARNING,
         "no journal file is named current: those that are there may be older than what was counted, and are not read; "
@@ -88,14 +88,14 @@ def _without_current(directory: Directory, ours: bool) -> Recovered:
     return Recovered(None)
 
 
-def _stale(directory: Directory, name: Name, unread: bool, ours: bool) -> Recovered:
+def _stale(directory: Directory, name: Name, unread: bool, writable: bool) -> Recovered:
     """Leave a stale journal unread. ``unread``: the previous collector could not read it either, so its numbers are in
     no other file, and it is kept for people.
     """
     say(logging.WARNING, "the journal is older than what was counted; counting begins at 0", file=name.file)
     if not unread:
         directory.supersede(name)
-    if ours:
+    if writable:
         directory.invalidate()
     return Recovered(None, name=None if unread else name)
 
@@ -117,8 +117,8 @@ def _set_aside(directory: Directory, name: Name | None, error: JournalError) -> 
     return Recovered(None, loss=Loss(error.reason))
 
 
-def _read(directory: Directory, name: Name, ours: bool, spare: Path | None) -> Recovered:
-    content = reading.read(directory.file(name), ours, spare)
+def _read(directory: Directory, name: Name, writable: bool, spare: Path | None) -> Recovered:
+    content = reading.read(directory.file(name), writable, spare)
     state = snapshot.read(content.parts)
     loss, read = _replay(state, content, name)
     directory.supersede(name, whole=loss.reason is None)

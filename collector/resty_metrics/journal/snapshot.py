@@ -69,7 +69,10 @@ def _write(capture: Capture) -> Iterator[bytes]:
     yield _pack("state", capture.now, *caps, table.next_creation, *lost, *counts, *of_room, *gave_way)
     for family in table.families:
         yield from _write_family(family)
-    marks = [(one.name, one.birth_ms, one.committed, one.seen, one.ended, one.instance) for one in capture.senders]
+    marks = [
+        (mark.name, mark.birth_ms, mark.committed, mark.last_seen, mark.ended, mark.instance)
+        for mark in capture.senders
+    ]
     yield _pack("senders", *marks)
     yield _pack("scrapers", *[(*scraper, creation, regular) for scraper, creation, regular in capture.scrapers])
 

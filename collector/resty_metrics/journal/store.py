@@ -151,8 +151,8 @@ class Store:
 
     def _look(self, sides: Iterable[str]) -> dict[str, tuple[int, int]]:
         """Return inode and size of each file, by its side. SQLite does not shrink a file while it is open."""
-        there = [(side, self._beside(side).stat(follow_symlinks=False)) for side in sides]
-        return {side: (status.st_ino, status.st_size) for side, status in there}
+        statuses = [(side, self._beside(side).stat(follow_symlinks=False)) for side in sides]
+        return {side: (status.st_ino, status.st_size) for side, status in statuses}
 
     def _beside(self, side: str) -> Path:
         return self.path.with_name(self.path.name + side)

@@ -12,13 +12,13 @@ COMMIT_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 class Tally:
     """The figures of the journal. ``reason``: why it is not up. ``commits``: the number of commits by COMMIT_BOUNDS.
 
-    ``given``: the time at which each record that is not safe yet was given, oldest first, in seconds of a monotonic
-    clock. ``lost_records`` and ``lost_rows``: written by an earlier collector, and not readable at the start.
+    ``pending_since``: the time from which each record that is not safe yet has waited, oldest first, in seconds of a
+    monotonic clock. ``lost_records`` and ``lost_rows``: written by an earlier collector, and not readable at the start.
     """
 
     up: bool = False
     reason: JournalReason | None = None
-    given: deque[float] = field(default_factory=deque)
+    pending_since: deque[float] = field(default_factory=deque)
     errors: Counter[JournalReason] = field(default_factory=Counter)
     snapshots: int = 0
     snapshot_bytes: int = 0
@@ -31,11 +31,11 @@ class Tally:
     @property
     def pending(self) -> int:
         """The number of records that were given and are not safe yet."""
-        return len(self.given)
+        return len(self.pending_since)
 
     def pending_seconds(self, now: float) -> float:
         """Return the seconds that the oldest pending record has waited; 0 if none is pending."""
-        return max(0.0, now - self.given[0]) if self.given else 0.0
+        return max(0.0, now - self.pending_since[0]) if self.pending_since else 0.0
 
     def lose(self, loss: Loss) -> None:
         """Count the losses of a start."""

@@ -80,17 +80,17 @@ def read_state(directory: Path | None, socket_lock: Lock, state_lock: Lock | Non
     return Kept(socket_lock, state_lock, state, error, kept_in, recovered.loss)
 
 
-def _recover(directory: Directory, socket_lock: Lock, ours: bool) -> Recovered:
+def _recover(directory: Directory, socket_lock: Lock, writable: bool) -> Recovered:
     spare = socket_lock.path.parent
-    if ours:
+    if writable:
         return recover(directory, socket_lock.stale, spare=spare)
     with failures(), reading(directory.path / "lock"):
-        return recover(directory, socket_lock.stale, ours=False, spare=spare)
+        return recover(directory, socket_lock.stale, writable=False, spare=spare)
 
 
 def _tell_if_empty(recovered: Recovered, state_lock: Lock | None) -> None:
     """Log a warning if the directory was used before and has no journal: the disk failed, or files were removed."""
-    if recovered.state is None and not recovered.told and state_lock is not None and state_lock.was_held:
+    if recovered.state is None and not recovered.logged and state_lock is not None and state_lock.was_held:
         say(
             logging.WARNING,
             "the collector that ran here before left no journal; counting begins at 0",
@@ -173,7 +173,7 @@ class Tenure:
         loop = asyncio.get_running_loop()
         assert self._kept.directory is not None
 
-        def report(done: Report) -> None:
-            loop.call_soon_threadsafe(self._journal.on_report, done)
+        def report(result: Report) -> None:
+            loop.call_soon_threadsafe(self._journal.on_report, result)
 
         self._journal.use(Writer(self._kept.directory, self._holds_directory, report))

@@ -117,10 +117,10 @@ class Writer(threading.Thread):
 
     def _groups(self) -> Iterator[list[Job]]:
         """Yield the jobs to do together: consecutive appends up to GROUP_BYTES, every other job alone."""
-        held: Job | None = None
+        next_job: Job | None = None
         while True:
-            job = self._jobs.get() if held is None else held
-            held, group = None, [job]
+            job = self._jobs.get() if next_job is None else next_job
+            next_job, group = None, [job]
             size = len(job.record) if isinstance(job, Append) else GROUP_BYTES
             while size < GROUP_BYTES:
                 try:
@@ -128,7 +128,7 @@ class Writer(threading.Thread):
                 except queue.Empty:
                     break
                 if not isinstance(job, Append):
-                    held = job
+                    next_job = job
                     break
                 group.append(job)
                 size += len(job.record)

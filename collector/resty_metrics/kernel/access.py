@@ -67,15 +67,15 @@ def may(user: User, node: Node, need: int) -> bool:
     return bool(node.mode & need)
 
 
-def obstacle(user: User, way: Sequence[Node], need: int) -> Obstacle | None:
+def obstacle(user: User, nodes: Sequence[Node], need: int) -> Obstacle | None:
     """Return the first node of ``way`` that stops ``user``, or None.
 
     All nodes but the last are the directories above it.
     """
-    for node in way:
-        wanted = need if node is way[-1] else SEARCH
+    for node in nodes:
+        required = need if node is nodes[-1] else SEARCH
         if node.acl and user.uid != 0:
-            return Obstacle(node, wanted, known=False)
-        if not may(user, node, wanted):
-            return Obstacle(node, wanted, known=True)
+            return Obstacle(node, required, known=False)
+        if not may(user, node, required):
+            return Obstacle(node, required, known=True)
     return None

@@ -28,8 +28,8 @@ def attribute(path: Path) -> list[Process]:
 
     The list is empty if no process is found. Raises OSError if the file does not exist.
     """
-    found = path.stat(follow_symlinks=False)
-    return attribute_file(path, found.st_dev, found.st_ino)
+    status = path.stat(follow_symlinks=False)
+    return attribute_file(path, status.st_dev, status.st_ino)
 
 
 def attribute_file(path: Path, device: int, inode: int) -> list[Process]:
@@ -62,12 +62,12 @@ def _bound(path: Path, device: int, inode: int) -> set[int]:
 
     Raises OSError.
     """
-    found, named = sock_diag.sockets(), names(path)
-    exact = {one.inode for one in found if unix_diag.same_file(one, device, inode)}
+    sockets, matches = sock_diag.sockets(), names(path)
+    exact = {sock.inode for sock in sockets if unix_diag.same_file(sock, device, inode)}
     kernels = device_of(path.parent)
     if exact or kernels is None:
         return exact
-    return {one.inode for one in found if unix_diag.same_file(one, kernels, inode) and named(one.name or "")}
+    return {sock.inode for sock in sockets if unix_diag.same_file(sock, kernels, inode) and matches(sock.name or "")}
 
 
 def device_of(directory: Path) -> int | None:
@@ -78,10 +78,10 @@ def device_of(directory: Path) -> int | None:
             mount = procfs.parse_mount(Path(f"/proc/self/fdinfo/{descriptor}").read_bytes())
         finally:
             os.close(descriptor)
-        found = procfs.parse_mounts(Path("/proc/self/mountinfo").read_bytes()).get(mount)
+        device = procfs.parse_mounts(Path("/proc/self/mountinfo").read_bytes()).get(mount)
     except (OSError, procfs.ProcfsError):
         return None
-    return os.makedev(*found) if found is not None else None
+    return os.makedev(*device) if device is not None else None
 
 
 def _elsewhere(path: Path, bound: Callable[[], set[int]]) -> list[Process]:
@@ -92,26 +92,26 @@ def _elsewhere(path: Path, bound: Callable[[], set[int]]) -> list[Process]:
         try:
             exact |= in_network(pid, bound)
         except OSError:
-            candidates |= _named(pid, path)
+            candidates |= _sockets_named(pid, path)
     return _distinct(holders(exact)) or _of_this_directory(path.parent, candidates)
 
 
 def _one_of_each_network() -> Iterator[int]:
     """Yield the pid of one process in each network namespace except our own."""
-    seen = {namespaces_of(os.getpid()).get("net")}
+    visited = {namespaces_of(os.getpid()).get("net")}
     for pid in pids():
         namespace = namespaces_of(pid).get("net")
-        if namespace is not None and namespace not in seen and len(seen) <= MAX_NAMESPACES:
-            seen.add(namespace)
+        if namespace is not None and namespace not in visited and len(visited) <= MAX_NAMESPACES:
+            visited.add(namespace)
             yield pid
 
 
-def _named(pid: int, path: Path) -> dict[int, str]:
+def _sockets_named(pid: int, path: Path) -> dict[int, str]:
     """Return inodes and names of the sockets in the network namespace of ``pid`` whose name at bind fits ``path``."""
-    named = names(path)
+    matches = names(path)
     try:
         with Path(f"/proc/{pid}/net/unix").open("rb") as lines:
-            return {one.inode: one.name for one in procfs.parse_unix(lines) if named(one.name)}
+            return {entry.inode: entry.name for entry in procfs.parse_unix(lines) if matches(entry.name)}
     except OSError:
         return {}
 
@@ -119,14 +119,16 @@ def _named(pid: int, path: Path) -> dict[int, str]:
 def _of_this_directory(directory: Path, candidates: dict[int, str]) -> list[Process]:
     """Return the holders that see this directory as the directory of the socket's name."""
     identity = _identity(directory)
-    found = {
-        inode: [process for process in processes if _identity(_seen_by(process.pid, candidates[inode])) == identity]
+    matching = {
+        inode: [
+            process for process in processes if _identity(_directory_of(process.pid, candidates[inode])) == identity
+        ]
         for inode, processes in holders(candidates).items()
     }
-    return _distinct(found) if identity is not None else []
+    return _distinct(matching) if identity is not None else []
 
 
-def _seen_by(pid: int, name: str) -> Path:
+def _directory_of(pid: int, name: str) -> Path:
     """Return the directory of ``name`` as process ``pid`` sees it: from its root, or from its working directory."""
     start = "root" if name.startswith("/") else "cwd"
     return Path(f"/proc/{pid}/{start}", name.lstrip("/")).parent
@@ -134,11 +136,11 @@ def _seen_by(pid: int, name: str) -> Path:
 
 def _identity(directory: Path) -> tuple[int, int] | None:
     try:
-        found = directory.stat()
+        status = directory.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
-def _distinct(found: dict[int, list[Process]]) -> list[Process]:
-    return list({process.pid: process for processes in found.values() for process in processes}.values())
+def _distinct(by_inode: dict[int, list[Process]]) -> list[Process]:
+    return list({process.pid: process for processes in by_inode.values() for process in processes}.values())

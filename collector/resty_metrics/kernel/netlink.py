@@ -65,7 +65,7 @@ def messages(data: bytes) -> Iterator[Message]:
 
 def attributes(data: bytes) -> dict[int, bytes]:
     """Return the attributes of a body by type. Raises NetlinkError."""
-    found, at = {}, 0
+    by_kind, at = {}, 0
     while at < len(data):
         if len(data) - at < _ATTRIBUTE.size:
             raise NetlinkError("truncated")
@@ -74,9 +74,9 @@ def attributes(data: bytes) -> dict[int, bytes]:
             raise NetlinkError("malformed")
         if length > len(data) - at:
             raise NetlinkError("truncated")
-        found[kind & ~_ATTRIBUTE_FLAGS] = data[at + _ATTRIBUTE.size : at + length]
+        by_kind[kind & ~_ATTRIBUTE_FLAGS] = data[at + _ATTRIBUTE.size : at + length]
         at += _aligned(length)
-    return found
+    return by_kind
 
 
 def error_number(message: Message) -> int:

@@ -24,8 +24,8 @@ def root_of(pid: int | None) -> Path:
 
     It is ours where the process is in our mount namespace, or where its namespace cannot be read.
     """
-    there = None if pid is None else namespaces_of(pid).get("mnt")
-    return ROOT if there in (None, namespaces_of(os.getpid()).get("mnt")) else Path(f"/proc/{pid}/root")
+    namespace = None if pid is None else namespaces_of(pid).get("mnt")
+    return ROOT if namespace in (None, namespaces_of(os.getpid()).get("mnt")) else Path(f"/proc/{pid}/root")
 
 
 def below(root: Path, path: str) -> Path:
@@ -33,19 +33,19 @@ def below(root: Path, path: str) -> Path:
     return Path(path) if root == ROOT else root / path.lstrip("/")
 
 
-def way(path: str, root: Path = ROOT) -> list[Node]:
+def nodes_to(path: str, root: Path = ROOT) -> list[Node]:
     """Return each directory from the root down, then the file. Links are followed within one mount namespace.
 
     Raises OSError where one of them cannot be looked at.
     """
     real = path if root != ROOT else os.path.realpath(path)
     parts = [Path(real), *Path(real).parents]
-    return [_node(str(one), below(root, str(one))) for one in reversed(parts)]
+    return [_node(str(part), below(root, str(part))) for part in reversed(parts)]
 
 
 def _node(name: str, path: Path) -> Node:
-    found = path.stat()
-    return Node(name, found.st_uid, found.st_gid, found.st_mode, _has_list(path))
+    status = path.stat()
+    return Node(name, status.st_uid, status.st_gid, status.st_mode, _has_list(path))
 
 
 def _has_list(path: Path) -> bool:
@@ -85,14 +85,14 @@ def tail(path: Path, size: int) -> str | None:
 def identity(path: Path) -> tuple[int, int] | None:
     """Return device and inode; None where ``stat`` fails."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def beside(file: str, root: Path) -> Iterator[str]:
     """Yield the Lua files that belong to ``.../resty/metrics/X.lua``: ``metrics.lua`` and all of its directory."""
     directory = Path(file).parent
     yield str(directory.with_suffix(".lua"))
-    yield from sorted(str(directory / one.name) for one in below(root, str(directory)).glob("*.lua"))
+    yield from sorted(str(directory / module.name) for module in below(root, str(directory)).glob("*.lua"))

@@ -82,23 +82,23 @@ def holders(socket_inodes: Collection[int]) -> dict[int, list[Process]]:
 
     A socket that no process holds has no entry.
     """
-    wanted = frozenset(socket_inodes)
-    found: dict[int, list[Process]] = {}
-    if not wanted:
-        return found
+    sought = frozenset(socket_inodes)
+    by_inode: dict[int, list[Process]] = {}
+    if not sought:
+        return by_inode
     for pid in pids():
-        held = wanted.intersection(_sockets_of(pid))
+        held = sought.intersection(_sockets_of(pid))
         process = describe(pid) if held else None
         if process is not None:
             for inode in held:
-                found.setdefault(inode, []).append(process)
-    return found
+                by_inode.setdefault(inode, []).append(process)
+    return by_inode
 
 
 def namesakes(program: str = PROGRAM, module: str = MODULE) -> list[Process]:
     """Return the other processes that run our program directly, through an interpreter or as ``python -m``."""
-    found = (describe(pid) for pid in pids() if pid != os.getpid() and is_ours(pid, program, module))
-    return [process for process in found if process is not None]
+    processes = (describe(pid) for pid in pids() if pid != os.getpid() and is_ours(pid, program, module))
+    return [process for process in processes if process is not None]
 
 
 def is_ours(pid: int, program: str = PROGRAM, module: str = MODULE) -> bool:
@@ -129,9 +129,9 @@ def holds_lock(pid: int, path: Path) -> bool:
 
 def _locks_on(path: Path, text: bytes) -> list[procfs.Lock]:
     """Return the locks of ``text`` that are on the file. Raises OSError."""
-    found = path.stat(follow_symlinks=False)
-    same = [lock for lock in procfs.parse_locks(text) if lock.inode == found.st_ino]
-    device = os.major(found.st_dev), os.minor(found.st_dev)
+    status = path.stat(follow_symlinks=False)
+    same = [lock for lock in procfs.parse_locks(text) if lock.inode == status.st_ino]
+    device = os.major(status.st_dev), os.minor(status.st_dev)
     # btrfs: stat has another device than the kernel
     return [lock for lock in same if (lock.major, lock.minor) == device] or same
 

@@ -102,15 +102,15 @@ def parse_stat(data: bytes) -> Stat:
 
 def parse_uid(status: bytes) -> int:
     """Return the effective user from ``/proc/PID/status``. Raises ProcfsError."""
-    found = re.search(rb"^Uid:\t\d+\t(\d+)", status, re.MULTILINE)
-    if found is None:
+    match = re.search(rb"^Uid:\t\d+\t(\d+)", status, re.MULTILINE)
+    if match is None:
         raise ProcfsError("status")
-    return int(found[1])
+    return int(match[1])
 
 
 def parse_arguments(data: bytes) -> tuple[str, ...]:
     """Return all arguments in ``/proc/PID/cmdline``; empty for a kernel thread and for a process that has ended."""
-    return tuple(text(one) for one in data.removesuffix(b"\0").split(b"\0")) if data else ()
+    return tuple(text(argument) for argument in data.removesuffix(b"\0").split(b"\0")) if data else ()
 
 
 def shortened(arguments: tuple[str, ...]) -> tuple[str, ...]:
@@ -119,8 +119,8 @@ def shortened(arguments: tuple[str, ...]) -> tuple[str, ...]:
     At most MAX_ARGUMENTS are kept, with MAX_ARGUMENT_CHARACTERS of each, and a cut is marked.
     """
     kept = tuple(
-        one if len(one) <= MAX_ARGUMENT_CHARACTERS else one[:MAX_ARGUMENT_CHARACTERS] + CUT
-        for one in arguments[:MAX_ARGUMENTS]
+        argument if len(argument) <= MAX_ARGUMENT_CHARACTERS else argument[:MAX_ARGUMENT_CHARACTERS] + CUT
+        for argument in arguments[:MAX_ARGUMENTS]
     )
     return kept if len(arguments) <= MAX_ARGUMENTS else (*kept, CUT)
 
@@ -141,22 +141,22 @@ def container_of(cgroup: str) -> str | None:
 
     It is the first 12 digits of an id as Docker, Podman and Kubernetes write it, or LXC's name.
     """
-    if found := _CONTAINER.findall(cgroup):
-        return str(found[-1][:12])
-    named = _NAMED_CONTAINER.search(cgroup)
-    return named[1] if named else None
+    if ids := _CONTAINER.findall(cgroup):
+        return str(ids[-1][:12])
+    match = _NAMED_CONTAINER.search(cgroup)
+    return match[1] if match else None
 
 
 def parse_namespace(link: str) -> int | None:
     """Return the inode in ``net:[4026531840]``; None for any other text."""
-    found = _NAMESPACE.fullmatch(link)
-    return int(found[1]) if found else None
+    match = _NAMESPACE.fullmatch(link)
+    return int(match[1]) if match else None
 
 
 def parse_socket(link: str) -> int | None:
     """Return the inode in ``socket:[12345]``; None for any other descriptor."""
-    found = _SOCKET.fullmatch(link)
-    return int(found[1]) if found else None
+    match = _SOCKET.fullmatch(link)
+    return int(match[1]) if match else None
 
 
 def parse_unix(lines: Iterable[bytes]) -> Iterator[NamedSocket]:
@@ -172,16 +172,16 @@ def parse_unix(lines: Iterable[bytes]) -> Iterator[NamedSocket]:
 
 def parse_mount(fdinfo: bytes) -> int:
     """Return the id of the mount that a descriptor is on, from ``/proc/PID/fdinfo/N``. Raises ProcfsError."""
-    found = re.search(rb"^mnt_id:\s*(\d+)$", fdinfo, re.MULTILINE)
-    if found is None:
+    match = re.search(rb"^mnt_id:\s*(\d+)$", fdinfo, re.MULTILINE)
+    if match is None:
         raise ProcfsError("fdinfo")
-    return int(found[1])
+    return int(match[1])
 
 
 def parse_mounts(mountinfo: bytes) -> dict[int, tuple[int, int]]:
     """Return the device (major, minor) of each mount by its id, from ``/proc/PID/mountinfo``."""
-    found = re.finditer(rb"^(\d+) \d+ (\d+):(\d+) ", mountinfo, re.MULTILINE)
-    return {int(one[1]): (int(one[2]), int(one[3])) for one in found}
+    matches = re.finditer(rb"^(\d+) \d+ (\d+):(\d+) ", mountinfo, re.MULTILINE)
+    return {int(match[1]): (int(match[2]), int(match[3])) for match in matches}
 
 
 def parse_locks(data: bytes) -> list[Lock]:
@@ -189,8 +189,8 @@ def parse_locks(data: bytes) -> list[Lock]:
 
     Reads ``/proc/locks``, or ``/proc/PID/fdinfo/N`` for the locks that this descriptor holds.
     """
-    found = _LOCK.finditer(data)
-    return [Lock(int(one[1]), int(one[2], 16), int(one[3], 16), int(one[4])) for one in found]
+    matches = _LOCK.finditer(data)
+    return [Lock(int(match[1]), int(match[2], 16), int(match[3], 16), int(match[4])) for match in matches]
 
 
 def runs(program: str, module: str, exe: str | None, arguments: tuple[str, ...]) -> bool:
@@ -203,12 +203,12 @@ def runs(program: str, module: str, exe: str | None, arguments: tuple[str, ...])
 
 def _interprets(program: str, module: str, words: tuple[str, ...]) -> bool:
     """Return whether the words after an interpreter's name, its options and a script or module, run our program."""
-    left = iter(words)
-    for word in left:
+    remaining = iter(words)
+    for word in remaining:
         if word in _OPTIONS_WITH_VALUE:
-            next(left, None)
+            next(remaining, None)
         elif option := _MODULE_OPTION.fullmatch(word):
-            return (option[1] or next(left, "")) == module
+            return (option[1] or next(remaining, "")) == module
         elif not word.startswith("-"):
             return _base(word) == program
     return False

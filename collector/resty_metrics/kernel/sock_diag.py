@@ -27,8 +27,8 @@ _TIMEOUT_SECONDS = 2.0
 def peer(inode: int) -> int | None:
     """Return the inode of the socket that ``inode`` (``st_ino`` of a descriptor) is connected to. Raises OSError."""
     request = unix_diag.pack_request(unix_diag.SHOW_PEER, inode)
-    for found in _ask(request, netlink.REQUEST):
-        return found.peer
+    for answer in _ask(request, netlink.REQUEST):
+        return answer.peer
     raise OSError(errno.EBADMSG, "an answer without a socket")
 
 
@@ -38,7 +38,7 @@ def bound_to(device: int, inode: int) -> list[UnixSocket]:
     Raises OSError.
     """
     request = unix_diag.pack_request(unix_diag.SHOW_NAME | unix_diag.SHOW_FILE)
-    return [one for one in _ask(request, netlink.REQUEST | netlink.DUMP) if unix_diag.same_file(one, device, inode)]
+    return [sock for sock in _ask(request, netlink.REQUEST | netlink.DUMP) if unix_diag.same_file(sock, device, inode)]
 
 
 def sockets() -> list[UnixSocket]:

@@ -59,13 +59,15 @@ def parse(body: bytes) -> UnixSocket:
     family, kind, _, _, inode, _, _ = _ANSWER.unpack_from(body)
     if family != _FAMILY:
         raise NetlinkError("malformed")
-    found = attributes(body[_ANSWER.size :])
-    return UnixSocket(inode, kind, _name(found.get(_NAME_OF)), _file(found.get(_FILE_OF)), _peer(found.get(_PEER_OF)))
+    values = attributes(body[_ANSWER.size :])
+    return UnixSocket(
+        inode, kind, _name(values.get(_NAME_OF)), _file(values.get(_FILE_OF)), _peer(values.get(_PEER_OF))
+    )
 
 
-def same_file(one: UnixSocket, device: int, inode: int) -> bool:
+def same_file(sock: UnixSocket, device: int, inode: int) -> bool:
     """Return whether the socket was bound to the file that ``stat`` shows with this ``st_dev`` and ``st_ino``."""
-    return one.file == (device, inode & _INODE_MASK)
+    return sock.file == (device, inode & _INODE_MASK)
 
 
 def _name(data: bytes | None) -> str | None:

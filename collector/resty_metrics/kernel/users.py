@@ -16,12 +16,14 @@ def _lines(root: Path, file: str) -> Iterator[list[str]]:
 
 
 def _name(uid: int, root: Path) -> str | None:
-    return next((one[0] for one in _lines(root, "/etc/passwd") if len(one) > 3 and one[2] == str(uid)), None)
+    return next(
+        (fields[0] for fields in _lines(root, "/etc/passwd") if len(fields) > 3 and fields[2] == str(uid)), None
+    )
 
 
 def uid_of(name: str, root: Path) -> int | None:
-    found = next((one[2] for one in _lines(root, "/etc/passwd") if len(one) > 3 and one[0] == name), "")
-    return int(found) if found.isdigit() else None
+    uid = next((fields[2] for fields in _lines(root, "/etc/passwd") if len(fields) > 3 and fields[0] == name), "")
+    return int(uid) if uid.isdigit() else None
 
 
 def of_process(pid: int, root: Path) -> User | None:
@@ -29,17 +31,17 @@ def of_process(pid: int, root: Path) -> User | None:
     text = read(Path(f"/proc/{pid}/status"))
     if text is None:
         return None
-    ids = {match["name"]: [int(one) for one in match["ids"].split()] for match in _IDS.finditer(text)}
+    ids = {match["name"]: [int(number) for number in match["ids"].split()] for match in _IDS.finditer(text)}
     uid = ids["Uid"][1]
     return User(uid, ids["Gid"][1], frozenset(ids["Groups"]), _name(uid, root))
 
 
 def configured(name: str, group: str | None, root: Path) -> User | None:
     """Return the user that nginx's workers become by ``user NAME [GROUP];``; None where there is no such user."""
-    entry = next((one for one in _lines(root, "/etc/passwd") if len(one) > 3 and one[0] == name), None)
+    entry = next((fields for fields in _lines(root, "/etc/passwd") if len(fields) > 3 and fields[0] == name), None)
     if entry is None:
         return None
-    groups = [one for one in _lines(root, "/etc/group") if len(one) > 3 and one[2].isdigit()]
-    named = next((int(one[2]) for one in groups if one[0] == (group or name)), int(entry[3]))
-    member_of = frozenset(int(one[2]) for one in groups if name in one[3].split(","))
-    return User(int(entry[2]), named, member_of, name)
+    groups = [fields for fields in _lines(root, "/etc/group") if len(fields) > 3 and fields[2].isdigit()]
+    gid = next((int(fields[2]) for fields in groups if fields[0] == (group or name)), int(entry[3]))
+    member_of = frozenset(int(fields[2]) for fields in groups if name in fields[3].split(","))
+    return User(int(entry[2]), gid, member_of, name)

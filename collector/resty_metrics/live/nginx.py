@@ -59,7 +59,7 @@ def _worker(beat: LiveHeartbeat, now: float) -> Worker:
         id=said.worker,
         pid=said.pid,
         uptime=None if gauges is None else gauges.uptime_seconds,
-        heard=max(0.0, now - beat.seen),
+        heard=max(0.0, now - beat.last_seen),
         unacked=None if gauges is None else gauges.unacked_batches,
         memory=None if gauges is None else gauges.lua_memory_bytes,
         exiting=bool(said.exiting),

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from heapq import nlargest
 
 from resty_metrics.live.facts import Row, Top
-from resty_metrics.page.instances import labels_of, shown
+from resty_metrics.page.instances import label_names, labels_of
 from resty_metrics.shapes.shape import Labels
 from resty_metrics.shapes.sums import reader
 from resty_metrics.table.families import Family
@@ -55,7 +55,7 @@ class Baselines:
 
 
 def _labels(family: Family, values: Labels) -> Sequence[tuple[str, str]]:
-    labels = tuple(zip(shown(family.shape.labels, family.shape.instance), values, strict=True))
+    labels = tuple(zip(label_names(family.shape.labels, family.shape.instance), values, strict=True))
     return (*labels_of(family.shape.instance).items(), *labels)
 
 

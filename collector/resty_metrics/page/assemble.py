@@ -43,12 +43,12 @@ def _nginx_counters(beats: Sequence[LiveHeartbeat], fetched: Container[str]) -> 
 
     Nothing is returned where no recent heartbeat has the counters.
     """
-    found: list[MetricFamily] = []
-    for instance, some in instances.by_instance(beats).items():
-        status = None if instance in fetched else workers.stub_status(some)
+    families: list[MetricFamily] = []
+    for instance, own_beats in instances.by_instance(beats).items():
+        status = None if instance in fetched else workers.stub_status(own_beats)
         if status is not None:
-            found += instances.mark(stub_status.families(status, instances.labels_of(instance)), instance)
-    return found
+            families += instances.mark(stub_status.families(status, instances.labels_of(instance)), instance)
+    return families
 
 
 def _coverage(coverage: Mapping[str, float]) -> list[MetricFamily]:
@@ -64,18 +64,18 @@ def _coverage(coverage: Mapping[str, float]) -> list[MetricFamily]:
 
 
 def _custom(
-    rendered: Sequence[MetricFamily], said: Sequence[Gauge], births: Mapping[tuple[str, str], int]
+    rendered: Sequence[MetricFamily], user_gauges: Sequence[Gauge], births: Mapping[tuple[str, str], int]
 ) -> list[MetricFamily]:
     """Return the user's families, in the order in which they keep their names.
 
     If a counter became a gauge, or the reverse, the worker born last decides between the two.
     """
     younger: list[MetricFamily] = []
-    others: list[MetricFamily] = []
-    for gauge in said:
+    older: list[MetricFamily] = []
+    for gauge in user_gauges:
         born = births.get((gauge.family.instance or "", gauge.family.name), gauge.birth_ms)
-        (younger if gauge.birth_ms > born else others).append(gauge.family)
-    return [*younger, *rendered, *others]
+        (younger if gauge.birth_ms > born else older).append(gauge.family)
+    return [*younger, *rendered, *older]
 
 
 def in_steps(
@@ -92,7 +92,7 @@ def in_steps(
     ``rendered``: those of the ``moment``; ``scraped``: of the fetched sources; ``stub_status_fetched``: the instances
     whose stub_status is among them; ``coverage``: by instance; ``own``: of the collector itself.
     """
-    said = yield from gauges.in_steps(beats)
+    user_gauges = yield from gauges.in_steps(beats)
     of_workers = yield from workers.in_steps(beats)
     built_in = [
         *(family for family in rendered if not family.custom),
@@ -103,5 +103,5 @@ def in_steps(
         *own,
     ]
     yield
-    custom = _custom([family for family in rendered if family.custom], said, moment.births)
+    custom = _custom([family for family in rendered if family.custom], user_gauges, moment.births)
     return (yield from conflicts.in_steps(custom, built_in, moment.instances, moment.gone))

@@ -98,30 +98,30 @@ class _Owners:
 class _Page:
     """The ownership of names, built while one nginx after the other takes its own."""
 
-    def __init__(self, made: AbstractSet[str]) -> None:
-        """Begin with no names taken. ``made``: the names that the collector makes itself."""
+    def __init__(self, reserved: AbstractSet[str]) -> None:
+        """Begin with no names taken. ``reserved``: the names that the collector makes itself."""
         self.shown: set[int] = set()  # ids of families
         self.withheld: dict[tuple[str, str], None] = {}
         self.custom = _Owners()
         self._built_in = _Owners()
         self._stems = _Owners()
-        self._made = made
+        self._reserved = reserved
 
     def take(self, instance: str, custom: Iterable[MetricFamily], built_in: Iterable[MetricFamily]) -> Iterator[None]:
         """Take the families of one nginx, one at each turn; those of the user come first."""
-        taken: set[str] = set()
+        claimed: set[str] = set()
         for family in custom:
             names = claims(family)
-            others = (self.custom, self._built_in, self._stems)
-            free = taken.isdisjoint(names) and all(owners.agree(family, names) for owners in others)
+            rivals = (self.custom, self._built_in, self._stems)
+            free = claimed.isdisjoint(names) and all(owners.agree(family, names) for owners in rivals)
             self._decide(instance, family, free)
             if free:
-                taken |= names
+                claimed |= names
                 self.custom.add(family, names)
             yield
         for family in built_in:
             names, stem = claims(family), _stem(family)
-            free = taken.isdisjoint(names | stem) and self._has_room(family, names, stem)
+            free = claimed.isdisjoint(names | stem) and self._has_room(family, names, stem)
             self._decide(instance, family, free)
             if free:
                 self._built_in.add(family, names)
@@ -129,7 +129,7 @@ class _Page:
             yield
 
     def _has_room(self, family: MetricFamily, names: set[str], stem: set[str]) -> bool:
-        if family.sent and not self._made.isdisjoint(names):
+        if family.sent and not self._reserved.isdisjoint(names):
             return False
         return self.custom.agree(family, names | stem) and self._built_in.agree(family, names)
 
@@ -179,18 +179,18 @@ def in_steps(
     page.take_own(family for family in shown if family.instance is None)
     kept = [family for family in built_in if id(family) in page.shown or not any(family.lines)]
     yield
-    withheld = yield from _say(page, gone)
+    withheld = yield from _report(page, gone)
     return [*kept, *(family for family in custom if id(family) in page.shown), *withheld]
 
 
 def _by_instance(families: Iterable[MetricFamily]) -> dict[str, list[MetricFamily]]:
-    found: dict[str, list[MetricFamily]] = {}
+    by_instance: dict[str, list[MetricFamily]] = {}
     for family in families:
-        found.setdefault(family.instance or "", []).append(family)
-    return found
+        by_instance.setdefault(family.instance or "", []).append(family)
+    return by_instance
 
 
-def _say(page: _Page, gone: AbstractSet[str]) -> Steps[list[MetricFamily]]:
+def _report(page: _Page, gone: AbstractSet[str]) -> Steps[list[MetricFamily]]:
     lines = []
     for instance, name in page.withheld:
         if instance not in gone:

@@ -78,7 +78,7 @@ class Window:
         if not self._samples:
             return None
         last = self._samples[-1]
-        first = next((one for one in reversed(self._samples) if last.now - one.now >= WINDOW_SECONDS), None)
+        first = next((sample for sample in reversed(self._samples) if last.now - sample.now >= WINDOW_SECONDS), None)
         if first is None:
             return None
         begun = last.requests - first.requests
@@ -98,10 +98,15 @@ class Coverage:
         """Keep a sample of each instance, if it is time for one and its workers report both counters."""
         living = instances.by_instance(beat for beat in beats if not beat.held)
         self._windows = {name: self._windows.get(name) or Window() for name in living}
-        masters = Counter(master for some in living.values() for master in _masters(some))
-        for name, some in living.items():
-            if all(masters[master] == 1 for master in _masters(some)):
-                _observe(self._windows[name], [beat for beat in some if now - beat.seen <= FRESH_SECONDS], table, now)
+        masters = Counter(master for own_beats in living.values() for master in _masters(own_beats))
+        for name, own_beats in living.items():
+            if all(masters[master] == 1 for master in _masters(own_beats)):
+                _observe(
+                    self._windows[name],
+                    [beat for beat in own_beats if now - beat.last_seen <= FRESH_SECONDS],
+                    table,
+                    now,
+                )
 
     def ratios(self) -> dict[str, float]:
         """Return the ratio of each instance for which it is known."""

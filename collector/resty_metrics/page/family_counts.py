@@ -54,32 +54,32 @@ def capture(table: Table) -> list[Counts]:
 def in_steps(counts: Sequence[Counts]) -> Steps[list[MetricFamily]]:
     """Return the metric families that show these counts."""
     sums: dict[FamilyKey, tuple[int, int, int]] = {}
-    for number, one in enumerate(counts, 1):
-        key = one.key._replace(custom=False)
+    for number, family_counts in enumerate(counts, 1):
+        key = family_counts.key._replace(custom=False)
         rows, overflow, evicted = sums.get(key, (0, 0, 0))
-        sums[key] = (rows + one.rows, overflow + one.overflow, evicted + one.evicted)
+        sums[key] = (rows + family_counts.rows, overflow + family_counts.overflow, evicted + family_counts.evicted)
         if number % STEP_SAMPLES == 0:
             yield
-    found = []
+    families = []
     for place, (name, kind, text) in enumerate(_METRICS):
         lines: list[bytes] = []
         for key, numbers in sums.items():
             lines.append(sample(name, family_labels(key), numbers[place]))
             if len(lines) % STEP_SAMPLES == 0:
                 yield
-        found.append(MetricFamily(name, kind, text, lines))
-    found.append((yield from _label_values(counts)))
-    return found
+        families.append(MetricFamily(name, kind, text, lines))
+    families.append((yield from _label_values(counts)))
+    return families
 
 
 def _label_values(counts: Sequence[Counts]) -> Steps[MetricFamily]:
     name = "resty_metrics_label_values"
     text = "Values of a label, of families that hold half of their cap of rows or more."
     series: dict[tuple[FamilyKey, str], int] = {}
-    for one in counts:
-        if one.rows >= one.family.max_rows / 2:
-            key = one.key._replace(custom=False)
-            for label, count in one.family.values_by_label.items():
+    for family_counts in counts:
+        if family_counts.rows >= family_counts.family.max_rows / 2:
+            key = family_counts.key._replace(custom=False)
+            for label, count in family_counts.family.values_by_label.items():
                 series[key, label] = max(count, series.get((key, label), 0))
             yield
     lines = [sample(name, {**family_labels(key), "label": label}, count) for (key, label), count in series.items()]

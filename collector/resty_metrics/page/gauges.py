@@ -44,10 +44,10 @@ class Gauge:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """Rows of a gauge from one worker. ``made``: the time when its beat was made."""
+    """Rows of a gauge from one worker. ``began``: the time when its beat was begun."""
 
     birth_ms: int
-    made: float
+    began: float
     family: GaugeFamily
 
 
@@ -82,16 +82,16 @@ _COMBINE: dict[Combine, Callable[[_Value, _Value], _Value]] = {
 
 def in_steps(beats: Iterable[LiveHeartbeat]) -> Steps[list[Gauge]]:
     """Return all gauges of the workers that are alive, in the order of their instances, then of their names."""
-    found: list[Gauge] = []
+    gauges: list[Gauge] = []
     cost = 0
     for rows, gauge in _work(beats):
         cost += rows
         if gauge is not None and gauge.family.lines:
-            found.append(gauge)
+            gauges.append(gauge)
         if cost >= STEP_ROWS:
             yield
             cost = 0
-    return found
+    return gauges
 
 
 def _work(beats: Iterable[LiveHeartbeat]) -> Iterator[tuple[int, Gauge | None]]:
@@ -99,7 +99,7 @@ def _work(beats: Iterable[LiveHeartbeat]) -> Iterator[tuple[int, Gauge | None]]:
     by_name: dict[tuple[str, str], list[_Piece]] = {}
     for beat in beats:
         for family in beat.heartbeat.families:
-            piece = _Piece(beat.birth_ms, beat.heartbeat.made, family)
+            piece = _Piece(beat.birth_ms, beat.heartbeat.began, family)
             by_name.setdefault((beat.heartbeat.instance, family.name), []).append(piece)
             yield 1, None
     for (instance, _), pieces in sorted(by_name.items(), key=lambda item: item[0]):
@@ -111,8 +111,8 @@ def _standing(pieces: Sequence[_Piece], youngest: GaugeFamily) -> Sequence[_Piec
     if youngest.combine != "shared":
         return pieces
     alike = [piece for piece in pieces if piece.family.combine == "shared" and piece.family.labels == youngest.labels]
-    made = max(piece.made for piece in alike)
-    return [piece for piece in alike if piece.made == made]
+    latest = max(piece.began for piece in alike)
+    return [piece for piece in alike if piece.began == latest]
 
 
 def _combine(instance: str, pieces: Sequence[_Piece]) -> Iterator[tuple[int, Gauge | None]]:
@@ -133,7 +133,7 @@ def _combine(instance: str, pieces: Sequence[_Piece]) -> Iterator[tuple[int, Gau
 def _add(values: dict[bytes, _Value], piece: _Piece, shape: GaugeFamily) -> Iterator[int]:
     """Combine the rows of a piece with what is there, in the labels of the shape; yield how many rows that cost."""
     family, birth_ms, combine = piece.family, piece.birth_ms, _COMBINE[shape.combine]
-    other = key_of((OTHER,) * len(shape.labels))
+    overflow_key = key_of((OTHER,) * len(shape.labels))
     for run in _runs(len(family.keys), shape):
         keys = family.keys[run]
         if family.labels != shape.labels:
@@ -141,7 +141,7 @@ def _add(values: dict[bytes, _Value], piece: _Piece, shape: GaugeFamily) -> Iter
         for key, value, set_ms in zip(keys, family.values[run], family.set_ms[run], strict=True):
             old = values.get(key)
             if old is None and len(values) >= MAX_ROWS:
-                key = other
+                key = overflow_key
                 old = values.get(key)
             new = (set_ms, birth_ms, value)
             values[key] = new if old is None else combine(old, new)
@@ -156,7 +156,7 @@ def _reshape(keys: Iterable[bytes], old: Sequence[str], new: Sequence[str]) -> l
 
 def _render(lines: list[bytes], values: dict[bytes, _Value], shape: GaugeFamily, instance: str) -> Iterator[int]:
     """Append the lines of a gauge; yield how many rows that cost."""
-    names = instances.shown(shape.labels, instance)
+    names = instances.label_names(shape.labels, instance)
     template = shape.name + label_block({**instances.labels_of(instance), **dict.fromkeys(names, "%s")})
     rows = list(values.items())
     for run in _runs(len(rows), shape):

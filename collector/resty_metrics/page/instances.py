@@ -25,7 +25,7 @@ def labels_of(instance: str) -> dict[str, str]:
     return {LABEL: instance} if instance else {}
 
 
-def shown(names: Sequence[str], instance: str) -> list[str]:
+def label_names(names: Sequence[str], instance: str) -> list[str]:
     """Return the label names of a family of this instance, as they stand behind ours."""
     exported = LABEL
     while instance and exported in names:
@@ -36,7 +36,7 @@ def shown(names: Sequence[str], instance: str) -> list[str]:
 @lru_cache(maxsize=4096)
 def label_set(names: tuple[str, ...], instance: str, scope: str = "") -> frozenset[str]:
     """Return the label names, and the scope, that all samples of a family of this instance have."""
-    return frozenset((*labels_of(instance), *shown(names, instance), *([f"scope={scope}"] if scope else ())))
+    return frozenset((*labels_of(instance), *label_names(names, instance), *([f"scope={scope}"] if scope else ())))
 
 
 def mark(families: Iterable[MetricFamily], instance: str) -> list[MetricFamily]:
@@ -46,7 +46,7 @@ def mark(families: Iterable[MetricFamily], instance: str) -> list[MetricFamily]:
 
 def by_instance(beats: Iterable[LiveHeartbeat]) -> dict[str, list[LiveHeartbeat]]:
     """Group the beats by instance, in the order of the names. An instance without a name comes first."""
-    found: dict[str, list[LiveHeartbeat]] = {}
+    groups: dict[str, list[LiveHeartbeat]] = {}
     for beat in beats:
-        found.setdefault(beat.heartbeat.instance, []).append(beat)
-    return dict(sorted(found.items()))
+        groups.setdefault(beat.heartbeat.instance, []).append(beat)
+    return dict(sorted(groups.items()))

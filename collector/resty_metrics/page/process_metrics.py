@@ -41,12 +41,12 @@ class ProcessMetrics:
         )
 
     def families(self) -> list[MetricFamily]:
-        found = []
+        metrics = []
         for metric in self._registry.collect():
             name = f"{metric.name}_total" if metric.type == "counter" else metric.name
-            lines = [sample(one.name, one.labels, _plain(one.value)) for one in metric.samples]
-            found.append(MetricFamily(name, _TYPES.get(metric.type, "unknown"), metric.documentation, lines))
-        return found
+            lines = [sample(point.name, point.labels, _plain(point.value)) for point in metric.samples]
+            metrics.append(MetricFamily(name, _TYPES.get(metric.type, "unknown"), metric.documentation, lines))
+        return metrics
 
 
 def _plain(value: float) -> float:

@@ -47,8 +47,8 @@ def in_steps(snapshots: Iterable[Snapshot]) -> Iterator[list[MetricFamily]]:
         columns: list[list[bytes]] = [[] for _ in names]
         for block in render_blocks(snapshot):
             lines = by_sample(block[0], snapshot.shape.buckets) if snapshot.signed else block
-            for column, one in zip(columns, lines, strict=True):
-                column.append(one)
+            for column, chunk in zip(columns, lines, strict=True):
+                column.append(chunk)
             yield []
         yield _families(snapshot, columns)
 

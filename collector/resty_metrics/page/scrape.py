@@ -231,7 +231,7 @@ class Pages:
             report.lua(parts.intake.senders.instances, {beat.heartbeat.instance for beat in beats}),
             *report.families(fetched.scrapes, fetched.fetchers),
             *pipeline.families(parts.intake, self._socket(), now, parts.journal.tally.lost_rows),
-            *(journal.families(parts.journal.tally, now) if parts.journal.wanted else []),
+            *(journal.families(parts.journal.tally, now) if parts.journal.enabled else []),
             *parts.web_families(),
             *self._process.families(),
         ]

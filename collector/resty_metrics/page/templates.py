@@ -55,8 +55,8 @@ class Template:
 
     def _label_block(self, labels: Labels) -> bytes:
         """Return the labels of a row as they stand in a line, with ``%`` doubled for the formatting that follows."""
-        every = "".join(labels)
-        if '"' in every or "\\" in every or "\n" in every or "%" in every:
+        joined = "".join(labels)
+        if '"' in joined or "\\" in joined or "\n" in joined or "%" in joined:
             labels = tuple([escape_label(label).replace("%", "%%") for label in labels])
         return (self.labels % labels).encode()
 
@@ -146,8 +146,8 @@ def _chunks(shape: Shape) -> list[str]:
 
 def _labels(shape: Shape) -> str:
     """Return the label block: our label, which needs no escape, then those of the rows."""
-    ours = [f'{name}="{value}"' for name, value in instances.labels_of(shape.instance).items()]
-    return ",".join([*ours, *(f'{name}="%s"' for name in instances.shown(shape.labels, shape.instance))])
+    own_labels = [f'{name}="{value}"' for name, value in instances.labels_of(shape.instance).items()]
+    return ",".join([*own_labels, *(f'{name}="%s"' for name in instances.label_names(shape.labels, shape.instance))])
 
 
 @lru_cache(maxsize=4096)

@@ -40,9 +40,9 @@ class Fetched:
     began: float
     seconds: float
 
-    def covers(self, other: "Fetched") -> bool:
+    def covers(self, answers: "Fetched") -> bool:
         """Return True if these answers serve everybody who waited for the others."""
-        return self.began >= other.began and self.seconds >= other.seconds
+        return self.began >= answers.began and self.seconds >= answers.seconds
 
 
 @dataclass(eq=False, slots=True)
@@ -81,19 +81,19 @@ class Waiting:
 
     def __init__(self) -> None:
         self._tickets: list[Ticket] = []
-        self._others_next = False
+        self._irregular_next = False
 
     def __len__(self) -> int:
         return len(self._tickets)
 
     def add(self, ticket: Ticket, seconds: float) -> None:
         """Have a request wait for so many seconds at most."""
-        for other in self._tickets:
-            if other.fetched.covers(ticket.fetched):
-                ticket.fetched = other.fetched
-        for other in self._tickets:
-            if ticket.fetched.covers(other.fetched):
-                other.fetched = ticket.fetched
+        for waiting in self._tickets:
+            if waiting.fetched.covers(ticket.fetched):
+                ticket.fetched = waiting.fetched
+        for waiting in self._tickets:
+            if ticket.fetched.covers(waiting.fetched):
+                waiting.fetched = ticket.fetched
         self._tickets.append(ticket)
         ticket.patience = ticket.body.get_loop().call_later(seconds, self._give_up, ticket)
 
@@ -112,20 +112,20 @@ class Waiting:
     def heads(self) -> list[Ticket]:
         """Return the requests of which the first one that there is room for has the next turn."""
         regular = next((ticket for ticket in self._tickets if ticket.regular), None)
-        other = next((ticket for ticket in self._tickets if not ticket.regular), None)
-        order = (other, regular) if self._others_next else (regular, other)
+        irregular = next((ticket for ticket in self._tickets if not ticket.regular), None)
+        order = (irregular, regular) if self._irregular_next else (regular, irregular)
         return [ticket for ticket in order if ticket is not None]
 
     def take(self, head: Ticket, shown_before: Callable[[Request], int | None]) -> Turn:
         """Take out a request and those that share its page. ``shown_before`` says which rows it shows at 0, now."""
 
-        def look(ticket: Ticket) -> tuple[bool, bool, int | None]:
+        def form(ticket: Ticket) -> tuple[bool, bool, int | None]:
             return ticket.request.openmetrics, ticket.request.compressed, shown_before(ticket.request)
 
-        wanted = look(head)
+        head_form = form(head)
         fetched = head.fetched
-        tickets = [ticket for ticket in self._tickets if ticket.fetched is fetched and look(ticket) == wanted]
+        tickets = [ticket for ticket in self._tickets if ticket.fetched is fetched and form(ticket) == head_form]
         for ticket in tickets:
             self.remove(ticket)
-        self._others_next = any(ticket.regular for ticket in tickets)
-        return Turn(tickets, fetched, wanted[2])
+        self._irregular_next = any(ticket.regular for ticket in tickets)
+        return Turn(tickets, fetched, head_form[2])

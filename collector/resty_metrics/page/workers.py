@@ -73,7 +73,7 @@ def of_newest_master(beats: Iterable[LiveHeartbeat]) -> list[LiveHeartbeat]:
     own = [beat for beat in beats if not beat.held]
     known = [beat for beat in own if beat.heartbeat.master is not None and beat.heartbeat.master.birth is not None]
     newest = max((_birth(beat) for beat in known), default=None)
-    return sorted((beat for beat in known if _birth(beat) == newest), key=lambda beat: beat.seen, reverse=True)
+    return sorted((beat for beat in known if _birth(beat) == newest), key=lambda beat: beat.last_seen, reverse=True)
 
 
 def _birth(beat: LiveHeartbeat) -> int:
@@ -105,7 +105,7 @@ def newest_master(beats: Iterable[LiveHeartbeat]) -> str | None:
 def requests_begun(beats: Iterable[LiveHeartbeat]) -> dict[str, int]:
     """Return the requests that nginx itself counted, by master, from each master's newest beat."""
     begun: dict[str, int] = {}
-    for beat in sorted((beat for beat in beats if not beat.held), key=lambda beat: beat.seen):
+    for beat in sorted((beat for beat in beats if not beat.held), key=lambda beat: beat.last_seen):
         heartbeat = beat.heartbeat
         if heartbeat.master is not None and heartbeat.nginx is not None and heartbeat.nginx.requests is not None:
             begun[master_label(heartbeat.master)] = heartbeat.nginx.requests
@@ -119,22 +119,24 @@ def families(beats: Iterable[LiveHeartbeat]) -> list[MetricFamily]:
 
 def in_steps(beats: Iterable[LiveHeartbeat]) -> Steps[list[MetricFamily]]:
     """Return all gauges of the workers that are alive, instance by instance."""
-    found: list[MetricFamily] = []
-    for instance, some in instances.by_instance(beats).items():
+    metrics: list[MetricFamily] = []
+    for instance, own_beats in instances.by_instance(beats).items():
         yield
         for make in (_gauges, _counts, _configuration, _dicts, _versions):
-            for gauge in make(some):
-                found.append((yield from _family(instance, gauge)))
-        found.append(_begun(instance, some))
-    return found
+            for gauge in make(own_beats):
+                metrics.append((yield from _family(instance, gauge)))
+        metrics.append(_begun(instance, own_beats))
+    return metrics
 
 
 def _gauges(beats: list[LiveHeartbeat]) -> Iterator[Gauge]:
-    said = [(str(beat.heartbeat.worker), beat.heartbeat.gauges) for beat in beats if beat.heartbeat.worker is not None]
+    reports = [
+        (str(beat.heartbeat.worker), beat.heartbeat.gauges) for beat in beats if beat.heartbeat.worker is not None
+    ]
     for name, text, fields in _GAUGES:
         series: dict[Label, float] = {}
         for field, more in fields:
-            for worker, gauges in said:
+            for worker, gauges in reports:
                 value = None if gauges is None else getattr(gauges, field)
                 if value is not None:
                     labels = (("worker", worker), *more)
@@ -142,10 +144,10 @@ def _gauges(beats: list[LiveHeartbeat]) -> Iterator[Gauge]:
         yield Gauge(name, f"{text} {_how(name)}", series)
 
 
-def _together(field: str, value: float, other: float | None) -> float:
-    if other is None:
+def _together(field: str, value: float, total: float | None) -> float:
+    if total is None:
         return value
-    return max(value, other) if field == _NOT_ADDED_UP else value + other
+    return max(value, total) if field == _NOT_ADDED_UP else value + total
 
 
 def _how(name: str) -> str:
@@ -154,10 +156,10 @@ def _how(name: str) -> str:
 
 
 def _family(instance: str, gauge: Gauge) -> Steps[MetricFamily]:
-    ours = instances.labels_of(instance)
+    own_labels = instances.labels_of(instance)
     lines: list[bytes] = []
     for labels, value in gauge.series.items():
-        lines.append(sample(gauge.name, {**ours, **dict(labels)}, value))
+        lines.append(sample(gauge.name, {**own_labels, **dict(labels)}, value))
         if len(lines) % _STEP_SAMPLES == 0:
             yield
     return MetricFamily(gauge.name, "gauge", gauge.help, lines, instance=instance)
@@ -165,30 +167,30 @@ def _family(instance: str, gauge: Gauge) -> Steps[MetricFamily]:
 
 def _counts(beats: list[LiveHeartbeat]) -> list[Gauge]:
     of_newest = of_newest_master(beats)
-    seen = {beat.heartbeat.worker for beat in of_newest if beat.heartbeat.worker is not None}
+    alive = {beat.heartbeat.worker for beat in of_newest if beat.heartbeat.worker is not None}
     expected = next((beat.heartbeat.workers for beat in of_newest if beat.heartbeat.workers is not None), None)
-    found = []
+    gauges = []
     if expected is not None:
         text = "Workers that nginx runs (worker_processes), as its newest heartbeat says."
-        found.append(Gauge("resty_metrics_workers_expected", text, {(): expected}))
+        gauges.append(Gauge("resty_metrics_workers_expected", text, {(): expected}))
         text = "Workers of the newest master whose heartbeat is alive."
-        found.append(Gauge("resty_metrics_workers_seen", text, {(): len(seen)}))
-    return found
+        gauges.append(Gauge("resty_metrics_workers_seen", text, {(): len(alive)}))
+    return gauges
 
 
 def _configuration(beats: list[LiveHeartbeat]) -> list[Gauge]:
     """Return the gauges of the newest configuration. During a reload the older workers still report the one before."""
-    said = [beat.heartbeat for beat in of_newest_master(beats) if beat.heartbeat.generation is not None]
-    newest = max(said, key=lambda heartbeat: heartbeat.generation or 0, default=None)
+    heartbeats = [beat.heartbeat for beat in of_newest_master(beats) if beat.heartbeat.generation is not None]
+    newest = max(heartbeats, key=lambda heartbeat: heartbeat.generation or 0, default=None)
     if newest is None or newest.generation is None:
         return []
     text = "How often this nginx was configured: 1 at its start, one more at each reload after which a worker counted."
-    found = [Gauge("resty_metrics_nginx_reload_generation", text, {(): newest.generation})]
+    gauges = [Gauge("resty_metrics_nginx_reload_generation", text, {(): newest.generation})]
     if newest.configured is not None:
         text = "When nginx was started or last reloaded successfully."
         name = "resty_metrics_nginx_last_reload_timestamp_seconds"
-        found.append(Gauge(name, text, {(): newest.configured / 1000}))
-    return found
+        gauges.append(Gauge(name, text, {(): newest.configured / 1000}))
+    return gauges
 
 
 def _dicts(beats: list[LiveHeartbeat]) -> list[Gauge]:
@@ -196,8 +198,8 @@ def _dicts(beats: list[LiveHeartbeat]) -> list[Gauge]:
 
     All workers of a master share these, so its newest beat that has them suffices.
     """
-    said = (beat.heartbeat.dicts for beat in of_newest_master(beats))
-    dicts = next((one for one in said if one is not None), ())
+    reports = (beat.heartbeat.dicts for beat in of_newest_master(beats))
+    dicts = next((dicts_report for dicts_report in reports if dicts_report is not None), ())
     free: dict[Label, float] = {(("dict", clean(name)),): size for name, _, size in dicts}
     capacity: dict[Label, float] = {(("dict", clean(name)),): size for name, size, _ in dicts}
     text = "Size of the free pages of a shared dictionary of nginx."
@@ -216,6 +218,6 @@ def _versions(beats: list[LiveHeartbeat]) -> list[Gauge]:
 def _begun(instance: str, beats: list[LiveHeartbeat]) -> MetricFamily:
     name = "resty_metrics_requests_begun_total"
     text = "Requests that nginx itself counted (ngx_stat_requests), by master process (pid and start)."
-    ours = instances.labels_of(instance)
-    lines = [sample(name, {**ours, "master": master}, value) for master, value in requests_begun(beats).items()]
+    own_labels = instances.labels_of(instance)
+    lines = [sample(name, {**own_labels, "master": master}, value) for master, value in requests_begun(beats).items()]
     return MetricFamily(name, "counter", text, lines, instance=instance)

@@ -91,17 +91,17 @@ class Backlog(logging.Handler):
 
     def _write(self, text: str) -> bool:
         """Write a line, however long that takes. False: the descriptor refuses it."""
-        left = memoryview(f"{text}\n".encode(errors="backslashreplace"))
+        remaining = memoryview(f"{text}\n".encode(errors="backslashreplace"))
         try:
-            while left:
-                left = left[self._write_some(left) :]
+            while remaining:
+                remaining = remaining[self._write_some(remaining) :]
         except OSError:
             return False
         return True
 
-    def _write_some(self, left: memoryview) -> int:
+    def _write_some(self, remaining: memoryview) -> int:
         try:
-            return os.write(self._descriptor, left)
+            return os.write(self._descriptor, remaining)
         except BlockingIOError:  # another process that shares the open file has set O_NONBLOCK
             poll = select.poll()
             poll.register(self._descriptor, select.POLLOUT)

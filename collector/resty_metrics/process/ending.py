@@ -23,7 +23,7 @@ def end(status: int) -> NoReturn:
     os._exit(status)
 
 
-def end_when_told(status: int) -> None:
+def end_on_sigterm(status: int) -> None:
     """Let SIGTERM end the first process of a container even before its event loop can notice the signal.
 
     The kernel keeps every signal from a process with pid 1 that has no handler for it. The kernel ends any other

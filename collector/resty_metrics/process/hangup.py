@@ -3,7 +3,7 @@
 import signal
 from types import FrameType
 
-_came = False
+_received = False
 
 
 def remember() -> None:
@@ -11,11 +11,11 @@ def remember() -> None:
     signal.signal(signal.SIGHUP, _note)
 
 
-def came() -> bool:
+def was_received() -> bool:
     """Return whether there was one: then the configuration may have changed since it was read."""
-    return _came
+    return _received
 
 
 def _note(_: int, __: FrameType | None) -> None:
-    global _came
-    _came = True
+    global _received
+    _received = True

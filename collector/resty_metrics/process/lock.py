@@ -35,8 +35,8 @@ class LockedError(Exception):
     """Another process holds the lock; ``pid`` is its, None where it did not say."""
 
     def __init__(self, path: Path, pid: int | None) -> None:
-        who = f"process {pid}" if pid is not None else "another process"
-        super().__init__(f"{who} already collects here and holds {path}; nothing was touched")
+        holder = f"process {pid}" if pid is not None else "another process"
+        super().__init__(f"{holder} already collects here and holds {path}; nothing was touched")
         self.pid = pid
 
 
@@ -65,11 +65,11 @@ class Lock:
 
 def _same_file(descriptor: int, path: Path) -> bool:
     try:
-        ours = os.fstat(descriptor)
-        there = path.stat(follow_symlinks=False)
+        opened = os.fstat(descriptor)
+        current = path.stat(follow_symlinks=False)
     except OSError:
         return False
-    return (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)
+    return (opened.st_dev, opened.st_ino) == (current.st_dev, current.st_ino)
 
 
 def _require_regular(path: Path, descriptor: int) -> None:
@@ -150,7 +150,7 @@ def _take(path: Path, descriptor: int) -> Lock | None:
     with suppress(OSError):  # the file may be another user's, though we may write it
         os.fchmod(descriptor, MODE)
     text = _read(descriptor)
-    found = _STALE.search(text)
-    stale = None if found is None else found[1]
+    match = _STALE.search(text)
+    stale = None if match is None else match[1]
     _write(descriptor, stale)
     return Lock(path, descriptor, stale, read_holder(text) is not None)

@@ -64,9 +64,9 @@ class Quiet(logging.Filter):
         if subject is None:
             return True
         key, now = (record.msg, str(subject)), time.monotonic()
-        said, left_out = self._last.get(key, (float("-inf"), 0))
-        if now - said < QUIET_SECONDS:
-            self._last[key] = (said, left_out + 1)
+        logged_at, left_out = self._last.get(key, (float("-inf"), 0))
+        if now - logged_at < QUIET_SECONDS:
+            self._last[key] = (logged_at, left_out + 1)
             return False
         if len(self._last) >= MAX_REASONS:
             self._last.clear()

@@ -16,19 +16,19 @@ _SEARCH = 0o111
 
 def make(directory: Path, own_mode: int = MODE) -> None:
     """Make a directory, with this mode, and those above it, as far as they are missing. Raises OSError."""
-    for one in (*reversed(directory.parents), directory):
+    for level in (*reversed(directory.parents), directory):
         try:
-            if one.is_dir():
+            if level.is_dir():
                 continue
-            wanted = own_mode if one == directory else MODE
-            one.mkdir(wanted)
+            required = own_mode if level == directory else MODE
+            level.mkdir(required)
         except FileExistsError:
-            if not one.is_dir():
+            if not level.is_dir():
                 raise
             continue
-        mode = stat.S_IMODE(one.stat().st_mode)  # with the set-group-ID bit of the directory above
-        if mode & wanted != wanted:
-            one.chmod(mode | wanted)
+        mode = stat.S_IMODE(level.stat().st_mode)  # with the set-group-ID bit of the directory above
+        if mode & required != required:
+            level.chmod(mode | required)
 
 
 class Passage:

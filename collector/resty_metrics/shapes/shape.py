@@ -83,9 +83,9 @@ class Shape:
         """
         if self.custom:
             return 0, len(self.labels)
-        ours = len(REQUEST_LABELS) + (1 if self.scope else 0)
-        if self.type == "requests" and len(self.labels) > ours:
-            return ours, len(self.labels)
+        fixed = len(REQUEST_LABELS) + (1 if self.scope else 0)
+        if self.type == "requests" and len(self.labels) > fixed:
+            return fixed, len(self.labels)
         peer = self.labels.index(PEER_LABEL) if self.type == "counter" and PEER_LABEL in self.labels else 0
         return peer, min(peer + 1, len(self.labels))
 

@@ -64,26 +64,26 @@ def sums_of(numbers: Numbers) -> Sums:
     return tuple(numbers) if packed is None or packed & guard(len(numbers)) else packed
 
 
-def plus(some: Sums, others: Sums, width: int) -> Sums:
+def plus(left: Sums, right: Sums, width: int) -> Sums:
     """Add two rows of ``width`` numbers."""
-    if isinstance(some, tuple) and isinstance(others, tuple):
-        return tuple(map(add, some, others))
-    if isinstance(some, int) and isinstance(others, int) and not (total := some + others) & guard(width):
+    if isinstance(left, tuple) and isinstance(right, tuple):
+        return tuple(map(add, left, right))
+    if isinstance(left, int) and isinstance(right, int) and not (total := left + right) & guard(width):
         return total
     read = reader(width)
-    return tuple(map(add, read(some), read(others)))
+    return tuple(map(add, read(left), read(right)))
 
 
 def total(rows: Iterable[Sums], width: int) -> Sums:
     """Add up all rows, of ``width`` numbers each."""
-    found: Sums = 0
+    result: Sums = 0
     full = guard(width)
     for sums in rows:
-        if type(found) is int and type(sums) is int and not (more := found + sums) & full:
-            found = more
+        if type(result) is int and type(sums) is int and not (more := result + sums) & full:
+            result = more
         else:
-            found = plus(found, sums, width)
-    return found
+            result = plus(result, sums, width)
+    return result
 
 
 @lru_cache(maxsize=256)

@@ -49,13 +49,13 @@ def _read(path: Path) -> bytes:
 
 def stamps(tls: Tls) -> tuple[Stamp, ...]:
     """Return values that change when one of the files does. Raises SourceError (``credentials``)."""
-    found = []
+    values = []
     for path in tls.files:
         try:
-            found.append(files.stamp(path))
+            values.append(files.stamp(path))
         except OSError as error:
             raise SourceError("credentials", f"{path} cannot be read: {error.strerror}") from None
-    return tuple(found)
+    return tuple(values)
 
 
 def context(tls: Tls) -> ssl.SSLContext:
@@ -63,19 +63,19 @@ def context(tls: Tls) -> ssl.SSLContext:
     for path in tls.files:
         _read(path)
     try:
-        found = ssl.create_default_context(cafile=None if tls.ca_file is None else str(tls.ca_file))
+        ssl_context = ssl.create_default_context(cafile=None if tls.ca_file is None else str(tls.ca_file))
     except (OSError, ValueError) as error:
         raise SourceError("credentials", f"{tls.ca_file} has no certificate authorities: {_reason(error)}") from None
     if tls.insecure_skip_verify:
-        found.check_hostname = False
-        found.verify_mode = ssl.CERT_NONE
+        ssl_context.check_hostname = False
+        ssl_context.verify_mode = ssl.CERT_NONE
     if tls.cert_file is not None and tls.key_file is not None:
         try:
-            found.load_cert_chain(tls.cert_file, tls.key_file, password=_no_passphrase)
+            ssl_context.load_cert_chain(tls.cert_file, tls.key_file, password=_no_passphrase)
         except (OSError, ValueError) as error:
             words = f"{tls.cert_file} and {tls.key_file} are no certificate with its key"
             raise SourceError("credentials", f"{words}: {_reason(error)}") from None
-    return found
+    return ssl_context
 
 
 def _no_passphrase() -> str:

@@ -140,7 +140,7 @@ class Fetcher:
         self._body_cap = body_cap
         self._client: Client | None = None
         self._closed = False
-        self._said: SourceReason | None = None
+        self._reported: SourceReason | None = None
 
     async def fetch(self, seconds: float) -> Scrape:
         """Fetch and read the document within ``seconds``, and within the source's own timeout."""
@@ -183,14 +183,14 @@ class Fetcher:
 
     def _mention(self, reason: SourceReason | None, words: str) -> None:
         """Log one line for each change."""
-        if reason == self._said:
+        if reason == self._reported:
             return
-        self._said = reason
-        who = {"source": self.source.kind, **self.source.labels}
+        self._reported = reason
+        labels = {"source": self.source.kind, **self.source.labels}
         if reason is None:
-            say(logging.INFO, "a source can be read again", **who)
+            say(logging.INFO, "a source can be read again", **labels)
         else:
-            say(logging.WARNING, "a source cannot be read", **who, why=reason, error=words)
+            say(logging.WARNING, "a source cannot be read", **labels, why=reason, error=words)
 
 
 async def gather(fetchers: Sequence[Fetcher], seconds: float) -> list[Scrape]:

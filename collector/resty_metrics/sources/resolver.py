@@ -23,7 +23,7 @@ class ThreadResolver(AbstractResolver):
             except UnicodeError as error:
                 raise OSError(None, str(error)) from None
 
-        return [_result(host, *one) for one in await threads.call("resolver", look_up)]
+        return [_result(host, *entry) for entry in await threads.call("resolver", look_up)]
 
     async def close(self) -> None:
         """Do nothing: nothing is open."""

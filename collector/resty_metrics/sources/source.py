@@ -132,12 +132,16 @@ def _below(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def parts(source: Source) -> dict[str, Any]:
     """Return the values by key that ``build`` would take, the URL as text; None for what is not set."""
-    way = source.connection
+    connection = source.connection
     values: dict[str, Any] = {"kind": source.kind, "name": source.name, "url": source.address}
     values["derived"] = source.derived if source.kind == "vts" else None
-    values |= {field.name: getattr(way, field.name) for field in fields(way) if field.name not in _SECTIONS.values()}
+    values |= {
+        field.name: getattr(connection, field.name)
+        for field in fields(connection)
+        if field.name not in _SECTIONS.values()
+    }
     for section, name in _SECTIONS.items():
-        part = getattr(way, name)
+        part = getattr(connection, name)
         if part is not None:
             values |= {f"{section}.{field.name}": getattr(part, field.name) for field in fields(part)}
     return values

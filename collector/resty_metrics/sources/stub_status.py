@@ -66,8 +66,8 @@ def families(status: StubStatus | None, labels: Mapping[str, str]) -> list[Metri
     up = MetricFamily(_UP, "gauge", _UP_HELP, [sample(_UP, labels, int(status is not None))])
     if status is None:
         return [up]
-    found = [
+    counters = [
         MetricFamily(name, kind, text, [sample(name, labels, getattr(status, field))])
         for field, name, kind, text in _METRICS
     ]
-    return [*found, up]
+    return [*counters, up]

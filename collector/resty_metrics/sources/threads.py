@@ -10,20 +10,20 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
-async def call(name: str, function: Callable[[], Found]) -> Found:
+async def call(name: str, function: Callable[[], Result]) -> Result:
     """Return or raise the result of ``function``, run in a thread called ``name``.
 
     The thread goes on if its caller stops waiting.
     """
     loop = asyncio.get_running_loop()
-    future: asyncio.Future[Found] = loop.create_future()
+    future: asyncio.Future[Result] = loop.create_future()
 
-    def settle(how: Callable[[Any], None], found: Any) -> None:
+    def settle(setter: Callable[[Any], None], result: Any) -> None:
         if not future.done():
-            how(found)
+            setter(result)
 
     def run() -> None:
         try:

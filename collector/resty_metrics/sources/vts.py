@@ -95,8 +95,8 @@ _METRICS: tuple[tuple[str, MetricType, str], ...] = (
 def parse(body: bytes) -> Document:
     """Parse the document. Raises SourceError (``parse``)."""
     if _HTML_ESCAPED.search(body[:_HEAD_BYTES]):
-        for escaped, meant in _FROM_HTML:
-            body = body.replace(escaped, meant)
+        for escaped, plain in _FROM_HTML:
+            body = body.replace(escaped, plain)
     try:
         document = json.loads(body.decode("utf-8", "surrogateescape"), strict=False)
     except (ValueError, RecursionError) as error:
@@ -139,7 +139,7 @@ class _Lines:
         self.derived = derived
         self.by_metric: dict[str, list[bytes]] = {name: [] for name, _, _ in _METRICS}
         self._more = labels
-        self._seen: set[tuple[str, tuple[str, ...]]] = set()
+        self._keys: set[tuple[str, tuple[str, ...]]] = set()
 
     def add(self, metric: str, labels: Labels, value: object, suffix: str = "", scale: float = 1) -> None:
         """Add one sample of ``value / scale``, unless the document lacks the value or the series is there already."""
@@ -148,15 +148,15 @@ class _Lines:
         number = _unsigned(value, metric)
         name, shown = f"nginx_vts_{metric}{suffix}", _shown(labels)
         key = (name, tuple(shown.values()))
-        if key not in self._seen:
-            self._seen.add(key)
+        if key not in self._keys:
+            self._keys.add(key)
             self.by_metric[metric].append(
                 sample(name, {**shown, **self._more}, number if scale == 1 else number / scale)
             )
 
     def has_histogram(self, metric: str, labels: Labels) -> bool:
         """Return whether there is one already. Two names may look the same, and parts of both would make none."""
-        return (f"nginx_vts_{metric}_count", tuple(_shown(labels).values())) in self._seen
+        return (f"nginx_vts_{metric}_count", tuple(_shown(labels).values())) in self._keys
 
 
 def _shown(labels: Labels) -> Labels:
@@ -165,10 +165,10 @@ def _shown(labels: Labels) -> Labels:
 
 def _table(parent: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     """Return an object of the document; empty where it is absent. Raises SourceError (``parse``)."""
-    found = parent.get(key, {})
-    if not isinstance(found, dict):
+    table = parent.get(key, {})
+    if not isinstance(table, dict):
         raise SourceError("parse", f"{key} is expected to be an object")
-    return found
+    return table
 
 
 def _main(document: Document, lines: _Lines) -> None:
@@ -287,6 +287,6 @@ def families(document: Document, labels: Mapping[str, str], derived: bool = True
 
 def _families(lines: _Lines, zone: str) -> Iterable[MetricFamily]:
     for name, kind, text in _METRICS:
-        found = lines.by_metric[name]
-        if found:
-            yield MetricFamily(f"nginx_vts_{name}", kind, text.replace("%s", _show(zone)), found)
+        samples = lines.by_metric[name]
+        if samples:
+            yield MetricFamily(f"nginx_vts_{name}", kind, text.replace("%s", _show(zone)), samples)

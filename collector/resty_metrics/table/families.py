@@ -237,26 +237,26 @@ class Family:
             taker.kept, taker.used = False, max(taker.used, row.used)
 
     def _overflow_row(self, labels: Labels) -> Row:
-        kept = overflow.give_up(self.shape, labels)
-        if kept not in self._index and (len(self.rows) >= self._hard_limit or self._room.overfull):
-            kept = overflow.give_up_all(self.shape, labels)
-        return self._row_of(kept)
+        remaining = overflow.give_up(self.shape, labels)
+        if remaining not in self._index and (len(self.rows) >= self._hard_limit or self._room.overfull):
+            remaining = overflow.give_up_all(self.shape, labels)
+        return self._row_of(remaining)
 
     def _delete(self, keys: Iterable[Labels]) -> None:
-        found = (self._index.get(self._clean(key)) for key in keys)
-        self._remove({row for row in found if row is not None})
+        rows = (self._index.get(self._clean(key)) for key in keys)
+        self._remove({row for row in rows if row is not None})
 
-    def _remove(self, gone: Set[Row]) -> None:
-        if not gone:
+    def _remove(self, removed: Set[Row]) -> None:
+        if not removed:
             return
-        self.share.give_back(gone)
-        if len(gone) <= _FEW_ROWS:
-            for row in gone:
+        self.share.give_back(removed)
+        if len(removed) <= _FEW_ROWS:
+            for row in removed:
                 del self.rows[bisect_left(self.rows, row.created, key=attrgetter("created"))]
         else:
-            self.rows = [row for row in self.rows if row not in gone]
+            self.rows = [row for row in self.rows if row not in removed]
         self.blocks = []
-        for row in gone:
+        for row in removed:
             del self._index[row.labels]
         self._values_by_label = None
 

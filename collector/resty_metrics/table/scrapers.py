@@ -75,7 +75,7 @@ class Place:
     """
 
     first: float
-    seen: float
+    last_seen: float
     counted: float
     returned: bool = False
     creation: int | None = None
@@ -86,8 +86,8 @@ class Place:
     def lapsed(self, now: float) -> bool:
         """Return True if the place may be given to another scraper."""
         if self.regular:
-            return now - self.seen >= REGULAR_SECONDS
-        return now - self.seen >= (NEWCOMER_SECONDS if self.returned else FIRST_SECONDS)
+            return now - self.last_seen >= REGULAR_SECONDS
+        return now - self.last_seen >= (NEWCOMER_SECONDS if self.returned else FIRST_SECONDS)
 
 
 class Scrapers:
@@ -135,7 +135,7 @@ class Scrapers:
             place.returned = True
         if now - place.counted >= SCRAPE_SECONDS:
             place.scrapes, place.counted = place.scrapes + 1, now
-        place.seen = now
+        place.last_seen = now
         if place.scrapes >= REGULAR_SCRAPES and now - place.first >= REGULAR_AFTER:
             place.regular = True
         self._places[scraper] = place
@@ -163,7 +163,7 @@ class Scrapers:
             place = self._places.pop(scraper, None) or Place(now, now, now)
             place.creation = max(creation, place.creation or 0)
             place.regular = place.kept = place.regular or regular
-            place.seen, place.returned = now, True
+            place.last_seen, place.returned = now, True
             self._places[scraper] = place
             if len(self._places) > self._capacity:
                 newcomers = (known for known, place in self._places.items() if not place.regular)

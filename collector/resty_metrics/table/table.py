@@ -144,10 +144,10 @@ class Table:
         table.lost_rows, table.mistyped_rows = state.lost_rows, state.mistyped_rows
         table.refused_rows, table.failed_rows = state.refused_rows, state.failed_rows
         table.evicted_instances, table.evicted_families = state.evicted_instances, state.evicted_families
-        for one in state.families:
-            family = table.families[one.shape.key] = Family(one.shape, table._creation, state.max_rows, room)
-            family.restore(one)
-            table._sizes[one.shape.instance] += 1
+        for captured in state.families:
+            family = table.families[captured.shape.key] = Family(captured.shape, table._creation, state.max_rows, room)
+            family.restore(captured)
+            table._sizes[captured.shape.instance] += 1
         return table
 
     def merge_in_steps(self, batches: Iterable[FamilyBatch], birth_ms: int, now: float) -> Steps[list[Failure]]:
@@ -164,8 +164,8 @@ class Table:
         if self.room.full and now - self.room.scanned >= SCAN_SECONDS:
             failures += self._make_room(now)
             yield
-        for _, some in groupby(batches, key=lambda batch: batch.shape.key):
-            for batch in some:
+        for _, group in groupby(batches, key=lambda batch: batch.shape.key):
+            for batch in group:
                 failures += yield from self._try(batch, birth_ms, now)
             yield
         return failures
@@ -236,10 +236,10 @@ class Table:
         """Remove the families of the nginx that is idle longest. Return False if none is idle. Arguments as in
         ``Search.idle_nginx``.
         """
-        gone = self._search.idle_nginx(self.families, own, now)
-        if gone is None:
+        evicted = self._search.idle_nginx(self.families, own, now)
+        if evicted is None:
             return False
-        for key in [key for key in self.families if key.instance == gone]:
+        for key in [key for key in self.families if key.instance == evicted]:
             self._remove(key)
         self.evicted_instances += 1
         return True
@@ -248,10 +248,10 @@ class Table:
         """Remove the family that is idle longest. Return False if none is idle. Arguments as in
         ``Search.idle_family``.
         """
-        gone = self._search.idle_family(self.families, custom, own, now)
-        if gone is None:
+        evicted = self._search.idle_family(self.families, custom, own, now)
+        if evicted is None:
             return False
-        self._remove(gone)
+        self._remove(evicted)
         self.evicted_families += 1
         return True
 

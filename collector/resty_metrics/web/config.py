@@ -156,10 +156,10 @@ def read(text: str, path: Path) -> tuple[WebConfig, Document]:
     """
     document = parse(text)
     tree = _whole(document)
-    found = WebConfig()
+    config = WebConfig()
     if isinstance(tree, dict):
         try:
-            found = WebConfig.model_validate(tree)
+            config = WebConfig.model_validate(tree)
         except ValidationError as error:
             details = error.errors(include_url=False, include_input=False)
             document.problems += [
@@ -168,11 +168,11 @@ def read(text: str, path: Path) -> tuple[WebConfig, Document]:
         else:
             document.problems += [
                 Problem(document.line(key), name_of(key), words)
-                for key, words in (*_wrong_headers(found.http_server_config), *_between(found))
+                for key, words in (*_wrong_headers(config.http_server_config), *_between(config))
             ]
     if document.problems:
         raise ConfigError(str(path), document.problems)
-    return found, document
+    return config, document
 
 
 def _whole(document: Document) -> Any:
@@ -225,9 +225,9 @@ def _wrong_headers(http: HttpServer) -> Iterator[tuple[Key, str]]:
             yield key, f"give {' or '.join(HEADERS[name])}"
 
 
-def _between(found: WebConfig) -> Iterator[tuple[Key, str]]:
+def _between(config: WebConfig) -> Iterator[tuple[Key, str]]:
     """Yield the problems that lie between keys: the key to correct, and the words."""
-    rate, tls = found.rate_limit, found.tls_server_config
+    rate, tls = config.rate_limit, config.tls_server_config
     if rate.interval > 0 and rate.burst == 0:
         yield ("rate_limit", "burst"), "with 0 no request would ever be served; give 1 or more"
     if tls is None:

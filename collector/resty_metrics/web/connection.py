@@ -72,7 +72,7 @@ class Connection(web.RequestHandler):
         self._headers = headers
         self._inbox = Inbox()
         self._unsent = 0
-        self._way: asyncio.Transport | None = None
+        self._client_transport: asyncio.Transport | None = None
         self._descriptor = -1
         self._head_since: float | None = None
         self._unread = 0
@@ -80,7 +80,7 @@ class Connection(web.RequestHandler):
         self._stalled = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._way = cast(asyncio.Transport, transport)  # uvloop's do not inherit from it
+        self._client_transport = cast(asyncio.Transport, transport)  # uvloop's do not inherit from it
         self._descriptor = transport.get_extra_info("socket").fileno()
         if self._tls is not None and not self._tls.admits(transport.get_extra_info("peercert")):
             self.cut("client_san")
@@ -88,7 +88,7 @@ class Connection(web.RequestHandler):
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._way = None
+        self._client_transport = None
         self._room.hold(self, 0)
         if not self.lost.done():
             self.lost.set_result(None)
@@ -105,7 +105,7 @@ class Connection(web.RequestHandler):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._unsent = 0 if self._way is None else self._way.get_write_buffer_size()
+        self._unsent = 0 if self._client_transport is None else self._client_transport.get_write_buffer_size()
         self._note()
 
     def resume_writing(self) -> None:
@@ -154,7 +154,7 @@ class Connection(web.RequestHandler):
         """Return why the client has run out of time; None if it has not."""
         if self._head_since is not None and now - self._head_since > HEAD_SECONDS:
             return "slow_request"
-        before, self._unread = self._unread, 0 if self._way is None else _unread(self._descriptor)
+        before, self._unread = self._unread, 0 if self._client_transport is None else _unread(self._descriptor)
         if not self._unread:
             self._unread_since = None
         elif self._unread_since is None or self._unread != before:  # the client reads, however slowly
@@ -172,12 +172,12 @@ class Connection(web.RequestHandler):
 
     def discard(self) -> None:
         """End a connection that was never made: it and aiohttp's parser refer to each other."""
-        if self._way is None:
+        if self._client_transport is None:
             self.connection_lost(None)
 
     def abort(self) -> None:
-        if self._way is not None:
-            self._way.abort()
+        if self._client_transport is not None:
+            self._client_transport.abort()
 
     def handle_error(
         self,
@@ -216,21 +216,21 @@ class Connection(web.RequestHandler):
             super().data_received(part)
             if self._messages and not self._inbox.whole:
                 self._inbox.close()  # aiohttp cannot read it, and would report that again for each further part
-        if self._way is not None:
+        if self._client_transport is not None:
             if self._inbox.whole or self._inbox.closed:
-                self._way.pause_reading()
+                self._client_transport.pause_reading()
             else:
-                self._way.resume_reading()
+                self._client_transport.resume_reading()
         self._note()
 
     def _note(self) -> None:
         held = 0
-        if self._way is not None:
-            held = self._inbox.size + self._unsent + int(self._way.get_extra_info(UNDECRYPTED, 0))
+        if self._client_transport is not None:
+            held = self._inbox.size + self._unsent + int(self._client_transport.get_extra_info(UNDECRYPTED, 0))
         self._room.hold(self, held)
 
     def _client(self) -> str:
-        peer = self._way.get_extra_info("peername") if self._way is not None else None
+        peer = self._client_transport.get_extra_info("peername") if self._client_transport is not None else None
         return str(peer[0]) if isinstance(peer, tuple) else "-"
 
 

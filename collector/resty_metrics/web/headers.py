@@ -75,9 +75,9 @@ def choose_encoding(accept_encoding: str) -> Encoding | None:
     weights: dict[str, float] = {}
     for entry in read(accept_encoding):
         weights[entry.name] = min(entry.weight, weights.get(entry.name, 1.0))
-    others = weights.get("*")
-    identity = weights.get("identity", others)
-    gzip = weights.get("gzip", others if identity == 0 else None)
+    fallback = weights.get("*")
+    identity = weights.get("identity", fallback)
+    gzip = weights.get("gzip", fallback if identity == 0 else None)
     if gzip and gzip >= weights.get("identity", 0.0):
         return "gzip"
     return None if identity == 0 else "identity"

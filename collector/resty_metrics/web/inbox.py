@@ -22,13 +22,13 @@ class Inbox:
         self.closed = False
         self.too_large = False
         self._waiting = bytearray()
-        self._given = 0
+        self._handed_out = 0
         self._tail = b""
 
     @property
     def size(self) -> int:
         """Return how many bytes wait, with those of the current head that the parser has."""
-        return len(self._waiting) + self._given
+        return len(self._waiting) + self._handed_out
 
     def feed(self, data: bytes) -> None:
         """Add bytes that the client sent; drop them if the inbox is closed."""
@@ -42,12 +42,12 @@ class Inbox:
         """
         if self.whole or self.closed:
             return b""
-        if not self._given:
+        if not self._handed_out:
             self._waiting = self._waiting.lstrip(_LINE_ENDS)  # RFC 9112 allows empty lines before a request
         place = (self._tail + self._waiting).find(_END)
         self.whole = place >= 0
         end = place + len(_END) - len(self._tail) if self.whole else len(self._waiting)
-        if self._given + end > MOST_HEAD_BYTES:
+        if self._handed_out + end > MOST_HEAD_BYTES:
             self.whole, self.too_large = False, True
             self.close()
             return _POISON
@@ -55,7 +55,7 @@ class Inbox:
 
     def clear(self) -> None:
         """Begin the next head."""
-        self.whole, self._given, self._tail = False, 0, b""
+        self.whole, self._handed_out, self._tail = False, 0, b""
 
     def close(self) -> None:
         """Drop the bytes that wait, and all that follow."""
@@ -65,6 +65,6 @@ class Inbox:
     def _cut(self, end: int) -> bytes:
         part = bytes(self._waiting[:end])
         del self._waiting[:end]
-        self._given += end
+        self._handed_out += end
         self._tail = (self._tail + part)[-len(_END) + 1 :]
         return part

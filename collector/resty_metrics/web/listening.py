@@ -86,8 +86,8 @@ def _bind_tcp(address: TcpAddress) -> list[socket.socket]:
 
 def _places(address: TcpAddress) -> Iterator[Place]:
     """Yield the places where a name listens, each once."""
-    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    yield from dict.fromkeys((int(family), place) for family, _, _, _, place in found)
+    infos = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    yield from dict.fromkeys((int(family), place) for family, _, _, _, place in infos)
 
 
 def _on_port_of(bound: Sequence[socket.socket], place: Place) -> Place:

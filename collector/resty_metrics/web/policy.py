@@ -35,7 +35,7 @@ Signature = tuple[Stamp | None, ...]
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The rules of access to the page. ``path`` None: plain HTTP for everybody. ``seen``: the files as they were."""
+    """The rules of access to the page. ``path`` None: plain HTTP for everybody. ``signature``: of the files then."""
 
     path: Path | None = None
     tls: "Tls | None" = None
@@ -43,7 +43,7 @@ class Access:
     headers: Mapping[str, str] = field(default_factory=dict)
     rate: Rate = field(default_factory=Rate)
     files: tuple[Path, ...] = ()
-    seen: Signature = ()
+    signature: Signature = ()
 
 
 def load(path: Path | None) -> Access:
@@ -51,13 +51,13 @@ def load(path: Path | None) -> Access:
     if path is None:
         return Access()
     before = signature((path,))
-    found, document = _loaded("resty_metrics.web.config", path).read(_text(path), path)
-    named = _named(found, path)
-    seen = (*before, *signature(named))
-    made = None if found.tls_server_config is None else _tls(found.tls_server_config, path, document)
-    users = {name.encode(): hashed for name, hashed in found.basic_auth_users.items()}
-    rate = Rate(found.rate_limit.interval, found.rate_limit.burst)
-    return Access(path, made, users, found.http_server_config.headers, rate, (path, *named), seen)
+    config, document = _loaded("resty_metrics.web.config", path).read(_text(path), path)
+    tls_files = _files_of(config, path)
+    files_signature = (*before, *signature(tls_files))
+    tls = None if config.tls_server_config is None else _tls(config.tls_server_config, path, document)
+    users = {name.encode(): hashed for name, hashed in config.basic_auth_users.items()}
+    rate = Rate(config.rate_limit.interval, config.rate_limit.burst)
+    return Access(path, tls, users, config.http_server_config.headers, rate, (path, *tls_files), files_signature)
 
 
 def _loaded(name: str, path: Path) -> Any:
@@ -71,16 +71,16 @@ def _loaded(name: str, path: Path) -> Any:
 def _tls(section: "TlsServer", path: Path, document: "Document") -> "Tls":
     tls = _loaded("resty_metrics.web.tls", path)
     try:
-        made: Tls = tls.make(section, path.parent)
+        loaded: Tls = tls.make(section, path.parent)
     except tls.TlsError as error:
         key = ("tls_server_config", error.key)
         raise ConfigError(str(path), [Problem(document.line(key), ".".join(key), str(error))]) from None
-    return made
+    return loaded
 
 
-def _named(found: "WebConfig", path: Path) -> tuple[Path, ...]:
-    tls_files = [] if found.tls_server_config is None else found.tls_server_config.files
-    return tuple(path.parent / one for one in tls_files)
+def _files_of(config: "WebConfig", path: Path) -> tuple[Path, ...]:
+    tls_files = [] if config.tls_server_config is None else config.tls_server_config.files
+    return tuple(path.parent / file for file in tls_files)
 
 
 def _text(path: Path) -> str:
@@ -123,8 +123,8 @@ class Policy:
         access = self.current
         if access.path is None:
             return
-        seen = await asyncio.to_thread(signature, access.files)
-        if seen == access.seen:
+        current = await asyncio.to_thread(signature, access.files)
+        if current == access.signature:
             self._refused = ""
             self._tally.wrong.discard("web")  # the files in force are back
             return

@@ -34,7 +34,7 @@ class Secure(asyncio.Transport):
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._undecrypted = 0
         self._link: asyncio.Transport | None = None
-        self._made = self._full = self._paused = self._closing = self._ended = False
+        self._connected = self._full = self._paused = self._closing = self._ended = False
 
     # Called by the link.
 
@@ -44,13 +44,13 @@ class Secure(asyncio.Transport):
     def data_received(self, data: bytes) -> None:
         self._undecrypted += len(data)
         self._incoming.write(data)
-        if self._made:
+        if self._connected:
             self._read()
         else:
             self._shake_hands()
 
     def eof_received(self) -> bool:
-        if not self._made:
+        if not self._connected:
             self._fail(ConnectionResetError())
         else:
             self._ended = True
@@ -59,17 +59,17 @@ class Secure(asyncio.Transport):
 
     def pause_writing(self) -> None:
         self._full = True
-        if self._made:
+        if self._connected:
             self._reader.pause_writing()
 
     def resume_writing(self) -> None:
         self._full = False
-        if self._made:
+        if self._connected:
             self._reader.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing, self._link = True, None
-        if self._made:
+        if self._connected:
             self._reader.connection_lost(exc)
         else:
             self._end(ConnectionResetError())
@@ -150,7 +150,7 @@ class Secure(asyncio.Transport):
             self._begin()
 
     def _begin(self) -> None:
-        self._made = True
+        self._connected = True
         self._undecrypted = 0
         if not self.ready.done():
             self.ready.set_result(None)

@@ -55,10 +55,10 @@ class Checker:
 
     async def admits(self, users: Mapping[bytes, bytes], header: str | None) -> bool:
         """Return whether the header names a user with the right password. Raises TooManyError."""
-        given = credentials(header)
-        if given is None:
+        login = credentials(header)
+        if login is None:
             return False
-        user, password = given
+        user, password = login
         known = users.get(user)
         hashed = _NOBODY if known is None else known
         mark = self._mark(user, hashed, password)

@@ -13,7 +13,7 @@ def families(tally: Tally, count_scrapers: Callable[[], tuple[int, int]]) -> lis
     ``count_scrapers`` returns how many scrapers are remembered: regular ones, and newcomers.
     """
     return [
-        _one("resty_metrics_web_connections", "gauge", "Connections to the page that are open.", tally.connections),
+        _family("resty_metrics_web_connections", "gauge", "Connections to the page that are open.", tally.connections),
         _by_reason(
             "resty_metrics_web_closed_connections_total",
             "Connections that the server closed before their time, by reason.",
@@ -24,13 +24,13 @@ def families(tally: Tally, count_scrapers: Callable[[], tuple[int, int]]) -> lis
             "Requests that the server did not serve, by reason.",
             {reason: tally.refused[reason] for reason in get_args(Refused)},
         ),
-        _one(
+        _family(
             "resty_metrics_config_last_reload_successful",
             "gauge",
             "1 if the configuration that was read last is in force; 0: it was refused, and the one before goes on.",
             int(not tally.wrong),
         ),
-        _one(
+        _family(
             "resty_metrics_config_last_reload_success_timestamp_seconds",
             "gauge",
             "When a configuration last came into force.",
@@ -50,9 +50,11 @@ def _scrapers(regular: int, newcomers: int) -> MetricFamily:
     return MetricFamily(name, "gauge", text, [sample(name, {"kind": kind}, count) for kind, count in counts.items()])
 
 
-def _one(name: str, kind: MetricType, text: str, value: float) -> MetricFamily:
+def _family(name: str, kind: MetricType, text: str, value: float) -> MetricFamily:
     return MetricFamily(name, kind, text, [sample(name, {}, value)])
 
 
 def _by_reason(name: str, text: str, counts: Mapping[str, int]) -> MetricFamily:
-    return MetricFamily(name, "counter", text, [sample(name, {"reason": one}, count) for one, count in counts.items()])
+    return MetricFamily(
+        name, "counter", text, [sample(name, {"reason": reason}, count) for reason, count in counts.items()]
+    )

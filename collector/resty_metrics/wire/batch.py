@@ -60,7 +60,7 @@ def read_batch(body: bytes) -> tuple[FamilyBatch, ...]:
 
 def _claimed_rows(families: tuple[Any, ...]) -> int:
     rows = [family.get("rows") for family in families if type(family) is dict]
-    return sum(len(some) for some in rows if type(some) is tuple)
+    return sum(len(entry) for entry in rows if type(entry) is tuple)
 
 
 def _read_family(family: Any, instance: str) -> FamilyBatch:
@@ -115,14 +115,14 @@ def _check_request_labels(labels: Labels, scope: Any) -> None:
 
     Scopes share one name on the page, and the label ``scope`` keeps their series apart.
     """
-    ours = len(REQUEST_LABELS)
-    require(labels[:ours] == REQUEST_LABELS, "labels of requests")
+    fixed = len(REQUEST_LABELS)
+    require(labels[:fixed] == REQUEST_LABELS, "labels of requests")
     require(type(scope) is str and len(scope) <= MAX_SCOPE_CHARACTERS, "scope")
     if scope == "":
         require(SCOPE_LABEL not in labels, "a label scope of requests without one")
     else:
         require(clean(scope) == scope, "scope")
-        require(labels[ours : ours + 1] == (SCOPE_LABEL,), "no label scope behind the status")
+        require(labels[fixed : fixed + 1] == (SCOPE_LABEL,), "no label scope behind the status")
 
 
 def _check_counter(shape: Shape) -> None:

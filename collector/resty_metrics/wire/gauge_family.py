@@ -62,13 +62,13 @@ class GaugeFamily:
 
     def without(self, known: Container[bytes]) -> "GaugeFamily":
         """Return the rows whose key is not in ``known``; of rows with equal keys only the first."""
-        seen: set[bytes] = set()
-        kept = []
+        visited: set[bytes] = set()
+        selectors = []
         for key in self.keys:
-            kept.append(key not in seen and key not in known)
-            seen.add(key)
-        numbers = (array("d", compress(column, kept)) for column in (self.values, self.set_ms))
-        return self._with(tuple(compress(self.keys, kept)), *numbers)
+            selectors.append(key not in visited and key not in known)
+            visited.add(key)
+        numbers = (array("d", compress(column, selectors)) for column in (self.values, self.set_ms))
+        return self._with(tuple(compress(self.keys, selectors)), *numbers)
 
     def _with(self, keys: Sequence[bytes], values: "array[float]", set_ms: "array[float]") -> "GaugeFamily":
         return GaugeFamily(self.name, self.help, self.labels, self.combine, keys, values, set_ms)

@@ -74,7 +74,7 @@ class Heartbeat:
     """A worker's absolute values; a value that it did not send is None.
 
     ``configured`` in Unix milliseconds; ``dicts``: shared dictionaries by name, (capacity, free) in bytes; ``part`` of
-    ``parts``, from 1; ``instance``: the name of its nginx, "" if it has none; ``made``: the time when the worker began
+    ``parts``, from 1; ``instance``: the name of its nginx, "" if it has none; ``began``: the time when the worker began
     to make the beat, in seconds of its kernel's monotonic clock.
     """
 
@@ -93,7 +93,7 @@ class Heartbeat:
     part: int = 1
     parts: int = 1
     instance: str = ""
-    made: float = 0.0
+    began: float = 0.0
 
 
 _Part = TypeVar("_Part", Master, NginxCounters, WorkerGauges)
@@ -127,39 +127,39 @@ def read_heartbeat(body: bytes) -> Heartbeat:
         part=part,
         parts=parts,
         instance=check_instance(value.get("instance", "")),
-        made=_made(value.get("made", 0)),
+        began=_began(value.get("made", 0)),
     )
 
 
 def _optional(value: dict[str, Any], name: str, *types: type) -> Any:
-    found = value.get(name)
-    require(found is None or type(found) in types, f"heartbeat: {name}")
-    require(type(found) is not int or found >= 0, f"heartbeat: {name} is negative")
-    require(type(found) is not str or len(found) <= MAX_TEXT_CHARACTERS, f"heartbeat: {name} is long")
-    return found
+    entry = value.get(name)
+    require(entry is None or type(entry) in types, f"heartbeat: {name}")
+    require(type(entry) is not int or entry >= 0, f"heartbeat: {name} is negative")
+    require(type(entry) is not str or len(entry) <= MAX_TEXT_CHARACTERS, f"heartbeat: {name} is long")
+    return entry
 
 
-def _made(value: Any) -> float:
+def _began(value: Any) -> float:
     require(type(value) in _NUMBERS and 0 <= value <= MAX_NUMBER, "heartbeat: made")
     return float(value)
 
 
 def _part(value: dict[str, Any], name: str, part: type[_Part], *types: type) -> _Part | None:
-    found = _optional(value, name, dict)
-    if found is None:
+    entry = _optional(value, name, dict)
+    if entry is None:
         return None
-    return part(**{field.name: _optional(found, field.name, *types) for field in fields(part)})
+    return part(**{field.name: _optional(entry, field.name, *types) for field in fields(part)})
 
 
-def _dicts(found: dict[str, Any] | None) -> tuple[Dict, ...] | None:
-    if found is None:
+def _dicts(dicts: dict[str, Any] | None) -> tuple[Dict, ...] | None:
+    if dicts is None:
         return None
-    require(len(found) <= MAX_DICTS, "heartbeat: dicts")
-    for name, sizes in found.items():
+    require(len(dicts) <= MAX_DICTS, "heartbeat: dicts")
+    for name, sizes in dicts.items():
         require(type(name) is str and type(sizes) is tuple and len(sizes) == 2, "heartbeat: a dict")
         require(_NUMBERS.issuperset(map(type, sizes)), "heartbeat: size of a dict")
         require(all(0 <= size <= MAX_NUMBER for size in sizes), "heartbeat: size of a dict")
-    return tuple([(clean(name), *sizes) for name, sizes in found.items()])
+    return tuple([(clean(name), *sizes) for name, sizes in dicts.items()])
 
 
 def _families(families: Any) -> tuple[GaugeFamily, ...]:

@@ -43,13 +43,13 @@ local function define(kind, name, help, labels, options, store)
     if not shape then
         return refuse("definition", name, err)
     end
-    local found = known[name]
-    if found then
-        local same, differs = definition.agree(found.shape, shape)
+    local metric = known[name]
+    if metric then
+        local same, differs = definition.agree(metric.shape, shape)
         if not same then
             return refuse("definition", name, differs)
         end
-        return found
+        return metric
     end
     local clash = definition.clash(shape, known)
     if clash then

@@ -34,17 +34,17 @@ function _M.read(statuses, addresses)
     local status, groups = _M.split(statuses)
     local peer = _M.split(addresses)
     local unclear = #peer ~= #status
-    local attempts, retries, seen = {}, { [true] = 0, [false] = 0 }, {}
+    local attempts, retries, visited = {}, { [true] = 0, [false] = 0 }, {}
     for i = 1, #status do
         if unclear and status[i] ~= "" or not unclear and peer[i] ~= "" then
             local group, in_last = groups[i], groups[i] == groups[#groups]
             attempts[#attempts + 1] = {
                 item = i, peer = unclear and "" or peer[i], status = status[i], last_group = in_last,
             }
-            if seen[group] then
+            if visited[group] then
                 retries[in_last] = retries[in_last] + 1
             end
-            seen[group] = true
+            visited[group] = true
         end
     end
     return attempts, retries
@@ -83,7 +83,7 @@ function _M.is_short(bytes, size)
 end
 
 -- Those three, in milliseconds.
-function _M.three(bytes)
+function _M.short_times(bytes)
     return digits(bytes, 0), digits(bytes, 6), digits(bytes, 12)
 end
 

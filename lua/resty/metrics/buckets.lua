@@ -15,9 +15,9 @@ local known = {}  -- bounds as text -> what was made of them: 128 KiB, so scopes
 -- Returns the table of slots from 0 to LOOKED_UP, and a function for what lies above.
 function _M.of(bounds)
     local key = concat(bounds, " ")
-    local found = known[key]
-    if found then
-        return found.slots, found.search
+    local cached = known[key]
+    if cached then
+        return cached.slots, cached.search
     end
     local slots, slot = ffi.new("uint16_t[?]", LOOKED_UP + 1), 1
     for value = 0, LOOKED_UP do

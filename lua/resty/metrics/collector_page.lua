@@ -89,8 +89,8 @@ end
 local function read_body(sock, length)
     local chunks, bytes = {}, 0
     repeat
-        local chunk, err, rest = sock:receive(CHUNK_BYTES)
-        chunk = chunk or rest or ""
+        local chunk, err, partial = sock:receive(CHUNK_BYTES)
+        chunk = chunk or partial or ""
         bytes = bytes + #chunk
         chunks[#chunks + 1] = chunk
         if bytes > MOST_BYTES then
@@ -162,11 +162,11 @@ function _M.get(page)
     end
     gauges.mark_shared()
     pcall(worker.flush_now)
-    local ok, found, why = pcall(fetch, address)
+    local ok, answer, why = pcall(fetch, address)
     if not ok then
-        return nil, tostring(found)
+        return nil, tostring(answer)
     end
-    return found, why
+    return answer, why
 end
 
 return _M

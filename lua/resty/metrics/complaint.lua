@@ -7,12 +7,12 @@ local error_log = require "resty.metrics.error_log"
 local ngx = ngx
 local type = type
 
-local MOST_SAID = 100          -- lines in the error log, in a worker's life
+local MOST_REPORTED = 100  -- lines in the error log, in a worker's life
 local MAX_TEXT_BYTES = 512
 
 local _M = {}
 
-local said, said_count = {}, 0
+local reported, reported_count = {}, 0
 
 -- What the user gave may be any bytes: in the log it is one line of printable ASCII, which no reader of logs stumbles over.
 local function printable(text, most)
@@ -24,9 +24,9 @@ function _M.refuse(reason, name, text)
     counters.add("faults", "metric_" .. reason)
     name = type(name) == "string" and printable(name, definition.MAX_NAME_BYTES) or "?"
     local key = reason .. " " .. name
-    if not said[key] and said_count < MOST_SAID then
-        said[key] = true
-        said_count = said_count + 1
+    if not reported[key] and reported_count < MOST_REPORTED then
+        reported[key] = true
+        reported_count = reported_count + 1
         error_log.write(ngx.ERR, "resty-metrics: metric \"", name, "\": ", printable(text, MAX_TEXT_BYTES),
             "; this is said once, and counted in resty_metrics_worker_errors_total")
     end

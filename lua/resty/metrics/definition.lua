@@ -27,14 +27,14 @@ function _M.is_label(name)
     return type(name) == "string" and #name <= MAX_NAME_BYTES and name:find(LABEL_NAME) ~= nil
 end
 
-local function check_label(label, seen, kind)
+local function check_label(label, used, kind)
     if not _M.is_label(label) then
         return "a label's name is letters, digits and _, not a digit first, at most " .. MAX_NAME_BYTES .. " bytes"
     elseif label:sub(1, 2) == "__" then
         return "labels that begin with __ are Prometheus's own: " .. label
     elseif kind == "histogram" and label == "le" then
         return "le is the label of a histogram's buckets"
-    elseif seen[label] then
+    elseif used[label] then
         return "two labels have one name: " .. label
     end
 end
@@ -44,13 +44,13 @@ local function read_labels(labels, kind)
     if labels ~= nil and type(labels) ~= "table" then
         return nil, "the label names are not a list"
     end
-    local read, seen = {}, {}
+    local read, used = {}, {}
     for i, label in ipairs(labels or {}) do
-        local err = i > MAX_LABELS and "there are more than " .. MAX_LABELS .. " labels" or check_label(label, seen, kind)
+        local err = i > MAX_LABELS and "there are more than " .. MAX_LABELS .. " labels" or check_label(label, used, kind)
         if err then
             return nil, err
         end
-        seen[label] = true
+        used[label] = true
         read[i] = label
     end
     for key in each(labels or {}) do

@@ -8,12 +8,12 @@ local pcall, tostring = pcall, tostring
 
 local _M = {}
 
-local said = {}
+local reported = {}
 
 function _M.report(reason, text)
     counters.add("faults", reason)
-    if not said[reason] then
-        said[reason] = true
+    if not reported[reason] then
+        reported[reason] = true
         error_log.write(ngx.ERR, "resty-metrics: ", text)
     end
 end

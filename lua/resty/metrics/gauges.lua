@@ -172,13 +172,13 @@ local function close_holes(self)
     self.rows, self.holes = kept, nil
 end
 
--- What goes into which part of the next beat: a list of lists of {gauge, rows, first, last}. taken: bytes that the
+-- What goes into which part of the next beat: a list of lists of {gauge, rows, first, last}. used_bytes: what the
 -- first part has already. Rows that come later wait for the next beat. A gauge that is shared is there without rows too: so
 -- it stands against what other workers have said of it before.
-function _M.plan(taken)
+function _M.plan(used_bytes)
     local part = {}
     local parts = { part }
-    local room = PART_BYTES - FRAME_BYTES - taken
+    local room = PART_BYTES - FRAME_BYTES - used_bytes
     for g = 1, #list do
         local gauge, section = list[g], nil
         if gauge.refresh then
@@ -228,9 +228,9 @@ local function put_section(p, at, section, now)
     local first, count = encode.open_array(p, at), 0
     at = first
     for i = section.first, section.last do
-        local one
-        at, one = put_row(p, at, gauge, section.rows[i], now)
-        count = count + one
+        local written
+        at, written = put_row(p, at, gauge, section.rows[i], now)
+        count = count + written
     end
     encode.close_array(p, first, count)
     return at

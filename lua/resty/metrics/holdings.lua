@@ -44,15 +44,15 @@ end
 
 _M.family_of = family_of
 
--- The family of a shape that is this worker's own; `made` (or nil) is taken where there is none yet. An heir may have
+-- The family of a shape that is this worker's own; `prepared` (or nil) is taken where there is none yet. An heir may have
 -- made it before, for rows of the dead.
-function _M.own_family(shape, made)
+function _M.own_family(shape, prepared)
     local family = family_by_shape[shape_key(shape)]
     if family then
         family:own(shape)
         return family
     end
-    return hold_family(made or rows.new(shape, rows.FAMILY_ROWS))
+    return hold_family(prepared or rows.new(shape, rows.FAMILY_ROWS))
 end
 
 function _M.hold(sender)

@@ -26,8 +26,8 @@ end
 local loaded, again = package.loaded, ngx.now() + 10
 if not loaded["resty.metrics.failed"] then
     loaded["resty.metrics.failed"] = true
-    local found, errlog = pcall(require, "ngx.errlog")
-    local write = found and errlog.raw_log or ngx.log
+    local available, errlog = pcall(require, "ngx.errlog")
+    local write = available and errlog.raw_log or ngx.log
     write(ngx.ERR, "resty-metrics is off in this worker for now: " .. tostring(metrics):gsub("%s+", " "))
 end
 loaded["resty.metrics.hook"] = function()

@@ -44,16 +44,16 @@ function _M.new(path)
         backoff = 0,
         retry_at = 0,
         unanswered_tick = nil,  -- of the first send since something was last heard
-        said = "ok",
+        reported = "ok",
     }, mt)
 end
 
 -- One line in the error log for each change of state.
 local function say(self, state, text, remedy)
-    if self.said == state then
+    if self.reported == state then
         return
     end
-    self.said = state
+    self.reported = state
     if state == "ok" then
         log(WARN, "resty-metrics: the collector at ", self.path, " answers again")
     else
@@ -78,12 +78,12 @@ function _M.open(self, now)
         return false
     end
     if not self.transport then
-        local made, err = transport.new(self.path)
-        if not made then
+        local opened, err = transport.new(self.path)
+        if not opened then
             failed(self, "setup", err, now)
             return false
         end
-        self.transport = made
+        self.transport = opened
     end
     local ok, name, text = self.transport:connect()
     if not ok then
@@ -153,8 +153,8 @@ end
 
 -- A worker before this one, of another version, had sent what it left.
 local function say_inherited(self)
-    if self.said ~= "inherited" then
-        self.said = "inherited"
+    if self.reported ~= "inherited" then
+        self.reported = "inherited"
         log(WARN, "resty-metrics: the collector at ", self.path, " holds batches that a worker of another version left; ",
             "nothing else waits with them; they are counted once a collector of their version is back, and end with ",
             "this nginx; this is said once")
@@ -178,7 +178,7 @@ function _M.heard(self, answer, any_held)
     self.unanswered_tick = nil
     self.backoff = 0
     if answer.verdict == "ack" then
-        if self.said ~= "ok" and not any_held() then
+        if self.reported ~= "ok" and not any_held() then
             say(self, "ok")
         end
     elseif answer.verdict == "hold" then

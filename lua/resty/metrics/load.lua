@@ -16,8 +16,8 @@ local loaded = package.loaded
 local standin
 
 local function say(...)
-    local found, errlog = pcall(require, "ngx.errlog")
-    local write = found and errlog.raw_log or ngx.log
+    local available, errlog = pcall(require, "ngx.errlog")
+    local write = available and errlog.raw_log or ngx.log
     write(ngx.ERR, table.concat { "resty-metrics is ", ... })
 end
 
@@ -107,7 +107,7 @@ local function call(name, ...)
     return metrics[name](...)
 end
 
-local told = loaded["resty.metrics.failed"]
+local reported = loaded["resty.metrics.failed"]
 standin = {}
 for i = 1, #FUNCTIONS do
     local name = FUNCTIONS[i]
@@ -117,7 +117,7 @@ for i = 1, #FUNCTIONS do
 end
 forget_failures()
 stand_in()
-if not told then
+if not reported then
     say("off in this worker for now: its module cannot be loaded: ", why,
         "; nothing is counted until it can; it tries again, at least once a minute")
 end

@@ -60,10 +60,10 @@ end
 local function take()
     process = process or require "resty.metrics.process"
     token = token or format("%.9f %s", process.monotonic(), tostring(_M))
-    local other = holder()
-    if other == token then
+    local current = holder()
+    if current == token then
         return true
-    elseif other and not lasting then
+    elseif current and not lasting then
         return false
     end
     hold()

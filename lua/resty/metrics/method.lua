@@ -84,8 +84,8 @@ end
 -- A function that gives the method of the request at hand; "" where it has none. Where this nginx has not the constant, or
 -- lua-resty-core not the function, it is the method that nginx has at the end. To be called in a request.
 function _M.reader()
-    local made, read = pcall(of_client)
-    if made and pcall(read) then
+    local ok, read = pcall(of_client)
+    if ok and pcall(read) then
         return read
     end
     return of_nginx()

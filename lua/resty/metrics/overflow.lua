@@ -36,13 +36,13 @@ local function replaced(values, labels, from, to)
 end
 
 -- Label values of which some are "other".
-function _M.some(values, shape)
+function _M.give_up(values, shape)
     return replaced(values, #shape.labels, given_up(shape))
 end
 
 -- Label values that are "other". What keeps two families apart stays, the scope; and so does the status of an upgraded
 -- connection, whose duration would stand among those of requests.
-function _M.all(values, shape)
+function _M.give_up_all(values, shape)
     local changed = replaced(values, #shape.labels, 1, #shape.labels)
     if shape.scope then
         changed[SCOPE] = values[SCOPE]

@@ -22,7 +22,7 @@ local _M = { root = nil }
 
 local pinned = false
 local compared = {}
-local asked = {}    -- names of parts that `require` found here, as a list and as keys
+local required = {}  -- names of parts that `require` found here, as a list and as keys
 
 -- Returns the folder that holds the resty/metrics/ of the file with this function.
 local function root_of(action)
@@ -61,16 +61,16 @@ local searcher
 local function search(name)
     for i = 1, #loaders do
         if loaders[i] ~= searcher then
-            local found = loaders[i](name)
-            if type(found) == "function" then
-                return found
+            local chunk = loaders[i](name)
+            if type(chunk) == "function" then
+                return chunk
             end
         end
     end
 end
 
 -- Runs an action while package.path holds nothing but this copy. It must not yield.
-local function here(action, ...)
+local function in_this_copy(action, ...)
     local path = package.path
     package.path = _M.root .. "/?.lua"
     local ok, result = pcall(action, ...)
@@ -81,16 +81,31 @@ local function here(action, ...)
     return result
 end
 
+-- Returns a loader that refuses a part without its end, as while files are copied: `require` would give `true` to the
+-- parts that need it, for good.
+local function load_whole(name, chunk)
+    return function(...)
+        local part = chunk(...)
+        local kind = type(loaded[name])
+        if part == nil and kind ~= "table" and kind ~= "function" then
+            error(file_of(name) .. " ends too early", 0)
+        end
+        return part
+    end
+end
+
 function searcher(name)
     if not is_ours(name) then
         return nil
     end
-    local found = here(search, name)
-    if found and not asked[name] then
-        asked[name] = true
-        asked[#asked + 1] = name
+    local chunk = in_this_copy(search, name)
+    if not chunk then
+        return explain(name)
+    elseif not required[name] then
+        required[name] = true
+        required[#required + 1] = name
     end
-    return found or explain(name)
+    return load_whole(name, chunk)
 end
 
 -- Makes `require` find resty.metrics and what is below it in this copy, and nothing else.
@@ -104,10 +119,10 @@ end
 -- Forgets parts whose loading failed half-way: `require` would refuse them for ever. It leaves a mark of its own in place of
 -- the module, whose type is another in each LuaJIT.
 function _M.forget_failures()
-    for i = 1, #asked do
-        local kind = type(loaded[asked[i]])
+    for i = 1, #required do
+        local kind = type(loaded[required[i]])
         if kind ~= "table" and kind ~= "function" then
-            loaded[asked[i]] = nil
+            loaded[required[i]] = nil
         end
     end
 end
@@ -123,16 +138,16 @@ local function version_in(path)
     return text:match('_VERSION = "([^"]*)"')
 end
 
--- Says once where another copy (in the folder `other`, or nil) is of another version than this one.
-function _M.compare(other, version)
-    if not _M.root or not other or other == _M.root or compared[other] then
+-- Says once where another copy (in the folder `other_root`, or nil) is of another version than this one.
+function _M.compare(other_root, version)
+    if not _M.root or not other_root or other_root == _M.root or compared[other_root] then
         return
     end
-    compared[other] = true
-    local its = version_in(other .. MAIN)
-    if its and its ~= version then
+    compared[other_root] = true
+    local other_version = version_in(other_root .. MAIN)
+    if other_version and other_version ~= version then
         error_log.write(ngx.ERR, "resty-metrics: two versions of the Lua module are in reach: ", version, " in ", _M.root,
-            " is used, ", its, " in ", other, " is not; remove one of them, and reload nginx")
+            " is used, ", other_version, " in ", other_root, " is not; remove one of them, and reload nginx")
     end
 end
 

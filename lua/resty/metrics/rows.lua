@@ -131,7 +131,7 @@ local function evict(self)
     end
 end
 
-local function found(self, prefix)
+local function look_up(self, prefix)
     local row = self.by_prefix[prefix]
     if row then
         self.used[row[1]] = tick.number
@@ -141,11 +141,11 @@ end
 
 -- The row for what finds no room: a tenth above the cap (almost) all becomes "other".
 local function overflow_row(self, values)
-    local prefix = _M.prefix_of(self, overflow.some(values, self.shape))
-    local row = found(self, prefix)
+    local prefix = _M.prefix_of(self, overflow.give_up(values, self.shape))
+    local row = look_up(self, prefix)
     if not row and _M.live(self) >= self.cap + floor(self.cap / 10) then
-        prefix = _M.prefix_of(self, overflow.all(values, self.shape))
-        row = found(self, prefix)
+        prefix = _M.prefix_of(self, overflow.give_up_all(values, self.shape))
+        row = look_up(self, prefix)
     end
     return row or create(self, prefix)
 end
@@ -154,7 +154,7 @@ end
 -- one that they share with others, since the family is full.
 function _M.row(self, values)
     local prefix = _M.prefix_of(self, values)
-    local row = found(self, prefix)
+    local row = look_up(self, prefix)
     if row then
         return row, false
     end

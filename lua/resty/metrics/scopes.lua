@@ -21,7 +21,7 @@ local _M = {
     chosen = nil,    -- what settings.read made of the include
 }
 
-local made = 0
+local scope_count = 0
 local stated_first = {}  -- name of a scope -> its labels and buckets in words
 local next_tick = {}     -- name of a scope -> when its next request is looked at
 local with_upstreams = false
@@ -105,7 +105,7 @@ end
 -- The function that counts in this scope, made with these labels and buckets; that of no scope where it cannot be.
 local function make(name, labels, buckets, fault)
     local ok, err = settings.scope(name)
-    if ok and made >= SCOPES_MOST then
+    if ok and scope_count >= SCOPES_MOST then
         err = "there are " .. SCOPES_MOST .. " scopes in this worker already"
     elseif ok and buckets ~= nil and type(buckets) ~= "string" then
         err = "buckets must be a text"
@@ -116,7 +116,7 @@ local function make(name, labels, buckets, fault)
     end
     local chosen, bad_buckets, bad_labels = settings.read({ labels = labels, buckets = buckets }, _M.chosen.buckets)
     complain(fault, bad_buckets, bad_labels)
-    made = made + 1
+    scope_count = scope_count + 1
     stated_first[name], next_tick[name] = words_of(chosen), 0
     _M.counters[name] = counter(chosen, name)
     return _M.counters[name]

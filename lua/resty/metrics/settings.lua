@@ -68,45 +68,45 @@ local function pairs_of(stated)
         end
         sort(words)
     end
-    local found = {}
+    local listed = {}
     for i = 1, #words do
         local label, variable = tostring(words[i]):match("^([^=]*)=%$?(.*)$")
         if not label then
             return nil, "\"" .. tostring(words[i]) .. "\" is not label=variable"
         end
-        found[i] = { label, variable }
+        listed[i] = { label, variable }
     end
-    return found
+    return listed
 end
 
-local function refused(label, variable, seen)
+local function refused(label, variable, used)
     if not definition.is_label(label) or label:find("^__") then
         return "\"" .. label:sub(1, definition.MAX_NAME_BYTES) .. "\" cannot be the name of a label: letters, digits and _ can"
     elseif RESERVED[label] then
         return "the label \"" .. label .. "\" is ours: take another name"
-    elseif seen[label] then
+    elseif used[label] then
         return "the label \"" .. label .. "\" stands there twice"
     elseif not variable:find("^[%w_]+$") then
         return "\"" .. variable .. "\" of label \"" .. label .. "\" is not the name of a variable of nginx, without $"
     end
-    seen[label] = true
+    used[label] = true
 end
 
 -- Labels and the variables of nginx they show, in order: {names, variables}. nil and what to do where they cannot be used.
 function _M.labels(stated)
-    local found, err = pairs_of(stated)
-    if not found then
+    local listed, err = pairs_of(stated)
+    if not listed then
         return nil, err
-    elseif #found > MAX_LABELS then
+    elseif #listed > MAX_LABELS then
         return nil, "there can be at most " .. MAX_LABELS .. " labels"
     end
-    local names, variables, seen = {}, {}, {}
-    for i = 1, #found do
-        local why = refused(found[i][1], found[i][2], seen)
+    local names, variables, used = {}, {}, {}
+    for i = 1, #listed do
+        local why = refused(listed[i][1], listed[i][2], used)
         if why then
             return nil, why
         end
-        names[i], variables[i] = found[i][1], found[i][2]
+        names[i], variables[i] = listed[i][1], listed[i][2]
     end
     return { names = names, variables = variables }
 end
@@ -136,7 +136,7 @@ function _M.read_options(options)
     if type(options) ~= "table" then
         return nil, "takes a table such as { socket = \"/path\" }, not a " .. type(options)
     end
-    local found = {}
+    local read = {}
     for i = 1, #OPTIONS do
         local key = OPTIONS[i]
         local ok, value = pcall(function() return options[key] end)
@@ -145,9 +145,9 @@ function _M.read_options(options)
         elseif value ~= nil and type(value) ~= "string" then
             return nil, "takes a string as " .. key .. ", not a " .. type(value)
         end
-        found[key] = value
+        read[key] = value
     end
-    return found
+    return read
 end
 
 local function or_default(value, default)

@@ -97,13 +97,13 @@ local function plan(self)
     if self.planned or not self.again or self.text:find("memory", 1, true) then
         return
     end
-    local allowed, made = pcall(ngx.timer.at, self.patience.pause, function(premature)
+    local allowed, scheduled = pcall(ngx.timer.at, self.patience.pause, function(premature)
         self.planned = false
         if not premature then
             self.again()
         end
     end)
-    self.planned = allowed and made ~= nil
+    self.planned = allowed and scheduled ~= nil
 end
 
 -- An attempt failed. Returns nil and why.

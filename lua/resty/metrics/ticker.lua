@@ -61,11 +61,11 @@ function _M.start(on_tick, on_change)
         end
     end
     local share = tick.SECONDS * (ngx.worker.id() or 0) / (ngx.worker.count() or 1)
-    local allowed, made, err = pcall(ngx.timer.at, share, on_first_tick, on_tick, on_change)  -- not in exit_worker_by_lua
-    if allowed and made then
+    local allowed, scheduled, err = pcall(ngx.timer.at, share, on_first_tick, on_tick, on_change)  -- not in exit_worker_by_lua
+    if allowed and scheduled then
         first_tick_due = now + share + tick.SECONDS
     else
-        none(on_change, allowed and err or made)
+        none(on_change, allowed and err or scheduled)
     end
 end
 

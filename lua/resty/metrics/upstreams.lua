@@ -17,7 +17,7 @@ local variable = require "resty.metrics.variable"
 local each = pairs  -- `each`: see counters.lua
 local var = ngx.var
 local ffi_string = ffi.string
-local is_short, three = attempts.is_short, attempts.three
+local is_short, short_times = attempts.is_short, attempts.short_times
 
 local KEPT_MOST = 4096       -- plans, and times that are not of the commonest form
 local KEPT_BYTES = 512       -- longer texts are read each time
@@ -43,9 +43,9 @@ local function forget()
 end
 
 local function family(family_of, shape)
-    local made = family_of(shape)
-    made:set_on_eviction(forget)
-    return made
+    local rows_of_family = family_of(shape)
+    rows_of_family:set_on_eviction(forget)
+    return rows_of_family
 end
 
 local function counter(family_of, name, help, labels)
@@ -142,40 +142,40 @@ local function plan_of(text)
 end
 
 local function times_of(text)
-    local found = times[text]
-    if found then
-        return found
+    local parsed = times[text]
+    if parsed then
+        return parsed
     end
-    found = attempts.times(text)
+    parsed = attempts.times(text)
     if #text <= KEPT_BYTES then
         if time_count >= KEPT_MOST then
             clear(times)
             time_count = 0
         end
         time_count = time_count + 1
-        times[text] = found
+        times[text] = parsed
     end
-    return found
+    return parsed
 end
 
-local function observe_item(attempt, found)
+local function observe_item(attempt, durations)
     local item = attempt.item
-    if found.connect[item] then
-        observe(connect, attempt.connect, found.connect[item])
+    if durations.connect[item] then
+        observe(connect, attempt.connect, durations.connect[item])
     end
-    if found.header[item] then
-        observe(header, attempt.header, found.header[item])
+    if durations.header[item] then
+        observe(header, attempt.header, durations.header[item])
     end
-    if attempt.response and found.response[item] then
-        observe(response, attempt.response, found.response[item])
+    if attempt.response and durations.response[item] then
+        observe(response, attempt.response, durations.response[item])
     end
 end
 
-local function many(plan, text)
-    local found = times_of(text)
+local function count_attempts(plan, text)
+    local durations = times_of(text)
     for i = 1, #plan do
         count(attempted, plan[i].row, 1)
-        observe_item(plan[i], found)
+        observe_item(plan[i], durations)
     end
     for i = 1, #plan.retries do
         count(retried, plan.retries[i].row, plan.retries[i].number)
@@ -194,13 +194,13 @@ end
 
 -- Any number of attempts, or none and what the cache did.
 local function count_text(text)
-    local when, what = attempts.halves(text)
-    local plan = plans[what] or plan_of(what)
+    local timing, outcome = attempts.halves(text)
+    local plan = plans[outcome] or plan_of(outcome)
     if plan.cache_status then
         count_cached(plan)
     end
     if plan[1] then
-        many(plan, when)
+        count_attempts(plan, timing)
     end
 end
 
@@ -212,9 +212,9 @@ function _M.count()
     elseif not is_short(bytes, size) then
         return count_text(ffi_string(bytes, size))
     end
-    local connect_ms, header_ms, response_ms = three(bytes)
-    local what = ffi_string(bytes + SHORT_BYTES, size - SHORT_BYTES)
-    local plan = plans[what] or plan_of(what)
+    local connect_ms, header_ms, response_ms = short_times(bytes)
+    local outcome = ffi_string(bytes + SHORT_BYTES, size - SHORT_BYTES)
+    local plan = plans[outcome] or plan_of(outcome)
     local alone = plan.alone
     if not alone then
         return count_text(ffi_string(bytes, size))

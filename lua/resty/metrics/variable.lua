@@ -42,9 +42,9 @@ end
 -- What reads a variable directly, if its first answer is that of ngx.var; else nil.
 local function checked(name)
     local known = by_ngx_var(name)
-    local made, read = pcall(directly, name)
+    local ok, read = pcall(directly, name)
     local answered, bytes, length = pcall(read)
-    if made and answered and ffi_string(bytes, length) == ffi_string(known()) then
+    if ok and answered and ffi_string(bytes, length) == ffi_string(known()) then
         return read
     end
 end

@@ -117,8 +117,8 @@ end
 -- A request ended after the worker was told to go, when no timer but timer.at(0) runs any more.
 function _M.start_drainer()
     _M.draining = true
-    local allowed, made = pcall(ngx.timer.at, 0, drain)  -- not in exit_worker_by_lua
-    if not allowed or not made then
+    local allowed, scheduled = pcall(ngx.timer.at, 0, drain)  -- not in exit_worker_by_lua
+    if not allowed or not scheduled then
         _M.draining = false  -- the finalizer will do it
     end
 end

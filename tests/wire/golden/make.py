@@ -12,7 +12,7 @@ from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
 
-HERE = Path(__file__).parent
+FOLDER = Path(__file__).parent
 SENDER = bytes(range(16))
 BIRTH_MS = 1_700_000_000_123
 KINDS = {"batch": 1, "heartbeat": 2, "bye": 3, "probe": 4}
@@ -200,7 +200,7 @@ def packed_as_worker(body: dict[str, Any]) -> bytes:
 def header_of(kind: str, sequence: int, base: int) -> tuple[dict[str, Any], bytes]:
     """A header in words and in bytes."""
     data = b"RSTM" + struct.pack(">BBH", 1, KINDS[kind], 0) + SENDER + struct.pack(">QQQ", BIRTH_MS, sequence, base)
-    said = {
+    fields = {
         "version": 1,
         "kind": kind,
         "sender": SENDER.hex(),
@@ -208,27 +208,27 @@ def header_of(kind: str, sequence: int, base: int) -> tuple[dict[str, Any], byte
         "sequence": sequence,
         "base": base,
     }
-    return said, data
+    return fields, data
 
 
 def write(name: str, description: dict[str, Any], data: bytes) -> None:
-    (HERE / f"{name}.json").write_text(json.dumps(description, indent=2) + "\n")
+    (FOLDER / f"{name}.json").write_text(json.dumps(description, indent=2) + "\n")
     lines = [data[start : start + 32].hex(" ") for start in range(0, len(data), 32)]
-    (HERE / f"{name}.hex").write_text("\n".join(lines) + "\n")
+    (FOLDER / f"{name}.hex").write_text("\n".join(lines) + "\n")
 
 
 def main() -> None:
     for name, (kind, sequence, base, body) in DATAGRAMS.items():
-        said, header = header_of(kind, sequence, base)
-        write(name, {"header": said, "body": body}, header + packed(body))
+        fields, header = header_of(kind, sequence, base)
+        write(name, {"header": fields, "body": body}, header + packed(body))
     for name, (sequence, base, body) in WORKER_BATCHES.items():
-        said, header = header_of("batch", sequence, base)
-        write(name, {"header": said, "body": body}, header + packed_as_worker(body))
+        fields, header = header_of("batch", sequence, base)
+        write(name, {"header": fields, "body": body}, header + packed_as_worker(body))
     for name, (verdict, reason, kind, sequence, committed) in ANSWERS.items():
         codes = struct.pack(">BBBB", 1, VERDICTS[verdict], REASONS[reason], KINDS[kind])
         answer = b"RSTA" + codes + SENDER + struct.pack(">QQ", sequence, committed)
-        said = {"verdict": verdict, "reason": reason, "kind": kind, "sender": SENDER.hex()}
-        write(name, {"answer": {**said, "sequence": sequence, "committed": committed}}, answer)
+        fields = {"verdict": verdict, "reason": reason, "kind": kind, "sender": SENDER.hex()}
+        write(name, {"answer": {**fields, "sequence": sequence, "committed": committed}}, answer)
 
 
 if __name__ == "__main__":

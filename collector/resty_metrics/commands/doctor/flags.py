@@ -8,12 +8,12 @@ Rules:
 
 from collections.abc import Mapping, Sequence
 
-from resty_metrics.config.declared import asked_by
+from resty_metrics.config.declared import flags_of
 from resty_metrics.config.names import name, variable
 
 __all__ = ["REPEATABLE", "SHARED", "name", "of", "serves", "variable"]
 
-_SETTINGS = asked_by("doctor")
+_SETTINGS = flags_of("doctor")
 SHARED = tuple(_SETTINGS)
 REPEATABLE = frozenset(flag for flag, setting in _SETTINGS.items() if setting.repeatable)
 SERVE = "serve"

@@ -40,7 +40,7 @@ def _settings(own: tuple[Layer, ...], nginx_command: str | None, *below: Layer) 
     return Settings(**over(*own, *below), nginx_command=nginx_command, layers=own)
 
 
-def told(given: load.Given, nginx_command: str | None) -> Settings:
+def told(given: load.Inputs, nginx_command: str | None) -> Settings:
     """Read doctor's command line. Raises ConfigError."""
     said = layer(given.values)
     own = (said,) if given.path is None else (said, read_file(given.path)[0])

@@ -145,7 +145,7 @@ def _unreadable(users: tuple[User, ...], share: Path) -> str | None:
     Only existing directories are judged; the new ones will be open to all.
     """
     there = next(one for one in (share, *share.parents) if one.exists())
-    way = files.way(str(there))
+    way = files.nodes_to(str(there))
     for user in users:
         obstacle = access.obstacle(user, way, access.SEARCH)
         if obstacle is not None and obstacle.known:

@@ -15,11 +15,11 @@ from resty_metrics.commands.top import settings
 from resty_metrics.commands.top.keys import State
 from resty_metrics.commands.top.session import Wanted
 from resty_metrics.commands.top.settings import Access, Endpoint
-from resty_metrics.config.load import Given
+from resty_metrics.config.load import Inputs
 from resty_metrics.config.problem import ConfigError
 
 
-def wanted(url: Endpoint | None, interval: float, access: Access, given: Given, state: State) -> Wanted:
+def wanted(url: Endpoint | None, interval: float, access: Access, given: Inputs, state: State) -> Wanted:
     """``given``: what was said of a collector's settings.
 
     Raises ConfigError, and ValueError where options do not fit together.
@@ -30,7 +30,7 @@ def wanted(url: Endpoint | None, interval: float, access: Access, given: Given, 
     return Wanted(endpoint, interval, state)
 
 
-def _here(given: Given, access: Access) -> Endpoint:
+def _here(given: Inputs, access: Access) -> Endpoint:
     """Return the page of a collector on this machine. Raises ConfigError, and ValueError where none can be chosen."""
     from resty_metrics.commands.doctor.settings import told
 

@@ -36,7 +36,7 @@ def test_the_life_of_a_process() -> None:
 
         wait_until(ended)
     assert Executed(process.pid) in events
-    assert any(isinstance(one, Forked) and one.child == process.pid for one in events)
+    assert any(isinstance(event, Forked) and event.child == process.pid for event in events)
 
 
 def test_what_does_not_fit_is_told_as_lost(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,11 +27,11 @@ def watching(path: Path) -> Iterator[Levels]:
     levels.close()
 
 
-def refusing(wanted: Callable[[Path], bool]) -> Callable[[int, Path, int], bool]:
+def refusing(accepts: Callable[[Path], bool]) -> Callable[[int, Path, int], bool]:
     watch = fanotify.watch
 
     def refuse(descriptor: int, directory: Path, mask: int) -> bool:
-        if wanted(directory):
+        if accepts(directory):
             raise RefusedError("the file system has no events")
         return watch(descriptor, directory, mask)
 
@@ -60,8 +60,8 @@ def test_an_event_and_who_made_it(tmp_path: Path) -> None:
     with watching(tmp_path / "c.sock") as levels:
         (tmp_path / "c.sock").write_text("")
         (tmp_path / "d.sock").write_text("")
-        (found,) = wait_until(levels.read)
-        assert (found.path, found.event) == (tmp_path / "c.sock", FileEvent(CREATED, os.getpid(), "c.sock"))
+        (event,) = wait_until(levels.read)
+        assert (event.path, event.event) == (tmp_path / "c.sock", FileEvent(CREATED, os.getpid(), "c.sock"))
         assert not levels.stale
         assert levels.read() == []
 
@@ -75,13 +75,13 @@ def test_what_is_in_a_directory_that_is_new(tmp_path: Path) -> None:
         directory.mkdir()
         (directory / "c.sock").write_text("")
         (directory / "other").write_text("")
-        assert [one.path for one in wait_until(levels.read)] == [directory]
+        assert [event.path for event in wait_until(levels.read)] == [directory]
         assert levels.stale
         assert levels.renew() == [directory / "c.sock"]
         assert levels.renew() == []
         (tmp_path / "away" / "c.sock").write_text("")
         (directory / "c.sock").unlink()
-        assert [one.path for one in wait_until(levels.read)] == [directory / "c.sock"]
+        assert [event.path for event in wait_until(levels.read)] == [directory / "c.sock"]
 
 
 def test_what_happened_before_a_directory_went_is_told_first(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_what_happened_before_a_directory_went_is_told_first(tmp_path: Path) -> 
         (directory / "c.sock").write_text("")
         directory.rename(tmp_path / "away")
         levels.renew()
-        assert [one.path for one in wait_until(levels.read)] == [directory / "c.sock", directory]
+        assert [event.path for event in wait_until(levels.read)] == [directory / "c.sock", directory]
 
 
 def test_a_symbolic_link_that_leads_elsewhere(tmp_path: Path) -> None:
@@ -104,13 +104,13 @@ def test_a_symbolic_link_that_leads_elsewhere(tmp_path: Path) -> None:
         link.symlink_to("other")
         levels.renew()
         (link / "c.sock").write_text("")
-        assert [one.path for one in wait_until(levels.read)] == [tmp_path.resolve() / "other" / "c.sock"]
+        assert [event.path for event in wait_until(levels.read)] == [tmp_path.resolve() / "other" / "c.sock"]
 
 
 def test_a_directory_above_that_cannot_be_watched_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = tmp_path / "run"
     directory.mkdir()
-    monkeypatch.setattr(fanotify, "watch", refusing(lambda one: one != directory))
+    monkeypatch.setattr(fanotify, "watch", refusing(lambda event: event != directory))
     with watching(directory / "c.sock") as levels:
         (directory / "c.sock").write_text("")
         assert wait_until(levels.read)
@@ -121,11 +121,11 @@ def test_a_directory_above_that_cannot_be_watched_is_left_out(tmp_path: Path, mo
         wait_until(levels.read)
         levels.renew()
         (directory / "c.sock").write_text("")
-        assert [one.path for one in wait_until(levels.read)] == [directory / "c.sock"]
+        assert [event.path for event in wait_until(levels.read)] == [directory / "c.sock"]
 
 
 def test_the_directory_itself_must_be_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fanotify, "watch", refusing(lambda one: one == tmp_path))
+    monkeypatch.setattr(fanotify, "watch", refusing(lambda directory: directory == tmp_path))
     before = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(RefusedError):
         Levels(tmp_path / "c.sock").open()
@@ -146,7 +146,7 @@ def test_a_directory_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with watching(tmp_path / "file" / "c.sock") as levels:
         (tmp_path / "file").unlink()
-        assert [one.path for one in wait_until(levels.read)] == [tmp_path / "file"]
+        assert [event.path for event in wait_until(levels.read)] == [tmp_path / "file"]
 
 
 def test_no_more_watches_are_to_be_had(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

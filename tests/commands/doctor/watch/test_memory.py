@@ -44,17 +44,17 @@ def test_a_program_that_is_gone_is_known_with_its_parents(memory: Memory, world:
     memory.execute(11)
     del world[11]
     memory.end(11)
-    found = memory.find(11)
-    assert exe(found) == "/bin/rm"
-    assert found is not None
-    assert found.process.parents == (Parent(10, "sh"), Parent(1, "init"))
+    known = memory.find(11)
+    assert exe(known) == "/bin/rm"
+    assert known is not None
+    assert known.process.parents == (Parent(10, "sh"), Parent(1, "init"))
 
 
 def test_a_child_is_what_its_parent_was_until_it_executes(memory: Memory) -> None:
     memory.fork(10, 11)
     memory.end(11)
-    found = memory.find(11)
-    assert found == Known(replace(SHELL, pid=11, parents=(Parent(10, "sh"), Parent(1, "init"))))
+    known = memory.find(11)
+    assert known == Known(replace(SHELL, pid=11, parents=(Parent(10, "sh"), Parent(1, "init"))))
 
 
 def test_a_parent_that_was_not_met_is_looked_at(world: World) -> None:
@@ -92,9 +92,9 @@ def test_what_a_process_executed_since_is_not_what_did_it(memory: Memory, world:
 
 def test_a_process_that_changed_its_user_is_told_as_it_is(memory: Memory, world: World) -> None:
     world[10] = replace(SHELL, uid=33)
-    found = memory.find(10)
-    assert found is not None
-    assert found.process.uid == 33
+    known = memory.find(10)
+    assert known is not None
+    assert known.process.uid == 33
 
 
 def test_a_process_that_was_never_seen_is_looked_at(memory: Memory, world: World) -> None:
@@ -120,9 +120,9 @@ def test_all_is_bounded(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None
     for pid in range(11, 20):
         memory.fork(pid - 1, pid)
     assert memory.find(11) is None
-    found = memory.find(19)
-    assert found is not None
-    assert len(found.process.parents) == 10
+    known = memory.find(19)
+    assert known is not None
+    assert len(known.process.parents) == 10
     for pid in range(17, 20):
         memory.end(pid)
     assert [memory.find(pid) is not None for pid in (17, 18, 19)] == [False, True, True]
@@ -131,10 +131,10 @@ def test_all_is_bounded(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_chain_of_parents_is_bounded(memory: Memory) -> None:
     for pid in range(11, 60):
         memory.fork(pid - 1, pid)
-    found = memory.find(59)
-    assert found is not None
-    assert len(found.process.parents) == MAX_PARENTS
-    assert found.process.parents[0] == Parent(58, "sh")
+    known = memory.find(59)
+    assert known is not None
+    assert len(known.process.parents) == MAX_PARENTS
+    assert known.process.parents[0] == Parent(58, "sh")
 
 
 def test_when_events_were_lost_nothing_is_believed(memory: Memory, world: World) -> None:

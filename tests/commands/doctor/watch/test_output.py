@@ -126,9 +126,9 @@ def test_a_file_is_added_to(tmp_path: Path) -> None:
 
 
 def test_no_descriptor_is_left(pipe: tuple[int, int]) -> None:
-    one, other = socket.socketpair()
-    with one, other:
+    near, far = socket.socketpair()
+    with near, far:
         before = len(list(Path("/proc/self/fd").iterdir()))
-        for descriptor in (pipe[1], one.fileno()):
+        for descriptor in (pipe[1], near.fileno()):
             Output(descriptor, excuse).close()
         assert len(list(Path("/proc/self/fd").iterdir())) == before

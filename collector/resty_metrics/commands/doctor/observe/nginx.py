@@ -244,7 +244,7 @@ def _module_files(configuration: Configuration, root: Path) -> list[str]:
 
 def _way(path: str, root: Path) -> tuple[Node, ...] | None:
     try:
-        return tuple(files.way(path, root))
+        return tuple(files.nodes_to(path, root))
     except OSError:
         return None
 

@@ -55,21 +55,21 @@ class Connector:
 
     def read(self) -> list[ProcessEvent]:
         """Return the waiting events, from at most MAX_DATAGRAMS datagrams."""
-        found, self._early = self._early, []
+        events, self._early = self._early, []
         for _ in range(MAX_DATAGRAMS):
             try:
                 data, sender = self._socket.recvfrom(_READ_BYTES)
                 if sender[0] == 0:
-                    found += process_events.parse(data)
+                    events += process_events.parse(data)
             except BlockingIOError:
                 break
             except FormatError:
-                found.append(Lost())
+                events.append(Lost())
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
-                found.append(Lost())
-        return found
+                events.append(Lost())
+        return events
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -92,8 +92,8 @@ class Connector:
         """Return the errno of the kernel's answer. Other listeners' events that come before it are kept."""
         poll, ends = select.poll(), time.monotonic() + ANSWER_SECONDS
         poll.register(self._socket, select.POLLIN)
-        while (left := ends - time.monotonic()) > 0:
-            poll.poll(left * 1000)
+        while (remaining := ends - time.monotonic()) > 0:
+            poll.poll(remaining * 1000)
             events = self.read()
             answers = [event for event in events if isinstance(event, Answer) and event.request == self._number]
             self._early += [event for event in events if not isinstance(event, Answer)][:MAX_DATAGRAMS]

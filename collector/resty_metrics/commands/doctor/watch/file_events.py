@@ -73,12 +73,12 @@ def _name(records: bytes) -> str:
         if length > len(records) - at:
             raise FormatError("truncated")
         if kind == _DIRECTORY_AND_NAME:
-            return _named(records[at + _RECORD.size : at + length])
+            return _name_of(records[at + _RECORD.size : at + length])
         at += length
     return ""
 
 
-def _named(record: bytes) -> str:
+def _name_of(record: bytes) -> str:
     """Return the name behind the file system and the handle of the directory."""
     if len(record) < _HANDLE.size:
         raise FormatError("truncated")
@@ -95,6 +95,6 @@ def actions(mask: int, exists: bool) -> tuple[str, ...]:
     return tuple(word for bit, word in order if mask & bit)
 
 
-def leaves(done: tuple[str, ...]) -> bool:
+def leaves(actions: tuple[str, ...]) -> bool:
     """Return whether these actions leave a file at the path."""
-    return done[-1] not in [word for _, word in _VANISHES]
+    return actions[-1] not in [word for _, word in _VANISHES]

@@ -32,7 +32,7 @@ class Holder:
     def __init__(self, socket_path: Path) -> None:
         self.lock = socket_path.with_name(socket_path.name + ".lock")
         self._known: Collector | None = None
-        self._asked = float("-inf")
+        self._checked = float("-inf")
 
     @property
     def known(self) -> Collector | None:
@@ -54,9 +54,9 @@ class Holder:
     def ask(self) -> None:
         """Find the holder again, since it may have changed; at most once in QUIET_SECONDS."""
         now = time.monotonic()
-        if now - self._asked < QUIET_SECONDS:
+        if now - self._checked < QUIET_SECONDS:
             return
-        self._asked = now
+        self._checked = now
         pid = lock_holder(self.lock)
         if pid is not None:
             self._know(pid)

@@ -89,7 +89,7 @@ class Levels:
 
     def read(self) -> list[PathEvent]:
         """Return the events, the deepest directory first: a directory's entries go before the directory itself."""
-        found: list[PathEvent] = []
+        events: list[PathEvent] = []
         for directory, level in self._levels.items():
             for event in self._take(level):
                 if event.mask & file_events.LOST:
@@ -99,9 +99,9 @@ class Levels:
                     self._watched.pop(directory, None)
                     self.stale = True
                 if event.mask & (_ENTRIES | file_events.ATTRIBUTES) and level.concerns(event.name):
-                    found.append(PathEvent(directory / event.name, event))
+                    events.append(PathEvent(directory / event.name, event))
                     self.stale = self.stale or level.mask == _ABOVE
-        return found
+        return events
 
     def renew(self) -> list[Path]:
         """Watch replaced directories. Return the entries of concern that a new socket's directory already has.
@@ -169,7 +169,7 @@ def _chain(socket_path: Path) -> list[Path]:
 
 def _identity(directory: Path) -> tuple[int, int] | None:
     try:
-        found = directory.stat()
+        status = directory.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino

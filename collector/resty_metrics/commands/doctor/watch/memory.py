@@ -97,6 +97,6 @@ def _name(process: Process) -> str:
     return (process.exe or process.command[0] if process.exe or process.command else "?").rpartition("/")[2]
 
 
-def _trim(kept: dict[int, Known], most: int) -> None:
-    if len(kept) > most:
-        del kept[next(iter(kept))]
+def _trim(memory: dict[int, Known], most: int) -> None:
+    if len(memory) > most:
+        del memory[next(iter(memory))]

@@ -23,7 +23,7 @@ from resty_metrics.commands.doctor.watch.levels import Levels, PathEvent
 from resty_metrics.commands.doctor.watch.memory import Known, Memory
 from resty_metrics.commands.doctor.watch.output import Output
 from resty_metrics.commands.doctor.watch.process_events import Ended, Executed, Forked, Lost, ProcessEvent
-from resty_metrics.commands.doctor.watch.report import Notice, Sighting, State, Who
+from resty_metrics.commands.doctor.watch.report import Actor, Notice, Sighting, State
 from resty_metrics.kernel.processes import describe, pids
 
 TICK_SECONDS = 1.0
@@ -42,7 +42,7 @@ class Observer:
         self._memory = Memory(describe)
         self._holder = Holder(socket_path)
         self._lost = 0
-        self._renewed = self._told = time.monotonic()
+        self._renewed = self._reported = time.monotonic()
 
     @property
     def blind(self) -> bool:
@@ -140,28 +140,30 @@ class Observer:
     def _command(self, pid: int, known: Known | None, action: str, status: int | None) -> Sighting | None:
         if known is None or not known.process.ours:
             return None
-        return Sighting(moment(), (action,), None, None, status, self._who(pid, known, self._holder.known))
+        return Sighting(moment(), (action,), None, None, status, self._actor(pid, known, self._holder.known))
 
-    def _file_sighting(self, found: PathEvent) -> Sighting:
-        pid, state = found.event.pid, _state(found.path)
-        if found.path == self._holder.lock:
+    def _file_sighting(self, change: PathEvent) -> Sighting:
+        pid, state = change.event.pid, _state(change.path)
+        if change.path == self._holder.lock:
             self._holder.ask()
-        actions = file_events.actions(found.event.mask, exists=state is not None)
-        left = state if file_events.leaves(actions) else None
+        actions = file_events.actions(change.event.mask, exists=state is not None)
+        state_left = state if file_events.leaves(actions) else None
         known = self._memory.find(pid) if pid else None
-        who = self._who(pid, known, self._holder.at(known.process if known else None))
-        return Sighting(moment(), actions, str(found.path), left, None, who)
+        actor = self._actor(pid, known, self._holder.at(known.process if known else None))
+        return Sighting(moment(), actions, str(change.path), state_left, None, actor)
 
-    def _who(self, pid: int, known: Known | None, collector: Collector | None) -> Who:
+    def _actor(self, pid: int, known: Known | None, collector: Collector | None) -> Actor:
         process = known.process if known else None
         mounts = process.namespaces.get("mnt") if process else None
         same = mounts == collector.mounts if collector and mounts and collector.mounts else None
-        return Who(pid, process, known.before if known else None, collector is not None and collector.pid == pid, same)
+        return Actor(
+            pid, process, known.before if known else None, collector is not None and collector.pid == pid, same
+        )
 
     def _losses(self) -> Iterator[Notice]:
-        if time.monotonic() - self._told < TICK_SECONDS:
+        if time.monotonic() - self._reported < TICK_SECONDS:
             return
-        self._told = time.monotonic()
+        self._reported = time.monotonic()
         if self._levels is not None and self._levels.lost:
             yield _lost(FILE_EVENTS, self._levels.lost)
             self._levels.lost = 0
@@ -177,16 +179,16 @@ def moment() -> str:
 
 def _state(path: Path) -> State | None:
     try:
-        found = path.stat(follow_symlinks=False)
+        status = path.stat(follow_symlinks=False)
     except OSError:
         return None
-    return State(stat.filemode(found.st_mode), found.st_uid, found.st_gid)
+    return State(stat.filemode(status.st_mode), status.st_uid, status.st_gid)
 
 
-def _refused(what: str, error: RefusedError) -> Notice:
+def _refused(subject: str, error: RefusedError) -> Notice:
     missing = f" ({error.capability} is missing)" if error.capability else ""
-    return Notice(moment(), "refused", f"{what}: {error}{missing}", error.capability)
+    return Notice(moment(), "refused", f"{subject}: {error}{missing}", error.capability)
 
 
-def _lost(what: str, count: int) -> Notice:
-    return Notice(moment(), "lost", f"{what} came faster than they were read ({count} times)")
+def _lost(subject: str, count: int) -> Notice:
+    return Notice(moment(), "lost", f"{subject} came faster than they were read ({count} times)")

@@ -62,8 +62,8 @@ class Output:
         poll, ends = select.poll(), time.monotonic() + LAST_SECONDS
         poll.register(self._descriptor, select.POLLOUT)
         self.flush()
-        while self._waiting and not self.broken and (left := ends - time.monotonic()) > 0:
-            poll.poll(left * 1000)
+        while self._waiting and not self.broken and (remaining := ends - time.monotonic()) > 0:
+            poll.poll(remaining * 1000)
             self.flush()
         if self._socket is not None:
             self._socket.close()

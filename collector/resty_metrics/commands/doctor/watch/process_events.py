@@ -71,32 +71,32 @@ def pack_request(listen: bool, number: int) -> bytes:
 def parse(data: bytes) -> list[ProcessEvent]:
     """Parse the events of one datagram. Raises FormatError."""
     try:
-        found = [_event(message.body) for message in messages(data)]
+        events = [_event(message.body) for message in messages(data)]
     except NetlinkError as error:
         raise FormatError(error.reason) from error
     except struct.error as error:
         raise FormatError("truncated") from error
-    return [event for event in found if event is not None]
+    return [event for event in events if event is not None]
 
 
 def _event(body: bytes) -> ProcessEvent | None:
     index, value, _, answered, _, _ = _HEADER.unpack_from(body)
     if (index, value) != _PROCESS_EVENTS:
         return None
-    what, _, _ = _EVENT.unpack_from(body, _HEADER.size)
+    kind, _, _ = _EVENT.unpack_from(body, _HEADER.size)
     data = body[_HEADER.size + _EVENT.size :]
-    if what == _ANSWER:
+    if kind == _ANSWER:
         return Answer(answered - 1, _NUMBER.unpack_from(data)[0])
-    return _change(what, data)
+    return _change(kind, data)
 
 
-def _change(what: int, data: bytes) -> ProcessEvent | None:
-    if what == _FORKED:
+def _change(kind: int, data: bytes) -> ProcessEvent | None:
+    if kind == _FORKED:
         _, parent, thread, child = _FORK.unpack_from(data)
         return Forked(parent, child) if thread == child else None
-    if what == _EXECUTED:
+    if kind == _EXECUTED:
         return Executed(_EXEC.unpack_from(data)[1])
-    if what == _ENDED:
+    if kind == _ENDED:
         thread, pid, status = _EXIT.unpack_from(data)
         return Ended(pid, status) if thread == pid else None
     return None

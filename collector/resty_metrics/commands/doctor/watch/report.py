@@ -27,7 +27,7 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
-class Who:
+class Actor:
     """The process that acted. ``pid`` 0: even its number is hidden from us; ``process`` None: it had ended.
 
     ``before`` is the program that this process ran before; ``collector``: the one that holds the lock;
@@ -53,7 +53,7 @@ class Sighting:
     path: str | None
     state: State | None
     status: int | None
-    who: Who | None
+    actor: Actor | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +70,11 @@ def to_text(report: Sighting | Notice) -> str:
     """Write ``TIME PATH: ACTIONS by WHO``."""
     if isinstance(report, Notice):
         return _printable(f"{report.at} {report.kind}: {report.text}")
-    done = " and ".join(action.replace("_", " ") for action in report.actions)
+    actions = " and ".join(action.replace("_", " ") for action in report.actions)
     state = f" (now {report.state.mode} {report.state.uid}:{report.state.gid})" if report.state else ""
     status = f" ({_ending(report.status)})" if report.status is not None else ""
-    who = f" by {_who(report.who)}" if report.who else ""
-    return _printable(f"{report.at} {report.path or OURS}: {done}{state}{status}{who}")
+    actor = f" by {_actor(report.actor)}" if report.actor else ""
+    return _printable(f"{report.at} {report.path or OURS}: {actions}{state}{status}{actor}")
 
 
 def to_json(report: Sighting | Notice) -> str:
@@ -92,31 +92,31 @@ def to_json(report: Sighting | Notice) -> str:
         fields |= {"actions": report.actions, "path": report.path}
         fields["state"] = asdict(report.state) if report.state else None
         fields["status"] = report.status
-        fields["by"] = _who_fields(report.who) if report.who else None
+        fields["by"] = _actor_fields(report.actor) if report.actor else None
     return json.dumps(fields)
 
 
-def _who(who: Who) -> str:
-    if who.pid == 0:
+def _actor(actor: Actor) -> str:
+    if actor.pid == 0:
         return "a process that is outside of this pid namespace"
-    if who.collector:
-        return f"the collector itself (pid {who.pid})"
-    if who.process is None:
-        return f"pid {who.pid}, which ended before it could be looked at"
-    return ", ".join([f"pid {who.pid}", f"uid {who.process.uid}", _program(who.process), *_circumstances(who)])
+    if actor.collector:
+        return f"the collector itself (pid {actor.pid})"
+    if actor.process is None:
+        return f"pid {actor.pid}, which ended before it could be looked at"
+    return ", ".join([f"pid {actor.pid}", f"uid {actor.process.uid}", _program(actor.process), *_circumstances(actor)])
 
 
-def _circumstances(who: Who) -> list[str]:
-    assert who.process is not None
-    found = [f"before that {_program(who.before)}"] if who.before else []
-    if who.process.parents:
-        found.append("below " + " < ".join(f"{one.name} {one.pid}" for one in who.process.parents))
-    if who.process.container:
-        found.append(f"container {who.process.container}")
-    elif who.process.cgroup and who.process.cgroup != "/":
-        found.append(f"cgroup {who.process.cgroup}")
+def _circumstances(actor: Actor) -> list[str]:
+    assert actor.process is not None
+    circumstances = [f"before that {_program(actor.before)}"] if actor.before else []
+    if actor.process.parents:
+        circumstances.append("below " + " < ".join(f"{parent.name} {parent.pid}" for parent in actor.process.parents))
+    if actor.process.container:
+        circumstances.append(f"container {actor.process.container}")
+    elif actor.process.cgroup and actor.process.cgroup != "/":
+        circumstances.append(f"cgroup {actor.process.cgroup}")
     mounts = {True: "in the collector's mount namespace", False: "in another mount namespace than the collector"}
-    return found if who.same_mounts is None else [*found, mounts[who.same_mounts]]
+    return circumstances if actor.same_mounts is None else [*circumstances, mounts[actor.same_mounts]]
 
 
 def _program(process: Process) -> str:
@@ -124,15 +124,15 @@ def _program(process: Process) -> str:
     return f"{exe} [{shlex.join(process.command)}]"
 
 
-def _who_fields(who: Who) -> dict[str, Any]:
-    known: dict[str, Any] = asdict(who.process) if who.process else {}
-    before = {"exe": who.before.exe, "command": who.before.command} if who.before else None
+def _actor_fields(actor: Actor) -> dict[str, Any]:
+    known: dict[str, Any] = asdict(actor.process) if actor.process else {}
+    before = {"exe": actor.before.exe, "command": actor.before.command} if actor.before else None
     return {
         **known,
-        "pid": who.pid,
+        "pid": actor.pid,
         "before": before,
-        "collector": who.collector,
-        "same_mount_namespace": who.same_mounts,
+        "collector": actor.collector,
+        "same_mount_namespace": actor.same_mounts,
     }
 
 
@@ -141,4 +141,4 @@ def _ending(status: int) -> str:
 
 
 def _printable(text: str) -> str:
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -33,8 +33,8 @@ def run(socket_path: Path, json: bool) -> int:
             return EXIT_REFUSED
         while not output.broken and not observer.wait(wake, output):
             output.flush()
-            for seen in observer.look():
-                output.say(form(seen))
+            for sighting in observer.look():
+                output.say(form(sighting))
     return 0
 
 
