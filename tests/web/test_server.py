@@ -308,9 +308,9 @@ def test_a_scrape_does_not_share_the_fetch_of_another_that_has_less_time(tmp_pat
     with Collector(tmp_path / "collector.sock", source.flag) as collector:
         hasty, patient = (http.client.HTTPConnection("127.0.0.1", collector.port, timeout=20) for _ in range(2))
         hasty.request("GET", "/metrics", headers={server.TIMEOUT_HEADER: "2"})
-        first = source.asked()
+        first = source.accept()
         patient.request("GET", "/metrics", headers={server.TIMEOUT_HEADER: "10"})
-        second = source.asked()
+        second = source.accept()
         assert b"\nnginx_http_requests_total" not in hasty.getresponse().read()
         source.answer(second)
         assert b"\nnginx_http_requests_total 9\n" in patient.getresponse().read()
