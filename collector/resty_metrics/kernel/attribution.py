@@ -18,6 +18,7 @@ from pathlib import Path
 
 from resty_metrics.kernel import procfs, sock_diag, unix_diag
 from resty_metrics.kernel.namespaces import in_network
+from resty_metrics.kernel.paths import identity_of
 from resty_metrics.kernel.processes import Process, holders, namespaces_of, pids
 
 MAX_NAMESPACES = 256
@@ -118,10 +119,10 @@ def _sockets_named(pid: int, path: Path) -> dict[int, str]:
 
 def _of_this_directory(directory: Path, candidates: dict[int, str]) -> list[Process]:
     """Return the holders that see this directory as the directory of the socket's name."""
-    identity = _identity(directory)
+    identity = identity_of(directory)
     matching = {
         inode: [
-            process for process in processes if _identity(_directory_of(process.pid, candidates[inode])) == identity
+            process for process in processes if identity_of(_directory_of(process.pid, candidates[inode])) == identity
         ]
         for inode, processes in holders(candidates).items()
     }
@@ -132,14 +133,6 @@ def _directory_of(pid: int, name: str) -> Path:
     """Return the directory of ``name`` as process ``pid`` sees it: from its root, or from its working directory."""
     start = "root" if name.startswith("/") else "cwd"
     return Path(f"/proc/{pid}/{start}", name.lstrip("/")).parent
-
-
-def _identity(directory: Path) -> tuple[int, int] | None:
-    try:
-        status = directory.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _distinct(by_inode: dict[int, list[Process]]) -> list[Process]:

@@ -33,6 +33,15 @@ def below(root: Path, path: str) -> Path:
     return Path(path) if root == ROOT else root / path.lstrip("/")
 
 
+def identity_of(path: Path) -> tuple[int, int] | None:
+    """Return device and inode of a file or a directory; None if it cannot be looked at."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 def nodes_to(path: str, root: Path = ROOT) -> list[Node]:
     """Return each directory from the root down, then the file. Links are followed within one mount namespace.
 

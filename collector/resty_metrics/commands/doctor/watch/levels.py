@@ -21,6 +21,7 @@ from pathlib import Path
 from resty_metrics.commands.doctor.watch import fanotify, file_events
 from resty_metrics.commands.doctor.watch.errors import FormatError, RefusedError
 from resty_metrics.commands.doctor.watch.file_events import FileEvent
+from resty_metrics.kernel.paths import identity_of
 
 MAX_LEVELS = 16
 
@@ -138,7 +139,7 @@ class Levels:
         """Watch all that is there and not watched; why the lowest that is there cannot be, if so."""
         refused = None
         for directory, level in self._levels.items():
-            identity = _identity(directory)
+            identity = identity_of(directory)
             if identity == self._watched.get(directory):
                 continue
             if self._watched.pop(directory, None) is not None:
@@ -165,11 +166,3 @@ def _chain(socket_path: Path) -> list[Path]:
     except (OSError, RuntimeError):
         directory = socket_path.parent.absolute()
     return [directory, *directory.parents][:MAX_LEVELS]
-
-
-def _identity(directory: Path) -> tuple[int, int] | None:
-    try:
-        status = directory.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
