@@ -201,7 +201,7 @@ def as_run(code: str, condition: str, count: str) -> str:
     return code.replace("X", condition).replace("N", count)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(PROGRAMS, min_size=20, max_size=20))
 def test_a_certain_answer_is_right_whatever_is_not_known(programs: list[str]) -> None:
     """Each program runs with the unknown condition false and true, and its loops run no time and twice."""

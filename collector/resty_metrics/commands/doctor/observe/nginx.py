@@ -164,10 +164,11 @@ def _users_of(workers: tuple[int, ...], root: Path) -> tuple[User, ...]:
 def _configured_user(configuration: Configuration, built: str, master: int | None, root: Path) -> User | None:
     """Return the user of the workers.
 
-    A master that is not root cannot change to another user, so it ignores the directive.
+    A master that is not root cannot change to another user, so it ignores the directive; so does an nginx without a
+    master.
     """
     owner = None if master is None else users.of_process(master, root)
-    if owner is not None and owner.uid != 0:
+    if owner is not None and master is not None and (owner.uid != 0 or is_alone(master)):
         return owner
     words = statements.user(configuration) or (build.setting(built, "user"),)
     return users.configured(words[0], words[1] if len(words) > 1 else None, root)
