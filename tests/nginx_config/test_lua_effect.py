@@ -158,6 +158,35 @@ def test_the_other_code_that_is_loaded_is_named() -> None:
     assert found.files == {"/x/b.lua", "c.lua"}
 
 
+MODULE = 'metrics = require "resty.metrics"'
+BEFORE = [
+    ("a global module", MODULE, "metrics.log()", True),
+    ("a global function", f"function count() {LINE} end", "count()", True),
+    ("a closure over a local", 'local m = require "resty.metrics" function count() m.log() end', "pcall(count)", True),
+    ("a global log", 'log = require("resty.metrics").log', "log()", True),
+    ("through _G", MODULE, "_G.metrics.log()", True),
+    ("not used", MODULE, "local x = 1", False),
+    ("a metric of the user", 'logins = require("resty.metrics").counter("a", "b")', "logins:inc()", False),
+    ("another global", MODULE, "other.log()", False),
+    ("a branch", f"if jit then {MODULE} end", "metrics.log()", None),
+    ("a call there is none here", LINE, "local x = 1", False),
+    ("what cannot be followed", f"{MODULE} then", "metrics.log()", None),
+    ("what cannot be followed, of others", "x = then", "x.log()", False),
+]
+
+
+@pytest.mark.parametrize(("name", "before", "code", "counts"), BEFORE, ids=[one[0] for one in BEFORE])
+def test_what_init_by_lua_leaves_behind(name: str, before: str, code: str, counts: bool | None) -> None:
+    assert effect(code, before).counts is counts
+    assert bool(effect(code, before).doubt) is (counts is None)
+
+
+def test_a_module_that_init_by_lua_loads_concerns_the_hooks_that_use_it() -> None:
+    before = 'log = require "my.log" other = 1'
+    assert effect("log.run()", before).modules == {"my.log"}
+    assert effect("local x = 1", before).modules == set()
+
+
 CONDITIONS = st.sampled_from(["true", "false", "x", "not x", "m", "nil", "o and m", "false or x"])
 LEAVES = st.sampled_from(
     [

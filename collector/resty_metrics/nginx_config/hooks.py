@@ -23,6 +23,7 @@ from resty_metrics.nginx_config.lua_effect import Effect, effect
 INSTALLED = "/usr/share/resty-metrics"
 _HOOKS = frozenset({"log_by_lua", "log_by_lua_block", "log_by_lua_file"})
 _FILES = ("log_by_lua_file", "init_by_lua_file", "init_worker_by_lua_file")
+_BEGINNING = ("init_by_lua", "init_worker_by_lua")
 _CONTEXTS = frozenset({"server", "location", "if", "limit_except"})
 _LINE = '(package.loaded["resty.metrics"] or dofile("{}/lua/resty/metrics/load.lua")).log()'
 # The code of log_by_lua is in a string of nginx, which a quote might end.
@@ -106,13 +107,21 @@ def lua_files(configuration: Configuration, prefix: str) -> frozenset[str]:
     return frozenset(path for path in found if path is not None)
 
 
+def begun(configuration: Configuration, prefix: str, texts: Mapping[str, str | None]) -> tuple[str, ...]:
+    """Return the code that runs before any hook."""
+    first = [one for one in _of_http(configuration) if one.name.startswith(_BEGINNING)]
+    found = (source(one, prefix, texts) for one in sorted(first, key=lambda one: one.name.startswith(_BEGINNING[1])))
+    return tuple(text for text in found if text is not None)
+
+
 def loaded_files(configuration: Configuration, prefix: str, texts: Mapping[str, str | None]) -> frozenset[str]:
     """Return paths at which the code that hooks load may be; a relative one begins at nginx's working directory."""
     found: set[str] = set()
+    before = begun(configuration, prefix, texts)
     for one in _of_http(configuration):
         text = source(one, prefix, texts) if one.name in _HOOKS else None
         if text is not None:
-            loads = effect(text)
+            loads = effect(text, *before)
             found |= loads.files
             for name in loads.modules:
                 found.update(lua_search.candidates(name, configuration, prefix))
@@ -140,8 +149,7 @@ class _Judge:
 
     def __init__(self, configuration: Configuration, prefix: str, texts: Mapping[str, str | None]) -> None:
         self._configuration, self._prefix, self._texts = configuration, prefix, texts
-        begun = (one for one in _of_http(configuration) if one.name.startswith("init_by_lua"))
-        self._begun = [text for one in begun if (text := code(one, prefix, texts)) is not None]
+        self._begun = begun(configuration, prefix, texts)
 
     def hook(self, directive: Directive, scope: str) -> Hook:
         counts, doubt = self._judged(directive)
@@ -154,14 +162,12 @@ class _Judge:
         if text is None:
             variable = "$" in "".join(directive.args[:1])
             return None, "its file's name has a variable" if variable else "its file cannot be read from here"
-        found = effect(text)
+        found = effect(text, *self._begun)
         doubt = found.doubt if found.counts is None else self._doubt(found) if found.counts is False else ""
         return (None if doubt else found.counts), doubt
 
     def _doubt(self, found: Effect) -> str:
         """Return the reason why code that does not call ours itself may do so through other code; "" if none."""
-        if any(_calls_us(text) for text in self._begun):
-            return "init_by_lua has code that calls ours, which it may use"
         for name in sorted(found.modules):
             text = lua_search.text_of(name, self._configuration, self._prefix, self._texts)
             if text is None and not _LIBRARIES.match(name):

@@ -29,13 +29,13 @@ def call(code: "Interpreter", function: Value, arguments: Values) -> Values:
     """Call a function that the code does not define, and return what it returns."""
     match function:
         case Part.LOG:
-            code.count()
+            code.course.count()
         case Part.LOADED_LOG:
-            code.count("resty.metrics may not be loaded there")
+            code.course.count("resty.metrics may not be loaded there")
         case Part.LOADER:
             return (Part.MODULE,)
         case Part.UNKNOWN:
-            code.count("it calls a function that may be ours")
+            code.course.count("it calls a function that may be ours")
             return (Part.UNKNOWN,)
         case Global(path) if path in _CALLS:
             return _CALLS[path](code, arguments)
@@ -52,7 +52,7 @@ def _foreign(code: "Interpreter", arguments: Values) -> Values:
         if isinstance(value, Closure) or value in (Part.LOG, Part.LOADED_LOG, Part.LOADER):
             code.perhaps(value)
         elif value in OURS:
-            code.count("it gives our module to a function of others")
+            code.course.count("it gives our module to a function of others")
     return (Part.UNKNOWN,) if any(value in OURS or value is Part.UNKNOWN for value in arguments) else (Part.OTHER,)
 
 
@@ -66,48 +66,48 @@ def _require(code: "Interpreter", arguments: Values) -> Values:
     if name in _MODULES:
         return (Part.MODULE,)
     if name is None or name.replace("/", ".") in _MODULES:
-        code.dynamic = True
+        code.course.dynamic = True
         return (Part.UNKNOWN,)
     if name in _HOOKS:
-        code.count("require runs a hook of ours once only")
-    code.modules.add(name)
+        code.course.count("require runs a hook of ours once only")
+    code.course.modules.add(name)
     return (Part.OTHER,)
 
 
 def _loadfile(code: "Interpreter", arguments: Values) -> Values:
     path = _text(arguments)
     if path is None:
-        code.dynamic = True
+        code.course.dynamic = True
         return (Part.UNKNOWN,)
     if OUR_HOOK.search(path):
         return (Part.LOG,)
     if _OUR_LOADER.search(path):
         return (Part.LOADER,)
-    code.files.add(path)
+    code.course.files.add(path)
     return (Part.OTHER,)
 
 
 def _dofile(code: "Interpreter", arguments: Values) -> Values:
     (function,) = _loadfile(code, arguments)
     if function is Part.UNKNOWN:
-        code.count(_UNKNOWN_CODE)
+        code.course.count(_UNKNOWN_CODE)
         return (Part.UNKNOWN,)
     return code.apply(function, ())
 
 
 def _load(code: "Interpreter", _arguments: Values) -> Values:
-    code.dynamic = True
+    code.course.dynamic = True
     return (Part.UNKNOWN,)
 
 
 def _fail(code: "Interpreter", _arguments: Values) -> Values:
-    code.fail()
+    code.course.fail()
     return ()
 
 
 def _assert(code: "Interpreter", arguments: Values) -> Values:
     if arguments and truth(arguments[0]) is False:
-        code.fail()
+        code.course.fail()
     return arguments
 
 

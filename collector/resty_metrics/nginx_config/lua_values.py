@@ -45,6 +45,7 @@ class Closure:
 
 
 Value = Part | Known | Global | Closure
+GLOBALS = Global("_G")
 OURS = frozenset({Part.MODULE, Part.LOADED, Part.LOG, Part.LOADED_LOG, Part.LOADER})
 
 
