@@ -29,8 +29,8 @@ def test_includes_stand_where_they_are_included_each_time() -> None:
         dump(
             nginx="http {\n include sites/*.conf;\n include /etc/nginx/snippet.conf; }\n",
             sites__a="server { include snippet.conf; }\n",
-            sites__b="server { }\n",
             snippet="gzip on;\n",
+            sites__b="server { }\n",
         )
     )
     assert places(tree.directives) == [
@@ -87,6 +87,30 @@ COMMENTS = [
         ["a.conf:2 a", "b.conf:2 b"],
     ),
     (
+        "of a file that was shown before, in a block",
+        {"nginx": "include a.conf; include b.conf;\n", "a": "a;\n", "b": f"b {{\n{MARK.format(A)}c;\n}}\n"},
+        ["a.conf:1 a", "b.conf:1 b", "b.conf:3 c"],
+    ),
+    (
+        "of a file that was shown before, in Lua code",
+        {"nginx": "include a.conf; include b.conf;\n", "a": "a;\n",
+         "b": f"log_by_lua_block {{ local s = [[\n{MARK.format(A)}]] }}\nc;\n"},
+        ["a.conf:1 a", "b.conf:1 log_by_lua_block", "b.conf:4 c"],
+    ),
+    (
+        "of a file that was removed since",
+        {
+            "nginx": f"http {{ include d/*.conf; }}\n{MARK.format('/etc/nginx/d/z.conf')}stream {{ }}\n",
+            "d__a": "a;\n",
+        },
+        ["nginx.conf:1 http", "d/a.conf:1 a", "nginx.conf:3 stream"],
+    ),
+    (
+        "many times",
+        {"nginx": f"include a.conf;\n{MARK.format(A) * 40}b;\n", "a": f"{MARK.format(A) * 40}a;\n"},
+        ["a.conf:41 a", "nginx.conf:42 b"],
+    ),
+    (
         "in Lua code",
         {"nginx": "http { include a.conf; include b.conf; }\n",
              "a": f"log_by_lua_block {{ local s = [[\n{MARK.format(B)}]] }}\n", "b": "b;\n"},
@@ -105,6 +129,18 @@ def test_a_comment_that_looks_like_the_beginning_of_a_file(
     name: str, files: dict[str, str], expected: list[str]
 ) -> None:
     assert places(read(dump(**files)).directives) == expected
+
+
+def test_an_include_with_a_comment_in_it_is_followed() -> None:
+    tree = read(dump(nginx="include # a.conf;\n  'a.conf';\n", a="a;\n"))
+    assert places(tree.directives) == ["a.conf:1 a"]
+
+
+def test_a_thousand_comments() -> None:
+    """A file that begins with the output of nginx -T of another machine."""
+    marks = "".join(MARK.format(f"/etc/nginx/sites/{at}.conf") for at in range(1000))
+    tree = read(dump(nginx=f"{marks}a;\n{'server_tokens off;' * 1000}\ninclude b.conf;\n", b="b;\n"))
+    assert len(tree.directives) == 1002
 
 
 def test_relative_paths_begin_at_the_working_directory() -> None:

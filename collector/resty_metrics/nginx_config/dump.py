@@ -94,9 +94,14 @@ def _parse(path: str, text: str) -> Block:
     if payload["errors"]:
         first = payload["errors"][0]
         raise ConfigurationError(f"{path}:{first.get('line') or '?'}: {first['error']}")
-    return tuple(_directive(one, path) for one in payload["config"][0]["parsed"])
+    return _block(payload["config"][0]["parsed"], path)
+
+
+def _block(parsed: list[dict[str, Any]], path: str) -> Block:
+    """Return the directives of a block. crossplane gives a comment among arguments as one more directive."""
+    return tuple(_directive(one, path) for one in parsed if one["directive"] != "#")
 
 
 def _directive(parsed: dict[str, Any], path: str) -> Directive:
-    block = tuple(_directive(one, path) for one in parsed["block"]) if "block" in parsed else None
+    block = _block(parsed["block"], path) if "block" in parsed else None
     return Directive(wide(parsed["directive"]), tuple(map(wide, parsed["args"])), path, parsed["line"], block)

@@ -19,7 +19,7 @@ from resty_metrics.commands.doctor.observe.nginx_commands import Command, is_alo
 from resty_metrics.kernel import paths as files
 from resty_metrics.kernel import users
 from resty_metrics.kernel.access import Node, User
-from resty_metrics.kernel.processes import describe, namespaces_of, pids
+from resty_metrics.kernel.processes import describe, link_of, namespaces_of, pids
 from resty_metrics.nginx_config import build, command, statements
 from resty_metrics.nginx_config.dump import Configuration, ConfigurationError, read
 
@@ -82,7 +82,8 @@ def _examined(one: Command, configuration: Configuration, built: str, directory:
     pid_file = str(PurePosixPath(prefix) / (statements.pid_file(configuration) or build.setting(built, "pid-path")))
     master = one.master or _master_of(pid_file)
     root = files.root_of(master)
-    directory = str(PurePosixPath(directory) / (statements.working_directory(configuration) or ""))
+    started = (None if master is None else link_of(master, "cwd")) or directory
+    directory = str(PurePosixPath(started) / (statements.working_directory(configuration) or ""))
     texts = nginx_lua.texts(configuration, prefix, directory, root)
     stated = [one.value for one in statements.sockets(configuration, prefix, texts)]
     aliases = frozenset(path for path in stated if _same(files.below(root, path), Path(socket_path)))

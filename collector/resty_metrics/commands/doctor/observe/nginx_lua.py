@@ -16,7 +16,9 @@ def texts(configuration: Configuration, prefix: str, directory: str, root: Path)
     ``directory``: nginx's working directory.
     """
     found = {path: _read(path, root) for path in sorted(hooks.lua_files(configuration, prefix))}
-    for path in sorted(hooks.loaded_files(configuration, prefix, found))[:_MOST_FILES]:
+    for path in sorted(hooks.loaded_files(configuration, prefix, found)):
+        if len(found) >= _MOST_FILES:
+            break
         absolute = str(PurePosixPath(directory) / path)
         text = None if absolute in found else _read(absolute, root)
         if text is not None:
