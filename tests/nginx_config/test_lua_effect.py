@@ -44,6 +44,10 @@ CALLS = [
     ("before a return in a branch", BOTH + "m.log() if ngx.var.x then return end ngx.log(4, 'x')"),
     ("branches that return", BOTH + "if ngx.var.x then m.log() return end m.log()"),
     ("a condition that is true", BOTH + "if m then m.log() end"),
+    ("not nil", BOTH + "if m ~= nil and nil ~= m then m.log() end"),
+    ("nil is handled", BOTH + "if m == nil then return end m.log()"),
+    ("of the right type", BOTH + "if type(m) == 'table' and type(m.log) == 'function' then m.log() end"),
+    ("everything is checked", 'local ok, m = pcall(require, "resty.metrics") if ok == true and m.log then m.log() end'),
     ("and", BOTH + "local _ = m and m.log()"),
     ("a function", 'local function count() require("resty.metrics").log() end count()'),
     ("a global function", 'function count() require("resty.metrics").log() end count()'),
@@ -76,6 +80,8 @@ DOES_NOT = [
     ("behind ngx.exit", "ngx.exit(200) " + LINE),
     ("if false", "if false then " + LINE + " end"),
     ("while false", "while nil do " + LINE + " end"),
+    ("of another type", BOTH + "if type(m) == 'string' then m.log() end"),
+    ("nil", BOTH + "if m == nil then m.log() end"),
     ("false and", 'local _ = false and require("resty.metrics").log()'),
     ("not called", 'local log = require("resty.metrics").log'),
     ("another function of ours", 'require("resty.metrics").counter("a", "b"):inc()'),
@@ -95,6 +101,8 @@ CANNOT_TELL = [
     ("a branch", "if ngx.var.x then " + LINE + " end", "condition"),
     ("an early return", "if ngx.var.x then return end " + LINE, "condition"),
     ("an early error", "if ngx.var.x then error('x') end " + LINE, "condition"),
+    ("equal numbers", f"if 1 == 1.0 then {LINE} end", "condition"),
+    ("equal somethings", f"if ngx.var.x == nil then {LINE} end", "condition"),
     ("a loop", "for i = 1, tonumber(ngx.var.x) do " + LINE + " end", "condition"),
     ("and of something", 'local _ = ngx.var.x and require("resty.metrics").log()', "condition"),
     ("only where it is loaded", 'local m = package.loaded["resty.metrics"] if m then m.log() end', "may not be loaded"),
@@ -187,7 +195,24 @@ def test_a_module_that_init_by_lua_loads_concerns_the_hooks_that_use_it() -> Non
     assert effect("local x = 1", before).modules == set()
 
 
-CONDITIONS = st.sampled_from(["true", "false", "x", "not x", "m", "nil", "o and m", "false or x"])
+CONDITIONS = st.sampled_from(
+    [
+        "true",
+        "false",
+        "x",
+        "not x",
+        "m",
+        "nil",
+        "o and m",
+        "false or x",
+        "m ~= nil",
+        "nil == m",
+        "type(m) == 'table'",
+        "x == true",
+        "type(f) ~= 'function'",
+        "not (x == nil)",
+    ]
+)
 LEAVES = st.sampled_from(
     [
         "m.log()", "o.log()", "log()", "pcall(m.log)", "f()", "x = not x", "m = o", "m, o = o, m", "log = o.log",

@@ -8,7 +8,18 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from resty_metrics.nginx_config.lua_state import Values
-from resty_metrics.nginx_config.lua_values import MODULE, OURS, Closure, Global, Known, Part, Value, may_be_ours, truth
+from resty_metrics.nginx_config.lua_values import (
+    MODULE,
+    OURS,
+    Closure,
+    Global,
+    Known,
+    Part,
+    Value,
+    kind,
+    may_be_ours,
+    truth,
+)
 
 if TYPE_CHECKING:
     from resty_metrics.nginx_config.lua_interpreter import Interpreter
@@ -19,8 +30,8 @@ _MODULES = frozenset({MODULE, f"{MODULE}.load"})
 _HOOKS = frozenset({f"{MODULE}.hook", f"{MODULE}.scope", f"{MODULE}.off"})
 # They call no function that they are given.
 _HARMLESS = frozenset({
-    "getmetatable", "ipairs", "next", "pairs", "print", "rawequal", "rawget", "rawset", "select", "setmetatable",
-    "table.insert", "table.unpack", "tonumber", "tostring", "type", "unpack", "ngx.log", "ngx.say", "ngx.print",
+    "getmetatable", "ipairs", "next", "pairs", "print", "rawequal", "rawget", "select",
+    "table.insert", "table.unpack", "tonumber", "tostring", "unpack", "ngx.log", "ngx.say", "ngx.print",
 })  # fmt: skip
 _UNKNOWN_CODE = "it loads code whose name is not known"
 
@@ -111,6 +122,11 @@ def _assert(code: "Interpreter", arguments: Values) -> Values:
     return arguments
 
 
+def _type(_code: "Interpreter", arguments: Values) -> Values:
+    name = kind(arguments[0]) if arguments else None
+    return (Part.OTHER,) if name is None else (Known(name),)
+
+
 def _pcall(code: "Interpreter", arguments: Values) -> Values:
     return code.protected(arguments[0], arguments[1:]) if arguments else (Part.OTHER,)
 
@@ -122,5 +138,5 @@ def _xpcall(code: "Interpreter", arguments: Values) -> Values:
 # ngx.exit and its like are errors in the log phase.
 _CALLS: Mapping[str, Callable[["Interpreter", Values], Values]] = {
     "require": _require, "dofile": _dofile, "loadfile": _loadfile, "load": _load, "loadstring": _load, "error": _fail,
-    "assert": _assert, "pcall": _pcall, "xpcall": _xpcall, "ngx.exit": _fail, "os.exit": _fail,
+    "assert": _assert, "pcall": _pcall, "xpcall": _xpcall, "type": _type, "ngx.exit": _fail, "os.exit": _fail,
 }  # fmt: skip

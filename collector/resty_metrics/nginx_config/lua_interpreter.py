@@ -40,6 +40,7 @@ from resty_metrics.nginx_config.lua_values import (
     Part,
     Value,
     either,
+    equal,
     may_be_ours,
     truth,
 )
@@ -216,7 +217,8 @@ class Interpreter:
         right = self.value(operands[-1], scope) if len(operands) > 1 else left
         if operator == ".." and isinstance(left, Known) and isinstance(right, Known):
             return Known(f"{left.value}{right.value}")
-        return Part.OTHER
+        same = equal(left, right) if operator in ("==", "~=") else None
+        return Part.OTHER if same is None else Known(same is (operator == "=="))
 
     def _choice(self, left: Value, right: Expression, scope: Scope, *, goes_on: bool) -> Value:
         known = truth(left)

@@ -58,6 +58,25 @@ def truth(value: Value) -> bool | None:
     return None
 
 
+def equal(first: Value, second: Value) -> bool | None:
+    """Return whether two values are equal; None where that is not known, as for numbers."""
+    values = [one.value for one in (first, second) if isinstance(one, Known)]
+    if len(values) == 2:
+        numeric = any(isinstance(value, str) and value[:1] in "0123456789." for value in values)
+        return None if numeric else values[0] == values[1]
+    others = [one for one in (first, second) if not isinstance(one, Known)]
+    return False if values == [None] and truth(others[0]) else None
+
+
+def kind(value: Value) -> str | None:
+    """Return what Lua's ``type`` returns; None where that is not known."""
+    if isinstance(value, Closure) or value in (Part.LOG, Part.LOADER):
+        return "function"
+    if value is Part.MODULE:
+        return "table"
+    return "nil" if value == Known(None) else "boolean" if value in (Known(True), Known(False)) else None
+
+
 def either(first: Value, second: Value) -> Value:
     """Return the value of a variable that has one of two values."""
     if first == second:

@@ -201,6 +201,13 @@ def test_a_hook_that_cannot_be_told_stops_nothing(hook: str) -> None:
     assert "may replace ours (" in made.notes[0]
 
 
+def test_a_hook_that_cannot_be_told_beside_the_users_own_spool_is_left_alone() -> None:
+    """The include would declare the spool again, and nginx would refuse it."""
+    http = "http {\nlua_shared_dict resty_metrics_spool 8m;\nlog_by_lua_file /x.lua;\nserver { }\n}\n"
+    made = plan.make(replace(facts(http=http), texts={"/x.lua": "\x1bLJ"}))
+    assert made.configuration == ()
+
+
 def test_a_snippet_that_shadows_in_many_servers_is_one_note() -> None:
     servers = "server { listen 81; } " + "server { include s.conf; } " * 60
     snippet = "# configuration file /n/s.conf:\nlog_by_lua_block { own() }\n\n"

@@ -31,7 +31,7 @@ def included_from(configuration: Configuration) -> str | None:
 
 def is_there(facts: Facts, found: Hooks) -> bool:
     """Return whether the configuration has everything that it needs from us. If so, it is left as it is."""
-    by_hand = statements.has_spool(facts.configuration) and any(hook.counts for hook in found.all)
+    by_hand = statements.has_spool(facts.configuration) and any(hook.counts is not False for hook in found.all)
     return included_from(facts.configuration) is not None or by_hand
 
 
