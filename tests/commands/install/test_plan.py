@@ -165,6 +165,8 @@ def test_the_files_do_not_stay_for_an_nginx_that_is_gone() -> None:
     made = removal.make(replace(facts(before, a=b"A"), vanished=frozenset({"/old/n.conf"})), None)
     assert shown(made.files) == {"/s/lua/a.lua": (b"A", None)}
     assert made.notes == ("/old/n.conf, for which these files were installed too, is gone",)
+    still = replace(facts(before, a=b"A"), vanished=frozenset({"/old/n.conf"}), snippets={"/old/x.conf": b"S"})
+    assert removal.make(still, None).changes == ()
 
 
 def test_a_directory_whose_name_is_not_ascii() -> None:

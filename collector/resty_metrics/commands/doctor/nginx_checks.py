@@ -109,7 +109,9 @@ def _lacking(check: str, hook: Hook, share: str) -> Finding:
     place = f"{directive.place}: {directive.name} in {hook.scope}"
     line = line_for(directive.name, share)
     if hook.counts is None:
-        return skip(check, f"whether {place} counts: {hook.doubt}. This line would, for certain: {line}")
+        return skip(
+            check, f"whether {place} calls our line: {hook.doubt}. To be certain, add as its first line: {line}"
+        )
     file = f" of {directive.args[0]}" if directive.name == "log_by_lua_file" else ""
     seen = f"{place} replaces ours and does not call it: its requests are not counted"
     report = fail if hook.scope == "http" else warn

@@ -61,12 +61,14 @@ def entry(facts: Facts) -> Added | None:
 
 
 def _others(facts: Facts, written: Manifest) -> tuple[Manifest, list[str]]:
-    """Return the manifest without the entry for this nginx, and without those whose nginx is gone; and notes."""
-    rest = written.without(facts.configuration.main_file)
+    """Return the manifest without the entry for this nginx, and without those whose files are all gone; and notes."""
+    mine = entry(facts)
+    rest = written.without(facts.configuration.main_file if mine is None else mine.main_file)
     notes = []
-    for main_file in sorted(facts.vanished & {one.main_file for one in rest.configurations}):
-        rest = rest.without(main_file)
-        notes.append(f"{main_file}, for which these files were installed too, is gone")
+    for one in rest.configurations:
+        if one.main_file in facts.vanished and facts.snippets.get(one.path) is None:
+            rest = rest.without(one.main_file)
+            notes.append(f"{one.main_file}, for which these files were installed too, is gone")
     return rest, notes
 
 
