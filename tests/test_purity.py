@@ -10,7 +10,9 @@ from support.nginx import ROOT
 COLLECTOR = ROOT / "collector" / "resty_metrics"
 SHELL = {
     "__main__.py", "app.py", "commands/check_config.py", "commands/cli.py", "commands/doctor/examination.py",
-    "commands/doctor/observe/collector.py", "commands/doctor/observe/nginx.py", "commands/doctor/observe/probe.py",
+    "commands/doctor/observe/collector.py", "commands/doctor/observe/nginx.py",
+    "commands/doctor/observe/nginx_commands.py", "commands/doctor/observe/nginx_lua.py",
+    "commands/doctor/observe/probe.py",
     "commands/doctor/observe/security.py", "commands/doctor/observe/web.py", "commands/doctor/settings.py",
     "commands/doctor/watch/__init__.py", "commands/doctor/watch/connector.py", "commands/doctor/watch/fanotify.py",
     "commands/doctor/watch/holder.py", "commands/doctor/watch/levels.py", "commands/doctor/watch/observer.py",

@@ -8,6 +8,8 @@ TITLES = [
     ("nginx: master process nginx -p /x -c /x/nginx.conf", ["nginx", "-p", "/x", "-c", "/x/nginx.conf"]),
     ("nginx: master process nginx -g user a; pid b; -c c", ["nginx", "-g", "user a; pid b;", "-c", "c"]),
     ("nginx: master process nginx -p/x -q", ["nginx", "-p/x", "-q"]),
+    ("nginx: master process nginx -g daemon off; -q", ["nginx", "-g", "daemon off;", "-q"]),
+    ("nginx: master process nginx -qp ./my site/ -c a.conf", ["nginx", "-qp", "./my site/", "-c", "a.conf"]),
 ]
 
 
@@ -32,10 +34,49 @@ def test_who_serves(title: str, serves: bool) -> None:
 
 @pytest.mark.parametrize(
     ("words", "value"),
-    [(["n", "-p", "/x"], "/x"), (["n", "-p/x"], "/x"), (["n", "-c", "/y"], None), (["n", "-p"], None)],
+    [
+        (["n", "-p", "/x"], "/x"),
+        (["n", "-p/x"], "/x"),
+        (["n", "-c", "/y"], None),
+        (["n", "-p"], None),
+        (["n", "-qp", "/x"], "/x"),
+        (["n", "-qp/x"], "/x"),
+        (["n", "-p", "/x", "-p", "/y"], "/y"),
+        (["n", "-c", "-p", "-q"], None),
+        (["nsenter", "-t", "1", "-p", "nginx", "-p", "/x"], "/x"),
+    ],
 )
 def test_values(words: list[str], value: str | None) -> None:
     assert command.value_of(words, "-p") == value
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["n", "-p", "./", "-c", "a"], ["n", "-p", "/srv", "-c", "a"]),
+        (["n", "-p../x"], ["n", "-p/srv/../x"]),
+        (["n", "-qp", "/x"], ["n", "-qp", "/x"]),
+        (["n", "-c", "a"], ["n", "-c", "a"]),
+    ],
+)
+def test_an_absolute_prefix(words: list[str], expected: list[str]) -> None:
+    assert command.with_absolute_prefix(words, "/srv") == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "stays"),
+    [
+        (["nginx"], True),
+        (["nginx", "-g", "daemon off; master_process off;"], True),
+        (["nginx", "-t"], False),
+        (["nginx", "-qt", "-c", "/x"], False),
+        (["nginx", "-s", "reload"], False),
+        (["nginx", "-V"], False),
+        (["nginx", "-c", "-t"], True),
+    ],
+)
+def test_a_command_that_serves(words: list[str], stays: bool) -> None:
+    assert command.stays(words) is stays
 
 
 @pytest.mark.parametrize(

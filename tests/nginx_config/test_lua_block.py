@@ -31,6 +31,11 @@ def test_the_end_of_a_block(name: str, code: str) -> None:
     assert "".join(rest) == " after"
 
 
+def test_a_block_without_an_end() -> None:
+    with pytest.raises(ValueError, match="no end"):
+        read_block("return { }")
+
+
 COMMENTS = [
     ("a() -- b()\nc()", "a()  \nc()"),
     ("a() --[[ b()\n ]] c()", "a()   c()"),

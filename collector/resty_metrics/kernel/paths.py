@@ -64,14 +64,17 @@ def _has_list(path: Path) -> bool:
         return False
 
 
-def read(path: Path) -> str | None:
-    """Return the beginning of a regular file as text; None where it cannot be read."""
+def read(path: Path, errors: str = "replace") -> str | None:
+    """Return the beginning of a regular file as text; None where it cannot be read.
+
+    ``errors``: as for ``bytes.decode``, for bytes that are not UTF-8.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 return None
-            return file.read(MAX_BYTES).decode("utf-8", "replace")
+            return file.read(MAX_BYTES).decode("utf-8", errors)
     except OSError:
         return None
 

@@ -4,11 +4,19 @@ Source: nginx's src/os/unix/ngx_process_cycle.c (``ngx_master_process_cycle``): 
 process`` and its arguments, joined by blanks; the borders between them are lost.
 """
 
+import re
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 
 MASTER = "nginx: master process "
 WORKER = "nginx: worker process"
-_WITH_VALUE = ("-c", "-e", "-g", "-p")
+PROGRAMS = frozenset({"nginx", "nginx-debug", "openresty"})
+_FLAGS = "?hvVtTq"
+_VALUES = "pcges"
+_FOR_A_MOMENT = frozenset("?hvVtTs")  # with one of them nginx ends at once
+_TAKES_VALUE = re.compile(rf"-[{_FLAGS}]*[{_VALUES}]")
+_OPTION = re.compile(rf"-(?=.)(?P<flags>[{_FLAGS}]*)(?:(?P<letter>[{_VALUES}])(?P<value>.*))?", re.DOTALL)
+_PREFIX = re.compile(rf"(?P<option>-[{_FLAGS}]*p)(?P<value>.*)", re.DOTALL)
 _ERRORS = ("[emerg]", "[alert]", "[crit]")
 
 
@@ -28,7 +36,7 @@ def of_master(title: str) -> list[str]:
     """
     words: list[str] = []
     for word in title.removeprefix(MASTER).split():
-        if len(words) > 2 and words[-2] in _WITH_VALUE and word not in _WITH_VALUE:
+        if len(words) > 2 and _TAKES_VALUE.fullmatch(words[-2]) and not _OPTION.fullmatch(word):
             words[-1] += f" {word}"
         else:
             words.append(word)
@@ -42,11 +50,47 @@ def reason(stderr: str) -> str:
     return "; ".join(grave or lines[-1:]) or "it said nothing"
 
 
+def options(words: Sequence[str]) -> dict[str, str]:
+    """Return the options by letter, with their values, as nginx reads them.
+
+    Several letters may stand behind one dash; of an option that is given twice the later one holds. Source: nginx's
+    src/core/nginx.c (``ngx_get_options``).
+    """
+    found: dict[str, str] = {}
+    programs = [at for at, word in enumerate(words) if PurePosixPath(word).name in PROGRAMS]
+    rest = iter(words[(programs[-1] if programs else 0) + 1 :])
+    for word in rest:
+        match = _OPTION.fullmatch(word)
+        if match is None:
+            continue
+        found.update(dict.fromkeys(match["flags"], ""))
+        value = match["value"] or (next(rest, None) if match["letter"] else None)
+        if value is not None:
+            found[match["letter"]] = value
+    return found
+
+
 def value_of(words: Sequence[str], option: str) -> str | None:
-    """Return the value of ``-p`` or ``-c``, written as ``-p /x`` or ``-p/x``; None where the option is missing."""
-    for at, word in enumerate(words):
-        if word == option and at + 1 < len(words):
-            return words[at + 1]
-        if word.startswith(option) and len(word) > len(option) and not word.startswith("--"):
-            return word.removeprefix(option)
-    return None
+    """Return the value of ``-p`` or its like, as in ``-p /x``, ``-p/x``, ``-qp /x``; None where it is missing."""
+    return options(words).get(option[1])
+
+
+def stays(words: Sequence[str]) -> bool:
+    """Return whether a command starts nginx, rather than tests its configuration or sends it a signal."""
+    return not _FOR_A_MOMENT & options(words).keys()
+
+
+def with_absolute_prefix(words: Sequence[str], directory: str) -> list[str]:
+    """Return the command with its ``-p`` made absolute, so that it may run anywhere."""
+    found = list(words)
+    for at, word in enumerate(found[1:], 1):
+        match = _PREFIX.fullmatch(word)
+        if match is not None and match["value"]:
+            found[at] = match["option"] + _absolute(match["value"], directory)
+        elif match is not None and at + 1 < len(found):
+            found[at + 1] = _absolute(found[at + 1], directory)
+    return found
+
+
+def _absolute(path: str, directory: str) -> str:
+    return str(PurePosixPath(directory) / path)

@@ -1,67 +1,29 @@
-"""The output of ``nginx -T`` as one tree, includes put in their places.
-
-Source of the format: nginx's src/core/nginx.c (``ngx_dump_config``): for each file a line ``# configuration file
-PATH:``, its bytes, an empty line. The first is the main file; a file that is included twice is shown once.
+"""The output of ``nginx -T`` as one tree, includes put in their places. Pure.
 
 Rules:
 - What nginx showed is judged, never the files on disk, which may be newer or in another mount namespace.
 - Every directive knows its file and line.
+- A path is absolute here. Bytes that are not UTF-8 are surrogates (``surrogateescape``).
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from pathlib import PurePosixPath
+from dataclasses import dataclass, replace
 from typing import Any
 
 import crossplane  # type: ignore[import-untyped]
 
-from resty_metrics.nginx_config import lua_block
+from resty_metrics.nginx_config import lua_block, marks
+from resty_metrics.nginx_config.directive import ConfigurationError, Directive, Include
+from resty_metrics.nginx_config.text import narrow, wide
 
-_MARK = re.compile(r"^# configuration file (?P<path>/.*):$", re.MULTILINE)
+__all__ = ["Configuration", "ConfigurationError", "Directive", "Include", "read"]
+
 # crossplane finds its extensions only before a blank; nginx needs no blank before the brace.
 _TIGHT_BLOCK = re.compile(r"(_by_lua_block)\{")
 _DEEPEST = 32
 
-
-class ConfigurationError(Exception):
-    """A dump that could not be read; the message names the place."""
-
-
-@dataclass(frozen=True, slots=True)
-class Directive:
-    """One directive. ``block`` None: it has none (the code of a Lua block is its last argument)."""
-
-    name: str
-    args: tuple[str, ...]
-    file: str
-    line: int
-    block: "tuple[Directive, ...] | None" = None
-
-    @property
-    def place(self) -> str:
-        return f"{self.file}:{self.line}"
-
-
-@dataclass(frozen=True, slots=True)
-class Include:
-    """An ``include``.
-
-    ``pattern``: the absolute pattern of files; ``context``: the blocks around it, outermost first.
-    """
-
-    pattern: str
-    context: tuple[str, ...]
-    file: str
-    line: int
-
-    @property
-    def place(self) -> str:
-        return f"{self.file}:{self.line}"
-
-    def names(self, path: str) -> bool:
-        return path == self.pattern or _matches(PurePosixPath(path), PurePosixPath(self.pattern))
+Block = tuple[Directive, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +34,7 @@ class Configuration:
     """
 
     main_file: str
-    directives: tuple[Directive, ...]
+    directives: Block
     includes: tuple[Include, ...] = ()
 
     def blocks(self, name: str) -> list[Directive]:
@@ -80,75 +42,66 @@ class Configuration:
         return [one for one in self.directives if one.name == name and one.block is not None]
 
 
-def split(dump: str) -> dict[str, str]:
-    """Return texts by path, the main file first."""
-    marks = list(_MARK.finditer(dump))
-    ends = [*(mark.start() for mark in marks), len(dump)][1:]
-    return {mark["path"]: dump[mark.end() + 1 : end] for mark, end in zip(marks, ends, strict=True)}
-
-
-def read(dump: str) -> Configuration:
-    """Parse a dump into a tree. Raises ConfigurationError."""
+def read(dump: str, directory: str = "/") -> Configuration:
+    """Parse a dump into a tree. ``directory``: where nginx's relative paths begin. Raises ConfigurationError."""
     lua_block.register()
-    texts = split(dump)
-    if not texts:
-        raise ConfigurationError("nginx -T showed no configuration file")
-    parsed = {path: _parse(path, text) for path, text in texts.items()}
-    main_file = next(iter(texts))
+    parsed = marks.files(dump, directory, _parse)
+    main_file = next(iter(parsed))
     files = _Files(main_file, parsed, [])
-    directives = _directives(parsed[main_file], main_file, files, ())
+    directives = files.resolved(parsed[main_file], ())
     return Configuration(main_file, directives, tuple(dict.fromkeys(files.includes)))
 
 
 @dataclass(frozen=True, slots=True)
 class _Files:
+    """The parsed files. ``includes``: those that were replaced so far."""
+
     main_file: str
-    parsed: Mapping[str, list[dict[str, Any]]]
+    parsed: Mapping[str, Block]
     includes: list[Include]
 
-    def included(self, pattern: str, context: tuple[str, ...], file: str, line: int) -> list[str]:
-        """Return the shown files that an include names, by path or pattern, relative to the main file's directory."""
-        include = Include(str(PurePosixPath(self.main_file).parent / pattern), context, file, line)
+    def resolved(self, block: Block, context: tuple[str, ...], depth: int = 0) -> Block:
+        """Return a block with its includes replaced."""
+        found: list[Directive] = []
+        for one in block:
+            if depth > _DEEPEST:
+                raise ConfigurationError(f"{one.file}: blocks or includes more than {_DEEPEST} deep")
+            if one.name == "include" and one.args:
+                found += self._included(one, context, depth)
+            elif one.block is None:
+                found.append(one)
+            else:
+                found.append(replace(one, block=self.resolved(one.block, (*context, one.name), depth + 1)))
+        return tuple(found)
+
+    def _included(self, directive: Directive, context: tuple[str, ...], depth: int) -> list[Directive]:
+        found: list[Directive] = []
+        (include,) = marks.includes((directive,), self.main_file, context)
         self.includes.append(include)
-        return [path for path in self.parsed if include.names(path)]
+        for path in self.parsed:
+            if include.names(path):
+                found += self.resolved(self.parsed[path], context, depth + 1)
+        return found
 
 
-def _matches(path: PurePosixPath, pattern: PurePosixPath) -> bool:
-    """Match as glob(3) does: a star matches neither a slash nor a leading dot."""
-    if len(path.parts) != len(pattern.parts):
-        return False
-    return all(
-        fnmatchcase(part, wanted) and (wanted.startswith(".") or not part.startswith("."))
-        for part, wanted in zip(path.parts, pattern.parts, strict=True)
-    )
-
-
-def _parse(path: str, text: str) -> list[dict[str, Any]]:
+def _parse(path: str, text: str) -> Block:
     try:
         payload = crossplane.parse_string(
-            _TIGHT_BLOCK.sub(r"\1 {", text), filename=path, single=True, check_ctx=False, check_args=False
+            _TIGHT_BLOCK.sub(r"\1 {", narrow(text)), filename=path, single=True, check_ctx=False, check_args=False
         )
     except Exception as error:  # a third party's parser may raise anything
         raise ConfigurationError(f"{path}: {error}") from error
     if payload["errors"]:
         first = payload["errors"][0]
         raise ConfigurationError(f"{path}:{first.get('line') or '?'}: {first['error']}")
-    parsed: list[dict[str, Any]] = payload["config"][0]["parsed"]
-    return parsed
+    return _block(payload["config"][0]["parsed"], path)
 
 
-def _directives(
-    parsed: list[dict[str, Any]], file: str, files: _Files, context: tuple[str, ...], depth: int = 0
-) -> tuple[Directive, ...]:
-    if depth > _DEEPEST:
-        raise ConfigurationError(f"{file}: blocks or includes more than {_DEEPEST} deep")
-    found: list[Directive] = []
-    for one in parsed:
-        name, args, line = one["directive"], tuple(one["args"]), one["line"]
-        if name == "include" and args:
-            for path in files.included(args[0], context, file, line):
-                found.extend(_directives(files.parsed[path], path, files, context, depth + 1))
-            continue
-        block = None if "block" not in one else _directives(one["block"], file, files, (*context, name), depth + 1)
-        found.append(Directive(name, args, file, line, block))
-    return tuple(found)
+def _block(parsed: list[dict[str, Any]], path: str) -> Block:
+    """Return the directives of a block. crossplane gives a comment among arguments as one more directive."""
+    return tuple(_directive(one, path) for one in parsed if one["directive"] != "#")
+
+
+def _directive(parsed: dict[str, Any], path: str) -> Directive:
+    block = _block(parsed["block"], path) if "block" in parsed else None
+    return Directive(wide(parsed["directive"]), tuple(map(wide, parsed["args"])), path, parsed["line"], block)

@@ -4,38 +4,52 @@ nginx takes the innermost hook of ``http``, ``server``, ``location`` and ``if`` 
 silently. So a hook without our line takes its requests off the page.
 
 Rules:
-- Our line is recognised in the code without its comments: it mentions resty.metrics and calls ``log``. A call through a
-  variable that was set elsewhere is not recognised; the finding shows the line that was looked for.
-- The caller hands in the text of a ``log_by_lua_file``; None: it could not be read, and nothing is claimed about it.
+- The code of a hook is followed (``lua_effect``). Code that it loads from other files is not; where that code names
+  resty.metrics, or was not found, the answer is None: it cannot be told.
+- The caller hands in the texts of Lua files by path; None: the file could not be read, and nothing is claimed about it.
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
+from resty_metrics.nginx_config import lua_search
 from resty_metrics.nginx_config.dump import Configuration, Directive
 from resty_metrics.nginx_config.lua_block import without_comments
+from resty_metrics.nginx_config.lua_calls import OUR_HOOK
+from resty_metrics.nginx_config.lua_effect import Effect, effect
 
 INSTALLED = "/usr/share/resty-metrics"
 _HOOKS = frozenset({"log_by_lua", "log_by_lua_block", "log_by_lua_file"})
-_READ = frozenset({"log_by_lua_file", "init_worker_by_lua_file"})
+_FILES = ("log_by_lua_file", "init_by_lua_file", "init_worker_by_lua_file")
+_BEGINNING = ("init_by_lua", "init_worker_by_lua")
 _CONTEXTS = frozenset({"server", "location", "if", "limit_except"})
-_OUR_FILE = re.compile(r"resty/metrics/(hook|scope|off)\.lua\Z")
 _LINE = '(package.loaded["resty.metrics"] or dofile("{}/lua/resty/metrics/load.lua")).log()'
 # The code of log_by_lua is in a string of nginx, which a quote might end.
 _LINE_IN_A_STRING = "(package.loaded[ [[resty.metrics]] ] or dofile([[{}/lua/resty/metrics/load.lua]])).log()"
-_MENTION = re.compile(r"resty[./]metrics")
-_CALL = re.compile(r"\.\s*log(_scope|_nothing)?\s*[({]|resty/metrics/(hook|scope|off)\.lua")
+_NAMES_US = re.compile(r"(?<![\w.])resty[./]metrics(?!\w)")
+_CALLS_LOG = re.compile(r"(?<!ngx\.)\blog(?:_scope|_nothing)?\b|resty/metrics/(?:hook|scope|off)\.lua")
+_SHARE = re.compile(r"(/[^\s\"']*)/lua/resty/metrics/\w+\.lua")
+_ESCAPE = re.compile(r"\\([\\'\"nrt])")
+_CONTROLS = {"n": "\n", "r": "\r", "t": "\t"}
+# Libraries that do not call us, wherever they are.
+_LIBRARIES = re.compile(r"(?:resty|ngx|cjson|table|string|math|ffi|bit|jit|lfs|socket|prometheus|os|io)(?:\.|\Z)")
+_SHOWN_SCOPES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """A log hook. ``scope``: its block, in words; ``counts``: whether it calls ours, None where that is not known."""
+    """A log hook.
+
+    ``scope``: its block, in words; ``counts``: whether it calls ours, None where that cannot be told; ``doubt``: the
+    reason for None.
+    """
 
     directive: Directive
     scope: str
     counts: bool | None
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +63,23 @@ class Hooks:
     @property
     def all(self) -> tuple[Hook, ...]:
         return self.inner if self.outer is None else (self.outer, *self.inner)
+
+
+def by_place(hooks: Iterable[Hook]) -> list[Hook]:
+    """Return one hook for each place: a file that many servers include has one hook to change.
+
+    Its ``scope`` names the first blocks, and counts the others.
+    """
+    groups: dict[Directive, list[Hook]] = {}
+    for hook in hooks:
+        groups.setdefault(hook.directive, []).append(hook)
+    return [replace(group[0], scope=_all_of(group)) for group in groups.values()]
+
+
+def _all_of(group: list[Hook]) -> str:
+    scopes = list(dict.fromkeys(hook.scope for hook in group))
+    more = len(group) - min(len(scopes), _SHOWN_SCOPES)
+    return "; ".join(scopes[:_SHOWN_SCOPES]) + (f" and {more} more" if more else "")
 
 
 def lua_file(directive: Directive, prefix: str) -> str | None:
@@ -65,27 +96,93 @@ def directives(block: tuple[Directive, ...]) -> Iterator[Directive]:
         yield from directives(one.block or ())
 
 
+def _of_http(configuration: Configuration) -> Iterator[Directive]:
+    for http in configuration.blocks("http"):
+        yield from directives(http.block or ())
+
+
 def lua_files(configuration: Configuration, prefix: str) -> frozenset[str]:
     """Return the files that must be read before hooks can be judged."""
-    of_http = (one for http in configuration.blocks("http") for one in directives(http.block or ()))
-    found = (lua_file(one, prefix) for one in of_http if one.name in _READ)
+    found = (lua_file(one, prefix) for one in _of_http(configuration) if one.name in _FILES)
     return frozenset(path for path in found if path is not None)
+
+
+def begun(configuration: Configuration, prefix: str, texts: Mapping[str, str | None]) -> tuple[str, ...]:
+    """Return the code that runs before any hook."""
+    first = [one for one in _of_http(configuration) if one.name.startswith(_BEGINNING)]
+    found = (source(one, prefix, texts) for one in sorted(first, key=lambda one: one.name.startswith(_BEGINNING[1])))
+    return tuple(text for text in found if text is not None)
+
+
+def loaded_files(configuration: Configuration, prefix: str, texts: Mapping[str, str | None]) -> frozenset[str]:
+    """Return paths at which the code that hooks load may be; a relative one begins at nginx's working directory."""
+    found: set[str] = set()
+    before = begun(configuration, prefix, texts)
+    for one in _of_http(configuration):
+        text = source(one, prefix, texts) if one.name in _HOOKS else None
+        if text is not None:
+            loads = effect(text, *before)
+            found |= loads.files
+            for name in loads.modules:
+                found.update(lua_search.candidates(name, configuration, prefix))
+    return frozenset(found)
+
+
+def source(directive: Directive, prefix: str, texts: Mapping[str, str | None]) -> str | None:
+    """Return the Lua code of a directive; None where it could not be read."""
+    if not directive.name.endswith("_by_lua_file"):
+        text = " ".join(directive.args)
+        block = directive.name.endswith("_block")
+        return text if block else _ESCAPE.sub(lambda match: _CONTROLS.get(match[1], match[1]), text)
+    path = lua_file(directive, prefix)
+    return None if path is None else texts.get(path)
 
 
 def code(directive: Directive, prefix: str, texts: Mapping[str, str | None]) -> str | None:
     """Return the Lua code of a directive, without comments; None where it could not be read."""
-    if not directive.name.endswith("_by_lua_file"):
-        return without_comments(" ".join(directive.args))
-    path = lua_file(directive, prefix)
-    text = None if path is None else texts.get(path)
+    text = source(directive, prefix, texts)
     return None if text is None else without_comments(text)
 
 
-def _counts(directive: Directive, prefix: str, texts: Mapping[str, str | None]) -> bool | None:
-    if directive.name == "log_by_lua_file" and _OUR_FILE.search(directive.args[0] if directive.args else ""):
-        return True
-    text = code(directive, prefix, texts)
-    return None if text is None else _MENTION.search(text) is not None and _CALL.search(text) is not None
+class _Judge:
+    """The judge of the hooks of one configuration."""
+
+    def __init__(self, configuration: Configuration, prefix: str, texts: Mapping[str, str | None]) -> None:
+        self._configuration, self._prefix, self._texts = configuration, prefix, texts
+        self._begun = begun(configuration, prefix, texts)
+
+    def hook(self, directive: Directive, scope: str) -> Hook:
+        counts, doubt = self._judged(directive)
+        return Hook(directive, scope, counts, doubt)
+
+    def _judged(self, directive: Directive) -> tuple[bool | None, str]:
+        if directive.name == "log_by_lua_file" and OUR_HOOK.search("".join(directive.args[:1])):
+            return True, ""
+        text = source(directive, self._prefix, self._texts)
+        if text is None:
+            variable = "$" in "".join(directive.args[:1])
+            return None, "its file's name has a variable" if variable else "its file cannot be read from here"
+        found = effect(text, *self._begun)
+        doubt = found.doubt if found.counts is None else self._doubt(found) if found.counts is False else ""
+        return (None if doubt else found.counts), doubt
+
+    def _doubt(self, found: Effect) -> str:
+        """Return the reason why code that does not call ours itself may do so through other code; "" if none."""
+        for name in sorted(found.modules):
+            text = lua_search.text_of(name, self._configuration, self._prefix, self._texts)
+            if text is None and not _LIBRARIES.match(name):
+                return f"it uses the module {name}, whose file was not found"
+            if text is not None and _calls_us(without_comments(text)):
+                return f"it uses the module {name}, which names resty.metrics"
+        for path in sorted(found.files):
+            text = lua_search.text_at(path, self._texts)
+            if text is None or _calls_us(without_comments(text)):
+                return f"it runs {path}, which {'cannot be read from here' if text is None else 'names resty.metrics'}"
+        return ""
+
+
+def _calls_us(code: str) -> bool:
+    return _NAMES_US.search(code) is not None and _CALLS_LOG.search(code) is not None
 
 
 def line_for(hook: str, share: str) -> str:
@@ -93,14 +190,19 @@ def line_for(hook: str, share: str) -> str:
     return (_LINE_IN_A_STRING if hook == "log_by_lua" else _LINE).format(share)
 
 
-def share_of(configuration: Configuration) -> str:
-    """Return the directory where the project's files are installed, as the configuration's own lines name it."""
-    for http in configuration.blocks("http"):
-        for one in directives(http.block or ()):
-            match = re.search(r"(/[^\s\"']*)/lua/resty/metrics/\w+\.lua", " ".join(one.args))
-            if match is not None:
-                return match[1]
-    return INSTALLED
+def share_of(configuration: Configuration, texts: Mapping[str, str | None] | None = None) -> str:
+    """Return the directory where the project's files are installed, as lines of the user name it."""
+    return named_share(configuration, texts or {}) or INSTALLED
+
+
+def named_share(configuration: Configuration, texts: Mapping[str, str | None]) -> str | None:
+    """Return the directory of the project's files that the configuration or a Lua file names; None if none does."""
+    words = (word for one in _of_http(configuration) for word in one.args)
+    for word in (*words, *(text for text in texts.values() if text is not None)):
+        match = _SHARE.search(word)
+        if match is not None:
+            return match[1]
+    return None
 
 
 def _own(block: tuple[Directive, ...]) -> Directive | None:
@@ -115,26 +217,27 @@ def scope(directive: Directive) -> str:
 
 def find(configuration: Configuration, prefix: str, texts: Mapping[str, str | None]) -> Hooks:
     """Find every hook, and every server without one."""
+    judge = _Judge(configuration, prefix, texts)
     outer: Hook | None = None
     inner: list[Hook] = []
     bare: list[Directive] = []
     for http in configuration.blocks("http"):
         own = _own(http.block or ())
         if own is not None:
-            outer = Hook(own, "http", _counts(own, prefix, texts))
+            outer = judge.hook(own, "http")
         for one in http.block or ():
             if one.name == "server":
-                inner += _inside(one, prefix, texts)
+                inner += _inside(one, judge)
                 if own is None and _own(one.block or ()) is None:
                     bare.append(one)
     return Hooks(outer, tuple(inner), tuple(bare))
 
 
-def _inside(block: Directive, prefix: str, texts: Mapping[str, str | None], above: str = "") -> Iterator[Hook]:
+def _inside(block: Directive, judge: _Judge, above: str = "") -> Iterator[Hook]:
     words = f"{above}, {scope(block)}" if above else scope(block)
     own = _own(block.block or ())
     if own is not None:
-        yield Hook(own, words, _counts(own, prefix, texts))
+        yield judge.hook(own, words)
     for one in block.block or ():
         if one.name in _CONTEXTS and one.block is not None:
-            yield from _inside(one, prefix, texts, words)
+            yield from _inside(one, judge, words)

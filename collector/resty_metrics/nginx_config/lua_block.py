@@ -58,7 +58,7 @@ def _still(closing: str, code: str) -> str:
 def read_block(characters: Iterable[str]) -> str:
     """Read the code up to the brace that closes the block, and consume that brace.
 
-    ``characters`` begin behind the opening brace.
+    ``characters`` begin behind the opening brace. Raises ValueError where they end before that.
     """
     code: list[str] = []
     tail, depth = "", 0
@@ -80,6 +80,8 @@ def read_block(characters: Iterable[str]) -> str:
             closing, tail = None, ""
         else:
             closing = _still(closing, tail)
+    else:
+        raise ValueError("a Lua block has no end")
     return "".join(code)
 
 
@@ -96,16 +98,26 @@ class _Position:
             yield from text
 
 
+def _before_brace(characters: Iterable[str]) -> str:
+    """Read up to the opening brace, and consume it. A comment of nginx may stand before it, with braces of its own."""
+    before, in_comment = " ", False
+    for character in characters:
+        if in_comment:
+            in_comment = character != "\n"
+        elif character == "#" and before[-1].isspace():
+            in_comment = True
+        elif character == "{":
+            break
+        else:
+            before += character
+    return before
+
+
 def lex(pairs: Iterator[tuple[str, int]], directive: str) -> Iterator[Token]:
     """Extend crossplane: yield the block's code as one quoted token, then the end of the directive."""
     position = _Position(pairs)
     characters = iter(position)
-    before = ""
-    for character in characters:
-        if character == "{":
-            break
-        before += character
-    for word in before.split():  # set_by_lua_block alone has an argument
+    for word in _before_brace(characters).split():  # set_by_lua_block alone has an argument
         yield word, position.line, False
     yield read_block(characters), position.line, True
     yield ";", position.line, False

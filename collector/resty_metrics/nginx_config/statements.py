@@ -27,7 +27,8 @@ _ASSIGNING = ("set", "auth_request_set", "perl_set", "js_set")
 _CONSTANT = frozenset({"$hostname", "${hostname}", "$nginx_version"})  # the same for all requests of a worker
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _INIT_WORKER = frozenset({"init_worker_by_lua", "init_worker_by_lua_block", "init_worker_by_lua_file"})
-_CALL = re.compile(r"resty[./]metrics.*?\.\s*init_worker\b(?P<arguments>.*)", re.DOTALL)
+_CALL = re.compile(r"(?<![\w.])resty[./]metrics(?!\w).*?\.\s*init_worker\b(?P<arguments>.*)", re.DOTALL)
+_OURS = re.compile(r"resty_metrics_[a-z]|(?<![\w.])resty[./]metrics(?!\w)")
 _ARGUMENT = r"""\b{}\s*=\s*(?P<quote>["'])(?P<value>.*?)(?P=quote)"""
 
 
@@ -145,10 +146,6 @@ def _varies(text: str) -> bool:
     return "$" in text and text not in _CONSTANT
 
 
-def code_cache_off(configuration: Configuration) -> list[Directive]:
-    return [one for one in _http(configuration) if one.name == "lua_code_cache" and one.args == ("off",)]
-
-
 def has_spool(configuration: Configuration) -> bool:
     return any(one.name == "lua_shared_dict" and one.args[:1] == (SPOOL,) for one in _http(configuration))
 
@@ -168,7 +165,11 @@ def error_logs(configuration: Configuration) -> list[str]:
     return [name for name in named if name != "stderr" and not name.startswith(("syslog:", "memory:"))]
 
 
-def mentions_us(configuration: Configuration) -> bool:
-    """Return whether any part of the configuration belongs to this project."""
-    words = ("resty_metrics", "resty.metrics", "resty/metrics")
-    return any(word in argument for one in _http(configuration) for argument in one.args for word in words)
+def working_directory(configuration: Configuration) -> str | None:
+    return next((one.args[0] for one in configuration.directives if one.name == "working_directory" and one.args), None)
+
+
+def mentions_us(configuration: Configuration, texts: Mapping[str, str | None]) -> bool:
+    """Return whether any part of the configuration, or of the Lua files that it names, belongs to this project."""
+    words = (word for one in _http(configuration) for word in one.args)
+    return any(_OURS.search(word) is not None for word in (*words, *filter(None, texts.values())))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from resty_metrics.commands.doctor.observe import nginx as observed
+from resty_metrics.commands.doctor.observe.nginx_commands import Command
 from support.collector import COMMAND, Collector, Samples
 from support.doctor import Diagnosis, bad, diagnose, heard_of, needs_root, site, words
 from support.nginx import ROOT, Nginx, shared_directory
@@ -293,7 +294,7 @@ def test_without_root_it_says_what_is_not_known(running: Collector, serving: Ngi
 
 @needs_root
 def test_a_program_of_another_user_is_not_run_as_root() -> None:
-    command = observed.Command(("/bin/sh", "-c", "id -u >&2; exit 1"), None, 33, 33, None)
+    command = Command(("/bin/sh", "-c", "id -u >&2; exit 1"), None, 33, 33, None)
     found = observed.examine(command, "/run/c.sock")
     assert found.trouble is not None
     assert found.trouble.seen == "33"

@@ -32,9 +32,11 @@ def judged(
     body = body.replace("FILE", "log_by_lua_file /x/lua/resty/metrics")
     body = body.replace("OTHER", 'map "" $resty_metrics_socket { default /elsewhere.sock; }')
     body = body.replace("LIFECYCLE", "include lifecycle.conf;").replace("STATUS", "include stub-status.conf;")
+    body = body.replace("LINE", OUR_LINE)
     parts = {MAIN: f"{more}\nhttp {{\n{body}\n}}\n"}
     for name in ("resty-metrics", "resty-metrics-own-hook", "lifecycle", "stub-status"):
-        parts[f"/etc/nginx/{name}.conf"] = included(f"{name}.conf")
+        if f"include {name}.conf;" in body:  # nginx shows no other file
+            parts[f"/etc/nginx/{name}.conf"] = included(f"{name}.conf")
     dump = "".join(f"# configuration file {path}:\n{text}\n" for path, text in parts.items())
     configured = Configured(read(dump), "/opt/nginx", build, texts or {}, frozenset({"/var/run/alias.sock"}))
     return check(configured, SOCKET, frozenset(lua))
@@ -75,6 +77,11 @@ HEALTHY = [
         'server { set $resty_metrics_labels "tenant=http_x_tenant"; '
         "location / { set $resty_metrics_scope api; set $resty_metrics_scope_labels a=b; FILE/scope.lua; } }",
     ),
+    ("a local", "OURS server { " + block('local m = require "resty.metrics" m.log()') + " }"),
+    ("pcall", "OURS server { " + block('local m = require "resty.metrics" pcall(m.log)') + " }"),
+    ("a comment before the brace", "OURS server { log_by_lua_block # mine {\n { LINE } }"),
+    ("escapes in a string of nginx", r"OURS server { log_by_lua 'local x = 1\nrequire(\"resty.metrics\").log()'; }"),
+    ("code cache off where no server is", "OURS lua_code_cache off; server { lua_code_cache on; }"),
     ("content by lua is no log hook", "OURS server { content_by_lua_block { ngx.say('}') } }"),
 ]
 
@@ -98,6 +105,10 @@ SHADOWED = [
     ("mentions without a call", f"OURS server {{ {UNCALLED} }}", 3, "server"),
     ("a string", "OURS server { log_by_lua 'local x = 1'; }", 3, "server"),
     ("a file", "OURS server { log_by_lua_file other.lua; }", 3, "server"),
+    ("behind return", f"OURS server {{ {block(f'do return end {OUR_LINE}')} }}", 3, "server"),
+    ("a longer name", "OURS server { " + block('require("resty.metrics2").log()') + " }", 3, "server"),
+    ("a name that ends like it", "OURS server { " + block('require("my.resty.metrics").log()') + " }", 3, "server"),
+    ("a file of a similar name", "OURS server { log_by_lua_file /x/my-resty/metrics/hook.lua; }", 3, "server"),
     ("below a hook that counts", f"OURS server {{ {block(OUR_LINE)} location / {{\n{OTHER} }} }}", 4, "location /"),
 ]
 
@@ -106,7 +117,9 @@ SHADOWED = [
 def test_a_shadowing_hook_is_named_with_file_line_and_the_line_to_add(
     name: str, http: str, line: int, scope: str
 ) -> None:
-    findings = judged(http, texts={"/opt/nginx/other.lua": "return 1"})
+    texts = {"/opt/nginx/other.lua": "return 1", "/x/my-resty/metrics/hook.lua": "return 1"}
+    texts |= {f"/usr/share/lua/5.1/{name}.lua": "return {}" for name in ("resty/metrics2", "my/resty/metrics")}
+    findings = judged(http, texts=texts)
     (finding,) = [one for one in found(findings, "nginx.shadowed") if one.verdict is not Verdict.OK]
     assert finding.verdict is Verdict.WARN
     assert finding.seen.startswith(f"{MAIN}:{line}: log_by_lua")
@@ -125,9 +138,103 @@ def test_the_line_for_code_in_a_string_has_no_quotes() -> None:
 
 def test_a_file_that_cannot_be_read_is_not_called_shadowing() -> None:
     findings = judged("OURS server { log_by_lua_file $lua; } server { log_by_lua_file secret.lua; }")
-    assert [one.seen for one in found(findings, "nginx.shadowed")] == [
-        f"not known: {MAIN}:3: log_by_lua_file in server: its file cannot be read from here"
-    ] * 2
+    assert [one.seen.partition(". To be certain")[0] for one in found(findings, "nginx.shadowed")] == [
+        f"not known: whether {MAIN}:3: log_by_lua_file in server calls our line: its file's name has a variable",
+        f"not known: whether {MAIN}:3: log_by_lua_file in server calls our line: its file cannot be read from here",
+    ]
+    assert bad(findings) == []
+
+
+UNCLEAR = [
+    ("a branch", block("if ngx.var.x then LINE end"), {}, "condition"),
+    ("bytecode", "log_by_lua_file a.lua;", {"/opt/nginx/a.lua": "\x1bLJ"}, "bytecode"),
+    ("a module that was not found", block('require("my.log").run()'), {}, "my.log, whose file was not found"),
+    (
+        "a module that names us",
+        block('require("my.log").run()'),
+        {"/usr/share/lua/5.1/my/log.lua": 'return { run = function() require("resty.metrics").log() end }'},
+        "my.log, which names resty.metrics",
+    ),
+    (
+        "a module on a path of its own",
+        block('require("my.log").run()'),
+        {"/srv/lua/my/log.lua": 'return { run = require("resty.metrics").log }'},
+        "my.log, which names resty.metrics",
+    ),
+    ("a file that it runs", block('dofile("/x/y.lua")'), {"/x/y.lua": OUR_LINE}, "/x/y.lua, which names resty.metrics"),
+    ("a file that is not there", block('dofile("/x/y.lua")'), {}, "/x/y.lua, which cannot be read"),
+]
+
+
+@pytest.mark.parametrize(("name", "hook", "texts", "doubt"), UNCLEAR, ids=[one[0] for one in UNCLEAR])
+@pytest.mark.parametrize("place", ["OURS server {{ {} }}", "OWN {} server {{ }}", "OWN server {{ {} }}"])
+def test_what_cannot_be_told_is_neither_well_nor_a_fault(
+    name: str, hook: str, texts: Mapping[str, str | None], doubt: str, place: str
+) -> None:
+    findings = judged("lua_package_path 'lua/?.lua;;'; " + place.format(hook), texts=texts)
+    assert bad(findings) == []
+    skipped = [one.seen for one in findings if one.verdict is Verdict.SKIP and one.check != "nginx.lua"]
+    assert skipped
+    assert all(doubt in one for one in skipped)
+
+
+@pytest.mark.parametrize("name", ["resty.logger.socket", "cjson.safe", "prometheus", "ngx.errlog"])
+def test_a_library_that_was_not_found_does_not_call_us(name: str) -> None:
+    findings = judged("OURS server { " + block(f'local l = require("{name}") l.log(1)') + " }")
+    assert bad(findings) == [("nginx.shadowed", "WARN")]
+
+
+def test_code_that_init_by_lua_made_may_call_us() -> None:
+    begun = "init_by_lua_block { function count() LINE end } "
+    findings = judged(f"{begun} OURS server {{ {block('count()')} }}")
+    assert [one.verdict for one in found(findings, "nginx.shadowed")] == [Verdict.OK]
+    own = "init_by_lua_block { logins = require('resty.metrics').counter('a', 'b') ngx.log(4, 'x') } "
+    assert bad(judged(f"{own} OURS server {{ {block('logins:inc()')} }}")) == [("nginx.shadowed", "WARN")]
+
+
+def test_a_snippet_that_shadows_in_many_servers_is_one_finding() -> None:
+    servers = "".join(f"server {{ server_name s{at}.example; include snippet.conf; }} " for at in range(60))
+    dump = (
+        f"# configuration file {MAIN}:\nhttp {{ log_by_lua_block {{ {OUR_LINE} }} {servers} }}\n\n"
+        f"# configuration file /etc/nginx/snippet.conf:\n{OTHER}\n\n"
+    )
+    configured = Configured(read(dump), "/opt/nginx", "", {}, frozenset())
+    (finding,) = found(check(configured, SOCKET, frozenset()), "nginx.shadowed")
+    assert finding.seen == (
+        "/etc/nginx/snippet.conf:1: log_by_lua_block in server s0.example; server s1.example; server s2.example and "
+        "57 more replaces ours and does not call it: its requests are not counted"
+    )
+
+
+def test_our_line_in_a_lua_file_alone_is_known() -> None:
+    """All checks follow, and the remedies name the directory that the Lua file names."""
+    line = OUR_LINE.replace("/usr/share/resty-metrics", "/opt/rm")
+    findings = judged("log_by_lua_file hook.lua; server { }", texts={"/opt/nginx/hook.lua": line})
+    assert bad(findings) == [("nginx.spool", "WARN")]
+    assert found(findings, "nginx.socket")
+    shadowed = judged(f"log_by_lua_file hook.lua; server {{ {OTHER} }}", texts={"/opt/nginx/hook.lua": line})
+    assert "/opt/rm/lua/" in str(found(shadowed, "nginx.shadowed")[0].remedy)
+
+
+CODE_CACHE = [
+    ("http", "lua_code_cache off; server { }", "FAIL", "in http{}"),
+    ("the only server", "server { server_name a; lua_code_cache off; }", "FAIL", "in server a"),
+    ("one of two servers", "server { } server { lua_code_cache off; }", "WARN", "in server"),
+    ("a location", "server { location /x { lua_code_cache off; } }", "WARN", "in server, location /x"),
+    (
+        "http, but not in one server",
+        "lua_code_cache off; server { lua_code_cache on; } server { }",
+        "WARN",
+        "in http{}",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "http", "verdict", "words"), CODE_CACHE, ids=[one[0] for one in CODE_CACHE])
+def test_code_that_is_not_cached(name: str, http: str, verdict: str, words: str) -> None:
+    findings = judged(f"OURS {http}")
+    assert bad(findings) == [("nginx.code-cache", verdict)]
+    assert f"lua_code_cache is off {words}" in found(findings, "nginx.code-cache")[0].seen
 
 
 FAULTS = [
@@ -135,7 +242,7 @@ FAULTS = [
     ("own hook without the line", "OWN server { }", [("nginx.include", "FAIL")]),
     ("own hook in http that lacks it", f"OWN {OTHER} server {{ }}", [("nginx.include", "FAIL")]),
     ("a server without any", f"OWN server {{ {block(OUR_LINE)} }} server {{ }}", [("nginx.include", "WARN")]),
-    ("code cache off", "OURS server { location / { lua_code_cache off; } }", [("nginx.code-cache", "FAIL")]),
+    ("code cache off", "OURS lua_code_cache off; server { }", [("nginx.code-cache", "FAIL")]),
     ("no spool", f"{block(OUR_LINE)} server {{ }}", [("nginx.spool", "WARN")]),
     ("another socket", 'OURS map "" $resty_metrics_socket { default /x.sock; } server { }', [("nginx.socket", "FAIL")]),
     (

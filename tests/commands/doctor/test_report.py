@@ -51,7 +51,7 @@ def test_colour_is_around_the_verdict_alone() -> None:
 
 def test_nothing_that_was_seen_reaches_the_terminal_raw() -> None:
     text = as_text([fail("a", "\x1b[2J\r\nevil\udcff\u202e", "b\x07")], colour=False)
-    assert text.splitlines()[:2] == ["FAIL  a  \\x1b[2J\\r evil\\udcff\\u202e", "         -> b\\x07"]
+    assert text.splitlines()[:2] == ["FAIL  a  \\x1b[2J\\r evil\\xff\\u202e", "         -> b\\x07"]
     text.encode()
 
 

@@ -27,7 +27,7 @@ def facts(written: Manifest | None = None, http: str = HTTP, **present: bytes) -
     return Facts(
         label="nginx", prefix="/n", modules="/m", lua=True, users=(), texts={}, socket_path=DEFAULT_SOCKET, share=SHARE,
         configuration=read(f"# configuration file {MAIN}:\n{http}\n"), ours=OURS, present=there, manifest=written,
-        snippets={SNIPPET: None}, http_file=http.encode(), unreadable=None, unread=(),
+        snippets={SNIPPET: None}, http_file=http.encode("utf-8", "surrogateescape"), unreadable=None, unread=(),
     )  # fmt: skip
 
 
@@ -109,9 +109,114 @@ def test_a_line_is_removed_as_it_was_added_and_nothing_else() -> None:
     before = written({}, Added(MAIN, MAIN, line, whole_file=False))
     made = removal.make(facts(before, http=text), text.encode())
     assert shown(made.configuration) == {MAIN: (text.encode(), text.replace(line, "").encode())}
-    changed = text.replace("include /s", "include  /s")
-    with pytest.raises(RefusedError, match="no longer has the line"):
-        removal.make(facts(before, http=changed), changed.encode())
+
+
+LINE = "include /s/nginx.conf.d/resty-metrics.conf;"
+SOCKET = "geo $resty_metrics_socket { default /run/x.sock; }"
+ADDED = f"    {LINE}\n    {SOCKET}\n"
+# What another tool made of the file, and what is left of it.
+REWRITTEN = [
+    ("tabs", f"http {{\n\t{LINE}\n\t{SOCKET}\n\tserver {{ }}\n}}\n", "http {\n\tserver { }\n}\n"),
+    ("one line", f"http {{ {LINE} {SOCKET} server {{ }} }}\n", "http {   server { } }\n"),
+    (
+        "other blanks and quotes",
+        "http {\r\n  include  '/s/nginx.conf.d/resty-metrics.conf' ;\r\n"
+        "  geo $resty_metrics_socket\r\n  {\r\n    default /run/x.sock;\r\n  }\r\n  server { }\r\n}\r\n",
+        "http {\r\n  server { }\r\n}\r\n",
+    ),
+    ("gone in part", f"http {{\n {SOCKET}\n server {{ }}\n}}\n", "http {\n server { }\n}\n"),
+    ("commented out", f"http {{\n # {LINE}\n server {{ }}\n}}\n", None),
+    ("gone", "http {\n server { }\n}\n", None),
+    ("another socket", "http {\n geo $resty_metrics_socket { default /mine; }\n}\n", None),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "after"), REWRITTEN, ids=[one[0] for one in REWRITTEN])
+def test_what_another_tool_wrote_anew(name: str, text: str, after: str | None) -> None:
+    before = written({"lua/a.lua": b"A"}, Added(MAIN, MAIN, ADDED, whole_file=False))
+    made = removal.make(facts(before, http=text, a=b"A"), text.encode())
+    assert shown(made.configuration) == ({} if after is None else {MAIN: (text.encode(), after.encode())})
+    assert shown(made.files) == {"/s/lua/a.lua": (b"A", None)}
+    assert [note for note in made.notes if "gone already" in note] == ([] if after else list(made.notes))
+
+
+def test_an_include_that_was_written_twice_is_left_to_a_person() -> None:
+    text = f"http {{\n {LINE}\n server {{ {LINE} }}\n}}\n"
+    before = written({}, Added(MAIN, MAIN, ADDED, whole_file=False))
+    with pytest.raises(RefusedError, match=f"remove by hand.*{MAIN}:2, {MAIN}:3"):
+        removal.make(facts(before, http=text), text.encode())
+
+
+def test_a_main_file_of_another_name_that_reads_our_file() -> None:
+    old = "/n/old.conf"
+    before = written({"lua/a.lua": b"A"}, Added(old, SNIPPET, "S", whole_file=True))
+    seen = replace(facts(before, a=b"A"), vanished=frozenset({old}))
+    dump = f"# configuration file {MAIN}:\n{HTTP}\n# configuration file {SNIPPET}:\n{LINE}\n\n"
+    seen = replace(seen, configuration=read(dump))
+    assert removal.entry(seen) == Added(old, SNIPPET, "S", whole_file=True)
+    made = removal.make(seen, b"S")
+    assert shown(made.configuration) == {SNIPPET: (b"S", None)}
+    assert shown(made.files) == {"/s/lua/a.lua": (b"A", None)}
+
+
+def test_the_files_do_not_stay_for_an_nginx_that_is_gone() -> None:
+    before = written({"lua/a.lua": b"A"}, Added("/old/n.conf", "/old/x.conf", "S", whole_file=True))
+    assert removal.make(facts(before, a=b"A"), None).changes == ()
+    made = removal.make(replace(facts(before, a=b"A"), vanished=frozenset({"/old/n.conf"})), None)
+    assert shown(made.files) == {"/s/lua/a.lua": (b"A", None)}
+    assert made.notes == ("/old/n.conf, for which these files were installed too, is gone",)
+    still = replace(facts(before, a=b"A"), vanished=frozenset({"/old/n.conf"}), snippets={"/old/x.conf": b"S"})
+    assert removal.make(still, None).changes == ()
+
+
+def test_a_directory_whose_name_is_not_ascii() -> None:
+    share = "/opt/\udce9/\u00e9"
+    ours = {"nginx.conf.d/resty-metrics.conf": b"x"}
+    seen = replace(facts(http="http {\n}\n"), share=share, ours=ours, snippets={})
+    made = plan.make(seen)
+    (change,) = made.configuration
+    assert b"include /opt/\xe9/\xc3\xa9/nginx.conf.d/resty-metrics.conf;" in (change.after or b"")
+    http = (change.after or b"").decode("utf-8", "surrogateescape")
+    there = {manifest.NAME: made.files[-1].after or b""}
+    again = replace(facts(http=http), share=share, present=there, manifest=manifest.read(there[manifest.NAME], "m"))
+    assert shown(removal.make(again, change.after).configuration) == {MAIN: (change.after, change.before)}
+
+
+def test_code_cache_off_in_one_location_is_said_and_stops_nothing() -> None:
+    made = plan.make(facts(http="events {}\nhttp {\n server { location /x {\n lua_code_cache off; } }\n}\n"))
+    assert made.configuration
+    assert made.notes == (
+        f"{MAIN}:4: lua_code_cache off in server, location /x: requests there cannot be counted; remove that line",
+    )
+
+
+@pytest.mark.parametrize("hook", ["if ngx.var.x then m.log() end", 'require("my.log").run()', "bytecode"])
+def test_a_hook_that_cannot_be_told_stops_nothing(hook: str) -> None:
+    own = (
+        "log_by_lua_file /x.lua;"
+        if hook == "bytecode"
+        else f"log_by_lua_block {{ local m = require 'resty.metrics' {hook} }}"
+    )
+    made = plan.make(replace(facts(http=f"http {{\n{own}\nserver {{ }}\n}}\n"), texts={"/x.lua": "\x1bLJ"}))
+    assert b"resty-metrics-own-hook.conf;" in (made.configuration[0].after or b"")
+    made = plan.make(replace(facts(http=f"http {{\nserver {{ {own} }}\n}}\n"), texts={"/x.lua": "\x1bLJ"}))
+    assert "may replace ours (" in made.notes[0]
+
+
+def test_a_hook_that_cannot_be_told_beside_the_users_own_spool_is_left_alone() -> None:
+    """The include would declare the spool again, and nginx would refuse it."""
+    http = "http {\nlua_shared_dict resty_metrics_spool 8m;\nlog_by_lua_file /x.lua;\nserver { }\n}\n"
+    made = plan.make(replace(facts(http=http), texts={"/x.lua": "\x1bLJ"}))
+    assert made.configuration == ()
+
+
+def test_a_snippet_that_shadows_in_many_servers_is_one_note() -> None:
+    servers = "server { listen 81; } " + "server { include s.conf; } " * 60
+    snippet = "# configuration file /n/s.conf:\nlog_by_lua_block { own() }\n\n"
+    dump = f"# configuration file {MAIN}:\nhttp {{\n{servers}\n}}\n\n{snippet}"
+    made = plan.make(replace(facts(), configuration=read(dump), http_file=f"http {{\n{servers}\n}}\n".encode()))
+    assert len(made.notes) == 1
+    assert made.notes[0].startswith("/n/s.conf:1: log_by_lua_block in server and 59 more replaces ours")
 
 
 NEEDED = [

@@ -17,7 +17,7 @@ from resty_metrics.commands.doctor import page, report
 from resty_metrics.commands.doctor.facts import Fetched, Instance, Looked, Subject
 from resty_metrics.commands.doctor.finding import EXIT_STATUS, Finding, not_known, worst
 from resty_metrics.commands.doctor.judgement import failed, judge
-from resty_metrics.commands.doctor.observe import collector, nginx, probe, web
+from resty_metrics.commands.doctor.observe import collector, nginx, nginx_commands, probe, web
 from resty_metrics.commands.doctor.page import Answer, Page
 from resty_metrics.commands.doctor.reach import Filter
 from resty_metrics.commands.doctor.settings import Settings, merged
@@ -152,7 +152,7 @@ async def _sources(settings: Settings, subject: Subject) -> tuple[Fetched, ...]:
 
 
 async def _instances(settings: Settings) -> tuple[Instance, ...]:
-    commands = await in_thread(nginx.commands, settings.nginx_command)
+    commands = await in_thread(nginx_commands.commands, settings.nginx_command)
     path = str(settings.socket_path)
     return tuple(await asyncio.gather(*(in_thread(nginx.examine, command, path) for command in commands)))
 

@@ -97,7 +97,8 @@ def _targets(instance: Instance, path: str) -> set[str]:
 
 
 def _knows_us(instance: Instance) -> bool:
-    return instance.configured is not None and statements.mentions_us(instance.configured.configuration)
+    nginx = instance.configured
+    return nginx is not None and statements.mentions_us(nginx.configuration, nginx.texts)
 
 
 def _nginx(subject: Subject, looked: Looked) -> list[Check]:

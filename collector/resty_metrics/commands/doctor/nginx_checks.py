@@ -8,11 +8,11 @@ Rules:
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from resty_metrics.commands.doctor.finding import Finding, fail, not_known, ok, skip, warn
-from resty_metrics.nginx_config import statements
+from resty_metrics.commands.doctor.finding import Finding, fail, ok, skip, warn
+from resty_metrics.nginx_config import code_cache, statements
 from resty_metrics.nginx_config.build import OLDEST_NGX_LUA, ngx_lua_version
 from resty_metrics.nginx_config.dump import Configuration
-from resty_metrics.nginx_config.hooks import Hook, Hooks, find, line_for, scope, share_of
+from resty_metrics.nginx_config.hooks import Hook, Hooks, by_place, find, line_for, scope, share_of
 
 _RELOAD = "; then: nginx -t && nginx -s reload"
 _OWN_HOOK = "include resty-metrics-own-hook.conf instead, and put its line into your own hook"
@@ -61,9 +61,9 @@ def check(nginx: Configured, socket_path: str, lua_versions: frozenset[str]) -> 
     """Return all findings about a configuration that could be read."""
     configuration = nginx.configuration
     hooks = find(configuration, nginx.prefix, nginx.texts)
-    share = share_of(configuration)
+    share = share_of(configuration, nginx.texts)
     shown = ok("nginx.configuration", f"{configuration.main_file} was read as nginx -T shows it")
-    if not statements.mentions_us(configuration):
+    if not statements.mentions_us(configuration, nginx.texts):
         return [shown, _include(hooks, share, own_hook=False)]
     return [
         shown,
@@ -88,15 +88,18 @@ def _include(hooks: Hooks, share: str, own_hook: bool) -> Finding:
         line = line_for("log_by_lua_block", share)
         add = f"add to a log_by_lua_block of http{{}} or of those servers: {line}{_RELOAD}"
     counting = [hook for hook in hooks.all if hook.counts]
+    unclear = [hook for hook in hooks.inner if hook.counts is None]
     if hooks.outer is not None and hooks.outer.counts:
         return ok("nginx.include", f"{hooks.outer.directive.place}: {hooks.outer.directive.name} in http{{}} counts")
     if hooks.outer is not None:
         return _lacking("nginx.include", hooks.outer, share)
-    if not counting:
+    if not counting and not unclear:
         return fail("nginx.include", "nothing in http{} counts requests: the include is not there", add)
     if hooks.bare_servers:
         names = "; ".join(f"{scope(one)} ({one.place})" for one in hooks.bare_servers[:5])
         return warn("nginx.include", f"{len(hooks.bare_servers)} servers have no hook: {names}", add)
+    if not counting:
+        return _lacking("nginx.include", unclear[0], share)
     return ok("nginx.include", f"{len(counting)} hooks of servers and locations count")
 
 
@@ -106,7 +109,9 @@ def _lacking(check: str, hook: Hook, share: str) -> Finding:
     place = f"{directive.place}: {directive.name} in {hook.scope}"
     line = line_for(directive.name, share)
     if hook.counts is None:
-        return not_known(check, f"{place}: its file cannot be read from here", f"see that it has the line: {line}")
+        return skip(
+            check, f"whether {place} calls our line: {hook.doubt}. To be certain, add as its first line: {line}"
+        )
     file = f" of {directive.args[0]}" if directive.name == "log_by_lua_file" else ""
     seen = f"{place} replaces ours and does not call it: its requests are not counted"
     report = fail if hook.scope == "http" else warn
@@ -114,7 +119,7 @@ def _lacking(check: str, hook: Hook, share: str) -> Finding:
 
 
 def _shadowed(hooks: Hooks, share: str) -> list[Finding]:
-    lacking = [hook for hook in hooks.inner if not hook.counts]
+    lacking = by_place(hook for hook in hooks.inner if not hook.counts)
     if lacking:
         return [_lacking("nginx.shadowed", hook, share) for hook in lacking]
     words = "has a log_by_lua of its own" if not hooks.inner else f"lacks our line ({len(hooks.inner)} have it)"
@@ -122,13 +127,15 @@ def _shadowed(hooks: Hooks, share: str) -> list[Finding]:
 
 
 def _code_cache(configuration: Configuration) -> list[Finding]:
+    found = code_cache.find(configuration)
+    report = fail if found.everywhere else warn
     return [
-        fail(
+        report(
             "nginx.code-cache",
-            f"{one.place}: lua_code_cache off: nothing outlives a request there, so it is not counted",
+            f"{one.place}: lua_code_cache is off in {words}: requests there are not counted",
             f"remove that line{_RELOAD}",
         )
-        for one in statements.code_cache_off(configuration)
+        for one, words in found.places
     ]
 
 

@@ -17,14 +17,21 @@ from resty_metrics.commands.doctor.facts import Subject
 from resty_metrics.commands.doctor.finding import EXIT_STATUS, Finding, Verdict, worst
 
 SCHEMA = 1
+_BYTE = re.compile("[\udc80-\udcff]")
+_FIRST_BYTE = 0xDC00
 _PASSWORD = re.compile(r"(://)[^/@\s]+@")
 _COLOURS = {Verdict.OK: "32", Verdict.SKIP: "90", Verdict.WARN: "33", Verdict.FAIL: "31;1"}
 
 
 def printable(text: str) -> str:
     """Return ``text`` without characters that move a terminal's cursor: line ends become blanks, others are escaped."""
-    shown = text.replace("\n", " ").replace("\t", " ")
+    shown = _decoded(text).replace("\n", " ").replace("\t", " ")
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in shown)
+
+
+def _decoded(text: str) -> str:
+    """Return ``text`` with ``\\xff`` for each byte that is not UTF-8, and is a surrogate here."""
+    return _BYTE.sub(lambda found: f"\\x{ord(found[0]) - _FIRST_BYTE:02x}", text)
 
 
 def _discreet(finding: Finding) -> Finding:

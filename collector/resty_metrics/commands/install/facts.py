@@ -19,7 +19,8 @@ class Facts:
     belong there, by path below it, None where a package of the system put them there; ``present``: the files that are
     there; ``snippets``: by path, the present content where a file of ours may be put (None: no file), only where its
     directory exists; ``http_file``: the file with ``http {``; ``unreadable``: the reason why a worker's user cannot
-    read the directory; ``unread``: files of the configuration that changed after nginx read them.
+    read the directory; ``unread``: files of the configuration that changed after nginx read them; ``vanished``: main
+    files of other configurations that the manifest names and that are gone.
     """
 
     label: str
@@ -38,6 +39,7 @@ class Facts:
     http_file: bytes
     unreadable: str | None
     unread: tuple[str, ...]
+    vanished: frozenset[str] = frozenset()
 
     def include(self, name: str) -> str:
         return f"{self.share}/{CONF}/{name}"

@@ -19,6 +19,7 @@ import click
 
 from resty_metrics import __version__
 from resty_metrics.commands.doctor.examination import find as find_collector
+from resty_metrics.commands.doctor.report import printable
 from resty_metrics.commands.doctor.settings import Settings
 from resty_metrics.commands.install import nginx, plan, removal, request, shown, targets
 from resty_metrics.commands.install.error_logs import ErrorLogs
@@ -27,7 +28,7 @@ from resty_metrics.commands.install.interruption import handlers_kept, interrupt
 from resty_metrics.commands.install.nginx import Nginx
 from resty_metrics.commands.install.refused import RefusedError
 from resty_metrics.commands.install.transaction import Transaction
-from resty_metrics.nginx_config import hooks
+from resty_metrics.nginx_config import code_cache, hooks
 
 _DRY_RUN = "dry run: nothing is changed"
 
@@ -68,6 +69,11 @@ def _say(words: str, reasons: Sequence[str] = ()) -> None:
         click.echo(line, err=True)
 
 
+def _echo(line: str) -> None:
+    """Print a line that may contain any name of a file or a server."""
+    click.echo(printable(line))
+
+
 def _install(settings: Settings, order: Order) -> None:
     settings, subject = find_collector(settings)
     if subject.choice is not None:
@@ -82,9 +88,7 @@ def _install(settings: Settings, order: Order) -> None:
     _tell(found, made, order)
     if order.prove:
         where = addresses[0].label if addresses else "nothing that nginx listens on"
-        click.echo(
-            f"then: nginx -t, a reload, and one request to {where}, which must be on the page; else all is put back"
-        )
+        _echo(f"then: nginx -t, a reload, and one request to {where}, which must be on the page; else all is put back")
     trouble = _unprovable(settings, found) if order.prove else None
     if order.dry_run:
         click.echo(_DRY_RUN)
@@ -105,23 +109,27 @@ def _done(*lines: str) -> None:
     """Report success. An error in printing, such as a closed pipe, does not undo anything."""
     with suppress(OSError):
         for line in lines:
-            click.echo(line)
+            _echo(line)
 
 
 def _addresses(facts: Facts) -> list[targets.Target]:
+    """Return the addresses to ask, first those whose server counts for certain."""
     every = hooks.find(facts.configuration, facts.prefix, facts.texts).all
-    return targets.find(facts.configuration, [hook for hook in every if not hook.counts])
+    lacking = [hook for hook in every if hook.counts is False] + code_cache.find(facts.configuration).hooks
+    unclear = [hook for hook in every if hook.counts is None]
+    certain = targets.find(facts.configuration, [*lacking, *unclear])
+    return list(dict.fromkeys([*certain, *targets.find(facts.configuration, lacking)]))
 
 
 def _already(settings: Settings, order: Order, made: Plan, addresses: list[targets.Target], found: Nginx) -> None:
     """Report that nothing needs a change, and send a request all the same to see that it counts."""
     for line in shown.lines(made, str(order.share)):
-        click.echo(line)
-    click.echo(f"already installed: {__version__} in {order.share}")
+        _echo(line)
+    _echo(f"already installed: {__version__} in {order.share}")
     if order.dry_run or not order.prove:
         return
     try:
-        click.echo(f"counted: {request.prove(settings, addresses, ErrorLogs(found))}")
+        _echo(f"counted: {request.prove(settings, addresses, ErrorLogs(found))}")
     except RefusedError as refused:
         hint = "if nginx was not reloaded since the include was written, reload it: nginx -t && nginx -s reload"
         raise RefusedError(*refused.reasons, hint) from None
@@ -129,11 +137,9 @@ def _already(settings: Settings, order: Order, made: Plan, addresses: list[targe
 
 def _tell(found: Nginx, made: Plan, order: Order) -> None:
     users = ", ".join(user.label for user in found.users)
-    click.echo(
-        f"{found.label}: {found.configuration.main_file}, prefix {found.configured.prefix}, workers run as {users}"
-    )
+    _echo(f"{found.label}: {found.configuration.main_file}, prefix {found.configured.prefix}, workers run as {users}")
     for line in shown.lines(made, str(order.share)):
-        click.echo(line)
+        _echo(line)
 
 
 def _unprovable(settings: Settings, found: Nginx) -> RefusedError | None:
@@ -160,12 +166,12 @@ def _ask(order: Order) -> None:
 def _uninstall(settings: Settings, order: Order) -> None:
     found = nginx.find(settings.nginx_command, settings.socket_path)
     facts = nginx.observe(found, settings.socket_path, order.share)
-    added = None if facts.manifest is None else facts.manifest.of(facts.configuration.main_file)
+    added = removal.entry(facts)
     made = removal.make(facts, None if added is None else facts.snippets.get(added.path))
     if not made.changes:
         for line in shown.lines(made, str(order.share)):
-            click.echo(line)
-        click.echo(f"nothing to remove: install has put nothing into {facts.configuration.main_file}")
+            _echo(line)
+        _echo(f"nothing to remove: install has put nothing into {facts.configuration.main_file}")
         return
     _tell(found, made, order)
     click.echo("then: nginx -t, and a reload; if nginx takes it not, all is put back")

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from resty_metrics.commands.doctor.facts import Instance
 from resty_metrics.commands.doctor.nginx_checks import Configured
-from resty_metrics.commands.doctor.observe import nginx
-from resty_metrics.commands.doctor.observe.nginx import Command
+from resty_metrics.commands.doctor.observe import nginx, nginx_commands
+from resty_metrics.commands.doctor.observe.nginx_commands import Command
 from resty_metrics.commands.install import manifest, package, placement
 from resty_metrics.commands.install.facts import Facts
 from resty_metrics.commands.install.plan import SAVED
@@ -22,7 +22,7 @@ from resty_metrics.commands.install.transaction import read
 from resty_metrics.kernel import access
 from resty_metrics.kernel import paths as files
 from resty_metrics.kernel.access import User
-from resty_metrics.kernel.processes import link_of
+from resty_metrics.kernel.processes import arguments_of, link_of
 from resty_metrics.nginx_config import command, hooks
 from resty_metrics.nginx_config.dump import Configuration
 
@@ -49,7 +49,7 @@ class Nginx:
 
 def find(given: str | None, socket_path: Path) -> Nginx:
     """Return the nginx that was named, or the only one. Raises RefusedError."""
-    found = nginx.commands(given)
+    found = nginx_commands.commands(given)
     if not found:
         raise RefusedError(
             "no nginx was found: start it, or name it, as in --nginx.command='/opt/nginx/sbin/nginx -c /path'"
@@ -58,6 +58,7 @@ def find(given: str | None, socket_path: Path) -> Nginx:
         ways = "; ".join(f"--nginx.command={shlex.quote(shlex.join(one.words))}" for one in found)
         raise RefusedError(f"several nginx run: say which one: {ways}")
     one = replace(found[0], seconds=COMMAND_SECONDS)
+    _refuse_alone(one.master)
     if os.geteuid() not in (0, one.uid or os.geteuid()):
         raise RefusedError(f"{one.label} belongs to another user: run this as root (sudo)")
     if one.master is not None and files.root_of(one.master) != files.ROOT:
@@ -68,7 +69,18 @@ def find(given: str | None, socket_path: Path) -> Nginx:
     instance = nginx.examine(one, str(socket_path))
     if instance.configured is None:
         raise RefusedError(_trouble(instance))
+    _refuse_alone(instance.master)
     return Nginx(one, instance.master, instance.label, instance.configured, instance.users)
+
+
+def _refuse_alone(pid: int | None) -> None:
+    """Refuse an nginx without a master: nothing can reload it."""
+    if pid is not None and nginx_commands.is_alone(pid):
+        words = shlex.join(arguments_of(pid))
+        raise RefusedError(
+            f"nginx process {pid} ({words}) runs with master_process off, and such an nginx cannot reload: remove that "
+            'line, restart nginx, and run this again; or see "Install by hand" in README.md'
+        )
 
 
 def _trouble(instance: Instance) -> str:
@@ -103,6 +115,7 @@ def observe(found: Nginx, socket_path: Path, share: Path) -> Facts:
         http_file=b"" if place is None else Path(place.file).read_bytes(),
         unreadable=_unreadable(found.users, share),
         unread=_unread(found),
+        vanished=_vanished(written),
     )
 
 
@@ -112,10 +125,14 @@ def _tree(top: Path) -> Mapping[str, bytes]:
 
 def _snippets(configuration: Configuration, written: manifest.Manifest | None) -> dict[str, bytes | None]:
     paths = placement.files(configuration)
-    added = None if written is None else written.of(configuration.main_file)
-    if added is not None:
+    for added in () if written is None else written.configurations:
         paths += [added.path, added.path + SAVED]
     return {path: read(Path(path)) for path in paths if Path(path).parent.is_dir()}
+
+
+def _vanished(written: manifest.Manifest | None) -> frozenset[str]:
+    mains = () if written is None else (one.main_file for one in written.configurations)
+    return frozenset(main for main in mains if not Path(main).exists())
 
 
 def _modules(configured: Configured) -> str:
@@ -180,7 +197,7 @@ def _began(pid: int) -> float | None:
 
 def test(found: Nginx) -> None:
     """Run ``nginx -t``. Raises RefusedError with nginx's message."""
-    said = nginx.run(found.command, "-t")
+    said = nginx_commands.run(found.command, "-t")
     if said.returncode != 0:
         raise RefusedError(f"nginx -t: {command.reason(said.stderr)}")
 

@@ -4,11 +4,13 @@ Rule: a user's hook is never edited. The reason names the line to add, with file
 until it is there.
 """
 
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from resty_metrics.commands.install import placement, targets
 from resty_metrics.commands.install.facts import CONF, INCLUDES, Facts
-from resty_metrics.nginx_config import hooks, statements
+from resty_metrics.nginx_config import code_cache, hooks, statements
+from resty_metrics.nginx_config.code_cache import Uncached
 from resty_metrics.nginx_config.dump import Configuration
 from resty_metrics.nginx_config.hooks import Hook, Hooks
 
@@ -29,7 +31,7 @@ def included_from(configuration: Configuration) -> str | None:
 
 def is_there(facts: Facts, found: Hooks) -> bool:
     """Return whether the configuration has everything that it needs from us. If so, it is left as it is."""
-    by_hand = statements.has_spool(facts.configuration) and any(hook.counts for hook in found.all)
+    by_hand = statements.has_spool(facts.configuration) and any(hook.counts is not False for hook in found.all)
     return included_from(facts.configuration) is not None or by_hand
 
 
@@ -46,24 +48,25 @@ def find(facts: Facts, found: Hooks) -> list[str]:
     elsewhere = included_from(facts.configuration)
     if elsewhere not in (None, facts.share):
         reasons.append(f"the include of {elsewhere} is in {main} already: give --share-dir={elsewhere}")
-    for one in statements.code_cache_off(facts.configuration):
-        reasons.append(f"{one.place}: lua_code_cache off: requests there cannot be counted; remove that line")
+    uncached = code_cache.find(facts.configuration)
+    if uncached.everywhere:
+        reasons += notes_of(uncached)
     return reasons + _of_hooks(facts, found)
 
 
 def _of_hooks(facts: Facts, found: Hooks) -> list[str]:
     outer = found.outer
-    if outer is not None and not outer.counts:
+    if outer is not None and outer.counts is False:
         return [
             f"{outer.directive.place}: {outer.directive.name} in http{{}} is your own, and nginx allows one. Add to "
             f"it, without reloading nginx yet: {line(facts, outer)} -- then run this again, which reloads it"
         ]
-    lacking = [hook for hook in found.inner if not hook.counts]
+    lacking = [hook for hook in found.inner if hook.counts is False]
     if lacking and not targets.find(facts.configuration, lacking):
         return [
             "every server that could be asked has a log_by_lua of its own, which replaces ours. Add, without reloading "
             "nginx yet, and run this again:",
-            *(shadow(facts, hook) for hook in lacking),
+            *shadows(facts, lacking),
         ]
     return []
 
@@ -75,8 +78,19 @@ def line(facts: Facts, hook: Hook) -> str:
     return f"as the first line{file}: {hooks.line_for(hook.directive.name, facts.share)}"
 
 
-def shadow(facts: Facts, hook: Hook) -> str:
+def shadows(facts: Facts, lacking: Iterable[Hook]) -> list[str]:
+    """Describe the hooks that replace ours, one for each place."""
+    return [_shadow(facts, hook) for hook in hooks.by_place(lacking)]
+
+
+def notes_of(uncached: Uncached) -> list[str]:
+    """Describe the places where nothing can be counted because Lua code is not cached."""
+    words = "requests there cannot be counted; remove that line"
+    return [f"{one.place}: lua_code_cache off in {scope}: {words}" for one, scope in uncached.places]
+
+
+def _shadow(facts: Facts, hook: Hook) -> str:
     """Describe a server's or location's hook that replaces ours, or may replace it."""
     directive = hook.directive
-    words = "may replace ours (its file cannot be read)" if hook.counts is None else "replaces ours"
+    words = f"may replace ours ({hook.doubt})" if hook.counts is None else "replaces ours"
     return f"{directive.place}: {directive.name} in {hook.scope} {words}: add {line(facts, hook)}"

@@ -58,12 +58,13 @@ def line(configuration: Configuration) -> Line | None:
 
 def own_file(statements: Sequence[str]) -> bytes:
     """Return the text of a file of ours."""
-    return "".join(f"{one}\n" for one in (HEADER, *statements)).encode()
+    return "".join(f"{one}\n" for one in (HEADER, *statements)).encode("utf-8", "surrogateescape")
 
 
 def added(text: bytes, place: Line, statements: Sequence[str]) -> tuple[bytes, bytes]:
     """Return the file with the statements behind ``http {``, and the text that was added. Raises RefusedError."""
     characters = text.decode("latin-1")
+    statements = [one.encode("utf-8", "surrogateescape").decode("latin-1") for one in statements]
     start = _start_of(characters, place.line)
     opening = _OPENING.search(characters, start)
     if opening is None or characters.count("\n", start, opening.start()) > 0:

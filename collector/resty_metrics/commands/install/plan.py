@@ -14,7 +14,7 @@ from resty_metrics.commands.install import manifest, obstacles, placement
 from resty_metrics.commands.install.facts import CONF, INCLUDES, Change, Facts, Plan
 from resty_metrics.commands.install.manifest import Added, Manifest
 from resty_metrics.commands.install.refused import RefusedError
-from resty_metrics.nginx_config import hooks
+from resty_metrics.nginx_config import code_cache, hooks
 from resty_metrics.nginx_config.hooks import Hooks
 from resty_metrics.process.command_line import DEFAULT_SOCKET
 
@@ -29,7 +29,8 @@ def make(facts: Facts) -> Plan:
     if reasons:
         raise RefusedError(*reasons)
     files, notes, digests = ([], [], {}) if facts.ours is None else _files(facts, facts.ours)
-    notes += [obstacles.shadow(facts, hook) for hook in found.inner if not hook.counts]
+    notes += obstacles.shadows(facts, (hook for hook in found.inner if not hook.counts))
+    notes += obstacles.notes_of(code_cache.find(facts.configuration))
     notes += unread(facts)
     change, added = (None, _noted(facts)) if obstacles.is_there(facts, found) else _configuration(facts, found)
     configuration = () if change is None else (change,)

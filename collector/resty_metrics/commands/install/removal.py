@@ -4,11 +4,13 @@ Rules:
 - As long as anything else names our files (a hook with our line, an include by hand), nothing is removed, and the
   reason names the places.
 - A file that was changed since it was written is kept beside its place as ``.saved``.
+- What somebody removed meanwhile is gone, and is no reason to keep the rest. What somebody wrote in another form (other
+  blanks, quotes) is ours all the same.
 """
 
 from collections.abc import Iterator
 
-from resty_metrics.commands.install import manifest
+from resty_metrics.commands.install import manifest, rewritten
 from resty_metrics.commands.install.facts import Change, Facts, Plan
 from resty_metrics.commands.install.manifest import Added, Manifest
 from resty_metrics.commands.install.plan import SAVED, unread
@@ -27,23 +29,47 @@ def make(facts: Facts, configured: bytes | None) -> Plan:
         if places:
             raise RefusedError(f"what is in {facts.share} is not of install: remove by hand {', '.join(places)}")
         return Plan((), (), ())
-    added = written.of(facts.configuration.main_file)
-    if added is None and written.configurations:
-        return Plan((), (), (_in_use(facts, written),))
+    added = entry(facts)
+    rest, notes = _others(facts, written)
+    if added is None and rest.configurations:
+        return Plan((), (), (_in_use(facts, rest),))
     places = list(_references(facts, added))
     if places:
         raise RefusedError(f"these lines need our files; remove them first, then run this again: {', '.join(places)}")
     configuration: list[Change] = []
-    notes = unread(facts)
+    notes += unread(facts)
     if added is not None:
-        configuration, more = _configuration(added, configured, facts.snippets.get(added.path + SAVED))
+        configuration, more = _configuration(facts, added, configured)
         notes += more
-    rest = written.without(facts.configuration.main_file)
     if rest.configurations:
         kept = Change(f"{facts.share}/{manifest.NAME}", facts.present[manifest.NAME], manifest.write(rest), diff=False)
         return Plan((kept,), tuple(configuration), (*notes, _in_use(facts, rest)))
     files, more = _files(facts, written)
     return Plan(tuple(files), tuple(configuration), (*notes, *more))
+
+
+def entry(facts: Facts) -> Added | None:
+    """Return the manifest's entry for this nginx, also where its main file has another name by now."""
+    written = facts.manifest
+    if written is None:
+        return None
+    main_file = facts.configuration.main_file
+    read = {main_file, *(one.file for one in directives(facts.configuration.directives))}
+    read |= {one.file for one in facts.configuration.includes}
+    moved = (one for one in written.configurations if one.main_file in facts.vanished and one.path in read)
+    return written.of(main_file) or next(moved, None)
+
+
+def _others(facts: Facts, written: Manifest) -> tuple[Manifest, list[str]]:
+    """Return the manifest without the entry for this nginx, and without those whose files are all gone; and notes."""
+    mine = entry(facts)
+    rest = written.without(facts.configuration.main_file if mine is None else mine.main_file)
+    notes = []
+    for one in rest.configurations:
+        if one.main_file in facts.vanished and facts.snippets.get(one.path) is None:
+            rest = rest.without(one.main_file)
+            notes.append(f"{one.main_file}, for which these files were installed too, is gone")
+    return rest, notes
 
 
 def _in_use(facts: Facts, rest: Manifest) -> str:
@@ -61,7 +87,7 @@ def _references(facts: Facts, added: Added | None) -> Iterator[str]:
     def of_ours(file: str, text: str) -> bool:
         if file.startswith(f"{share}/"):
             return True
-        return added is not None and file == added.path and (added.whole_file or text in added.text)
+        return added is not None and file == added.path and (added.whole_file or text in _as_read(added))
 
     for include in configuration.includes:
         if include.pattern.startswith(f"{share}/") and not of_ours(include.file, include.pattern):
@@ -74,11 +100,15 @@ def _references(facts: Facts, added: Added | None) -> Iterator[str]:
             yield f"{path}:{_line_of(text or '', f'{share}/')}"
 
 
+def _as_read(added: Added) -> str:
+    return added.text.encode("latin-1").decode("utf-8", "surrogateescape")
+
+
 def _line_of(text: str, word: str) -> int:
     return text.count("\n", 0, text.find(word)) + 1
 
 
-def _configuration(added: Added, now: bytes | None, saved: bytes | None) -> tuple[list[Change], list[str]]:
+def _configuration(facts: Facts, added: Added, now: bytes | None) -> tuple[list[Change], list[str]]:
     text = added.text.encode("latin-1")
     if now is None:
         return [], [f"{added.path} is gone already"]
@@ -87,10 +117,21 @@ def _configuration(added: Added, now: bytes | None, saved: bytes | None) -> tupl
         if now == text:
             return [change], []
         kept = added.path + SAVED
-        return [Change(kept, saved, now, diff=False), change], [_changed(added.path, kept)]
-    if now.count(text) != 1:
-        raise RefusedError(f"{added.path} no longer has the line as it was added; remove by hand: {added.text.strip()}")
-    return [Change(added.path, now, now.replace(text, b""))], []
+        return [Change(kept, facts.snippets.get(kept), now, diff=False), change], [_changed(added.path, kept)]
+    if now.count(text) == 1:
+        return [Change(added.path, now, now.replace(text, b""))], []
+    return _rewritten(facts, added, now)
+
+
+def _rewritten(facts: Facts, added: Added, now: bytes) -> tuple[list[Change], list[str]]:
+    """Remove what is left of an addition that was written in another form. Raises RefusedError."""
+    after = rewritten.without(now.decode("latin-1"), added.text).encode("latin-1")
+    left = rewritten.places(facts.configuration, added.path, facts.share)
+    if len(left) > 1 or (left and after == now):
+        raise RefusedError(f"remove by hand, then run this again: {', '.join(left)}")
+    if after == now:
+        return [], [f"{added.path} no longer has the line that was added: it is gone already"]
+    return [Change(added.path, now, after)], []
 
 
 def _files(facts: Facts, written: Manifest) -> tuple[list[Change], list[str]]:

@@ -18,7 +18,7 @@ def lines(plan: Plan, share: str) -> Iterator[str]:
     counts = Counter(_WORDS[change.before is not None, change.after is not None] for change in plan.files)
     if counts:
         words = ", ".join(f"{count} {word}" for word, count in sorted(counts.items()))
-        yield f"{share}: {words}"
+        yield f"{printable(share)}: {words}"
         for change in plan.files:
             word = _WORDS[change.before is not None, change.after is not None]
             if word == "changed" or counts[word] <= LISTED:
@@ -40,7 +40,7 @@ def diff(change: Change) -> Iterator[str]:
 
 
 def _lines(content: bytes | None) -> Sequence[str]:
-    return [] if content is None else content.decode("utf-8", "replace").splitlines()
+    return [] if content is None else content.decode("utf-8", "surrogateescape").splitlines()
 
 
 def reasons(words: str, found: Iterable[str]) -> Iterator[str]:

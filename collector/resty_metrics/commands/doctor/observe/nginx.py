@@ -1,78 +1,29 @@
-"""nginx on this machine: its masters, their configurations by ``nginx -T``, their workers.
+"""nginx on this machine: the configuration of each by ``nginx -T``, and its workers.
 
-Rules:
-- The program of a process is executed as that process's user, never as a more powerful one: any user may call a process
-  ``nginx: master process /my/program``.
-- An nginx in another mount namespace is not executed; its finding says how to examine it.
+Rule: an nginx in another mount namespace is not executed; its finding says how to examine it.
 """
 
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import time
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from resty_metrics.commands.doctor import nginx_deaths as deaths
 from resty_metrics.commands.doctor.facts import Instance
 from resty_metrics.commands.doctor.finding import Finding, not_known
 from resty_metrics.commands.doctor.nginx_checks import Configured, refused
-from resty_metrics.commands.doctor.observe import security
+from resty_metrics.commands.doctor.observe import nginx_lua, security
+from resty_metrics.commands.doctor.observe.nginx_commands import Command, is_alone, kind, run, title_of
 from resty_metrics.kernel import paths as files
 from resty_metrics.kernel import users
 from resty_metrics.kernel.access import Node, User
-from resty_metrics.kernel.processes import arguments_of, describe, link_of, namespaces_of, pids
-from resty_metrics.nginx_config import build, command, hooks, statements
+from resty_metrics.kernel.processes import describe, link_of, namespaces_of, pids
+from resty_metrics.nginx_config import build, command, statements
 from resty_metrics.nginx_config.dump import Configuration, ConfigurationError, read
 
-SECONDS = 5.0
 LOG_BYTES = 4 * 1024 * 1024
-_ELSEWHERE = ":/usr/sbin:/usr/local/sbin:/usr/local/openresty/bin:/usr/local/openresty/nginx/sbin"
-_DELETED = " (deleted)"
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A command that runs an nginx. ``uid`` None: as ourselves; ``master`` None: it is not known to run."""
-
-    words: tuple[str, ...]
-    directory: str | None
-    uid: int | None
-    gid: int | None
-    master: int | None
-    seconds: float = SECONDS
-
-    @property
-    def label(self) -> str:
-        name = shlex.join(self.words)
-        return name if self.master is None else f"nginx master {self.master} ({name})"
-
-
-def commands(given: str | None) -> list[Command]:
-    """Return the given command, else those of running masters, else the installed nginx."""
-    if given is not None:
-        return [Command(tuple(shlex.split(given)), None, None, None, None)]
-    found = [_of_master(pid, title) for pid, title in _titles() if command.is_master(title)]
-    if found:
-        return found
-    search = os.environ.get("PATH", os.defpath) + _ELSEWHERE
-    installed = next(filter(None, (shutil.which(name, path=search) for name in ("nginx", "openresty"))), None)
-    return [] if installed is None else [Command((installed,), None, None, None, None)]
-
-
-def _titles() -> list[tuple[int, str]]:
-    return [(pid, " ".join(arguments_of(pid))) for pid in pids()]
-
-
-def _of_master(pid: int, title: str) -> Command:
-    words = command.of_master(title)
-    program = (link_of(pid, "exe") or words[0]).removesuffix(_DELETED)
-    user = users.of_process(pid, files.ROOT)
-    uid, gid = (None, None) if user is None else (user.uid, user.gid)
-    return Command((program, *words[1:]), link_of(pid, "cwd"), uid, gid, pid)
 
 
 def examine(one: Command, socket_path: str) -> Instance:
@@ -81,18 +32,18 @@ def examine(one: Command, socket_path: str) -> Instance:
     if hindrance is not None:
         return _unknown(one, socket_path, hindrance)
     try:
-        shown, built = run(one, "-T"), run(one, "-V").stderr
+        shown, built, directory = run(one, "-T"), run(one, "-V").stderr, one.where
     except (OSError, subprocess.SubprocessError) as error:
         trouble = not_known("nginx.configuration", f"{one.label}: {error}", "give --nginx.command")
         return _unknown(one, socket_path, trouble)
     if shown.returncode != 0:
         return _unknown(one, socket_path, _failed(shown.stderr))
     try:
-        configuration = read(shown.stdout)
+        configuration = read(shown.stdout, directory)
     except ConfigurationError as error:
         trouble = not_known("nginx.configuration", f"its text cannot be parsed: {error}", "please report it")
         return _unknown(one, socket_path, trouble)
-    return _examined(one, configuration, built, socket_path)
+    return _examined(one, configuration, built, directory, socket_path)
 
 
 def _hindrance(one: Command) -> Finding | None:
@@ -126,38 +77,21 @@ def _unknown(one: Command, socket_path: str, trouble: Finding) -> Instance:
     return Instance(one.label, one.master, None, trouble, None, workers, found, None, way, (), {}, None, ())
 
 
-def run(one: Command, option: str) -> subprocess.CompletedProcess[str]:
-    as_user: dict[str, Any] = {}
-    if one.uid is not None and one.uid != os.geteuid():
-        as_user = {"user": one.uid, "group": one.gid, "extra_groups": []}
-    environment = {name: value for name, value in os.environ.items() if name != "NGINX"}  # sockets to inherit
-    return subprocess.run(
-        [*one.words, option],
-        cwd=one.directory,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        timeout=one.seconds,
-        check=False,
-        **as_user,
-    )
-
-
-def _examined(one: Command, configuration: Configuration, built: str, socket_path: str) -> Instance:
-    prefix = command.value_of(one.words, "-p") or build.setting(built, "prefix")
+def _examined(one: Command, configuration: Configuration, built: str, directory: str, socket_path: str) -> Instance:
+    prefix = str(PurePosixPath(directory) / (command.value_of(one.words, "-p") or build.setting(built, "prefix")))
     pid_file = str(PurePosixPath(prefix) / (statements.pid_file(configuration) or build.setting(built, "pid-path")))
     master = one.master or _master_of(pid_file)
     root = files.root_of(master)
-    texts = {path: files.read(files.below(root, path)) for path in hooks.lua_files(configuration, prefix)}
+    started = (None if master is None else link_of(master, "cwd")) or directory
+    directory = str(PurePosixPath(started) / (statements.working_directory(configuration) or ""))
+    texts = nginx_lua.texts(configuration, prefix, directory, root)
     stated = [one.value for one in statements.sockets(configuration, prefix, texts)]
     aliases = frozenset(path for path in stated if _same(files.below(root, path), Path(socket_path)))
     workers = workers_of(master)
     running, directive = _users_of(workers, root), _configured_user(configuration, built, master, root)
-    lua = _module_files(configuration, root)
+    lua = nginx_lua.module_files(configuration, prefix, directory, texts, root)
     return Instance(
-        label=one.label if one.master or master is None else f"nginx master {master} ({one.label})",
+        label=one.label if one.master or master is None else f"{kind(master)} {master} ({one.label})",
         master=master,
         pid_file=pid_file,
         trouble=None,
@@ -167,7 +101,7 @@ def _examined(one: Command, configuration: Configuration, built: str, socket_pat
         stated=directive if running else None,
         socket_way=_way(socket_path if socket_path in stated or not aliases else min(aliases), root),
         lua_ways=tuple(way for path in lua if (way := _way(path, root)) is not None),
-        module_versions=_versions(lua, root),
+        module_versions=nginx_lua.versions(lua, root),
         confinement=security.confinement(workers[0] if workers else None, Path(socket_path)),
         logs=_logs(statements.error_logs(configuration) or _default_log(one, built), prefix, root),
     )
@@ -197,9 +131,9 @@ def _master_of(pid_file: str) -> int | None:
     Else return the master of the only container that has such a file with that master's own pid.
     """
     text = (files.read(Path(pid_file)) or "").strip()
-    if text.isdigit() and command.is_master(" ".join(arguments_of(int(text)))):
+    if text.isdigit() and (command.is_master(title_of(int(text))) or is_alone(int(text))):
         return int(text)
-    masters = [pid for pid, title in _titles() if command.is_master(title)]
+    masters = [pid for pid in pids() if command.is_master(title_of(pid))]
     contained = [pid for pid in masters if files.root_of(pid) != files.ROOT and _wrote(pid, pid_file)]
     return contained[0] if len(contained) == 1 else None
 
@@ -213,9 +147,12 @@ def _wrote(pid: int, pid_file: str) -> bool:
 
 
 def workers_of(master: int | None) -> tuple[int, ...]:
+    """Return the processes that serve requests. An nginx without a master serves itself."""
     if master is None:
         return ()
-    serving = [pid for pid, title in _titles() if command.serving(title)]
+    if is_alone(master):
+        return (master,)
+    serving = [pid for pid in pids() if command.serving(title_of(pid))]
     found = ((pid, describe(pid)) for pid in serving)
     return tuple(pid for pid, one in found if one is not None and [up.pid for up in one.parents[:1]] == [master])
 
@@ -228,18 +165,14 @@ def _users_of(workers: tuple[int, ...], root: Path) -> tuple[User, ...]:
 def _configured_user(configuration: Configuration, built: str, master: int | None, root: Path) -> User | None:
     """Return the user of the workers.
 
-    A master that is not root cannot change to another user, so it ignores the directive.
+    A master that is not root cannot change to another user, so it ignores the directive; so does an nginx without a
+    master.
     """
     owner = None if master is None else users.of_process(master, root)
-    if owner is not None and owner.uid != 0:
+    if owner is not None and master is not None and (owner.uid != 0 or is_alone(master)):
         return owner
     words = statements.user(configuration) or (build.setting(built, "user"),)
     return users.configured(words[0], words[1] if len(words) > 1 else None, root)
-
-
-def _module_files(configuration: Configuration, root: Path) -> list[str]:
-    hook = f"{hooks.share_of(configuration)}/lua/resty/metrics/hook.lua"
-    return list(files.beside(hook, root)) if statements.mentions_us(configuration) else []
 
 
 def _way(path: str, root: Path) -> tuple[Node, ...] | None:
@@ -247,8 +180,3 @@ def _way(path: str, root: Path) -> tuple[Node, ...] | None:
         return tuple(files.nodes_to(path, root))
     except OSError:
         return None
-
-
-def _versions(lua: list[str], root: Path) -> dict[str, str]:
-    found = ((path, build.module_version(files.read(files.below(root, path)) or "")) for path in lua[:1])
-    return {path: version for path, version in found if version is not None}

@@ -1,0 +1,285 @@
+"""Lua code as a tree of statements and expressions. Pure.
+
+Source of the grammar: LuaJIT's src/lj_parse.c. Statements behind a ``return`` are read too; they are never reached.
+"""
+
+from collections.abc import Sequence
+
+from resty_metrics.nginx_config.lua_nodes import (
+    Assign,
+    Block,
+    Call,
+    Constant,
+    Do,
+    Expression,
+    Function,
+    If,
+    Index,
+    Jump,
+    Local,
+    Loop,
+    Name,
+    Operation,
+    Return,
+    Run,
+    Statement,
+    Table,
+)
+from resty_metrics.nginx_config.lua_tokens import END, LuaError, Token
+
+_DEEPEST = 100
+_GOES_ON = 'a line that begins with "(" continues the line before it: put a semicolon between them'
+_UNPARSED = "its Lua cannot be parsed"
+_LAST = frozenset({"end", "else", "elseif", "until"})
+# Binding powers on the left and on the right of each operator.
+_POWERS = {
+    "or": (1, 1), "and": (2, 2), "<": (3, 3), ">": (3, 3), "<=": (3, 3), ">=": (3, 3), "~=": (3, 3), "==": (3, 3),
+    "..": (5, 4), "+": (6, 6), "-": (6, 6), "*": (7, 7), "/": (7, 7), "%": (7, 7), "^": (10, 9),
+}  # fmt: skip
+_UNARY_POWER = 8
+_CONSTANTS = {"nil": None, "true": True, "false": False}
+
+
+def parse(code: Sequence[Token]) -> Block:
+    """Parse the tokens of a chunk. Raises LuaError."""
+    parser = _Parser(code)
+    block = parser.block()
+    if parser.next is not END:
+        raise LuaError(_UNPARSED)
+    return block
+
+
+class _Parser:
+    """A parser by recursive descent; ``next`` is the token to be read."""
+
+    def __init__(self, found: Sequence[Token]) -> None:
+        self._tokens, self._at, self._depth = found, 0, 0
+        self._statements = {
+            "local": self._local, "if": self._if, "while": self._while, "for": self._for, "repeat": self._repeat,
+            "function": self._function_statement, "do": self._do, "return": self._return, "break": self._break,
+            "goto": self._goto, "::": self._label, ";": self._empty,
+        }  # fmt: skip
+
+    @property
+    def next(self) -> Token:
+        return self._tokens[self._at]
+
+    def _take(self) -> Token:
+        token = self.next
+        self._at += token is not END
+        return token
+
+    def _is(self, *symbols: str) -> bool:
+        return self.next.kind == "symbol" and self.next.text in symbols
+
+    def _accept(self, symbol: str) -> bool:
+        there = self._is(symbol)
+        self._at += there
+        return there
+
+    def _expect(self, symbol: str) -> None:
+        if not self._accept(symbol):
+            raise LuaError(_UNPARSED)
+
+    def _name(self) -> str:
+        if self.next.kind != "name":
+            raise LuaError(_UNPARSED)
+        return self._take().text
+
+    # statements -------------------------------------------------------------------------------------------------------
+
+    def block(self) -> Block:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise LuaError("its blocks are too deep")
+        found: list[Statement] = []
+        while self.next is not END and not self._is(*_LAST):
+            statement = self._statement()
+            if statement is not None:
+                found.append(statement)
+        self._depth -= 1
+        return tuple(found)
+
+    def _block_to_end(self) -> Block:
+        block = self.block()
+        self._expect("end")
+        return block
+
+    def _statement(self) -> Statement | None:
+        read = self._statements.get(self.next.text) if self.next.kind == "symbol" else None
+        if read is None:
+            return self._assignment()
+        self._take()
+        return read()
+
+    def _assignment(self) -> Statement:
+        targets = [self._suffixed()]
+        if not self._is("=", ","):
+            return Run(targets[0])
+        while self._accept(","):
+            targets.append(self._suffixed())
+        self._expect("=")
+        return Assign(tuple(targets), self._expressions())
+
+    def _local(self) -> Statement:
+        if self._accept("function"):
+            name = self._name()
+            return Local((name,), (self._function(),), recursive=True)
+        names = self._names()
+        return Local(names, self._expressions() if self._accept("=") else ())
+
+    def _names(self) -> tuple[str, ...]:
+        names = [self._name()]
+        while self._accept(","):
+            names.append(self._name())
+        return tuple(names)
+
+    def _if(self) -> Statement:
+        branches: list[tuple[Expression, Block]] = []
+        while True:
+            condition = self.expression()
+            self._expect("then")
+            branches.append((condition, self.block()))
+            if not self._accept("elseif"):
+                break
+        otherwise = self.block() if self._accept("else") else ()
+        self._expect("end")
+        return If(tuple(branches), otherwise)
+
+    def _while(self) -> Statement:
+        condition = self.expression()
+        self._expect("do")
+        return Loop((), (), condition, self._block_to_end())
+
+    def _for(self) -> Statement:
+        names = self._names()
+        if not (self._accept("=") or self._accept("in")):
+            raise LuaError(_UNPARSED)
+        values = self._expressions()
+        self._expect("do")
+        return Loop(names, values, None, self._block_to_end())
+
+    def _repeat(self) -> Statement:
+        body = self.block()
+        self._expect("until")
+        return Loop((), (), self.expression(), body, until=True)
+
+    def _function_statement(self) -> Statement:
+        target: Expression = Name(self._name())
+        method = False
+        while self._is(".", ":"):
+            method = self._take().text == ":"
+            target = Index(target, Constant(self._name()))
+        return Assign((target,), (self._function(("self",) if method else ()),))
+
+    def _do(self) -> Statement:
+        return Do(self._block_to_end())
+
+    def _return(self) -> Statement:
+        ends = self.next is END or self._is(*_LAST, ";")
+        return Return(() if ends else self._expressions())
+
+    def _break(self) -> Statement:
+        return Jump("break")
+
+    def _goto(self) -> Statement:
+        self._name()
+        return Jump("goto")
+
+    def _label(self) -> None:
+        self._name()
+        self._expect("::")
+
+    def _empty(self) -> None:
+        return None
+
+    # expressions ------------------------------------------------------------------------------------------------------
+
+    def _expressions(self) -> tuple[Expression, ...]:
+        found = [self.expression()]
+        while self._accept(","):
+            found.append(self.expression())
+        return tuple(found)
+
+    def expression(self, power: int = 0) -> Expression:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise LuaError("its expressions are too deep")
+        left = self._operand()
+        while self.next.kind == "symbol" and self.next.text in _POWERS and _POWERS[self.next.text][0] > power:
+            operator = self._take().text
+            left = Operation(operator, (left, self.expression(_POWERS[operator][1])))
+        self._depth -= 1
+        return left
+
+    def _operand(self) -> Expression:
+        if self._is("not", "-", "#"):
+            return Operation(self._take().text, (self.expression(_UNARY_POWER),))
+        if self._is(*_CONSTANTS):
+            return Constant(_CONSTANTS[self._take().text])
+        if self.next.kind in ("number", "string"):
+            return Constant(self._take().text)
+        if self._accept("..."):
+            return Name("...")
+        if self._is("{"):
+            return self._table()
+        return self._function() if self._accept("function") else self._suffixed()
+
+    def _suffixed(self) -> Expression:
+        """Read a name or an expression in parentheses, and the fields and calls behind it."""
+        if self._accept("("):
+            found = self.expression()
+            self._expect(")")
+        else:
+            found = Name(self._name())
+        while True:
+            if self._accept("."):
+                found = Index(found, Constant(self._name()))
+            elif self._accept("["):
+                found = Index(found, self.expression())
+                self._expect("]")
+            elif self._accept(":"):
+                method = self._name()
+                found = Call(found, self._arguments(), method)
+            elif self._is("(", "{") or self.next.kind == "string":
+                if self._is("(") and self.next.first:
+                    raise LuaError(_GOES_ON)
+                found = Call(found, self._arguments())
+            else:
+                return found
+
+    def _arguments(self) -> tuple[Expression, ...]:
+        if self.next.kind == "string":
+            return (Constant(self._take().text),)
+        if self._is("{"):
+            return (self._table(),)
+        self._expect("(")
+        if self._accept(")"):
+            return ()
+        found = self._expressions()
+        self._expect(")")
+        return found
+
+    def _function(self, parameters: tuple[str, ...] = ()) -> Function:
+        self._expect("(")
+        names = [*parameters]
+        while not self._accept(")"):
+            names.append("..." if self._accept("...") else self._name())
+            if not self._is(")"):
+                self._expect(",")
+        return Function(tuple(names), self._block_to_end())
+
+    def _table(self) -> Table:
+        self._expect("{")
+        values: list[Expression] = []
+        while not self._accept("}"):
+            if self._accept("["):
+                values.append(self.expression())
+                self._expect("]")
+                self._expect("=")
+            elif self.next.kind == "name" and self._tokens[self._at + 1][:2] == ("symbol", "="):
+                self._at += 2
+            values.append(self.expression())
+            if not self._is("}") and not self._accept(","):
+                self._expect(";")
+        return Table(tuple(values))

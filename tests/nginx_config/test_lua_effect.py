@@ -1,0 +1,267 @@
+"""Our line is recognised by what Lua does. Each certain answer is compared with what LuaJIT does."""
+
+import subprocess
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from resty_metrics.nginx_config.lua_effect import effect
+from support.luajit import LUAJIT
+from support.nginx import ROOT
+
+OURS = "/usr/share/resty-metrics/lua/resty/metrics"
+LINE = f'(package.loaded["resty.metrics"] or dofile("{OURS}/load.lua")).log()'
+BOTH = 'local m = require("resty.metrics") '
+
+CALLS = [
+    ("our line", LINE),
+    ("our line in a string of nginx", f"(package.loaded[ [[resty.metrics]] ] or dofile([[{OURS}/load.lua]])).log()"),
+    ("require", 'require("resty.metrics").log()'),
+    ("without parentheses", "require 'resty.metrics'.log()"),
+    ("long brackets", "require [==[resty.metrics]==] . log ( )"),
+    ("escapes", r'require "resty\46metrics"["lo\x67"]()'),
+    ("a local", 'local m = require "resty.metrics"; m.log()'),
+    ("a local function", "local log = require('resty.metrics').log\nlog()"),
+    ("two locals", 'local require, name = require, "resty.metrics" local m = require(name) m.log()'),
+    ("a joined name", 'require("resty" .. "." .. "metrics").log()'),
+    ("pcall", BOTH + "pcall(m.log)"),
+    ("pcall of a function", 'pcall(function() require("resty.metrics").log() end)'),
+    ("xpcall", BOTH + "xpcall(m.log, function(e) ngx.log(ngx.ERR, e) end)"),
+    ("pcall of pcall", BOTH + "pcall(pcall, m.log)"),
+    ("pcall of require", 'local ok, m = pcall(require, "resty.metrics") if ok then m.log() end'),
+    ("its error is handled", 'local ok, m = pcall(require, "resty.metrics")\nif not ok then return end\nm.log()'),
+    ("ok and m", 'local ok, m = pcall(require, "resty.metrics") if ok and m then m.log() end'),
+    ("assert", 'assert(require("resty.metrics")).log()'),
+    ("loadfile", f'assert(loadfile("{OURS}/load.lua"))().log()'),
+    ("dofile of the hook", f'dofile("{OURS}/hook.lua")'),
+    ("a scope", BOTH + 'm.log { scope = "api", labels = { version = "http_x_version" } }'),
+    ("another name of log", BOTH + "m.log_scope()"),
+    ("left out", BOTH + "m.log_nothing()"),
+    ("returned", 'return require("resty.metrics").log()'),
+    ("return on the line before", 'return\nrequire("resty.metrics").log()'),
+    ("in each branch", BOTH + "if ngx.var.x then m.log() else m.log_nothing() end"),
+    ("before a return", BOTH + "m.log() return"),
+    ("before a return in a branch", BOTH + "m.log() if ngx.var.x then return end ngx.log(4, 'x')"),
+    ("branches that return", BOTH + "if ngx.var.x then m.log() return end m.log()"),
+    ("a condition that is true", BOTH + "if m then m.log() end"),
+    ("not nil", BOTH + "if m ~= nil and nil ~= m then m.log() end"),
+    ("nil is handled", BOTH + "if m == nil then return end m.log()"),
+    ("of the right type", BOTH + "if type(m) == 'table' and type(m.log) == 'function' then m.log() end"),
+    ("everything is checked", 'local ok, m = pcall(require, "resty.metrics") if ok == true and m.log then m.log() end'),
+    ("and", BOTH + "local _ = m and m.log()"),
+    ("a function", 'local function count() require("resty.metrics").log() end count()'),
+    ("a global function", 'function count() require("resty.metrics").log() end count()'),
+    ("a function that gets it", BOTH + "local function f(x) x.log() end f(m)"),
+    ("a function that returns it", 'local function f() return require "resty.metrics" end f().log()'),
+    ("called where it is defined", '(function() require("resty.metrics").log() end)()'),
+    ("do", "do " + LINE + " end"),
+    ("repeat", "repeat " + LINE + " until true"),
+    ("while true", "while true do " + LINE + " break end"),
+    ("behind other code", 'local t = { a = 1, ["b"] = 2; 3 } ngx.log(ngx.ERR, #t .. "x", t.a ~= 1);\n' + LINE),
+    ("behind a loop", "for i = 1, 3 do if i == 2 then break end end for k, v in pairs({}) do k = v end " + LINE),
+    ("behind a comment", '--[==[ ]] ]==] require("resty.metrics").log() -- x'),
+    ("a script's first line", "#!/usr/bin/lua\n" + LINE),
+    ("an upvalue that is set later", "local m local function f() m.log() end m = require 'resty.metrics' f()"),
+    ("goto behind it", LINE + " goto done ::done::"),
+    ("numbers of LuaJIT", "local a, b, c = 0x1p4, 10ULL, 1e-3 " + LINE),
+    ("Unicode", 'local s = "é\u00a0" ' + LINE),
+]
+DOES_NOT = [
+    ("empty", ""),
+    ("other code", "local x = 1"),
+    ("a comment", "-- " + LINE),
+    ("a long comment", "--[[ " + LINE + " ]]"),
+    ("a string", "local s = [[" + LINE + "]]"),
+    ("a quoted string", "local s = 'require(\"resty.metrics\").log()'"),
+    ("behind return", "do return end " + LINE),
+    ("behind return, which Lua refuses", "return; " + LINE),
+    ("behind a true return", "if true then return end " + LINE),
+    ("behind an error", 'error("x") ' + LINE),
+    ("behind ngx.exit", "ngx.exit(200) " + LINE),
+    ("if false", "if false then " + LINE + " end"),
+    ("while false", "while nil do " + LINE + " end"),
+    ("of another type", BOTH + "if type(m) == 'string' then m.log() end"),
+    ("nil", BOTH + "if m == nil then m.log() end"),
+    ("false and", 'local _ = false and require("resty.metrics").log()'),
+    ("not called", 'local log = require("resty.metrics").log'),
+    ("another function of ours", 'require("resty.metrics").counter("a", "b"):inc()'),
+    ("a function that is not called", "local function count() " + LINE + " end"),
+    ("another module", 'require("my.log").log()'),
+    ("a longer name", 'require("resty.metrics2").log()'),
+    ("a name that ends like it", 'require("my.resty.metrics").log()'),
+    ("another local of the name", 'local m = require "resty.metrics" do local m = require "my.log" m.log() end'),
+    ("overwritten", 'local m = require "resty.metrics" m = require "my.log" m.log()'),
+    ("a table of ours that is not called", 'local t = { m = require "resty.metrics" }'),
+    ("another log", BOTH + "ngx.log(ngx.ERR, 'x')"),
+    ("functions in a table", "local t = { f = function() end } t.f() t:f()"),
+    ("goto without ours", "for i = 1, 2 do if i then goto go end ::go:: end"),
+    ("broken", "if then"),
+]
+CANNOT_TELL = [
+    ("a branch", "if ngx.var.x then " + LINE + " end", "condition"),
+    ("an early return", "if ngx.var.x then return end " + LINE, "condition"),
+    ("an early error", "if ngx.var.x then error('x') end " + LINE, "condition"),
+    ("equal numbers", f"if 1 == 1.0 then {LINE} end", "condition"),
+    ("equal somethings", f"if ngx.var.x == nil then {LINE} end", "condition"),
+    ("a loop", "for i = 1, tonumber(ngx.var.x) do " + LINE + " end", "condition"),
+    ("and of something", 'local _ = ngx.var.x and require("resty.metrics").log()', "condition"),
+    ("only where it is loaded", 'local m = package.loaded["resty.metrics"] if m then m.log() end', "may not be loaded"),
+    ("a dynamic name", "require(ngx.var.module).log()", "may be ours"),
+    ("a name that is built", 'require("resty." .. ngx.var.x).log()', "may be ours"),
+    ("a dynamic file", "dofile(ngx.var.file)", "name is not known"),
+    ("text as code", "loadstring(ngx.var.code)()", "may be ours"),
+    ("a timer", "ngx.timer.at(0, function() " + LINE + " end)", "condition"),
+    ("given away", BOTH + "my_log(m)", "gives our module"),
+    ("in a table", BOTH + "local t = { m = m } t.m.log()", "may be ours"),
+    ("in ngx.ctx", BOTH + "ngx.ctx.m = m ngx.ctx.m.log()", "may be ours"),
+    ("one of two", "local m if ngx.var.x then m = require 'resty.metrics' else m = {} end m.log()", "may be ours"),
+    ("changed", BOTH + "m.log = function() end m.log()", "changes our module"),
+    ("bytecode", "\x1bLJ\x02", "bytecode"),
+    ("not Lua", "require('resty.metrics').log() then", "cannot be parsed"),
+    ("an open comment", "--[[ require('resty.metrics').log()", "cannot be parsed"),
+    ("goto over it", "if ngx.var.x then goto over end " + LINE + " ::over::", "goto"),
+    ("a line that continues the one before", 'ngx.log(4, "x")\n' + LINE, "semicolon"),
+    ("a slash in the name", 'require("resty/metrics").log()', "may be ours"),
+    ("too deep", "local x = " + "(" * 500 + "'resty.metrics'" + ")" * 500, "deep"),
+    ("too deep blocks", "do " * 500 + LINE + " end" * 500, "deep"),
+    ("too long", "local x = 1 " * 30_000, "too long"),
+    ("functions that call each other", "local f function f(g) g(g) end f(f) " + LINE, "call each other"),
+]
+
+
+@pytest.mark.parametrize(("name", "code"), CALLS, ids=[name for name, _ in CALLS])
+def test_what_calls_ours(name: str, code: str) -> None:
+    assert (effect(code).counts, effect(code).doubt) == (True, "")
+
+
+@pytest.mark.parametrize(("name", "code"), DOES_NOT, ids=[name for name, _ in DOES_NOT])
+def test_what_does_not(name: str, code: str) -> None:
+    assert (effect(code).counts, effect(code).doubt) == (False, "")
+
+
+@pytest.mark.parametrize(("name", "code", "doubt"), CANNOT_TELL, ids=[one[0] for one in CANNOT_TELL])
+def test_what_cannot_be_told(name: str, code: str, doubt: str) -> None:
+    assert effect(code).counts is None
+    assert doubt in effect(code).doubt
+
+
+def counted(codes: list[str]) -> list[bool]:
+    """What LuaJIT does with each chunk."""
+    words = [LUAJIT, str(ROOT / "tests" / "support" / "counting.lua")]
+    done = subprocess.run(
+        words, input="\n----8<----\n".join(codes) + "\n", capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return [line == "1" for line in done.stdout.split()]
+
+
+def test_luajit_agrees() -> None:
+    certain = [code for _, code in (*CALLS, *DOES_NOT)]
+    assert counted(certain) == [effect(code).counts for code in certain]
+
+
+def test_the_other_code_that_is_loaded_is_named() -> None:
+    found = effect('require("my.log").run() require "a" dofile("/x/b.lua") assert(loadfile("c.lua"))()')
+    assert found.modules == {"my.log", "a"}
+    assert found.files == {"/x/b.lua", "c.lua"}
+
+
+MODULE = 'metrics = require "resty.metrics"'
+BEFORE = [
+    ("a global module", MODULE, "metrics.log()", True),
+    ("a global function", f"function count() {LINE} end", "count()", True),
+    ("a closure over a local", 'local m = require "resty.metrics" function count() m.log() end', "pcall(count)", True),
+    ("a global log", 'log = require("resty.metrics").log', "log()", True),
+    ("through _G", MODULE, "_G.metrics.log()", True),
+    ("not used", MODULE, "local x = 1", False),
+    ("a metric of the user", 'logins = require("resty.metrics").counter("a", "b")', "logins:inc()", False),
+    ("another global", MODULE, "other.log()", False),
+    ("a branch", f"if jit then {MODULE} end", "metrics.log()", None),
+    ("a call there is none here", LINE, "local x = 1", False),
+    ("what cannot be followed", f"{MODULE} then", "metrics.log()", None),
+    ("what cannot be followed, of others", "x = then", "x.log()", False),
+]
+
+
+@pytest.mark.parametrize(("name", "before", "code", "counts"), BEFORE, ids=[one[0] for one in BEFORE])
+def test_what_init_by_lua_leaves_behind(name: str, before: str, code: str, counts: bool | None) -> None:
+    assert effect(code, before).counts is counts
+    assert bool(effect(code, before).doubt) is (counts is None)
+
+
+def test_a_module_that_init_by_lua_loads_concerns_the_hooks_that_use_it() -> None:
+    before = 'log = require "my.log" other = 1'
+    assert effect("log.run()", before).modules == {"my.log"}
+    assert effect("local x = 1", before).modules == set()
+
+
+CONDITIONS = st.sampled_from(
+    [
+        "true",
+        "false",
+        "x",
+        "not x",
+        "m",
+        "nil",
+        "o and m",
+        "false or x",
+        "m ~= nil",
+        "nil == m",
+        "type(m) == 'table'",
+        "x == true",
+        "type(f) ~= 'function'",
+        "not (x == nil)",
+    ]
+)
+LEAVES = st.sampled_from(
+    [
+        "m.log()", "o.log()", "log()", "pcall(m.log)", "f()", "x = not x", "m = o", "m, o = o, m", "log = o.log",
+        "do return end", "error('x')", "local m = o m.log()", "pcall(f)", "g(m)", "g(o)", "local _ = x and m.log()",
+        "log = x and m.log or o.log", "function f() m.log() end", "pcall(error, 'x')",
+    ]
+)  # fmt: skip
+
+
+def function_of(block: str) -> str:
+    """Without calls of itself, which LuaJIT might follow for ever."""
+    return f"f = function() {block.replace('pcall(f)', 'g(m)').replace('f()', 'g(o)')} end"
+
+
+def nested(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    block = st.lists(inner, max_size=3).map(" ; ".join)
+    return st.one_of(
+        st.builds("do {} end".format, block),
+        st.builds("if {} then {} else {} end".format, CONDITIONS, block, block),
+        st.builds("if {} then {} elseif {} then {} end".format, CONDITIONS, block, CONDITIONS, block),
+        st.builds("for i = 1, N do {} end".format, block),
+        st.builds("for i = 1, N do {} ; if {} then break end {} end".format, st.just("x = x"), CONDITIONS, block),
+        st.builds("repeat {} until true".format, block),
+        st.builds("while {} do {} if true then break end end".format, CONDITIONS, block),
+        st.builds("pcall(function() {} end)".format, block),
+        st.builds("(function() {} end)()".format, block),
+        st.builds(function_of, block),
+    )
+
+
+PROGRAMS = st.lists(st.recursive(LEAVES, nested, max_leaves=12), min_size=1, max_size=5).map(" ; ".join)
+BEGIN = """local m, o = require "resty.metrics", require "my.log"
+local log, x = m.log, X
+local f = function() end
+local function g(y) y.log() end
+"""
+
+
+def as_run(code: str, condition: str, count: str) -> str:
+    return code.replace("X", condition).replace("N", count)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(PROGRAMS, min_size=20, max_size=20))
+def test_a_certain_answer_is_right_whatever_is_not_known(programs: list[str]) -> None:
+    """Each program runs with the unknown condition false and true, and its loops run no time and twice."""
+    ways = [(condition, count) for condition in ("false", "true") for count in ("0", "2")]
+    seen = counted([as_run(BEGIN + program, *way) for program in programs for way in ways])
+    for at, program in enumerate(programs):
+        answer = effect(as_run(BEGIN + program, "ngx.var.x", "tonumber(ngx.var.n)")).counts
+        results = seen[len(ways) * at : len(ways) * (at + 1)]
+        assert answer is None or results == [answer] * len(ways), BEGIN + program
