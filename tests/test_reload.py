@@ -95,7 +95,7 @@ def test_sources_come_and_go_and_nothing_is_lost(tmp_path: Path) -> None:
             loaded = collector.value(WHEN)
 
             path.write_text("sources:\n" + source("two", two) + source("gone", gone, ", timeout: 1s"))
-            assert post(collector) == (200, "the configuration was read again\n")
+            assert post(collector) == (200, "configuration reloaded\n")
             samples = collector.samples()
             shown = {
                 dict(labels).get("nginx"): value for (name, labels), value in samples.items() if name == "nginx_up"
@@ -123,7 +123,7 @@ WRONG = [
     ("sources:\n  - {kind: vts}\nlog: {level: loud}\n", (":2: sources[0].url: ", ":3: log.level: ")),
     ("web: {config_file: none.yml}\n", ("none.yml: cannot be read",)),
     ("web: {config_file: web.yml}\n", ("tls_server_config: needs cert_file", "tls_server_config: needs key_file")),
-    ("a: [", (":1: no YAML",)),
+    ("a: [", (":1: invalid YAML",)),
 ]
 
 
@@ -148,7 +148,7 @@ def test_what_is_wrong_is_refused_whole(good: tuple[Collector, Path], text: str,
         status, said = post(collector, "PUT")
     finally:
         path.write_text(right)
-    assert (status, said.splitlines()[0]) == (500, "refused, the old configuration goes on:")
+    assert (status, said.splitlines()[0]) == (500, "the new configuration is invalid, the old one stays in force:")
     log = collector.log().removeprefix(earlier)
     for one in words:
         assert one in said
@@ -213,7 +213,7 @@ def send_as(uid: int, worker: Worker, datagram: bytes) -> None:
 
 def test_reload_by_http_is_off_unless_it_is_asked_for(tmp_path: Path) -> None:
     with Collector(tmp_path / "c.sock") as collector:
-        assert post(collector) == (403, "start with --web.enable-lifecycle to reload by HTTP\n")
+        assert post(collector) == (403, "reload by HTTP is off: start with --web.enable-lifecycle\n")
         assert post(collector, "GET")[0] == 405
         assert "read again" not in collector.log()
 

@@ -164,7 +164,7 @@ def test_what_cannot_be_read_is_set_aside_and_said(
 def test_a_current_that_has_gone_is_said_and_no_crash(directory: Directory, caplog: pytest.LogCaptureFixture) -> None:
     gone(directory.file(write(directory, 1)))
     assert recover(directory, None).state is None
-    assert "counting begins at 0" in caplog.text
+    assert "Counters begin at 0" in caplog.text
     assert directory.current() is None
 
 

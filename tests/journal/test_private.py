@@ -295,7 +295,7 @@ def test_a_current_that_names_a_file_that_is_not_there(directory: Directory, cap
     written(directory)
     (directory.path / "current").write_text(f"9 {'0a' * 16}\n")
     assert recover(Directory(directory.path), None).state is None
-    assert "counting begins at 0" in caplog.text
+    assert "counters begin at 0" in caplog.text
     assert (directory.path / "set-aside-1-removed.sqlite").exists()
 
 

@@ -119,7 +119,7 @@ def test_the_live_page_says_that_a_restart_is_needed(tmp_path: Path) -> None:
             assert "Restart it" in refused.value.read().decode()
             refused.value.close()
         assert collector.value("resty_metrics_web_refused_requests_total", reason="failed") == 3
-        words = "a part of the program cannot be loaded"
+        words = "cannot load a part of the program"
         assert wait_until(lambda: collector.log().count(words), message="a line in the log") == 1
 
 

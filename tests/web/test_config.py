@@ -78,8 +78,8 @@ def test_durations_of_go(text: str) -> None:
 
 # text, line, key, part of the words
 WRONG = [
-    ("tls_config: {}", 1, "tls_config", "no such key; known here: tls_server_config,"),
-    (f"{TLS}  cert_fil: x", 4, "tls_server_config.cert_fil", "no such key; known here: cert,"),
+    ("tls_config: {}", 1, "tls_config", "unknown key. Known keys: tls_server_config,"),
+    (f"{TLS}  cert_fil: x", 4, "tls_server_config.cert_fil", "unknown key. Known keys: cert,"),
     ("- a", 1, "", "give keys and values: tls_server_config"),
     ("tls_server_config: yes", 1, "tls_server_config", "give keys and values"),
     ("tls_server_config: {min_version: TLS13, key: x}", 1, "tls_server_config", "needs cert_file (or cert)"),
@@ -104,10 +104,10 @@ WRONG = [
     (f"{TLS}  curve_preferences: [P256]", 4, "tls_server_config.curve_preferences[0]", "give one of CurveP256"),
     (f"{TLS}  curve_preferences: [CurveP256, X25519]", 4, "tls_server_config.curve_preferences", "give one curve"),
     (f"{TLS}  prefer_server_cipher_suites: 1", 4, "tls_server_config.prefer_server_cipher_suites", "true or false"),
-    ("http_server_config: {http3: true}", 1, "http_server_config.http3", "no such key; known here: http2, headers"),
+    ("http_server_config: {http3: true}", 1, "http_server_config.http3", "unknown key. Known keys: http2, headers"),
     ("http_server_config:\n  headers:\n    X-A: b", 3, "http_server_config.headers.X-A", "header cannot be set"),
     ("http_server_config:\n  headers: {X-Frame-Options: DENY}", 2, "http_server_config.headers", "deny or sameorigin"),
-    ("http_server_config:\n  headers: {X-XSS-Protection: |\n      a\n      b\n}", 2, "", "no YAML"),
+    ("http_server_config:\n  headers: {X-XSS-Protection: |\n      a\n      b\n}", 2, "", "invalid YAML"),
     (
         "http_server_config:\n  headers:\n    X-XSS-Protection: |\n      a\n",
         3,
@@ -121,7 +121,7 @@ WRONG = [
     ("rate_limit: {interval: 1}", 1, "rate_limit.interval", "give a duration"),
     ("rate_limit:\n  interval: 1s", 1, "rate_limit.burst", "no request would ever be served"),
     ("rate_limit: {burst: -1}", 1, "rate_limit.burst", "give a number"),
-    ("a: [", 1, "", "no YAML"),
+    ("a: [", 1, "", "invalid YAML"),
 ]
 
 

@@ -88,7 +88,7 @@ class Journal:
         if self.tally.reason is None:
             say(
                 logging.ERROR,
-                "the journal cannot be written: counting goes on in memory only",
+                "cannot write the journal. Counts are in memory only",
                 per=error.reason,
                 error=error,
             )
@@ -207,7 +207,7 @@ class Journal:
         if self.tally.reason is not None:
             say(
                 logging.INFO,
-                "the journal is written again, with everything that was counted meanwhile",
+                "the journal is written again and is complete",
                 per=self.tally.reason,
             )
         self.tally.up, self.tally.reason = True, None

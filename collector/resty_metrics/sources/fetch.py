@@ -188,9 +188,9 @@ class Fetcher:
         self._said = reason
         who = {"source": self.source.kind, **self.source.labels}
         if reason is None:
-            say(logging.INFO, "a source can be read again", **who)
+            say(logging.INFO, "a source answers again", **who)
         else:
-            say(logging.WARNING, "a source cannot be read", **who, why=reason, error=words)
+            say(logging.WARNING, "cannot read a source", **who, why=reason, error=words)
 
 
 async def gather(fetchers: Sequence[Fetcher], seconds: float) -> list[Scrape]:

@@ -131,8 +131,8 @@ function _M.compare(other, version)
     compared[other] = true
     local its = version_in(other .. MAIN)
     if its and its ~= version then
-        error_log.write(ngx.ERR, "resty-metrics: two versions of the Lua module are in reach: ", version, " in ", _M.root,
-            " is used, ", its, " in ", other, " is not; remove one of them, and reload nginx")
+        error_log.write(ngx.ERR, "resty-metrics: two versions of the Lua module are installed: ", version, " in ", _M.root,
+            " is used, ", its, " in ", other, " is not. Remove one of them, and reload nginx")
     end
 end
 

@@ -103,5 +103,5 @@ def test_what_cannot_be_put_back_is_said(top: Path) -> None:
     (top / "etc/a.conf").mkdir()
     errors = transaction.roll_back()
     assert len(errors) == 1
-    assert f"{top}/etc/a.conf could not be put back" in errors[0]
+    assert f"cannot restore {top}/etc/a.conf: " in errors[0]
     assert not (top / "share").exists()

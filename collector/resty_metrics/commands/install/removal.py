@@ -25,14 +25,14 @@ def make(facts: Facts, configured: bytes | None) -> Plan:
     if written is None:
         places = list(_references(facts, None))
         if places:
-            raise RefusedError(f"what is in {facts.share} is not of install: remove by hand {', '.join(places)}")
+            raise RefusedError(f"install did not write {facts.share}. Remove by hand: {', '.join(places)}")
         return Plan((), (), ())
     added = written.of(facts.configuration.main_file)
     if added is None and written.configurations:
         return Plan((), (), (_in_use(facts, written),))
     places = list(_references(facts, added))
     if places:
-        raise RefusedError(f"these lines need our files; remove them first, then run this again: {', '.join(places)}")
+        raise RefusedError(f"these lines use our files. Remove them, then run this again: {', '.join(places)}")
     configuration: list[Change] = []
     notes = unread(facts)
     if added is not None:
@@ -48,7 +48,7 @@ def make(facts: Facts, configured: bytes | None) -> Plan:
 
 def _in_use(facts: Facts, rest: Manifest) -> str:
     mains = ", ".join(one.main_file for one in rest.configurations)
-    return f"the files in {facts.share} stay: {mains} uses them"
+    return f"the files in {facts.share} are kept, because {mains} uses them"
 
 
 def _references(facts: Facts, added: Added | None) -> Iterator[str]:
@@ -81,7 +81,7 @@ def _line_of(text: str, word: str) -> int:
 def _configuration(added: Added, now: bytes | None, saved: bytes | None) -> tuple[list[Change], list[str]]:
     text = added.text.encode("latin-1")
     if now is None:
-        return [], [f"{added.path} is gone already"]
+        return [], [f"{added.path} was removed already"]
     if added.whole_file:
         change = Change(added.path, now, None)
         if now == text:
@@ -89,7 +89,9 @@ def _configuration(added: Added, now: bytes | None, saved: bytes | None) -> tupl
         kept = added.path + SAVED
         return [Change(kept, saved, now, diff=False), change], [_changed(added.path, kept)]
     if now.count(text) != 1:
-        raise RefusedError(f"{added.path} no longer has the line as it was added; remove by hand: {added.text.strip()}")
+        raise RefusedError(
+            f"{added.path} no longer has the line as install added it. Remove it by hand: {added.text.strip()}"
+        )
     return [Change(added.path, now, now.replace(text, b""))], []
 
 
@@ -108,4 +110,4 @@ def _files(facts: Facts, written: Manifest) -> tuple[list[Change], list[str]]:
 
 
 def _changed(path: str, kept: str) -> str:
-    return f"{path} was changed since it was installed: the changed one is kept as {kept}"
+    return f"{path} was changed after the installation. The changed file is kept as {kept}"
