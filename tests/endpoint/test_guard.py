@@ -263,8 +263,11 @@ def test_who_took_the_path_is_named(collector: Collector) -> None:
 
 def test_who_has_gone_is_not_invented(collector: Collector) -> None:
     replaced(collector.socket_path)
-    wait_until(lambda: "has gone already" in collector.log(), message="what is known of the culprit")
-    assert "had been replaced by this process" not in collector.log()
+    wait_until(
+        lambda: "the process that replaced the socket has ended" in collector.log(),
+        message="what is known of the culprit",
+    )
+    assert "this process had replaced" not in collector.log()
 
 
 def test_against_one_who_keeps_coming_back_it_backs_off_and_says_so(collector: Collector) -> None:

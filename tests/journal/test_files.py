@@ -434,7 +434,7 @@ def test_a_bug_in_the_thread_is_a_fault_of_the_journal_and_not_its_end(
     report = thread.do(Append(of_page([(SCRAPER, 2, True)]), None))
     assert report.error is not None
     assert (report.error.reason, report.up) == ("internal", False)
-    assert "please report this" in caplog.text
+    assert "please report it" in caplog.text
     assert directory.current() is None
     monkeypatch.undo()
     assert thread.do(Check()).usable

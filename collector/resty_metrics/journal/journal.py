@@ -241,4 +241,4 @@ def _applied(then: Then) -> Iterator[None]:
         if pieces is not None:
             yield from pieces
     except Exception:
-        LOGGER.exception("what was written could not be applied, please report this")
+        LOGGER.exception("cannot apply a written record because of a bug, please report it")

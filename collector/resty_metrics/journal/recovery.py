@@ -108,7 +108,7 @@ def _set_aside(directory: Directory, name: Name | None, error: JournalError) -> 
         raise error from None
     say(
         logging.ERROR,
-        "the journal cannot be used. It is kept under another name, and counters begin at 0",
+        "the journal cannot be used and is set aside. Counters begin at 0",
         error=error,
         kept_as=aside,
         **({"remedy": _REMEDIES[error.reason]} if error.reason in _REMEDIES else {}),
