@@ -197,7 +197,7 @@ def test_a_hook_in_http_needs_our_line_first(collector: Collector, name: str, ho
         assert f"+include {debian.share}/nginx.conf.d/resty-metrics-own-hook.conf;" in said
         done = run("uninstall", debian, collector)
         assert done.status == 1
-        assert "these lines need our files; remove them first" in done.error
+        assert "these lines use our files. Remove them" in done.error
         assert (f"{lua}:1" if with_line is None else f"{own}:1 (log_by_lua_block)") in done.error
 
 
@@ -319,7 +319,7 @@ def test_whatever_nginx_listens_on(collector: Collector, listen: str, tmp_path: 
 
 def test_not_a_terminal(collector: Collector) -> None:
     with Debian() as debian:
-        assert "give --yes" in refused(debian, collector, yes=False)
+        assert "Give --yes" in refused(debian, collector, yes=False)
 
 
 def test_dry_run(collector: Collector) -> None:
@@ -332,7 +332,7 @@ def test_dry_run(collector: Collector) -> None:
 
         said = assert_untouched(debian, work)
         assert f"+include {debian.share}/nginx.conf.d/resty-metrics.conf;" in said
-        assert "nothing is changed" in said
+        assert "nothing was changed" in said
         assert collector.request_counts().total() == 0
 
 
@@ -345,7 +345,7 @@ def test_a_dry_run_of_what_would_not_be_done() -> None:
             return done.text
 
         said = assert_untouched(debian, work)
-        assert "dry run: nothing is changed" in said
+        assert "dry run: nothing was changed" in said
         assert "this would fail:" in said
         assert "resty-metrics serve" in said
 
@@ -436,7 +436,7 @@ def test_twice_in_a_row_and_an_upgrade(collector: Collector) -> None:
         conf.write_bytes(mine)
         said = assert_installed(debian, collector)
         assert f"note: {older} was changed after the installation" in said
-        assert f"note: {conf} is not as install would write it, and is kept" in said
+        assert f"note: {conf} differs from what install would write, and is kept" in said
         assert older.read_bytes() == ours
         assert older.with_name("hook.lua.saved").read_bytes() == b"-- older\n" + ours
         assert conf.read_bytes() == mine
@@ -460,7 +460,7 @@ def test_uninstall(collector: Collector) -> None:
         before = debian.tree()
         assert_installed(debian, collector)
         said = assert_untouched(debian, lambda: run("uninstall", debian, collector, yes=False).error)
-        assert "give --yes" in said
+        assert "Give --yes" in said
         assert_untouched(debian, lambda: run("uninstall", debian, collector, "--dry-run", yes=False).out)
         done = run("uninstall", debian, collector)
         assert done.status == 0, done.text

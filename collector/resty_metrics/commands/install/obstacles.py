@@ -55,7 +55,7 @@ def _of_hooks(facts: Facts, found: Hooks) -> list[str]:
     outer = found.outer
     if outer is not None and not outer.counts:
         return [
-            f"{outer.directive.place}: {outer.directive.name} in http{{}} is yours, and nginx allows only one. Do not "
+            f"{outer.directive.place}: {outer.directive.name} in http{{}} is your own, and nginx allows one. Do not "
             f"reload nginx yet. Add to it, {line(facts, outer)} -- then run this again, which reloads nginx"
         ]
     lacking = [hook for hook in found.inner if not hook.counts]
