@@ -294,7 +294,7 @@ def test_a_directory_with_something_in_it_is_left_alone_and_said(collector: Coll
     failed = "resty_metrics_socket_failed_rebinds_total"
     wait_until(lambda: (collector.value(failed) or 0) >= 2, message="attempts")
     assert "cannot restore the socket" in collector.log()
-    assert "Directory not empty" in collector.page("/-/ready")
+    assert "directory not empty" in collector.page("/-/ready")
     assert collector.value("resty_metrics_socket_contended") == 0
     assert collector.value("resty_metrics_socket_up") == 0
     shutil.rmtree(path)
@@ -407,7 +407,7 @@ def test_a_lock_that_cannot_be_written_when_it_is_taken_anew_is_not_ones_own_ene
     with monkeypatch.context() as disk:
         disk.setattr("resty_metrics.process.lock.os.pwrite", no_room_for_a_note)
         guard.check()
-        assert "No space left" in guard.faults()[0]
+        assert "no space left" in guard.faults()[0]
     guard.check()
     assert (guard.faults(), guard.standing_by, guard.up()) == ([], False, True)
     assert guard.lock.stale == "0a" * 16

@@ -192,6 +192,7 @@ def test_counters_go_on_from_a_read_only_journal(shared: Path, disk: Small, numb
         send(worker, "read_total", 4)
         assert collector.value("read_total") == 7
         assert "Counts are in memory only" in collector.log()
+        assert 'remedy="Give this user write access to --state.dir' in collector.log()
         disk.unprotect()
         wait_until(lambda: healthy(collector), timeout=HEALS_WITHIN, message="the journal")
         collector.kill()

@@ -31,6 +31,7 @@ from resty_metrics.process.command_line import command
 from resty_metrics.process.lock import Lock, LockedError, acquire
 from resty_metrics.process.log import say
 from resty_metrics.process.passage import Passage, make
+from resty_metrics.process.start import cause
 
 CHECK_SECONDS = 1.0
 CALM_SECONDS = 0.01  # between two checks, however much happens in the directory
@@ -127,7 +128,7 @@ class Guard:
         try:
             fault = self._heal() if self._has_lock() else None
         except OSError as error:
-            fault = f"cannot restore the socket at {self._listener.path}: {error}"
+            fault = f"cannot restore the socket at {self._listener.path}: {cause(error)}"
         fault = fault or closed
         if self.standing_by:
             fault = f"standing by: another process holds {self._lock.path}"
@@ -139,7 +140,7 @@ class Guard:
         try:
             mode = self._passage.mend()
         except OSError as error:
-            return f"cannot restore the search permission of {directory}, which nginx's workers need: {error}"
+            return f"cannot restore the search permission of {directory}, which nginx's workers need: {cause(error)}"
         if mode is not None:
             message = "restored the search permission of the socket's directory, which nginx's workers need"
             say(logging.ERROR, message, per="directory", directory=directory, mode=f"{mode:04o}")

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from resty_metrics.ingest.drain import Drain
-from resty_metrics.journal.errors import JournalError
+from resty_metrics.journal.errors import REMEDIES, JournalError
 from resty_metrics.journal.records import of_drain
 from resty_metrics.journal.state import Capture
 from resty_metrics.journal.tally import Tally
@@ -91,6 +91,7 @@ class Journal:
                 "cannot write the journal. Counts are in memory only",
                 per=error.reason,
                 error=error,
+                **({"remedy": REMEDIES[error.reason]} if error.reason in REMEDIES else {}),
             )
         self.tally.up, self.tally.reason = False, error.reason
         self.tally.errors[error.reason] += 1

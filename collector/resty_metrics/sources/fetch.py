@@ -9,6 +9,7 @@ Rules:
 
 import asyncio
 import logging
+import os
 import socket
 import time
 import traceback
@@ -121,7 +122,9 @@ def in_words(error: Exception, seconds: float) -> str:
         case aiohttp.ClientConnectorCertificateError():
             return str(error.certificate_error)
         case aiohttp.ClientConnectorError():
-            return str(error.os_error)
+            number = error.os_error.errno
+            cause = os.strerror(number) if number and number > 0 else str(error.os_error)
+            return f"cannot connect: {cause[:1].lower()}{cause[1:]}"
     return type(error).__name__
 
 

@@ -177,7 +177,7 @@ def test_live(busy: Collector, directory: Path) -> None:
         terminal.until(lambda seen: "socket: up" in seen and "leads to nobody" not in seen, "the warning's end")
 
         busy.kill()
-        terminal.shows("! cannot read the page", "Connect call failed", "a.example")
+        terminal.shows("! cannot read the page", "cannot connect: connection refused", "a.example")
         busy.start()
         terminal.until(lambda seen: "cannot read" not in seen and "socket: up" in seen, "the page again")
 
