@@ -15,6 +15,7 @@ COPY lua/ lua/
 COPY nginx.conf.d/ nginx.conf.d/
 COPY grafana/ grafana/
 COPY prometheus/ prometheus/
+COPY docs/runbook.md docs/
 RUN /build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels . \
     && /build/bin/pip --python /opt/resty-metrics/bin/python install --quiet --no-deps --no-index /wheels/*.whl \
     && find /opt/resty-metrics -type f \( -name '*.c' -o -name '*.h' -o -name '*.p[xy][xid]' \) -delete

@@ -95,7 +95,7 @@ def test_sources_come_and_go_and_nothing_is_lost(tmp_path: Path) -> None:
             loaded = collector.value(WHEN)
 
             path.write_text("sources:\n" + source("two", two) + source("gone", gone, ", timeout: 1s"))
-            assert post(collector) == (200, "the configuration was read again\n")
+            assert post(collector) == (200, "configuration reloaded\n")
             samples = collector.samples()
             shown = {
                 dict(labels).get("nginx"): value for (name, labels), value in samples.items() if name == "nginx_up"
@@ -122,8 +122,11 @@ def test_sources_come_and_go_and_nothing_is_lost(tmp_path: Path) -> None:
 WRONG = [
     ("sources:\n  - {kind: vts}\nlog: {level: loud}\n", (":2: sources[0].url: ", ":3: log.level: ")),
     ("web: {config_file: none.yml}\n", ("none.yml: cannot be read",)),
-    ("web: {config_file: web.yml}\n", ("tls_server_config: needs cert_file", "tls_server_config: needs key_file")),
-    ("a: [", (":1: no YAML",)),
+    (
+        "web: {config_file: web.yml}\n",
+        ("tls_server_config: requires cert_file", "tls_server_config: requires key_file"),
+    ),
+    ("a: [", (":1: invalid YAML",)),
 ]
 
 
@@ -148,7 +151,7 @@ def test_what_is_wrong_is_refused_whole(good: tuple[Collector, Path], text: str,
         status, said = post(collector, "PUT")
     finally:
         path.write_text(right)
-    assert (status, said.splitlines()[0]) == (500, "refused, the old configuration goes on:")
+    assert (status, said.splitlines()[0]) == (500, "the new configuration is invalid, the old one stays in force:")
     log = collector.log().removeprefix(earlier)
     for one in words:
         assert one in said
@@ -172,7 +175,7 @@ def test_what_needs_a_restart_is_said_and_the_rest_taken(tmp_path: Path) -> None
             "log: {level: debug, format: json}\n"
         )
         assert post(collector)[0] == 200
-        lines = [line for line in collector.log().splitlines() if "needs a restart" in line]
+        lines = [line for line in collector.log().splitlines() if "takes effect only after a restart" in line]
         assert [flag for flag in RESTART.values() if any(flag in line for line in lines)] == [
             "--socket.mode",
             "--web.telemetry-path",
@@ -181,7 +184,7 @@ def test_what_needs_a_restart_is_said_and_the_rest_taken(tmp_path: Path) -> None
         assert collector.log().splitlines()[-1].startswith('{"ts": ')
         assert collector.value("resty_metrics_socket_up") == 1
         assert post(collector)[0] == 200
-        assert collector.log().count("needs a restart") == 4  # and again, as long as it is so
+        assert collector.log().count("takes effect only after a restart") == 4  # and again, as long as it is so
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
@@ -195,7 +198,7 @@ def test_a_user_that_may_send_from_now_on(shared: Path) -> None:
         assert worker.answer()[:2] == (Verdict.HOLD, Reason.UID)
         path.write_text("socket: {allow_uid: [12345]}\n")
         collector.signal(signal.SIGHUP)
-        wait_until(lambda: "read again" in collector.log(), message="the reload")
+        wait_until(lambda: "configuration reloaded" in collector.log(), message="the reload")
         send_as(12345, worker, batch)
         assert worker.answer() == (Verdict.ACK, Reason.NONE, 1)
         assert collector.value("held_total") == 3
@@ -213,9 +216,9 @@ def send_as(uid: int, worker: Worker, datagram: bytes) -> None:
 
 def test_reload_by_http_is_off_unless_it_is_asked_for(tmp_path: Path) -> None:
     with Collector(tmp_path / "c.sock") as collector:
-        assert post(collector) == (403, "start with --web.enable-lifecycle to reload by HTTP\n")
+        assert post(collector) == (403, "reload by HTTP is off: start with --web.enable-lifecycle\n")
         assert post(collector, "GET")[0] == 405
-        assert "read again" not in collector.log()
+        assert "reloaded" not in collector.log()
 
 
 def test_a_name_service_that_is_slow_does_not_hold_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import NoReturn
 
 import uvloop
@@ -30,11 +31,13 @@ from resty_metrics.journal.tenure import Kept, Tenure, lock_state, note_stale, r
 from resty_metrics.live.sampler import Live
 from resty_metrics.page.coverage import Coverage
 from resty_metrics.page.scrape import Pages, Parts
-from resty_metrics.process import hangup, passage
+from resty_metrics.process import hangup, passage, start
+from resty_metrics.process.command_line import command
 from resty_metrics.process.ending import end, end_within
-from resty_metrics.process.lock import LockedError, acquire
+from resty_metrics.process.lock import Lock, LockedError, acquire
 from resty_metrics.process.log import LOGGER, say
 from resty_metrics.process.service_manager import READY, STOPPING, ServiceManager, status
+from resty_metrics.process.start import StartError
 from resty_metrics.process.tuning import tune_process
 from resty_metrics.reload import Reloader
 from resty_metrics.sources.fetch import Fetcher
@@ -60,19 +63,11 @@ def run(settings: Settings, load: Callable[[], Settings]) -> int:
         access = policy.load(settings.web_config_file)
     except ConfigError as wrong:
         for problem in wrong.problems:
-            say(logging.ERROR, "the web configuration is wrong", error=problem.text(wrong.file))
+            say(logging.ERROR, "the web configuration is invalid", error=problem.text(wrong.file))
         return EXIT_MISCONFIGURED
     try:
-        passage.make(settings.socket_path.parent)
-        socket_lock = acquire(settings.socket_path.with_name(settings.socket_path.name + ".lock"))
+        socket_lock = _lock_socket(settings.socket_path)
         state_lock, error = lock_state(settings.state_dir)
-    except LockedError as locked:
-        say(logging.ERROR, str(locked))
-        return EXIT_LOCKED
-    except OSError as failure:
-        say(logging.ERROR, "the lock beside the socket cannot be taken", error=failure)
-        return EXIT_FAILED
-    try:
         web_sockets = listening.bind_all(settings.web_listen_address)
         kept = read_state(settings.state_dir, socket_lock, state_lock, error)
         tune_process()
@@ -80,9 +75,25 @@ def run(settings: Settings, load: Callable[[], Settings]) -> int:
     except LockedError as locked:
         say(logging.ERROR, str(locked))
         return EXIT_LOCKED
+    except StartError as failure:
+        say(logging.ERROR, str(failure))
+        return EXIT_FAILED
     except OSError as failure:
         say(logging.ERROR, "cannot start", error=failure)
         return EXIT_FAILED
+
+
+def _lock_socket(socket_path: Path) -> Lock:
+    """Lock the socket's path, and make its directory where it is missing. Raises LockedError, StartError."""
+    try:
+        passage.make(socket_path.parent)
+    except OSError as error:
+        raise StartError(error.errno, start.no_directory(socket_path.parent, error)) from error
+    path = socket_path.with_name(socket_path.name + ".lock")
+    try:
+        return acquire(path)
+    except OSError as error:
+        raise StartError(error.errno, start.no_lock(path, error)) from error
 
 
 def _signals(loop: asyncio.AbstractEventLoop) -> asyncio.Event:
@@ -162,7 +173,7 @@ async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
         except Exception:
-            LOGGER.exception("a background task failed and is begun anew, please report this")
+            LOGGER.exception("a background task failed because of a bug and is restarted, please report it")
         await asyncio.sleep(CHECK_SECONDS)
 
 
@@ -190,15 +201,19 @@ async def _collect(
     if hangup.was_received():
         hung_up.set()
     await collector.tenure.start(START_SECONDS)
-    collector.listener.bind()
+    try:
+        collector.listener.bind()
+    except OSError as error:
+        raise StartError(error.errno, start.no_socket(settings.socket_path, error)) from error
     say(logging.INFO, "collecting", version=__version__, socket=settings.socket_path)
     app = server.application(
         collector.pages, collector.faults, settings.web_telemetry_path, collector.front, collector.live
     )
     collector.listener.attach(loop)
     serving = server.Server(app, collector.front, collector.pages.leave)
-    await serving.start(web_sockets)
+    addresses = await serving.start(web_sockets)
     manager.tell(READY, status(collector.faults()))
+    _say_ready(settings, addresses, bool(kept.state.table.families))
     works = (
         collector.watch,
         collector.tenure.run,
@@ -216,8 +231,16 @@ async def _collect(
     for task in tasks:
         task.cancel()
     await _finish(collector, serving, loop.time())
-    say(logging.INFO, "ended", requests=kept.state.table.requests)
+    say(logging.INFO, "stopped", requests=kept.state.table.requests)
     end(0)
+
+
+def _say_ready(settings: Settings, addresses: Sequence[str], counted: bool) -> None:
+    """Log the end of the start: the address for a browser, and the next step while nginx has sent nothing yet."""
+    page = next((address for address in addresses if address.startswith("http")), None)
+    look = {} if page is None else {"browser": f"{page}/", "prometheus": f"{page}{settings.web_telemetry_path}"}
+    step = {} if counted else {"next": f"sudo {command('install', settings.socket_path)}"}
+    say(logging.INFO, "ready", **look, **step)
 
 
 async def _finish(collector: Collector, serving: server.Server, began: float) -> None:
@@ -226,7 +249,7 @@ async def _finish(collector: Collector, serving: server.Server, began: float) ->
     collector.listener.close(LAST_DRAIN_SECONDS)
     web_closes = asyncio.create_task(_close_web(collector, serving))
     if not await collector.journal.close(began + LAST_WRITE_SECONDS - loop.time()):
-        say(logging.WARNING, "not everything could be written in time; what was not is still with the workers")
+        say(logging.WARNING, "some batches could not be written in time. Workers still hold them, and send them again")
     await asyncio.wait([web_closes], timeout=began + LAST_WRITE_SECONDS - loop.time())
 
 

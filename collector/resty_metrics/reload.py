@@ -55,7 +55,7 @@ class Reloader:
                 problems = [problem.text(error.file) for problem in error.problems]
                 self._front.tally.wrong.add("settings")
                 for problem in problems:
-                    say(logging.ERROR, "the configuration is refused, the old one goes on", error=problem)
+                    say(logging.ERROR, "the new configuration is invalid, the old one stays in force", error=problem)
                 return problems
             self._front.policy.take(access)
             self._take(settings, uids)
@@ -66,7 +66,7 @@ class Reloader:
         old, stays = self.settings, _of_the_start(self.settings)
         for name, flag in RESTART.items():
             if getattr(settings, name) != getattr(old, name):
-                say(logging.WARNING, "a change needs a restart and is not in force", setting=flag)
+                say(logging.WARNING, "a changed setting takes effect only after a restart", setting=flag)
         self.settings = replace(settings, **stays)
         if (settings.log_level, settings.log_format) != (old.log_level, old.log_format):
             log.configure(settings.log_level, settings.log_format)
@@ -76,7 +76,7 @@ class Reloader:
         limits.max_connections, limits.max_requests = settings.web_max_connections, settings.web_max_requests
         self._front.tally.wrong.clear()
         self._front.tally.loaded_at = time.time()
-        say(logging.INFO, "the configuration was read again", sources=len(settings.sources))
+        say(logging.INFO, "configuration reloaded", sources=len(settings.sources))
 
 
 def _of_the_start(settings: Settings) -> dict[str, Any]:

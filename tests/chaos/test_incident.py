@@ -207,4 +207,4 @@ def test_another_collector_has_the_lock_of_a_new_directory(stage: Stage, shared:
 
 def other_total(collector: Collector) -> int:
     """What a collector had on its page when it ended, by its last line of log."""
-    return int(collector.log().rpartition("msg=ended requests=")[2].split()[0])
+    return int(collector.log().rpartition("msg=stopped requests=")[2].split()[0])

@@ -25,6 +25,12 @@ def test_who_listens_is_healthy(socket_path: Path, unix: str) -> None:
         assert healthcheck(f"127.0.0.1:{port}") == 0
         assert healthcheck(f":{port}", unix) == 0
         assert healthcheck(f"127.0.0.1:{port}", f"127.0.0.1:{free_port()}") == 1
+        words = [COMMAND, "healthcheck", f"--web.listen-address=:{port}", "--web.listen-address=127.0.0.1:1"]
+        said = subprocess.run(words, timeout=60, check=False, capture_output=True, text=True).stderr
+        assert said == (
+            "no healthy collector answers at 127.0.0.1:1. Check that resty-metrics serve runs, with the same "
+            "--web.listen-address\n"
+        )
     assert healthcheck(f"127.0.0.1:{port}") == 1
     assert healthcheck(unix) == 1
 

@@ -158,9 +158,9 @@ def test_what_is_wrong_with_the_next_setting(package: Path, tmp_path: Path) -> N
     )
     file.write_text("log:\n  color: always\n")
     done = python(package, "-m", "resty_metrics", "check-config", str(file))
-    assert done.stderr == f"{file}:2: log.color: no such key; did you mean log.colour?\n"
+    assert done.stderr == f"{file}:2: log.color: unknown key. Did you mean log.colour?\n"
     done = python(package, "-m", "resty_metrics", "check-config", RESTY_METRICS_LOG_COLOR="always")
-    assert done.stderr == "RESTY_METRICS_LOG_COLOR: no such setting; did you mean RESTY_METRICS_LOG_COLOUR?\n"
+    assert done.stderr == "RESTY_METRICS_LOG_COLOR: unknown setting. Did you mean RESTY_METRICS_LOG_COLOUR?\n"
 
 
 def test_who_else_knows_the_next_setting(package: Path) -> None:
@@ -169,4 +169,4 @@ def test_who_else_knows_the_next_setting(package: Path) -> None:
     assert json.loads(done.stdout) == [[True, True, False], "--log.colour", {"--log.colour": ["always"]}]
     shown = python(package, "-m", "resty_metrics", "serve", "--help").stdout
     assert "--log.colour [never|always]" in shown
-    assert "RESTY_METRICS_LOG_COLOUR" in shown
+    assert "Each option can also be set by an environment variable" in shown

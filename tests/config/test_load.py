@@ -149,8 +149,8 @@ def too_large(path: Path) -> None:
     [
         (unreadable, "yml: cannot be read: No such file or directory"),
         (a_directory, "yml: cannot be read: Is a directory"),
-        (no_utf8, "yml:2: not UTF-8"),
-        (too_large, "yml: larger than 1048576 bytes"),
+        (no_utf8, "yml:2: the file is not UTF-8"),
+        (too_large, "yml: the file is larger than 1048576 bytes"),
     ],
 )
 def test_a_file_that_is_none(tmp_path: Path, harm: object, words: str) -> None:
@@ -286,7 +286,7 @@ def test_all_that_is_wrong_and_status_1(tmp_path: Path) -> None:
     assert done.stderr.splitlines() == [
         f"{path}:1: log.level: 'x': give one of debug, info, warning, error",
         f"{path}:2: web.config_file: '{tmp_path}/web.yml' cannot be read: No such file or directory",
-        f"{path}:3: soket: no such key; did you mean socket?",
+        f"{path}:3: soket: unknown key. Did you mean socket?",
     ]
 
 

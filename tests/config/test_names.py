@@ -4,16 +4,16 @@ import pytest
 from resty_metrics.config.names import misspelt
 
 KNOWN = ["RESTY_METRICS_SOCKET_PATH", "RESTY_METRICS_WEB_LISTEN_ADDRESS", "RESTY_METRICS_STATE_DIR"]
-ELSE = "no such setting; resty-metrics serve --help names them"
+ELSE = "unknown setting. resty-metrics serve --help lists the settings"
 
 
 @pytest.mark.parametrize(
     ("variable", "value", "hint"),
     [
         ("RESTY_METRICS_SOCKET_PATH", "/x", None),
-        ("RESTY_METRICS_SOKET_PATH", "/x", "no such setting; did you mean RESTY_METRICS_SOCKET_PATH?"),
-        ("RESTY_METRICS_SOCKET_PTAH", "", "no such setting; did you mean RESTY_METRICS_SOCKET_PATH?"),
-        ("RESTY_METRICS_STATEDIR", "/x", "no such setting; did you mean RESTY_METRICS_STATE_DIR?"),
+        ("RESTY_METRICS_SOKET_PATH", "/x", "unknown setting. Did you mean RESTY_METRICS_SOCKET_PATH?"),
+        ("RESTY_METRICS_SOCKET_PTAH", "", "unknown setting. Did you mean RESTY_METRICS_SOCKET_PATH?"),
+        ("RESTY_METRICS_STATEDIR", "/x", "unknown setting. Did you mean RESTY_METRICS_STATE_DIR?"),
         ("RESTY_METRICS_QQQ", "/x", ELSE),
         ("RESTY_METRICS_PORT", "19145", ELSE),
         ("RESTY_METRICS_", "", ELSE),

@@ -68,6 +68,7 @@ def test_it_needs_no_right_and_no_file_but_its_volumes(image: Image, shared: Pat
         said = collector.execute("sh", "-c", "echo > /file")
         assert "Read-only file system" in said.stderr
         assert collector.value("resty_metrics_journal_up") == 1
+        assert "RestyMetricsSocketDown</h2>" in collector.page("/-/runbook")
         assert collector.execute(*image.configuration["Healthcheck"]["Test"][1:]).returncode == 0
         assert not [line for line in collector.log().splitlines() if "level=info" not in line]
 

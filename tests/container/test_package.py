@@ -228,5 +228,5 @@ def assert_named_where_that_is_allowed(service: Service) -> None:
     shutil.copy(service.machine.path("/usr/share/doc/resty-metrics/examples/attribution.conf"), there)
     service.machine.run("systemctl", "daemon-reload")
     service.machine.run("systemctl", "restart", UNIT)
-    service.lose_the_socket("the socket had been replaced by this process")
+    service.lose_the_socket("this process had replaced the socket")
     assert service.sent() == 3

@@ -215,7 +215,7 @@ def test_the_look_of_each_second_is_enough_without_inotify(shared: Path) -> None
     path.parent.mkdir(mode=0o755)
     under = ["unshare", "--user", "--map-root-user", "sh", "-ec", WITHOUT_INOTIFY, "sh"]
     with Collector(path, f"--state.dir={shared}/state", under=under) as collector:
-        assert "no inotify" in collector.log()
+        assert "cannot use inotify" in collector.log()
         send(collector, "before_total")
         for fault, reason in ((removed, "missing"), (without_mode, "mode"), (with_another_directory, "missing")):
             before, began = rebinds(collector, reason), time.monotonic()
@@ -263,8 +263,11 @@ def test_who_took_the_path_is_named(collector: Collector) -> None:
 
 def test_who_has_gone_is_not_invented(collector: Collector) -> None:
     replaced(collector.socket_path)
-    wait_until(lambda: "has gone already" in collector.log(), message="what is known of the culprit")
-    assert "had been replaced by this process" not in collector.log()
+    wait_until(
+        lambda: "the process that replaced the socket has ended" in collector.log(),
+        message="what is known of the culprit",
+    )
+    assert "this process had replaced" not in collector.log()
 
 
 def test_against_one_who_keeps_coming_back_it_backs_off_and_says_so(collector: Collector) -> None:
@@ -276,7 +279,7 @@ def test_against_one_who_keeps_coming_back_it_backs_off_and_says_so(collector: C
     assert collector.value("resty_metrics_socket_contended") == 1
     assert "somebody keeps touching the socket" in collector.page("/-/ready")
     assert 3 <= rebinds(collector, "replaced") + rebinds(collector, "missing") <= 5
-    for event in ("as we made it", "has gone already", "in a moment", 'msg="the socket is ours again'):
+    for event in ("restored the socket", "has ended", "in a moment", 'msg="the socket works again'):
         assert collector.log().count(event) <= 2, event  # one for each fault
     wait_until(lambda: collector.value("resty_metrics_socket_up") == 1, timeout=6, message="the healing")
     send(collector, "after_total")
@@ -290,8 +293,8 @@ def test_a_directory_with_something_in_it_is_left_alone_and_said(collector: Coll
     (path / "precious").mkdir(parents=True)
     failed = "resty_metrics_socket_failed_rebinds_total"
     wait_until(lambda: (collector.value(failed) or 0) >= 2, message="attempts")
-    assert "cannot be put right" in collector.log()
-    assert "Directory not empty" in collector.page("/-/ready")
+    assert "cannot restore the socket" in collector.log()
+    assert "directory not empty" in collector.page("/-/ready")
     assert collector.value("resty_metrics_socket_contended") == 0
     assert collector.value("resty_metrics_socket_up") == 0
     shutil.rmtree(path)
@@ -404,7 +407,7 @@ def test_a_lock_that_cannot_be_written_when_it_is_taken_anew_is_not_ones_own_ene
     with monkeypatch.context() as disk:
         disk.setattr("resty_metrics.process.lock.os.pwrite", no_room_for_a_note)
         guard.check()
-        assert "No space left" in guard.faults()[0]
+        assert "no space left" in guard.faults()[0]
     guard.check()
     assert (guard.faults(), guard.standing_by, guard.up()) == ([], False, True)
     assert guard.lock.stale == "0a" * 16

@@ -605,7 +605,7 @@ def test_rows_that_a_bug_keeps_from_the_table_are_said(
         worker.send(worker.next_batch(counter("good_total", 1)))
         listener.drain()
         assert [worker.answer()[2] for _ in range(2)] == [1, 2]
-    assert "rows could not be counted because of a bug" in caplog.text
+    assert "cannot count some rows because of a bug" in caplog.text
     listener.close()
 
 

@@ -27,5 +27,5 @@ def test_an_example(example: Example, socket_path: Path) -> None:
         printed = example.run(port).splitlines()
         missing = {line for line in example.shown if line not in printed}
         wait_until(lambda: missing <= set(collector.page().splitlines()), message=f"{sorted(missing)} on the page")
-        wanted = ("this is said once", "while connecting to upstream")
+        wanted = ("Logged once", "while connecting to upstream")
         assert [line for line in nginx.errors() if not any(words in line for words in wanted)] == []

@@ -240,7 +240,7 @@ def test_two_places_that_state_two_names(socket_path: Path) -> None:
         wait_until(lambda: counts(collector, "argument") == nginx.access_counts(), message="page == access_log")
         said = [line for line in nginx.errors() if "the name argument" in line and "the name variable" in line]
         assert len(said) == len(nginx.errors()) >= 1
-        assert "make them equal" in said[0]
+        assert "Make them equal" in said[0]
         assert of(collector.samples(), "variable") == {}
 
 

@@ -111,7 +111,7 @@ def test_labels_that_cannot_be_used_are_said_once_and_requests_still_count(socke
         get(port, "/", {}, 5)
         wait_for(collector, Counter({("200",): 5}), "status")
         assert [line.split("resty-metrics: ")[1].split(" while ")[0] for line in nginx.errors()] == [
-            'the label "status" is ours: take another name; requests are counted without labels of yours'
+            'the label name "status" is reserved: use another one; requests are counted without your labels'
         ]
         assert by_labels(collector.samples(), "resty_metrics_worker_errors_total", "reason") == {("labels",): 1}
 
@@ -144,7 +144,7 @@ def test_a_setting_that_some_requests_state_is_said_once_and_counted(
         (line,) = nginx.errors()
         assert f"${setting} is " in line
         assert f'server "{"b" if first == "a.example" else "a"}.example"' in line
-        assert "State it once in http{}" in line
+        assert "Set it once in http{}" in line
 
 
 def test_all_settings_that_a_request_states_otherwise_are_said_together(socket_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_a_scope_that_two_places_state_in_two_ways_is_said_once(
         if differs:
             wait_until(is_counted, message="its count")
             (line,) = nginx.errors()
-            assert 'scope "set" has labels "a=arg_a" and buckets "1000 2000"' in line
+            assert 'scope "set" keeps labels "a=arg_a" and buckets "1000 2000"' in line
         else:
             begun = collector.value("resty_metrics_worker_uptime_seconds", worker="0") or 0
             wait_until(

@@ -133,7 +133,7 @@ def test_a_module_of_somebody_elses_that_has_our_name_stays_and_one_line_says_so
         assert get(port, "/same")[0].body == b"true"
         wait_until(lambda: len(nginx.access_lines()) == 21, message="the access_log")
         (said,) = nginx.errors()
-        assert "another module has its name, resty.metrics: give that one another name" in said
+        assert "another module is called resty.metrics too: rename that one" in said
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -191,7 +191,7 @@ def test_of_two_copies_one_is_used_and_another_version_is_said(socket_path: Path
             assert said == []
         else:
             (line,) = said
-            assert "two versions of the Lua module are in reach: " in line
+            assert "two versions of the Lua module are installed: " in line
             roots = {"user": f"{version} in {copy} is used", "hook": f"{version} in {copy} is not"}
             assert roots[first] in line
 

@@ -275,7 +275,7 @@ def test_what_is_counted_before_the_worker_can_send_is_sent_once_it_can(socket_p
         assert collector.value(ERRORS, worker="0", reason="start") == 2
         began, over = nginx.errors()
         assert "resty-metrics cannot send in this worker for now: " in began
-        assert "Too many open files; requests are counted, and sent later" in began
+        assert "Too many open files. Requests are still counted; their counts are sent later" in began
         assert re.search(r"resty-metrics can send again in this worker, after \d s", over)
 
 

@@ -23,18 +23,18 @@ FIRST = 5
 LOAD = 'dofile("{share}/lua/resty/metrics/load.lua")'
 # A call, where it stands, and what it returns.
 MISUSES = [
-    ("init", 'M.log()', "in init there is none"),
-    ("init", 'M.log { scope = "x" }', "in init there is none"),
+    ("init", 'M.log()', "there is none in init"),
+    ("init", 'M.log { scope = "x" }', "there is none in init"),
     ("init", "M.init_worker()", "call it in init_worker_by_lua"),
-    ("init_worker", "M.log()", "in init_worker there is none"),
+    ("init_worker", "M.log()", "there is none in init_worker"),
     ("init_worker", "M.init_worker(5)", "not a number"),
     ("init_worker", 'M.init_worker("x")', "not a string"),
     ("init_worker", "M.init_worker { socket = 5 }", "takes a string as socket, not a number"),
     ("init_worker", "M.init_worker { buckets = { 1, 2 } }", "takes a string as buckets, not a table"),
     ("init_worker", "M.init_worker { nginx = true }", "takes a string as nginx, not a boolean"),
     ("init_worker", 'M.init_worker(setmetatable({}, { __index = function() error("mine") end }))', "can be read: "),
-    ("timer", "M.log()", "in timer there is none"),
-    ("timer", "M.log_nothing()", "in timer there is none"),
+    ("timer", "M.log()", "there is none in timer"),
+    ("timer", "M.log_nothing()", "there is none in timer"),
     ("timer", "M.init_worker(false)", "not a boolean"),
 ]  # fmt: skip
 WRITE = 'local file = io.open("{out}", "a") file:write(tostring(result), " ", tostring(why)) file:close()'
@@ -64,7 +64,7 @@ def test_a_call_that_is_wrong_where_it_stands_is_refused_and_counting_goes_on(
         calls = 1 if phase == "init" else 2
         said = nginx.errors()
         assert len(said) == calls, said
-        assert all(why in line and "this call does nothing" in line for line in said)
+        assert all(why in line and "This call does nothing" in line for line in said)
 
         def counted() -> float:
             samples = collector.samples().items()

@@ -164,7 +164,7 @@ def test_what_cannot_be_read_is_set_aside_and_said(
 def test_a_current_that_has_gone_is_said_and_no_crash(directory: Directory, caplog: pytest.LogCaptureFixture) -> None:
     gone(directory.file(write(directory, 1)))
     assert recover(directory, None).state is None
-    assert "counting begins at 0" in caplog.text
+    assert "Counters begin at 0" in caplog.text
     assert directory.current() is None
 
 
@@ -434,7 +434,7 @@ def test_a_bug_in_the_thread_is_a_fault_of_the_journal_and_not_its_end(
     report = thread.do(Append(of_page([(SCRAPER, 2, True)]), None))
     assert report.error is not None
     assert (report.error.reason, report.up) == ("internal", False)
-    assert "please report this" in caplog.text
+    assert "please report it" in caplog.text
     assert directory.current() is None
     monkeypatch.undo()
     assert thread.do(Check()).usable

@@ -286,7 +286,7 @@ def test_journal_files_without_a_current_one_are_set_aside(
     written(directory)
     (directory.path / "current").unlink()
     assert recover(Directory(directory.path), None).state is None
-    assert "no journal file is named current" in caplog.text
+    assert "no journal file is marked as current" in caplog.text
     assert (directory.path / "set-aside-1-unnamed.sqlite").exists()
 
 
@@ -295,7 +295,7 @@ def test_a_current_that_names_a_file_that_is_not_there(directory: Directory, cap
     written(directory)
     (directory.path / "current").write_text(f"9 {'0a' * 16}\n")
     assert recover(Directory(directory.path), None).state is None
-    assert "counting begins at 0" in caplog.text
+    assert "Counters begin at 0" in caplog.text
     assert (directory.path / "set-aside-1-removed.sqlite").exists()
 
 
@@ -309,7 +309,7 @@ def test_a_directory_whose_journal_was_removed_is_told_from_a_new_one(
         if path.name != "lock":
             path.unlink()
     start(directory.path, run)
-    assert "left no journal" in caplog.text
+    assert "the journal of the previous collector is missing" in caplog.text
 
 
 class Thread:

@@ -34,6 +34,17 @@ def test_no_serious_violation_no_complaint_and_nothing_sticks_out(stage: Viewing
     stage.browser.look(width=width, dark=dark)
     stage.reopen()
     assert stage.browser.run("return document.documentElement.scrollWidth") == width
+    hidden = "return [...document.querySelectorAll('.wide')].map((one) => one.scrollWidth - one.clientWidth)"
+    assert stage.browser.run(hidden) == [0, 0], "no table has to be scrolled sideways"
+    assert stage.browser.violations() == []
+    assert stage.browser.complaints() == []
+
+
+def test_the_runbook_opens_at_the_section_of_an_alert(stage: Viewing) -> None:
+    stage.browser.look(width=390)
+    stage.browser.driver.get(f"{stage.collector.url}/-/runbook#restymetricssocketdown")
+    assert stage.browser.run("return document.querySelector(':target').textContent") == "RestyMetricsSocketDown"
+    assert stage.browser.run("return document.documentElement.scrollWidth") == 390
     assert stage.browser.violations() == []
     assert stage.browser.complaints() == []
 
@@ -58,7 +69,7 @@ def test_the_keyboard_reaches_everything_and_stays_where_it_is(stage: Viewing) -
         body.send_keys(Keys.TAB)
         body = stage.browser.driver.switch_to.active_element
         seen.append(body.get_attribute("id") or body.text)
-    assert seen == ["To the servers", "/metrics", "/-/ready", "/-/healthy", "pause", "top-table", "workers-table"]
+    assert seen == ["Skip to the servers", "/metrics", "/-/ready", "/-/healthy", "pause", "top-table", "workers-table"]
     before = stage.text("#time")
     wait_until(lambda: f'id="time">{before}' not in stage.collector.page("/"), message="another page")
     stage.wake()
@@ -70,7 +81,7 @@ def test_it_can_be_paused(stage: Viewing) -> None:
     stage.open()
     button = stage.browser.driver.find_element(By.ID, "pause")
     button.click()
-    assert button.text == "Go on"
+    assert button.text == "Resume"
     paused = stage.text("#time")
     wait_until(lambda: f'id="time">{paused}' not in stage.collector.page("/"), message="another page")
     assert stage.text("#time") == paused

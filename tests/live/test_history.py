@@ -18,7 +18,9 @@ def test_what_was_counted_before_the_first_sample_is_no_traffic() -> None:
     history.observe({"a": totals(1_000_010, 5)}, 0, 5.0)
     (point,) = history.series["a"].points
     assert (point.requests, point.errors, point.seconds, point.end) == (10, 5, 5.0, 5.0)
-    assert point.p99 == pytest.approx(0.099)
+    assert (point.p50, point.p99) == (0.1, None), "ten requests have no p99"
+    assert point.p50 is not None
+    assert point.p50.sign == "≤"
 
 
 def test_a_server_that_is_new_counts_from_its_first_request() -> None:
@@ -77,7 +79,34 @@ def test_across_a_change_of_buckets_requests_are_known_and_durations_are_not() -
     first, second = history.series["a"].points
     assert (first.requests, first.p50) == (10, None)
     assert second.requests == 10
-    assert second.p50 == pytest.approx(0.25)
+    assert second.p50 == 0.5
+
+
+def in_order(*counts: tuple[float, float]) -> History:
+    """A sample each 5 s, of requests in the two buckets."""
+    history = History()
+    for at, (fast, slow) in enumerate(counts):
+        history.observe({"a": Totals(fast + slow, 0, {SECONDS: [fast, slow, 0]})}, 0, 5.0 * at)
+    return history
+
+
+def test_the_p99_of_an_interval_is_of_a_hundred_requests_or_more() -> None:
+    """Of earlier intervals as many as it takes."""
+    history = in_order((0, 0), (60, 0), (110, 0), (150, 20), (1150, 20))
+    points = [*history.series["a"].points]
+    assert [point.p99 is None for point in points] == [True, False, False, False]
+    assert points[1].p99 == 0.1, "110 of two intervals"
+    assert points[2].p99 == pytest.approx(0.1 + 0.9 * (0.99 * 110 - 90) / 20), "110 of the last two, 20 of them slow"
+    assert points[3].p99 == 0.1, "1,000 of the last one"
+
+
+def test_the_p99_of_an_interval_looks_back_for_a_minute_and_not_across_what_is_not_known() -> None:
+    slow = in_order(*((6 * at, 0) for at in range(40)))
+    assert {point.p99 for point in slow.series["a"].points} == {None}
+    history = in_order((0, 0), (90, 0))
+    history.observe({"a": totals(180, bounds=(0.5,))}, 0, 10.0)
+    history.observe({"a": totals(240, bounds=(0.5,))}, 0, 15.0)
+    assert history.series["a"].points[-1].p99 is None
 
 
 def test_it_is_bounded_in_time_and_in_servers() -> None:

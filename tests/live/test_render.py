@@ -96,16 +96,26 @@ def test_nothing_is_inline_and_nothing_is_from_elsewhere() -> None:
 
 @pytest.mark.parametrize(
     ("given", "headline"),
-    [(facts(), "Everything works"), (facts(misconfigured=["web"]), "1 warning"), (hostile(), "5 warnings")],
+    [
+        (facts(), "Everything works"),
+        (facts(misconfigured=["web"]), "1 warning"),
+        (hostile(), "5 warnings"),
+        (facts(socket=Socket("/c.sock", False, False, False, [])), "1 critical problem"),
+    ],
 )
-def test_the_headline_says_how_many_warnings_there_are(given: Facts, headline: str) -> None:
+def test_the_headline_says_how_many_problems_there_are(given: Facts, headline: str) -> None:
     state = html(given).partition('id="state"')[2].partition("</p>")[0]
     assert state.endswith(f" {headline}")
 
 
+def test_a_problem_leads_to_its_section_of_the_runbook() -> None:
+    links = [value for name, value in Tree(html(hostile())).attributes if name == "href" and value]
+    assert "/-/runbook#restymetricssocketdown" in links or "/-/runbook#restymetricssocketcontended" in links
+
+
 def test_before_the_first_interval_the_page_says_so() -> None:
     text = html(facts(uptime=2.0))
-    assert "the first figures come after 5 seconds" in text
+    assert "The first figures appear after 5 seconds" in text
     assert "<svg" not in text
 
 
@@ -114,7 +124,7 @@ def test_servers_have_figures_and_charts_and_quiet_ones_a_line() -> None:
     past.observe({"shop": Totals(30, 3, {(0.1,): [30, 0]}), "idle": Totals(0)}, 0, 1000.0)
     text = html(facts(), past)
     assert text.count("<svg") == 6  # of all, and of the one
-    assert "Without a request in 15 minutes: idle." in text
+    assert "No request in 15 minutes: idle." in text
     assert "<b>1.50</b>/s" in text
     assert "shop, requests per second in the last 15 minutes: between 0 and 2" in text
 
@@ -125,4 +135,4 @@ def test_every_chart_says_in_words_what_it_shows() -> None:
 
 
 def test_servers_that_are_not_looked_at_are_counted() -> None:
-    assert "176 more servers are counted in the sum" in html(WELL, history(*(f"s{n}" for n in range(200))))
+    assert "176 more servers are included in the sum" in html(WELL, history(*(f"s{n}" for n in range(200))))

@@ -1,7 +1,8 @@
 """Numbers for people."""
 
 import pytest
-from resty_metrics.live.words import duration, number, percent, size
+from resty_metrics.live.words import duration, number, percent, problems, quantile, size
+from resty_metrics.shapes.quantile import Quantile
 
 
 @pytest.mark.parametrize(
@@ -40,3 +41,24 @@ def test_durations(value: float | None, text: str) -> None:
 @pytest.mark.parametrize(("value", "text"), [(None, "-"), (12, "12 B"), (1536, "1.50 KiB"), (3 << 20, "3 MiB")])
 def test_sizes(value: float | None, text: str) -> None:
     assert size(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "-"), (Quantile(0.005, "≤"), "≤ 5 ms"), (Quantile(0.3), "300 ms"), (Quantile(60.0, "≥"), "≥ 1 min")],
+)
+def test_quantiles(value: Quantile | None, text: str) -> None:
+    assert quantile(value) == text
+
+
+@pytest.mark.parametrize(
+    ("severities", "text"),
+    [
+        (["warning"], "1 warning"),
+        (["critical"], "1 critical problem"),
+        (["warning", "critical", "warning", "critical"], "2 critical problems and 2 warnings"),
+        ([], ""),
+    ],
+)
+def test_problems(severities: list[str], text: str) -> None:
+    assert problems(severities) == text

@@ -65,7 +65,7 @@ def test_what_does_not_fit_is_dropped_counted_and_said_in_its_place() -> None:
         lines = output.lstrip("x").splitlines()
         assert lines[0] == "in the thread's hands"
         assert lines[1:-2] == [f"line {number}" for number in range(MAX_LINES)]
-        assert lines[-2:] == ["log lines were dropped, since stderr did not take them", "the last"]
+        assert lines[-2:] == ["log lines were dropped because stderr did not accept them", "the last"]
         assert backlog.dropped == 7
 
 
@@ -102,7 +102,7 @@ def test_a_full_disk_that_has_room_again(tmp_path: Path) -> None:
     backlog.flush()
     os.close(writing)
     lines = (tmp_path / "log").read_text().splitlines()
-    assert lines == ["log lines were dropped, since stderr did not take them", "kept"]
+    assert lines == ["log lines were dropped because stderr did not accept them", "kept"]
     assert backlog.dropped == 1
 
 

@@ -229,6 +229,36 @@ def test_each_alert_has_its_section_of_the_runbook(alert: str) -> None:
     for rule in ALERTS:
         if rule["alert"] == alert:
             assert rule["annotations"]["runbook"] == f"docs/runbook.md#{alert.lower()}"
+            assert rule["annotations"]["runbook_url"].endswith(f"/-/runbook#{alert.lower()}")
+
+
+@pytest.mark.parametrize(("up", "page"), [("a:19145", "http://a:19145"), ("", "http://localhost:19145")])
+def test_the_runbook_url_leads_to_a_collector_that_is_up(tmp_path: Path, up: str, page: str) -> None:
+    """Not to that of the alert, which may be down; the alert of that case is the one that is tried here."""
+    (rule,) = [rule for rule in ALERTS if rule["alert"] == "RestyMetricsCollectorDown"]
+    series = {'up{job="resty-metrics", instance="b:19145"}': "0x5"}
+    if up:
+        series[f'up{{job="resty-metrics", instance="{up}"}}'] = "1x5"
+    annotations = {key: text.replace("{{ $labels.instance }}", "b:19145") for key, text in rule["annotations"].items()}
+    annotations["runbook_url"] = f"{page}/-/runbook#restymetricscollectordown"
+    labels = {"severity": "critical", "job": "resty-metrics", "instance": "b:19145"}
+    expected = {"exp_labels": labels, "exp_annotations": annotations}
+    tests = {
+        "rule_files": [str(path) for path in RULES],
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [{"series": name, "values": values} for name, values in series.items()],
+                "alert_rule_test": [
+                    {"eval_time": "5m", "alertname": rule["alert"], "exp_alerts": [expected]},
+                ],
+            }
+        ],
+    }
+    (tmp_path / "tests.yml").write_text(json.dumps(tests))
+    words = ["promtool", "test", "rules", str(tmp_path / "tests.yml")]
+    ran = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 def test_rules_name_no_metric_that_the_page_has_not() -> None:

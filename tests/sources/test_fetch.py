@@ -267,9 +267,9 @@ def test_a_change_is_said_once_and_without_what_the_source_sent(caplog: pytest.L
     with caplog.at_level("INFO", "resty-metrics"):
         asyncio.run(run())
     assert [record.getMessage() for record in caplog.records] == [
-        "a source cannot be read",
-        "a source can be read again",
-        "a source cannot be read",
+        "cannot read a source",
+        "a source answers again",
+        "cannot read a source",
     ]
     first, _, last = (vars(record)["fields"] for record in caplog.records)
     assert {"source": "stub_status", "nginx": "edge", "why": "parse"}.items() <= first.items()

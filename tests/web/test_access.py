@@ -315,8 +315,8 @@ def test_a_rate_limit(certificates: Site, tmp_path: Path) -> None:
         ("tls_server_config: {cert_file: ca.pem, key_file: server.key}", "KEY_VALUES_MISMATCH"),
         ("tls_server_config: {cert_file: server.key, key_file: server.key}", "cannot be used"),
         (MUTUAL.replace("ca.pem", "server.key") % "", "client_ca_file: no certificates that can be used"),
-        ("unknown: 1", "web.yml:1: unknown: no such key"),
-        ("a: [", "no YAML"),
+        ("unknown: 1", "web.yml:1: unknown: unknown key"),
+        ("a: [", "invalid YAML"),
     ],
 )
 def test_a_start_with_a_wrong_file_touches_nothing(certificates: Site, tmp_path: Path, text: str, words: str) -> None:

@@ -43,7 +43,7 @@ def test_scrapes_above_the_limit_are_told_so(running: Running) -> None:
         answer = fourth.recv(65536)
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert b"\r\nRetry-After: 1\r\n" in answer
-    assert answer.endswith(b"3 scrapes are under way: try again later, or raise --web.max-requests\n")
+    assert answer.endswith(b"3 scrapes are in progress. Try again later, or raise --web.max-requests\n")
     with running.ask() as second:
         assert status(second) == 200
     running.pages.let_go()

@@ -55,7 +55,7 @@ def a_link_to_a_file(path: Path) -> None:
 def test_what_is_no_socket_is_not_removed_for_the_page(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / "web.sock")
     before = status_of(tmp_path / "web.sock")
-    with pytest.raises(OSError, match=r"choose another --web\.listen-address: '.*/web\.sock'"):
+    with pytest.raises(OSError, match=r"cannot listen on unix:.*/web\.sock: the file is in use, or is not a socket"):
         listening.bind(UnixAddress(tmp_path / "web.sock"))
     assert status_of(tmp_path / "web.sock") == before
 
@@ -68,7 +68,7 @@ def test_a_unix_socket_in_use_is_not_taken(tmp_path: Path, kind: socket.SocketKi
         if kind != socket.SOCK_DGRAM:
             used.listen()
         before = status_of(path)
-        with pytest.raises(OSError, match="Address already in use"):
+        with pytest.raises(OSError, match="the file is in use"):
             listening.bind(UnixAddress(path))
         assert status_of(path) == before
 
@@ -79,19 +79,19 @@ def test_a_unix_socket_whose_queue_is_full_does_not_keep_us_waiting(tmp_path: Pa
         used.bind(str(path))
         used.listen(0)
         waiting.connect(str(path))
-        with pytest.raises(OSError, match="Address already in use"):
+        with pytest.raises(OSError, match="the file is in use"):
             listening.bind(UnixAddress(path))
 
 
 def test_a_directory_that_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"--web\.listen-address: '.*/none/web\.sock'"):
+    with pytest.raises(OSError, match=r"cannot listen on unix:.*/web\.sock: the directory .*/none does not exist"):
         listening.bind(UnixAddress(tmp_path / "none" / "web.sock"))
 
 
 def test_all_addresses_or_none(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as occupant:
         port = occupant.getsockname()[1]
-        with pytest.raises(OSError, match=f"'127.0.0.1:{port}'"):
+        with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{port}: the port is in use"):
             listening.bind_all([UnixAddress(tmp_path / "w.sock"), TcpAddress("127.0.0.1", port)])
     assert list(tmp_path.iterdir()) == []
 
@@ -132,12 +132,12 @@ def test_a_name_of_which_one_address_is_taken_is_not_served_by_half(monkeypatch:
     named(monkeypatch, "127.0.0.2", "127.0.0.1")
     with socket.create_server(("127.0.0.1", 0)) as occupant:
         port = occupant.getsockname()[1]
-        with pytest.raises(OSError, match=f"Address already in use: choose another .*'name:{port}'"):
+        with pytest.raises(OSError, match=f"cannot listen on name:{port}: the port is in use"):
             listening.bind(TcpAddress("name", port))
         socket.create_server(("127.0.0.2", port)).close()
 
 
 def test_a_name_without_an_address_of_this_machine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     named(monkeypatch, "192.0.2.1", "2001:db8::1")
-    with pytest.raises(OSError, match=r"choose another --web\.listen-address: 'name:1'"):
+    with pytest.raises(OSError, match="cannot listen on name:1: this machine does not have that address"):
         listening.bind(TcpAddress("name", 1))

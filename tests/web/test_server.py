@@ -119,7 +119,7 @@ def test_readiness_says_what_is_degraded_and_stays_200(tmp_path: Path) -> None:
         collector.socket_path.unlink()
         collector.socket_path.mkdir()  # nothing can be renamed over it
         (collector.socket_path / "in the way").touch()
-        text = f"degraded: the socket at {collector.socket_path} cannot be put right"
+        text = f"degraded: cannot restore the socket at {collector.socket_path}"
         wait_until(lambda: text in ask(collector.port, "/-/ready")[2].decode(), message="the degradation")
         status, _, body = ask(collector.port, "/-/ready")
         assert (status, body.splitlines()[0]) == (200, b"resty-metrics is ready")
@@ -353,5 +353,19 @@ def test_a_page_that_cannot_be_made_is_a_500_that_gives_nothing_away() -> None:
             return statuses
 
     failed, healthy = asyncio.run(answers())
-    assert failed == (500, "the page could not be rendered; see the collector's log\n")
+    assert failed == (500, "the page cannot be rendered. See the collector's log\n")
     assert healthy[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("bound", "address"),
+    [
+        (("0.0.0.0", 19145), "http://localhost:19145"),
+        (("::", 19145, 0, 0), "http://localhost:19145"),
+        (("127.0.0.1", 80), "http://127.0.0.1:80"),
+        (("fe80::1", 80, 0, 0), "http://[fe80::1]:80"),
+        ("/run/web.sock", "unix:/run/web.sock"),
+    ],
+)
+def test_the_address_of_a_socket_is_one_that_a_client_here_can_use(bound: object, address: str) -> None:
+    assert server.address_of("http", bound) == address

@@ -99,7 +99,7 @@ def test_a_regular_scraper_comes_before_others_and_its_page_gives_way_to_none_of
     with hold(collector), hold(collector, "Prometheus/3", "10") as regular:  # which closes the first
         status, headers, body = scrape(collector, "newcomer", timeout="1")
         assert (status, headers["Retry-After"]) == (503, "1")
-        assert b"try again later" in body
+        assert b"Try again later" in body
         assert not ends_early(regular)
     assert scrape(collector, "newcomer").status == 200
     assert collector.value("resty_metrics_web_refused_requests_total", reason="busy") == 1

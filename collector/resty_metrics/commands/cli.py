@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from resty_metrics import __version__
+from resty_metrics.commands.help import WIDTH, Commands, Described
 from resty_metrics.commands.install import commands as install_commands
 from resty_metrics.commands.options import NGINX_COMMAND, OPTIONS, TOP_ACCESS, TOP_OPTIONS, Checked, options_of
 from resty_metrics.config import machine, names
@@ -30,11 +31,18 @@ if TYPE_CHECKING:
 
 EXIT_WRONG, EXIT_MISCONFIGURED = 1, 2
 TOP_VIEWS = ("servers", "upstreams", "rows", "workers")
+_STEPS = (
+    ("sudo resty-metrics serve", "Run the collector in this terminal."),
+    ("sudo resty-metrics install", "In another one: add the Lua module to nginx, and test that a request is counted."),
+    ("http://localhost:19145/", "See requests, errors and latency in a browser; /metrics is for Prometheus."),
+    ("sudo resty-metrics doctor", "Find out why something does not work."),
+)
+_FIRST = ("--config.file", "--web.listen-address", "--socket.path", "--socket.allow-uid", "--state.dir")
 
 
 @contextmanager
 def _discreetly() -> Iterator[None]:
-    """Hide the passwords of URLs in click's messages about words that it does not understand."""
+    """Hide the passwords of URLs in click's messages about invalid arguments."""
     try:
         yield
     except click.UsageError as error:
@@ -44,7 +52,9 @@ def _discreetly() -> Iterator[None]:
         raise click.UsageError(discreet(words), error.ctx) from None
 
 
-class _Main(click.Group):
+class _Main(Commands):
+    steps = _STEPS
+
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         with _discreetly():
             return super().make_context(*args, **extra)
@@ -79,18 +89,41 @@ def _refusing(status: int) -> Iterator[None]:
         sys.exit(status)
 
 
-@click.group(cls=_Main, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Main,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDTH},
+)
 @click.version_option(__version__, "-V", "--version", prog_name="resty-metrics", message="%(prog)s %(version)s")
 @click.pass_context
 def main(context: click.Context) -> None:
-    """Request metrics of nginx and OpenResty, stub_status and vts, on one Prometheus page."""
+    """Count the requests of nginx and OpenResty, and serve the numbers to Prometheus."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
 
-@main.command(params=list(OPTIONS.values()))
+@main.command(
+    cls=Described,
+    params=list(OPTIONS.values()),
+    first=_FIRST,
+    examples=(
+        ("sudo resty-metrics serve", "Serve http://localhost:19145/."),
+        ("sudo resty-metrics serve --socket.allow-uid=app", "The same, where nginx's workers run as the user app."),
+        ("resty-metrics serve --config.file=/etc/resty-metrics.yml", "Take the settings from a file."),
+        ("resty-metrics serve --socket.path=/tmp/rm/c.sock --state.dir=none", "Run without root, for a trial."),
+    ),
+    statuses=(
+        ("0", "A signal (SIGTERM, SIGINT) ended it."),
+        ("1", "It could not start; the last line of the log says why."),
+        ("2", "A flag, a variable or a file is wrong. Nothing was changed."),
+        ("3", "Another collector uses the same socket or state directory. Nothing was changed."),
+    ),
+)
 def serve(**options: Any) -> NoReturn:
-    """Collect, and serve the page."""
+    """Run the collector: receive counts from nginx, and serve the page.
+
+    Runs in the foreground until a signal ends it. Creates the directories of its socket and its journal.
+    """
     end_on_sigterm(0)
     hangup.remember()
     from resty_metrics.config.load import load
@@ -104,7 +137,7 @@ def serve(**options: Any) -> NoReturn:
     log.configure(settings.log_level, settings.log_format)
     log.catch_all()
     for problem in _misspelt():
-        log.say(logging.WARNING, "an environment variable is ignored", error=problem.text(""))
+        log.say(logging.WARNING, "an unknown environment variable is ignored", error=problem.text(""))
 
     with left_unread():
         from resty_metrics.app import run
@@ -120,13 +153,25 @@ def _told(options: dict[str, Any], nginx_command: str | None) -> "Settings":
         return told(_given(options), nginx_command)
 
 
-@main.command(params=[*options_of("doctor"), NGINX_COMMAND])
-@click.option("--json", "as_json", is_flag=True, help="Findings as JSON.")
-@click.option("--watch", is_flag=True, help="Go on, and name whoever touches the socket.")
+@main.command(
+    cls=Described,
+    params=[*options_of("doctor"), NGINX_COMMAND],
+    examples=(
+        ("sudo resty-metrics doctor", "Check everything between nginx and the page."),
+        ("sudo resty-metrics doctor --watch", "Print each process that touches the socket, as it happens."),
+    ),
+    statuses=(
+        ("0", "Everything works."),
+        ("1", "There are warnings."),
+        ("2", "There are failures, or a flag is wrong."),
+    ),
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@click.option("--watch", is_flag=True, help="Keep running, and print each process that touches the socket.")
 def doctor(as_json: bool, watch: bool, nginx_command: str | None, **options: Any) -> None:
-    """Explain what works and what does not, from nginx to the page. Changes nothing.
+    """Check everything between nginx and the page, and say how to repair what does not work.
 
-    What is not given is taken from the collector that runs. Exit status: 0 all is well, 1 warnings, 2 failures.
+    Changes nothing. Takes its settings from the running collector; flags override them.
     """
     from resty_metrics.commands.doctor.examination import find, run
 
@@ -141,20 +186,31 @@ def doctor(as_json: bool, watch: bool, nginx_command: str | None, **options: Any
     run(settings, as_json)
 
 
-@main.command(params=TOP_OPTIONS)
-@click.option("--once", is_flag=True, help="Look twice, print, end: for scripts.")
-@click.option("--json", "as_json", is_flag=True, help="The same as JSON; it implies --once.")
-@click.option("--view", type=click.Choice(TOP_VIEWS), default=TOP_VIEWS[0], show_default=True, help="What is shown.")
-@click.option("--sort", metavar="COLUMN", help="Column to sort by, as the JSON calls it.")
-@click.option("--reverse", is_flag=True, help="The other way round.")
+@main.command(
+    cls=Described,
+    params=TOP_OPTIONS,
+    first=("--url", "--interval", "--view", "--once", "--json"),
+    examples=(
+        ("resty-metrics top", "Show this machine's collector. Press ? for the keys, q to quit."),
+        ("resty-metrics top --url=http://HOST:19145", "Show another machine's collector."),
+        ("resty-metrics top --once --view=upstreams", "Print one table, for scripts and mails."),
+    ),
+    statuses=(
+        ("0", "It has printed, or a key or a signal ended it."),
+        ("1", "The page cannot be read (--once, --json)."),
+        ("2", "A flag is wrong."),
+    ),
+)
+@click.option("--once", is_flag=True, help="Measure for one interval, print a table, and exit.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; implies --once.")
+@click.option("--view", type=click.Choice(TOP_VIEWS), default=TOP_VIEWS[0], show_default=True, help="Table to show.")
+@click.option("--sort", metavar="COLUMN", help="Column to sort by, named as in the JSON.")
+@click.option("--reverse", is_flag=True, help="Sort in the opposite order.")
 def top(once: bool, as_json: bool, view: str, sort: str | None, reverse: bool, **options: Any) -> None:
-    """Requests, errors and latency by server, upstream, label set or worker, live in this terminal.
-
-    Exit status of --once: 0, or 1 where the page cannot be read.
-    """  # noqa: D401 (the help that users see)
+    """Show requests, errors and latency in the terminal, by server, upstream, label set or worker."""
     once = once or as_json
     if not once and not sys.stdout.isatty():
-        raise click.UsageError("standard output is no terminal: give --once, or --json")
+        raise click.UsageError("standard output is not a terminal: give --once or --json")
     from resty_metrics.commands.top import session, told
     from resty_metrics.commands.top.keys import State
 
@@ -170,12 +226,22 @@ def top(once: bool, as_json: bool, view: str, sort: str | None, reverse: bool, *
     session.run(wanted)
 
 
-@main.command("check-config", params=list(OPTIONS.values()))
+@main.command(
+    "check-config",
+    cls=Described,
+    params=list(OPTIONS.values()),
+    first=_FIRST,
+    examples=(
+        ("resty-metrics check-config /etc/resty-metrics.yml", "Check a file before a start or a reload."),
+        ("resty-metrics check-config", "Print the defaults, and what environment variables change."),
+    ),
+    statuses=(("0", "The configuration is right."), ("1", "It is wrong."), ("2", "A flag is wrong.")),
+)
 @click.argument("file", required=False, type=Checked("path", machine.file_path))
 def check_config(file: Path | None, **options: Any) -> None:
-    """Check FILE, or that of --config.file, with flags and environment: all that is wrong, else what is in force.
+    """Check the configuration in FILE, in flags and in the environment.
 
-    Exit status: 0 it is right, 1 it is wrong.
+    Prints every problem with file, line and key; or, if there is none, all settings in force.
     """
     if file is not None:
         options["config_file"] = file
@@ -190,15 +256,24 @@ def check_config(file: Path | None, **options: Any) -> None:
         sys.exit(EXIT_WRONG)
 
 
-@main.command(params=options_of("healthcheck"))
+@main.command(
+    cls=Described,
+    params=options_of("healthcheck"),
+    statuses=(("0", "Every address answers."), ("1", "One does not."), ("2", "A flag is wrong.")),
+)
 def healthcheck(web_listen_address: "tuple[ListenAddress, ...]") -> NoReturn:
-    """Ask the collector that listens there whether it is healthy: for a container. No other file or setting is read.
+    """Check that the collector answers, for containers.
 
-    Exit status: 0 every address answers, 1 one does not.
+    Reads no configuration file: give the same --web.listen-address, or its variable, as to serve.
     """
     from resty_metrics.commands.healthcheck import answers
+    from resty_metrics.config.values import show_listen_address
 
-    sys.exit(0 if all(map(answers, web_listen_address)) else 1)
+    silent = [show_listen_address(address) for address in web_listen_address if not answers(address)]
+    for address in silent:
+        words = "Check that resty-metrics serve runs, with the same --web.listen-address"
+        click.echo(f"no healthy collector answers at {address}. {words}", err=True)
+    sys.exit(1 if silent else 0)
 
 
 install_commands.add_to(main, _told)

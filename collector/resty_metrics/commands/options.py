@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+from click.types import OptionHelpExtra
 
 from resty_metrics.config import machine, names, values
 from resty_metrics.config.declaration import Readers, Setting
@@ -39,7 +40,7 @@ def _told_apart(_: click.Context, parameter: click.Parameter, sources: tuple[Any
     """
     if len({source.name for source in sources}) < len(sources):
         flag = parameter.opts[0]
-        raise click.BadParameter(f"several sources need names of their own, as in {flag}=a=URL {flag}=b=URL")
+        raise click.BadParameter(f"give each source a name of its own, as in {flag}=a=URL {flag}=b=URL")
     return sources
 
 
@@ -52,10 +53,19 @@ def _by_top(reader: str) -> Callable[[str], object]:
     return read
 
 
+class _Option(click.Option):
+    """An option whose variable is named where its value is wrong, but not in the help, which has the rule for all."""
+
+    def get_help_extra(self, ctx: click.Context) -> OptionHelpExtra:
+        extra = super().get_help_extra(ctx)
+        extra.pop("envvars", None)
+        return extra
+
+
 def option(flag: str, **attributes: Any) -> click.Option:
     """Return an option with the environment variable that belongs to it."""
     attributes = {"show_default": True, **attributes}
-    return click.Option([flag, names.name(flag)], envvar=names.variable(flag), show_envvar=True, **attributes)
+    return _Option([flag, names.name(flag)], envvar=names.variable(flag), show_envvar=True, **attributes)
 
 
 def _option(setting: Setting, flag: str) -> click.Option:
@@ -80,7 +90,7 @@ OPTIONS = {flag: _option(setting, flag) for flag, setting in FLAGS.items()}
 NGINX_COMMAND = option(
     "--nginx.command",
     type=Checked("command", values.read_command),
-    help='How nginx is run, as in "nginx -c /path". By default each running master, else what is installed.',
+    help='Command that runs nginx, as in "nginx -c /path". Default: every running nginx, else the installed one.',
 )
 
 
@@ -99,13 +109,13 @@ TOP_OPTIONS = [
     option(
         "--url",
         type=Checked("url", _by_top("read_page_url")),
-        help="The page: http://HOST:PORT/metrics, https, unix:/path. By default that of the collector of this machine.",
+        help="Page to read: http://HOST:PORT/metrics, https://, unix:/path. Default: that of this machine's collector.",
     ),
     option(
         "--interval",
         type=Checked("duration", _by_top("read_interval")),
         default="2s",
-        help="Time between two looks; with --once what is measured.",
+        help="Time between two readings of the page; with --once, the time that is measured.",
     ),
     *TOP_ACCESS.values(),
     *options_of("top"),

@@ -54,15 +54,15 @@ def parse(text: str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         words = _QUOTED.sub("something else", " ".join(filter(None, (error.context, error.problem))))
-        document.problems.append(Problem(None if mark is None else mark.line + 1, "", f"no YAML: {words}"))
+        document.problems.append(Problem(None if mark is None else mark.line + 1, "", f"invalid YAML: {words}"))
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        document.problems.append(Problem(line, "", "no YAML: a character that cannot be printed"))
+        document.problems.append(Problem(line, "", "invalid YAML: it contains a character that cannot be printed"))
     except RecursionError:
         document.problems.append(Problem(None, "", "nested too deeply"))
     except OverflowError:
         document.problems.append(
-            Problem(None, "", f"more than {MOST_VALUES} values, aliases counted as what they stand for")
+            Problem(None, "", f"more than {MOST_VALUES} values (an alias counts as all that it stands for)")
         )
     return document
 
@@ -84,7 +84,7 @@ class _Values:
         if isinstance(node, yaml.SequenceNode):
             return [self.of(item, (*path, at)) for at, item in enumerate(node.value)]
         if _NO_TEXT.search(node.value):
-            self._problem(node, path, "NUL, or half a surrogate pair: give text")
+            self._problem(node, path, "contains NUL or half of a surrogate pair: give text")
             return None
         return None if node.value == "" and node.start_mark.index == node.end_mark.index else node.value
 
@@ -93,14 +93,14 @@ class _Values:
         for key, value in node.value:
             line = key.start_mark.line + 1
             if not isinstance(key, yaml.ScalarNode):
-                self._problem(key, path, "a key is a word, not a list or a mapping")
+                self._problem(key, path, "a key must be a word, not a list or a mapping")
                 continue
             name = key.value
             if _NO_TEXT.search(name):
-                self._problem(key, path, "a key with NUL, or half a surrogate pair")
+                self._problem(key, path, "a key contains NUL or half of a surrogate pair")
                 continue
             if name in first:
-                self._problem(key, (*path, name), f"given twice, first in line {first[name]}")
+                self._problem(key, (*path, name), f"duplicate key, first given in line {first[name]}")
                 continue
             first[name] = line
             self._document.lines[(*path, name)] = line

@@ -33,9 +33,9 @@ def read_file(
         raise ConfigError(str(path), [Problem(None, "", f"cannot be read: {error.strerror}")]) from None
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        raise ConfigError(str(path), [Problem(line, "", "not UTF-8")]) from None
+        raise ConfigError(str(path), [Problem(line, "", "the file is not UTF-8")]) from None
     except OverflowError:
-        raise ConfigError(str(path), [Problem(None, "", f"larger than {MOST_BYTES} bytes")]) from None
+        raise ConfigError(str(path), [Problem(None, "", f"the file is larger than {MOST_BYTES} bytes")]) from None
 
     def resolve(text: str) -> Path:
         file = path.parent / read_file_path(text)

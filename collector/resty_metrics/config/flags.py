@@ -47,17 +47,19 @@ def layer(values: Mapping[str, Any]) -> Layer:
 def _between(by_key: Mapping[str, Any], sources: Sequence[Source]) -> Iterator[tuple[str, str]]:
     """Yield the conflicts between flags: (key of the flag to name, text of the problem)."""
     if not sources:
-        yield from ((key, "it is for the sources of --source.stub-status and --source.vts: give one") for key in by_key)
+        yield from (
+            (key, "applies only to sources given by --source.stub-status or --source.vts: give one") for key in by_key
+        )
         return
     https = any(source.url.lower().startswith("https://") for source in sources)
     for key in by_key:
         if key.startswith("tls_config.") and not https:
-            yield key, "needs a source that begins with https://"
+            yield key, "requires a source whose URL begins with https://"
     if "derived" in by_key and not any(source.kind == "vts" for source in sources):
-        yield "derived", "it is for the sources of --source.vts: give one"
+        yield "derived", "applies only to sources given by --source.vts: give one"
     for pair in _PAIRS:
         for key, partner in (pair, pair[::-1]):
             if key in by_key and partner not in by_key:
-                yield key, f"needs {_FLAG[partner]} beside it"
+                yield key, f"requires {_FLAG[partner]} as well"
     if _USERNAME in by_key and _TOKEN in by_key:
         yield _TOKEN, "give this or --source.basic-auth.username, not both"

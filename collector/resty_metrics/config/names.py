@@ -29,7 +29,7 @@ def misspelt(environment: Mapping[str, str], known: Iterable[str]) -> list[Probl
     known = set(known)
     prefixed = (name for name in environment if name.startswith(_PREFIX) and name not in known)
     wrong = sorted(name for name in prefixed if not _is_of_a_service(name, environment[name]))
-    return [Problem(None, name, f"no such setting; {_nearest(name, known)}") for name in wrong]
+    return [Problem(None, name, f"unknown setting. {_nearest(name, known)}") for name in wrong]
 
 
 def _is_of_a_service(variable: str, value: str) -> bool:
@@ -41,4 +41,4 @@ def _is_of_a_service(variable: str, value: str) -> bool:
 def _nearest(variable: str, known: set[str]) -> str:
     settings = sorted(name.removeprefix(_PREFIX) for name in known)
     near = difflib.get_close_matches(variable.removeprefix(_PREFIX), settings, n=1)
-    return f"did you mean {_PREFIX}{near[0]}?" if near else "resty-metrics serve --help names them"
+    return f"Did you mean {_PREFIX}{near[0]}?" if near else "resty-metrics serve --help lists the settings"

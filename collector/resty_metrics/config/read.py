@@ -66,10 +66,10 @@ class _Reading:
                 case _ if name in below:
                     values |= self.section(value, entries, (*path, name), f"{before}{name}.")
                 case _:
-                    self._problem((*path, name), f"no such key; {_nearest(name, path, list(below))}")
+                    self._problem((*path, name), f"unknown key. {_nearest(name, path, list(below))}")
         for name, entry in below.items():
             if isinstance(entry, Setting) and entry.needed and name not in tree:
-                self._problem((*path, name), "this key is needed")
+                self._problem((*path, name), "this key is required")
         return values
 
     def _items(self, value: Any, listed: Listed, path: Path) -> list[dict[str, Any]]:
@@ -116,12 +116,12 @@ def _nearest(wrong: str, path: Path, known: list[str]) -> str:
     """Return a hint for a wrong key: a similar key beside it, else one elsewhere, else the keys known here."""
     beside = difflib.get_close_matches(wrong, known, n=1)
     if beside:
-        return f"did you mean {name_of((*path, beside[0]))}?"
+        return f"Did you mean {name_of((*path, beside[0]))}?"
     everywhere = {key.rpartition(".")[2]: key for key in reversed(list(keys()))}
     elsewhere = difflib.get_close_matches(wrong, everywhere, n=1, cutoff=0.85)
     if elsewhere:
-        return f"did you mean {everywhere[elsewhere[0]]}?"
-    return f"known here: {', '.join(known)}"
+        return f"Did you mean {everywhere[elsewhere[0]]}?"
+    return f"Known keys: {', '.join(known)}"
 
 
 def _between(tree: Any) -> Iterator[tuple[Path, str]]:
@@ -139,7 +139,7 @@ def _between(tree: Any) -> Iterator[tuple[Path, str]]:
         if pair in first_index:
             yield (
                 (*path, "name"),
-                f"several {pair[0]} sources need names of their own; this one is as sources[{first_index[pair]}]",
+                f"give each {pair[0]} source a name of its own; this one has that of sources[{first_index[pair]}]",
             )
         first_index.setdefault(pair, at)
 
@@ -149,13 +149,13 @@ def _within(source: Mapping[str, Any], path: Path) -> Iterator[tuple[Path, str]]
     if "basic_auth" in source and "authorization" in source:
         yield (*path, "authorization"), "give basic_auth or authorization, not both"
     if "derived" in source and source.get("kind") == "stub_status":
-        yield (*path, "derived"), "is for vts"
+        yield (*path, "derived"), "applies only to vts"
     tls = source.get("tls_config")
     if not isinstance(tls, dict):
         return
     for file, partner in (("cert_file", "key_file"), ("key_file", "cert_file")):
         if file in tls and partner not in tls:
-            yield (*path, "tls_config", file), f"needs {partner} beside it"
+            yield (*path, "tls_config", file), f"requires {partner} as well"
     url = source.get("url")
     if tls and isinstance(url, str) and not url.lower().startswith("https://"):
-        yield (*path, "tls_config"), "needs a URL that begins with https://"
+        yield (*path, "tls_config"), "requires a URL that begins with https://"

@@ -60,7 +60,9 @@ def read_listen_address(text: str) -> ListenAddress:
     if text.startswith("unix:"):
         path = Path(text.removeprefix("unix:"))
         if not path.is_absolute():
-            raise ValueError(f"{text!r}: a unix socket needs an absolute path, as in unix:/run/resty-metrics/web.sock")
+            raise ValueError(
+                f"{text!r}: give the absolute path of the unix socket, as in unix:/run/resty-metrics/web.sock"
+            )
         _check_length(text, path, MAX_SOCKET_PATH)
         return UnixAddress(path)
     match = _HOST_PORT.fullmatch(text)
@@ -93,7 +95,7 @@ def read_socket_path(text: str) -> Path:
     """Return the socket's path, short enough to be bound. Raises ValueError."""
     path = Path(text.removeprefix("unix:"))
     if not path.is_absolute() or not path.name:
-        raise ValueError(f"{text!r}: give an absolute path of a file")
+        raise ValueError(f"{text!r}: give the absolute path of a file")
     _check_length(text, path, MAX_SOCKET_PATH - TEMPORARY_SUFFIX)
     return path
 
@@ -103,7 +105,7 @@ def read_state_dir(text: str) -> Path | None:
     if text == NO_STATE_DIR:
         return None
     if not Path(text).is_absolute():
-        raise ValueError(f"{text!r}: give an absolute path, or {NO_STATE_DIR} to keep nothing")
+        raise ValueError(f"{text!r}: give an absolute path, or {NO_STATE_DIR} for no journal")
     return Path(text)
 
 
@@ -113,16 +115,17 @@ def show_state_dir(path: Path | None) -> str:
 
 
 def _check_length(text: str, path: Path, most: int) -> None:
-    if len(str(path).encode(errors="surrogateescape")) > most:
-        raise ValueError(f"{text!r}: the path of a unix socket may have {most} bytes here")
+    size = len(str(path).encode(errors="surrogateescape"))
+    if size > most:
+        raise ValueError(f"{text!r} is too long for a unix socket: it has {size} bytes, and {most} are allowed")
 
 
 def read_telemetry_path(text: str) -> str:
     """Return the path of the page. Raises ValueError."""
     if not text.startswith("/") or text == "/" or text.startswith("/-/"):
-        raise ValueError(f"{text!r}: give a path such as /metrics; / and /-/ are taken")
+        raise ValueError(f"{text!r}: give a path such as /metrics; / and /-/ are reserved")
     if not _NOT_IN_A_PATH.isdisjoint(text):
-        raise ValueError(f"{text!r}: give a path without any of {' '.join(sorted(_NOT_IN_A_PATH))}")
+        raise ValueError(f"{text!r}: give a path without the characters {' '.join(sorted(_NOT_IN_A_PATH))}")
     return text
 
 
@@ -133,7 +136,7 @@ def read_command(text: str) -> str:
     except ValueError as error:
         raise ValueError(f"{text!r}: {error}") from None
     if not words:
-        raise ValueError(f"{text!r}: give a program and its arguments, as in 'nginx -c /etc/nginx/nginx.conf'")
+        raise ValueError(f"{text!r}: give a command with its arguments, as in 'nginx -c /etc/nginx/nginx.conf'")
     return text
 
 
@@ -154,7 +157,7 @@ def show_duration(seconds: float) -> str:
 def read_limit(text: str) -> int:
     """Read how many there may be at once; 0: no limit. Raises ValueError."""
     if not text.isascii() or not text.isdigit() or len(text) > 7 or int(text) > MOST_LIMIT:
-        raise ValueError(f"{text!r}: give a number up to {MOST_LIMIT}; 0: no limit")
+        raise ValueError(f"{text!r}: give a number up to {MOST_LIMIT}, or 0 for no limit")
     return int(text)
 
 

@@ -18,7 +18,7 @@ def read_uid(text: str) -> int:
     try:
         return pwd.getpwnam(text).pw_uid
     except KeyError:
-        raise ValueError(f"{text!r} is no user of this machine; give its number") from None
+        raise ValueError(f"{text!r} is not a user of this machine; give its number") from None
 
 
 def allowed_uids(more: Iterable[int]) -> frozenset[int]:

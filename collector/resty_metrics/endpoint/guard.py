@@ -31,6 +31,7 @@ from resty_metrics.process.command_line import command
 from resty_metrics.process.lock import Lock, LockedError, acquire
 from resty_metrics.process.log import say
 from resty_metrics.process.passage import Passage, make
+from resty_metrics.process.start import cause
 
 CHECK_SECONDS = 1.0
 CALM_SECONDS = 0.01  # between two checks, however much happens in the directory
@@ -127,7 +128,7 @@ class Guard:
         try:
             fault = self._heal() if self._has_lock() else None
         except OSError as error:
-            fault = f"the socket at {self._listener.path} cannot be put right: {error}"
+            fault = f"cannot restore the socket at {self._listener.path}: {cause(error)}"
         fault = fault or closed
         if self.standing_by:
             fault = f"standing by: another process holds {self._lock.path}"
@@ -139,9 +140,9 @@ class Guard:
         try:
             mode = self._passage.mend()
         except OSError as error:
-            return f"{directory} lost search permission, which workers need, and it cannot be given back: {error}"
+            return f"cannot restore the search permission of {directory}, which nginx's workers need: {cause(error)}"
         if mode is not None:
-            message = "the directory of the socket lost search permission, which workers need, and has it again"
+            message = "restored the search permission of the socket's directory, which nginx's workers need"
             say(logging.ERROR, message, per="directory", directory=directory, mode=f"{mode:04o}")
         return None
 
@@ -149,7 +150,7 @@ class Guard:
         if fault is not None and fault != self._fault:
             say(logging.ERROR, fault, per="fault")
         elif fault is None and self._fault is not None:
-            say(logging.INFO, "the socket is ours again", per=self._fault, socket=self._listener.path)
+            say(logging.INFO, "the socket works again", per=self._fault, socket=self._listener.path)
         self._fault = fault
 
     def _has_lock(self) -> bool:
@@ -166,7 +167,7 @@ class Guard:
             if not self.standing_by:
                 self.standing_by = True
                 self._listener.stand_by()
-                say(logging.ERROR, "standing by: the lock was made anew and another holds it", holder=error.pid)
+                say(logging.ERROR, "standing by: another collector holds the lock", holder=error.pid)
             return False
         try:
             if self._lock.stale is not None:
@@ -196,7 +197,7 @@ class Guard:
             return (
                 self._fault
                 if self._failing
-                else f"the socket at {self._listener.path} is {fault}; it will be put back in a moment"
+                else f"the socket at {self._listener.path} is {fault} and will be restored in a moment"
             )
         self._contention.tried(now)
         replacement = look(self._listener.path)
@@ -212,7 +213,7 @@ class Guard:
         self.rebinds[fault] += 1
         say(
             logging.ERROR,
-            "the socket was not as we made it and is ours again",
+            "restored the socket",
             per=fault,
             fault=fault,
             path=self._listener.path,
@@ -258,7 +259,7 @@ def _open_inotify(stack: ExitStack) -> Inotify | None:
     except OSError as error:
         say(
             logging.WARNING,
-            "no inotify, the socket is looked at each second; see fs.inotify.max_user_instances",
+            "cannot use inotify, so the socket is checked once a second. Raise fs.inotify.max_user_instances",
             error=error,
         )
         return None
@@ -273,13 +274,13 @@ async def _report_replacer(path: Path, replacement: Identity) -> None:
     try:
         processes = await asyncio.to_thread(attribute_file, path, replacement.device, replacement.inode)
     except OSError as error:
-        say(logging.WARNING, "who replaced the socket could not be found out", per="unknown", error=error)
+        say(logging.WARNING, "cannot find the process that replaced the socket", per="unknown", error=error)
         return
     strangers = [process for process in processes if process.pid != os.getpid()]
     for process in strangers:
         say(
             logging.ERROR,
-            "the socket had been replaced by this process",
+            "this process had replaced the socket",
             per=f"{process.exe} {process.command}",
             pid=process.pid,
             executable=process.exe,
@@ -289,6 +290,6 @@ async def _report_replacer(path: Path, replacement: Identity) -> None:
             cgroup=process.cgroup,
         )
     if not strangers:
-        hidden = "" if os.geteuid() == 0 else ", or is a process that our user may not look into"
-        watch = f"{command('doctor --watch', path)}, by root, shows who comes next"
-        say(logging.ERROR, f"who replaced the socket has gone already{hidden}; {watch}", per="gone")
+        hidden = "" if os.geteuid() == 0 else " or cannot be inspected by this user"
+        watch = f"Run sudo {command('doctor --watch', path)} to see the next one"
+        say(logging.ERROR, f"the process that replaced the socket has ended{hidden}. {watch}", per="gone")

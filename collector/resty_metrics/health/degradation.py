@@ -56,7 +56,7 @@ class Degradation:
         found = [*self._guard.faults(), *faults(self._arrivals, self._way, self._users_allowed)]
         reason = self._journal.tally.reason
         if reason is not None:
-            found.append(f"the journal in {self._state_dir} cannot be written ({reason}): counts are in memory only")
+            found.append(f"cannot write the journal in {self._state_dir} ({reason}): counts are in memory only")
         return [f"degraded: {text}" for text in found]
 
     async def run(self) -> None:

@@ -155,7 +155,7 @@ class Listener:
         except BlockingIOError:
             return False
         except OSError as error:
-            say(logging.ERROR, "cannot receive", reason=error.strerror)
+            say(logging.ERROR, "cannot receive from the socket", reason=error.strerror)
             return False
         uid, passed = read_ancillary(ancillary)
         answerable = self._sort(passed)
@@ -202,7 +202,7 @@ class Listener:
         for failure in settled.failures:
             say(
                 logging.ERROR,
-                "rows could not be counted because of a bug, please report it",
+                "cannot count some rows because of a bug, please report it",
                 failure.error,
                 per=failure.family.name,
                 family=failure.family.name,
@@ -248,18 +248,18 @@ class Listener:
             self._refused.add(uid)
             say(
                 logging.WARNING,
-                "a user who may not send was refused; if nginx's workers run as it, start with this flag",
+                "a user that may not send was refused. If nginx's workers run as this user, start with this flag",
                 uid=uid,
                 flag=f"--socket.allow-uid={uid}",
             )
         elif outcome.result == "heartbeat" and outcome.reason is not None:
             say(logging.WARNING, _CUT, reason=outcome.reason, remedy=remedies.of_gauge_rows(outcome.reason))
         elif outcome.result in ("dropped", "held", "unanswerable") and outcome.reason != "uid":
-            say(logging.WARNING, "a datagram was refused", result=outcome.result, reason=outcome.reason)
+            say(logging.WARNING, "a datagram was not accepted", result=outcome.result, reason=outcome.reason)
 
 
 def _shut(endpoint: Endpoint) -> None:
     try:
         endpoint.socket.shutdown(socket.SHUT_RD)
     except OSError as error:
-        say(logging.WARNING, "the old socket could not be shut down", reason=error.strerror)
+        say(logging.WARNING, "cannot shut down the old socket", reason=error.strerror)

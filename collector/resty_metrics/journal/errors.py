@@ -1,10 +1,18 @@
 """The journal's error, with a reason from a closed set, and the losses of a start."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 JournalReason = Literal["full", "read_only", "io", "busy", "corrupt", "foreign", "locked", "removed", "internal"]
 REASONS: tuple[JournalReason, ...] = get_args(JournalReason)
+
+
+# What the log says to do, where the reason alone says it.
+REMEDIES: Mapping[JournalReason, str] = {
+    "full": "Free space on the disk of --state.dir. Do not restart the collector before.",
+    "read_only": "Give this user write access to --state.dir, or set it to another directory, or to none.",
+}
 
 
 class JournalError(Exception):

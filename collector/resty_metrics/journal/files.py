@@ -143,7 +143,7 @@ class Directory:
                 self._remove(number)
                 continue
             aside = self._put_aside(number, "unread")
-            say(logging.WARNING, "a journal file that was not read, or not in full, is set aside", kept_as=aside)
+            say(logging.WARNING, "a journal file was not read in full, and is set aside", kept_as=aside)
 
     def set_aside(self, number: int, reason: AsideReason) -> Path | None:
         """Rename an unused file and its sides, to keep them for people. No file is current afterwards.

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from resty_metrics.ingest.drain import Drain
-from resty_metrics.journal.errors import JournalError
+from resty_metrics.journal.errors import REMEDIES, JournalError
 from resty_metrics.journal.records import of_drain
 from resty_metrics.journal.state import Capture
 from resty_metrics.journal.tally import Tally
@@ -88,9 +88,10 @@ class Journal:
         if self.tally.reason is None:
             say(
                 logging.ERROR,
-                "the journal cannot be written: counting goes on in memory only",
+                "cannot write the journal. Counts are in memory only",
                 per=error.reason,
                 error=error,
+                **({"remedy": REMEDIES[error.reason]} if error.reason in REMEDIES else {}),
             )
         self.tally.up, self.tally.reason = False, error.reason
         self.tally.errors[error.reason] += 1
@@ -207,7 +208,7 @@ class Journal:
         if self.tally.reason is not None:
             say(
                 logging.INFO,
-                "the journal is written again, with everything that was counted meanwhile",
+                "the journal is written again and is complete",
                 per=self.tally.reason,
             )
         self.tally.up, self.tally.reason = True, None
@@ -241,4 +242,4 @@ def _applied(then: Then) -> Iterator[None]:
         if pieces is not None:
             yield from pieces
     except Exception:
-        LOGGER.exception("what was written could not be applied, please report this")
+        LOGGER.exception("cannot apply a written record because of a bug, please report it")

@@ -80,7 +80,7 @@ def _read_in_place(path: Path) -> Content:
         return _read(path, path, 0)
     except JournalError as error:
         if error.reason == "busy":
-            say(logging.WARNING, "another program has the journal locked, waiting", path=path, most=BUSY_SECONDS)
+            say(logging.WARNING, "another program has the journal locked, waiting for it", path=path, most=BUSY_SECONDS)
             return _read(path, path, BUSY_SECONDS)
         if error.reason != "full":
             raise

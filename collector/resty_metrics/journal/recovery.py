@@ -70,7 +70,7 @@ def recover(directory: Directory, stale: str | None, writable: bool = True, spar
 def _as_journal_error(failure: Exception) -> JournalError:
     if isinstance(failure, JournalError):
         return failure
-    LOGGER.error("reading the journal failed, please report this", exc_info=failure)
+    LOGGER.error("cannot read the journal because of a bug, please report it", exc_info=failure)
     return JournalError("internal", repr(failure))
 
 
@@ -81,8 +81,7 @@ def _without_current(directory: Directory, writable: bool) -> Recovered:
     kept = [directory.set_aside(number, "unnamed") for number in numbers] if writable else []
     say(
         logging.WARNING,
-        "no journal file is named current: those that are there may be older than what was counted, and are not read; "
-        "counting begins at 0",
+        "no journal file is marked as current, so none is read: they may be out of date. Counters begin at 0",
         kept_as=kept[-1] if kept else None,
     )
     return Recovered(None)
@@ -92,7 +91,7 @@ def _stale(directory: Directory, name: Name, unread: bool, writable: bool) -> Re
     """Leave a stale journal unread. ``unread``: the previous collector could not read it either, so its numbers are in
     no other file, and it is kept for people.
     """
-    say(logging.WARNING, "the journal is older than what was counted; counting begins at 0", file=name.file)
+    say(logging.WARNING, "the journal is out of date and is not read. Counters begin at 0", file=name.file)
     if not unread:
         directory.supersede(name)
     if writable:
@@ -109,7 +108,7 @@ def _set_aside(directory: Directory, name: Name | None, error: JournalError) -> 
         raise error from None
     say(
         logging.ERROR,
-        "the journal cannot be used and is set aside; counting begins at 0",
+        "the journal cannot be used and is set aside. Counters begin at 0",
         error=error,
         kept_as=aside,
         **({"remedy": _REMEDIES[error.reason]} if error.reason in _REMEDIES else {}),
@@ -139,7 +138,7 @@ def _replay(state: State, content: Content, name: Name) -> tuple[Loss, int]:
     if counted is None and content.version >= COUNTED:
         say(
             logging.WARNING,
-            "the count beside the journal cannot be read: records may be missing at the end of the log unnoticed",
+            "cannot read the record count beside the journal: records missing at its end would go unnoticed",
             file=name.file,
         )
     numbers = [number for number, _ in content.log]
@@ -147,7 +146,7 @@ def _replay(state: State, content: Content, name: Name) -> tuple[Loss, int]:
     missing = max(0, expected - read)
     rows = replayed.lost_rows if counted is None else max(0, counted.rows - replayed.rows)
     if replayed.error is not None:
-        LOGGER.error("an entry of the journal cannot be applied, please report this", exc_info=replayed.error)
+        LOGGER.error("cannot apply an entry of the journal because of a bug, please report it", exc_info=replayed.error)
     if not missing and not replayed.lost_entries and content.flaw is None:
         return NOTHING_LOST, read
     loss = Loss("internal" if not missing and content.flaw is None else "corrupt", missing, replayed.lost_entries, rows)
@@ -158,7 +157,7 @@ def _replay(state: State, content: Content, name: Name) -> tuple[Loss, int]:
 def _tell(loss: Loss, name: Name, error: Exception | str | None, read: int) -> None:
     say(
         logging.ERROR,
-        "the journal lost what was counted already: counters go on without it",
+        "the journal is damaged: some counts are lost. Counters continue without them",
         file=name.file,
         lost_records=loss.records,
         lost_entries=loss.entries,

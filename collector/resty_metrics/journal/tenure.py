@@ -66,12 +66,12 @@ def read_state(directory: Path | None, socket_lock: Lock, state_lock: Lock | Non
         try:
             recovered = _recover(kept_in, socket_lock, error is None)
         except JournalError as failure:
-            say(logging.ERROR, "the journal cannot be read and is left as it is; counting begins at 0", error=failure)
+            say(logging.ERROR, "cannot read the journal. It is left unchanged, and counters begin at 0", error=failure)
             recovered = Recovered(None, loss=Loss(failure.reason))
         _tell_if_empty(recovered, state_lock)
     state = recovered.state
     if state is not None:
-        say(logging.INFO, "the journal was read", requests=state.table.requests, records=recovered.records)
+        say(logging.INFO, "journal loaded", requests=state.table.requests, records=recovered.records)
     else:
         state = State()
         state.scrapers.forgetful_until = YOUNG_SECONDS
@@ -93,7 +93,7 @@ def _tell_if_empty(recovered: Recovered, state_lock: Lock | None) -> None:
     if recovered.state is None and not recovered.logged and state_lock is not None and state_lock.was_held:
         say(
             logging.WARNING,
-            "the collector that ran here before left no journal; counting begins at 0",
+            "the journal of the previous collector is missing. Counters begin at 0",
             directory=state_lock.path.parent,
         )
 
@@ -103,7 +103,7 @@ def note_stale(lock: Lock, identity: str | None) -> None:
     try:
         lock.note(identity)
     except OSError as error:
-        say(logging.ERROR, "remove the journal before the next start: it is older than what is shown", error=error)
+        say(logging.ERROR, "cannot mark the journal as out of date. Remove it before the next start", error=error)
 
 
 def running_time(state: State) -> Callable[[], float]:

@@ -64,5 +64,5 @@ class Turns:
             self._work.popleft()
         except Exception:
             self._work.popleft()
-            LOGGER.exception("what was written could not be applied, please report this")
+            LOGGER.exception("cannot apply a written record because of a bug, please report it")
         self.seconds += time.thread_time() - began

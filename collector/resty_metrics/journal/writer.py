@@ -188,14 +188,14 @@ class Writer(threading.Thread):
         Return values as of ``_give_up``.
         """
         if not isinstance(failure, JournalError):
-            LOGGER.error("the journal's thread failed, please report this", exc_info=failure)
+            LOGGER.error("the journal's thread failed because of a bug, please report it", exc_info=failure)
             failure = JournalError("internal", repr(failure))
         self._patience.fail(time.monotonic())
         name = self._name
         try:
             return self._give_up(failure)
         except Exception:
-            LOGGER.exception("the journal could not be made invalid, please report this")
+            LOGGER.exception("cannot invalidate the journal because of a bug, please report it")
             self._store = self._name = None
             return failure, None if name is None else name.identity
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 TEMPLATE = "live.html"
+RUNBOOK = "runbook.md"
 FILES: Mapping[str, str] = {
     "live.css": "text/css",
     "live.js": "text/javascript",
@@ -27,6 +28,11 @@ _DIRECTORY = Path(__file__).parent / "files"
 def read_files() -> Mapping[str, bytes]:
     """Return the files that the page loads, by name. Raises OSError."""
     return {name: (_DIRECTORY / name).read_bytes() for name in FILES}
+
+
+def read_runbook() -> str:
+    """Return the text of the runbook, a link to docs/runbook.md in a checkout. Raises OSError."""
+    return (_DIRECTORY / RUNBOOK).read_text(encoding="utf-8")
 
 
 def read_template() -> str:

@@ -8,6 +8,7 @@ Rules:
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import floor, log10
+from typing import TypeVar
 
 from resty_metrics.live.history import SAMPLE_SECONDS, SPAN_SECONDS, Point
 
@@ -17,6 +18,7 @@ GAP_SECONDS = 0.5  # between the end of one interval and the beginning of the ne
 
 Value = Callable[[Point], float | None]
 Place = tuple[int, int]
+Number = TypeVar("Number", bound=float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ def _thin(path: Sequence[Place]) -> list[Place]:
     return [path[0], *kept, path[-1]] if len(path) > 2 else [*path]
 
 
-def span(values: Iterable[float | None], words: Callable[[float | None], str]) -> str:
+def span(values: Iterable[Number | None], words: Callable[[Number | None], str]) -> str:
     """Describe the range of a line in words, such as ``between 3 and 12``, for people who do not see it."""
     known = [value for value in values if value is not None]
     if not known:

@@ -15,8 +15,8 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from resty_metrics.live import latency
-from resty_metrics.live.totals import Bounds, Totals
+from resty_metrics.live.totals import Totals
+from resty_metrics.shapes.quantile import Bounds, Buckets, Quantile, join, quantile
 
 ALL = ""  # no label value is empty
 SAMPLE_SECONDS = 5.0
@@ -25,34 +25,39 @@ SPAN_SECONDS = 900.0
 POINTS = int(SPAN_SECONDS / SAMPLE_SECONDS)
 MAX_SERVERS = 24
 MEDIAN, TAIL = 0.5, 0.99
+LEAST_REQUESTS = 100  # that a p99 needs: of fewer it is the slowest one
+QUANTILE_SECONDS = 60.0  # at most, for an interval's quantiles
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """An interval of ``seconds`` that ended at ``end``. ``buckets`` None: not known. p50 and p99 in seconds."""
+    """An interval of ``seconds`` that ended at ``end``. ``buckets`` None: not known.
+
+    p50 and p99 are those of the last LEAST_REQUESTS requests or more, as far as QUANTILE_SECONDS have them; p99 None:
+    they have fewer.
+    """
 
     end: float
     seconds: float
     requests: float
     errors: float
     buckets: tuple[Bounds, "array[float]"] | None
-    p50: float | None
-    p99: float | None
+    p50: Quantile | None
+    p99: Quantile | None
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
     """The summary of a window's points. ``requests``: their number; ``rate``: requests per second.
 
-    ``errors``: the share of errors, None without a request; p50 and p99 in seconds, from buckets with these ``bounds``.
+    ``errors``: the share of errors, None without a request.
     """
 
     requests: float
     rate: float
     errors: float | None
-    p50: float | None
-    p99: float | None
-    bounds: Bounds = ()
+    p50: Quantile | None
+    p99: Quantile | None
 
 
 def summarize(points: Iterable[Point], since: float) -> Summary | None:
@@ -61,14 +66,13 @@ def summarize(points: Iterable[Point], since: float) -> Summary | None:
     if not chosen:
         return None
     requests, seconds = sum(point.requests for point in chosen), sum(point.seconds for point in chosen)
-    bounds, counts = latency.join([point.buckets for point in chosen if point.buckets is not None])
+    buckets = join([point.buckets for point in chosen if point.buckets is not None])
     return Summary(
         requests,
         requests / seconds,
         sum(point.errors for point in chosen) / requests if requests else None,
-        latency.quantile(MEDIAN, bounds, counts),
-        latency.quantile(TAIL, bounds, counts),
-        bounds,
+        quantile(MEDIAN, *buckets),
+        quantile(TAIL, *buckets),
     )
 
 
@@ -130,7 +134,8 @@ class History:
         grown = {name: one.requests - self._totals.get(name, nothing).requests for name, one in totals.items()}
         self._choose(grown, now)
         for name, series in self.series.items():
-            point = _point(self._totals.get(name, nothing), totals.get(name, nothing), now, seconds)
+            before, after = self._totals.get(name, nothing), totals.get(name, nothing)
+            point = _point(before, after, now, seconds, reversed(series.points))
             if point is not None:
                 series.points.append(point)
 
@@ -177,22 +182,41 @@ def _sum(all_totals: Iterable[Totals]) -> Totals:
     return found
 
 
-def _point(before: Totals, after: Totals, now: float, seconds: float) -> Point | None:
+def _point(before: Totals, after: Totals, now: float, seconds: float, earlier: Iterable[Point]) -> Point | None:
+    """Return the point of an interval; None if numbers were taken back. ``earlier``: points before, newest first."""
     requests, errors = after.requests - before.requests, after.errors - before.errors
     if requests < 0 or errors < 0:
         return None
     buckets = _grown(before, after)
     if buckets is None:
         return Point(now, seconds, requests, errors, None, None, None)
-    p50, p99 = (latency.quantile(share, *buckets) for share in (MEDIAN, TAIL))
+    bounds, counts = _enough(buckets, earlier, now)
+    p50 = quantile(MEDIAN, bounds, counts)
+    p99 = quantile(TAIL, bounds, counts) if sum(counts) >= LEAST_REQUESTS else None
     return Point(now, seconds, requests, errors, (buckets[0], array("d", buckets[1])), p50, p99)
 
 
-def _grown(before: Totals, after: Totals) -> tuple[Bounds, Sequence[float]] | None:
+def _enough(newest: Buckets, earlier: Iterable[Point], now: float) -> Buckets:
+    """Return the durations of LEAST_REQUESTS requests, or of all those of the last QUANTILE_SECONDS if they are fewer.
+
+    Durations before an interval in which they are not known do not count.
+    """
+    parts, count = [newest], sum(newest[1])
+    for point in earlier:
+        unknown = point.buckets is None and point.requests > 0
+        if count >= LEAST_REQUESTS or now - point.end >= QUANTILE_SECONDS or unknown:
+            break
+        if point.buckets is not None:
+            parts.append(point.buckets)
+            count += sum(point.buckets[1])
+    return join(parts)
+
+
+def _grown(before: Totals, after: Totals) -> Buckets | None:
     """Return the durations of an interval; None where buckets were changed or taken back, or there were none."""
     if not before.buckets.keys() <= after.buckets.keys():
         return None
-    parts: list[tuple[Bounds, Sequence[float]]] = []
+    parts: list[Buckets] = []
     for bounds, counts in after.buckets.items():
         old = before.buckets.get(bounds)
         grown = counts if old is None else [new - was for new, was in zip(counts, old, strict=True)]
@@ -200,4 +224,4 @@ def _grown(before: Totals, after: Totals) -> tuple[Bounds, Sequence[float]] | No
             return None
         if any(grown):
             parts.append((bounds, grown))
-    return latency.join(parts) if parts else None
+    return join(parts) if parts else None

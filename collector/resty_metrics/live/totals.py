@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from operator import add
 
 from resty_metrics.shapes.labels import ABSENT
+from resty_metrics.shapes.quantile import Bounds
 from resty_metrics.shapes.sums import Sums, reader, total
 from resty_metrics.table.families import Family
 from resty_metrics.table.table import Table
-
-Bounds = tuple[float, ...]  # seconds, ascending; a bucket more is above the last
 
 _UPGRADED = "101"
 _ERROR = "5"

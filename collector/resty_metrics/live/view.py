@@ -11,9 +11,8 @@ from resty_metrics.live.chart import Chart
 from resty_metrics.live.counts import Growth
 from resty_metrics.live.facts import Facts, Nginx, SourceState, Worker
 from resty_metrics.live.history import ALL, MAX_SERVERS, History, Point, Series, Summary, summarize
-from resty_metrics.live.latency import in_words
 from resty_metrics.live.notices import Notice, notices
-from resty_metrics.live.words import ABSENT, duration, number, percent, size
+from resty_metrics.live.words import ABSENT, duration, number, percent, problems, quantile, size
 
 State = Literal["ok", "warning", "critical", "unknown"]
 
@@ -102,7 +101,7 @@ def view(facts: Facts, history: History, growth: Growth) -> View:
 def _headline(found: Sequence[Notice]) -> str:
     if not found:
         return "Everything works"
-    return "1 warning" if len(found) == 1 else f"{len(found)} warnings"
+    return problems([notice.severity for notice in found])
 
 
 def _top_note(facts: Facts) -> str:
@@ -230,14 +229,14 @@ def _server(name: str, series: Series, now: float) -> Server:
     tails = [point.p99 for point in points]
     most_rate = chart.nice(max(rates, default=0))
     most_share = min(1.0, chart.nice(max(LEAST_ERRORS, *(share or 0 for share in shares), 0)))
-    most_tail = chart.nice(max((tail or 0 for tail in tails), default=0))
+    most_tail = chart.nice(max((point.p99 or point.p50 or 0 for point in points), default=0))
     return Server(
         name=name,
         rate=number(recent.rate) if points else ABSENT,
         errors=percent(recent.errors),
         failing=(recent.errors or 0) >= LEAST_ERRORS,
-        p50=in_words(recent.p50, recent.bounds),
-        p99=in_words(recent.p99, recent.bounds),
+        p50=quantile(recent.p50),
+        p99=quantile(recent.p99),
         rates=Chart(
             [chart.line("rate", points, _rate, most_rate, now, fill=True)],
             f"{number(most_rate)}/s",
@@ -254,7 +253,7 @@ def _server(name: str, series: Series, now: float) -> Server:
                 chart.line("median", points, lambda point: point.p50, most_tail, now),
             ],
             duration(most_tail) if most_tail else ABSENT,
-            f"{name}, p99 in the last 15 minutes: {chart.span(tails, duration)}; "
-            f"p50: {chart.span([point.p50 for point in points], duration)}",
+            f"{name}, p99 in the last 15 minutes: {chart.span(tails, quantile)}; "
+            f"p50: {chart.span([point.p50 for point in points], quantile)}",
         ),
     )

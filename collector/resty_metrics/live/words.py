@@ -1,5 +1,10 @@
 """Numbers as people read them."""
 
+from collections import Counter
+from collections.abc import Iterable
+
+from resty_metrics.shapes.quantile import Quantile
+
 ABSENT = "-"
 
 
@@ -53,6 +58,19 @@ def duration(seconds: float | None) -> str:
         return f"{minutes:.0f} min"
     hours = minutes / 60
     return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.0f} d"
+
+
+def quantile(value: Quantile | None) -> str:
+    """Write a quantile of durations: ``12 ms``, ``≤ 5 ms``, ``≥ 60 s``."""
+    words = duration(value)
+    return words if value is None or not value.sign else f"{value.sign} {words}"
+
+
+def problems(severities: Iterable[str]) -> str:
+    """Write how many problems there are: ``1 critical problem and 2 warnings``."""
+    counts = Counter(severities)
+    words = (("critical", "critical problem"), ("warning", "warning"))
+    return " and ".join(f"{counts[one]} {word}{'s' * (counts[one] > 1)}" for one, word in words if counts[one])
 
 
 def size(value: float | None) -> str:

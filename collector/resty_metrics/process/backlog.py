@@ -110,7 +110,7 @@ class Backlog(logging.Handler):
 
 
 def _report(lines: int) -> logging.LogRecord:
-    message = "log lines were dropped, since stderr did not take them"
+    message = "log lines were dropped because stderr did not accept them"
     return _record(logging.WARNING, message, lines=lines)
 
 

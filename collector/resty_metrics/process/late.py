@@ -35,9 +35,9 @@ _AT_START = _stamp()
 def load(name: str) -> ModuleType:
     """Import a module by its full name, or return it where it is there. Raises LateImportError."""
     if name not in sys.modules and _stamp() != _AT_START:
-        raise LateImportError(f"{name} cannot be loaded: the files of resty-metrics have changed. Restart it.")
+        raise LateImportError(f"cannot load {name}: the files of resty-metrics have changed. Restart it.")
     try:
         return importlib.import_module(name)  # waits for another thread that imports it
     except Exception as error:
-        words = f"{name} cannot be loaded: {type(error).__name__}: {error}. Restart resty-metrics if it was upgraded."
+        words = f"cannot load {name}: {type(error).__name__}: {error}. Restart resty-metrics if it was upgraded."
         raise LateImportError(words) from error

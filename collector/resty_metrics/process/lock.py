@@ -35,8 +35,9 @@ class LockedError(Exception):
     """Another process holds the lock; ``pid`` is its, None where it did not say."""
 
     def __init__(self, path: Path, pid: int | None) -> None:
-        holder = f"process {pid}" if pid is not None else "another process"
-        super().__init__(f"{holder} already collects here and holds {path}; nothing was touched")
+        holder = "another collector" if pid is None else f"another collector, process {pid},"
+        remedy = "Stop it, or give this one paths of its own (--socket.path, --state.dir)"
+        super().__init__(f"{holder} holds {path}. {remedy}. Nothing was changed.")
         self.pid = pid
 
 

@@ -53,7 +53,7 @@ class ServiceManager:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
                 sock.sendto("\n".join(lines).encode(), self._address)
         except OSError as error:
-            say(logging.WARNING, "the service manager cannot be told", error=error, per="service manager")
+            say(logging.WARNING, "cannot notify the service manager", error=error, per="service manager")
 
     @contextlib.contextmanager
     def reloading(self) -> Iterator[None]:

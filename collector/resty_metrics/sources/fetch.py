@@ -9,6 +9,7 @@ Rules:
 
 import asyncio
 import logging
+import os
 import socket
 import time
 import traceback
@@ -121,7 +122,9 @@ def in_words(error: Exception, seconds: float) -> str:
         case aiohttp.ClientConnectorCertificateError():
             return str(error.certificate_error)
         case aiohttp.ClientConnectorError():
-            return str(error.os_error)
+            number = error.os_error.errno
+            cause = os.strerror(number) if number and number > 0 else str(error.os_error)
+            return f"cannot connect: {cause[:1].lower()}{cause[1:]}"
     return type(error).__name__
 
 
@@ -188,9 +191,9 @@ class Fetcher:
         self._reported = reason
         labels = {"source": self.source.kind, **self.source.labels}
         if reason is None:
-            say(logging.INFO, "a source can be read again", **labels)
+            say(logging.INFO, "a source answers again", **labels)
         else:
-            say(logging.WARNING, "a source cannot be read", **labels, why=reason, error=words)
+            say(logging.WARNING, "cannot read a source", **labels, why=reason, error=words)
 
 
 async def gather(fetchers: Sequence[Fetcher], seconds: float) -> list[Scrape]:

@@ -219,14 +219,14 @@ def _is_encodable(name: str) -> bool:
 def read_username(text: str) -> str:
     """Return a user of basic authentication. Raises ValueError, which does not quote it: it may be user:password."""
     if not text or ":" in text or _CONTROL.search(text):
-        raise ValueError("give a user without colon and blanks; the password belongs in password_file")
+        raise ValueError("give a user name without colon and blanks; put the password into password_file")
     return text
 
 
 def read_scheme(text: str) -> str:
     """Return the type of an Authorization header. Raises ValueError."""
     if text.lower() == "basic":
-        raise ValueError("for Basic give basic_auth (username, password_file)")
+        raise ValueError("use basic_auth (username, password_file) for Basic")
     if not _NAME.fullmatch(text):
         raise ValueError("give one word, as in Bearer")
     return text

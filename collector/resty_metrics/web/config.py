@@ -40,7 +40,7 @@ _MOST_BURST = 1_000_000
 
 def _client_auth(text: str) -> str:
     if text in _UNVERIFIED:
-        raise ValueError("does not verify the certificate, which this server always does: RequireAndVerifyClientCert")
+        raise ValueError("give RequireAndVerifyClientCert: this server always verifies the client's certificate")
     if text not in CLIENT_AUTH:
         raise ValueError(f"give one of {', '.join(CLIENT_AUTH)}")
     return CLIENT_AUTH[text]
@@ -48,7 +48,7 @@ def _client_auth(text: str) -> str:
 
 def _version(text: str) -> str:
     if text in ("TLS10", "TLS11"):
-        raise ValueError("this server has TLS12 and TLS13 only")
+        raise ValueError("this server supports only TLS12 and TLS13")
     if text not in VERSIONS:
         raise ValueError(f"give one of {', '.join(VERSIONS)}")
     return text
@@ -56,7 +56,7 @@ def _version(text: str) -> str:
 
 def _cipher(text: str) -> str:
     if text not in CIPHERS and text not in TLS13_CIPHERS:
-        raise ValueError("no cipher suite that is known here; its name is that of Go's crypto/tls.CipherSuites")
+        raise ValueError("unknown cipher suite; give a name from Go's crypto/tls.CipherSuites")
     return text
 
 
@@ -68,7 +68,7 @@ def _curve(text: str) -> str:
 
 def _hash(text: str) -> bytes:
     if not _HASH.fullmatch(text):
-        raise ValueError("no bcrypt hash; htpasswd -nBC 10 USER makes one")
+        raise ValueError("not a bcrypt hash; create one with htpasswd -nBC 10 USER")
     return text.encode()
 
 
@@ -197,9 +197,9 @@ def _words(detail: Any) -> str:
     match detail["type"]:
         case "extra_forbidden":
             section = _section(detail["loc"])
-            return f"no such key; known here: {', '.join(section.model_fields)}"
+            return f"unknown key. Known keys: {', '.join(section.model_fields)}"
         case "too_long":
-            return "give one curve: this server cannot offer several in an order"
+            return "give one curve: this server does not support several"
         case "model_type" | "model_attributes_type" | "dict_type":
             return "give keys and values"
         case "list_type":
@@ -238,7 +238,7 @@ def _between(config: WebConfig) -> Iterator[tuple[Key, str]]:
             yield (section, inline), f"give {inline} or {file}, not both"
     for inline, file in (("cert", "cert_file"), ("key", "key_file")):
         if getattr(tls, inline) is None and getattr(tls, file) is None:
-            yield (section,), f"needs {file} (or {inline}): without it there is no TLS"
+            yield (section,), f"requires {file} (or {inline})"
     if tls.client_auth_type == "none":
         for name in ("client_ca", "client_ca_file", "client_allowed_sans"):
             if getattr(tls, name) is not None:

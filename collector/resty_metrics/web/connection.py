@@ -167,7 +167,7 @@ class Connection(web.RequestHandler):
     def cut(self, reason: Closed) -> None:
         """Close the connection now, whatever the client has still to read; count and log the reason."""
         self._tally.closed[reason] += 1
-        say(logging.WARNING, "a connection to the page was closed", reason=reason, client=self._client())
+        say(logging.WARNING, "closed a connection to the page", reason=reason, client=self._client())
         self.abort()
 
     def discard(self) -> None:
@@ -204,7 +204,7 @@ class Connection(web.RequestHandler):
         large = self._inbox.too_large or isinstance(exc, LineTooLong)
         reason: Refused = "too_large" if large else "malformed"
         self._tally.refused[reason] += 1
-        say(logging.WARNING, "a request could not be read", reason=reason, client=self._client())
+        say(logging.WARNING, "a malformed request was refused", reason=reason, client=self._client())
         return web.Response(status=431 if large else 400, text=f"the request is {reason.replace('_', ' ')}\n")
 
     def _give(self) -> None:

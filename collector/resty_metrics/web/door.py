@@ -109,7 +109,7 @@ class Door:
 
     def _rest(self, sock: socket.socket, error: OSError) -> None:
         """Let a queue wait a second for descriptors or memory: trying again at once would keep the loop busy."""
-        say(logging.ERROR, "connections to the page have to wait", reason=error.strerror)
+        say(logging.ERROR, "cannot accept connections to the page, trying again in a second", reason=error.strerror)
         self._loop.remove_reader(sock)
         self._loop.call_later(SWEEP_SECONDS, self._go_on, sock)
 
@@ -120,7 +120,8 @@ class Door:
     def _admit(self, taken: socket.socket) -> None:
         if not self._make_room():
             self._tally.closed["limit"] += 1
-            say(logging.WARNING, "too many connections to the page", reason="limit", most=self._limits.max_connections)
+            words = "a connection to the page was refused: as many are open as --web.max-connections allows"
+            say(logging.WARNING, words, reason="limit", most=self._limits.max_connections)
             taken.close()
             return
         taken.setblocking(False)
@@ -166,7 +167,7 @@ class Door:
                 await self._shake_hands(connection, taken, tls)
         except OSError as error:  # ssl.SSLError is one, as is TimeoutError
             self._tally.closed["handshake"] += 1
-            say(logging.DEBUG, "no TLS with a client", reason=getattr(error, "reason", None) or type(error).__name__)
+            say(logging.DEBUG, "a TLS handshake failed", reason=getattr(error, "reason", None) or type(error).__name__)
         else:
             await connection.lost
         finally:

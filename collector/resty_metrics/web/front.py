@@ -76,14 +76,14 @@ class Front:
         origins = request.headers.getall(hdrs.ORIGIN, [])
         if site in _OWN_SITES and all(origin.lower().partition("://")[2] == host for origin in origins):
             return None
-        return self._refuse(request, 403, "foreign_origin", "a page of another origin may not ask for this")
+        return self._refuse(request, 403, "foreign_origin", "requests from a page of another origin are not allowed")
 
     @asynccontextmanager
     async def scrape(self, request: web.BaseRequest) -> AsyncIterator[web.Response | None]:
         """Count a scrape while it is under way; yield the refusal if there are too many, else None."""
         most = self.limits.max_requests
         if most and self._scrapes >= most:
-            words = f"{most} scrapes are under way: try again later, or raise --web.max-requests"
+            words = f"{most} scrapes are in progress. Try again later, or raise --web.max-requests"
             yield self.refuse_busy(request, words)
             return
         self._scrapes += 1
@@ -101,7 +101,7 @@ class Front:
         try:
             admitted = await self._admits(access, request.headers.get(hdrs.AUTHORIZATION))
         except TooManyError:
-            words = "too many passwords wait to be checked: try again later"
+            words = "too many passwords are being checked. Try again later"
             return self.refuse_busy(request, words)
         except LateImportError as error:
             return self.refuse_failed(request, str(error))
@@ -129,7 +129,7 @@ class Front:
 
     def refuse_failed(self, request: web.BaseRequest, words: str) -> web.Response:
         """Answer a request that needs a part of the program that cannot be loaded."""
-        say(logging.ERROR, "a part of the program cannot be loaded", per=words, error=words)
+        say(logging.ERROR, "cannot load a part of the program", per=words, error=words)
         return self._refuse(request, 503, "failed", words)
 
     def refuse_busy(self, request: web.BaseRequest, words: str) -> web.Response:

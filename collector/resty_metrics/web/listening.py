@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from resty_metrics.config.values import ListenAddress, TcpAddress, UnixAddress
+from resty_metrics.config.values import ListenAddress, TcpAddress, UnixAddress, show_listen_address
+from resty_metrics.process import start
 
 BACKLOG = 512
 _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # such as ::1 from /etc/hosts, where IPv6 is off
@@ -19,7 +20,7 @@ Place = tuple[int, tuple[object, ...]]  # an address family, and an address of i
 
 
 def bind_all(addresses: Sequence[ListenAddress]) -> list[socket.socket]:
-    """Bind all addresses, or none, and return their sockets. Raises OSError, as ``bind`` does."""
+    """Bind all addresses, or none, and return their sockets. Raises StartError."""
     bound: list[socket.socket] = []
     try:
         for address in addresses:
@@ -40,12 +41,13 @@ def _give_back(sock: socket.socket) -> None:
 
 
 def bind(address: ListenAddress) -> list[socket.socket]:
-    """Bind an address and return its sockets, which listen. Raises OSError, which names the flag to change."""
+    """Bind an address and return its sockets, which listen. Raises StartError."""
     try:
         return [_bind_unix(address.path)] if isinstance(address, UnixAddress) else _bind_tcp(address)
     except OSError as error:
-        name = str(address.path) if isinstance(address, UnixAddress) else f"{address.host or ''}:{address.port}"
-        raise OSError(error.errno, f"{error.strerror}: choose another --web.listen-address", name) from None
+        if isinstance(address, UnixAddress):
+            raise start.no_unix_listener(address.path, error) from None
+        raise start.no_tcp_listener(show_listen_address(address), address.port, error) from None
 
 
 def _bind_unix(path: Path) -> socket.socket:

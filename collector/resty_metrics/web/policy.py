@@ -138,7 +138,7 @@ class Policy:
             self.take(fresh)
             self._tally.wrong.discard("web")
             self._tally.loaded_at = time.time()
-            say(logging.INFO, "the web configuration was read again", file=access.path)
+            say(logging.INFO, "web configuration reloaded", file=access.path)
 
     def take(self, access: Access) -> None:
         """Put an access in force; connections that are open keep the TLS they have."""
@@ -151,4 +151,4 @@ class Policy:
             return
         self._refused = str(error)
         for problem in error.problems:
-            say(logging.ERROR, "the web configuration has changed and is refused", error=problem.text(error.file))
+            say(logging.ERROR, "the changed web configuration is invalid, and not used", error=problem.text(error.file))

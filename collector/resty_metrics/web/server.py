@@ -13,7 +13,8 @@ from typing import Protocol
 from aiohttp import hdrs, web
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from resty_metrics.live.assets import FILES, HEADERS, read_files
+from resty_metrics.live import runbook
+from resty_metrics.live.assets import FILES, HEADERS, read_files, read_runbook
 from resty_metrics.page.bodies import Body
 from resty_metrics.page.waiting import BusyError, Request
 from resty_metrics.process.late import LateImportError
@@ -33,6 +34,7 @@ TIMEOUT_HEADER = "X-Prometheus-Scrape-Timeout-Seconds"
 SLICES_A_TURN = 4
 TIMEOUT_RESERVE_SECONDS = 0.5  # of a scrape's own timeout, left for the page itself
 _LEAST_TIMEOUT_SECONDS = 0.1
+_EVERY = ("0.0.0.0", "::")
 
 
 class PageSource(Protocol):
@@ -75,7 +77,7 @@ def read_request(request: web.Request) -> Request:
     page_format = choose_format(",".join(request.headers.getall("Accept", [])))
     encoding = choose_encoding(",".join(request.headers.getall("Accept-Encoding", [])))
     if page_format is None or encoding is None:
-        raise web.HTTPNotAcceptable(text="the page is text/plain or application/openmetrics-text, as it is or gzip\n")
+        raise web.HTTPNotAcceptable(text="the page is text/plain or application/openmetrics-text, plain or gzip\n")
     return Request(scraper, page_format == "openmetrics", encoding == "gzip", _source_timeout(request))
 
 
@@ -141,10 +143,11 @@ def application(
         try:
             return await pages.page(wanted)
         except BusyError:
-            return front.refuse_busy(request, "too many pages are asked for, or are not read: try again later")
+            return front.refuse_busy(request, "too many pages are requested at once, or not read. Try again later")
         except Exception as error:
-            say(logging.ERROR, "the page could not be rendered, please report this", error, per=type(error).__name__)
-            return web.Response(status=500, text="the page could not be rendered; see the collector's log\n")
+            words = "cannot render the page because of a bug, please report it"
+            say(logging.ERROR, words, error, per=type(error).__name__)
+            return web.Response(status=500, text="the page cannot be rendered. See the collector's log\n")
 
     async def healthy(_: web.Request) -> web.Response:
         return web.Response(text="resty-metrics is healthy\n")
@@ -155,24 +158,31 @@ def application(
 
     async def reload(request: web.Request) -> web.Response:
         if front.reload is None:
-            return web.Response(status=403, text="start with --web.enable-lifecycle to reload by HTTP\n")
+            return web.Response(status=403, text="reload by HTTP is off: start with --web.enable-lifecycle\n")
         refusal = front.foreign(request)
         if refusal is not None:
             return refusal
         problems = await front.reload()
         if problems:
-            text = "".join(f"{line}\n" for line in ["refused, the old configuration goes on:", *problems])
-            return web.Response(status=500, text=text)
-        return web.Response(text="the configuration was read again\n")
+            heading = "the new configuration is invalid, the old one stays in force:"
+            return web.Response(status=500, text="".join(f"{line}\n" for line in [heading, *problems]))
+        return web.Response(text="configuration reloaded\n")
 
     async def people(live: LivePage, request: web.Request) -> web.Response:
         try:
             html = await live.html()
         except LateImportError as error:
-            return front.refuse_failed(request, f"the live page cannot be made: {error}")
+            return front.refuse_failed(request, f"cannot make the live page: {error}")
         response = web.Response(text=html, content_type="text/html", headers=HEADERS)
         response.enable_compression()
         return response
+
+    async def instructions(_: web.Request) -> web.Response:
+        try:
+            text = runbook.page(await asyncio.to_thread(read_runbook))
+        except OSError as error:
+            raise web.HTTPNotFound(text=f"the runbook is not installed: {error.strerror}\n") from None
+        return web.Response(text=text, content_type="text/html", headers=HEADERS)
 
     async def file(request: web.Request) -> web.Response:
         name = request.match_info["name"]
@@ -187,6 +197,7 @@ def application(
     if live is not None:
         app.router.add_get("/", partial(people, live))
         app.router.add_get("/-/live/{name}", file)
+        app.router.add_get(runbook.PATH, instructions)
     app.router.add_get("/-/healthy", healthy)
     app.router.add_get("/-/ready", ready)
     app.router.add_get(telemetry_path, metrics)
@@ -204,8 +215,8 @@ class Server:
         self._cost = cost
         self._door: Door | None = None
 
-    async def start(self, sockets: Sequence[socket.socket]) -> None:
-        """Serve the application on sockets that listen."""
+    async def start(self, sockets: Sequence[socket.socket]) -> list[str]:
+        """Serve the application on sockets that listen. Return the addresses, as a client on this machine has them."""
         library.take_over(asyncio.get_running_loop())
         await self._runner.setup()
         server, policy = self._runner.server, self._front.policy
@@ -221,7 +232,9 @@ class Server:
         )
         self._door.open(sockets)
         scheme = "http" if policy.current.tls is None else "https"
-        say(logging.INFO, "serving", address=", ".join(_text(scheme, sock.getsockname()) for sock in sockets))
+        addresses = [address_of(scheme, sock.getsockname()) for sock in sockets]
+        say(logging.INFO, "serving", address=", ".join(addresses))
+        return addresses
 
     async def close(self) -> None:
         """Answer the requests under way, then close all connections."""
@@ -232,8 +245,11 @@ class Server:
             self._door.clear()
 
 
-def _text(scheme: str, bound: object) -> str:
+def address_of(scheme: str, bound: object) -> str:
+    """Return the address of a socket for clients on this machine: a URL to click, or ``unix:/path``."""
     if not isinstance(bound, tuple):
         return f"unix:{bound}"
-    host, port = bound[:2]
-    return f"{scheme}://[{host}]:{port}" if ":" in str(host) else f"{scheme}://{host}:{port}"
+    host, port = str(bound[0]), bound[1]
+    if host in _EVERY:
+        host = "localhost"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

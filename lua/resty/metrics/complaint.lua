@@ -28,7 +28,7 @@ function _M.refuse(reason, name, text)
         reported[key] = true
         reported_count = reported_count + 1
         error_log.write(ngx.ERR, "resty-metrics: metric \"", name, "\": ", printable(text, MAX_TEXT_BYTES),
-            "; this is said once, and counted in resty_metrics_worker_errors_total")
+            ". Logged once, and counted in resty_metrics_worker_errors_total")
     end
     return nil, text
 end

@@ -41,9 +41,8 @@ local function differ()
         end
     end
     report("settings_per_request", "for a request to server " .. shown(var.server_name or "") .. " "
-        .. concat(words, "; ") .. " for the first one of this worker. A worker has one value of each for all requests. State it "
-        .. "once in http{}, the same for every request; for other labels or buckets in a server or location use a scope "
-        .. "(docs/labels.md)")
+        .. concat(words, "; ") .. " for this worker's first request, whose value it keeps. Set it once in http{}, the same for "
+        .. "every request. For other labels or buckets in a server or location, use a scope (docs/labels.md)")
 end
 
 -- Remembers what the first request states. report(reason, text): says what is wrong. To be called in a request.

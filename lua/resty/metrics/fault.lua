@@ -20,7 +20,7 @@ end
 
 -- An error that a pcall caught.
 function _M.report_error(err)
-    _M.report("internal", "an error in the module itself, please report it: " .. tostring(err))
+    _M.report("internal", "this is a bug in the Lua module, please report it: " .. tostring(err))
 end
 
 -- Runs an action, and reports its error.

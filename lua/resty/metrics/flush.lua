@@ -102,7 +102,7 @@ local function too_large(sender, sequence)
     local batch = sequence > sender.sent and sender:take_back()
     if not batch then
         fault.report("too_large",
-            "a batch that was sent before is too large for the socket now: is net.core.wmem_default smaller?")
+            "a batch that was sent before is too large for the socket now. Raise net.core.wmem_default")
         sender:stall(monotonic())
         return
     end

@@ -15,23 +15,38 @@ local ngx = ngx
 local log, ERR, WARN = error_log.write, ngx.ERR, ngx.WARN
 local setmetatable = setmetatable
 
+-- The states in which a collector is there and answers, or should. In every other one the socket itself is at fault.
+local ANSWER = {
+    ack_overdue = "does not answer",
+    uid = "does not accept what this worker sends",
+    not_ready = "does not accept what this worker sends yet",
+    sender_cap = "does not accept what this worker sends",
+    version = "does not accept what this worker sends",
+}
 local REMEDY = {
-    ENOENT = "no socket there: start the collector (resty-metrics serve), or set $resty_metrics_socket to its path",
-    ECONNREFUSED = "nobody listens on that socket: start the collector (resty-metrics serve)",
-    EACCES = "this user may not reach or write it: see --socket.mode, and the modes of the directories above",
-    EPROTOTYPE = "that is not a datagram socket, so not the collector's: see who made it",
-    EPERM = "that socket is connected to somebody else, so not the collector's: see who made it",
-    setup = "if descriptors are lacking, raise worker_rlimit_nofile; request metrics wait in this worker",
-    EMFILE = "raise worker_rlimit_nofile; request metrics wait in this worker",
-    ENFILE = "raise fs.file-max of this machine; request metrics wait in this worker",
-    ack_overdue = "datagrams go out and nothing answers: the collector hangs, or another program has its socket",
-    uid = "the collector does not accept this user: start it with --socket.allow-uid",
-    not_ready = "the collector is not ready yet",
-    sender_cap = "the collector has as many senders as it accepts",
-    version = "the collector is older than this Lua module: update it, or put the Lua files of its version back and "
-        .. "reload nginx",
-    newer = "the collector is newer than this Lua module: bring the Lua files to its version (resty-metrics install) "
-        .. "and reload nginx",
+    ENOENT = "No socket is there. Start the collector (resty-metrics serve), or set $resty_metrics_socket to its path",
+    ECONNREFUSED = "No process listens on that socket. Start the collector (resty-metrics serve)",
+    EACCES = "This user may not write to the socket, or not search a directory above it. Check --socket.mode, and the modes "
+        .. "of the directories",
+    EPROTOTYPE = "It is not a datagram socket, so not the collector's. Find the program that made it (resty-metrics doctor)",
+    EPERM = "That socket is connected to another program, so it is not the collector's. Find the program that made it "
+        .. "(resty-metrics doctor)",
+    setup = "If file descriptors are lacking, raise worker_rlimit_nofile",
+    EMFILE = "Raise worker_rlimit_nofile",
+    ENFILE = "Raise fs.file-max of this machine",
+    ack_overdue = "The collector hangs, or another program has its socket. Run resty-metrics doctor",
+    uid = "Start the collector with --socket.allow-uid=",
+    not_ready = "If this lasts, see the collector's log",
+    sender_cap = "Run a second collector for some of the workers",
+    version = "The collector is older than this Lua module. Upgrade it, or put the Lua files of its version back and reload "
+        .. "nginx",
+    newer = "The collector is newer than this Lua module. Upgrade the Lua files (resty-metrics install), and reload nginx",
+}
+
+-- Reasons of a collector that answers, but takes nothing yet.
+local HELD = {
+    not_ready = "it is starting or ending",
+    sender_cap = "it has as many senders as it accepts",
 }
 
 local _M = {}
@@ -48,6 +63,13 @@ function _M.new(path)
     }, mt)
 end
 
+local function remedy_of(state)
+    if state == "uid" then
+        return REMEDY.uid .. process.uid()
+    end
+    return REMEDY[state] or "Run resty-metrics doctor"
+end
+
 -- One line in the error log for each change of state.
 local function say(self, state, text, remedy)
     if self.reported == state then
@@ -55,12 +77,12 @@ local function say(self, state, text, remedy)
     end
     self.reported = state
     if state == "ok" then
-        log(WARN, "resty-metrics: the collector at ", self.path, " answers again")
-    else
-        log(ERR, "resty-metrics: the collector at ", self.path, " cannot be reached: ", text, " (", state,
-            ", worker's uid ", process.uid(), "); ",
-            remedy or REMEDY[state] or "request metrics wait in this worker until it can", "; this is said once")
+        return log(WARN, "resty-metrics: the collector at ", self.path, " answers again")
     end
+    local answer = ANSWER[state]
+    log(ERR, "resty-metrics: ", answer and "the collector at " or "cannot send to the collector at ", self.path,
+        answer and " " .. answer or "", ": ", text, " (", state, ", worker's uid ", process.uid(), "). ",
+        remedy or remedy_of(state), ". Requests are still counted; their counts are sent later. Logged once")
 end
 
 local function failed(self, reason, text, now)
@@ -146,7 +168,7 @@ function _M.close_if_overdue(self, tick)
     if not self.unanswered_tick or tick - self.unanswered_tick <= retry.OVERDUE_TICKS then
         return false
     end
-    say(self, "ack_overdue", "no answer")
+    say(self, "ack_overdue", "datagrams are not acknowledged")
     reopen(self, "ack_overdue")
     return true
 end
@@ -155,21 +177,23 @@ end
 local function say_inherited(self)
     if self.reported ~= "inherited" then
         self.reported = "inherited"
-        log(WARN, "resty-metrics: the collector at ", self.path, " holds batches that a worker of another version left; ",
-            "nothing else waits with them; they are counted once a collector of their version is back, and end with ",
-            "this nginx; this is said once")
+        log(WARN, "resty-metrics: the collector at ", self.path, " holds batches that a worker of another version left. ",
+            "Only these wait. They are counted when a collector of their version runs again, and lost when this nginx ends. ",
+            "Logged once")
     end
 end
 
 local function say_held(self, answer)
-    local text, remedy = "it holds our batches, reason " .. answer.reason, nil
-    if answer.reason == "version" and answer.version == datagram.VERSION then
+    local reason, text, remedy = answer.reason, HELD[answer.reason], nil
+    if reason == "version" and answer.version == datagram.VERSION then
         return say_inherited(self)
-    elseif answer.reason == "version" then
-        text = text .. ": its protocol is version " .. answer.version .. ", ours " .. datagram.VERSION
+    elseif reason == "version" then
+        text = "its protocol is version " .. answer.version .. ", this module's is " .. datagram.VERSION
         remedy = answer.version > datagram.VERSION and REMEDY.newer or nil
+    elseif reason == "uid" then
+        text = "user " .. process.uid() .. " may not send"
     end
-    say(self, answer.reason, text, remedy)
+    say(self, reason, text or "no reason is known", remedy)
 end
 
 -- An answer came: somebody who knows the protocol is there. any_held(): whether a sender of this worker is held; it may
@@ -185,8 +209,8 @@ function _M.heard(self, answer, any_held)
         say_held(self, answer)
     elseif self.said_drop ~= answer.reason then
         self.said_drop = answer.reason
-        log(ERR, "resty-metrics: the collector dropped a batch as ", answer.reason, ": its rows are lost; ",
-            "do the versions of the Lua module and the collector agree? This is said once")
+        log(ERR, "resty-metrics: the collector at ", self.path, " dropped a batch (", answer.reason, "), and its rows are ",
+            "lost. Give the Lua module and the collector the same version. Logged once")
     end
 end
 

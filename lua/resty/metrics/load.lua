@@ -38,7 +38,7 @@ local function load()
     local root = require("jit.util").funcinfo(load).source:match("^@(.*)/resty/metrics/[^/]*$")
     local metrics = loaded[NAME] or require_from(root)
     if not is_ours(metrics) then
-        error("another module has its name, " .. NAME .. ": give that one another name", 0)
+        error("another module is called " .. NAME .. " too: rename that one", 0)
     elseif metrics.compare_copies then
         metrics.compare_copies(root)
     end
@@ -119,6 +119,6 @@ forget_failures()
 stand_in()
 if not reported then
     say("off in this worker for now: its module cannot be loaded: ", why,
-        "; nothing is counted until it can; it tries again, at least once a minute")
+        ". Nothing is counted until then. It is tried again, at least once a minute")
 end
 return standin

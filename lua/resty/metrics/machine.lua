@@ -20,7 +20,7 @@ local OLDEST_LUAJIT = 20100
 local HOLDER = "RESTY_METRICS_MACHINE"      -- the machine that sends
 local OTHERS = "RESTY_METRICS_CODE_CACHE"   -- there was a second one: lua_code_cache is off somewhere
 
-local CODE_CACHE = "lua_code_cache is off for this request, or was for one before it: nothing outlives such a request"
+local CODE_CACHE = "lua_code_cache is off for this request, or was for an earlier one: such requests cannot be counted"
 
 local _M = {}
 
@@ -34,10 +34,9 @@ local busy_ticks = 0
 function _M.refusal()
     local ngx, jit = ngx, loaded.jit
     if ngx.config.subsystem ~= "http" then
-        return "stream{} has a Lua machine of its own, in which nothing is counted: call it in http{}", "stream{}"
+        return "nothing is counted in stream{}: call it in http{}", "stream{}"
     elseif type(ngx.log) ~= "function" or type(ngx.timer) ~= "table" then
-        return "a thread of ngx.run_worker_thread has a Lua machine of its own, in which nothing is counted: call it where "
-            .. "the thread's results are used", "this thread"
+        return "nothing is counted in a thread of ngx.run_worker_thread: call it where the thread's results are used", "this thread"
     elseif not jit or jit.version_num < OLDEST_LUAJIT or ngx.config.ngx_lua_version < OLDEST_NGX_LUA then
         return "it needs OpenResty 1.21.4.1, or lua-nginx-module 0.10.21 with LuaJIT 2.1, or later", "this worker"
     elseif not pcall(require, "ffi") then
@@ -86,8 +85,8 @@ function _M.claim(phase, request)
         return true
     elseif not has_others() then
         process.set_environment(OTHERS, tostring(process.pid()))
-        error_log.write(ngx.ERR, "resty-metrics is off for requests with lua_code_cache off: nothing outlives such a ",
-            "request, so it cannot be counted; remove lua_code_cache off")
+        error_log.write(ngx.ERR, "resty-metrics is off for requests with lua_code_cache off, which cannot be counted. ",
+            "Remove lua_code_cache off")
     end
     return nil, CODE_CACHE
 end

@@ -146,8 +146,8 @@ function _M.compare(other_root, version)
     compared[other_root] = true
     local other_version = version_in(other_root .. MAIN)
     if other_version and other_version ~= version then
-        error_log.write(ngx.ERR, "resty-metrics: two versions of the Lua module are in reach: ", version, " in ", _M.root,
-            " is used, ", other_version, " in ", other_root, " is not; remove one of them, and reload nginx")
+        error_log.write(ngx.ERR, "resty-metrics: two versions of the Lua module are installed: ", version, " in ", _M.root,
+            " is used, ", other_version, " in ", other_root, " is not. Remove one of them, and reload nginx")
     end
 end
 

@@ -44,7 +44,7 @@ local function complain(fault, bad_buckets, bad_labels)
         fault("buckets", bad_buckets .. "; the default buckets are used")
     end
     if bad_labels then
-        fault("labels", bad_labels .. "; requests are counted without labels of yours")
+        fault("labels", bad_labels .. "; requests are counted without your labels")
     end
 end
 
@@ -56,8 +56,8 @@ local function use_upstreams(variables, fault)
         fault("settings", bad or bad_peer)
     end
     if on and not included then
-        fault("settings", "$resty_metrics_upstreams is on, but upstreams.conf, which makes the variables it needs, "
-            .. "is not included; upstreams are not counted")
+        fault("settings", "$resty_metrics_upstreams is on, but upstreams.conf is not included: upstreams are not counted. "
+            .. "Include it")
         on = false
     end
     if on then
@@ -97,8 +97,8 @@ local function check(name, labels, buckets, fault)
     local words = words_of((settings.read({ labels = labels, buckets = buckets }, _M.chosen.buckets)))
     if words ~= stated_first[name] then
         next_tick[name] = NEVER
-        fault("scope_settings", "scope \"" .. name .. "\" has " .. stated_first[name] .. ", as its first request in this "
-            .. "worker stated; another one states " .. words .. ". State the same wherever it is named, or take another name")
+        fault("scope_settings", "scope \"" .. name .. "\" keeps " .. stated_first[name] .. " of its first request in this "
+            .. "worker; another request states " .. words .. ". State the same everywhere, or use another scope name")
     end
 end
 
@@ -111,7 +111,7 @@ local function make(name, labels, buckets, fault)
         err = "buckets must be a text"
     end
     if err then
-        fault("scope", err .. "; requests of others are counted in none")
+        fault("scope", err .. "; its requests are counted without a scope")
         return _M.default
     end
     local chosen, bad_buckets, bad_labels = settings.read({ labels = labels, buckets = buckets }, _M.chosen.buckets)

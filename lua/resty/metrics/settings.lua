@@ -40,12 +40,12 @@ function _M.bounds(text)
             return nil, "bucket \"" .. word .. "\" is not a number of seconds from 0.001 up"
         end
         if #bounds > 0 and milliseconds <= bounds[#bounds] then
-            return nil, "bucket \"" .. word .. "\" does not lie above the one before it (nginx measures milliseconds)"
+            return nil, "bucket \"" .. word .. "\" is not above the bucket before it (in whole milliseconds)"
         end
         bounds[#bounds + 1] = milliseconds
     end
     if #bounds == 0 or #bounds > MAX_BOUNDS then
-        return nil, "there must be 1 to " .. MAX_BOUNDS .. " buckets, seconds separated by blanks"
+        return nil, "give 1 to " .. MAX_BOUNDS .. " buckets, in seconds, separated by blanks"
     end
     return bounds
 end
@@ -81,13 +81,13 @@ end
 
 local function refused(label, variable, used)
     if not definition.is_label(label) or label:find("^__") then
-        return "\"" .. label:sub(1, definition.MAX_NAME_BYTES) .. "\" cannot be the name of a label: letters, digits and _ can"
+        return "\"" .. label:sub(1, definition.MAX_NAME_BYTES) .. "\" is not a valid label name: use letters, digits and _"
     elseif RESERVED[label] then
-        return "the label \"" .. label .. "\" is ours: take another name"
+        return "the label name \"" .. label .. "\" is reserved: use another one"
     elseif used[label] then
-        return "the label \"" .. label .. "\" stands there twice"
+        return "the label \"" .. label .. "\" is given twice"
     elseif not variable:find("^[%w_]+$") then
-        return "\"" .. variable .. "\" of label \"" .. label .. "\" is not the name of a variable of nginx, without $"
+        return "\"" .. variable .. "\" of label \"" .. label .. "\" is not the name of an nginx variable: use letters, digits and _"
     end
     used[label] = true
 end

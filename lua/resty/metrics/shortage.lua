@@ -62,7 +62,7 @@ function _M.misuse(text)
     count("call")
     if not said_misuse[text] then
         said_misuse[text] = true
-        write(ERR, "resty-metrics: ", text, "; this call does nothing; this is said once")
+        write(ERR, "resty-metrics: ", text, ". This call does nothing. Logged once")
     end
     return nil, text
 end
@@ -114,7 +114,7 @@ function _M.failed(self, err)
     end
     count(self.reason)
     if self.patience:failed(now()) then
-        write(ERR, self:why(), "; ", self.words.meanwhile, "; it tries again, at least once a minute; this is said once")
+        write(ERR, self:why(), ". ", self.words.meanwhile, ". It is tried again, at least once a minute. Logged once")
     end
     plan(self)
     return nil, self:why()

@@ -24,10 +24,10 @@ local unsaid = {}                           -- complaints of before that: {reaso
 local kept_options                          -- of an init_worker that came before the parts could be loaded
 
 local loading = shortage.new({
-    is = "is off", meanwhile = "nothing is counted until it is on again", over = "is on again",
+    is = "is off", meanwhile = "Nothing is counted until it is on again", over = "is on again",
 }, "start", function() _M.go_on() end)
 local sending = shortage.new({
-    is = "cannot send", meanwhile = "requests are counted, and sent later", over = "can send again",
+    is = "cannot send", meanwhile = "Requests are still counted; their counts are sent later", over = "can send again",
 }, "start", function() _M.go_on() end)
 
 -- The module that is started: its version, and on_loaded(worker, api), which is called once the parts are loaded.
@@ -105,8 +105,8 @@ end
 local function look_around()
     place.compare(place.on_path(), version)
     if not require("resty.metrics.spool").present() then
-        error_log.write(ngx.WARN, "resty-metrics: lua_shared_dict resty_metrics_spool is not declared: ",
-            "what is not acknowledged when a worker ends will be lost; the include declares it")
+        error_log.write(ngx.WARN, "resty-metrics: lua_shared_dict resty_metrics_spool is not declared, so a ",
+            "worker that ends loses what is not acknowledged. Include resty-metrics.conf, which declares it")
     end
 end
 
@@ -203,7 +203,7 @@ function _M.failed(err, counting)
     end
     local phase = ngx.get_phase()
     if not settings.REQUEST_PHASES[phase] then
-        return misuse(phase, "log() counts the request at hand, and in " .. phase .. " there is none: call it in log_by_lua*")
+        return misuse(phase, "log() counts the current request, and there is none in " .. phase .. "; call it in log_by_lua*")
     elseif not counting then
         return loading:failed(err)
     end

@@ -46,8 +46,8 @@ function _M.compare(variables)
     local used = _M.buckets or buckets
     if socket ~= _M.socket or buckets ~= used or name ~= _M.name then
         fault("settings", "init_worker states " .. settings.words(_M.socket, used, _M.name) ..
-            ", but nginx's configuration " .. settings.words(socket, buckets, name) ..
-            "; those of init_worker hold: make them equal")
+            ", but nginx's variables state " .. settings.words(socket, buckets, name) ..
+            ". Those of init_worker are used. Make them equal")
     end
 end
 

@@ -12,7 +12,7 @@ local MISSED_MOST = 2
 local _M = {}
 
 local timers = shortage.new({
-    is = "has no timer", meanwhile = "requests are counted, and sent later", over = "has a timer again",
+    is = "has no timer", meanwhile = "Requests are still counted; their counts are sent later", over = "has a timer again",
 }, "timer")
 
 local running = false

@@ -23,7 +23,7 @@ def test_everything_for_nginx_grafana_and_prometheus_is_written(tmp_path: Path) 
     target = tmp_path / "new" / "directory"
     done = export(target, umask=0o077)
     written = files(target)
-    assert (done.returncode, done.stdout) == (0, f"{len(written)} files are in {target}\n")
+    assert (done.returncode, done.stdout) == (0, f"wrote {len(written)} files to {target}\n")
     for kind in ("lua/**/*.lua", "nginx.conf.d/*.conf", "grafana/*.json", "grafana/**/*.yml", "prometheus/**/*.yml"):
         here = {str(path.relative_to(ROOT)): path.read_bytes() for path in ROOT.glob(kind)}
         assert here.items() <= written.items()
@@ -54,7 +54,7 @@ def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = export(tmp_path / "file")
     assert done.returncode == 1
-    assert "not everything was written" in done.stderr
+    assert "not all files could be written" in done.stderr
     assert "Traceback" not in done.stderr
 
 

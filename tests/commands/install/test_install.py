@@ -78,7 +78,7 @@ def put_back(debian: Debian, collector: Collector | None) -> str:
     before = debian.tree()
     done = run("install", debian, collector)
     assert done.status == 1, done.text
-    assert "everything is put back" in done.error
+    assert "everything was restored" in done.error
     assert debian.tree() == before
     assert debian.nginx("-t").returncode == 0
     assert get(debian) == 200
@@ -197,7 +197,7 @@ def test_a_hook_in_http_needs_our_line_first(collector: Collector, name: str, ho
         assert f"+include {debian.share}/nginx.conf.d/resty-metrics-own-hook.conf;" in said
         done = run("uninstall", debian, collector)
         assert done.status == 1
-        assert "these lines need our files; remove them first" in done.error
+        assert "these lines use our files. Remove them" in done.error
         assert (f"{lua}:1" if with_line is None else f"{own}:1 (log_by_lua_block)") in done.error
 
 
@@ -226,7 +226,7 @@ def test_no_lua_module(collector: Collector) -> None:
 def test_code_cache_off(collector: Collector) -> None:
     with Debian(http="lua_code_cache off;") as debian:
         line = debian.conf.read_text().split("lua_code_cache")[0].count("\n") + 1
-        assert f"{debian.conf}:{line}: lua_code_cache off" in refused(debian, collector)
+        assert f"{debian.conf}:{line}: lua_code_cache is off" in refused(debian, collector)
 
 
 def test_the_collector_is_down() -> None:
@@ -236,7 +236,7 @@ def test_the_collector_is_down() -> None:
         assert "resty-metrics serve" in said
         done = run("install", debian, None, "--without-proof")
         assert done.status == 0, done.text
-        assert "not proven" in done.out
+        assert "not tested" in done.out
         assert get(debian) == 200
 
 
@@ -249,7 +249,7 @@ def test_a_request_that_is_not_counted_takes_all_back(collector: Collector, shar
         assert done.status == 1
         assert "was answered 400, but was not on the page within" in done.error
         assert f"{shared}/other.sock" in done.error
-        assert "everything is put back" in done.error
+        assert "everything was restored" in done.error
         assert debian.tree() == before
         assert get(debian) == 200
 
@@ -271,7 +271,7 @@ def test_what_else_the_reload_applies_is_said(collector: Collector) -> None:
         soon = time.time() + 10
         os.utime(pending, (soon, soon))
         said = run("install", debian, collector, "--dry-run").out
-        assert f"note: {pending} was changed since nginx read it: a reload applies that too" in said
+        assert f"note: {pending} was changed after nginx read it: the reload applies that change too" in said
         assert said.count("note: ") == 1
 
 
@@ -319,7 +319,7 @@ def test_whatever_nginx_listens_on(collector: Collector, listen: str, tmp_path: 
 
 def test_not_a_terminal(collector: Collector) -> None:
     with Debian() as debian:
-        assert "give --yes" in refused(debian, collector, yes=False)
+        assert "Give --yes" in refused(debian, collector, yes=False)
 
 
 def test_dry_run(collector: Collector) -> None:
@@ -332,7 +332,7 @@ def test_dry_run(collector: Collector) -> None:
 
         said = assert_untouched(debian, work)
         assert f"+include {debian.share}/nginx.conf.d/resty-metrics.conf;" in said
-        assert "nothing is changed" in said
+        assert "nothing was changed" in said
         assert collector.request_counts().total() == 0
 
 
@@ -345,8 +345,8 @@ def test_a_dry_run_of_what_would_not_be_done() -> None:
             return done.text
 
         said = assert_untouched(debian, work)
-        assert "dry run: nothing is changed" in said
-        assert "as things are, it would not be done:" in said
+        assert "dry run: nothing was changed" in said
+        assert "this would fail:" in said
         assert "resty-metrics serve" in said
 
 
@@ -362,7 +362,7 @@ def test_on_a_terminal_it_asks(collector: Collector, answer: bytes, status: int)
         )  # fmt: skip
         os.close(theirs)
         said = b""
-        while b"Go on? [y/N]" not in said:
+        while b"Make these changes? [y/N]" not in said:
             said += os.read(ours, 4096)
         assert debian.tree() == before
         os.write(ours, answer)
@@ -413,7 +413,7 @@ def test_a_collector_that_ends_in_the_middle_takes_all_back(collector: Collector
         said = process.communicate(timeout=60)[1].decode()
         assert process.returncode == 1
         assert "Cannot connect" in said
-        assert "everything is put back" in said
+        assert "everything was restored" in said
         assert debian.tree() == before
         assert get(debian) == 200
 
@@ -435,8 +435,8 @@ def test_twice_in_a_row_and_an_upgrade(collector: Collector) -> None:
         mine = conf.read_bytes() + b'map "" $resty_metrics_labels { default ""; }\n'
         conf.write_bytes(mine)
         said = assert_installed(debian, collector)
-        assert f"note: {older} was changed since it was installed" in said
-        assert f"note: {conf} is not as install would write it, and is kept" in said
+        assert f"note: {older} was changed after the installation" in said
+        assert f"note: {conf} differs from what install would write, and is kept" in said
         assert older.read_bytes() == ours
         assert older.with_name("hook.lua.saved").read_bytes() == b"-- older\n" + ours
         assert conf.read_bytes() == mine
@@ -451,7 +451,7 @@ def test_installed_by_hand(collector: Collector) -> None:
         assert run("install", debian, collector).out.startswith("already installed")
         assert debian.tree() == before
         said = assert_untouched(debian, lambda: run("uninstall", debian, collector).error)
-        assert "is not of install: remove by hand" in said
+        assert "Remove by hand: " in said
         assert f"{debian.snippet}:2" in said
 
 
@@ -460,7 +460,7 @@ def test_uninstall(collector: Collector) -> None:
         before = debian.tree()
         assert_installed(debian, collector)
         said = assert_untouched(debian, lambda: run("uninstall", debian, collector, yes=False).error)
-        assert "give --yes" in said
+        assert "Give --yes" in said
         assert_untouched(debian, lambda: run("uninstall", debian, collector, "--dry-run", yes=False).out)
         done = run("uninstall", debian, collector)
         assert done.status == 0, done.text
@@ -482,7 +482,7 @@ def test_uninstall_keeps_what_the_user_changed_beside_it(collector: Collector) -
         done = run("uninstall", debian, collector)
         assert done.status == 0, done.text
         kept = debian.snippet.with_name("resty-metrics.conf.saved")
-        assert f"{debian.snippet} was changed since it was installed: the changed one is kept as {kept}" in done.out
+        assert f"{debian.snippet} was changed after the installation. The changed file is kept as {kept}" in done.out
         assert kept.read_bytes() == mine
         assert not debian.snippet.exists()
         assert not debian.share.exists()
@@ -494,7 +494,7 @@ def test_two_nginx_share_the_files(collector: Collector) -> None:
         assert_installed(one, collector)
         assert_installed(two, collector)
         done = run("uninstall", one, collector)
-        assert f"the files in {one.share} stay: {two.conf} uses them" in done.out
+        assert f"the files in {one.share} are kept, because {two.conf} uses them" in done.out
         assert_counts(two, collector)
         assert "nginx.conf.d" not in one.nginx("-T").stdout
         assert run("uninstall", two, collector).status == 0
@@ -519,7 +519,7 @@ def test_nginx_does_not_run(collector: Collector) -> None:
         before = debian.tree()
         done = run("install", debian, collector)
         assert done.status == 1
-        assert "does not run, so nothing can be proven" in done.error
+        assert "is not running, so no request can be sent" in done.error
         assert debian.tree() == before
         assert run("install", debian, collector, "--without-proof").status == 0
         debian.start()

@@ -80,7 +80,7 @@ def test_another_socket_is_stated_and_one_that_nginx_would_misread_is_refused() 
 
 
 def test_a_file_that_is_not_ours_stands_in_the_place() -> None:
-    with pytest.raises(RefusedError, match="is not of install"):
+    with pytest.raises(RefusedError, match="install did not write it"):
         plan.make(replace(facts(), snippets={SNIPPET: b"# mine\n"}))
 
 

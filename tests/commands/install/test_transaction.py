@@ -79,7 +79,7 @@ def test_a_change_that_fails_leaves_the_others_to_be_put_back(top: Path) -> None
 def test_what_somebody_else_changed_is_left_alone(top: Path, seen: bytes | None) -> None:
     before = listing(top)
     transaction = Transaction()
-    with pytest.raises(RefusedError, match="changed by somebody else"):
+    with pytest.raises(RefusedError, match="changed by another program"):
         transaction.apply([Change(f"{top}/etc/a.conf", seen, b"x")])
     transaction.roll_back()
     assert listing(top) == before
@@ -103,5 +103,5 @@ def test_what_cannot_be_put_back_is_said(top: Path) -> None:
     (top / "etc/a.conf").mkdir()
     errors = transaction.roll_back()
     assert len(errors) == 1
-    assert f"{top}/etc/a.conf could not be put back" in errors[0]
+    assert f"cannot restore {top}/etc/a.conf: " in errors[0]
     assert not (top / "share").exists()

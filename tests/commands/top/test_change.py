@@ -1,9 +1,7 @@
 """What grew between two pages, quantiles, and the windows that keep them."""
 
-import math
-
 import pytest
-from resty_metrics.commands.top.change import add, between, distributions, quantile
+from resty_metrics.commands.top.change import between, distributions
 from resty_metrics.commands.top.meter import EVENT_SECONDS, RATE_SECONDS, Meter
 from resty_metrics.commands.top.page import Page
 
@@ -33,43 +31,19 @@ def test_a_gauge_does_not_grow() -> None:
     assert between(page(1, "a_gauge"), page(2, "a_gauge")) == {}
 
 
-BOUNDS = [0.1, 0.2, 0.4, math.inf]
-# Of Prometheus: histogram_quantile over the same buckets.
-QUANTILES = [
-    (0.5, {}, None),
-    (0.5, {0.1: 4}, 0.05),
-    (0.5, {0.4: 4}, 0.3),
-    (0.99, {0.1: 99, 0.4: 1}, 0.1),
-    (0.995, {0.1: 99, 0.4: 1}, 0.3),
-    (0.75, {0.1: 2, 0.2: 2}, 0.15),
-    (0.5, {math.inf: 3}, 0.4),
-    (1, {0.2: 1}, 0.2),
-]
-
-
-@pytest.mark.parametrize(("wanted", "found", "expected"), QUANTILES)
-def test_quantile(wanted: float, found: dict[float, float], expected: float | None) -> None:
-    seen = quantile(wanted, found, BOUNDS)
-    assert seen == (None if expected is None else pytest.approx(expected))
-
-
-def test_distributions_are_apart_by_row_and_not_cumulative() -> None:
-    grown = {'x="1",le="0.1"': 1, 'x="1",le="0.2"': 3, 'x="1",le="+Inf"': 3, 'le="+Inf"': 2}
-    assert distributions(grown) == {'x="1"': {0.1: 1, 0.2: 2}, "": {math.inf: 2}}
+def test_buckets_are_apart_by_row_and_not_cumulative() -> None:
+    """With the bounds of each row, also where it did not grow."""
+    grown = {'x="1",le="0.2"': 1, 'x="1",le="0.4"': 3, 'x="1",le="+Inf"': 3, 'le="+Inf"': 2}
+    every = [*grown, 'x="1",le="0.1"', 'le="5.0"', 'y="1",le="7.0"']
+    assert distributions(grown, every) == {'x="1"': ((0.1, 0.2, 0.4), [0, 1, 2, 0]), "": ((5.0,), [0, 2])}
 
 
 def test_a_histogram_that_began_anew_has_nothing_below_zero() -> None:
     """Its smallest bucket has grown past where it was, the others not."""
     before = Page({"d_bucket": {'le="0.1"': 1, 'le="+Inf"': 100}})
     after = Page({"d_bucket": {'le="0.1"': 5, 'le="+Inf"': 3}})
-    found = distributions(between(before, after)["d_bucket"])
-    assert min(found[""].values()) >= 0
-
-
-def test_rows_with_buckets_of_their_own_add_up() -> None:
-    total = {0.1: 1.0}
-    add(total, {0.1: 2, 0.3: 4})
-    assert total == {0.1: 3, 0.3: 4}
+    found = distributions(between(before, after)["d_bucket"], after.series("d_bucket"))
+    assert found == {"": ((0.1,), [4, 0])}
 
 
 # the windows ----------------------------------------------------------------------------------------------------------

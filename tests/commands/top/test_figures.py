@@ -3,6 +3,7 @@
 import pytest
 from resty_metrics.commands.top.figures import shown
 from resty_metrics.commands.top.tables import Cell, Kind
+from resty_metrics.shapes.quantile import Quantile
 
 FIGURES: list[tuple[Cell, Kind, str]] = [
     (None, "rate", "-"),
@@ -24,6 +25,9 @@ FIGURES: list[tuple[Cell, Kind, str]] = [
     (0.0, "seconds", "0"),
     (0.0031, "seconds", "3.1ms"),
     (0.021, "seconds", "21ms"),
+    (Quantile(0.005, "≤"), "seconds", "≤5ms"),
+    (Quantile(0.0031), "seconds", "3.1ms"),
+    (Quantile(2.5, "≥"), "seconds", "≥2.5s"),
     (1.254, "seconds", "1.25s"),
     (60.0, "seconds", "60.0s"),
     (7200.0, "seconds", "2h"),

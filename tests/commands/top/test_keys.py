@@ -10,6 +10,7 @@ TYPED = [
     ("\x1b[5~\x1b[6~", ["page up", "page down"]),
     ("3\x1b[C r", ["3", ">", "pause", "reverse"]),
     ("\x1b[Z\t", ["previous", "next"]),
+    ("?", ["help"]),
     ("\x1b[1;5Azü\x1bx\x1b", []),
 ]
 
@@ -37,6 +38,11 @@ PRESSED = [
     ("pause", State(), State(paused=True)),
     ("pause", State(paused=True), State()),
     ("quit", State(), State(quit=True)),
+    ("help", State(top=3), State(top=3, help=True)),
+    ("help", State(top=3, help=True), State(top=3)),
+    ("up", State(top=3, help=True), State(top=3)),
+    ("2", State(help=True), State(view="upstreams")),
+    ("quit", State(help=True), State(quit=True)),
 ]
 
 

@@ -86,5 +86,5 @@ def test_whatever_a_label_holds(name: str) -> None:
     ],
 )
 def test_what_is_no_page_of_ours(text: str) -> None:
-    with pytest.raises(ValueError, match="is no page of resty-metrics"):
+    with pytest.raises(ValueError, match="is not a page of resty-metrics"):
         page.read(text)

@@ -110,8 +110,8 @@ def test_numbers_by_server() -> None:
     after = joined(served("a.example", "200", 90), served("a.example", "500", 10), served("b.example", "404", 40))
     seen = view(after, served("a.example", "200", 30))
     rows = {str(row[0]): row[1:] for row in table("servers", seen).rows}
-    assert rows["a.example"] == pytest.approx((7.0, 0.0, 1 / 7, 0.05, 0.099, 0.0, 700.0))
-    assert rows["b.example"] == pytest.approx((4.0, 1.0, 0.0, 0.05, 0.099, 0.0, 400.0))
+    assert rows["a.example"] == pytest.approx((7.0, 0.0, 1 / 7, 0.1, 0.1, 0.0, 700.0))
+    assert rows["b.example"] == pytest.approx((4.0, 1.0, 0.0, 0.1, 0.1, 0.0, 400.0))
 
 
 def test_an_idle_server_is_shown_and_what_is_not_known_of_it_is_absent() -> None:
@@ -230,12 +230,18 @@ def test_what_is_wrong_is_said_with_what_to_do(samples: Samples, word: str, warn
     assert found[0].partition(" -> ")[2]
 
 
+def test_the_head_says_how_many_problems_there_are() -> None:
+    assert "1 critical problem" in lines(view({"resty_metrics_socket_up": {"": 0}}), State(), 160)[0]
+    assert "1 warning" in lines(view({"resty_metrics_journal_up": {"": 0}}), State(), 160)[0]
+    assert "problem" not in said(view({}))
+
+
 def test_more_warnings_than_there_is_room_for() -> None:
     samples = {name: value for wrong, _, _ in WRONG for name, value in wrong.items()}
     shown = lines(view(samples), State())
     found = [line for line in shown if line.startswith("!")]
     assert found[-1].endswith("more: resty-metrics top --once shows all")
-    assert any(line.startswith("1 servers") for line in shown)
+    assert any(line.startswith("[1] servers") for line in shown)
 
 
 def test_without_lua() -> None:
@@ -246,15 +252,33 @@ def test_without_lua() -> None:
     seen = said(view({**stub, "nginx_http_requests_total": {"": 50}}, {**stub, "nginx_http_requests_total": {"": 0}}))
     assert "nginx itself 5.00 req/s 3 connections" in seen
     assert "lua: not heard of stub_status: up workers: none heard of" in seen
-    assert "without the Lua module in nginx there are none by server" in seen
+    assert "Requests by server need the Lua module in nginx" in seen
     assert "!" not in seen
 
 
 def test_not_reached() -> None:
-    told = Told(TOLD.address, 2.0, Trouble("the page cannot be read: refused", "see --url"), 75.0)
+    told = Told(TOLD.address, 2.0, Trouble("cannot read the page: refused", "check --url"), 75.0)
     for seen in (None, view(served("a.example", "200", 10))):
-        assert "! the page cannot be read: refused, for 75.0s -> see --url; tried again every 2 s" in said(seen, told)
+        assert "! cannot read the page: refused, for 75.0s -> check --url; tried again every 2 s" in said(seen, told)
     assert "a.example" in said(view(served("a.example", "200", 10)), told)
+
+
+def test_a_duration_in_the_lowest_bucket_is_at_most_its_bound() -> None:
+    """Whatever buckets other servers have: 0.05 here is the bound of one whose lowest bucket ends at 0.1."""
+    other = {"nginx_http_request_duration_seconds_bucket": {'server="b",le="0.05"': 0, 'server="b",le="+Inf"': 0}}
+    shown = lines(view(joined(served("a.example", "200", 90), other)), State())
+    row = next(line for line in shown if line.startswith("a.example"))
+    assert row.split()[4:6] == ["≤100ms", "≤100ms"]
+    assert any("p50 ≤100ms  p99 ≤100ms" in line for line in shown)
+
+
+def test_the_keys_are_shown_in_the_place_of_the_table() -> None:
+    seen = view(served("a.example", "200", 10))
+    for shown in (lines(seen, State(help=True)), lines(None, State(help=True))):
+        assert any(line.split() == ["r", "reverse", "the", "order"] for line in shown)
+        assert len(shown) == 24
+        assert not any(line.startswith("a.example") for line in shown)
+    assert lines(seen, State())[-1] == "? keys  q quit"
 
 
 # once -----------------------------------------------------------------------------------------------------------------
@@ -267,6 +291,6 @@ def test_json_has_each_column() -> None:
     ]  # fmt: skip
     assert len(value["rows"]) == 600
     assert value["rows"][0] == {
-        "labels": "s000.example GET 200", "rate": 0.1, "p50": pytest.approx(0.05), "p99": pytest.approx(0.099),
+        "labels": "s000.example GET 200", "rate": 0.1, "p50": 0.1, "p99": 0.1,
         "in": 0.0, "out": 10.0,
     }  # fmt: skip

@@ -52,7 +52,7 @@ class Subject:
     def choice(self) -> str | None:
         """Tell how to choose one of several collectors; None where there is no choice."""
         ways = " or ".join(f"--socket.path={shlex.quote(path)}" for path in self.candidates)
-        return f"several collectors run: say which one: {ways}" if ways else None
+        return f"several collectors are running. Choose one: {ways}" if ways else None
 
 
 @dataclass(frozen=True, slots=True)

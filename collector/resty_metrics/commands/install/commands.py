@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from resty_metrics.commands.help import Described
 from resty_metrics.commands.options import NGINX_COMMAND, options_of
 
 SHARE = "/usr/share/resty-metrics"
@@ -18,7 +19,7 @@ def _share(_: click.Context, __: click.Parameter, value: str) -> Path:
 
     path = Path(value)
     if not PLAIN_PATH.fullmatch(value) or ".." in path.parts or path == Path("/"):
-        raise click.BadParameter(f"{value!r}: give an absolute path of letters, digits and any of . / _ + @ , -")
+        raise click.BadParameter(f"{value!r}: give an absolute path of letters, digits and . / _ + @ , -")
     return path
 
 
@@ -27,15 +28,19 @@ _SHARE = click.Option(
     default=SHARE,
     show_default=True,
     callback=_share,
-    help="Where lua/ and nginx.conf.d/ go; nginx's workers must be able to read it.",
+    help="Directory for lua/ and nginx.conf.d/. nginx's workers must be able to read it.",
 )
 _FOUND_AT = click.Option(
-    ["--share-dir", "share"], default=SHARE, show_default=True, callback=_share, help="Where nginx will find them."
+    ["--share-dir", "share"],
+    default=SHARE,
+    show_default=True,
+    callback=_share,
+    help="Directory in which nginx will find the files.",
 )
-_YES = click.Option(["--yes", "-y"], is_flag=True, help="Do not ask. Needed where there is no terminal.")
-_DRY_RUN = click.Option(["--dry-run"], is_flag=True, help="Show what would be changed, and change nothing.")
+_YES = click.Option(["--yes", "-y"], is_flag=True, help="Do not ask for confirmation. Required without a terminal.")
+_DRY_RUN = click.Option(["--dry-run"], is_flag=True, help="Show the changes, and make none.")
 _UNPROVEN = click.Option(
-    ["--without-proof"], is_flag=True, help="Leave it installed without a request that was seen to count."
+    ["--without-proof"], is_flag=True, help="Keep the changes without sending a request as a test."
 )
 
 
@@ -45,26 +50,39 @@ Told = Callable[[dict[str, Any], str | None], Any]
 def add_to(group: click.Group, told: Told) -> None:
     """``told``: reads the options that doctor has too, and ``--nginx.command``, into doctor's settings."""
     shared = [*options_of("install"), NGINX_COMMAND]
-    install = click.Command(
+    install = Described(
         "install",
+        first=("--dry-run", "--yes", "--nginx.command", "--share-dir", "--without-proof"),
+        examples=(
+            ("sudo resty-metrics install", "Show the changes, ask, make them, and test them."),
+            ("sudo resty-metrics install --dry-run", "Only show the changes."),
+            ("sudo resty-metrics install --yes", "Do not ask, for scripts."),
+        ),
+        statuses=(
+            ("0", "It is installed, or was already."),
+            ("1", "It is not installed, and nothing is changed; with --dry-run: it would fail."),
+            ("2", "A flag is wrong."),
+        ),
         params=[*shared, _SHARE, _YES, _DRY_RUN, _UNPROVEN],
         callback=partial(_install, told),
-        help="Put our files and one include into nginx, reload it, and see that a request is counted.\n\n"
-        "What it would change is shown first. If nginx does not take it, or nothing is counted, all is put back. "
-        "What is not given is taken from the collector that runs. Exit status: 0 done, or already so; 1 not done, "
-        "or would not be (--dry-run).",
+        help="Add the Lua module to nginx, reload nginx, and test that a request is counted.\n\n"
+        "Shows the changes first. If nginx rejects them, or the request is not counted, everything is restored. "
+        "Running it again upgrades the files, or reports that nothing needs doing. Takes its settings from the running "
+        "collector; flags override them.",
     )
-    uninstall = click.Command(
+    uninstall = Described(
         "uninstall",
+        statuses=(("0", "Nothing of it is left."), ("1", "Nothing is changed."), ("2", "A flag is wrong.")),
         params=[*shared, _SHARE, _YES, _DRY_RUN],
         callback=partial(_uninstall, told),
-        help="Remove what install put there, and reload nginx.",
+        help="Remove what install added to nginx, and reload nginx.",
     )
-    export = click.Command(
+    export = Described(
         "export",
+        examples=(("resty-metrics export ./files", "Write lua/, nginx.conf.d/, grafana/ and prometheus/ there."),),
         params=[click.Argument(["directory"], type=click.Path(path_type=Path)), _FOUND_AT],
         callback=_export,
-        help="Copy the files for nginx, Grafana and Prometheus into DIRECTORY, and touch nothing else.",
+        help="Copy the files for nginx, Grafana and Prometheus to DIRECTORY, and change nothing else.",
     )
     for one in (install, uninstall, export):
         group.add_command(one)
@@ -99,6 +117,6 @@ def _export(directory: Path, share: Path) -> None:
     try:
         count = export(directory, share)
     except (RefusedError, OSError) as error:
-        click.echo(f"not everything was written: {error}", err=True)
+        click.echo(f"not all files could be written: {error}", err=True)
         sys.exit(1)
-    click.echo(f"{count} files are in {directory}")
+    click.echo(f"wrote {count} files to {directory}")

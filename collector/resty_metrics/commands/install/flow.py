@@ -30,7 +30,7 @@ from resty_metrics.commands.install.refused import RefusedError
 from resty_metrics.commands.install.transaction import Transaction
 from resty_metrics.nginx_config import code_cache, hooks
 
-_DRY_RUN = "dry run: nothing is changed"
+_DRY_RUN = "dry run: nothing was changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def uninstall(settings: Settings, order: Order) -> int:
 
 
 def _reporting(work: Callable[[], None], order: Order) -> int:
-    words = "as things are, it would not be done:" if order.dry_run else "not done, nothing is changed:"
+    words = "this would fail:" if order.dry_run else "failed, nothing was changed:"
     try:
         work()
     except RefusedError as refused:
@@ -88,7 +88,7 @@ def _install(settings: Settings, order: Order) -> None:
     _tell(found, made, order)
     if order.prove:
         where = addresses[0].label if addresses else "nothing that nginx listens on"
-        _echo(f"then: nginx -t, a reload, and one request to {where}, which must be on the page; else all is put back")
+        _echo(f"then: nginx -t, a reload, and one request to {where}. If it is not counted, everything is restored.")
     trouble = _unprovable(settings, found) if order.prove else None
     if order.dry_run:
         click.echo(_DRY_RUN)
@@ -102,7 +102,7 @@ def _install(settings: Settings, order: Order) -> None:
         logs = ErrorLogs(found)
         _load(found, transaction)
         seen = request.prove(settings, addresses, logs) if order.prove else None
-    _done(f"installed: {__version__} in {order.share}", "not proven" if seen is None else f"counted: {seen}")
+    _done(f"installed: {__version__} in {order.share}", "not tested" if seen is None else f"counted: {seen}")
 
 
 def _done(*lines: str) -> None:
@@ -131,7 +131,7 @@ def _already(settings: Settings, order: Order, made: Plan, addresses: list[targe
     try:
         _echo(f"counted: {request.prove(settings, addresses, ErrorLogs(found))}")
     except RefusedError as refused:
-        hint = "if nginx was not reloaded since the include was written, reload it: nginx -t && nginx -s reload"
+        hint = "If nginx was not reloaded after the include was added, reload it: nginx -t && nginx -s reload"
         raise RefusedError(*refused.reasons, hint) from None
 
 
@@ -145,12 +145,14 @@ def _tell(found: Nginx, made: Plan, order: Order) -> None:
 def _unprovable(settings: Settings, found: Nginx) -> RefusedError | None:
     """Return the reason why no request could be seen to count, or None. This is known before anything is changed."""
     if found.master is None:
-        return RefusedError(f"{found.label} does not run, so nothing can be proven: start it, or give --without-proof")
+        return RefusedError(
+            f"{found.label} is not running, so no request can be sent. Start it, or give --without-proof"
+        )
     try:
         request.page(settings)
     except RefusedError as refused:
-        words = "without the collector's page nothing can be proven: start it (resty-metrics serve), give the "
-        return RefusedError(*refused.reasons, f"{words}--web.listen-address that it has, or --without-proof")
+        words = "the collector's page is needed to see the request counted. Start the collector (resty-metrics serve), "
+        return RefusedError(*refused.reasons, f"{words}give its --web.listen-address, or give --without-proof")
     return None
 
 
@@ -158,8 +160,8 @@ def _ask(order: Order) -> None:
     if order.yes:
         return
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise RefusedError("there is no terminal to ask on: give --yes to go on without being asked")
-    if not click.confirm("Go on?"):
+        raise RefusedError("there is no terminal to ask on. Give --yes to confirm the changes")
+    if not click.confirm("Make these changes?"):
         raise RefusedError("the answer was no")
 
 
@@ -171,10 +173,10 @@ def _uninstall(settings: Settings, order: Order) -> None:
     if not made.changes:
         for line in shown.lines(made, str(order.share)):
             _echo(line)
-        _echo(f"nothing to remove: install has put nothing into {facts.configuration.main_file}")
+        _echo(f"nothing to remove: install has changed nothing in {facts.configuration.main_file}")
         return
     _tell(found, made, order)
-    click.echo("then: nginx -t, and a reload; if nginx takes it not, all is put back")
+    click.echo("then: nginx -t, and a reload. If nginx rejects the change, everything is restored.")
     if order.dry_run:
         click.echo(_DRY_RUN)
         return
@@ -186,7 +188,7 @@ def _uninstall(settings: Settings, order: Order) -> None:
         nginx.test(found)
     if not any(change.after is not None for change in made.files):
         transaction.remove_empty(order.share)
-    _done("uninstalled; nginx -t is well" + ("" if found.master is None else ", and nginx has reloaded"))
+    _done("uninstalled; nginx -t passes" + ("" if found.master is None else ", and nginx was reloaded"))
 
 
 def _load(found: Nginx, transaction: Transaction) -> None:
@@ -211,7 +213,7 @@ def _all_or_nothing(master: int | None) -> Iterator[Transaction]:
         except BaseException as error:
             reasons = [*_words(error), *_put_back(transaction, master)]
             with suppress(OSError):  # the reader of stderr may have gone
-                _say("not done, everything is put back:", reasons)
+                _say("failed, everything was restored:", reasons)
             raise SystemExit(1) from None
 
 

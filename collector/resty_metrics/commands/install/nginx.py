@@ -52,15 +52,15 @@ def find(given: str | None, socket_path: Path) -> Nginx:
     found = nginx_commands.commands(given)
     if not found:
         raise RefusedError(
-            "no nginx was found: start it, or name it, as in --nginx.command='/opt/nginx/sbin/nginx -c /path'"
+            "no nginx was found. Start it, or name it, as in --nginx.command='/opt/nginx/sbin/nginx -c /path'"
         )
     if len(found) > 1:
         ways = "; ".join(f"--nginx.command={shlex.quote(shlex.join(one.words))}" for one in found)
-        raise RefusedError(f"several nginx run: say which one: {ways}")
+        raise RefusedError(f"several nginx are running. Choose one: {ways}")
     one = replace(found[0], seconds=COMMAND_SECONDS)
     _refuse_alone(one.master)
     if os.geteuid() not in (0, one.uid or os.geteuid()):
-        raise RefusedError(f"{one.label} belongs to another user: run this as root (sudo)")
+        raise RefusedError(f"{one.label} belongs to another user. Run this as root: sudo resty-metrics install")
     if one.master is not None and files.root_of(one.master) != files.ROOT:
         raise RefusedError(
             f"{one.label} lives in a container or another mount namespace: run this in there, or put the files and the "
@@ -85,7 +85,7 @@ def _refuse_alone(pid: int | None) -> None:
 
 def _trouble(instance: Instance) -> str:
     if instance.trouble is None:
-        return f"{instance.label}: its configuration could not be read"
+        return f"{instance.label}: cannot read its configuration"
     return f"{instance.label}: {instance.trouble.seen} -> {instance.trouble.remedy}"
 
 
@@ -208,7 +208,7 @@ def reload(master: int) -> None:
     try:
         os.kill(master, signal.SIGHUP)
     except OSError as error:
-        raise RefusedError(f"nginx's master {master} could not be told to reload: {error.strerror}") from None
+        raise RefusedError(f"nginx's master {master} cannot be reloaded: {error.strerror}") from None
     ends = time.monotonic() + RELOAD_SECONDS
     while time.monotonic() < ends:
         now = frozenset(nginx.workers_of(master))

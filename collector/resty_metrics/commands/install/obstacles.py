@@ -40,14 +40,14 @@ def find(facts: Facts, found: Hooks) -> list[str]:
     reasons = []
     main = facts.configuration.main_file
     if placement.line(facts.configuration) is None:
-        return [f"{main} has no http{{}}: there are no requests to count"]
+        return [f"{main} has no http block, so there are no requests to count"]
     if not facts.lua:
         return [_LUA.format(label=facts.label, modules=facts.modules, main=main)]
     if facts.unreadable is not None:
         reasons.append(facts.unreadable)
     elsewhere = included_from(facts.configuration)
     if elsewhere not in (None, facts.share):
-        reasons.append(f"the include of {elsewhere} is in {main} already: give --share-dir={elsewhere}")
+        reasons.append(f"the include of {elsewhere} is in {main} already. Give --share-dir={elsewhere}")
     uncached = code_cache.find(facts.configuration)
     if uncached.everywhere:
         reasons += notes_of(uncached)
@@ -58,8 +58,8 @@ def _of_hooks(facts: Facts, found: Hooks) -> list[str]:
     outer = found.outer
     if outer is not None and outer.counts is False:
         return [
-            f"{outer.directive.place}: {outer.directive.name} in http{{}} is your own, and nginx allows one. Add to "
-            f"it, without reloading nginx yet: {line(facts, outer)} -- then run this again, which reloads it"
+            f"{outer.directive.place}: {outer.directive.name} in http{{}} is your own, and nginx allows one. Do not "
+            f"reload nginx yet. Add to it, {line(facts, outer)} -- then run this again, which reloads nginx"
         ]
     lacking = [hook for hook in found.inner if hook.counts is False]
     if lacking and not targets.find(facts.configuration, lacking):

@@ -24,7 +24,7 @@ def directory() -> Path:
     for place in places:
         if (place / _LANDMARK).is_file() and (place / CONF).is_dir():
             return place
-    raise RefusedError(f"lua/ and {CONF}/ are in none of {', '.join(map(str, places))}: install it again")
+    raise RefusedError(f"lua/ and {CONF}/ are in none of {', '.join(map(str, places))}. Install resty-metrics again")
 
 
 def _of_wheel() -> list[Path]:

@@ -39,7 +39,7 @@ def make(facts: Facts) -> Plan:
 
 def unread(facts: Facts) -> list[str]:
     """Return notes about changes that the reload applies besides the plan."""
-    return [f"{path} was changed since nginx read it: a reload applies that too" for path in facts.unread]
+    return [f"{path} was changed after nginx read it: the reload applies that change too" for path in facts.unread]
 
 
 def _noted(facts: Facts) -> Added | None:
@@ -58,10 +58,10 @@ def _files(facts: Facts, ours: Mapping[str, bytes]) -> tuple[list[Change], list[
             continue
         if before is not None and written.get(name) != manifest.digest(before):
             if configures:
-                notes.append(f"{path} is not as install would write it, and is kept: it may be your own")
+                notes.append(f"{path} differs from what install would write, and is kept, since it may be yours")
                 continue
             if facts.manifest is not None:
-                notes.append(f"{path} was changed since it was installed: the changed one is kept as {path}{SAVED}")
+                notes.append(f"{path} was changed after the installation. The changed file is kept as {path}{SAVED}")
                 changes.append(Change(path + SAVED, facts.present.get(name + SAVED), before, diff=False))
         changes.append(Change(path, before, content, diff=configures and before is not None))
     for name in sorted(written.keys() - ours.keys()):
@@ -100,7 +100,7 @@ def _configuration(facts: Facts, found: Hooks) -> tuple[Change, Added]:
         if path not in facts.snippets:
             continue
         if facts.snippets[path] is not None:
-            raise RefusedError(f"{path} is there, but is not of install: move it away, and run this again")
+            raise RefusedError(f"{path} exists, but install did not write it. Move it away, and run this again")
         text = placement.own_file(lines)
         return Change(path, None, text), Added(main, path, text.decode("latin-1"), whole_file=True)
     place = placement.line(facts.configuration)

@@ -27,7 +27,7 @@ def make(facts: Facts, configured: bytes | None) -> Plan:
     if written is None:
         places = list(_references(facts, None))
         if places:
-            raise RefusedError(f"what is in {facts.share} is not of install: remove by hand {', '.join(places)}")
+            raise RefusedError(f"install did not write {facts.share}. Remove by hand: {', '.join(places)}")
         return Plan((), (), ())
     added = entry(facts)
     rest, notes = _others(facts, written)
@@ -35,7 +35,7 @@ def make(facts: Facts, configured: bytes | None) -> Plan:
         return Plan((), (), (_in_use(facts, rest),))
     places = list(_references(facts, added))
     if places:
-        raise RefusedError(f"these lines need our files; remove them first, then run this again: {', '.join(places)}")
+        raise RefusedError(f"these lines use our files. Remove them, then run this again: {', '.join(places)}")
     configuration: list[Change] = []
     notes += unread(facts)
     if added is not None:
@@ -74,7 +74,7 @@ def _others(facts: Facts, written: Manifest) -> tuple[Manifest, list[str]]:
 
 def _in_use(facts: Facts, rest: Manifest) -> str:
     mains = ", ".join(one.main_file for one in rest.configurations)
-    return f"the files in {facts.share} stay: {mains} uses them"
+    return f"the files in {facts.share} are kept, because {mains} uses them"
 
 
 def _references(facts: Facts, added: Added | None) -> Iterator[str]:
@@ -111,7 +111,7 @@ def _line_of(text: str, word: str) -> int:
 def _configuration(facts: Facts, added: Added, now: bytes | None) -> tuple[list[Change], list[str]]:
     text = added.text.encode("latin-1")
     if now is None:
-        return [], [f"{added.path} is gone already"]
+        return [], [f"{added.path} was removed already"]
     if added.whole_file:
         change = Change(added.path, now, None)
         if now == text:
@@ -149,4 +149,4 @@ def _files(facts: Facts, written: Manifest) -> tuple[list[Change], list[str]]:
 
 
 def _changed(path: str, kept: str) -> str:
-    return f"{path} was changed since it was installed: the changed one is kept as {kept}"
+    return f"{path} was changed after the installation. The changed file is kept as {kept}"

@@ -52,7 +52,7 @@ class Transaction:
         for change in changes:
             path = Path(change.path)
             if read(path) != change.before:
-                raise RefusedError(f"{path} was changed by somebody else meanwhile: run this again")
+                raise RefusedError(f"{path} was changed by another program meanwhile. Run this again")
             self._keep(path, change)
             if change.after is None:
                 path.unlink()
@@ -91,7 +91,7 @@ class Transaction:
             try:
                 _restore(kept)
             except OSError as error:
-                errors.append(f"{kept.path} could not be put back: {error.strerror or error}")
+                errors.append(f"cannot restore {kept.path}: {error.strerror or error}")
         for one in reversed(self._made):
             with contextlib.suppress(OSError):
                 one.rmdir()

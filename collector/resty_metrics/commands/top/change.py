@@ -1,4 +1,4 @@
-"""Growth between two pages, and the distributions in it.
+"""Growth between two pages, and the buckets of durations in it.
 
 Rules:
 - A counter that fell began again at 0, as in Prometheus; a series that did not exist before was 0.
@@ -9,11 +9,10 @@ import math
 from collections.abc import Iterable, Mapping
 
 from resty_metrics.commands.top.page import Page, Series, bucket
+from resty_metrics.shapes.quantile import Buckets
 
 # By name, then by the text of the labels: increases, all above 0.
 Change = Mapping[str, Series]
-# Observations by the upper bound of their bucket; not cumulative.
-Distribution = dict[float, float]
 
 _COUNTERS = ("_total", "_bucket")
 
@@ -40,46 +39,30 @@ def _grown(before: Series, after: Series) -> Series:
     return grown
 
 
-def distributions(grown: Series) -> dict[str, Distribution]:
-    """Return distributions by the labels of a row without ``le``. ``grown``: increases of cumulative buckets."""
-    cumulative: dict[str, list[tuple[float, float]]] = {}
+def distributions(grown: Series, every: Iterable[str]) -> dict[str, Buckets]:
+    """Return the buckets of the rows that grew, by the labels of a row without ``le``.
+
+    ``grown``: increases of cumulative buckets; ``every``: the labels of all buckets, also of those that did not grow.
+    """
+    increases: dict[str, dict[float, float]] = {}
     for text, value in grown.items():
         row, bound = bucket(text)
-        cumulative.setdefault(row, []).append((bound, value))
-    return {row: _apart(sorted(pairs)) for row, pairs in cumulative.items()}
+        increases.setdefault(row, {})[bound] = value
+    bounds: dict[str, list[float]] = {row: [] for row in increases}
+    for text in every:
+        row, bound = bucket(text)
+        if row in bounds:
+            bounds[row].append(bound)
+    return {row: _apart(sorted(bounds[row]), increases[row]) for row in bounds}
 
 
-def _apart(pairs: Iterable[tuple[float, float]]) -> Distribution:
-    found, below = {}, 0.0
-    for bound, value in pairs:
-        if value > below:
-            found[bound] = value - below
-            below = value
-    return found
-
-
-def add(total: Distribution, more: Mapping[float, float]) -> None:
-    """Add observations of a row.
-
-    Rows may have buckets of their own: an observation stays below the bound it was counted under.
-    """
-    for bound, count in more.items():
-        total[bound] = total.get(bound, 0.0) + count
-
-
-def quantile(wanted: float, found: Mapping[float, float], bounds: Iterable[float]) -> float | None:
-    """Return a quantile as Prometheus's histogram_quantile does; None without observations.
-
-    It is linear within a bucket, and the last finite bound above that. ``wanted``: 0 to 1; ``bounds``: those of all
-    buckets, also of empty ones.
-    """
-    rank, below, seen = wanted * sum(found.values()), 0.0, 0.0
-    if not found:
-        return None
-    for bound in sorted({*bounds, *found}):
-        count = found.get(bound, 0.0)
-        if count and seen + count >= rank:
-            return below if math.isinf(bound) else below + (bound - below) * (rank - seen) / count
-        seen += count
-        below = below if math.isinf(bound) else bound
-    return below
+def _apart(bounds: Iterable[float], increases: Mapping[float, float]) -> Buckets:
+    """Return buckets that are not cumulative. A bucket that grew less than one below it began anew."""
+    finite, counts, below = [], [], 0.0
+    for bound in bounds:
+        value = max(below, increases.get(bound, 0.0))
+        counts.append(value - below)
+        below = value
+        if not math.isinf(bound):
+            finite.append(bound)
+    return tuple(finite), counts

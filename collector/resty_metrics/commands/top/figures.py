@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 from resty_metrics.commands.doctor.report import printable
 from resty_metrics.commands.top.tables import Cell, Kind
+from resty_metrics.shapes.quantile import Quantile
 
 NOT_KNOWN = "-"
 _LONG = (("m", 60, 6_000), ("h", 3_600, 172_800), ("d", 86_400, math.inf))
@@ -14,6 +15,8 @@ def shown(cell: Cell, kind: Kind) -> str:
     """Write one cell. Text from a page cannot move the cursor."""
     if cell is None:
         return NOT_KNOWN
+    if isinstance(cell, Quantile) and cell.sign:
+        return f"{cell.sign}{bound(cell)}"
     return printable(cell) if isinstance(cell, str) else _FIGURES[kind](cell)
 
 
@@ -59,6 +62,11 @@ def seconds(value: float) -> str:
         return f"{value:.2f}s" if value < 9.995 else f"{value:.1f}s"
     unit, length = next((unit, length) for unit, length, most in _LONG if value < most)
     return f"{value / length:.0f}{unit}"
+
+
+def bound(value: float) -> str:
+    """Write the bound of a bucket, which is a round number: ``5ms``, ``2.5s``."""
+    return f"{value * 1000:g}ms" if value < 1 else f"{value:g}s"
 
 
 _FIGURES: Mapping[Kind, Callable[[float], str]] = {

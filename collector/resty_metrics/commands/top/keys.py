@@ -21,16 +21,17 @@ _SPECIAL = {
     "\x1b[H": "home", "\x1bOH": "home", "\x1b[1~": "home", "g": "home",
     "\x1b[F": "end", "\x1bOF": "end", "\x1b[4~": "end", "G": "end",
     " ": "pause", "p": "pause", "\t": "next", "\x1b[Z": "previous",
-    "q": "quit", "Q": "quit", "\x03": "quit", "r": "reverse",
+    "q": "quit", "Q": "quit", "\x03": "quit", "r": "reverse", "?": "help",
     "1": "1", "2": "2", "3": "3", "4": "4", "<": "<", ",": "<", ">": ">", ".": ">",
 }  # fmt: skip
+_MOVES = ("up", "down", "page up", "page down", "home", "end")
 
 
 @dataclass(frozen=True, slots=True)
 class State:
     """The state of the view. ``sort``: key of a column, None for the table's own; ``top``: the first visible row.
 
-    ``top`` may be beyond the last row.
+    ``top`` may be beyond the last row. ``help``: the keys are shown instead of the table.
     """
 
     view: str = NAMES[0]
@@ -39,6 +40,7 @@ class State:
     paused: bool = False
     top: int = 0
     quit: bool = False
+    help: bool = False
 
 
 def read(typed: str) -> Iterator[str]:
@@ -54,6 +56,12 @@ def pressed(state: State, key: str, sorted_by: str | None, rows: int, height: in
     ``sorted_by``: the column that the table is sorted by, None before anything is shown; ``rows``: the number of rows,
     of which ``height`` are visible.
     """
+    if state.help:
+        state = replace(state, help=False)
+        if key in _MOVES:  # there are no rows to move in
+            return state
+    elif key == "help":
+        return replace(state, help=True)
     last = max(0, rows - height)
     top = min(state.top, last)
     moves = {"up": top - 1, "down": top + 1, "page up": top - height, "page down": top + height, "home": 0, "end": last}

@@ -21,12 +21,12 @@ TIMEOUT_SECONDS = 8.0
 BODY_CAP = 256 * 1024 * 1024
 
 _REMEDIES: dict[SourceReason, str] = {
-    "tls": "--tls.ca-file says whom to trust, --tls.server-name what the certificate is made out to",
-    "credentials": "see that file",
-    "too_large": "see --url",
+    "tls": "set --tls.ca-file to the authority to trust, or --tls.server-name to the name in the certificate",
+    "credentials": "check that file",
+    "too_large": "check --url",
 }
-_USER = "--basic-auth.username and --basic-auth.password-file say who reads it"
-_OTHERWISE = "see that the collector runs, and --url"
+_USER = "give --basic-auth.username and --basic-auth.password-file"
+_OTHERWISE = "check that the collector runs, and that --url is right"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +53,14 @@ class Looker:
             if reason is None:
                 raise
             seen = in_words(error, TIMEOUT_SECONDS)
-            return Look(None, Trouble(f"the page cannot be read: {seen}", _remedy(reason, seen)))
+            return Look(None, Trouble(f"cannot read the page: {seen}", _remedy(reason, seen)))
         return await asyncio.to_thread(self._read, body, time.monotonic())
 
     def _read(self, body: bytes, now: float) -> Look:
         try:
             found = page.read(body.decode("utf-8", "replace"))
         except ValueError as error:
-            return Look(None, Trouble(f"what was read {error}", "see --url"))
+            return Look(None, Trouble(f"the answer {error}", "check --url"))
         view = self._meter.look(found, now)
         total(view)  # computed here, in a thread, and cached
         return Look(view, None)

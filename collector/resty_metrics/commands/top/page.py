@@ -29,7 +29,7 @@ SPOOL = "resty_metrics_spool"
 _WANTED = {
     RESPONSES, DURATION, REQUEST_BYTES, RESPONSE_BYTES, ATTEMPTS, RETRIES, UPSTREAM_RESPONSE, ACTIVE, REQUESTS,
 }  # fmt: skip
-_NOT_OURS = "is no page of resty-metrics"
+_NOT_OURS = "is not a page of resty-metrics"
 _LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"', re.DOTALL)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 

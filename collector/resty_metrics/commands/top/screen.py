@@ -6,7 +6,7 @@ Rules:
 - If the page cannot be read, the screen says so, and for how long; the last known values stay.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
@@ -18,11 +18,22 @@ from resty_metrics.commands.top.keys import State
 from resty_metrics.commands.top.meter import View
 from resty_metrics.commands.top.tables import NAMES, Cell, Table, table, total
 from resty_metrics.commands.top.warnings import Trouble, warnings
+from resty_metrics.live.words import problems
 
 _WELL = {True: "green", False: "bold red", None: "dim"}
+_STYLE: Mapping[str, str] = {"critical": "bold red", "warning": "bold yellow"}
 _BETWEEN = "  "
 PIPE_WIDTH = 160
-_KEYS = ("q quit", "1-4 view", "<> sort", "r reverse", "space pause")
+_FOOT = ("? keys", "q quit")
+_KEYS = (
+    ("1 2 3 4, Tab", "show another table"),
+    ("< >, left, right", "sort by the column to the left, to the right"),
+    ("r", "reverse the order"),
+    ("up, down, Page Up, Page Down, Home, End", "scroll"),
+    ("space", "pause: keep what is shown; measuring goes on"),
+    ("?", "show or hide these keys"),
+    ("q, Ctrl-C", "quit"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +63,12 @@ def drawn(view: View | None, told: Told, state: State, width: int, height: int) 
     """Draw the screen."""
     head = _head(view, told, state, width)
     troubles = _troubles(view, told, width, max(2, height // 3))
-    if view is None:
-        lines = [*head, *troubles]
-        return Screen([*_filled(lines, height - 1), _foot("", width)][:height], None, 0, 0)
+    lines = [*head, *troubles]
+    if view is None or state.help:
+        lines += _help(width) if state.help else []
+        return Screen([*_filled(lines, height - 1)[: height - 1], _foot("", width)][:height], None, 0, 0)
+    lines.append(_tabs(state, width))
     shown = table(state.view, view)
-    lines = [*head, *troubles, _tabs(state, width)]
     room = max(1, height - len(lines) - 2)
     rows = shown.ordered(state.sort, state.reverse)
     top = min(state.top, max(0, len(rows) - room))
@@ -103,6 +115,9 @@ def _head(view: View | None, told: Told, state: State, width: int) -> list[Text]
     pieces = [Text("resty-metrics top", "bold"), Text(printable(told.address)), every]
     if view is not None and view.seconds:
         pieces.append(Text(f"rates over {view.seconds:.0f} s"))
+    severities = [] if view is None else [one.severity for one in warnings(view)]
+    if severities:
+        pieces.append(Text(problems(severities), _STYLE["critical" if "critical" in severities else "warning"]))
     lines = _packed(pieces, width)
     if view is None:
         return lines
@@ -136,7 +151,9 @@ def _troubles(view: View | None, told: Told, width: int, most: int | None) -> li
     if told.error is not None:
         seen = f"{told.error.seen}, for {figures.seconds(told.for_seconds)}"
         found.insert(0, Trouble(seen, f"{told.error.remedy}; tried again every {told.interval:g} s"))
-    blocks = [_wrapped(f"! {printable(one.seen)} -> {printable(one.remedy)}", width) for one in found]
+    blocks = [
+        _wrapped(f"! {printable(one.seen)} -> {printable(one.remedy)}", width, _STYLE[one.severity]) for one in found
+    ]
     lines: list[Text] = []
     for i, block in enumerate(blocks):
         last = i + 1 == len(blocks)
@@ -150,19 +167,20 @@ def _troubles(view: View | None, told: Told, width: int, most: int | None) -> li
     return lines
 
 
-def _wrapped(text: str, width: int) -> list[Text]:
+def _wrapped(text: str, width: int, style: str) -> list[Text]:
     lines = [""]
     for word in text.split(" "):
         if lines[-1] and cell_len(lines[-1]) + 1 + cell_len(word) > width:
             lines.append("  ")
         lines[-1] += word if lines[-1] in ("", "  ") else f" {word}"
-    return [Text(layout.cut(line, width), "bold yellow") for line in lines]
+    return [Text(layout.cut(line, width), style) for line in lines]
 
 
 def _tabs(state: State, width: int) -> Text:
     line = Text()
     for i, name in enumerate(NAMES):
-        line.append(f"{_BETWEEN * (i > 0)}").append(f"{i + 1} {name}", "bold reverse" if name == state.view else "dim")
+        chosen = name == state.view
+        line.append(_BETWEEN * (i > 0)).append(f"[{i + 1}] {name}", "bold reverse" if chosen else "")
     line.truncate(width)
     return line
 
@@ -179,8 +197,14 @@ def _body(shown: Table, rows: Sequence[tuple[Cell, ...]], state: State, width: i
     return lines
 
 
+def _help(width: int) -> list[Text]:
+    """Return the keys, one a line."""
+    room = max(len(keys) for keys, _ in _KEYS) + len(_BETWEEN)
+    return [Text(layout.cut(f"{keys:<{room}}{effect}", width)) for keys, effect in _KEYS]
+
+
 def _foot(place: str, width: int) -> Text:
-    pieces = [Text(one, "dim") for one in _KEYS]
+    pieces = [Text(one, "dim") for one in _FOOT]
     if place:
         pieces.insert(0, Text(place, "bold"))
     return _packed(pieces, width)[0]

@@ -61,7 +61,7 @@ def read_interval(text: str) -> float:
     """Read a duration in seconds. Raises ValueError."""
     seconds = read_duration(text)
     if seconds < LEAST_INTERVAL:
-        raise ValueError(f"{text!r}: give {LEAST_INTERVAL:g}s or more, workers send once a second")
+        raise ValueError(f"{text!r}: give {LEAST_INTERVAL:g}s or more, since workers send once a second")
     return seconds
 
 
@@ -69,7 +69,7 @@ def connection(url: str, access: Access) -> Connection:
     """Return how the page is asked. Raises ValueError where what was given does not fit together."""
     given = {key for key, value in access.items() if value}
     if not url.lower().startswith("https:") and any(key.startswith("tls_config.") for key in given):
-        raise ValueError("--tls.*: needs a --url that begins with https://")
+        raise ValueError("--tls.* requires a --url that begins with https://")
     if len(given & {"tls_config.cert_file", "tls_config.key_file"}) == 1:
         raise ValueError("give --tls.cert-file and --tls.key-file together")
     if len(given & {"basic_auth.username", "basic_auth.password_file"}) == 1:
@@ -83,4 +83,4 @@ def check_sort(key: str | None, view: str) -> None:
     """Raise ValueError where the view has no such column."""
     keys = [one.key for one in COLUMNS[view]]
     if key is not None and key not in keys:
-        raise ValueError(f"--sort={key}: {view} have {', '.join(keys)}")
+        raise ValueError(f"--sort={key}: unknown column. The columns of {view} are {', '.join(keys)}")

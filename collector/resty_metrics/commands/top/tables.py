@@ -13,8 +13,9 @@ from functools import lru_cache
 from typing import Literal
 
 from resty_metrics.commands.top import page
-from resty_metrics.commands.top.change import Distribution, add, distributions, quantile
+from resty_metrics.commands.top.change import distributions
 from resty_metrics.commands.top.meter import View
+from resty_metrics.shapes.quantile import Buckets, Quantile, join, quantile
 
 Kind = Literal["text", "rate", "bytes", "ratio", "seconds", "count"]
 Cell = str | float | None
@@ -73,14 +74,17 @@ def _natural(cell: Cell) -> tuple[float, str]:
 
 @dataclass(slots=True)
 class _Sum:
-    """The sums of a line's requests or attempts. ``failed``: 5xx, and attempts without a status."""
+    """The sums of a line's requests or attempts.
+
+    ``failed``: 5xx, and attempts without a status; ``times``: the durations of each row.
+    """
 
     count: float = 0.0
     refused: float = 0.0
     failed: float = 0.0
     received: float = 0.0
     sent: float = 0.0
-    times: Distribution = field(default_factory=dict)
+    times: list[Buckets] = field(default_factory=list)
 
 
 _TRAFFIC = (
@@ -128,14 +132,13 @@ def table(name: str, view: View) -> Table:
     return _MAKE[name](view)
 
 
-def _bounds(view: View, name: str) -> set[float]:
-    texts = {text.rpartition('le="')[2] for text in view.page.series(f"{name}_bucket")}
-    return {float(text[:-1]) for text in texts}
-
-
 @lru_cache(maxsize=2)
-def _times(view: View, name: str) -> dict[str, Distribution]:
-    return distributions(view.grown(f"{name}_bucket"))
+def _times(view: View, name: str) -> dict[str, Buckets]:
+    return distributions(view.grown(f"{name}_bucket"), view.page.series(f"{name}_bucket"))
+
+
+def _quantile(share: float, times: Iterable[Buckets]) -> Quantile | None:
+    return quantile(share, *join(times))
 
 
 def _server(labels: Mapping[str, str]) -> str:
@@ -169,7 +172,7 @@ def requests(view: View, name_of: Callable[[Mapping[str, str]], str]) -> dict[st
     for text, count in view.grown(page.RESPONSE_BYTES).items():
         found[name_of(page.labels(text))].sent += count
     for text, times in _times(view, page.DURATION).items():
-        add(found[name_of(page.labels(text))].times, times)
+        found[name_of(page.labels(text))].times.append(times)
     return found
 
 
@@ -177,14 +180,14 @@ def _ratio(part: float, whole: float) -> float | None:
     return part / whole if whole else None
 
 
-def traffic(view: View, one: _Sum, bounds: Iterable[float]) -> dict[str, float | None]:
+def traffic(view: View, one: _Sum) -> dict[str, float | None]:
     """Return the cells of a line, by the keys of the columns."""
     return {
         "rate": view.per_second(one.count),
         "4xx": _ratio(one.refused, one.count),
         "5xx": _ratio(one.failed, one.count),
-        "p50": quantile(0.5, one.times, bounds),
-        "p99": quantile(0.99, one.times, bounds),
+        "p50": _quantile(0.5, one.times),
+        "p99": _quantile(0.99, one.times),
         "in": view.per_second(one.received),
         "out": view.per_second(one.sent),
     }
@@ -193,7 +196,7 @@ def traffic(view: View, one: _Sum, bounds: Iterable[float]) -> dict[str, float |
 @lru_cache(maxsize=1)
 def total(view: View) -> dict[str, float | None]:
     """Return the cells of all requests together."""
-    return traffic(view, requests(view, lambda _: "").get("", _Sum()), _bounds(view, page.DURATION))
+    return traffic(view, requests(view, lambda _: "").get("", _Sum()))
 
 
 def _made(name: str, cells: Iterable[Mapping[str, Cell]], empty: str) -> Table:
@@ -202,20 +205,19 @@ def _made(name: str, cells: Iterable[Mapping[str, Cell]], empty: str) -> Table:
 
 
 def _of_requests(name: str, key: str, view: View, found: Mapping[str, _Sum], empty: str) -> Table:
-    bounds = _bounds(view, page.DURATION)
-    return _made(name, ({key: text, **traffic(view, one, bounds)} for text, one in found.items()), empty)
+    return _made(name, ({key: text, **traffic(view, one)} for text, one in found.items()), empty)
 
 
 def _servers(view: View) -> Table:
     found = requests(view, _server)
     for text in view.page.series(page.RESPONSES):
         found[_server(page.labels(text))]
-    empty = "no request was counted yet: without the Lua module in nginx there are none by server"
+    empty = "No request is counted yet. Requests by server need the Lua module in nginx: sudo resty-metrics install"
     return _of_requests("servers", "server", view, found, empty)
 
 
 def _rows(view: View) -> Table:
-    empty = "no request was counted in the last seconds"
+    empty = "No request in the last 10 seconds."
     return _of_requests("rows", "labels", view, requests(view, _row), empty)
 
 
@@ -226,25 +228,24 @@ def _upstreams(view: View) -> Table:
         one, status = found[_joined(labels, "upstream"), labels.get("peer", _ABSENT)], labels.get("status", "")
         one.count += count
         one.failed += count if status.startswith("5") or not status.isdecimal() else 0.0
-    times, retries = defaultdict[str, Distribution](dict), defaultdict[str, float](float)
+    times, retries = defaultdict[str, list[Buckets]](list), defaultdict[str, float](float)
     for text, more in _times(view, page.UPSTREAM_RESPONSE).items():
-        add(times[_joined(page.labels(text), "upstream")], more)
+        times[_joined(page.labels(text), "upstream")].append(more)
     for text, count in view.grown(page.RETRIES).items():
         retries[_joined(page.labels(text), "upstream")] += count
-    bounds = _bounds(view, page.UPSTREAM_RESPONSE)
     cells = (
         {
             "upstream": upstream,
             "peer": peer,
             "rate": view.per_second(one.count),
             "failed": _ratio(one.failed, one.count),
-            "p50": quantile(0.5, times[upstream], bounds),
-            "p99": quantile(0.99, times[upstream], bounds),
+            "p50": _quantile(0.5, times[upstream]),
+            "p99": _quantile(0.99, times[upstream]),
             "retries": view.per_second(retries[upstream]),
         }
         for (upstream, peer), one in found.items()
     )
-    return _made("upstreams", cells, "no attempt at an upstream was counted: include upstreams.conf, and send one")
+    return _made("upstreams", cells, "No request to an upstream is counted. Include upstreams.conf to count them.")
 
 
 def _workers(view: View) -> Table:
@@ -260,16 +261,15 @@ def _workers(view: View) -> Table:
             before = row.get(key)
             row[key] = value + before if isinstance(before, float) else value
     alive = set(found)
-    bounds = _bounds(view, f"{_WORKER}event_loop_lag_seconds")
     for text, times in _times(view, f"{_WORKER}event_loop_lag_seconds").items():
-        of(page.labels(text))["lag"] = quantile(0.99, times, bounds)
+        of(page.labels(text))["lag"] = _quantile(0.99, [times])
     for text, seconds in view.grown(f"{_WORKER}flush_cpu_seconds_total").items():
         of(page.labels(text))["flush"] = view.per_second(seconds)
     for name in _ERRORS:
         for text, count in view.events.get(_WORKER + name, {}).items():
             row = of(page.labels(text))
             row["errors"] = count + (row["errors"] if isinstance(row["errors"], float) else 0.0)
-    empty = "no worker was heard of: without lifecycle.conf one speaks with its first request"
+    empty = "No worker has reported yet. One does so with its first request, or at its start with lifecycle.conf."
     return _made("workers", (found[name] for name in found if name in alive), empty)
 
 

@@ -46,9 +46,8 @@ def _here(given: Inputs, access: Access) -> Endpoint:
     endpoint = settings.listening(found.web_listen_address[0], found.web_telemetry_path, tls)
     if any(access[key] for key in settings.SECRETS) and subject is not None and not subject.confides:
         raise ValueError(
-            f"process {subject.pid}, which is another user's or in a container, says that its page is "
-            f"{endpoint.shown}: no password or token is sent there on its word; if that is right, give "
-            f"--url={shlex.quote(endpoint.shown)}"
+            f"the collector, process {subject.pid}, belongs to another user or a container, so no password or token is "
+            f"sent to the page that it names. If that page is right, give --url={shlex.quote(endpoint.shown)}"
         )
     return endpoint
 

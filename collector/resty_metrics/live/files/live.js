@@ -1,4 +1,4 @@
-// Takes the page anew every few seconds and puts its parts in place; without it the page is whole, and reloads itself.
+// Fetches the page every few seconds and replaces its parts. Without this script the page is complete, and reloads itself.
 "use strict";
 
 const PERIOD_MS = 5000;
@@ -50,7 +50,7 @@ async function go() {
 pause.hidden = false;
 pause.addEventListener("click", () => {
   paused = !paused;
-  pause.textContent = paused ? "Go on" : "Pause";
+  pause.textContent = paused ? "Resume" : "Pause";
   if (!paused) refresh();
 });
 document.addEventListener("visibilitychange", () => {
