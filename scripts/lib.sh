@@ -4,6 +4,7 @@
 # Rules:
 # - Nothing is started or enabled that was not before.
 # - "a|b" is the first of these packages that the distribution has; "a|" is a, or nothing where the distribution lacks it.
+# - Ubuntu's docker-compose is version 1, which lacks a Python module there; docker-compose-v2 is the client of today.
 # - luajit is asked for only where there is no luajit2: on Debian 12 it conflicts with that and removes nginx's Lua module.
 #   Debian 13 has no luajit2, and its luajit is the same branch of LuaJIT.
 
@@ -12,8 +13,9 @@ VENV="$ROOT/.venv"
 PACKAGES_RUN=(nginx-light libnginx-mod-http-lua lua-resty-core)
 PACKAGES_CHECK=(lua-check shellcheck)
 PACKAGES_TEST=(libnginx-mod-http-echo "luajit2|luajit" lua-messagepack luarocks pipx prometheus
-    prometheus-nginx-exporter wrk buildah debootstrap systemd-container docker-compose openssl faketime iproute2 tmux
-    "chromium|" "chromium-driver|" checkpolicy semodule-utils)
+    prometheus-nginx-exporter wrk buildah debootstrap debian-archive-keyring systemd-container
+    "docker-compose-v2|docker-compose" openssl faketime iproute2 tmux "chromium|" "chromium-driver|" checkpolicy
+    semodule-utils)
 PACKAGES_BENCH=(wrk nghttp2-client prometheus)
 UNITS=(nginx prometheus prometheus-nginx-exporter)
 

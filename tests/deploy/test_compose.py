@@ -1,6 +1,8 @@
 """deploy/compose.yaml, as the compose client understands it; what it mounts, as nginx and Prometheus do."""
 
+import os
 import shlex
+import shutil
 import subprocess
 import urllib.request
 from pathlib import Path
@@ -15,6 +17,8 @@ from support.wait import free_port, wait_until
 
 DEPLOY = ROOT / "deploy"
 IMAGE_UID = 10001
+PLUGINS = "/usr/libexec/docker/cli-plugins"  # where Ubuntu has the client alone; it runs without docker too
+COMPOSE = shutil.which("docker-compose", path=f"{PLUGINS}:{os.environ['PATH']}") or "docker-compose"
 SHARE = "/usr/share/resty-metrics"
 
 Volume = tuple[str, str, bool]
@@ -25,7 +29,7 @@ def client(*words: str) -> str:
     docker, compose, *flags, up, build = shlex.split(readme.blocks()["compose"])
     assert (docker, compose, up, build) == ("docker", "compose", "up", "--build")
     done = subprocess.run(
-        ["docker-compose", *flags, *words],
+        [COMPOSE, *flags, *words],
         cwd=ROOT,
         capture_output=True,
         text=True,
