@@ -24,7 +24,6 @@ class Roots:
         self.directory = directory
         self.tree = directory / RELEASE
         subprocess.run(["cp", "--archive", base, self.tree], check=True, timeout=120)
-        (self.tree / ".made").touch()
         self._environment = {**os.environ, "XDG_CACHE_HOME": str(directory / "cache")}
         (directory / "cache/resty-metrics-roots" / RELEASE).mkdir(parents=True)
 
