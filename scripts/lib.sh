@@ -1,16 +1,21 @@
 # shellcheck shell=bash disable=SC2034  # the lists are for those who source this
 # What the scripts share: Debian packages and a Python environment, installed where they are missing.
 #
-# Rules: nothing is started or enabled that was not before; the package luajit is never asked for, since it conflicts with
-# luajit2 and would take nginx's Lua module away.
+# Rules:
+# - Nothing is started or enabled that was not before.
+# - "a|b" is the first of these packages that the distribution has; "a|" is a, or nothing where the distribution lacks it.
+# - Ubuntu's docker-compose is version 1, which lacks a Python module there; docker-compose-v2 is the client of today.
+# - luajit is asked for only where there is no luajit2: on Debian 12 it conflicts with that and removes nginx's Lua module.
+#   Debian 13 has no luajit2, and its luajit is the same branch of LuaJIT.
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 VENV="$ROOT/.venv"
 PACKAGES_RUN=(nginx-light libnginx-mod-http-lua lua-resty-core)
 PACKAGES_CHECK=(lua-check shellcheck)
-PACKAGES_TEST=(libnginx-mod-http-echo luajit2 lua-messagepack luarocks pipx prometheus prometheus-nginx-exporter wrk buildah
-    debootstrap systemd-container docker-compose openssl faketime iproute2 tmux
-    chromium chromium-driver checkpolicy semodule-utils)
+PACKAGES_TEST=(libnginx-mod-http-echo "luajit2|luajit" lua-messagepack luarocks pipx prometheus
+    prometheus-nginx-exporter wrk buildah debootstrap debian-archive-keyring systemd-container
+    "docker-compose-v2|docker-compose" openssl faketime iproute2 tmux "chromium|" "chromium-driver|" checkpolicy
+    semodule-utils)
 PACKAGES_BENCH=(wrk nghttp2-client prometheus)
 UNITS=(nginx prometheus prometheus-nginx-exporter)
 
@@ -37,6 +42,33 @@ installed() {
     [ "$(dpkg-query -W -f '${db:Status-Abbrev}' "$1" 2>/dev/null)" = "ii " ]
 }
 
+update_lists() {
+    as_root apt-get -qq -o DPkg::Lock::Timeout=300 update </dev/null >&2
+}
+
+has_candidate() {
+    compgen -G '/var/lib/apt/lists/*Packages*' >/dev/null || update_lists || die "apt-get update failed"
+    [[ $(LC_ALL=C apt-cache policy "$1") = *"  Candidate: "[!\(]* ]]
+}
+
+# choose NAMES: the package that stands for these
+choose() {
+    local package packages
+    if [[ $1 != *"|"* ]]; then
+        echo "$1"
+        return
+    fi
+    IFS='|' read -r -a packages <<<"$1"
+    for package in "${packages[@]}"; do
+        if installed "$package" || has_candidate "$package"; then
+            echo "$package"
+            return
+        fi
+    done
+    [[ $1 = *"|" ]] || die "this distribution has none of the packages $1"
+    say "this distribution has no package ${1%|}: the tests that need it are skipped"
+}
+
 has_unit() {
     [ -e "/lib/systemd/system/$1.service" ] || [ -e "/usr/lib/systemd/system/$1.service" ]
 }
@@ -46,7 +78,8 @@ has_unit() {
 install_packages() {
     local missing=() foreign=() package unit policy=/usr/sbin/policy-rc.d made_policy=
     for package in "$@"; do
-        installed "$package" || missing+=("$package")
+        package=$(choose "$package")
+        [ -z "$package" ] || installed "$package" || missing+=("$package")
     done
     [ ${#missing[@]} -gt 0 ] || return 0
     say "installing ${missing[*]}"
@@ -72,8 +105,7 @@ install_packages() {
 apt_install() {
     local options=(-qq -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 --no-install-recommends)
     as_root env DEBIAN_FRONTEND=noninteractive apt-get "${options[@]}" install "$@" </dev/null >&2 && return
-    as_root apt-get -qq -o DPkg::Lock::Timeout=300 update </dev/null >&2 &&
-        as_root env DEBIAN_FRONTEND=noninteractive apt-get "${options[@]}" install "$@" </dev/null >&2
+    update_lists && as_root env DEBIAN_FRONTEND=noninteractive apt-get "${options[@]}" install "$@" </dev/null >&2
 }
 
 find_python() {

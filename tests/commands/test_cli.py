@@ -25,6 +25,7 @@ from resty_metrics.config import values
 from resty_metrics.config.values import TcpAddress, UnixAddress
 from resty_metrics.wire.datagram import Header, Kind, Reason, Verdict, write_datagram
 from support.collector import COMMAND, Collector
+from support.users import NOBODY, as_user
 from support.wait import free_port, wait_until
 from support.worker import Worker, counter
 
@@ -359,9 +360,8 @@ def test_a_start_by_another_user_cannot_take_the_lock_and_touches_nothing(shared
         directory = collector.socket_path.parent
         before = {path: path.lstat() for path in (directory, *directory.rglob("*"))}
         words = [f"--state.dir={state or collector.state_dir}", "--web.listen-address=127.0.0.1:0"]
-        nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
         done = subprocess.run(
-            [*nobody, COMMAND, "serve", f"--socket.path={collector.socket_path}", *words],
+            [*as_user(NOBODY), COMMAND, "serve", f"--socket.path={collector.socket_path}", *words],
             capture_output=True, text=True, timeout=30, check=False,
         )  # fmt: skip
         assert done.returncode == 1

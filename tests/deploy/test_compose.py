@@ -1,6 +1,8 @@
 """deploy/compose.yaml, as the compose client understands it; what it mounts, as nginx and Prometheus do."""
 
+import os
 import shlex
+import shutil
 import subprocess
 import urllib.request
 from pathlib import Path
@@ -15,6 +17,8 @@ from support.wait import free_port, wait_until
 
 DEPLOY = ROOT / "deploy"
 IMAGE_UID = 10001
+PLUGINS = "/usr/libexec/docker/cli-plugins"  # where Ubuntu has the client alone; it runs without docker too
+COMPOSE = shutil.which("docker-compose", path=f"{PLUGINS}:{os.environ['PATH']}") or "docker-compose"
 SHARE = "/usr/share/resty-metrics"
 
 Volume = tuple[str, str, bool]
@@ -25,7 +29,7 @@ def client(*words: str) -> str:
     docker, compose, *flags, up, build = shlex.split(readme.blocks()["compose"])
     assert (docker, compose, up, build) == ("docker", "compose", "up", "--build")
     done = subprocess.run(
-        ["docker-compose", *flags, *words],
+        [COMPOSE, *flags, *words],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -42,10 +46,26 @@ def services() -> dict[str, Any]:
     return services
 
 
+# Version 1 of the client prints the short form of volumes and ports, version 2 the long form.
+
+
 def volumes(service: dict[str, Any]) -> list[Volume]:
-    """Source, target, whether it is read-only."""
-    split = (str(one).split(":") for one in service["volumes"])
-    return [(parts[0], parts[1], parts[2:] == ["ro"]) for parts in split]
+    """Source, target, and True for a read-only one."""
+    return [volume(one) for one in service["volumes"]]
+
+
+def volume(entry: str | dict[str, Any]) -> Volume:
+    if isinstance(entry, dict):
+        return entry["source"], entry["target"], entry.get("read_only", False)
+    source, target, *mode = entry.split(":")
+    return source, target, mode == ["ro"]
+
+
+def published_on(entry: str | dict[str, Any]) -> str:
+    """The address of this machine at which a port is published."""
+    if isinstance(entry, dict):
+        return str(entry.get("host_ip", ""))
+    return str(entry).rpartition(":")[0].rpartition(":")[0]
 
 
 def test_what_is_mounted_from_here_is_here(services: dict[str, Any]) -> None:
@@ -80,7 +100,7 @@ def test_the_collector_has_no_more_than_it_needs(services: dict[str, Any]) -> No
     assert collector["security_opt"] == ["no-new-privileges:true"]
     assert "user" not in collector
     published = [port for service in services.values() for port in service.get("ports", [])]
-    assert {str(port).partition(":")[0] for port in published} == {"127.0.0.1"}
+    assert {published_on(port) for port in published} == {"127.0.0.1"}
 
 
 def test_prometheus_takes_its_configuration(tmp_path: Path) -> None:

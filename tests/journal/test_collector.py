@@ -19,6 +19,7 @@ import pytest
 from resty_metrics.wire.datagram import HEADER_BYTES, Verdict
 from support.collector import COMMAND, Collector
 from support.disks import Small
+from support.users import NOBODY, as_user
 from support.wait import wait_until
 from support.worker import Worker, counter
 
@@ -148,8 +149,7 @@ def test_an_index_that_is_cut_while_it_runs_ends_the_process_and_costs_nothing(s
 def test_a_lock_that_root_left_costs_no_journal(shared: Path) -> None:
     """As after ``sudo resty-metrics serve`` on the directory of a service: nothing there can be read, or removed."""
     shared.chmod(0o777)
-    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-    collector = Collector(shared / "collector.sock", f"--state.dir={shared}/state", under=nobody)
+    collector = Collector(shared / "collector.sock", f"--state.dir={shared}/state", under=as_user(NOBODY))
     state = shared / "state"
     with collector:
         with Worker(collector.socket_path) as worker:

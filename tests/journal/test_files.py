@@ -323,7 +323,9 @@ def test_one_that_may_not_be_read_now_is_kept(directory: Directory, monkeypatch:
     with monkeypatch.context() as disk:
         disk.setattr(reading, "read", failing)
         assert recover(directory, None).state is None
-    Writer(directory, lambda: True, lambda _: None)._do([replace(2)])
+    writer = Writer(directory, lambda: True, lambda _: None)
+    writer._do([replace(2)])
+    writer._close()
     (directory.path / "set-aside-1-io.sqlite").rename(directory.file(name))
     directory.name_current(name)
     assert number_of(recover(directory, None).state) == 1

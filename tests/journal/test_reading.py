@@ -23,6 +23,7 @@ from resty_metrics.table.scrapers import Scraper, identify
 from resty_metrics.wire.datagram import Verdict
 from support.collector import COMMAND, Collector
 from support.disks import Small
+from support.users import NOBODY, as_user
 from support.wait import wait_until
 from support.worker import Worker, counter
 
@@ -254,8 +255,7 @@ def test_a_read_only_directory_without_a_journal(shared: Path, disk: Small) -> N
 def test_a_directory_that_only_its_user_may_not_write(shared: Path) -> None:
     """Its lock is there and can be had, but nothing can be made beside it."""
     shared.chmod(0o777)
-    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-    collector = Collector(shared / "collector.sock", f"--state.dir={shared}/state", under=nobody)
+    collector = Collector(shared / "collector.sock", f"--state.dir={shared}/state", under=as_user(NOBODY))
     with collector:
         with Worker(collector.socket_path) as worker:
             send(worker, "read_total", 3)

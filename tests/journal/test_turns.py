@@ -28,6 +28,13 @@ def one_piece_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "TURN_SECONDS", 1.5)
 
 
+@pytest.fixture
+def all_in_one_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a loop there is no next turn. On a busy machine even short work takes longer than a turn."""
+    monkeypatch.setattr(turns, "TURN_SECONDS", 3600.0)
+
+
+@pytest.mark.usefixtures("all_in_one_turn")
 def test_short_work_is_done_at_once() -> None:
     log: list[str] = []
     waiting = Turns(lambda: log.append("after"))
@@ -70,6 +77,7 @@ def test_the_end_does_not_wait_for_turns() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.usefixtures("all_in_one_turn")
 def test_work_that_fails_costs_no_other(caplog: pytest.LogCaptureFixture) -> None:
     def failing() -> Iterator[None]:
         yield

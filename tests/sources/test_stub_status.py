@@ -136,7 +136,8 @@ def test_the_page_is_the_exporters(exporter: tuple[Document, Exporter], name: st
 
 
 def is_nginx(name: str) -> bool:
-    return name.startswith("nginx_") and not name.startswith("nginxexporter_")
+    """Version 0 of the exporter calls its own metrics nginxexporter_*, version 1 nginx_exporter_*."""
+    return name.startswith("nginx_") and not name.startswith("nginx_exporter_")
 
 
 def doubles(page: str) -> dict[object, float]:

@@ -18,8 +18,8 @@ class Exporter:
     def __enter__(self) -> "Exporter":
         words = [
             "prometheus-nginx-exporter",
-            f"-nginx.scrape-uri={self._url}",
-            f"-web.listen-address=127.0.0.1:{self._port}",
+            f"--nginx.scrape-uri={self._url}",
+            f"--web.listen-address=127.0.0.1:{self._port}",
         ]
         self._process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_until(self._ready, message="prometheus-nginx-exporter")

@@ -69,9 +69,11 @@ async def serving(
         task = asyncio.current_task()
         assert task is not None
         connections.add(task)
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            await handler(reader, writer)
-        writer.close()
+        try:
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                await handler(reader, writer)
+        finally:
+            writer.close()  # Python 3.13 warns of a writer that nobody closed
         with contextlib.suppress(ConnectionError, ssl.SSLError):
             await writer.wait_closed()
 

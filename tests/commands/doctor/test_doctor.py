@@ -16,6 +16,7 @@ from resty_metrics.commands.doctor.observe.nginx_commands import Command
 from support.collector import COMMAND, Collector, Samples
 from support.doctor import Diagnosis, bad, diagnose, heard_of, needs_root, site, words
 from support.nginx import ROOT, Nginx, shared_directory
+from support.users import NOBODY, as_user
 from support.wait import free_port
 
 Listing = dict[str, tuple[int, int, int, int]]
@@ -113,14 +114,13 @@ def test_no_secret_of_ours_is_sent_where_another_user_wants_it(shared: Path, by_
     directory = shared / "run"
     directory.mkdir()
     os.chown(directory, 65534, 65534)
-    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
     with socket.create_server(("127.0.0.1", 0)) as theirs:
         theirs.setblocking(False)
         url = f"http://127.0.0.1:{theirs.getsockname()[1]}/"
         flags = [f"--source.vts={url}", f"--source.bearer-token-file={secret}"]
         file = shared / "resty-metrics.yml"
         file.write_text(f"sources: [{{kind: vts, url: '{url}', authorization: {{credentials_file: {secret}}}}}]\n")
-        with Collector(directory / "c.sock", *(flags if by_flag else [f"--config.file={file}"]), under=nobody):
+        with Collector(directory / "c.sock", *(flags if by_flag else [f"--config.file={file}"]), under=as_user(NOBODY)):
             found = diagnose(directory / "c.sock", None)
             with pytest.raises(BlockingIOError):
                 theirs.accept()

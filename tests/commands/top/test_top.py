@@ -21,6 +21,7 @@ from support.collector import COMMAND, Collector
 from support.nginx import ROOT, Nginx, shared_directory
 from support.pace import Pace
 from support.tmux import Tmux
+from support.users import NOBODY, as_user
 from support.wait import free_port, wait_until
 
 pytestmark = pytest.mark.slow
@@ -311,11 +312,10 @@ def test_a_guarded_page(directory: Path, tmp_path: Path) -> None:
 def test_no_secret_is_sent_where_another_user_says_that_the_page_is(tmp_path: Path, secret: str) -> None:
     """Whoever may hold a lock may say so; with the URL it is the operator's own word."""
     (tmp_path / "secret").write_text("hunter2")
-    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
     own = shared_directory()
     os.chown(own, 65534, 65534)
     try:
-        with Collector(own / "c.sock", under=nobody) as theirs:
+        with Collector(own / "c.sock", under=as_user(NOBODY)) as theirs:
             words = [COMMAND, "top", "--once", "--interval=500ms", f"--socket.path={theirs.socket_path}"]
             assert run(*words).returncode == 0
             words.append(f"{secret}={tmp_path}/secret")
