@@ -4,6 +4,7 @@ Exit status: 0 done, or nothing to do; 1 not done, and nothing is changed. A dry
 have, as far as is known before any change.
 
 Rules:
+- Whatever can be known before any change is judged before it, by the same code in a dry run and in a run.
 - Nothing is changed before it was shown and agreed to: on a terminal by an answer, elsewhere by --yes.
 - From the first change on, any failure (an error, a signal, a closed terminal) puts everything back; signals are
   ignored while that happens.
@@ -12,7 +13,7 @@ Rules:
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -20,26 +21,30 @@ import click
 from resty_metrics import __version__
 from resty_metrics.commands.doctor.examination import find as find_collector
 from resty_metrics.commands.doctor.settings import Settings
-from resty_metrics.commands.install import nginx, plan, removal, request, shown, targets
+from resty_metrics.commands.install import nginx, plan, privilege, prospect, removal, request, shown
 from resty_metrics.commands.install.error_logs import ErrorLogs
-from resty_metrics.commands.install.facts import Facts, Plan
+from resty_metrics.commands.install.facts import Plan
 from resty_metrics.commands.install.interruption import handlers_kept, interruptible
 from resty_metrics.commands.install.nginx import Nginx
+from resty_metrics.commands.install.prospect import Prospect
 from resty_metrics.commands.install.refused import RefusedError
 from resty_metrics.commands.install.transaction import Transaction
-from resty_metrics.nginx_config import hooks
 
 _DRY_RUN = "dry run: nothing is changed"
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """The order for a run. ``prove``: the change is undone unless a request is seen to count."""
+    """The order for a run.
+
+    ``prove``: the change is undone unless a request is seen to count; ``optional``: names of optional files.
+    """
 
     share: Path
     yes: bool
     dry_run: bool
     prove: bool
+    optional: frozenset[str] = frozenset()
 
 
 def install(settings: Settings, order: Order) -> int:
@@ -74,22 +79,24 @@ def _install(settings: Settings, order: Order) -> None:
         raise RefusedError(subject.choice)
     found = nginx.find(settings.nginx_command, settings.socket_path)
     facts = nginx.observe(found, settings.socket_path, order.share)
-    made = plan.make(facts)
-    addresses = _addresses(facts)
+    made = plan.make(facts, order.optional)
+    foreseen = None
+    if order.prove:
+        foreseen = prospect.look(settings, subject, found, facts, made)
+    else:
+        made = replace(made, notes=(*made.notes, *prospect.of_sending(subject, found, facts, made)))
     if not made.changes:
-        _already(settings, order, made, addresses, found)
+        _already(settings, order, made, foreseen, found)
         return
     _tell(found, made, order)
-    if order.prove:
-        where = addresses[0].label if addresses else "nothing that nginx listens on"
+    if foreseen is not None and foreseen.targets:
         click.echo(
-            f"then: nginx -t, a reload, and one request to {where}, which must be on the page; else all is put back"
+            f"then: nginx -t, a reload, and one request to {foreseen.words}, which must be on the page; "
+            "else all is put back"
         )
-    trouble = _unprovable(settings, found) if order.prove else None
     if order.dry_run:
         click.echo(_DRY_RUN)
-    if trouble is not None:
-        raise trouble
+    _refuse(privilege.lacking(made.changes, found.master), foreseen)
     if order.dry_run:
         return
     _ask(order)
@@ -97,8 +104,21 @@ def _install(settings: Settings, order: Order) -> None:
         transaction.apply(made.changes)
         logs = ErrorLogs(found)
         _load(found, transaction)
-        seen = request.prove(settings, addresses, logs) if order.prove else None
-    _done(f"installed: {__version__} in {order.share}", "not proven" if seen is None else f"counted: {seen}")
+        seen = None if foreseen is None else request.prove(settings, foreseen.targets, logs)
+    _done(
+        f"installed: {__version__} in {order.share}",
+        *shown.added(made, str(order.share)),
+        "not proven" if seen is None else f"counted: {seen}",
+    )
+
+
+def _refuse(lacking: str | None, foreseen: Prospect | None) -> None:
+    """Raise RefusedError where it is known before any change that this will not succeed."""
+    reasons = [] if lacking is None else [lacking]
+    if foreseen is not None:
+        reasons += foreseen.reasons
+    if reasons:
+        raise RefusedError(*reasons)
 
 
 def _done(*lines: str) -> None:
@@ -108,20 +128,20 @@ def _done(*lines: str) -> None:
             click.echo(line)
 
 
-def _addresses(facts: Facts) -> list[targets.Target]:
-    every = hooks.find(facts.configuration, facts.prefix, facts.texts).all
-    return targets.find(facts.configuration, [hook for hook in every if not hook.counts])
-
-
-def _already(settings: Settings, order: Order, made: Plan, addresses: list[targets.Target], found: Nginx) -> None:
+def _already(settings: Settings, order: Order, made: Plan, foreseen: Prospect | None, found: Nginx) -> None:
     """Report that nothing needs a change, and send a request all the same to see that it counts."""
     for line in shown.lines(made, str(order.share)):
         click.echo(line)
     click.echo(f"already installed: {__version__} in {order.share}")
-    if order.dry_run or not order.prove:
+    if foreseen is None:
+        return
+    _refuse(None, foreseen)
+    if order.dry_run:
+        click.echo(f"then: one request to {foreseen.words}, which must be on the page")
+        click.echo(_DRY_RUN)
         return
     try:
-        click.echo(f"counted: {request.prove(settings, addresses, ErrorLogs(found))}")
+        click.echo(f"counted: {request.prove(settings, foreseen.targets, ErrorLogs(found))}")
     except RefusedError as refused:
         hint = "if nginx was not reloaded since the include was written, reload it: nginx -t && nginx -s reload"
         raise RefusedError(*refused.reasons, hint) from None
@@ -134,18 +154,6 @@ def _tell(found: Nginx, made: Plan, order: Order) -> None:
     )
     for line in shown.lines(made, str(order.share)):
         click.echo(line)
-
-
-def _unprovable(settings: Settings, found: Nginx) -> RefusedError | None:
-    """Return the reason why no request could be seen to count, or None. This is known before anything is changed."""
-    if found.master is None:
-        return RefusedError(f"{found.label} does not run, so nothing can be proven: start it, or give --without-proof")
-    try:
-        request.page(settings)
-    except RefusedError as refused:
-        words = "without the collector's page nothing can be proven: start it (resty-metrics serve), give the "
-        return RefusedError(*refused.reasons, f"{words}--web.listen-address that it has, or --without-proof")
-    return None
 
 
 def _ask(order: Order) -> None:
@@ -171,6 +179,8 @@ def _uninstall(settings: Settings, order: Order) -> None:
     click.echo("then: nginx -t, and a reload; if nginx takes it not, all is put back")
     if order.dry_run:
         click.echo(_DRY_RUN)
+    _refuse(privilege.lacking(made.changes, found.master), None)
+    if order.dry_run:
         return
     _ask(order)
     with _all_or_nothing(found.master) as transaction:
@@ -180,7 +190,8 @@ def _uninstall(settings: Settings, order: Order) -> None:
         nginx.test(found)
     if not any(change.after is not None for change in made.files):
         transaction.remove_empty(order.share)
-    _done("uninstalled; nginx -t is well" + ("" if found.master is None else ", and nginx has reloaded"))
+    reloaded = "" if found.master is None else ", and nginx has reloaded"
+    _done(f"uninstalled; nginx -t is well{reloaded}", *shown.removed(made, str(order.share)))
 
 
 def _load(found: Nginx, transaction: Transaction) -> None:

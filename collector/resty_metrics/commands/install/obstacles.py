@@ -1,4 +1,4 @@
-"""Conditions for any change: nginx has Lua, our hook can take effect, workers can read our files.
+"""Conditions for any change: nginx has Lua, our hook has a place, workers can read our files.
 
 Rule: a user's hook is never edited. The reason names the line to add, with file and line, and nothing else is changed
 until it is there.
@@ -6,7 +6,7 @@ until it is there.
 
 from pathlib import PurePosixPath
 
-from resty_metrics.commands.install import placement, targets
+from resty_metrics.commands.install import placement
 from resty_metrics.commands.install.facts import CONF, INCLUDES, Facts
 from resty_metrics.nginx_config import hooks, statements
 from resty_metrics.nginx_config.dump import Configuration
@@ -57,13 +57,6 @@ def _of_hooks(facts: Facts, found: Hooks) -> list[str]:
         return [
             f"{outer.directive.place}: {outer.directive.name} in http{{}} is your own, and nginx allows one. Add to "
             f"it, without reloading nginx yet: {line(facts, outer)} -- then run this again, which reloads it"
-        ]
-    lacking = [hook for hook in found.inner if not hook.counts]
-    if lacking and not targets.find(facts.configuration, lacking):
-        return [
-            "every server that could be asked has a log_by_lua of its own, which replaces ours. Add, without reloading "
-            "nginx yet, and run this again:",
-            *(shadow(facts, hook) for hook in lacking),
         ]
     return []
 
