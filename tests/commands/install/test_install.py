@@ -106,7 +106,7 @@ def test_all_in_one_file(collector: Collector) -> None:
         said = assert_installed(debian, collector)
         assert "@@" in said
         after = debian.conf.read_bytes()
-        assert len(after.splitlines()) == len(before.splitlines()) + 2
+        assert len(after.splitlines()) == len(before.splitlines()) + 3
         assert b"\nhttp {\n    include " in after
         assert debian.conf.stat().st_mode & 0o7777 == 0o640
         assert run("install", debian, collector).out.startswith("already installed")

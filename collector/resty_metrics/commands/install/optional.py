@@ -1,8 +1,8 @@
 """Files of ``nginx.conf.d`` beside the include: lifecycle.conf, and those that a flag asks for. Pure.
 
 Rules:
-- ``lifecycle.conf`` goes along where ``http{}`` has no ``init_worker_by_lua*``, since nginx allows one. It states the
-  default socket and no name; where this nginx has others, its call is written out with them.
+- ``lifecycle.conf`` goes along where ``http{}`` has no ``init_worker_by_lua*``, since nginx allows one. It states
+  the default socket and no name; where this nginx has others, its call is written out with them.
 - ``upstreams.conf`` has a ``map``, and nginx takes no ``map_hash_*`` behind the first one.
 - ``stub-status.conf`` and ``vts.conf`` listen on a port, and need a module.
 - What the configuration already includes elsewhere is not added.
@@ -33,7 +33,7 @@ _CALL = 'init_worker_by_lua_block {{ dofile("{share}/lua/resty/metrics/load.lua"
 
 
 def lifecycle(facts: Facts, standing: Standing) -> str | None:
-    """Return the statement that starts the workers' heartbeats; None where the configuration has its own hook for it."""
+    """Return the statement that starts the workers' heartbeats; None where a hook of the user's is in its place."""
     if _elsewhere(facts, standing, LIFECYCLE) or _own_init_worker(facts, standing) is not None:
         return None
     configuration = _without_init_worker(facts.configuration)
@@ -50,8 +50,9 @@ def note(facts: Facts, standing: Standing) -> str | None:
     if own is None or statements.lifecycle(facts.configuration, facts.prefix, facts.texts):
         return None
     return (
-        f"{own.place}: {own.name} is your own, so lifecycle.conf is not included: a worker is heard of after its first "
-        f'request. To hear of it at once, add there: dofile("{facts.share}/lua/resty/metrics/load.lua").init_worker {{}}'
+        f"{own.place}: {own.name} is your own, so lifecycle.conf is not included, and a worker reports after its first "
+        f'request. To make it report at once, add there: dofile("{facts.share}/lua/resty/metrics/load.lua")'
+        ".init_worker {}"
     )
 
 
@@ -68,7 +69,7 @@ def missing(facts: Facts, asked: Iterable[str]) -> list[str]:
 
 
 def against(facts: Facts, asked: Collection[str], own_file: str | None) -> list[str]:
-    """Return why a file that is asked for cannot be added. ``own_file``: the file that will include it, if it has one."""
+    """Return why a file that is asked for cannot be added. ``own_file``: the file of ours that will include it."""
     new = [name for name in ASKED_FOR if name in asked and not _included(facts, name)]
     reasons = []
     for name in new:

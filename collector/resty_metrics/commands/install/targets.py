@@ -1,7 +1,7 @@
 """Addresses for the request of the proof: those whose server counts a request that nginx gives up before it has a URI.
 
 Such a request is answered by nothing, so no location, error_page or filter of the user's runs; only the log phase does
-(see proof.py). It belongs to the default server of its listener, or by TLS to the server of the name that was asked for.
+(see proof.py). It belongs to the default server of its listener, or by TLS to the server that was asked for by name.
 
 Sources: nginx's src/http/ngx_http_request.c (``ngx_http_ssl_servername``, ``ngx_http_post_action``).
 """
@@ -51,7 +51,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """``targets``: the addresses to try, best first; ``against``: why a request to each other address proves nothing."""
+    """``targets``: the addresses to try, best first; ``against``: why each other address can prove nothing."""
 
     targets: tuple[Target, ...]
     against: tuple[str, ...]
@@ -99,7 +99,7 @@ class Coverage:
 
 
 def find(coverage: Coverage, resolve: Resolve) -> Candidates:
-    """Return the addresses, plain ones first and those that are not certain to count last, and why others are left out."""
+    """Return the addresses, plain ones first, uncertain ones last, and why the others are left out."""
     found: list[tuple[bool, Target]] = []
     against: list[str] = []
     for listener in listeners.find(coverage.configuration, resolve):
