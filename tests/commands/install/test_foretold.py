@@ -10,7 +10,7 @@ import pytest
 from support.certificates import Authority
 from support.collector import Collector
 from support.debian import Debian, Done, environment, run, words
-from support.wait import free_port
+from support.wait import free_port, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -273,6 +273,23 @@ def test_a_socket_that_is_not_there(collector: Collector, shared: Path) -> None:
     with Debian() as debian:
         debian.told_socket = shared / "none.sock"
         assert f"there is no socket {shared}/none.sock" in refused(debian, collector)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has namespaces")
+@pytest.mark.parametrize("more", ["", "listen unix:{run}/a.sock;"], ids=["tcp-alone", "a-unix-socket-too"])
+def test_an_nginx_in_another_network(collector: Collector, more: str) -> None:
+    debian = serving(f"server {{ listen P; server_name shop.example; {more} }}")
+    try:
+        started = subprocess.run(["unshare", "--net", *debian.words], capture_output=True, text=True, check=False)
+        if started.returncode:
+            pytest.skip(started.stderr)
+        wait_until(lambda: len(debian.workers()) == 2, message="nginx's workers")
+        if more:
+            assert proven(debian, collector) == f"unix:{debian.run}/a.sock (server shop.example)"
+        else:
+            assert "it is in another network namespace" in refused(debian, collector)
+    finally:
+        debian.__exit__(None, None, None)
 
 
 @pytest.mark.parametrize("modules", [(), ("ndk_http_module.so",)])

@@ -281,13 +281,23 @@ def test_what_else_the_reload_applies_is_said(collector: Collector) -> None:
 
 
 def test_what_nginx_takes_not_is_taken_back(collector: Collector) -> None:
-    """Our dictionary's name is taken by one of another size."""
-    with Debian(http="lua_shared_dict resty_metrics_spool 1m;") as debian:
+    """An include that somebody wrote, which install keeps."""
+    with Debian() as debian:
+        own = debian.share / "nginx.conf.d" / "resty-metrics.conf"
+        own.parent.mkdir(parents=True)
+        own.write_text("no_such_directive on;\n")
         workers = debian.workers()
         said = put_back(debian, collector)
         assert "nginx -t: " in said
-        assert "resty_metrics_spool" in said
+        assert "no_such_directive" in said
         assert debian.workers() == workers
+
+
+def test_a_dictionary_that_the_include_declares_too(collector: Collector) -> None:
+    with Debian(http="lua_shared_dict resty_metrics_spool 1m;") as debian:
+        line = debian.conf.read_text().split("lua_shared_dict")[0].count("\n") + 1
+        said = refused(debian, collector)
+        assert f"{debian.conf}:{line}: the include declares lua_shared_dict resty_metrics_spool" in said
 
 
 LISTENS = ["127.0.0.1:{port} proxy_protocol", "unix:{run}/nginx.sock", "127.0.0.1:{port} ssl"]

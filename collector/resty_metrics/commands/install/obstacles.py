@@ -48,6 +48,12 @@ def find(facts: Facts, found: Hooks) -> list[str]:
         reasons.append(f"the include of {elsewhere} is in {main} already: give --share-dir={elsewhere}")
     for one in statements.code_cache_off(facts.configuration):
         reasons.append(f"{one.place}: lua_code_cache off: requests there cannot be counted; remove that line")
+    if not is_there(facts, found):
+        reasons += [
+            f"{one.place}: the include declares lua_shared_dict {statements.SPOOL} too: remove that line"
+            for one in hooks.directives(facts.configuration.directives)
+            if one.name == "lua_shared_dict" and one.args[:1] == (statements.SPOOL,)
+        ]
     return reasons + _of_hooks(facts, found)
 
 

@@ -7,6 +7,7 @@ Rules:
   reason.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from resty_metrics.commands.install.facts import Facts, Plan
 from resty_metrics.commands.install.nginx import Nginx
 from resty_metrics.commands.install.refused import RefusedError
 from resty_metrics.commands.install.targets import Candidates, Coverage, Target
+from resty_metrics.kernel.processes import namespaces_of
 from resty_metrics.nginx_config import hooks, statements
 from resty_metrics.nginx_config.statements import Stated
 
@@ -48,14 +50,21 @@ def look(settings: Settings, subject: Subject, found: Nginx, facts: Facts, made:
         return Prospect((), (*reasons, *_nowhere(facts, candidates)))
     if found.master is None:
         return Prospect(candidates.targets, tuple(reasons))
-    failures = {target: why for target in candidates.targets if (why := request.unreachable(target)) is not None}
-    reached = tuple(target for target in candidates.targets if target not in failures)
+    here = tuple(one for one in candidates.targets if one.unix is not None or not _elsewhere(found.master))
+    reached, failures = request.reachable(here)
     if facts.unread:  # the reload may open what is closed now
         reached = (*reached, *failures)
     if not reached:
-        seen = "; ".join((*failures.values(), *candidates.against))
+        away = [f"{one.label}: it is in another network namespace" for one in candidates.targets if one not in here]
+        seen = "; ".join((*failures.values(), *away, *candidates.against))
         reasons.append(f"no address of nginx that could prove anything can be reached: {seen}. {_MEND}")
     return Prospect(reached, tuple(reasons))
+
+
+def _elsewhere(master: int) -> bool:
+    """Return whether nginx listens in another network namespace. Its unix sockets can be reached all the same."""
+    there = namespaces_of(master).get("net")
+    return there is not None and there != namespaces_of(os.getpid()).get("net")
 
 
 def _of_nginx(found: Nginx) -> list[str]:

@@ -1,7 +1,7 @@
 """The request of the proof is sent, and the page is read until it has counted it.
 
 Rules:
-- What can be known is known before anything is changed: ``unreachable`` opens a connection, and sends nothing on it.
+- What can be known is known before anything is changed: ``reachable`` opens connections, and sends nothing on them.
 - An address that fails does not end the proof: the next one is tried.
 """
 
@@ -10,6 +10,7 @@ import ssl
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from ipaddress import ip_address
 
 from resty_metrics.commands.doctor.examination import examine, read_page
 from resty_metrics.commands.doctor.finding import Verdict
@@ -25,6 +26,8 @@ CONNECT_SECONDS = 5.0
 COUNT_SECONDS = 10.0  # for the first request
 LATER_SECONDS = 3.0  # for each further one
 ALL_SECONDS = 40.0
+LOOK_SECONDS = 20.0
+MOST_TARGETS = 16
 _WAIT = 0.25
 _MOST = 4096
 
@@ -42,7 +45,23 @@ def page(settings: Settings) -> str:
     return answer.text
 
 
-def unreachable(target: Target) -> str | None:
+def reachable(targets: Sequence[Target]) -> tuple[tuple[Target, ...], dict[Target, str]]:
+    """Return the first targets that can be reached, and why others cannot."""
+    reached: list[Target] = []
+    failures: dict[Target, str] = {}
+    ends = time.monotonic() + LOOK_SECONDS
+    for target in targets:
+        if len(reached) == MOST_TARGETS or time.monotonic() > ends:
+            break
+        why = _unreachable(target)
+        if why is None:
+            reached.append(target)
+        else:
+            failures[target] = why
+    return tuple(reached), failures
+
+
+def _unreachable(target: Target) -> str | None:
     """Return why the address cannot be reached now, or None. No request is sent, so nginx logs and counts nothing.
 
     Where a TLS handshake would run Lua code of the user's, none is begun.
@@ -114,7 +133,7 @@ def _connected(target: Target) -> Iterator[socket.socket]:
 
 def _connection(target: Target) -> socket.socket:
     if target.unix is None:
-        return socket.create_connection((target.host, target.port), CONNECT_SECONDS)
+        return _local(socket.create_connection((target.host, target.port), CONNECT_SECONDS))
     client = socket.socket(socket.AF_UNIX)
     client.settimeout(CONNECT_SECONDS)
     try:
@@ -122,6 +141,15 @@ def _connection(target: Target) -> socket.socket:
     except OSError:
         client.close()
         raise
+    return client
+
+
+def _local(client: socket.socket) -> socket.socket:
+    """Return the connection if it is within this machine. Raises OSError: another one may have a shared address now."""
+    here, there = client.getsockname()[0], client.getpeername()[0]
+    if here != there and not ip_address(there).is_loopback:
+        client.close()
+        raise OSError("that address is on another machine now")
     return client
 
 
