@@ -89,36 +89,34 @@ def _install(settings: Settings, order: Order) -> None:
         _already(settings, order, made, foreseen, found)
         return
     _tell(found, made, order)
-    if foreseen is not None and foreseen.targets:
-        click.echo(
-            f"then: nginx -t, a reload, and one request to {foreseen.words}, which must be on the page; "
-            "else all is put back"
-        )
-    if order.dry_run:
-        click.echo(_DRY_RUN)
-    _refuse(privilege.lacking(made.changes, found.master), foreseen)
-    if order.dry_run:
+    reasons = [*privilege.lacking(made.changes, found.master), *(() if foreseen is None else foreseen.reasons)]
+    if foreseen is not None and not reasons:
+        words = "then: nginx -t, a reload, and one request to {}, which must be on the page; else all is put back"
+        click.echo(words.format(foreseen.words))
+    if _stops_here(order, reasons):
         return
     _ask(order)
+    seen = _change(settings, made, found, foreseen)
+    proven = "not proven" if seen is None else f"counted: {seen}"
+    _done(f"installed: {__version__} in {order.share}", *shown.added(made, str(order.share)), proven)
+
+
+def _stops_here(order: Order, reasons: Sequence[str]) -> bool:
+    """Return whether this is a dry run. Raises RefusedError if there are reasons against the change."""
+    if order.dry_run:
+        click.echo(_DRY_RUN)
+    if reasons:
+        raise RefusedError(*reasons)
+    return order.dry_run
+
+
+def _change(settings: Settings, made: Plan, found: Nginx, foreseen: Prospect | None) -> str | None:
+    """Make the changes, and return how they were seen to count; None without a proof."""
     with _all_or_nothing(found.master) as transaction:
         transaction.apply(made.changes)
         logs = ErrorLogs(found)
         _load(found, transaction)
-        seen = None if foreseen is None else request.prove(settings, foreseen.targets, logs)
-    _done(
-        f"installed: {__version__} in {order.share}",
-        *shown.added(made, str(order.share)),
-        "not proven" if seen is None else f"counted: {seen}",
-    )
-
-
-def _refuse(lacking: str | None, foreseen: Prospect | None) -> None:
-    """Raise RefusedError where it is known before any change that this will not succeed."""
-    reasons = [] if lacking is None else [lacking]
-    if foreseen is not None:
-        reasons += foreseen.reasons
-    if reasons:
-        raise RefusedError(*reasons)
+        return None if foreseen is None else request.prove(settings, foreseen.targets, logs)
 
 
 def _done(*lines: str) -> None:
@@ -135,10 +133,9 @@ def _already(settings: Settings, order: Order, made: Plan, foreseen: Prospect | 
     click.echo(f"already installed: {__version__} in {order.share}")
     if foreseen is None:
         return
-    _refuse(None, foreseen)
-    if order.dry_run:
+    if not foreseen.reasons:
         click.echo(f"then: one request to {foreseen.words}, which must be on the page")
-        click.echo(_DRY_RUN)
+    if _stops_here(order, foreseen.reasons):
         return
     try:
         click.echo(f"counted: {request.prove(settings, foreseen.targets, ErrorLogs(found))}")
@@ -177,10 +174,7 @@ def _uninstall(settings: Settings, order: Order) -> None:
         return
     _tell(found, made, order)
     click.echo("then: nginx -t, and a reload; if nginx takes it not, all is put back")
-    if order.dry_run:
-        click.echo(_DRY_RUN)
-    _refuse(privilege.lacking(made.changes, found.master), None)
-    if order.dry_run:
+    if _stops_here(order, privilege.lacking(made.changes, found.master)):
         return
     _ask(order)
     with _all_or_nothing(found.master) as transaction:

@@ -14,16 +14,16 @@ def as_root() -> str:
     return f"run: {shlex.join(('sudo', 'resty-metrics', *sys.argv[1:]))}"
 
 
-def lacking(changes: Iterable[Change], master: int | None) -> str | None:
-    """Return why we may not make the changes, or may not reload nginx, with the remedy; None where we may."""
+def lacking(changes: Iterable[Change], master: int | None) -> list[str]:
+    """Return why we may not make the changes, or may not reload nginx, with the remedy."""
     remedy = "make it writable" if os.geteuid() == 0 else as_root()
     for change in changes:
         path = _to_write(Path(change.path), change.after is None or change.before is None)
         if not os.access(path, os.W_OK, effective_ids=True):
-            return f"{change.path} cannot be written: {remedy}"
+            return [f"{change.path} cannot be written: {remedy}"]
     if master is not None and os.geteuid() != 0 and _owner(master) not in (None, os.geteuid()):
-        return f"nginx's master {master} belongs to another user and cannot be reloaded: {remedy}"
-    return None
+        return [f"nginx's master {master} belongs to another user and cannot be reloaded: {remedy}"]
+    return []
 
 
 def _to_write(path: Path, appears: bool) -> Path:
