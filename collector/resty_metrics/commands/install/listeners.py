@@ -65,11 +65,12 @@ class _Listen:
     def is_default(self) -> bool:
         return any(flag in self.flags for flag in _DEFAULT)
 
-    def shares(self, other: "_Listen") -> bool:
-        """Return whether ``other``'s first port is one of this listen, of the same address."""
-        if (self.unix, self.host, self.udp) != (other.unix, other.host, other.udp):
-            return False
-        return self.first <= other.first <= self.last
+    @property
+    def address(self) -> tuple[str, str | None, bool]:
+        return self.host, self.unix, self.udp
+
+    def has(self, port: int) -> bool:
+        return self.first <= port <= self.last
 
 
 def find(configuration: Configuration, resolve: Resolve) -> list[Listener]:
@@ -83,12 +84,15 @@ def find(configuration: Configuration, resolve: Resolve) -> list[Listener]:
         for words in _words(server)
         for listen in _read(words, server, resolve)
     ]
-    found: dict[tuple[str, int, str | None, bool], Listener] = {}
+    by_address: dict[tuple[str, str | None, bool], list[_Listen]] = {}
+    first: dict[object, _Listen] = {}
     for listen in listens:
-        key = (listen.host, listen.first, listen.unix, listen.udp)
-        if key not in found:
-            found[key] = _listener(listen, [one for one in listens if one.shares(listen)], listens)
-    return list(found.values())
+        by_address.setdefault(listen.address, []).append(listen)
+        first.setdefault((listen.address, listen.first), listen)
+    return [
+        _listener(listen, [one for one in by_address[listen.address] if one.has(listen.first)], listens)
+        for listen in first.values()
+    ]
 
 
 def servers(configuration: Configuration) -> list[Directive]:
@@ -142,19 +146,18 @@ def _listener(listen: _Listen, members: Sequence[_Listen], listens: Sequence[_Li
     default = next((one for one in members if one.is_default), members[0]).server
     others = dict.fromkeys(id(one.server) for one in members if one.server is not default)
     by_id = {id(one.server): one.server for one in members}
-    taken = {one.host for one in listens if not one.udp and one.first <= listen.first <= one.last}
-    host = listen.host if listen.unix is not None else _near(listen.host, taken)
+    host = listen.host
+    if host in (ANY, ANY_IPV6):
+        host = _near(host, {one.host for one in listens if one.has(listen.first) and not one.udp})
     return Listener(host, listen.first, listen.unix, flags, (default, *(by_id[one] for one in others)))
 
 
 def _near(host: str, taken: set[str]) -> str:
-    """Return an address of this machine that reaches ``host``; "" where each of them has a listener of its own.
+    """Return an address of this machine that reaches ``*`` or ``[::]``; "" where each has a listener of its own.
 
     All of 127.0.0.0/8 is the loopback interface.
     """
     if host == ANY:
         loopbacks = (f"127.0.0.{last}" for last in range(1, 255))
         return next((one for one in loopbacks if one not in taken), "")
-    if host == ANY_IPV6:
-        return "" if "::1" in taken else "::1"
-    return host
+    return "" if "::1" in taken else "::1"

@@ -9,6 +9,7 @@ Sources: nginx's src/http/ngx_http_request.c (``ngx_http_ssl_servername``, ``ngx
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from resty_metrics.commands.install import listeners
 from resty_metrics.commands.install.listeners import Listener, Resolve
@@ -86,8 +87,8 @@ class Coverage:
         return self.outer if hook is None else hook.counts
 
     def _inner(self, server: Directive) -> Hook | None:
-        own = {id(one) for one in server.block or ()}
-        return next((hook for hook in self.found.inner if id(hook.directive) in own), None)
+        own = next((one for one in server.block or () if one.name.startswith("log_by_lua")), None)
+        return None if own is None else next((hook for hook in self.found.inner if hook.directive is own), None)
 
     def _is_off(self, directive: Directive) -> bool:
         file = directive.args[0] if directive.name.endswith("_file") and directive.args else ""
@@ -140,7 +141,7 @@ def _of(listener: Listener, coverage: Coverage) -> tuple[list[tuple[bool, Target
     else:
         reasons.append(f"{target.label}: {why}")
     if target.tls:
-        found += list(_by_name(listener, coverage))[:NAMED]
+        found += islice(_by_name(listener, coverage), NAMED)
     return found, [] if found else reasons
 
 
