@@ -8,7 +8,7 @@ Rules:
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from resty_metrics.kernel.processes import namespaces_of
 from resty_metrics.nginx_config import hooks, statements
 from resty_metrics.nginx_config.statements import Stated
 
+SHOWN = 8  # reasons against addresses
 _MEND = "To install all the same, give --without-proof"
 
 
@@ -56,7 +57,7 @@ def look(settings: Settings, subject: Subject, found: Nginx, facts: Facts, made:
         reached = (*reached, *failures)
     if not reached:
         away = [f"{one.label}: it is in another network namespace" for one in candidates.targets if one not in here]
-        seen = "; ".join((*failures.values(), *away, *candidates.against))
+        seen = _first((*failures.values(), *away, *candidates.against))
         reasons.append(f"no address of nginx that could prove anything can be reached: {seen}. {_MEND}")
     return Prospect(reached, tuple(reasons))
 
@@ -120,11 +121,16 @@ def _coverage(facts: Facts) -> Coverage:
     return Coverage(found, outer, facts.configuration, facts.prefix, facts.texts)
 
 
+def _first(reasons: Sequence[str]) -> str:
+    more = len(reasons) - SHOWN
+    return "; ".join((*reasons[:SHOWN], *([f"and {more} more"] if more > 0 else [])))
+
+
 def _nowhere(facts: Facts, candidates: Candidates) -> list[str]:
     """Return why no server counts what it gives up, and the lines that would mend it."""
     found = hooks.find(facts.configuration, facts.prefix, facts.texts)
     lines = [obstacles.shadow(facts, hook) for hook in found.inner if not hook.counts]
-    seen = "; ".join(candidates.against) or "it listens on none"
+    seen = _first(candidates.against) or "it listens on none"
     return [
         f"no address of nginx could prove that requests are counted: {seen}. {_MEND}",
         *(["to mend it, add, without reloading nginx yet, and run this again:"] if lines else []),
