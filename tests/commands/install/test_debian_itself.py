@@ -37,6 +37,7 @@ for _ in $(seq 200); do (: </dev/tcp/localhost/19145) 2>/dev/null && break; slee
 "$2" doctor --json >findings || true
 grep '"FAIL"' findings && exit 1
 "$2" install
+"$2" install --yes --with-upstreams --with-stub-status
 "$2" uninstall --yes
 unchanged
 nginx -t
@@ -73,6 +74,8 @@ def test_debians_own_nginx(shared: Path) -> None:
     assert done.returncode == 0, said
     assert done.stdout.count("unchanged\n") == 2, said
     assert "then: nginx -t, a reload, and one request to 127.0.0.1:80 (server _)" in done.stdout
-    assert done.stdout.count("counted: a request to 127.0.0.1:80 (server _), answered 400, is on the page") == 2, said
+    assert done.stdout.count("counted: a request to 127.0.0.1:80 (server _) is on the page") == 3, said
     assert "already installed" in done.stdout
+    for name in ("resty-metrics", "lifecycle", "upstreams", "stub-status"):
+        assert f"\n  include /usr/share/resty-metrics/nginx.conf.d/{name}.conf;\n" in done.stdout
     assert done.stdout.endswith("done\n")

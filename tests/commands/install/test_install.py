@@ -106,7 +106,7 @@ def test_all_in_one_file(collector: Collector) -> None:
         said = assert_installed(debian, collector)
         assert "@@" in said
         after = debian.conf.read_bytes()
-        assert len(after.splitlines()) == len(before.splitlines()) + 2
+        assert len(after.splitlines()) == len(before.splitlines()) + 3
         assert b"\nhttp {\n    include " in after
         assert debian.conf.stat().st_mode & 0o7777 == 0o640
         assert run("install", debian, collector).out.startswith("already installed")
@@ -240,15 +240,20 @@ def test_the_collector_is_down() -> None:
         assert get(debian) == 200
 
 
-def test_a_request_that_is_not_counted_takes_all_back(collector: Collector, shared: Path) -> None:
-    """The page is of one collector, nginx's workers are told to send to another path."""
+@pytest.fixture
+def other(shared: Path) -> Iterator[Collector]:
+    with Collector(shared / "other.sock") as running:
+        yield running
+
+
+def test_a_request_that_is_not_counted_takes_all_back(collector: Collector, other: Collector) -> None:
+    """The page is of one collector, nginx's workers are told to send to another one."""
     with Debian() as debian:
-        debian.told_socket = shared / "other.sock"
+        debian.told_socket = other.socket_path
         before = debian.tree()
         done = run("install", debian, collector)
         assert done.status == 1
-        assert "was answered 400, but was not on the page within" in done.error
-        assert f"{shared}/other.sock" in done.error
+        assert f"a request was sent to 127.0.0.1:{debian.port} (server shop.example), but was not on the" in done.error
         assert "everything was restored" in done.error
         assert debian.tree() == before
         assert get(debian) == 200
@@ -276,13 +281,23 @@ def test_what_else_the_reload_applies_is_said(collector: Collector) -> None:
 
 
 def test_what_nginx_takes_not_is_taken_back(collector: Collector) -> None:
-    """Our dictionary's name is taken by one of another size."""
-    with Debian(http="lua_shared_dict resty_metrics_spool 1m;") as debian:
+    """An include that somebody wrote, which install keeps."""
+    with Debian() as debian:
+        own = debian.share / "nginx.conf.d" / "resty-metrics.conf"
+        own.parent.mkdir(parents=True)
+        own.write_text("no_such_directive on;\n")
         workers = debian.workers()
         said = put_back(debian, collector)
         assert "nginx -t: " in said
-        assert "resty_metrics_spool" in said
+        assert "no_such_directive" in said
         assert debian.workers() == workers
+
+
+def test_a_dictionary_that_the_include_declares_too(collector: Collector) -> None:
+    with Debian(http="lua_shared_dict resty_metrics_spool 1m;") as debian:
+        line = debian.conf.read_text().split("lua_shared_dict")[0].count("\n") + 1
+        said = refused(debian, collector)
+        assert f"{debian.conf}:{line}: the include declares lua_shared_dict resty_metrics_spool" in said
 
 
 LISTENS = ["127.0.0.1:{port} proxy_protocol", "unix:{run}/nginx.sock", "127.0.0.1:{port} ssl"]
@@ -375,9 +390,9 @@ def test_on_a_terminal_it_asks(collector: Collector, answer: bytes, status: int)
             assert debian.tree() == before
 
 
-def in_the_middle(debian: Debian, collector: Collector, shared: Path) -> "subprocess.Popen[bytes]":
-    """An install that waits for the page, which never counts: nginx's workers send elsewhere."""
-    debian.told_socket = shared / "other.sock"
+def in_the_middle(debian: Debian, collector: Collector, other: Collector) -> "subprocess.Popen[bytes]":
+    """An install that waits for the page, which never counts: nginx's workers send to another collector."""
+    debian.told_socket = other.socket_path
     process = subprocess.Popen(
         words("install", debian, collector, "--yes"),
         stdin=subprocess.DEVNULL,
@@ -391,10 +406,10 @@ def in_the_middle(debian: Debian, collector: Collector, shared: Path) -> "subpro
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_in_the_middle_takes_all_back(collector: Collector, number: signal.Signals, shared: Path) -> None:
+def test_a_signal_in_the_middle_takes_all_back(collector: Collector, number: signal.Signals, other: Collector) -> None:
     with Debian() as debian:
         before = debian.tree()
-        process = in_the_middle(debian, collector, shared)
+        process = in_the_middle(debian, collector, other)
         process.send_signal(number)
         said = process.communicate(timeout=60)[1].decode()
         assert process.returncode == 1
@@ -405,10 +420,10 @@ def test_a_signal_in_the_middle_takes_all_back(collector: Collector, number: sig
         assert get(debian) == 200
 
 
-def test_a_collector_that_ends_in_the_middle_takes_all_back(collector: Collector, shared: Path) -> None:
+def test_a_collector_that_ends_in_the_middle_takes_all_back(collector: Collector, other: Collector) -> None:
     with Debian() as debian:
         before = debian.tree()
-        process = in_the_middle(debian, collector, shared)
+        process = in_the_middle(debian, collector, other)
         collector.kill()
         said = process.communicate(timeout=60)[1].decode()
         assert process.returncode == 1

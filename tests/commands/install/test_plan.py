@@ -43,7 +43,8 @@ def test_a_first_install() -> None:
     made = plan.make(facts())
     assert shown(made.files) == {f"/s/{name}": (None, content) for name, content in OURS.items()}
     text = made.configuration[0].after or b""
-    assert text.endswith(b"\ninclude /s/nginx.conf.d/resty-metrics.conf;\n")
+    lines = b"\ninclude /s/nginx.conf.d/resty-metrics.conf;\ninclude /s/nginx.conf.d/lifecycle.conf;\n"
+    assert text.endswith(lines)
     recorded = manifest.read(made.files[-1].after or b"", "m")
     assert recorded.of(MAIN) == Added(MAIN, SNIPPET, text.decode(), whole_file=True)
     assert recorded.files == {name: digest(content) for name, content in OURS.items()}

@@ -1,6 +1,7 @@
 """The page that must count the request of the proof, where it cannot be had."""
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 
@@ -9,6 +10,7 @@ import pytest
 from resty_metrics.commands.doctor.settings import Settings, told
 from resty_metrics.commands.install import request
 from resty_metrics.commands.install.refused import RefusedError
+from resty_metrics.commands.install.targets import Target
 from resty_metrics.config.load import Inputs
 from resty_metrics.config.values import TcpAddress
 from support.collector import Collector
@@ -41,3 +43,34 @@ def test_what_is_no_page(tmp_path: Path) -> None:
         with pytest.raises(RefusedError, match="is no page of ours"):
             request.page(settings(listening.getsockname()[1]))
         thread.join()
+
+
+def target(host: str) -> Target:
+    return Target(host, 80, None, tls=False, http2=False, proxy_protocol=False, server="server a")
+
+
+def test_an_address_of_another_machine_is_none_of_nginxs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shared address that has moved: nothing is sent there."""
+
+    class Elsewhere(socket.socket):
+        def getsockname(self) -> tuple[str, int]:
+            return "192.0.2.1", 1
+
+        def getpeername(self) -> tuple[str, int]:
+            return "192.0.2.7", 80
+
+    made = Elsewhere()
+    monkeypatch.setattr(socket, "create_connection", lambda *_: made)
+    reached, failures = request.reachable([target("192.0.2.7")])
+    assert reached == ()
+    assert list(failures.values()) == ["192.0.2.7:80 (server a): that address is on another machine now"]
+    assert made.fileno() == -1
+
+
+def test_no_more_addresses_are_tried_than_needed() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        every = [replace(target("127.0.0.1"), port=port, server=f"server {number}") for number in range(99)]
+        reached, failures = request.reachable(every)
+        assert reached == tuple(every[: request.MOST_TARGETS])
+        assert failures == {}

@@ -42,7 +42,19 @@ _DRY_RUN = click.Option(["--dry-run"], is_flag=True, help="Show the changes, and
 _UNPROVEN = click.Option(
     ["--without-proof"], is_flag=True, help="Keep the changes without sending a request as a test."
 )
-
+_OPTIONAL = [
+    click.Option(
+        ["--with-upstreams", "upstreams"],
+        is_flag=True,
+        help="Include upstreams.conf too: every attempt of an upstream.",
+    ),
+    click.Option(
+        ["--with-stub-status", "stub_status"], is_flag=True, help="Include stub-status.conf too: 127.0.0.1:19146."
+    ),
+    click.Option(
+        ["--with-vts", "vts"], is_flag=True, help="Include vts.conf too: 127.0.0.1:19147. Needs nginx's vts module."
+    ),
+]
 
 Told = Callable[[dict[str, Any], str | None], Any]
 
@@ -55,7 +67,7 @@ def add_to(group: click.Group, told: Told) -> None:
         first=("--dry-run", "--yes", "--nginx.command", "--share-dir", "--without-proof"),
         examples=(
             ("sudo resty-metrics install", "Show the changes, ask, make them, and test them."),
-            ("sudo resty-metrics install --dry-run", "Only show the changes."),
+            ("sudo resty-metrics install --dry-run", "Make all checks and show the changes, but change nothing."),
             ("sudo resty-metrics install --yes", "Do not ask, for scripts."),
         ),
         statuses=(
@@ -63,7 +75,7 @@ def add_to(group: click.Group, told: Told) -> None:
             ("1", "It is not installed, and nothing is changed; with --dry-run: it would fail."),
             ("2", "A flag is wrong."),
         ),
-        params=[*shared, _SHARE, _YES, _DRY_RUN, _UNPROVEN],
+        params=[*shared, _SHARE, _YES, _DRY_RUN, _UNPROVEN, *_OPTIONAL],
         callback=partial(_install, told),
         help="Add the Lua module to nginx, reload nginx, and test that a request is counted.\n\n"
         "Shows the changes first. If nginx rejects them, or the request is not counted, everything is restored. "
@@ -88,19 +100,32 @@ def add_to(group: click.Group, told: Told) -> None:
         group.add_command(one)
 
 
-def _order(share: Path, yes: bool, dry_run: bool, without_proof: bool = False) -> Any:
+def _order(
+    share: Path, yes: bool, dry_run: bool, without_proof: bool = False, asked: frozenset[str] = frozenset()
+) -> Any:
     from resty_metrics.commands.install.flow import Order
 
-    return Order(share, yes, dry_run, not without_proof)
+    return Order(share, yes, dry_run, not without_proof, asked)
 
 
 def _install(
-    told: Told, share: Path, yes: bool, dry_run: bool, without_proof: bool, nginx_command: str | None, **options: Any
+    told: Told,
+    share: Path,
+    yes: bool,
+    dry_run: bool,
+    without_proof: bool,
+    upstreams: bool,
+    stub_status: bool,
+    vts: bool,
+    nginx_command: str | None,
+    **options: Any,
 ) -> None:
     settings = told(options, nginx_command)
-    from resty_metrics.commands.install import flow
+    from resty_metrics.commands.install import flow, optional
 
-    sys.exit(flow.install(settings, _order(share, yes, dry_run, without_proof)))
+    asked = {optional.UPSTREAMS: upstreams, optional.STUB_STATUS: stub_status, optional.VTS: vts}
+    order = _order(share, yes, dry_run, without_proof, frozenset(name for name, wanted in asked.items() if wanted))
+    sys.exit(flow.install(settings, order))
 
 
 def _uninstall(told: Told, share: Path, yes: bool, dry_run: bool, nginx_command: str | None, **options: Any) -> None:

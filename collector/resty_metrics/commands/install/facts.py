@@ -1,7 +1,7 @@
 """Facts that are collected before anything is planned."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from resty_metrics.commands.install.manifest import Manifest
 from resty_metrics.kernel.access import User
@@ -20,7 +20,9 @@ class Facts:
     there; ``snippets``: by path, the present content where a file of ours may be put (None: no file), only where its
     directory exists; ``http_file``: the file with ``http {``; ``unreadable``: the reason why a worker's user cannot
     read the directory; ``unread``: files of the configuration that changed after nginx read them; ``vanished``: main
-    files of other configurations that the manifest names and that are gone.
+    files of other configurations that the manifest names and that are gone; ``resolved``: the addresses of host names
+    in ``listen``; ``able``: the optional files that this nginx has the modules for; ``busy``: the ports of optional
+    files that somebody listens on.
     """
 
     label: str
@@ -40,6 +42,9 @@ class Facts:
     unreadable: str | None
     unread: tuple[str, ...]
     vanished: frozenset[str] = frozenset()
+    resolved: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    able: frozenset[str] = frozenset()
+    busy: frozenset[int] = frozenset()
 
     def include(self, name: str) -> str:
         return f"{self.share}/{CONF}/{name}"

@@ -4,6 +4,7 @@ Exit status: 0 done, or nothing to do; 1 not done, and nothing is changed. A dry
 have, as far as is known before any change.
 
 Rules:
+- Whatever can be known before any change is judged before it, by the same code in a dry run and in a run.
 - Nothing is changed before it was shown and agreed to: on a terminal by an answer, elsewhere by --yes.
 - From the first change on, any failure (an error, a signal, a closed terminal) puts everything back; signals are
   ignored while that happens.
@@ -12,7 +13,7 @@ Rules:
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -21,26 +22,30 @@ from resty_metrics import __version__
 from resty_metrics.commands.doctor.examination import find as find_collector
 from resty_metrics.commands.doctor.report import printable
 from resty_metrics.commands.doctor.settings import Settings
-from resty_metrics.commands.install import nginx, plan, removal, request, shown, targets
+from resty_metrics.commands.install import nginx, plan, privilege, prospect, removal, request, shown
 from resty_metrics.commands.install.error_logs import ErrorLogs
-from resty_metrics.commands.install.facts import Facts, Plan
+from resty_metrics.commands.install.facts import Plan
 from resty_metrics.commands.install.interruption import handlers_kept, interruptible
 from resty_metrics.commands.install.nginx import Nginx
+from resty_metrics.commands.install.prospect import Prospect
 from resty_metrics.commands.install.refused import RefusedError
 from resty_metrics.commands.install.transaction import Transaction
-from resty_metrics.nginx_config import code_cache, hooks
 
 _DRY_RUN = "dry run: nothing was changed"
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """The order for a run. ``prove``: the change is undone unless a request is seen to count."""
+    """The order for a run.
+
+    ``prove``: the change is undone unless a request is seen to count; ``optional``: names of optional files.
+    """
 
     share: Path
     yes: bool
     dry_run: bool
     prove: bool
+    optional: frozenset[str] = frozenset()
 
 
 def install(settings: Settings, order: Order) -> int:
@@ -80,29 +85,44 @@ def _install(settings: Settings, order: Order) -> None:
         raise RefusedError(subject.choice)
     found = nginx.find(settings.nginx_command, settings.socket_path)
     facts = nginx.observe(found, settings.socket_path, order.share)
-    made = plan.make(facts)
-    addresses = _addresses(facts)
+    made = plan.make(facts, order.optional)
+    foreseen = None
+    if order.prove:
+        foreseen = prospect.look(settings, subject, found, facts, made)
+    else:
+        made = replace(made, notes=(*made.notes, *prospect.of_sending(subject, found, facts, made)))
     if not made.changes:
-        _already(settings, order, made, addresses, found)
+        _already(settings, order, made, foreseen, found)
         return
     _tell(found, made, order)
-    if order.prove:
-        where = addresses[0].label if addresses else "nothing that nginx listens on"
-        _echo(f"then: nginx -t, a reload, and one request to {where}. If it is not counted, everything is restored.")
-    trouble = _unprovable(settings, found) if order.prove else None
-    if order.dry_run:
-        click.echo(_DRY_RUN)
-    if trouble is not None:
-        raise trouble
-    if order.dry_run:
+    reasons = [*privilege.lacking(made.changes, found.master), *(() if foreseen is None else foreseen.reasons)]
+    if foreseen is not None and not reasons:
+        words = "then: nginx -t, a reload, and one request to {}. If it is not counted, everything is restored."
+        _echo(words.format(foreseen.words))
+    if _stops_here(order, reasons):
         return
     _ask(order)
+    seen = _change(settings, made, found, foreseen)
+    proven = "not tested" if seen is None else f"counted: {seen}"
+    _done(f"installed: {__version__} in {order.share}", *shown.added(made, str(order.share)), proven)
+
+
+def _stops_here(order: Order, reasons: Sequence[str]) -> bool:
+    """Return whether this is a dry run. Raises RefusedError if there are reasons against the change."""
+    if order.dry_run:
+        click.echo(_DRY_RUN)
+    if reasons:
+        raise RefusedError(*reasons)
+    return order.dry_run
+
+
+def _change(settings: Settings, made: Plan, found: Nginx, foreseen: Prospect | None) -> str | None:
+    """Make the changes, and return how they were seen to count; None without a proof."""
     with _all_or_nothing(found.master) as transaction:
         transaction.apply(made.changes)
         logs = ErrorLogs(found)
         _load(found, transaction)
-        seen = request.prove(settings, addresses, logs) if order.prove else None
-    _done(f"installed: {__version__} in {order.share}", "not tested" if seen is None else f"counted: {seen}")
+        return None if foreseen is None else request.prove(settings, foreseen.targets, logs)
 
 
 def _done(*lines: str) -> None:
@@ -112,24 +132,19 @@ def _done(*lines: str) -> None:
             _echo(line)
 
 
-def _addresses(facts: Facts) -> list[targets.Target]:
-    """Return the addresses to ask, first those whose server counts for certain."""
-    every = hooks.find(facts.configuration, facts.prefix, facts.texts).all
-    lacking = [hook for hook in every if hook.counts is False] + code_cache.find(facts.configuration).hooks
-    unclear = [hook for hook in every if hook.counts is None]
-    certain = targets.find(facts.configuration, [*lacking, *unclear])
-    return list(dict.fromkeys([*certain, *targets.find(facts.configuration, lacking)]))
-
-
-def _already(settings: Settings, order: Order, made: Plan, addresses: list[targets.Target], found: Nginx) -> None:
+def _already(settings: Settings, order: Order, made: Plan, foreseen: Prospect | None, found: Nginx) -> None:
     """Report that nothing needs a change, and send a request all the same to see that it counts."""
     for line in shown.lines(made, str(order.share)):
         _echo(line)
     _echo(f"already installed: {__version__} in {order.share}")
-    if order.dry_run or not order.prove:
+    if foreseen is None:
+        return
+    if not foreseen.reasons:
+        _echo(f"then: one request to {foreseen.words}, which must be on the page")
+    if _stops_here(order, foreseen.reasons):
         return
     try:
-        _echo(f"counted: {request.prove(settings, addresses, ErrorLogs(found))}")
+        _echo(f"counted: {request.prove(settings, foreseen.targets, ErrorLogs(found))}")
     except RefusedError as refused:
         hint = "If nginx was not reloaded after the include was added, reload it: nginx -t && nginx -s reload"
         raise RefusedError(*refused.reasons, hint) from None
@@ -140,20 +155,6 @@ def _tell(found: Nginx, made: Plan, order: Order) -> None:
     _echo(f"{found.label}: {found.configuration.main_file}, prefix {found.configured.prefix}, workers run as {users}")
     for line in shown.lines(made, str(order.share)):
         _echo(line)
-
-
-def _unprovable(settings: Settings, found: Nginx) -> RefusedError | None:
-    """Return the reason why no request could be seen to count, or None. This is known before anything is changed."""
-    if found.master is None:
-        return RefusedError(
-            f"{found.label} is not running, so no request can be sent. Start it, or give --without-proof"
-        )
-    try:
-        request.page(settings)
-    except RefusedError as refused:
-        words = "the collector's page is needed to see the request counted. Start the collector (resty-metrics serve), "
-        return RefusedError(*refused.reasons, f"{words}give its --web.listen-address, or give --without-proof")
-    return None
 
 
 def _ask(order: Order) -> None:
@@ -177,8 +178,7 @@ def _uninstall(settings: Settings, order: Order) -> None:
         return
     _tell(found, made, order)
     click.echo("then: nginx -t, and a reload. If nginx rejects the change, everything is restored.")
-    if order.dry_run:
-        click.echo(_DRY_RUN)
+    if _stops_here(order, privilege.lacking(made.changes, found.master)):
         return
     _ask(order)
     with _all_or_nothing(found.master) as transaction:
@@ -188,7 +188,8 @@ def _uninstall(settings: Settings, order: Order) -> None:
         nginx.test(found)
     if not any(change.after is not None for change in made.files):
         transaction.remove_empty(order.share)
-    _done("uninstalled; nginx -t passes" + ("" if found.master is None else ", and nginx was reloaded"))
+    reloaded = "" if found.master is None else ", and nginx was reloaded"
+    _done(f"uninstalled; nginx -t passes{reloaded}", *shown.removed(made, str(order.share)))
 
 
 def _load(found: Nginx, transaction: Transaction) -> None:

@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import signal
+import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,14 +15,14 @@ from resty_metrics.commands.doctor.facts import Instance
 from resty_metrics.commands.doctor.nginx_checks import Configured
 from resty_metrics.commands.doctor.observe import nginx, nginx_commands
 from resty_metrics.commands.doctor.observe.nginx_commands import Command
-from resty_metrics.commands.install import manifest, package, placement
+from resty_metrics.commands.install import listeners, manifest, optional, package, placement, privilege
 from resty_metrics.commands.install.facts import Facts
 from resty_metrics.commands.install.plan import SAVED
 from resty_metrics.commands.install.refused import RefusedError
 from resty_metrics.commands.install.transaction import read
 from resty_metrics.kernel import access
 from resty_metrics.kernel import paths as files
-from resty_metrics.kernel.access import User
+from resty_metrics.kernel.access import Node, User
 from resty_metrics.kernel.processes import arguments_of, link_of
 from resty_metrics.nginx_config import command, hooks
 from resty_metrics.nginx_config.dump import Configuration
@@ -34,13 +35,17 @@ _INACCURACY = 2.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Nginx:
-    """The nginx that is changed. ``master`` None: it does not run."""
+    """The nginx that is changed.
+
+    ``master`` None: it does not run. ``socket_way``: the way to the socket; None where it cannot be looked at.
+    """
 
     command: Command
     master: int | None
     label: str
     configured: Configured
     users: tuple[User, ...]
+    socket_way: tuple[Node, ...] | None
 
     @property
     def configuration(self) -> Configuration:
@@ -60,7 +65,7 @@ def find(given: str | None, socket_path: Path) -> Nginx:
     one = replace(found[0], seconds=COMMAND_SECONDS)
     _refuse_alone(one.master)
     if os.geteuid() not in (0, one.uid or os.geteuid()):
-        raise RefusedError(f"{one.label} belongs to another user. Run this as root: sudo resty-metrics install")
+        raise RefusedError(f"{one.label} belongs to another user: {privilege.as_root()}")
     if one.master is not None and files.root_of(one.master) != files.ROOT:
         raise RefusedError(
             f"{one.label} lives in a container or another mount namespace: run this in there, or put the files and the "
@@ -70,7 +75,7 @@ def find(given: str | None, socket_path: Path) -> Nginx:
     if instance.configured is None:
         raise RefusedError(_trouble(instance))
     _refuse_alone(instance.master)
-    return Nginx(one, instance.master, instance.label, instance.configured, instance.users)
+    return Nginx(one, instance.master, instance.label, instance.configured, instance.users, instance.socket_way)
 
 
 def _refuse_alone(pid: int | None) -> None:
@@ -86,6 +91,8 @@ def _refuse_alone(pid: int | None) -> None:
 def _trouble(instance: Instance) -> str:
     if instance.trouble is None:
         return f"{instance.label}: cannot read its configuration"
+    if os.geteuid() != 0 and "ermission denied" in instance.trouble.seen:
+        return f"{instance.label}: {instance.trouble.seen} -> {privilege.as_root()}"
     return f"{instance.label}: {instance.trouble.seen} -> {instance.trouble.remedy}"
 
 
@@ -116,6 +123,9 @@ def observe(found: Nginx, socket_path: Path, share: Path) -> Facts:
         unreadable=_unreadable(found.users, share),
         unread=_unread(found),
         vanished=_vanished(written),
+        resolved={host: _resolved(host) for host in listeners.hosts(configuration)},
+        able=_able(found),
+        busy=frozenset(port for port in optional.PORTS.values() if _is_busy(port)),
     )
 
 
@@ -141,19 +151,49 @@ def _modules(configured: Configured) -> str:
 
 
 def _has_lua(found: Nginx) -> bool:
-    """Return whether nginx has Lua.
+    """Return whether nginx has Lua for ``http{}``: it loads the module or has it built in, or ``http{}`` uses it."""
+    uses = (
+        one.name.startswith("lua_") or "_by_lua" in one.name
+        for http in found.configuration.blocks("http")
+        for one in hooks.directives(http.block or ())
+    )
+    return any(uses) or _has_module(found, "ngx_http_lua_module")
 
-    A directive uses or loads it, or the program contains the name of a Lua directive.
-    """
-    for one in hooks.directives(found.configuration.directives):
-        loads = one.name == "load_module" and one.args and one.args[0].endswith("ngx_http_lua_module.so")
-        if loads or one.name.startswith("lua_") or "_by_lua" in one.name:
+
+def _able(found: Nginx) -> frozenset[str]:
+    """Return the optional files that this nginx has the modules for."""
+    able = {optional.LIFECYCLE, optional.UPSTREAMS}
+    if "--with-http_stub_status_module" in found.configured.build:
+        able.add(optional.STUB_STATUS)
+    if _has_module(found, "ngx_http_vhost_traffic_status_module"):
+        able.add(optional.VTS)
+    return frozenset(able)
+
+
+def _has_module(found: Nginx, name: str) -> bool:
+    """Return whether a ``load_module`` names the module, or the program contains its name."""
+    for one in found.configuration.directives:
+        if one.name == "load_module" and one.args and one.args[0].endswith(f"{name}.so"):
             return True
     program = (None if found.master is None else link_of(found.master, "exe")) or shutil.which(found.command.words[0])
     try:
-        return program is not None and b"lua_shared_dict" in Path(program).read_bytes()
+        return program is not None and name.encode() in Path(program).read_bytes()
     except OSError:
         return False
+
+
+def _resolved(host: str) -> tuple[str, ...]:
+    """Return the addresses of a host name of this machine."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return ()
+    return tuple(dict.fromkeys(str(one[4][0]) for one in found))
+
+
+def _is_busy(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _unreadable(users: tuple[User, ...], share: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""Conditions for any change: nginx has Lua, our hook can take effect, workers can read our files.
+"""Conditions for any change: nginx has Lua, our hook has a place, workers can read our files.
 
 Rule: a user's hook is never edited. The reason names the line to add, with file and line, and nothing else is changed
 until it is there.
@@ -7,7 +7,7 @@ until it is there.
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-from resty_metrics.commands.install import placement, targets
+from resty_metrics.commands.install import placement
 from resty_metrics.commands.install.facts import CONF, INCLUDES, Facts
 from resty_metrics.nginx_config import code_cache, hooks, statements
 from resty_metrics.nginx_config.code_cache import Uncached
@@ -51,6 +51,12 @@ def find(facts: Facts, found: Hooks) -> list[str]:
     uncached = code_cache.find(facts.configuration)
     if uncached.everywhere:
         reasons += notes_of(uncached)
+    if not is_there(facts, found):
+        reasons += [
+            f"{one.place}: the include declares lua_shared_dict {statements.SPOOL} too: remove that line"
+            for one in hooks.directives(facts.configuration.directives)
+            if one.name == "lua_shared_dict" and one.args[:1] == (statements.SPOOL,)
+        ]
     return reasons + _of_hooks(facts, found)
 
 
@@ -60,13 +66,6 @@ def _of_hooks(facts: Facts, found: Hooks) -> list[str]:
         return [
             f"{outer.directive.place}: {outer.directive.name} in http{{}} is your own, and nginx allows one. Do not "
             f"reload nginx yet. Add to it, {line(facts, outer)} -- then run this again, which reloads nginx"
-        ]
-    lacking = [hook for hook in found.inner if hook.counts is False]
-    if lacking and not targets.find(facts.configuration, lacking):
-        return [
-            "every server that could be asked has a log_by_lua of its own, which replaces ours. Add, without reloading "
-            "nginx yet, and run this again:",
-            *shadows(facts, lacking),
         ]
     return []
 

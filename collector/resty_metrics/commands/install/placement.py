@@ -7,7 +7,7 @@ Rules:
   our include in ``http{}``; otherwise nothing is changed and a person has to do it.
 - The order in ``http{}`` does not matter: nginx merges ``http`` into its servers after reading all of it. The include
   has no ``map``, since nginx fixes ``map_hash_bucket_size`` and ``map_hash_max_size`` at the first one.
-  ``upstreams.conf`` has one, so install does not add it.
+  ``upstreams.conf`` has one, so it is added where ``precedes`` allows.
 
 Source: nginx's src/http/ngx_http.c (``ngx_http_block``, ``ngx_http_merge_servers``) and
 src/http/modules/ngx_http_map_module.c (``ngx_http_map_block``).
@@ -48,6 +48,16 @@ def files(configuration: Configuration) -> list[str]:
         if include.context == ("http",) and of_a_directory and pattern.name.endswith(".conf") and alone:
             found.append(path)
     return found
+
+
+def precedes(configuration: Configuration, directive: Directive, own_file: str) -> bool:
+    """Return whether nginx surely reads a directive before a file of ours at this path."""
+    include = next((one for one in configuration.includes if one.names(own_file)), None)
+    if include is None:
+        return False
+    if directive.file == include.file:
+        return directive.line < include.line
+    return include.names(directive.file) and directive.file < own_file
 
 
 def line(configuration: Configuration) -> Line | None:

@@ -3,17 +3,21 @@
 Rules:
 - A file that somebody changed since it was written is not lost. A file of ``nginx.conf.d`` is kept as it is. A Lua file
   is replaced, since all must be of one version, and the changed one is kept beside it as ``.saved``.
-- Anything that the configuration already has is left alone.
+- Anything that the configuration already has is left alone, but for the text that an earlier install added, as long as
+  nobody changed it.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from resty_metrics import __version__
-from resty_metrics.commands.install import manifest, obstacles, placement
+from resty_metrics.commands.install import manifest, obstacles, optional, placement
+from resty_metrics.commands.install import standing as standings
 from resty_metrics.commands.install.facts import CONF, INCLUDES, Change, Facts, Plan
 from resty_metrics.commands.install.manifest import Added, Manifest
 from resty_metrics.commands.install.refused import RefusedError
+from resty_metrics.commands.install.standing import Standing
 from resty_metrics.nginx_config import code_cache, hooks
 from resty_metrics.nginx_config.hooks import Hooks
 from resty_metrics.process.command_line import DEFAULT_SOCKET
@@ -22,17 +26,19 @@ SAVED = ".saved"
 PLAIN_PATH = re.compile(r"/[\w./+@,-]+")
 
 
-def make(facts: Facts) -> Plan:
-    """Make the plan. Raises RefusedError, with every reason that there is."""
+def make(facts: Facts, asked: Collection[str] = ()) -> Plan:
+    """Make the plan. ``asked``: names of optional files. Raises RefusedError, with every reason that there is."""
     found = hooks.find(facts.configuration, facts.prefix, facts.texts)
-    reasons = obstacles.find(facts, found)
+    standing = standings.of(facts)
+    reasons = obstacles.find(facts, found) or optional.against(facts, asked, _own_file(facts, standing))
     if reasons:
         raise RefusedError(*reasons)
     files, notes, digests = ([], [], {}) if facts.ours is None else _files(facts, facts.ours)
     notes += obstacles.shadows(facts, (hook for hook in found.inner if not hook.counts))
     notes += obstacles.notes_of(code_cache.find(facts.configuration))
-    notes += unread(facts)
-    change, added = (None, _noted(facts)) if obstacles.is_there(facts, found) else _configuration(facts, found)
+    notes += [note] if (note := optional.note(facts, standing)) is not None else []
+    notes += [*optional.remarks(asked), *unread(facts)]
+    change, added = _configuration(facts, found, standing, asked)
     configuration = () if change is None else (change,)
     return Plan((*files, *_manifest(facts, digests, added, bool(files or configuration))), configuration, tuple(notes))
 
@@ -40,10 +46,6 @@ def make(facts: Facts) -> Plan:
 def unread(facts: Facts) -> list[str]:
     """Return notes about changes that the reload applies besides the plan."""
     return [f"{path} was changed after nginx read it: the reload applies that change too" for path in facts.unread]
-
-
-def _noted(facts: Facts) -> Added | None:
-    return None if facts.manifest is None else facts.manifest.of(facts.configuration.main_file)
 
 
 def _files(facts: Facts, ours: Mapping[str, bytes]) -> tuple[list[Change], list[str], dict[str, str]]:
@@ -81,20 +83,65 @@ def _manifest(facts: Facts, digests: Mapping[str, str], added: Added | None, cha
     return [] if before == content else [Change(f"{facts.share}/{manifest.NAME}", before, content, diff=False)]
 
 
-def statements(facts: Facts, found: Hooks) -> list[str]:
-    """Return the lines for the configuration. Raises RefusedError for a path that nginx would read otherwise."""
-    lines = [f"include {facts.include(INCLUDES[0] if found.outer is None else INCLUDES[1])};"]
+def _statements(facts: Facts, found: Hooks, standing: Standing, asked: Collection[str]) -> list[str]:
+    """Return the lines for the configuration, those of an earlier install included.
+
+    Raises RefusedError for a path that nginx would read otherwise.
+    """
+    if facts.socket_path != DEFAULT_SOCKET and not PLAIN_PATH.fullmatch(facts.socket_path):
+        raise RefusedError(
+            f"--socket.path={facts.socket_path!r}: a path of letters, digits and any of . / _ + @ , - is needed"
+        )
+    more = optional.includes(facts, standing, asked)
+    if obstacles.is_there(facts, found) and not standing.has_hook:
+        return more
+    outer = found.outer is not None and not found.outer.directive.file.startswith(f"{facts.share}/")
+    lines = [f"include {facts.include(INCLUDES[1] if outer else INCLUDES[0])};"]
     if facts.socket_path != DEFAULT_SOCKET:
-        if not PLAIN_PATH.fullmatch(facts.socket_path):
-            raise RefusedError(
-                f"--socket.path={facts.socket_path!r}: a path of letters, digits and any of . / _ + @ , - is needed"
-            )
         lines.append(f"geo $resty_metrics_socket {{ default {facts.socket_path}; }}")
-    return lines
+    call = optional.lifecycle(facts, standing)
+    return [*lines, *([] if call is None else [call]), *more]
 
 
-def _configuration(facts: Facts, found: Hooks) -> tuple[Change, Added]:
-    lines = statements(facts, found)
+def _own_file(facts: Facts, standing: Standing) -> str | None:
+    """Return the path of the file of ours that includes what is added; None where lines go into a user's file."""
+    if standing.added is not None and standing.as_written:
+        return standing.added.path if standing.added.whole_file else None
+    return next((path for path in placement.files(facts.configuration) if path in facts.snippets), None)
+
+
+def _configuration(
+    facts: Facts, found: Hooks, standing: Standing, asked: Collection[str]
+) -> tuple[Change | None, Added | None]:
+    """Return the change of the configuration and what it adds in all, for the manifest."""
+    added = standing.added
+    if added is not None and not standing.as_written and obstacles.is_there(facts, found):
+        missing = optional.missing(facts, asked)
+        if missing:
+            raise RefusedError(f"{added.path} is no longer as install wrote it, and is kept. Add: {' '.join(missing)}")
+        return None, added
+    lines = _statements(facts, found, standing, asked)
+    if not lines:
+        return None, added
+    if added is not None and standing.as_written:
+        return _rewritten(facts, added, lines)
+    return _placed(facts, lines)
+
+
+def _rewritten(facts: Facts, added: Added, lines: list[str]) -> tuple[Change | None, Added]:
+    """Put the lines in the place of those that an earlier install added."""
+    before, place = facts.snippets[added.path] or b"", placement.line(facts.configuration)
+    if added.whole_file:
+        after = text = placement.own_file(lines)
+    elif place is None or place.file != added.path:
+        return None, added
+    else:
+        after, text = placement.added(before.replace(added.text.encode("latin-1"), b""), place, lines)
+    change = None if after == before else Change(added.path, before, after)
+    return change, replace(added, text=text.decode("latin-1"))
+
+
+def _placed(facts: Facts, lines: list[str]) -> tuple[Change, Added]:
     main = facts.configuration.main_file
     for path in placement.files(facts.configuration):
         if path not in facts.snippets:

@@ -93,7 +93,8 @@ def _references(facts: Facts, added: Added | None) -> Iterator[str]:
         if include.pattern.startswith(f"{share}/") and not of_ours(include.file, include.pattern):
             yield include.place
     for one in directives(configuration.directives):
-        if any(f"{share}/" in word for word in one.args) and not of_ours(one.file, "\0"):
+        words = [word for word in one.args if f"{share}/" in word]
+        if not all(of_ours(one.file, word.strip()) for word in words):
             yield f"{one.place} ({one.name})"
     for path, text in sorted(facts.texts.items()):
         if not path.startswith(f"{share}/") and f"{share}/" in (text or ""):

@@ -30,6 +30,33 @@ def lines(plan: Plan, share: str) -> Iterator[str]:
         yield f"note: {printable(note)}"
 
 
+def added(plan: Plan, share: str) -> Iterator[str]:
+    """Yield what is in nginx's configuration now that was not before, and the number of files."""
+    for change in plan.configuration:
+        yield from _statements(f"added to {change.path}:", change.before, change.after)
+    new = sum(change.before is None for change in plan.files)
+    if new:
+        yield f"added to {share}: {new} files"
+
+
+def removed(plan: Plan, share: str) -> Iterator[str]:
+    """Yield what is no longer in nginx's configuration, and the number of files that are gone."""
+    for change in plan.configuration:
+        yield from _statements(f"removed from {change.path}:", change.after, change.before)
+    gone = sum(change.after is None for change in plan.files)
+    if gone:
+        yield f"removed from {share}: {gone} files"
+
+
+def _statements(words: str, without: bytes | None, with_them: bytes | None) -> Iterator[str]:
+    """Yield the words and the lines of the second content that the first one lacks; nothing where there are none."""
+    known = {line.strip() for line in _lines(without)}
+    more = [line.strip() for line in _lines(with_them) if line.strip() not in known]
+    if more:
+        yield words
+    yield from (f"  {printable(line)}" for line in more if not line.startswith("#"))
+
+
 def diff(change: Change) -> Iterator[str]:
     """Yield a unified diff of one file."""
     before, after = _lines(change.before), _lines(change.after)

@@ -1,79 +1,194 @@
-"""Addresses for the request of the proof: those that nginx listens on, and whose server counts.
+"""Addresses for the request of the proof: those whose server counts a request that nginx gives up before it has a URI.
 
-The request has no Host header and a method of our own, so nginx itself answers 400 in the address's default server,
-before any location. So none of the user's code runs, and hardly any other request is counted as ``method="other",
-status="400"``. The log phase runs as for every request.
+Such a request is answered by nothing, so no location, error_page or filter of the user's runs; only the log phase does
+(see proof.py). It belongs to the default server of its listener, or by TLS to the server that was asked for by name.
 
-Sources: nginx's src/http/ngx_http_core_module.c (``ngx_http_core_listen``), src/http/ngx_http_request.c
-(``ngx_http_process_request_header``).
+Sources: nginx's src/http/ngx_http_request.c (``ngx_http_ssl_servername``, ``ngx_http_post_action``).
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
+from resty_metrics.commands.install import listeners
+from resty_metrics.commands.install.listeners import Listener, Resolve
+from resty_metrics.nginx_config import hooks
 from resty_metrics.nginx_config.dump import Configuration, Directive
-from resty_metrics.nginx_config.hooks import Hook, scope
+from resty_metrics.nginx_config.hooks import Hook, Hooks, scope
 
-_ANY = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
-_ADDRESS = re.compile(r"(?:(?P<host>\[[^\]]*\]|[^:]+):)?(?P<port>\d+)(?:-\d+)?\Z|(?P<alone>\[[^\]]*\]|[^:]+)\Z")
-_DEFAULT = ("default_server", "default")
-DEFAULT_PORT = 80
+NAMED = 3  # servers of one listener that are asked for by name
+_EXACT_NAME = re.compile(r"\.?(?P<name>[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)")
+_HANDSHAKE_BY_LUA = re.compile(r"ssl_\w+_by_lua(_block|_file)?\Z")
+_OFF = re.compile(r"resty/metrics/off\.lua|\.\s*log_nothing\b")
+_COUNTING = re.compile(r"resty/metrics/(hook|scope)\.lua|\.\s*log(_scope)?\s*[({]")
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An address. ``host`` and ``port``, or ``unix``, a path. ``server``: its default server, in words."""
+    """An address. ``host`` and ``port``, or ``unix``, a path. ``server``: the server that counts, in words.
+
+    ``http2``: it speaks HTTP/2 alone, without TLS. ``name``: the server that the TLS handshake asks for.
+    ``runs_lua``: the handshake runs Lua code of the user's.
+    """
 
     host: str
     port: int
     unix: str | None
     tls: bool
+    http2: bool
     proxy_protocol: bool
     server: str
+    name: str | None = None
+    runs_lua: bool = False
 
     @property
     def label(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         where = f"unix:{self.unix}" if self.unix is not None else f"{host}:{self.port}"
-        return f"{where}{' (TLS)' if self.tls else ''} ({self.server})"
+        words = " (TLS)" if self.tls else " (HTTP/2)" if self.http2 else ""
+        return f"{where}{words} ({self.server})"
 
 
-def find(configuration: Configuration, shadowing: Sequence[Hook]) -> list[Target]:
-    """Return each address whose default server counts, plain ones first. ``shadowing``: the hooks that do not count."""
-    lacking = {id(hook.directive) for hook in shadowing}
-    chosen: dict[str, tuple[Directive, Sequence[str]]] = {}
-    for server in _servers(configuration):
-        for words in _listens(server):
-            if words[0] not in chosen or any(one in _DEFAULT for one in words[1:]):
-                chosen[words[0]] = server, words
-    found = [
-        target
-        for server, words in chosen.values()
-        if not any(id(one) in lacking for one in server.block or ()) and (target := _target(words, server)) is not None
-    ]
-    return sorted(found, key=lambda one: (one.tls, one.proxy_protocol, one.unix is not None))
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """``targets``: the addresses to try, best first; ``against``: why each other address can prove nothing."""
+
+    targets: tuple[Target, ...]
+    against: tuple[str, ...]
 
 
-def _servers(configuration: Configuration) -> list[Directive]:
-    inside = (one for http in configuration.blocks("http") for one in http.block or ())
-    return [one for one in inside if one.name == "server" and one.block is not None]
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """The hook that will hold in each server. ``outer``: whether that of ``http`` will count; None: not known."""
 
+    found: Hooks
+    outer: bool | None
+    configuration: Configuration
+    prefix: str
+    texts: Mapping[str, str | None]
 
-def _listens(server: Directive) -> list[Sequence[str]]:
-    found = [one.args for one in server.block or () if one.name == "listen" and one.args]
-    return [*found] or [(f"*:{DEFAULT_PORT}",)]
-
-
-def _target(words: Sequence[str], server: Directive) -> Target | None:
-    flags = frozenset(words[1:])
-    tls, proxied = "ssl" in flags, "proxy_protocol" in flags
-    if "quic" in flags or "http3" in flags or ("http2" in flags and not tls):
+    def against(self, server: Directive) -> str | None:
+        """Return why a request that this server gives up is not counted; None: it is, or may be."""
+        hook = self._inner(server) or self.found.outer
+        place = "" if hook is None else f"{hook.directive.place}: {hook.directive.name}"
+        if hook is not None and self._is_off(hook.directive):
+            return f"{place} leaves its requests out of the count"
+        if self.counts(server) is False:
+            return "no hook holds in it" if hook is None else f"{place} does not count requests"
+        if _switch(self.configuration, server, "lua_code_cache") == "off":
+            return "lua_code_cache off holds in it"
+        if _switch(self.configuration, server, "post_action") not in (None, "off"):
+            return "post_action would pass the request on"
         return None
-    if words[0].startswith("unix:"):
-        return Target("", 0, words[0].removeprefix("unix:"), tls, proxied, scope(server))
-    match = _ADDRESS.match(words[0])
-    if match is None:
-        return None
-    host = (match["host"] or match["alone"] or "").strip("[]")
-    return Target(_ANY.get(host, host), int(match["port"] or DEFAULT_PORT), None, tls, proxied, scope(server))
+
+    def counts(self, server: Directive) -> bool | None:
+        hook = self._inner(server)
+        return self.outer if hook is None else hook.counts
+
+    def _inner(self, server: Directive) -> Hook | None:
+        own = next((one for one in server.block or () if one.name.startswith("log_by_lua")), None)
+        return None if own is None else next((hook for hook in self.found.inner if hook.directive is own), None)
+
+    def _is_off(self, directive: Directive) -> bool:
+        file = directive.args[0] if directive.name.endswith("_file") and directive.args else ""
+        text = hooks.code(directive, self.prefix, self.texts) or ""
+        if file.endswith("resty/metrics/off.lua"):
+            return True
+        ours = file.endswith(("resty/metrics/hook.lua", "resty/metrics/scope.lua"))
+        return not ours and _OFF.search(text) is not None and _COUNTING.search(text) is None
+
+
+def find(coverage: Coverage, resolve: Resolve) -> Candidates:
+    """Return the addresses, plain ones first, uncertain ones last, and why the others are left out."""
+    found: list[tuple[bool, Target]] = []
+    against: list[str] = []
+    for listener in listeners.find(coverage.configuration, resolve):
+        more, reasons = _of(listener, coverage)
+        found += more
+        against += reasons
+    found.sort(key=lambda one: _order(*one))
+    return Candidates(tuple(target for _, target in found), tuple(against))
+
+
+def _order(certain: bool, target: Target) -> tuple[bool, ...]:
+    return (
+        not certain,
+        target.runs_lua,
+        target.name is not None,
+        target.tls,
+        target.http2,
+        target.proxy_protocol,
+        target.unix is not None,
+        ":" in target.host,
+    )
+
+
+def _of(listener: Listener, coverage: Coverage) -> tuple[list[tuple[bool, Target]], list[str]]:
+    """Return the targets of one listener, each with whether it is certain to count, and why there are no others."""
+    default = listener.servers[0]
+    target = _target(listener, default, coverage.configuration)
+    if listener.udp:
+        return [], [f"{target.label}: it speaks HTTP/3 alone"]
+    if not target.host and target.unix is None:
+        return [], [f"port {target.port} ({target.server}): each address of this machine has a listener of its own"]
+    found, reasons = [], []
+    why = coverage.against(default)
+    if target.tls and _rejects(coverage.configuration, default):
+        why = "ssl_reject_handshake is on"
+    if why is None:
+        found.append((coverage.counts(default) is True, target))
+    else:
+        reasons.append(f"{target.label}: {why}")
+    if target.tls:
+        found += islice(_by_name(listener, coverage), NAMED)
+    return found, [] if found else reasons
+
+
+def _by_name(listener: Listener, coverage: Coverage) -> Iterator[tuple[bool, Target]]:
+    """Yield a target for each other server of the listener that TLS reaches by its name."""
+    for server in listener.servers[1:]:
+        names = (_EXACT_NAME.fullmatch(word) for word in _names(server))
+        match = next((one for one in names if one is not None), None)
+        if match is None or _rejects(coverage.configuration, server) or coverage.against(server) is not None:
+            continue
+        yield coverage.counts(server) is True, _target(listener, server, coverage.configuration, match["name"])
+
+
+def _names(server: Directive) -> Iterator[str]:
+    for one in server.block or ():
+        if one.name == "server_name":
+            yield from one.args
+
+
+def _target(listener: Listener, server: Directive, configuration: Configuration, name: str | None = None) -> Target:
+    tls = "ssl" in listener.flags or _switch(configuration, listener.servers[0], "ssl") == "on"
+    return Target(
+        host=listener.host,
+        port=listener.port,
+        unix=listener.unix,
+        tls=tls,
+        http2="http2" in listener.flags and not tls,
+        proxy_protocol="proxy_protocol" in listener.flags,
+        server=scope(server),
+        name=name,
+        runs_lua=tls and _has(configuration, listener.servers, _HANDSHAKE_BY_LUA),
+    )
+
+
+def _rejects(configuration: Configuration, server: Directive) -> bool:
+    return _switch(configuration, server, "ssl_reject_handshake") == "on"
+
+
+def _switch(configuration: Configuration, server: Directive, name: str) -> str | None:
+    """Return the argument of a directive that holds in a server: its own, else that of ``http``."""
+    for block in (server.block or (), *(http.block or () for http in configuration.blocks("http"))):
+        found = next((one.args[0] for one in block if one.name == name and one.args), None)
+        if found is not None:
+            return found
+    return None
+
+
+def _has(configuration: Configuration, servers: Sequence[Directive], name: re.Pattern[str]) -> bool:
+    blocks = (*(one.block or () for one in servers), *(http.block or () for http in configuration.blocks("http")))
+    return any(name.match(one.name) for block in blocks for one in block)

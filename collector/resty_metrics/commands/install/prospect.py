@@ -1,0 +1,138 @@
+"""The proof as it will go, known before anything is changed: the dry run shows it, and the run follows it.
+
+Rules:
+- A reason is a fact that no change of ours mends: nginx does not run, the page does not answer, nginx's workers may not
+  send, no address can prove anything. Then the run is refused before it changes anything.
+- What cannot be known from here (a collector in another process namespace, an address that the reload will open) is no
+  reason.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from resty_metrics.commands.doctor import reach
+from resty_metrics.commands.doctor.facts import Subject
+from resty_metrics.commands.doctor.finding import Verdict
+from resty_metrics.commands.doctor.settings import Settings
+from resty_metrics.commands.install import obstacles, request, targets
+from resty_metrics.commands.install.facts import Facts, Plan
+from resty_metrics.commands.install.nginx import Nginx
+from resty_metrics.commands.install.refused import RefusedError
+from resty_metrics.commands.install.targets import Candidates, Coverage, Target
+from resty_metrics.kernel.processes import namespaces_of
+from resty_metrics.nginx_config import hooks, statements
+from resty_metrics.nginx_config.statements import Stated
+
+SHOWN = 8  # reasons against addresses
+_MEND = "To install all the same, give --without-proof"
+
+
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """``targets``: where the request will go, one after the other. ``reasons``: why none could be seen to count."""
+
+    targets: tuple[Target, ...]
+    reasons: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        """The address of the first request, and the number of those to fall back on."""
+        first, others = self.targets[0].label, len(self.targets) - 1
+        return first if not others else f"{first} (or to {others} other{'s' if others > 1 else ''})"
+
+
+def look(settings: Settings, subject: Subject, found: Nginx, facts: Facts, made: Plan) -> Prospect:
+    """Collect all that can be known about a proof. ``made``: the changes that come before it."""
+    reasons = [*_of_nginx(found), *_of_collector(settings, facts), *of_sending(subject, found, facts, made)]
+    candidates = targets.find(_coverage(facts), lambda host: facts.resolved.get(host, ()))
+    if not candidates.targets:
+        return Prospect((), (*reasons, *_nowhere(facts, candidates)))
+    if found.master is None:
+        return Prospect(candidates.targets, tuple(reasons))
+    here = tuple(one for one in candidates.targets if one.unix is not None or not _elsewhere(found.master))
+    reached, failures = request.reachable(here)
+    if facts.unread:  # the reload may open what is closed now
+        reached = (*reached, *failures)
+    if not reached:
+        away = [f"{one.label}: it is in another network namespace" for one in candidates.targets if one not in here]
+        seen = _first((*failures.values(), *away, *candidates.against))
+        reasons.append(f"no address of nginx that could prove anything can be reached: {seen}. {_MEND}")
+    return Prospect(reached, tuple(reasons))
+
+
+def _elsewhere(master: int) -> bool:
+    """Return whether nginx listens in another network namespace. Its unix sockets can be reached all the same."""
+    there = namespaces_of(master).get("net")
+    return there is not None and there != namespaces_of(os.getpid()).get("net")
+
+
+def _of_nginx(found: Nginx) -> list[str]:
+    if found.master is not None:
+        return []
+    return [f"{found.label} does not run, so nothing can be proven: start it, or give --without-proof"]
+
+
+def _of_collector(settings: Settings, facts: Facts) -> list[str]:
+    try:
+        request.page(settings)
+    except RefusedError as refused:
+        words = "without the collector's page nothing can be proven: start it (resty-metrics serve), give the "
+        return [*refused.reasons, f"{words}--web.listen-address that it has, or --without-proof"]
+    if not Path(facts.socket_path).exists():
+        return [f"there is no socket {facts.socket_path}: give the --socket.path that the collector has"]
+    return []
+
+
+def of_sending(subject: Subject, found: Nginx, facts: Facts, made: Plan) -> Iterator[str]:
+    """Yield why what nginx's workers send would not reach the collector, or not be taken."""
+    configured = found.configured
+    known = {facts.socket_path, *configured.aliases}
+    for stated in statements.sockets(configured.configuration, configured.prefix, configured.texts):
+        if stated.value not in known and not _is_replaced(stated, facts, made):
+            yield (
+                f"{stated.place}: workers are told to send to {stated.value}, not to {facts.socket_path}: make them "
+                f"equal, or give --socket.path={stated.value}"
+            )
+    findings = [] if found.socket_way is None else reach.socket(found.users, found.socket_way)
+    if subject.running is not None:
+        findings += reach.uid_filter(found.users, subject.filter)
+    yield from (f"{one.seen} -> {one.remedy}" for one in findings if one.verdict is Verdict.FAIL)
+
+
+def _is_replaced(stated: Stated, facts: Facts, made: Plan) -> bool:
+    """Return whether the changes state another socket in the place of this one."""
+    if not made.configuration:
+        return False
+    if stated.directive is None or stated.directive.file.startswith(f"{facts.share}/"):
+        return True
+    return any(
+        change.path == stated.directive.file and stated.value.encode() not in (change.after or b"")
+        for change in made.configuration
+    )
+
+
+def _coverage(facts: Facts) -> Coverage:
+    """Return the hooks as they will be: where there is none in ``http``, ours comes with the include."""
+    found = hooks.find(facts.configuration, facts.prefix, facts.texts)
+    ours = not obstacles.is_there(facts, found)
+    outer = ours if found.outer is None else found.outer.counts
+    return Coverage(found, outer, facts.configuration, facts.prefix, facts.texts)
+
+
+def _first(reasons: Sequence[str]) -> str:
+    more = len(reasons) - SHOWN
+    return "; ".join((*reasons[:SHOWN], *([f"and {more} more"] if more > 0 else [])))
+
+
+def _nowhere(facts: Facts, candidates: Candidates) -> list[str]:
+    """Return why no server counts what it gives up, and the lines that would mend it."""
+    found = hooks.find(facts.configuration, facts.prefix, facts.texts)
+    lines = obstacles.shadows(facts, (hook for hook in found.inner if hook.counts is False))
+    seen = _first(candidates.against) or "it listens on none"
+    return [
+        f"no address of nginx could prove that requests are counted: {seen}. {_MEND}",
+        *(["to mend it, add, without reloading nginx yet, and run this again:"] if lines else []),
+        *lines,
+    ]
