@@ -11,7 +11,7 @@ from pathlib import Path
 
 from support import impostors
 from support.collector import COMMAND, Collector
-from support.stage import OVERDUE_SECONDS, SLOW_HEALS_SECONDS, Stage
+from support.stage import KEEPS_TOUCHING, OVERDUE_SECONDS, SLOW_HEALS_SECONDS, Stage
 from support.wait import wait_until
 from support.watch import Seen, Watch, refused
 
@@ -158,7 +158,7 @@ def test_a_program_comes_back_each_second(stage: Stage) -> None:
     with stage.load():
         with watching(stage) as watch, impostors.returns(stage.path) as impostor:
             stage.measure("contended", lambda: contended(stage.collector) == 1, SLOW_HEALS_SECONDS)
-            (said,) = stage.degraded("keeps touching")
+            (said,) = stage.degraded(KEEPS_TOUCHING)
             assert f"resty-metrics doctor --watch --socket.path={stage.path}" in said
             stage.doctor("page.socket", "FAIL", "again and again")
             if watch is not None:
@@ -174,7 +174,7 @@ def test_a_program_comes_back_each_second(stage: Stage) -> None:
         assert stage.sampler.saw("resty_metrics_socket_up", 0)
     stage.conserved()
     wait_until(lambda: contended(stage.collector) == 0, 40, "peace")
-    assert not stage.degraded("keeps touching")
+    assert not stage.degraded(KEEPS_TOUCHING)
 
 
 def contended(collector: Collector) -> float | None:

@@ -122,8 +122,9 @@ def _told(options: dict[str, Any], nginx_command: str | None) -> "Settings":
 
 @main.command(params=[*options_of("doctor"), NGINX_COMMAND])
 @click.option("--json", "as_json", is_flag=True, help="Findings as JSON.")
+@click.option("--problems", is_flag=True, help="Print warnings and failures only, the first to fix first.")
 @click.option("--watch", is_flag=True, help="Go on, and name whoever touches the socket.")
-def doctor(as_json: bool, watch: bool, nginx_command: str | None, **options: Any) -> None:
+def doctor(as_json: bool, problems: bool, watch: bool, nginx_command: str | None, **options: Any) -> None:
     """Explain what works and what does not, from nginx to the page. Changes nothing.
 
     What is not given is taken from the collector that runs. Exit status: 0 all is well, 1 warnings, 2 failures.
@@ -138,7 +139,7 @@ def doctor(as_json: bool, watch: bool, nginx_command: str | None, **options: Any
         if subject.choice is not None:
             raise click.UsageError(subject.choice)
         sys.exit(run_watch(settings.socket_path, as_json))
-    run(settings, as_json)
+    run(settings, as_json, problems)
 
 
 @main.command(params=TOP_OPTIONS)

@@ -38,7 +38,7 @@ def test_the_uid_filter_names_the_flag() -> None:
     allowed, refused = reach.uid_filter([WORKER, UNNAMED], Filter(0, frozenset({0, 33})))
     assert (allowed.verdict, refused.verdict) == ("OK", "FAIL")
     assert refused.seen.startswith("uid 101 may not send")
-    assert refused.remedy == "start the collector with --socket.allow-uid=101"
+    assert refused.remedy == "restart the collector with --socket.allow-uid=101"
     assert reach.uid_filter([UNNAMED], Filter(101, frozenset()))[0].verdict == "OK"
 
 
@@ -47,6 +47,7 @@ def test_lua_files() -> None:
     (finding,) = reach.lua_files([WORKER], [way(), way(directory=0o700)])
     assert finding.verdict == "FAIL"
     assert "may not search /run" in finding.seen
+    assert finding.remedy == "chmod o+x /run; then reload nginx"
 
 
 CONFINED = [
