@@ -21,10 +21,10 @@ from resty_metrics.kernel.access import Obstacle
 from resty_metrics.kernel.paths import way
 from resty_metrics.observer import metric
 from resty_metrics.observer.counts import SPAN_SECONDS, Counts, Growth, Kind, counts_of
+from resty_metrics.observer.lines import lines
 from resty_metrics.observer.nginx import NginxLooks
 from resty_metrics.observer.users import users
 from resty_metrics.page.scrape import Pages, Parts
-from resty_metrics.process.command_line import command
 from resty_metrics.table.table import Table
 
 CHECK_SECONDS = 1.0
@@ -67,12 +67,7 @@ class Observer:
 
     def __call__(self) -> list[str]:
         """Describe each trouble in a line."""
-        return [f"degraded: {_first_small(one.title)}: {one.seen}. {one.remedy}{self._run(one)}" for one in self.look()]
-
-    def _run(self, trouble: Trouble) -> str:
-        path, kind = self._parts.guard.path, trouble.kind
-        commands = {"doctor": f"sudo {command('doctor', path)}", "watch": f"sudo {command('doctor --watch', path)}"}
-        return f" Run: {commands[kind.command]}" if kind.command in commands else ""
+        return lines(self.look(), self._parts.guard.path)
 
     def families(self) -> list[MetricFamily]:
         """Return the metric of the troubles, as they are now."""
@@ -178,7 +173,3 @@ def _full(table: Table) -> Mapping[str, Sequence[tuple[str, int]]]:
         for key, family in table.families.items()
         if len(family.rows) >= family.max_rows
     }
-
-
-def _first_small(text: str) -> str:
-    return text[:1].lower() + text[1:]
