@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from resty_metrics.commands.doctor import flags
-from resty_metrics.commands.doctor.descriptors import Descriptors, read_limit
+from resty_metrics.commands.doctor.descriptors import Descriptors, read_limits
 from resty_metrics.commands.doctor.facts import Holders
 from resty_metrics.commands.doctor.processes import Seen
 from resty_metrics.commands.doctor.socket_file import LockFile, Running, SocketFile
@@ -68,7 +68,7 @@ def descriptors(pid: int | None) -> Descriptors | None:
         return None
     except OSError:
         used = None
-    return Descriptors(used, read_limit(limits))
+    return Descriptors(used, *read_limits(limits))
 
 
 def flags_of(pid: int) -> dict[str, tuple[str, ...]]:
