@@ -4,6 +4,7 @@ Rules:
 - Workers beat each 5 s, and send refused datagrams again within 5 s. A refusal that did not recur for REFUSED_SECONDS
   is over. Other events are remembered for SPAN_SECONDS.
 - A source that nobody fetched for STALE_SECONDS is not known.
+- What fills a family is counted at most each FULL_SECONDS, and only while rows are counted as ``other``.
 """
 
 import asyncio
@@ -31,6 +32,8 @@ CHECK_SECONDS = 1.0
 ACCEPTED_SECONDS = 15.0
 REFUSED_SECONDS = 30.0
 STALE_SECONDS = 300.0
+FULL_SECONDS = 10.0
+Full = Mapping[str, Sequence[tuple[str, int]]]  # for each family at its cap, the number of values of each label
 _ACCEPTED = frozenset({"applied", "duplicate", "out_of_order", "heartbeat", "bye"})
 _REPEATED = frozenset({"uid", "version", "sender_cap", "instance_cap"})  # by senders that are refused for these
 
@@ -62,6 +65,8 @@ class Observer:
         self._growth = Growth()
         self._growth.observe(self._counts(), clock())
         self._nginx = NginxLooks()
+        self._full: Full = {}
+        self._full_at = -math.inf
         self._accepted = 0
         self._accepted_at = -math.inf
 
@@ -103,10 +108,16 @@ class Observer:
             sources=[*states(self._pages, now)],
             nginx=self._nginx.look(senders, table, self._pages.stub_statuses, parts.coverage.ratios(), now),
             recent=recent,
-            full=_full(table),
+            full=self._full_of(table, now) if recent.overflow else {},
             misconfigured=sorted(self._misconfigured()),
             withheld=self._pages.withheld,
         )
+
+    def _full_of(self, table: Table, now: float) -> Full:
+        """Return what fills the families at their cap, as it was a moment ago: counting takes milliseconds."""
+        if now - self._full_at >= FULL_SECONDS:
+            self._full, self._full_at = _full(table), now
+        return self._full
 
     def _socket(self, accepted: bool) -> facts.Socket:
         guard = self._parts.guard
@@ -166,7 +177,7 @@ def states(pages: Pages, now: float) -> Iterator[SourceState]:
             yield SourceState(source.kind, source.name, source.address, scrape.reason, scrape.words, scrape.seconds)
 
 
-def _full(table: Table) -> Mapping[str, Sequence[tuple[str, int]]]:
+def _full(table: Table) -> Full:
     """Return for each family at its cap the number of values of each label, the greatest first."""
     return {
         key.name: sorted(family.values_by_label.items(), key=lambda item: -item[1])

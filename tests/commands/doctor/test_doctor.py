@@ -84,6 +84,19 @@ def test_every_check_is_documented(running: Collector, serving: Nginx) -> None:
         assert f"`{check}`" in text
 
 
+@pytest.mark.parametrize("ill", [True, False])
+def test_problems_alone(running: Collector, serving: Nginx, ill: bool) -> None:
+    """The first to fix first, and nothing where there are none; the exit status is the same."""
+    address = (f"--web.listen-address=127.0.0.1:{free_port()}",) if ill else ()
+    arguments = words(running.socket_path, serving, "--problems", *address)
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == diagnose(running.socket_path, serving, *address).status == (2 if ill else 0)
+    assert [line.split()[:2] for line in done.stdout.splitlines()[::2]] == ([["FAIL", "page.answers"]] if ill else [])
+    shown = diagnose(running.socket_path, serving, "--problems", *address)
+    assert [one["check"] for one in shown.report["findings"]] == (["page.answers"] if ill else [])
+    assert shown.status == done.returncode
+
+
 def test_what_is_given_wins_over_what_runs(running: Collector) -> None:
     port = free_port()
     found = diagnose(running.socket_path, None, f"--web.listen-address=127.0.0.1:{port}")
