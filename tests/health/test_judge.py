@@ -100,6 +100,8 @@ def test_a_socket_with_a_mode_that_keeps_workers_out() -> None:
     here = replace(obstacle, node=replace(obstacle.node, path=PATH))
     assert "--socket.mode=0666" in judge(socket(obstacle=here))[0].remedy
     assert "chmod o+x /run/resty-metrics" in judge(socket(obstacle=obstacle))[0].remedy
+    home = replace(obstacle, node=replace(obstacle.node, path="/root"))
+    assert "chmod" not in judge(socket(obstacle=home))[0].remedy
 
 
 def test_the_socket_of_the_facts_is_well_by_default() -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from resty_metrics.health import remedies
 from resty_metrics.health import troubles as kinds
 from resty_metrics.health.facts import Counts, Facts, NginxFacts, SourceState
+from resty_metrics.health.reach import is_home
 from resty_metrics.health.troubles import Kind, Trouble
 
 LEAST_COVERAGE = 0.99  # of nginx's requests
@@ -82,6 +83,8 @@ def _unreachable(facts: Facts) -> Trouble:
     seen = f"none of the users that may send can {obstacle.need_word} {node.label}"
     if node.path == path:
         remedy = "Restart the collector with --socket.mode=0666, or with 0660 and a group of nginx's user."
+    elif is_home(node.path):
+        remedy = f"Choose a --socket.path that is not below {node.path}, such as /run/resty-metrics/collector.sock."
     else:
         remedy = (
             f"Let others search {node.path} (chmod o+x {node.path}), or choose a --socket.path below a directory that "

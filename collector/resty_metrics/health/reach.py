@@ -6,6 +6,7 @@ belongs to another machine, or another container.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from resty_metrics.kernel.access import WRITE, Node, Obstacle, User, obstacle
 
@@ -29,6 +30,11 @@ def closed(way: Sequence[Node], users: Sequence[SendingUser]) -> Obstacle | None
     if not way or any(one is None or not one.known for one in stopped):
         return None
     return stopped[0]
+
+
+def is_home(path: str) -> bool:
+    """Return whether a directory is somebody's home, which is not to be opened to others."""
+    return path in ("/root", "/home") or PurePosixPath(path).parent == PurePosixPath("/home")
 
 
 def _obstacle(user: SendingUser, way: Sequence[Node]) -> Obstacle | None:

@@ -50,6 +50,21 @@ def test_lua_files() -> None:
     assert finding.remedy == "chmod o+x /run; then reload nginx"
 
 
+@pytest.mark.parametrize("home", ["/root", "/home/me"])
+def test_a_home_is_not_opened_to_others(home: str) -> None:
+    """Neither for the socket nor for the module: a clone may lie there."""
+    nodes = [
+        Node("/", 0, 0, 0o40755),
+        Node(home, 0, 0, 0o40700),
+        Node(f"{home}/x/lua/resty/metrics/hook.lua", 0, 0, 0o100644),
+    ]
+    for finding in (*reach.lua_files([WORKER], [nodes]), *reach.socket([WORKER], nodes)):
+        assert finding.verdict == "FAIL"
+        assert "chmod" not in str(finding.remedy)
+    (finding,) = reach.lua_files([WORKER], [nodes])
+    assert str(finding.remedy).startswith(f"copy {home}/x to /usr/share/resty-metrics")
+
+
 CONFINED = [
     (Confinement("SELinux", enforcing=True, subject="httpd_t", object="var_run_t"), "reach.selinux", "WARN"),
     (Confinement("SELinux", enforcing=False, subject="httpd_t", object=None), "reach.selinux", "OK"),

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from resty_metrics.commands.doctor.finding import Finding, fail, not_known, ok, warn
+from resty_metrics.health.reach import is_home
 from resty_metrics.kernel.access import READ, SEARCH, WRITE, Node, Obstacle, User, obstacle
+from resty_metrics.process.command_line import DEFAULT_SOCKET
 
 Way = Sequence[Node]
 
@@ -61,6 +63,8 @@ def _socket(user: User, way: Way) -> Finding:
     seen = f"{user.label} may not {stopped.need_word} {stopped.node.label}"
     if stopped.node is way[-1]:
         remedy = "restart the collector with --socket.mode=0666, or with 0660 and a group that the user is in"
+    elif is_home(stopped.node.path):
+        remedy = f"choose a --socket.path that is not below {stopped.node.path}, such as {DEFAULT_SOCKET}"
     else:
         opened = shlex.join([stopped.node.path])
         remedy = f"chmod o+x {opened}, or choose a --socket.path below a directory that {user.label} may search"
@@ -98,6 +102,10 @@ def _lua_files(user: User, ways: Sequence[Way]) -> Finding:
     paths = list(dict.fromkeys(one.node.path for one in stopped))
     more = f", and {len(paths) - 1} more" if len(paths) > 1 else ""
     seen = f"{user.label} may not {first.need_word} {first.node.label}{more}: every request logs an error"
+    if is_home(first.node.path):
+        share = ways[0][-1].path.partition("/lua/resty/")[0]
+        moved = f"copy {share} to /usr/share/resty-metrics, and write that path into nginx's configuration"
+        return fail("reach.lua", seen, f"{moved}; then: nginx -t && nginx -s reload")
     return fail("reach.lua", seen, f"{_opened(stopped)}; then reload nginx")
 
 
