@@ -59,7 +59,7 @@ def not_known(check: str, why: str, remedy: str) -> Finding:
 
 
 def as_remedy(*advice: str) -> str:
-    """Write a text of resty_metrics/advice as a remedy, in the form that stands behind an arrow."""
+    """Write sentences as a remedy, in the form that stands behind an arrow."""
     text = " ".join(advice)
     return text[:1].lower() + text[1:].removesuffix(".")
 
