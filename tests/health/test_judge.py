@@ -21,7 +21,7 @@ def test_each_trouble_of_the_closed_list_has_a_case() -> None:
 def test_a_fact_makes_its_trouble_and_no_other(name: str) -> None:
     (trouble,) = judge(FAULTS[name])
     assert trouble.kind.name == name
-    assert trouble.seen
+    assert trouble.evidence
     assert trouble.remedy.endswith((".", ";", "install", ")")), trouble.remedy
 
 
@@ -74,7 +74,7 @@ def test_critical_troubles_come_first() -> None:
 
 def test_what_is_put_back_often_is_a_trouble_without_being_contended_now() -> None:
     (trouble,) = judge(recent(rebinds={"missing": 3.0, "mode": 1.0}))
-    assert trouble.seen == f"{PATH} was put back 4 times in ten minutes (missing 3, mode 1); nothing was lost"
+    assert trouble.evidence == f"{PATH} was put back 4 times in ten minutes (missing 3, mode 1); nothing was lost"
 
 
 def test_each_nginx_is_judged_by_itself() -> None:
@@ -85,12 +85,12 @@ def test_each_nginx_is_judged_by_itself() -> None:
 
 def test_evidence_names_what_fills_a_family() -> None:
     (trouble,) = judge(FAULTS["overflow"])
-    assert "http_requests 7; path of http_requests has 900 values" in trouble.seen
+    assert "http_requests 7; path of http_requests has 900 values" in trouble.evidence
 
 
 def test_a_refusal_names_the_user() -> None:
     (trouble,) = judge(FAULTS["refusals"])
-    assert "(uid 101)" in trouble.seen
+    assert "(uid 101)" in trouble.evidence
     assert "--socket.allow-uid=101" in trouble.remedy
 
 

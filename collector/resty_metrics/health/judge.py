@@ -33,15 +33,15 @@ _CAUSES: Mapping[Kind, tuple[Kind, ...]] = {
 
 def judge(facts: Facts) -> list[Trouble]:
     """Return the troubles that hold, critical ones first."""
-    found = [*_of_the_socket(facts), *_of_refusals(facts)]
+    troubles = [*_of_the_socket(facts), *_of_refusals(facts)]
     for nginx in facts.nginx:
-        found += _of_nginx(nginx)
-    found += map(_of_source, (source for source in facts.sources if source.reason is not None))
-    found += [*_of_losses(facts), *_of_the_journal(facts), *_of_the_page(facts)]
-    return sorted(_without_symptoms(found, facts), key=lambda trouble: trouble.kind.severity != "critical")
+        troubles += _of_nginx(nginx)
+    troubles += map(_of_source, (source for source in facts.sources if source.reason is not None))
+    troubles += [*_of_losses(facts), *_of_the_journal(facts), *_of_the_page(facts)]
+    return sorted(_without_symptoms(troubles, facts), key=lambda trouble: trouble.kind.severity != "critical")
 
 
-def _without_symptoms(found: Sequence[Trouble], facts: Facts) -> list[Trouble]:
+def _without_symptoms(troubles: Sequence[Trouble], facts: Facts) -> list[Trouble]:
     """Leave out each trouble that follows from another one, of the collector or of the same nginx."""
     refused = not facts.recent.accepted and not {"uid", "version"}.isdisjoint(facts.recent.refused)
 
@@ -50,14 +50,14 @@ def _without_symptoms(found: Sequence[Trouble], facts: Facts) -> list[Trouble]:
         if causes and refused:
             return True
         return any(
-            other.kind in causes and (not other.kind.per_nginx or other.nginx == trouble.nginx) for other in found
+            cause.kind in causes and (not cause.kind.per_nginx or cause.nginx == trouble.nginx) for cause in troubles
         )
 
-    return [trouble for trouble in found if not follows(trouble)]
+    return [trouble for trouble in troubles if not follows(trouble)]
 
 
-def _trouble(kind: Kind, seen: str, remedy: str = "", nginx: str = "") -> Trouble:
-    return Trouble(kind, seen, remedy or kind.remedy, nginx)
+def _trouble(kind: Kind, evidence: str, remedy: str = "", nginx: str = "") -> Trouble:
+    return Trouble(kind, evidence, remedy or kind.remedy, nginx)
 
 
 def _of_the_socket(facts: Facts) -> Iterator[Trouble]:
@@ -67,11 +67,11 @@ def _of_the_socket(facts: Facts) -> Iterator[Trouble]:
     if socket.standing_by:
         yield _trouble(kinds.STANDBY, words or f"another process holds the lock beside {socket.path}")
     elif (words or not socket.up) and not socket.contended:
-        seen = words or f"the file at {socket.path} is not the collector's socket, or leads to another process"
-        yield _trouble(kinds.SOCKET_DOWN, seen)
+        evidence = words or f"the file at {socket.path} is not the collector's socket, or leads to another process"
+        yield _trouble(kinds.SOCKET_DOWN, evidence)
     elif socket.contended or times > MANY_REBINDS:
-        seen = f"{socket.path} was put back {times:g} times in ten minutes ({shown(rebinds)}); nothing was lost"
-        yield _trouble(kinds.SOCKET_CONTENDED, seen)
+        evidence = f"{socket.path} was put back {times:g} times in ten minutes ({shown(rebinds)}); nothing was lost"
+        yield _trouble(kinds.SOCKET_CONTENDED, evidence)
     elif socket.obstacle is not None:
         yield _unreachable(facts)
 
@@ -80,7 +80,7 @@ def _unreachable(facts: Facts) -> Trouble:
     obstacle, path = facts.socket.obstacle, facts.socket.path
     assert obstacle is not None
     node = obstacle.node
-    seen = f"none of the users that may send can {obstacle.need_word} {node.label}"
+    evidence = f"none of the users that may send can {obstacle.need_word} {node.label}"
     if node.path == path:
         remedy = "Restart the collector with --socket.mode=0666, or with 0660 and a group of nginx's user."
     elif is_home(node.path):
@@ -90,7 +90,7 @@ def _unreachable(facts: Facts) -> Trouble:
             f"Let others search {node.path} (chmod o+x {node.path}), or choose a --socket.path below a directory that "
             "nginx's user can search."
         )
-    return _trouble(kinds.SOCKET_UNREACHABLE, seen, remedy)
+    return _trouble(kinds.SOCKET_UNREACHABLE, evidence, remedy)
 
 
 def _of_refusals(facts: Facts) -> Iterator[Trouble]:
@@ -107,30 +107,30 @@ def _of_refusals(facts: Facts) -> Iterator[Trouble]:
 def _of_nginx(nginx: NginxFacts) -> Iterator[Trouble]:
     name = nginx.name
     if nginx.uncounted is not None and nginx.uncounted > LEAST_RATE:
-        seen = f"nginx itself counts {nginx.uncounted:.3g} requests/s, and no request arrived here for two minutes"
-        yield _trouble(kinds.NOTHING_ARRIVES, seen, nginx=name)
+        evidence = f"nginx itself counts {nginx.uncounted:.3g} requests/s, and no request arrived here for two minutes"
+        yield _trouble(kinds.NOTHING_ARRIVES, evidence, nginx=name)
     if nginx.coverage is not None and nginx.coverage < LEAST_COVERAGE:
-        seen = f"the log hook ran for {nginx.coverage:.1%} of the requests of the last five minutes"
-        yield _trouble(kinds.COVERAGE, seen, nginx=name)
+        evidence = f"the log hook ran for {nginx.coverage:.1%} of the requests of the last five minutes"
+        yield _trouble(kinds.COVERAGE, evidence, nginx=name)
     if nginx.missing:
         workers = "1 worker" if nginx.missing == 1 else f"{nginx.missing} workers"
-        seen = f"{workers} sent heartbeats before, and fell silent without ending"
-        yield _trouble(kinds.WORKERS_MISSING, seen, nginx=name)
+        evidence = f"{workers} sent heartbeats before, and fell silent without ending"
+        yield _trouble(kinds.WORKERS_MISSING, evidence, nginx=name)
     if nginx.spool_free is not None and nginx.spool_free < LEAST_SPOOL:
-        seen = f"{nginx.spool_free:.1%} of resty_metrics_spool is free; what does not fit is lost"
-        yield _trouble(kinds.SPOOL_FULL, seen, nginx=name)
+        evidence = f"{nginx.spool_free:.1%} of resty_metrics_spool is free; what does not fit is lost"
+        yield _trouble(kinds.SPOOL_FULL, evidence, nginx=name)
 
 
 def _of_source(source: SourceState) -> Trouble:
-    seen = f"{source.kind} at {source.address}: {source.words or source.reason}"
-    return _trouble(kinds.SOURCE_DOWN, seen, remedies.of_source(source.reason or ""), source.name or "")
+    evidence = f"{source.kind} at {source.address}: {source.words or source.reason}"
+    return _trouble(kinds.SOURCE_DOWN, evidence, remedies.of_source(source.reason or ""), source.name or "")
 
 
 def _of_losses(facts: Facts) -> Iterator[Trouble]:
     recent = facts.recent
     if recent.lost:
-        seen = f"rows lost in ten minutes, by reason: {shown(recent.lost)}"
-        yield _trouble(kinds.ROWS_LOST, seen, remedies.of(kinds.ROWS_LOST, recent.lost))
+        evidence = f"rows lost in ten minutes, by reason: {shown(recent.lost)}"
+        yield _trouble(kinds.ROWS_LOST, evidence, remedies.of(kinds.ROWS_LOST, recent.lost))
     for nginx, families in _by_nginx(recent.overflow).items():
         most = "".join(
             f"; {label} of {family} has {values} values"
@@ -139,17 +139,17 @@ def _of_losses(facts: Facts) -> Iterator[Trouble]:
         )
         yield _trouble(kinds.OVERFLOW, f"rows counted as other in ten minutes: {shown(families)}{most}", nginx=nginx)
     if recent.gauges_cut:
-        seen = f"rows left out in ten minutes: {shown(recent.gauges_cut)}"
-        yield _trouble(kinds.GAUGES_CUT, seen, remedies.of(kinds.GAUGES_CUT, recent.gauges_cut))
+        evidence = f"rows left out in ten minutes: {shown(recent.gauges_cut)}"
+        yield _trouble(kinds.GAUGES_CUT, evidence, remedies.of(kinds.GAUGES_CUT, recent.gauges_cut))
     for nginx, errors in _by_nginx(recent.worker_errors).items():
         yield _trouble(kinds.WORKER_ERRORS, f"errors in ten minutes: {shown(errors)}", nginx=nginx)
 
 
 def _by_nginx(counts: Mapping[tuple[str, str], float]) -> dict[str, dict[str, float]]:
-    found: dict[str, dict[str, float]] = {}
+    by_nginx: dict[str, dict[str, float]] = {}
     for (nginx, name), count in counts.items():
-        found.setdefault(nginx, {})[name] = count
-    return found
+        by_nginx.setdefault(nginx, {})[name] = count
+    return by_nginx
 
 
 def _of_the_journal(facts: Facts) -> Iterator[Trouble]:
@@ -157,18 +157,20 @@ def _of_the_journal(facts: Facts) -> Iterator[Trouble]:
     if journal.directory is None:
         return
     if journal.reason is not None:
-        seen = f"{journal.directory} ({journal.reason}); counters would begin at 0 if the collector ended now"
+        evidence = f"{journal.directory} ({journal.reason}); counters would begin at 0 if the collector ended now"
         remedy = f"{remedies.of_journal(journal.reason)} The journal then comes back by itself."
-        yield _trouble(kinds.JOURNAL_DOWN, seen, remedy)
+        yield _trouble(kinds.JOURNAL_DOWN, evidence, remedy)
     elif journal.waits >= SLOW_COMMIT_SECONDS:
-        seen = f"a write to {journal.directory} takes {journal.waits:.1f} s so far; nothing new is counted meanwhile"
-        yield _trouble(kinds.JOURNAL_STALLS, seen)
+        evidence = (
+            f"a write to {journal.directory} takes {journal.waits:.1f} s so far; nothing new is counted meanwhile"
+        )
+        yield _trouble(kinds.JOURNAL_STALLS, evidence)
 
 
 def _of_the_page(facts: Facts) -> Iterator[Trouble]:
     if facts.misconfigured:
-        seen = f"refused: {', '.join(facts.misconfigured)}; the collector's log has each problem with its line"
-        yield _trouble(kinds.CONFIG_REFUSED, seen)
+        evidence = f"refused: {', '.join(facts.misconfigured)}; the collector's log has each problem with its line"
+        yield _trouble(kinds.CONFIG_REFUSED, evidence)
     withheld: dict[str, list[str]] = {}
     for nginx, family in facts.withheld:
         withheld.setdefault(nginx, []).append(family)

@@ -27,7 +27,7 @@ def closed(way: Sequence[Node], users: Sequence[SendingUser]) -> Obstacle | None
     ``way``: the directories down to the socket, and the socket; empty: not known.
     """
     stopped = [_obstacle(user, way) for user in users or [SendingUser(NOBODY, None)]]
-    if not way or any(one is None or not one.known for one in stopped):
+    if not way or any(node is None or not node.known for node in stopped):
         return None
     return stopped[0]
 
@@ -41,5 +41,5 @@ def _obstacle(user: SendingUser, way: Sequence[Node]) -> Obstacle | None:
     if user.groups is not None:
         return obstacle(User(user.uid, NOBODY, user.groups, None), way, WRITE)
     groups = (frozenset[int](), frozenset(node.gid for node in way))
-    either = [obstacle(User(user.uid, NOBODY, some, None), way, WRITE) for some in groups]
+    either = [obstacle(User(user.uid, NOBODY, assumed, None), way, WRITE) for assumed in groups]
     return None if None in either else either[0]

@@ -39,10 +39,10 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A trouble that holds now. ``nginx``: "" for none, or one without a name; ``seen``: the evidence."""
+    """A trouble that holds now. ``nginx``: "" for none, or one without a name; ``evidence``: what shows it."""
 
     kind: Kind
-    seen: str
+    evidence: str
     remedy: str
     nginx: str = ""
 

@@ -43,9 +43,11 @@ def notices(facts: Facts, history: History) -> list[Notice]:
 
 def _of(trouble: Trouble, facts: Facts) -> Notice:
     commands = {"doctor": facts.doctor, "watch": facts.watch, "check-config": "resty-metrics check-config FILE"}
-    kind, seen = trouble.kind, trouble.seen
+    kind, evidence = trouble.kind, trouble.evidence
     command = None if kind.command is None else commands[kind.command]
-    return Notice(kind.alert, kind.severity, trouble.title, f"{seen[:1].upper()}{seen[1:]}.", trouble.remedy, command)
+    return Notice(
+        kind.alert, kind.severity, trouble.title, f"{evidence[:1].upper()}{evidence[1:]}.", trouble.remedy, command
+    )
 
 
 def _load(facts: Facts, history: History) -> Iterator[Notice]:

@@ -66,31 +66,31 @@ class Growth:
 
 def counts_of(intake: Intake, rebinds: Mapping[Fault, int], oversized: int) -> Counts:
     """Return the counts of the collector's parts so far. Counts of 0 are left out."""
-    found: Counter[tuple[Kind, str, str]] = Counter()
+    counts: Counter[tuple[Kind, str, str]] = Counter()
     for (result, reason), count in intake.results.items():
         if result in _REFUSING and reason is not None and reason != _NO_FAULT:
-            found["refused", "", reason] += count
+            counts["refused", "", reason] += count
     for uid, count in intake.refused_uids.items():
-        found["uid", "", str(uid)] += count
+        counts["uid", "", str(uid)] += count
     for fault, count in rebinds.items():
-        found["rebind", "", fault] += count
+        counts["rebind", "", fault] += count
     for why, count in intake.refused_gauge_rows.items():
-        found["gauge_rows", "", why] += count
+        counts["gauge_rows", "", why] += count
     table = intake.table
-    found["refused", "", "oversized"] += oversized
-    found["lost", "", "dropped"] += intake.lost_rows
-    found["lost", "", "family_cap"] += table.lost_rows
-    found["lost", "", "instance_cap"] += table.refused_rows
-    found["lost", "", "type"] += table.mistyped_rows
-    found["lost", "", "internal"] += table.failed_rows
+    counts["refused", "", "oversized"] += oversized
+    counts["lost", "", "dropped"] += intake.lost_rows
+    counts["lost", "", "family_cap"] += table.lost_rows
+    counts["lost", "", "instance_cap"] += table.refused_rows
+    counts["lost", "", "type"] += table.mistyped_rows
+    counts["lost", "", "internal"] += table.failed_rows
     for key, family in table.families.items():
         if family.overflow:
-            found["overflow", key.instance, key.name] += family.overflow
+            counts["overflow", key.instance, key.name] += family.overflow
         if key.name in _OF_WORKERS and not key.custom:
             kind, label = _OF_WORKERS[key.name]
             for value, count in _by(family, label):
-                found[kind, "" if kind == "lost" else key.instance, value] += count
-    return +found
+                counts[kind, "" if kind == "lost" else key.instance, value] += count
+    return +counts
 
 
 def _by(family: Family, label: str) -> Iterator[tuple[str, int]]:

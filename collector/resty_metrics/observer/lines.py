@@ -16,4 +16,4 @@ def _line(trouble: Trouble, socket_path: Path | str) -> str:
     words = {"doctor": "doctor", "watch": "doctor --watch"}.get(trouble.kind.command or "")
     run = "" if words is None else f" Run: sudo {command(words, socket_path)}"
     title = trouble.title
-    return f"degraded: {title[:1].lower()}{title[1:]}: {trouble.seen}. {trouble.remedy}{run}"
+    return f"degraded: {title[:1].lower()}{title[1:]}: {trouble.evidence}. {trouble.remedy}{run}"

@@ -37,7 +37,7 @@ class NginxLooks:
             if len(self._arrivals) < MAX_INSTANCES:
                 self._arrivals.setdefault(name, Arrivals())
         missing = senders.missing(now)
-        found = []
+        facts = []
         for name, arrivals in sorted(self._arrivals.items()):
             own = beats.get(name, [])
             sample = _sample(name, own, table, fetched, now)
@@ -46,8 +46,8 @@ class NginxLooks:
             rates = arrivals.rates(now)
             uncounted = None if rates is None else 0.0 if rates.rows else rates.served - rates.counted
             spool_free = _spool_free(workers.of_newest_master(own))
-            found.append(NginxFacts(name, missing.get(name, 0), uncounted, coverage.get(name), spool_free))
-        return found
+            facts.append(NginxFacts(name, missing.get(name, 0), uncounted, coverage.get(name), spool_free))
+        return facts
 
 
 def _sample(name: str, beats: Sequence[LiveHeartbeat], table: Table, fetched: Fetched, now: float) -> Sample | None:
@@ -75,7 +75,7 @@ def _counted(table: Table, name: str, master: str | None) -> float:
 def _arrived(table: Table, name: str) -> float:
     """Return the time when a row of requests of this nginx last arrived."""
     families = (family for key, family in table.families.items() if key.instance == name)
-    return max((one.used for one in families if one.shape.type == "requests"), default=-math.inf)
+    return max((family.used for family in families if family.shape.type == "requests"), default=-math.inf)
 
 
 def _spool_free(newest: Sequence[LiveHeartbeat]) -> float | None:
