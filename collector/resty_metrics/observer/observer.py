@@ -8,6 +8,7 @@ Rules:
 """
 
 import asyncio
+import logging
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from resty_metrics.observer.lines import lines
 from resty_metrics.observer.nginx import NginxLooks
 from resty_metrics.observer.users import users
 from resty_metrics.page.scrape import Pages, Parts
+from resty_metrics.process.log import say
 from resty_metrics.table.table import Table
 
 CHECK_SECONDS = 1.0
@@ -88,8 +90,11 @@ class Observer:
             await asyncio.sleep(CHECK_SECONDS)
 
     def look(self) -> list[Trouble]:
-        """Collect the facts and return the troubles."""
-        self.troubles = judge(self._facts(self._clock()))
+        """Collect the facts and return the troubles. A bug in that costs no page: the troubles before stay."""
+        try:
+            self.troubles = judge(self._facts(self._clock()))
+        except Exception as error:
+            say(logging.ERROR, "the troubles could not be judged, please report this", error, per=type(error).__name__)
         return self.troubles
 
     def journal(self, now: float) -> facts.Journal:
