@@ -22,13 +22,13 @@ from resty_metrics.config.problem import ConfigError
 from resty_metrics.config.settings import Settings
 from resty_metrics.endpoint.credentials import allowed_uids
 from resty_metrics.endpoint.guard import Guard
-from resty_metrics.health.degradation import Degradation
 from resty_metrics.ingest.intake import Intake
 from resty_metrics.ingest.listener import Listener
 from resty_metrics.journal.journal import Journal
 from resty_metrics.journal.state import Capture, capture
 from resty_metrics.journal.tenure import Kept, Tenure, lock_state, note_stale, read_state, running_time
 from resty_metrics.live.sampler import Live
+from resty_metrics.observer.observer import Observer
 from resty_metrics.page.coverage import Coverage
 from resty_metrics.page.scrape import Pages, Parts
 from resty_metrics.process import hangup, passage, start
@@ -126,28 +126,21 @@ class Collector:
             self.journal,
             self.coverage,
             partial(web_metrics.families, self.tally, kept.state.scrapers.count),
+            lambda: self.observer.families(),
         )
         self.pages = Pages(parts, [Fetcher(source) for source in settings.sources], self.clock)
-        self.live = Live(
+        self.observer = Observer(
             parts,
             self.pages,
-            settings.socket_path,
             settings.state_dir,
-            settings.web_telemetry_path,
+            lambda: self.reload.settings.socket_allow_uid,
             lambda: self.tally.wrong,
             self.clock,
         )
+        self.live = Live(parts, self.pages, self.observer, settings.web_telemetry_path, self.clock)
         limits = Limits(settings.web_max_connections, settings.web_max_requests)
         self.front = Front(Policy(access, self.tally), self.tally, limits)
         self.reload = Reloader(settings, load, self.intake, self.pages, self.front)
-        self.faults = Degradation(
-            self.intake,
-            self.guard,
-            self.journal,
-            settings.state_dir,
-            lambda: self.reload.settings.socket_allow_uid,
-            self.clock,
-        )
         if settings.web_enable_lifecycle:
             self.front.reload = self.reload
 
@@ -207,22 +200,22 @@ async def _collect(
         raise StartError(error.errno, start.no_socket(settings.socket_path, error)) from error
     say(logging.INFO, "collecting", version=__version__, socket=settings.socket_path)
     app = server.application(
-        collector.pages, collector.faults, settings.web_telemetry_path, collector.front, collector.live
+        collector.pages, collector.observer, settings.web_telemetry_path, collector.front, collector.live
     )
     collector.listener.attach(loop)
     serving = server.Server(app, collector.front, collector.pages.leave)
     addresses = await serving.start(web_sockets)
-    manager.tell(READY, status(collector.faults()))
+    manager.tell(READY, status(collector.observer()))
     _say_ready(settings, addresses, bool(kept.state.table.families))
     works = (
         collector.watch,
         collector.tenure.run,
         collector.guard.run,
-        collector.faults.run,
+        collector.observer.run,
         collector.front.policy.watch,
         collector.live.run,
         partial(_reload, collector, manager, hung_up),
-        partial(manager.beat, collector.faults),
+        partial(manager.beat, collector.observer),
     )
     tasks = [asyncio.create_task(_for_ever(work)) for work in works]
     await stop.wait()

@@ -85,10 +85,9 @@ def test_in_any_order(stage: Stage, seed: int) -> None:
 def doctor_knows(stage: Stage) -> None:
     """What it says since its last start is what doctor names; the socket may have been contended until just now."""
     found = stage.diagnosis()
-    assert found.verdicts("FAIL") <= {"page.socket"}
+    assert found.verdicts("FAIL") == set()
     for one in found.findings["page.socket"]:
-        assert one["verdict"] == "OK" or "again and again" in one["seen"]
+        assert one["verdict"] == "OK" or one["trouble"] == "socket_contended"
     reasons = [reason for reason in FAULTS_OF_THE_PATH if stage.rebinds(reason)]
     for reason in reasons:
-        assert reason in found.seen("page.rebinds", "WARN")
-    assert bool(reasons) is ("page.rebinds" in found.verdicts("WARN"))
+        assert reason in found.seen("page.rebinds", "OK")

@@ -132,7 +132,7 @@ def test_nginx_ends_while_writes_stall(stage: Stage) -> None:
 def doctor_sees_it_stall(stage: Stage) -> None:
     """It takes STALL_SECONDS at least."""
     wait_until(lambda: waits(stage.collector) >= STALL_SECONDS, message="a record that waits so long")
-    stage.doctor("journal", "WARN", "its writes stall")
+    stage.doctor("journal", "WARN", "has not finished for seconds")
 
 
 def waits(collector: Collector) -> float:
@@ -149,7 +149,7 @@ def test_no_descriptor_is_left(stage: Stage) -> None:
         with stage.sampler.away(), without_descriptors(stage.collector):
             found = stage.doctor("collector.descriptors", "FAIL", "none is left")
             assert f"prlimit --pid {stage.collector.pid}" in found.seen("collector.descriptors", "FAIL")
-            assert "http" in found.seen("page.answers", "FAIL")
+            assert "follows from collector.descriptors: http" in found.seen("page.answers", "SKIP")
             stage.handles(stage.times(30_000, 200_000))
         stage.heals()
         stage.flows()

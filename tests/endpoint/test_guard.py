@@ -277,7 +277,7 @@ def test_against_one_who_keeps_coming_back_it_backs_off_and_says_so(collector: C
             replaced(collector.socket_path)
         time.sleep(0.05)
     assert collector.value("resty_metrics_socket_contended") == 1
-    assert "somebody keeps touching the socket" in collector.page("/-/ready")
+    assert "another program keeps removing or replacing the socket" in collector.page("/-/ready")
     assert 3 <= rebinds(collector, "replaced") + rebinds(collector, "missing") <= 5
     for event in ("restored the socket", "has ended", "in a moment", 'msg="the socket works again'):
         assert collector.log().count(event) <= 2, event  # one for each fault

@@ -103,7 +103,8 @@ def test_a_flipped_bit_in_the_write_ahead_log_is_noticed(socket_path: Path) -> N
         assert collector.value("resty_metrics_lost_rows_total", reason="journal") == 20 - kept
         assert collector.value("resty_metrics_journal_errors_total", reason="corrupt") == 1
         assert f"lost_records={20 - kept:g}" in collector.log()
-        assert healthy(collector)
+        assert collector.value("resty_metrics_journal_up") == 1
+        assert f"by reason: journal {20 - kept:g}." in collector.page("/-/ready")
         with Worker(socket_path) as again:  # it was told that the lost ones are safe: it has them no more
             again.sender, again.sequence = worker.sender, worker.sequence
             send(again, "flipped_total")

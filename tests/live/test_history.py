@@ -138,27 +138,3 @@ def test_a_busy_server_takes_the_place_of_a_quiet_one() -> None:
     history.observe({**quiet, "late": totals(50)}, 0, 10.0)
     assert [point.requests for point in history.series["late"].points] == [0, 50], "it was not asked for before"
     assert len(history.series) == MAX_SERVERS + 1
-
-
-def test_what_nginx_itself_counts_is_of_masters_that_were_there_before() -> None:
-    history = History()
-    assert history.nginx_rate(0.0) is None
-    history.observe_nginx({"1-1": 100}, 0.0)
-    assert history.nginx_rate(0.0) is None
-    history.observe_nginx({"1-1": 150, "2-2": 9_000}, 5.0)
-    assert history.nginx_rate(0.0) == 10
-    history.observe_nginx({}, 10.0)
-    assert history.nginx_rate(0.0) is None
-    history.observe_nginx({"1-1": 250, "2-2": 9_100}, 15.0)
-    assert history.nginx_rate(0.0) == 10 + 10
-    assert history.nginx_rate(0.0, least=10.0) == 10
-    assert history.nginx_rate(15.0) is None
-
-
-def test_the_rate_of_nginx_begins_where_a_master_is_first_heard_of() -> None:
-    """Also where nobody was when the window began: a collector that has just begun, a master that has."""
-    history = History()
-    history.observe_nginx({}, 0.0)
-    history.observe_nginx({"1-1": 100}, 5.0)
-    history.observe_nginx({"1-1": 200}, 15.0)
-    assert history.nginx_rate(0.0) == 10

@@ -4,9 +4,11 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from resty_metrics.health import troubles
+from resty_metrics.health.facts import SourceState
+from resty_metrics.health.troubles import Trouble
 from resty_metrics.live.assets import FILES, HEADERS
-from resty_metrics.live.counts import Growth
-from resty_metrics.live.facts import Facts, Row, Socket, SourceState, Top, Worker
+from resty_metrics.live.facts import Facts, Row, Top, Worker
 from resty_metrics.live.history import History
 from resty_metrics.live.render import renderer
 from resty_metrics.live.totals import Totals
@@ -54,7 +56,7 @@ def history(*names: str) -> History:
 
 
 def html(given: Facts, past: History | None = None) -> str:
-    return RENDERER.html(view(given, past or History(), Growth()))
+    return RENDERER.html(view(given, past or History()))
 
 
 def hostile() -> Facts:
@@ -63,12 +65,12 @@ def hostile() -> Facts:
         telemetry_path=f"/{EVIL}",
         doctor=EVIL,
         watch=EVIL,
-        socket=Socket(EVIL, False, True, False, [EVIL]),
+        socket=EVIL,
+        troubles=[Trouble(kind, EVIL, EVIL, EVIL) for kind in troubles.KINDS],
         sources=[SourceState(EVIL, EVIL, EVIL, EVIL, EVIL, 1.0)],
         nginx=[nginx(name=EVIL, coverage=0.1, workers_seen=1)],
         workers=[Worker(EVIL, 0, 1, 1.0, 1.0, 0.0, 1.0, False)],
         top=Top([Row([(EVIL, EVIL)], 1.0)], 1.0, 1, 1),
-        misconfigured=[EVIL],
     )
 
 
@@ -98,9 +100,9 @@ def test_nothing_is_inline_and_nothing_is_from_elsewhere() -> None:
     ("given", "headline"),
     [
         (facts(), "Everything works"),
-        (facts(misconfigured=["web"]), "1 warning"),
-        (hostile(), "5 warnings"),
-        (facts(socket=Socket("/c.sock", False, False, False, [])), "1 critical problem"),
+        (facts(troubles=[Trouble(troubles.CONFIG_REFUSED, "web", "correct it")]), "1 warning"),
+        (facts(troubles=[Trouble(troubles.SOCKET_DOWN, "gone", "put it back")]), "1 critical problem"),
+        (hostile(), f"{len(troubles.KINDS)} warnings"),
     ],
 )
 def test_the_headline_says_how_many_problems_there_are(given: Facts, headline: str) -> None:

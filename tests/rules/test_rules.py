@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from resty_metrics.health.troubles import KINDS
 from support.nginx import ROOT
 
 RULES = sorted((ROOT / "prometheus" / "rules").glob("*.yml"))
@@ -65,13 +66,6 @@ def gauge(alert: str, metric: str, wrong: float, right: float, labels: str = "")
     ]
 
 
-def counter(alert: str, metric: str, labels: str = "") -> list[Case]:
-    return [
-        Case(alert, {one(metric, labels): grows(1)}),
-        Case(alert, {one(metric, labels): still(7)}, fires=False),
-    ]
-
-
 def responses(good: float, bad: float, minutes: int = MINUTES) -> dict[str, str]:
     """So many answers a minute of server s."""
     metric = "nginx_http_responses_total"
@@ -119,53 +113,18 @@ def burn(window: str, ratio: float, fires: bool) -> Case:
     return Case("NginxErrorBudgetBurn", series, fires, BURN_MINUTES, BURN_EVALUATION, label, why)
 
 
+TROUBLE = "resty_metrics_trouble"
 VTS = "nginx_vts_main_shm_usage_bytes"
-SPOOL = 'dict="resty_metrics_spool"'
-REQUESTS = {one("nginx_http_requests_total"): grows(600)}
 CASES = [
     *gauge("RestyMetricsCollectorDown", "up", 0, 1),
-    *gauge("RestyMetricsSourceDown", "resty_metrics_source_up", 0, 1, 'source="vts"'),
-    *gauge("RestyMetricsSocketDown", "resty_metrics_socket_up", 0, 1),
-    *gauge("RestyMetricsSocketContended", "resty_metrics_socket_contended", 1, 0),
-    *counter("RestyMetricsSocketContended", "resty_metrics_socket_rebinds_total", 'reason="replaced"'),
-    *gauge("RestyMetricsStandby", "resty_metrics_socket_standby", 1, 0),
-    Case("RestyMetricsNothingArrives", REQUESTS, why="no-request-is-there"),
-    Case("RestyMetricsNothingArrives", REQUESTS | {name: still(5) for name in responses(1, 0)}, why="none-is-new"),
-    Case("RestyMetricsNothingArrives", REQUESTS | responses(600, 0), fires=False),
-    Case("RestyMetricsNothingArrives", {one("nginx_http_requests_total"): grows(4)}, fires=False, why="only-scrapes"),
-    *gauge("RestyMetricsCoverage", "resty_metrics_coverage_ratio", 0.9, 1),
-    Case(
-        "RestyMetricsWorkersMissing",
-        {one("resty_metrics_workers_seen"): still(1), one("resty_metrics_workers_expected"): still(2)},
+    *(case for kind in KINDS for case in gauge(kind.alert, TROUBLE, 1, 0, f'trouble="{kind.name}"')),
+    *(
+        Case(kind.alert, {one(TROUBLE, f'nginx="edge", trouble="{kind.name}"'): still(1)}, why="a-named-nginx")
+        for kind in KINDS
+        if kind.per_nginx
     ),
-    Case(
-        "RestyMetricsWorkersMissing",
-        {one("resty_metrics_workers_seen"): still(2), one("resty_metrics_workers_expected"): still(2)},
-        fires=False,
-    ),
-    *counter("RestyMetricsRefusals", "resty_metrics_refusals_total", 'reason="uid"'),
-    *counter("RestyMetricsRowsLost", "resty_metrics_lost_rows_total", 'reason="dropped"'),
-    *counter("RestyMetricsRowsLost", "resty_metrics_worker_lost_rows_total", 'worker="1", reason="spool"'),
-    *counter("RestyMetricsOverflow", "resty_metrics_overflow_rows_total", 'family="http_requests"'),
-    *gauge("RestyMetricsJournalDown", "resty_metrics_journal_up", 0, 1),
-    *gauge("RestyMetricsConfigRefused", "resty_metrics_config_last_reload_successful", 0, 1),
     Case("RestyMetricsEventLoopLag", lag(30)),
     Case("RestyMetricsEventLoopLag", lag(0), fires=False),
-    Case(
-        "RestyMetricsSpoolFull",
-        {
-            one("resty_metrics_shared_dict_free_bytes", SPOOL): still(100),
-            one("resty_metrics_shared_dict_capacity_bytes", SPOOL): still(1000),
-        },
-    ),
-    Case(
-        "RestyMetricsSpoolFull",
-        {
-            one("resty_metrics_shared_dict_free_bytes", SPOOL): still(900),
-            one("resty_metrics_shared_dict_capacity_bytes", SPOOL): still(1000),
-        },
-        fires=False,
-    ),
     Case("NginxErrorRatioHigh", responses(90, 10)),
     Case("NginxErrorRatioHigh", responses(100, 0), fires=False),
     Case("NginxErrorRatioHigh", responses(10, 10), fires=False, why="hardly-any-traffic"),

@@ -3,7 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from resty_metrics.live.facts import Facts, Journal, Nginx, Socket, Top
+from resty_metrics.health.facts import Journal
+from resty_metrics.live.facts import Facts, Nginx, Top
 from resty_metrics.shapes.shape import REQUEST_COLUMNS, Shape, family_batch
 from resty_metrics.table.table import Table
 
@@ -16,7 +17,7 @@ WELL = Facts(
     doctor="sudo resty-metrics doctor",
     watch="sudo resty-metrics doctor --watch",
     uptime=1000.0,
-    socket=Socket("/run/collector.sock", True, False, False, []),
+    socket="/run/collector.sock",
     heard=0.5,
     sources=[],
     journal=Journal("/var/lib/resty-metrics", None),
@@ -24,7 +25,6 @@ WELL = Facts(
     nginx=[Nginx("", True, workers_expected=2, workers_seen=2)],
     rows=0,
     top=Top([], None, 0, 0),
-    full={},
 )
 
 

@@ -27,7 +27,7 @@ SLOW_HEALS_SECONDS = 5.0  # where a process was stopped or started, or while the
 MACHINE_SECONDS = 1.0  # what a shared machine may add: a page is asked for, made and read until it is known
 FRESH_SECONDS = 2.0  # from the end of a request to the page
 OVERDUE_SECONDS = 3.0  # until a worker whose datagrams are swallowed gives up on its line, wherever that leads
-KEEPS_TOUCHING = "somebody keeps touching the socket"
+KEEPS_TOUCHING = "another program keeps removing or replacing the socket"
 
 SITE = """
     {lifecycle}

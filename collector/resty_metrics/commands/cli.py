@@ -158,6 +158,7 @@ def _told(options: dict[str, Any], nginx_command: str | None) -> "Settings":
     params=[*options_of("doctor"), NGINX_COMMAND],
     examples=(
         ("sudo resty-metrics doctor", "Check everything between nginx and the page."),
+        ("sudo resty-metrics doctor --problems", "Print only what needs repair, the first to repair first."),
         ("sudo resty-metrics doctor --watch", "Print each process that touches the socket, as it happens."),
     ),
     statuses=(
@@ -167,8 +168,9 @@ def _told(options: dict[str, Any], nginx_command: str | None) -> "Settings":
     ),
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@click.option("--problems", is_flag=True, help="Print warnings and failures only, the first to fix first.")
 @click.option("--watch", is_flag=True, help="Keep running, and print each process that touches the socket.")
-def doctor(as_json: bool, watch: bool, nginx_command: str | None, **options: Any) -> None:
+def doctor(as_json: bool, problems: bool, watch: bool, nginx_command: str | None, **options: Any) -> None:
     """Check everything between nginx and the page, and say how to repair what does not work.
 
     Changes nothing. Takes its settings from the running collector; flags override them.
@@ -183,7 +185,7 @@ def doctor(as_json: bool, watch: bool, nginx_command: str | None, **options: Any
         if subject.choice is not None:
             raise click.UsageError(subject.choice)
         sys.exit(run_watch(settings.socket_path, as_json))
-    run(settings, as_json)
+    run(settings, as_json, problems)
 
 
 @main.command(

@@ -81,18 +81,8 @@ class Guard:
         return not self.standing_by and self._strays == 0 and self._find() is None
 
     def faults(self) -> list[str]:
-        """Return what is degraded, in words."""
-        messages = [] if self._fault is None else [self._fault]
-        if self.contended:
-            messages.append(
-                f"somebody keeps touching the socket at {self._listener.path}: it was put back "
-                f"{self._contention.healings} times in a row; see {self._watch_command}"
-            )
-        return messages
-
-    @property
-    def _watch_command(self) -> str:
-        return command("doctor --watch", self._listener.path)
+        """Return what is wrong and could not be put right, in words."""
+        return [] if self._fault is None else [self._fault]
 
     @property
     def path(self) -> Path:

@@ -1,1 +1,1 @@
-"""The faults of a running collector."""
+"""The judge of a running collector: facts in, troubles out, each with its remedy. Pure."""

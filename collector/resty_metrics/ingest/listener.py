@@ -17,10 +17,10 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from resty_metrics.advice import remedies
 from resty_metrics.endpoint import descriptors
 from resty_metrics.endpoint.binding import Endpoint, bind
 from resty_metrics.endpoint.descriptors import ANCILLARY_BYTES, Closer, is_answerable, is_connected, read_ancillary
+from resty_metrics.health import remedies
 from resty_metrics.ingest.drain import Drain, Outcome
 from resty_metrics.ingest.intake import Intake
 from resty_metrics.ingest.leaving import Leaving

@@ -26,7 +26,8 @@ class Sender:
     ``received``: sequence of the last accepted batch; ``committed``: of the last safe one. ``birth_ms``: Unix
     milliseconds. ``last_seen``: time of its last datagram; ``ended``: that of its bye, None while it is open.
     ``confirmed``: time its process was last known to be there, while it is leaving. ``instance``: name of its nginx, ""
-    if it has none, None if it is not known yet; ``master``: identity of its master, None if it is not known.
+    if it has none, None if it is not known yet; ``master``: identity of its master, ``worker``: number of its worker,
+    None if it is not known; ``leaving``: its newest heartbeat says that it is exiting.
     """
 
     received: int
@@ -38,6 +39,8 @@ class Sender:
     confirmed: float = -math.inf
     instance: str | None = None
     master: Master | None = None
+    worker: int | None = None
+    leaving: bool = False
 
     @property
     def is_settled(self) -> bool:
@@ -51,8 +54,10 @@ class Sender:
     def hear(self, number: int, heartbeat: Heartbeat, now: float, room: Room) -> Admission:
         """Keep a beat, or a part of one, unless the same or a newer one is there already."""
         admission = self.beats.hear(number, heartbeat, now, room)
-        if self.beats.whole is not None:
-            self.instance, self.master = self.beats.whole.instance, self.beats.whole.master
+        whole = self.beats.whole
+        if whole is not None:
+            self.instance, self.master, self.worker = whole.instance, whole.master, whole.worker
+            self.leaving = whole.exiting is True
         return admission
 
 

@@ -24,6 +24,7 @@ from itertools import chain
 
 from resty_metrics.ingest.beats import BEAT_SECONDS, GAUGES_SECONDS, MAX_INSTANCES, Admission, Room
 from resty_metrics.ingest.departed import Departed, SenderMark
+from resty_metrics.ingest.missing import missing
 from resty_metrics.ingest.sender import LiveHeartbeat, Placement, Sender
 from resty_metrics.wire.datagram import Header
 from resty_metrics.wire.heartbeat import Heartbeat
@@ -72,6 +73,10 @@ class Senders:
         ended = len(self._ended)
         opened = len(self._senders) - ended - silent
         return {"open": opened, "silent": silent, "ended": ended, "departed": len(self._departed)}
+
+    def missing(self, now: float) -> dict[str, int]:
+        """Count the workers by nginx that sent heartbeats and fell silent without an end."""
+        return missing(self._senders.values(), now)
 
     def committed(self, name: bytes) -> int:
         """Return the sequence up to which every batch of a sender is safe; 0 if the sender is unknown."""

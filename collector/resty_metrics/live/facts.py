@@ -1,51 +1,10 @@
 """Facts of this moment for the live page, as values. An unknown value is None."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from resty_metrics.advice.warnings import SLOW_COMMIT_SECONDS
-
-
-@dataclass(frozen=True, slots=True)
-class Socket:
-    """The state of the socket. ``faults``: its faults in words, as in ``/-/ready``."""
-
-    path: str
-    up: bool
-    contended: bool
-    standing_by: bool
-    faults: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class SourceState:
-    """A source that is fetched. ``reason`` None: it was read; ``words`` explain a failure.
-
-    ``seconds``: the duration of the fetch, None until the source has answered.
-    """
-
-    kind: str
-    name: str | None
-    address: str
-    reason: str | None
-    words: str
-    seconds: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Journal:
-    """The state of the journal. ``directory`` None: no journal is configured. ``reason`` None: it is written.
-
-    ``waits``: for how many seconds the oldest record has been waiting to be written.
-    """
-
-    directory: str | None
-    reason: str | None
-    waits: float = 0.0
-
-    @property
-    def stalls(self) -> bool:
-        return self.reason is None and self.waits >= SLOW_COMMIT_SECONDS
+from resty_metrics.health.facts import Journal, SourceState
+from resty_metrics.health.troubles import Kind, Trouble
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +28,7 @@ class Worker:
 class Nginx:
     """An nginx; ``name`` is "" if it has none. ``heard``: a worker's heartbeat is alive.
 
-    ``spool_free`` and ``coverage``: shares of 1; ``configured_ago``: seconds.
+    ``coverage``: a share of 1; ``configured_ago``: seconds.
     """
 
     name: str
@@ -81,7 +40,6 @@ class Nginx:
     writing: int | None = None
     waiting: int | None = None
     coverage: float | None = None
-    spool_free: float | None = None
     generation: int | None = None
     configured_ago: float | None = None
 
@@ -112,8 +70,7 @@ class Facts:
     """The facts of one moment.
 
     ``now``: seconds of a monotonic clock; ``clock``: the wall clock in words; ``doctor`` and ``watch``: commands to
-    run; ``heard``: seconds since a worker last sent anything; ``full``: for each family at its cap, the number of
-    values of each label; ``misconfigured``: files whose last version was refused.
+    run; ``heard``: seconds since a worker last sent anything; ``socket``: its path.
     """
 
     now: float
@@ -123,7 +80,7 @@ class Facts:
     doctor: str
     watch: str
     uptime: float
-    socket: Socket
+    socket: str
     heard: float | None
     sources: Sequence[SourceState]
     journal: Journal
@@ -131,10 +88,8 @@ class Facts:
     nginx: Sequence[Nginx]
     rows: int
     top: Top
-    full: Mapping[str, Sequence[tuple[str, int]]]
-    misconfigured: Sequence[str] = ()
+    troubles: Sequence[Trouble] = ()
 
-    @property
-    def without_lua(self) -> bool:
-        """Return whether Lua seems not to be in use: Lua has sent nothing yet, and another source can be read."""
-        return self.heard is None and any(one.seconds is not None and one.reason is None for one in self.sources)
+    def has(self, kind: Kind, nginx: str = "") -> bool:
+        """Return whether a trouble of this kind holds for this nginx."""
+        return any(trouble.kind is kind and trouble.nginx == nginx for trouble in self.troubles)

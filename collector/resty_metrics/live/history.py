@@ -94,7 +94,6 @@ class History:
         self.series: dict[str, Series] = {}
         self.servers = 0
         self.last: float | None = None
-        self._begun: deque[tuple[float, Mapping[str, float]]] = deque(maxlen=POINTS)
         self._totals: Mapping[str, Totals] = {}
         self._moved: object = None
 
@@ -107,27 +106,6 @@ class History:
             self._forget(now)
         self.servers = len(totals) - 1
         self.last, self._totals, self._moved = now, totals, moved
-
-    def observe_nginx(self, begun: Mapping[str, float], now: float) -> None:
-        """Take a sample of what nginx itself counts, by master."""
-        self._begun.append((now, begun))
-
-    def nginx_rate(self, since: float, least: float = 0.0) -> float | None:
-        """Return the requests per second that nginx itself counted since ``since``; None where no master qualifies.
-
-        Only masters count that the newest sample has, and that an earlier sample has from more than ``least`` seconds
-        before. Samples in between without them do no harm.
-        """
-        if not self._begun:
-            return None
-        last, begun = self._begun[-1]
-        rates = []
-        for master, count in begun.items():
-            said = ((at, one[master]) for at, one in self._begun if at >= since and master in one)
-            first, before = next(said, (last, count))
-            if last - first > least:
-                rates.append((count - before) / (last - first))
-        return sum(rates) if rates else None
 
     def _extend(self, totals: Mapping[str, Totals], now: float, seconds: float) -> None:
         nothing = Totals()

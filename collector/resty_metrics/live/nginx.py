@@ -1,13 +1,11 @@
 """Facts about each nginx from its workers' heartbeats."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from resty_metrics.ingest.sender import LiveHeartbeat
 from resty_metrics.ingest.senders import Senders
 from resty_metrics.live.facts import Nginx, Worker
 from resty_metrics.page import instances, workers
-
-SPOOL = "resty_metrics_spool"
 
 
 def nginxes(senders: Senders, coverage: Mapping[str, float], now: float, wall: float) -> list[Nginx]:
@@ -36,15 +34,9 @@ def _nginx(name: str, beats: list[LiveHeartbeat], coverage: float | None, wall: 
         writing=None if status is None else status.writing,
         waiting=None if status is None else status.waiting,
         coverage=coverage,
-        spool_free=_spool_free(newest),
         generation=None if last is None else last.generation,
         configured_ago=None if configured is None else max(0.0, wall - configured / 1000),
     )
-
-
-def _spool_free(newest: Sequence[LiveHeartbeat]) -> float | None:
-    dicts = next((beat.heartbeat.dicts for beat in newest if beat.heartbeat.dicts is not None), ())
-    return next((free / capacity for name, capacity, free in dicts if name == SPOOL and capacity > 0), None)
 
 
 def workers_of(senders: Senders, now: float) -> list[Worker]:

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from resty_metrics.advice.warnings import LEAST_COVERAGE
-from resty_metrics.ingest.beats import GAUGES_SECONDS
+from resty_metrics.health import troubles as kinds
+from resty_metrics.health.facts import SourceState
+from resty_metrics.health.troubles import Kind
 from resty_metrics.live import chart
 from resty_metrics.live.chart import Chart
-from resty_metrics.live.counts import Growth
-from resty_metrics.live.facts import Facts, Nginx, SourceState, Worker
+from resty_metrics.live.facts import Facts, Nginx, Worker
 from resty_metrics.live.history import ALL, MAX_SERVERS, History, Point, Series, Summary, summarize
 from resty_metrics.live.notices import Notice, notices
 from resty_metrics.live.words import ABSENT, duration, number, percent, problems, quantile, size
@@ -71,9 +71,9 @@ class View:
     top_note: str
 
 
-def view(facts: Facts, history: History, growth: Growth) -> View:
+def view(facts: Facts, history: History) -> View:
     """Build the page of ``facts.now``."""
-    found = notices(facts, history, growth)
+    found = notices(facts, history)
     worst: State = "ok" if not found else found[0].severity
     busy, quiet = _busy(history)
     workers = [_worker(one) for one in sorted(facts.workers, key=_by_number)]
@@ -122,18 +122,19 @@ def _health(facts: Facts) -> Iterator[Health]:
     yield from map(_source, facts.sources)
     yield _journal(facts)
     for one in facts.nginx:
-        yield from _nginx(one)
+        yield from _nginx(one, facts)
 
 
 def _socket(facts: Facts) -> Health:
-    socket = facts.socket
-    if socket.standing_by:
-        return Health("Socket", "warning", "stands by", socket.path)
-    if not socket.up:
-        return Health("Socket", "critical", "down", socket.path)
-    if socket.contended:
-        return Health("Socket", "warning", "contended", socket.path)
-    return Health("Socket", "ok", "works", socket.path)
+    states: tuple[tuple[Kind, State, str], ...] = (
+        (kinds.STANDBY, "warning", "stands by"),
+        (kinds.SOCKET_DOWN, "critical", "down"),
+        (kinds.SOCKET_CONTENDED, "warning", "contended"),
+        (kinds.SOCKET_UNREACHABLE, "critical", "out of reach"),
+    )
+    found = ((state, word) for kind, state, word in states if facts.has(kind))
+    state, word = next(found, ("ok", "works"))
+    return Health("Socket", state, word, facts.socket)
 
 
 def _called(name: str, nginx: Nginx) -> str:
@@ -142,13 +143,13 @@ def _called(name: str, nginx: Nginx) -> str:
 
 def _workers(nginx: Nginx, facts: Facts) -> Health:
     name, heard = _called("Workers of nginx", nginx), facts.heard
+    missing = facts.has(kinds.WORKERS_MISSING, nginx.name)
     if not nginx.heard:
-        yet = facts.without_lua or facts.uptime < GAUGES_SECONDS
-        return Health(name, "unknown" if yet else "warning", f"not heard of{' yet' * yet}", _ago(heard))
+        return Health(name, "warning" if missing else "unknown", "not heard of", _ago(heard))
     if nginx.workers_expected is None:
-        return Health(name, "ok", "heard of", _ago(heard))
-    state: State = "warning" if nginx.workers_seen < nginx.workers_expected else "ok"
-    return Health(name, state, f"{nginx.workers_seen} of {nginx.workers_expected} heard of", _ago(heard))
+        return Health(name, "warning" if missing else "ok", "heard of", _ago(heard))
+    words = f"{nginx.workers_seen} of {nginx.workers_expected} heard of"
+    return Health(name, "warning" if missing else "ok", words, _ago(heard))
 
 
 def _ago(seconds: float | None) -> str:
@@ -170,23 +171,23 @@ def _journal(facts: Facts) -> Health:
         return Health("Journal", "unknown", "none wanted", "counts are in memory only")
     if journal.reason is not None:
         return Health("Journal", "warning", f"in memory only ({journal.reason})", journal.directory)
-    if journal.stalls:
+    if facts.has(kinds.JOURNAL_STALLS):
         return Health("Journal", "warning", f"a write takes {duration(journal.waits)} so far", journal.directory)
     return Health("Journal", "ok", "written", journal.directory)
 
 
-def _coverage(nginx: Nginx) -> Health:
+def _coverage(nginx: Nginx, facts: Facts) -> Health:
     name = _called("Coverage", nginx)
     if nginx.coverage is None:
         return Health(name, "unknown", "not known yet", "it takes 5 minutes and 100 requests")
-    state: State = "warning" if nginx.coverage < LEAST_COVERAGE else "ok"
+    state: State = "warning" if facts.has(kinds.COVERAGE, nginx.name) else "ok"
     return Health(name, state, percent(min(1.0, nginx.coverage)), "of nginx's requests are counted")
 
 
-def _nginx(nginx: Nginx) -> Iterator[Health]:
+def _nginx(nginx: Nginx, facts: Facts) -> Iterator[Health]:
     if not nginx.heard:
         return
-    yield _coverage(nginx)
+    yield _coverage(nginx, facts)
     if nginx.active is not None:
         by = ((nginx.reading, "reading"), (nginx.writing, "writing"), (nginx.waiting, "waiting"))
         more = ", ".join(f"{number(count)} {name}" for count, name in by)

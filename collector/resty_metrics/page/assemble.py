@@ -1,6 +1,6 @@
 """One page from everything: requests, nginx's own counters, sources, the workers, the pipeline, the user's own."""
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from resty_metrics.exposition.text import MetricFamily, sample
@@ -86,11 +86,13 @@ def in_steps(
     stub_status_fetched: Container[str],
     coverage: Mapping[str, float],
     own: Sequence[MetricFamily],
+    report: Callable[[conflicts.Withheld], None] = lambda _: None,
 ) -> Steps[list[MetricFamily]]:
     """Return all families of a page, in its order.
 
     ``rendered``: those of the ``moment``; ``scraped``: of the fetched sources; ``stub_status_fetched``: the instances
-    whose stub_status is among them; ``coverage``: by instance; ``own``: of the collector itself.
+    whose stub_status is among them; ``coverage``: by instance; ``own``: of the collector itself; ``report``
+    is called with what was withheld.
     """
     user_gauges = yield from gauges.in_steps(beats)
     of_workers = yield from workers.in_steps(beats)
@@ -104,4 +106,4 @@ def in_steps(
     ]
     yield
     custom = _custom([family for family in rendered if family.custom], user_gauges, moment.births)
-    return (yield from conflicts.in_steps(custom, built_in, moment.instances, moment.gone))
+    return (yield from conflicts.in_steps(custom, built_in, moment.instances, moment.gone, report))

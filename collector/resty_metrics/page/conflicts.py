@@ -19,7 +19,7 @@ Rules:
   that is gone: it counts nothing, and nobody could repair it.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -31,6 +31,7 @@ from resty_metrics.process.steps import Steps, finish
 CONFLICT = "resty_metrics_family_conflict"
 STEP_FAMILIES = 500  # per step: a few milliseconds
 _Kind = tuple[str, str, bool]
+Withheld = Sequence[tuple[str, str]]  # nginx and name of each family that is not on the page
 
 
 def _kind(family: MetricFamily) -> _Kind:
@@ -160,11 +161,12 @@ def in_steps(
     built_in: Sequence[MetricFamily],
     first: Iterable[str] = (),
     gone: AbstractSet[str] = frozenset(),
+    report: Callable[[Withheld], None] = lambda _: None,
 ) -> Steps[list[MetricFamily]]:
     """Return the families that may stand on one page, and a family that names the others.
 
     ``first``: instances of nginx in the order in which they came. Other instances come later, and those in ``gone``
-    last.
+    last. ``report`` is called with the withheld families, except those of an nginx that is gone.
     """
     shown = [family for family in built_in if any(family.lines)]
     page = _Page({CONFLICT}.union(*[claims(family) for family in shown if not family.sent]))
@@ -179,6 +181,7 @@ def in_steps(
     page.take_own(family for family in shown if family.instance is None)
     kept = [family for family in built_in if id(family) in page.shown or not any(family.lines)]
     yield
+    report(tuple(key for key in page.withheld if key[0] not in gone))
     withheld = yield from _report(page, gone)
     return [*kept, *(family for family in custom if id(family) in page.shown), *withheld]
 

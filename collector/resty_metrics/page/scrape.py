@@ -31,14 +31,17 @@ from resty_metrics.journal.journal import Journal
 from resty_metrics.journal.records import of_page
 from resty_metrics.page import assemble, family_counts, instances, requests
 from resty_metrics.page.bodies import Bodies, Body
+from resty_metrics.page.conflicts import Withheld
 from resty_metrics.page.coverage import Coverage
 from resty_metrics.page.process_metrics import ProcessMetrics
 from resty_metrics.page.waiting import Fetched, Request, Ticket, Turn, Waiting
 from resty_metrics.process.log import STDERR
 from resty_metrics.process.steps import Steps
 from resty_metrics.sources import source_metrics as report
+from resty_metrics.sources import stub_status
 from resty_metrics.sources.fetch import Fetcher, Scrape, gather
 from resty_metrics.sources.source import Source
+from resty_metrics.sources.stub_status import StubStatus
 from resty_metrics.table.scrapers import Scrapers
 
 GZIP_LEVEL = 1
@@ -52,7 +55,10 @@ _TIMEOUTS_A_DECADE = 10
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The parts that a page is made of. ``web_families`` returns the metrics of the server."""
+    """The parts that a page is made of.
+
+    ``web_families`` returns the metrics of the server, ``trouble_families`` those of the observer.
+    """
 
     intake: Intake
     scrapers: Scrapers
@@ -61,6 +67,7 @@ class Parts:
     journal: Journal
     coverage: Coverage
     web_families: Callable[[], Sequence[MetricFamily]]
+    trouble_families: Callable[[], Sequence[MetricFamily]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +80,11 @@ class Fetching:
 
 
 class Pages:
-    """Makes pages. ``clock`` is monotonic seconds."""
+    """Makes pages. ``clock`` is monotonic seconds.
+
+    ``last``: the last result of each source, without its families, of the time ``last_at``; ``stub_statuses``: what
+    was last read of stub_status and when, by name of nginx; ``withheld``: families that the last page did not show.
+    """
 
     def __init__(self, parts: Parts, fetchers: Sequence[Fetcher], clock: Callable[[], float]) -> None:
         self.fetchers = fetchers
@@ -84,8 +95,10 @@ class Pages:
         self._waiting = Waiting()
         self._maker: asyncio.Task[None] | None = None
         self._fetching: set[Fetching] = set()
-        self._last: Mapping[Source, Scrape] = {}
-        self._last_at = -math.inf
+        self.last: Mapping[Source, Scrape] = {}
+        self.last_at = -math.inf
+        self.stub_statuses: dict[str, tuple[float, StubStatus]] = {}
+        self.withheld: Withheld = ()
         self._fetches: set[asyncio.Task[Any]] = set()  # and tasks that close former fetchers
 
     async def page(self, request: Request) -> Body:
@@ -150,7 +163,7 @@ class Pages:
     def use(self, fetchers: Sequence[Fetcher]) -> None:
         """Use these fetchers from the next scrape on. The others are closed when no scrape waits for them any more."""
         gone = [fetcher for fetcher in self.fetchers if fetcher not in fetchers]
-        self.fetchers, self._fetching, self._last_at = fetchers, set(), -math.inf
+        self.fetchers, self._fetching, self.last_at = fetchers, set(), -math.inf
         if gone:
             self._keep(asyncio.create_task(_close(gone, tuple(self._fetches))))
 
@@ -162,15 +175,10 @@ class Pages:
         """Close the connections to the sources."""
         await _close(self.fetchers, ())
 
-    async def sources(self, age: float, patience: float) -> Mapping[Source, Scrape]:
-        """Return the last result of each source, without its families.
-
-        If the results are older than ``age`` seconds, fetch them anew and wait for at most ``patience`` seconds. A
-        source that has never answered is missing.
-        """
-        if self._clock() - self._last_at > age:
+    async def fetch_old(self, age: float, patience: float) -> None:
+        """Fetch the sources if the last results are older than ``age``; wait at most ``patience`` seconds for that."""
+        if self._clock() - self.last_at > age:
             await asyncio.wait([self._fetch(math.inf)], timeout=patience)
-        return self._last
 
     def _keep(self, task: asyncio.Task[Any]) -> None:
         self._fetches.add(task)
@@ -192,8 +200,14 @@ class Pages:
         fetchers, began = self.fetchers, self._clock()
         scrapes = await gather(fetchers, seconds)
         if fetchers is self.fetchers:
-            self._last = {scrape.source: replace(scrape, families=()) for scrape in scrapes}
-            self._last_at = self._clock()
+            self.last = {scrape.source: replace(scrape, families=()) for scrape in scrapes}
+            self.last_at = self._clock()
+            self.stub_statuses = {
+                scrape.source.name or "": (self.last_at, status)
+                for scrape in scrapes
+                if scrape.source.kind == "stub_status"
+                and (status := stub_status.read_back(scrape.families)) is not None
+            }
         return Fetched(fetchers, scrapes, began, seconds)
 
     def _shown_before(self, request: Request, now: float) -> int | None:
@@ -233,8 +247,12 @@ class Pages:
             *pipeline.families(parts.intake, self._socket(), now, parts.journal.tally.lost_rows),
             *(journal.families(parts.journal.tally, now) if parts.journal.enabled else []),
             *parts.web_families(),
+            *parts.trouble_families(),
             *self._process.families(),
         ]
+
+    def _withhold(self, families: Withheld) -> None:
+        self.withheld = families
 
     def _steps(self, turn: Turn) -> Steps[list[bytes]]:
         """Return the page. What it shows of rows and workers is taken in the first step, the counters in the second."""
@@ -256,7 +274,7 @@ class Pages:
         by_source = [instances.mark(scrape.families, scrape.source.name or "") for scrape in fetched.scrapes]
         scraped = [family for some in by_source for family in some]
         status = {scrape.source.name or "" for scrape in fetched.scrapes if scrape.source.kind == "stub_status"}
-        page = yield from assemble.in_steps(moment, rendered, beats, scraped, status, coverage, own)
+        page = yield from assemble.in_steps(moment, rendered, beats, scraped, status, coverage, own, self._withhold)
         return (yield from exposition.in_steps(page, openmetrics=turn.tickets[0].request.openmetrics))
 
 

@@ -5,7 +5,7 @@ Source of the format: ngx_http_stub_status_module.c, ``ngx_http_stub_status_hand
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from resty_metrics.exposition.text import MetricFamily, MetricType, sample
@@ -71,3 +71,11 @@ def families(status: StubStatus | None, labels: Mapping[str, str]) -> list[Metri
         for field, name, kind, text in _METRICS
     ]
     return [*counters, up]
+
+
+def read_back(families: Iterable[MetricFamily]) -> StubStatus | None:
+    """Return the status that families of ``families`` show; None if it could not be read."""
+    values = {family.name: int(line.rpartition(b" ")[2]) for family in families for line in family.lines}
+    names = {name: field for field, name, _, _ in _METRICS}
+    fields = {names[name]: value for name, value in values.items() if name in names}
+    return StubStatus(**fields) if len(fields) == len(names) else None

@@ -1,7 +1,7 @@
 """How many file descriptors the collector has left."""
 
 import pytest
-from resty_metrics.commands.doctor.descriptors import Descriptors, check, read_limit
+from resty_metrics.commands.doctor.descriptors import Descriptors, check, read_limits
 
 LIMITS = """Limit                     Soft Limit           Hard Limit           Units
 Max processes             127235               127235               processes
@@ -29,15 +29,26 @@ def test_what_is_left(found: Descriptors, verdict: str, words: str) -> None:
     assert (finding.remedy is None) is (verdict == "OK")
 
 
-@pytest.mark.parametrize(("limit", "more"), [(1024, 65_536), (65_536, 262_144)])
-def test_the_remedy_is_a_command(limit: int, more: int) -> None:
-    assert str(check(7, Descriptors(limit, limit)).remedy).startswith(f"prlimit --pid 7 --nofile={more}:{more} ")
+@pytest.mark.parametrize(
+    ("limit", "ceiling", "more"),
+    [
+        (1024, 1024, "65536:65536"),
+        (65_536, 65_536, "262144:262144"),
+        (1024, 524_288, "65536:"),
+        (1024, 4096, "4096:"),
+        (1024, None, "65536:"),
+    ],
+)
+def test_the_remedy_is_a_command(limit: int, ceiling: int | None, more: str) -> None:
+    """The hard limit is raised only where it must be, since root alone may do that."""
+    remedy = str(check(7, Descriptors(limit, limit, ceiling)).remedy)
+    assert remedy.startswith(f"prlimit --pid 7 --nofile={more} ")
 
 
 @pytest.mark.parametrize(("soft", "expected"), [("1024", 1024), ("unlimited", None)])
-def test_the_soft_limit_counts(soft: str, expected: int | None) -> None:
-    assert read_limit(LIMITS.format(soft)) == expected
+def test_both_limits_are_read(soft: str, expected: int | None) -> None:
+    assert read_limits(LIMITS.format(soft)) == (expected, 524_288)
 
 
 def test_a_text_without_it() -> None:
-    assert read_limit("") is None
+    assert read_limits("") == (None, None)

@@ -52,7 +52,7 @@ def test_doctor_has_the_flags_of_serve_that_are_taken() -> None:
 
 
 def test_its_own_flags() -> None:
-    assert set(options(doctor)) - set(flags.SHARED) == {"--nginx.command", "--json", "--watch"}
+    assert set(options(doctor)) - set(flags.SHARED) == {"--nginx.command", "--json", "--problems", "--watch"}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from resty_metrics.commands.doctor import judgement, page, socket_file
 from resty_metrics.commands.doctor.descriptors import Descriptors
-from resty_metrics.commands.doctor.facts import Instance, Looked, Subject
+from resty_metrics.commands.doctor.facts import Holders, Instance, Looked, Subject
 from resty_metrics.commands.doctor.finding import Finding, Verdict, not_known
 from resty_metrics.commands.doctor.nginx_checks import Configured
 from resty_metrics.commands.doctor.processes import Seen
@@ -163,7 +163,29 @@ COMMANDS = [
 def test_commands_can_be_pasted(path: str, watch: str, serve: str) -> None:
     """With a socket of one's own each command of ours names it."""
     subject = replace(SUBJECT, socket_path=path, running=None)
-    looked = replace(LOOKED, probe=Probe("refused", "", 0.0), page=page.read("resty_metrics_socket_up 0\n"))
+    stranger = Seen(9, 0, "other", (), None, {})
+    file = socket_file.SocketFile(path, 0o140666, 0, 0, True)
+    looked = replace(LOOKED, probe=Probe("refused", "", 0.0), holders=Holders(file, None, (stranger,), ()))
     remedies = {one.check: one.remedy or "" for one in judgement.judge(subject, looked)}
     assert f"start it: {serve}" in remedies["collector.process"]
-    assert f"{watch} names who" in remedies["page.socket"]
+    holder = {one.check: one.remedy or "" for one in judgement.judge(replace(SUBJECT, socket_path=path), looked)}
+    assert f"{watch} names who" in holder["socket.holder"]
+
+
+def test_the_remedy_to_install_names_the_nginx_that_was_given() -> None:
+    subject = replace(SUBJECT, nginx_command="nginx -c /x y.conf")
+    (finding,) = [
+        one for one in judgement.judge(subject, replace(LOOKED, instances=(UNRELATED,))) if one.check == "nginx.include"
+    ]
+    assert f"install --socket.path={PATH} --nginx.command='nginx -c /x y.conf'" in str(finding.remedy)
+
+
+@pytest.mark.parametrize(
+    ("unit", "remedy"), [(True, "sudo systemctl start resty-metrics"), (False, "resty-metrics serve")]
+)
+def test_a_collector_is_started_by_its_unit(unit: bool, remedy: str) -> None:
+    """Started by hand, it would leave files of root."""
+    subject = replace(SUBJECT, socket_path=DEFAULT_SOCKET, running=None, unit=unit)
+    silent = replace(LOOKED, probe=Probe("refused", "", 0.0))
+    (finding,) = [one for one in judgement.judge(subject, silent) if one.check == "collector.process"]
+    assert finding.remedy == f"start it: {remedy}"

@@ -237,6 +237,30 @@ def test_code_that_is_not_cached(name: str, http: str, verdict: str, words: str)
     assert f"lua_code_cache is off {words}" in found(findings, "nginx.code-cache")[0].seen
 
 
+@pytest.mark.parametrize("count", [1, 60])
+def test_one_snippet_that_shadows_in_many_servers_is_one_finding(count: int) -> None:
+    servers = "".join(f"server {{ server_name s{n}.example; include snippet.conf; }}" for n in range(count))
+    parts = {MAIN: f"http {{\nOURS {servers}\n}}\n", "/etc/nginx/snippet.conf": OTHER}
+    parts[MAIN] = parts[MAIN].replace("OURS", "include resty-metrics.conf;")
+    parts["/etc/nginx/resty-metrics.conf"] = included("resty-metrics.conf")
+    dump = "".join(f"# configuration file {path}:\n{text}\n" for path, text in parts.items())
+    findings = check(Configured(read(dump), "/", "", {}, frozenset()), SOCKET, frozenset())
+    (finding,) = found(findings, "nginx.shadowed")
+    assert finding.seen.startswith("/etc/nginx/snippet.conf:1: log_by_lua_block in ")
+    assert ("60 places: server s0.example; " in finding.seen) == (count == 60)
+    assert ("and 55 more" in finding.seen) == (count == 60)
+
+
+@pytest.mark.parametrize(
+    ("more", "first"),
+    [("", "libnginx-mod-http-lua"), ("load_module modules/ngx_http_lua_module.so;", "run: sudo resty-metrics install")],
+)
+def test_without_an_include_install_is_advised_and_lua_first(more: str, first: str) -> None:
+    (finding,) = found(judged("server { }", more=more), "nginx.include")
+    assert first in str(finding.remedy)
+    assert str(finding.remedy).endswith("run: sudo resty-metrics install")
+
+
 FAULTS = [
     ("no include", "server { }", [("nginx.include", "FAIL")]),
     ("own hook without the line", "OWN server { }", [("nginx.include", "FAIL")]),

@@ -38,7 +38,7 @@ def test_the_uid_filter_names_the_flag() -> None:
     allowed, refused = reach.uid_filter([WORKER, UNNAMED], Filter(0, frozenset({0, 33})))
     assert (allowed.verdict, refused.verdict) == ("OK", "FAIL")
     assert refused.seen.startswith("uid 101 may not send")
-    assert refused.remedy == "start the collector with --socket.allow-uid=101"
+    assert refused.remedy == "restart the collector with --socket.allow-uid=101"
     assert reach.uid_filter([UNNAMED], Filter(101, frozenset()))[0].verdict == "OK"
 
 
@@ -47,6 +47,22 @@ def test_lua_files() -> None:
     (finding,) = reach.lua_files([WORKER], [way(), way(directory=0o700)])
     assert finding.verdict == "FAIL"
     assert "may not search /run" in finding.seen
+    assert finding.remedy == "chmod o+x /run; then reload nginx"
+
+
+@pytest.mark.parametrize("home", ["/root", "/home/me"])
+def test_a_home_is_not_opened_to_others(home: str) -> None:
+    """Neither for the socket nor for the module: a clone may lie there."""
+    nodes = [
+        Node("/", 0, 0, 0o40755),
+        Node(home, 0, 0, 0o40700),
+        Node(f"{home}/x/lua/resty/metrics/hook.lua", 0, 0, 0o100644),
+    ]
+    for finding in (*reach.lua_files([WORKER], [nodes]), *reach.socket([WORKER], nodes)):
+        assert finding.verdict == "FAIL"
+        assert "chmod" not in str(finding.remedy)
+    (finding,) = reach.lua_files([WORKER], [nodes])
+    assert str(finding.remedy).startswith(f"copy {home}/x to /usr/share/resty-metrics")
 
 
 CONFINED = [

@@ -45,6 +45,13 @@ def test_text() -> None:
     )
 
 
+def test_problems_alone_have_no_summary() -> None:
+    assert as_text(FINDINGS[3:], colour=False, summary=False) == (
+        "FAIL  socket.probe  no answer\n                    -> restart\n"
+    )
+    assert as_text([], colour=False, summary=False) == ""
+
+
 def test_colour_is_around_the_verdict_alone() -> None:
     assert as_text([ok("a", "b")], colour=True).startswith("\x1b[32mOK  \x1b[0m  a  b\n")
 
@@ -64,10 +71,16 @@ def test_json() -> None:
         "verdict": "FAIL",
         "status": 2,
         "findings": [
-            {"check": "socket.path", "verdict": "OK", "seen": "there", "remedy": None},
-            {"check": "page.coverage", "verdict": "SKIP", "seen": "not known: too early", "remedy": None},
-            {"check": "workers.seen", "verdict": "WARN", "seen": "1 of 2", "remedy": "wait"},
-            {"check": "socket.probe", "verdict": "FAIL", "seen": "no answer", "remedy": "restart"},
+            {"check": "socket.path", "verdict": "OK", "seen": "there", "remedy": None, "trouble": None},
+            {
+                "check": "page.coverage",
+                "verdict": "SKIP",
+                "seen": "not known: too early",
+                "remedy": None,
+                "trouble": None,
+            },
+            {"check": "workers.seen", "verdict": "WARN", "seen": "1 of 2", "remedy": "wait", "trouble": None},
+            {"check": "socket.probe", "verdict": "FAIL", "seen": "no answer", "remedy": "restart", "trouble": None},
         ],
     }
 

@@ -11,6 +11,7 @@ from resty_metrics.commands.top.page import Page, read
 from resty_metrics.commands.top.screen import Told
 from resty_metrics.commands.top.tables import NAMES, table
 from resty_metrics.commands.top.warnings import Trouble
+from resty_metrics.health.troubles import BY_NAME
 from rich.cells import cell_len
 
 TOLD = Told("http://127.0.0.1:19145/metrics", 2.0)
@@ -27,7 +28,9 @@ WELL: Samples = {
     "resty_metrics_shared_dict_capacity_bytes": {'dict="resty_metrics_spool"': 100},
     "resty_metrics_shared_dict_free_bytes": {'dict="resty_metrics_spool"': 20},
     "resty_metrics_config_last_reload_successful": {"": 1},
+    "resty_metrics_trouble": {'trouble="standby"': 0},
 }
+SPOOL = 'dict="resty_metrics_spool"'
 
 
 def text(samples: Samples) -> str:
@@ -170,54 +173,107 @@ def test_all_is_well() -> None:
     assert "!" not in seen
 
 
+def trouble(name: str, more: Samples | None = None, labels: str = "") -> Samples:
+    """A page on which this trouble holds, with the figures of ``more``."""
+    return {**(more or {}), "resty_metrics_trouble": {f'{labels}trouble="{name}"': 1}}
+
+
 WRONG: list[tuple[Samples, str, str]] = [
-    ({"resty_metrics_socket_up": {"": 0}}, "socket: down", "leads to nobody, or to somebody else"),
+    (trouble("socket_down", {"resty_metrics_socket_up": {"": 0}}), "socket: down", "does not lead to this collector"),
     (
-        {"resty_metrics_socket_contended": {"": 1}},
+        trouble("socket_contended", {"resty_metrics_socket_rebinds_total": {'reason="missing"': 4}}),
         "socket: contended",
-        "Somebody keeps removing or replacing",
+        "Another program keeps removing or replacing the socket: missing 4",
     ),
-    ({"resty_metrics_socket_standby": {"": 1}}, "socket: stands by", "another one has the socket"),
-    ({"resty_metrics_source_up": {'source="lua"': 0}}, "lua: down", "No worker of nginx is heard of"),
+    (trouble("standby"), "socket: stands by", "another one holds the lock of the socket"),
+    (trouble("socket_unreachable"), "socket: out of reach", "No worker of nginx can reach the socket"),
     (
-        {"resty_metrics_source_up": {'source="lua"': 1, 'source="vts",nginx="edge"': 0}},
+        trouble(
+            "source_down",
+            {"resty_metrics_source_up": {'source="lua"': 1, 'source="vts",nginx="edge"': 0}},
+            'nginx="edge",',
+        ),
         "vts edge: down",
-        "The source vts edge cannot be read",
+        "A status page of nginx edge cannot be read: vts edge",
     ),
-    ({"resty_metrics_workers_seen": {"": 1}}, "workers: 1 of 2", "1 of 2 workers of nginx are heard of"),
-    ({"resty_metrics_journal_up": {"": 0}}, "journal: in memory only", "Counts are in memory only"),
-    ({"resty_metrics_journal_pending_seconds": {"": 3}}, "journal: stalls", "writes stall"),
-    ({"resty_metrics_coverage_ratio": {"": 0.5}}, "coverage: 50.0%", "Only 50.0% of the requests of nginx are counted"),
     (
-        {
-            "resty_metrics_shared_dict_capacity_bytes": {'dict="a"': 100, 'nginx="b",dict="resty_metrics_spool"': 100},
-            "resty_metrics_shared_dict_free_bytes": {'dict="a"': 0, 'nginx="b",dict="resty_metrics_spool"': 19},
-        },
-        "",
-        "The spool in nginx (b) is nearly full: 19.0% is free",
+        trouble("workers_missing", {"resty_metrics_workers_seen": {"": 1}}),
+        "workers: 1 of 2",
+        "Workers of nginx have stopped reporting: 1 of 2 are heard of",
     ),
-    ({"resty_metrics_config_last_reload_successful": {"": 0}}, "", "The configuration was refused, the one before"),
-    ({"resty_metrics_family_conflict": {'family="a_total"': 1}}, "", "a_total is withheld from the page"),
-    ({"resty_metrics_refusals_total": {'reason="uid"': 7}}, "", "Datagrams are refused: uid: 7"),
+    (trouble("nothing_arrives"), "", "nginx serves requests, and none of them is counted"),
+    (trouble("journal_down", {"resty_metrics_journal_up": {"": 0}}), "journal: in memory only", "counts are in memory"),
     (
-        {"resty_metrics_heartbeat_rows_refused_total": {'reason="total_cap"': 6}},
-        "",
-        "gauges are not on the page: total_cap: 6",
+        trouble("journal_stalls", {"resty_metrics_journal_pending_seconds": {"": 3}}),
+        "journal: stalls",
+        "has not finished for seconds: the oldest record has waited for 3.0 s",
     ),
-    ({"resty_metrics_lost_rows_total": {'reason="invalid"': 2}}, "", "Numbers were lost: invalid 2"),
     (
-        {"resty_metrics_overflow_rows_total": {'family="a"': 2}},
-        "",
-        "a, or the table, has as many rows as it may have: 2 rows",
+        trouble("coverage", {"resty_metrics_coverage_ratio": {"": 0.5}}),
+        "coverage: 50.0%",
+        "Some requests of nginx are not counted: 50.0% are counted",
     ),
-    ({"resty_metrics_socket_rebinds_total": {'reason="missing"': 1}}, "", "put back: missing 1"),
-    ({"resty_metrics_answers_failed_total": {"": 2}}, "", "Workers could not be answered: 2"),
     (
-        {"resty_metrics_worker_send_errors_total": {'worker="0",reason="EAGAIN"': 1, 'worker="1",reason="EAGAIN"': 1}},
+        trouble(
+            "spool_full",
+            {
+                "resty_metrics_shared_dict_capacity_bytes": {'dict="a"': 100, f'nginx="b",{SPOOL}': 100},
+                "resty_metrics_shared_dict_free_bytes": {'dict="a"': 0, f'nginx="b",{SPOOL}': 19},
+            },
+            'nginx="b",',
+        ),
         "",
-        "Workers could not send: EAGAIN 2",
+        "The spool of nginx b is nearly full: 19.0% is free",
+    ),
+    (trouble("config_refused"), "", "A configuration file was refused: the previous configuration is in force"),
+    (
+        trouble("family_conflict", {"resty_metrics_family_conflict": {'family="a_total"': 1}}),
+        "",
+        "withheld from the page: another family has their name or series: a_total",
+    ),
+    (
+        trouble("refusals", {"resty_metrics_refusals_total": {'reason="uid"': 7}}),
+        "",
+        "The collector refuses datagrams: uid 7",
+    ),
+    (
+        trouble("gauges_cut", {"resty_metrics_heartbeat_rows_refused_total": {'reason="total_cap"': 6}}),
+        "",
+        "gauges are not on the page: total_cap 6",
+    ),
+    (
+        trouble("rows_lost", {"resty_metrics_lost_rows_total": {'reason="invalid"': 2}}),
+        "",
+        "Rows were lost: their requests are in no metric: invalid 2",
+    ),
+    (
+        trouble("overflow", {"resty_metrics_overflow_rows_total": {'family="a"': 2}}),
+        "",
+        "new ones are counted as other: rows counted as other: a 2",
+    ),
+    (
+        trouble("worker_errors", {"resty_metrics_worker_errors_total": {'worker="0",reason="internal"': 1}}),
+        "",
+        "Workers of nginx report errors: internal 1",
     ),
 ]
+
+
+def test_each_trouble_of_the_closed_list_has_a_case() -> None:
+    said = {text for samples, _, _ in WRONG for text in samples["resty_metrics_trouble"]}
+    assert {text.partition('trouble="')[2].rstrip('"') for text in said} == set(BY_NAME)
+
+
+def test_figures_alone_are_no_trouble() -> None:
+    """The collector judges: top does not make a trouble of an idle worker, or of a refusal of long ago."""
+    seen = view({"resty_metrics_workers_seen": {"": 1}, "resty_metrics_refusals_total": {'reason="uid"': 7}})
+    assert not [line for line in lines(seen, State(), 300, 60) if line.startswith("!")]
+
+
+def test_a_page_of_a_collector_that_reports_no_troubles() -> None:
+    seen = view({"resty_metrics_trouble": {}})
+    (found,) = [line for line in lines(seen, State(), 300, 60) if line.startswith("!")]
+    assert "reports no troubles" in found
 
 
 @pytest.mark.parametrize(("samples", "word", "warning"), WRONG)
@@ -237,7 +293,7 @@ def test_the_head_says_how_many_problems_there_are() -> None:
 
 
 def test_more_warnings_than_there_is_room_for() -> None:
-    samples = {name: value for wrong, _, _ in WRONG for name, value in wrong.items()}
+    samples = joined(*(wrong for wrong, _, _ in WRONG))
     shown = lines(view(samples), State())
     found = [line for line in shown if line.startswith("!")]
     assert found[-1].endswith("more: resty-metrics top --once shows all")

@@ -172,10 +172,8 @@ def test_live(busy: Collector, directory: Path) -> None:
         terminal.resize(80, 24)
 
         with in_its_place(busy.socket_path):
-            terminal.shows(
-                "socket: down", "! The socket leads to nobody, or to somebody else", "Run: sudo resty-metrics"
-            )
-        terminal.until(lambda seen: "socket: up" in seen and "leads to nobody" not in seen, "the warning's end")
+            terminal.shows("socket: down", "! The socket does not lead to this collector", "Run: sudo resty-metrics")
+        terminal.until(lambda seen: "socket: up" in seen and "does not lead" not in seen, "the warning's end")
 
         busy.kill()
         terminal.shows("! cannot read the page", "cannot connect: connection refused", "a.example")

@@ -13,21 +13,36 @@ from resty_metrics.commands.doctor.finding import Finding, fail, not_known, ok, 
 
 NEAR = 0.8
 LEAST_PROPOSED = 65_536
-_LIMIT = re.compile(r"^Max open files\s+(?P<soft>\d+|unlimited)\s", re.MULTILINE)
+_LIMIT = re.compile(r"^Max open files\s+(?P<soft>\d+|unlimited)\s+(?P<hard>\d+|unlimited)\s", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Descriptors:
-    """The descriptors of the collector. ``used`` None: this user may not see them; ``most`` None: without limit."""
+    """The descriptors of the collector. ``used`` None: this user may not see them; ``most`` None: without limit.
+
+    ``ceiling``: the hard limit, up to which any user may raise ``most``; None: without limit.
+    """
 
     used: int | None
     most: int | None
+    ceiling: int | None = None
 
 
-def read_limit(text: str) -> int | None:
-    """Return the soft limit in ``/proc/PID/limits``; None where there is none."""
+def read_limits(text: str) -> tuple[int | None, int | None]:
+    """Return the soft and the hard limit in ``/proc/PID/limits``; None where there is none."""
     match = _LIMIT.search(text)
-    return None if match is None or match["soft"] == "unlimited" else int(match["soft"])
+    if match is None:
+        return None, None
+    soft, hard = (None if value == "unlimited" else int(value) for value in match.groups())
+    return soft, hard
+
+
+def _raised(found: Descriptors, most: int) -> str:
+    """Return prlimit's value that raises the limit: the soft one alone where the hard one leaves room for that."""
+    more = max(LEAST_PROPOSED, 4 * most)
+    if found.ceiling is None or found.ceiling >= 2 * most:
+        return f"{more if found.ceiling is None else min(more, found.ceiling)}:"
+    return f"{more}:{more}"
 
 
 def check(pid: int, found: Descriptors) -> Finding:
@@ -42,9 +57,9 @@ def check(pid: int, found: Descriptors) -> Finding:
     seen = f"process {pid} has {found.used} open, and may have {found.most}"
     if found.used < NEAR * found.most:
         return ok(name, seen)
-    more = max(LEAST_PROPOSED, 4 * found.most)
     remedy = (
-        f"prlimit --pid {pid} --nofile={more}:{more} (at once, without a restart), LimitNOFILE= of its unit for good; "
+        f"prlimit --pid {pid} --nofile={_raised(found, found.most)} (at once, without a restart), "
+        "LimitNOFILE= of its unit for good; "
         "each worker's sender takes one: see resty_metrics_senders"
     )
     if found.used >= found.most:

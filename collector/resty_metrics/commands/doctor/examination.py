@@ -16,6 +16,7 @@ from typing import NoReturn, ParamSpec, TypeVar
 from resty_metrics.commands.doctor import page, report
 from resty_metrics.commands.doctor.facts import Fetched, Instance, Looked, Subject
 from resty_metrics.commands.doctor.finding import EXIT_STATUS, Finding, not_known, worst
+from resty_metrics.commands.doctor.folding import in_order
 from resty_metrics.commands.doctor.judgement import failed, judge
 from resty_metrics.commands.doctor.observe import collector, nginx, nginx_commands, probe, web
 from resty_metrics.commands.doctor.page import Answer, Page
@@ -102,6 +103,8 @@ def find(settings: Settings) -> tuple[Settings, Subject]:
         configuration=trouble,
         confides=collector.confides(pid),
         candidates=() if pid is not None else tuple(sorted(set(candidates.values()))),
+        unit=collector.has_unit(settings.socket_path),
+        nginx_command=settings.nginx_command,
     )
 
 
@@ -181,21 +184,22 @@ async def examine(settings: Settings) -> tuple[Subject, list[Finding]]:
         "collector.process", FIND_SECONDS, in_thread(find, settings), _unfound(settings)
     )
     looked = await _look(settings, subject, looking)
-    return subject, [*judge(subject, looked), *looking.findings]
+    return subject, in_order([*judge(subject, looked), *looking.findings])
 
 
-def run(settings: Settings, json: bool) -> NoReturn:
-    """Examine, print, and end with the exit status: 0, 1 (warnings), 2 (failures)."""
+def run(settings: Settings, json: bool, problems: bool) -> NoReturn:
+    """Examine, print, and end with the exit status: 0, 1 (warnings), 2 (failures). ``problems``: print nothing else."""
     LOGGER.addHandler(logging.NullHandler())  # the findings contain the messages of the fetchers
-    asyncio.run(_run(settings, json))
+    asyncio.run(_run(settings, json, problems))
 
 
-async def _run(settings: Settings, json: bool) -> NoReturn:
+async def _run(settings: Settings, json: bool, problems: bool) -> NoReturn:
     """Examine and print, and end the process from within the loop, which would otherwise wait for threads."""
     subject, findings = await examine(settings)
+    shown = [finding for finding in findings if finding.is_problem] if problems else findings
     if json:
-        sys.stdout.write(report.as_json(findings, subject))
+        sys.stdout.write(report.as_json(shown, subject))
     else:
         colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        sys.stdout.write(report.as_text(findings, colour=colour))
+        sys.stdout.write(report.as_text(shown, colour=colour, summary=not problems))
     end(EXIT_STATUS[worst(findings)])

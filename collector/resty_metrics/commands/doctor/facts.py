@@ -26,7 +26,8 @@ class Subject:
     its network namespace is not ours. ``queue``: max_dgram_qlen of our namespace. ``own``: our namespaces. ``root``: we
     may see all processes. ``configuration``: the fault of the collector's file. ``confides``: it has our user and our
     file system, so it may read no more than we may. ``candidates``: sockets of running collectors, where none is at
-    ``socket_path`` and no path was given: the choice between them is open.
+    ``socket_path`` and no path was given: the choice between them is open. ``unit``: systemd has a unit that starts the
+    collector at ``socket_path``. ``nginx_command``: as doctor was told.
     """
 
     socket_path: str
@@ -43,6 +44,8 @@ class Subject:
     configuration: str | None = None
     confides: bool = True
     candidates: tuple[str, ...] = ()
+    unit: bool = False
+    nginx_command: str | None = None
 
     @property
     def pid(self) -> int | None:

@@ -5,11 +5,10 @@ Rule: a finding about a full family names the label that fills it, the one with 
 
 from collections.abc import Iterable, Mapping
 
-from resty_metrics.advice import warnings
-from resty_metrics.commands.doctor.finding import Finding, as_remedy, ok, warn
+from resty_metrics.commands.doctor import reported
+from resty_metrics.commands.doctor.finding import Finding, Verdict, as_remedy, ok
 from resty_metrics.commands.doctor.page import Page
-
-_REMEDY = as_remedy(warnings.OVERFLOW.do)
+from resty_metrics.health import troubles as kinds
 
 
 def check(page: Page) -> list[Finding]:
@@ -34,19 +33,24 @@ def _named(families: Iterable[str], widest: dict[str, tuple[str, float]]) -> str
 
 
 def _overflow(page: Page) -> Finding:
-    found, words = page.by("overflow_rows_total", "family"), "rows counted as other"
+    """Check ``page.overflow``. Counts of before are no problem: the collector says whether there are new ones."""
+    found, words = page.by("overflow_rows_total", "family"), "rows counted as other since the collector's start"
+    for family, count in page.by("worker_overflow_total", "family").items():
+        found[family] = found.get(family, 0) + count
     if not found:
-        return ok("page.overflow", f"{words}: none since the collector's start")
+        return ok("page.overflow", f"{words}: none")
     seen = _named([f"{name} {count:g}" for name, count in sorted(found.items())], _widest(page))
-    return warn("page.overflow", f"{words}, of families at their cap: {seen}", _REMEDY)
+    kind = kinds.OVERFLOW
+    if any(one is kind for one, _ in reported.held(page)):
+        return Finding("page.overflow", Verdict.WARN, f"{words}: {seen}", as_remedy(kind.remedy), kind.name)
+    return ok("page.overflow", f"{words}: {seen}; none lately")
 
 
 def _labels(page: Page) -> Finding:
     widest = _widest(page)
     if not widest:
         return ok("page.labels", "no family has half as many rows as it may have")
-    seen = f"at half of their cap of rows or above: {_named(sorted(widest), widest)}"
-    return warn("page.labels", seen, _REMEDY)
+    return ok("page.labels", f"at half of their cap of rows or above: {_named(sorted(widest), widest)}")
 
 
 def _conflicts(page: Page) -> Finding:
@@ -64,8 +68,10 @@ def _conflicts(page: Page) -> Finding:
             "an nginx without a name has a label nginx of yours, which makes series that may be those of another nginx"
         )
         seen.append(f"{why}: {_of_nginx(withheld, by_label)}")
-    do = warnings.RELABEL if by_label == withheld.keys() else warnings.CONFLICT.do
-    return warn("page.conflicts", f"withheld from the page, since {'; since '.join(seen)}", as_remedy(do))
+    kind = kinds.FAMILY_CONFLICT
+    do = kinds.RELABEL if by_label == withheld.keys() else kind.remedy
+    words = f"withheld from the page, since {'; since '.join(seen)}"
+    return Finding("page.conflicts", Verdict.WARN, words, as_remedy(do), kind.name)
 
 
 def _of_nginx(withheld: Mapping[str, set[str]], families: Iterable[str]) -> str:

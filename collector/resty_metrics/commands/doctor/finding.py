@@ -21,12 +21,21 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report. ``remedy`` is None where there is nothing to do."""
+    """One line of the report. ``remedy`` is None where there is nothing to do.
+
+    ``trouble``: the name of the trouble that the collector reports, None for what doctor itself found.
+    """
 
     check: str
     verdict: Verdict
     seen: str
     remedy: str | None = None
+    trouble: str | None = None
+
+    @property
+    def is_problem(self) -> bool:
+        """Return whether something is to be done."""
+        return self.verdict in (Verdict.WARN, Verdict.FAIL)
 
 
 def ok(check: str, seen: str) -> Finding:
@@ -50,7 +59,7 @@ def not_known(check: str, why: str, remedy: str) -> Finding:
 
 
 def as_remedy(*advice: str) -> str:
-    """Write a text of resty_metrics/advice as a remedy, in the form that stands behind an arrow."""
+    """Write sentences as a remedy, in the form that stands behind an arrow."""
     text = " ".join(advice)
     return text[:1].lower() + text[1:].removesuffix(".")
 

@@ -1,27 +1,38 @@
 """All checks over all facts, in the order of the pipeline: collector, socket, nginx, page. Pure."""
 
 import re
+import shlex
 import stat
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from resty_metrics.commands.doctor import descriptors, families, page, processes, reach, socket_file, versions
+from resty_metrics.commands.doctor import (
+    descriptors,
+    families,
+    page,
+    processes,
+    reach,
+    reported,
+    socket_file,
+    versions,
+)
 from resty_metrics.commands.doctor import nginx_checks as checks
 from resty_metrics.commands.doctor import nginx_deaths as deaths
 from resty_metrics.commands.doctor.facts import Fetched, Instance, Looked, Subject
 from resty_metrics.commands.doctor.finding import Finding, Verdict, not_known, ok, skip, warn
+from resty_metrics.commands.doctor.folding import fold
 from resty_metrics.commands.doctor.page import Page
 from resty_metrics.commands.doctor.versions import Installed
 from resty_metrics.nginx_config import statements
 from resty_metrics.process.command_line import command
 
-_COMMAND = re.compile(r"\bresty-metrics (doctor|serve)\b")
+_COMMAND = re.compile(r"\bresty-metrics (doctor|serve|install)\b")
 
 Check = tuple[str, Callable[[], Finding | Iterable[Finding]]]
 
 
 def judge(subject: Subject, looked: Looked) -> list[Finding]:
-    """Return every finding. A check that fails itself becomes a finding, and hides no other."""
+    """Return every finding, problems first. A check that fails itself becomes a finding, and hides no other."""
     findings: list[Finding] = []
     for name, check in (*_socket(subject, looked), *_nginx(subject, looked), *_page(subject, looked)):
         try:
@@ -29,14 +40,19 @@ def judge(subject: Subject, looked: Looked) -> list[Finding]:
             findings += [found] if isinstance(found, Finding) else found
         except Exception as error:
             findings.append(failed(name, error))
-    return list(dict.fromkeys(_pasteable(one, subject.socket_path) for one in findings))
+    return fold(list(dict.fromkeys(_pasteable(one, subject) for one in findings)))
 
 
-def _pasteable(finding: Finding, socket_path: str) -> Finding:
-    """Put the examined socket into each command of ours in the remedy, so that the command can be pasted."""
+def _pasteable(finding: Finding, subject: Subject) -> Finding:
+    """Put the examined socket and the given nginx into each command of the remedy, so that it can be pasted."""
     if finding.remedy is None:
         return finding
-    return replace(finding, remedy=_COMMAND.sub(lambda found: command(found[1], socket_path), finding.remedy))
+
+    def whole(found: re.Match[str]) -> str:
+        nginx = subject.nginx_command if found[1] == "install" else None
+        return command(found[1], subject.socket_path) + (f" --nginx.command={shlex.quote(nginx)}" if nginx else "")
+
+    return replace(finding, remedy=_COMMAND.sub(whole, finding.remedy))
 
 
 def failed(check: str, error: Exception) -> Finding:
@@ -47,7 +63,8 @@ def failed(check: str, error: Exception) -> Finding:
 def _socket(subject: Subject, looked: Looked) -> list[Check]:
     path, holders, probe = subject.socket_path, looked.holders, looked.probe
     answered = probe is not None and probe.outcome == "answered"
-    absent = subject.choice or socket_file.START
+    absent = subject.choice or socket_file.start(subject.unit)
+    gone = absent if subject.running is None else socket_file.PUT_BACK
     found: list[Check] = [
         ("collector.process", lambda: socket_file.collector(subject.running, answered, absent)),
         ("collector.settings", lambda: _settings(subject)),
@@ -56,7 +73,7 @@ def _socket(subject: Subject, looked: Looked) -> list[Check]:
     if open_files is not None and pid is not None:
         found.append(("collector.descriptors", lambda: descriptors.check(pid, open_files)))
     if holders is not None:
-        found.append(("socket.path", lambda: socket_file.path(path, holders.file, holders.error, absent)))
+        found.append(("socket.path", lambda: socket_file.path(path, holders.file, holders.error, gone)))
     found.append(("socket.lock", lambda: socket_file.lock(subject.lock, subject.running, answered, absent)))
     if holders is not None and holders.file is not None and stat.S_ISSOCK(holders.file.mode):
         sight = processes.Sight(subject.pid, subject.root, answered)
@@ -66,7 +83,7 @@ def _socket(subject: Subject, looked: Looked) -> list[Check]:
             ("socket.senders", lambda: processes.senders(holders.connected, subject.pid)),
         ]
     if probe is not None:
-        found.append(("socket.probe", lambda: socket_file.probe(probe, absent)))
+        found.append(("socket.probe", lambda: socket_file.probe(probe, gone)))
     workers = sum(len(one.workers) for one in looked.instances)
     foreign = subject.pid if subject.in_another_network else None
     found.append(("socket.queue", lambda: socket_file.queue(subject.queue, foreign, workers)))
@@ -199,12 +216,11 @@ def _page(subject: Subject, looked: Looked) -> list[Check]:
     if answer is not None:
         found.append(("page.answers", lambda: page.answers(answer, shown, foreign)))
     if ready is not None and answer is not None and answer.error is None:
-        found.append(("page.ready", lambda: page.ready(ready)))
+        found.append(("page.ready", lambda: page.ready(ready, shown)))
     if shown is not None:
         running = _running(looked.instances, subject.socket_path)
-        found.append(("page", lambda: page.check(shown, subject.state_dir, running)))
+        found.append(("page", lambda: reported.check(shown, subject.state_dir, running)))
         found.append(("page.overflow", lambda: families.check(shown)))
-        found.append(("source", lambda: page.sources(shown)))
     found += [_fetched(one, foreign) for one in looked.sources]
     found.append(("versions", lambda: versions.check(_installed(looked.instances, shown))))
     return found

@@ -5,16 +5,19 @@ Rules:
 - An nginx that does not know us is no fault where another one on the machine does.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from resty_metrics.commands.doctor.finding import Finding, fail, ok, skip, warn
 from resty_metrics.nginx_config import code_cache, statements
 from resty_metrics.nginx_config.build import OLDEST_NGX_LUA, ngx_lua_version
 from resty_metrics.nginx_config.dump import Configuration
-from resty_metrics.nginx_config.hooks import Hook, Hooks, by_place, find, line_for, scope, share_of
+from resty_metrics.nginx_config.hooks import Hook, Hooks, by_place, directives, find, line_for, scope, share_of
 
 _RELOAD = "; then: nginx -t && nginx -s reload"
+_INSTALL = "run: sudo resty-metrics install"
+_LUA = "first give nginx its Lua module (Debian, Ubuntu: sudo apt install libnginx-mod-http-lua)"
+_NAMED = 5
 _OWN_HOOK = "include resty-metrics-own-hook.conf instead, and put its line into your own hook"
 _OWN_INIT_WORKER = "leave lifecycle.conf out, and put its call into your own hook"
 _MAP_HASH = (
@@ -64,10 +67,10 @@ def check(nginx: Configured, socket_path: str, lua_versions: frozenset[str]) -> 
     share = share_of(configuration, nginx.texts)
     shown = ok("nginx.configuration", f"{configuration.main_file} was read as nginx -T shows it")
     if not statements.mentions_us(configuration, nginx.texts):
-        return [shown, _include(hooks, share, own_hook=False)]
+        return [shown, _include(hooks, share, own_hook=False, has_lua=_has_lua(nginx))]
     return [
         shown,
-        _include(hooks, share, statements.has_spool(configuration)),
+        _include(hooks, share, statements.has_spool(configuration), has_lua=True),
         *_shadowed(hooks, share),
         *_code_cache(configuration),
         _spool(configuration, share),
@@ -78,29 +81,48 @@ def check(nginx: Configured, socket_path: str, lua_versions: frozenset[str]) -> 
     ]
 
 
-def _include(hooks: Hooks, share: str, own_hook: bool) -> Finding:
+def _include(hooks: Hooks, share: str, own_hook: bool, has_lua: bool) -> Finding:
     """Check ``nginx.include``.
 
     ``own_hook``: the include without a hook is there, and nginx refuses the other one beside it.
     """
-    add = f"write into http{{}}: include {share}/nginx.conf.d/resty-metrics.conf{_RELOAD}"
-    if own_hook:
-        line = line_for("log_by_lua_block", share)
-        add = f"add to a log_by_lua_block of http{{}} or of those servers: {line}{_RELOAD}"
-    counting = [hook for hook in hooks.all if hook.counts]
-    unclear = [hook for hook in hooks.inner if hook.counts is None]
     if hooks.outer is not None and hooks.outer.counts:
         return ok("nginx.include", f"{hooks.outer.directive.place}: {hooks.outer.directive.name} in http{{}} counts")
     if hooks.outer is not None:
         return _lacking("nginx.include", hooks.outer, share)
+    counting = [hook for hook in hooks.all if hook.counts]
+    unclear = [hook for hook in hooks.inner if hook.counts is None]
+    add = _INSTALL if has_lua else f"{_LUA}; then: {_INSTALL}"
+    if own_hook or counting:
+        line = line_for("log_by_lua_block", share)
+        add = f"add to a log_by_lua_block of http{{}} or of those servers: {line}{_RELOAD}"
     if not counting and not unclear:
-        return fail("nginx.include", "nothing in http{} counts requests: the include is not there", add)
+        return fail("nginx.include", "nothing in http{} counts requests: the include is missing", add)
     if hooks.bare_servers:
-        names = "; ".join(f"{scope(one)} ({one.place})" for one in hooks.bare_servers[:5])
+        names = _listed([f"{scope(one)} ({one.place})" for one in hooks.bare_servers])
         return warn("nginx.include", f"{len(hooks.bare_servers)} servers have no hook: {names}", add)
     if not counting:
         return _lacking("nginx.include", unclear[0], share)
     return ok("nginx.include", f"{len(counting)} hooks of servers and locations count")
+
+
+def _has_lua(nginx: Configured) -> bool:
+    """Return whether nginx has Lua: it is built in, loaded, or in use."""
+    loads = any(
+        one.name == "load_module" and one.args and one.args[0].endswith("ngx_http_lua_module.so")
+        for one in nginx.configuration.directives
+    )
+    used = any(
+        one.name.startswith("lua_") or "_by_lua" in one.name
+        for http in nginx.configuration.blocks("http")
+        for one in directives(http.block or ())
+    )
+    return loads or used or ngx_lua_version(nginx.build) is not None
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return "; ".join(names[:_NAMED]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _lacking(check: str, hook: Hook, share: str) -> Finding:

@@ -5,11 +5,14 @@ mandatory access control. A further check is whether a worker may read the Lua f
 request logs an error.
 """
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from resty_metrics.commands.doctor.finding import Finding, fail, not_known, ok, warn
-from resty_metrics.kernel.access import READ, WRITE, Node, User, obstacle
+from resty_metrics.health.reach import is_home
+from resty_metrics.kernel.access import READ, SEARCH, WRITE, Node, Obstacle, User, obstacle
+from resty_metrics.process.command_line import DEFAULT_SOCKET
 
 Way = Sequence[Node]
 
@@ -59,9 +62,12 @@ def _socket(user: User, way: Way) -> Finding:
         )
     seen = f"{user.label} may not {stopped.need_word} {stopped.node.label}"
     if stopped.node is way[-1]:
-        remedy = "start the collector with --socket.mode=0666, or 0660 and a group that the user is in"
+        remedy = "restart the collector with --socket.mode=0666, or with 0660 and a group that the user is in"
+    elif is_home(stopped.node.path):
+        remedy = f"choose a --socket.path that is not below {stopped.node.path}, such as {DEFAULT_SOCKET}"
     else:
-        remedy = f"chmod o+x {stopped.node.path}, or choose a --socket.path below a directory that it may search"
+        opened = shlex.join([stopped.node.path])
+        remedy = f"chmod o+x {opened}, or choose a --socket.path below a directory that {user.label} may search"
     return fail("reach.socket", seen, remedy)
 
 
@@ -75,23 +81,41 @@ def _uid(user: User, allowing: Filter) -> Finding:
         return ok("reach.uid", f"{user.label} may send")
     return fail(
         "reach.uid",
-        f"{user.label} may not send: the collector holds what it sends",
-        f"start the collector with --socket.allow-uid={user.uid}",
+        f"{user.label} may not send: the collector refuses its datagrams, and the workers keep their counts",
+        f"restart the collector with --socket.allow-uid={user.uid}",
     )
 
 
 def lua_files(users: Iterable[User], ways: Sequence[Way]) -> list[Finding]:
     """Check ``reach.lua``: these users may read the Lua module."""
-    findings = []
-    for user in users:
-        stopped = next((found for way in ways if (found := obstacle(user, way, READ)) is not None), None)
-        if stopped is None:
-            findings.append(ok("reach.lua", f"{user.label} may read the Lua module ({len(ways)} files)"))
-        else:
-            seen = f"{user.label} may not {stopped.need_word} {stopped.node.label}: every request logs an error"
-            remedy = "copy lua/ where the user may read it, such as /usr/share/resty-metrics"
-            findings.append(fail("reach.lua", seen, remedy))
-    return findings
+    return [_lua_files(user, ways) for user in users]
+
+
+def _lua_files(user: User, ways: Sequence[Way]) -> Finding:
+    stopped = [found for way in ways if (found := obstacle(user, way, READ)) is not None]
+    if not stopped:
+        return ok("reach.lua", f"{user.label} may read the Lua module ({len(ways)} files)")
+    first = stopped[0]
+    if not first.known:
+        look = f"see that it lets {user.label} {first.need_word}: getfacl {first.node.path}"
+        return not_known("reach.lua", f"{first.node.label} has an access control list", look)
+    paths = list(dict.fromkeys(one.node.path for one in stopped))
+    more = f", and {len(paths) - 1} more" if len(paths) > 1 else ""
+    seen = f"{user.label} may not {first.need_word} {first.node.label}{more}: every request logs an error"
+    if is_home(first.node.path):
+        share = ways[0][-1].path.partition("/lua/resty/")[0]
+        moved = f"copy {share} to /usr/share/resty-metrics, and write that path into nginx's configuration"
+        return fail("reach.lua", seen, f"{moved}; then: nginx -t && nginx -s reload")
+    return fail("reach.lua", seen, f"{_opened(stopped)}; then reload nginx")
+
+
+def _opened(stopped: Sequence[Obstacle]) -> str:
+    """Return the command that gives what is missing: search permission of directories, read permission of files."""
+    searched = dict.fromkeys(one.node.path for one in stopped if one.need == SEARCH)
+    read = dict.fromkeys(one.node.path for one in stopped if one.need == READ)
+    commands = [f"chmod o+x {shlex.join(searched)}"] if searched else []
+    commands += [f"chmod o+r {shlex.join(read)}"] if read else []
+    return " && ".join(commands)
 
 
 def confinement(found: Confinement) -> Finding:

@@ -57,11 +57,12 @@ def _summary(findings: Sequence[Finding]) -> str:
     return ", ".join(f"{count} {verdict}" for count, verdict in counts if count)
 
 
-def as_text(findings: Sequence[Finding], *, colour: bool) -> str:
-    """Write all findings, and a last line that counts them."""
+def as_text(findings: Sequence[Finding], *, colour: bool, summary: bool = True) -> str:
+    """Write all findings. ``summary``: with a last line that counts them."""
     width = max((len(finding.check) for finding in findings), default=0)
     lines = [line for finding in findings for line in _lines(_discreet(finding), width, colour)]
-    return "\n".join([*lines, "", _summary(findings), ""])
+    lines += ["", _summary(findings)] if summary else []
+    return "".join(f"{line}\n" for line in lines)
 
 
 def as_json(findings: Sequence[Finding], subject: Subject) -> str:

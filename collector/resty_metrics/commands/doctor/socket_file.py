@@ -11,6 +11,8 @@ from typing import Literal
 from resty_metrics.commands.doctor.finding import Finding, fail, not_known, ok, warn
 
 START = "start it: resty-metrics serve"
+PUT_BACK = "wait a second: the collector puts it back; if it does not, its log says why"
+_START_UNIT = "start it: sudo systemctl start resty-metrics"
 _TYPES = (
     (stat.S_ISREG, "a regular file"),
     (stat.S_ISDIR, "a directory"),
@@ -68,6 +70,14 @@ class Probe:
     outcome: Outcome
     detail: str
     seconds: float
+
+
+def start(unit: bool) -> str:
+    """Return the remedy where no collector runs. ``unit``: systemd has a unit for the collector at this socket.
+
+    Started by hand, as root, it would leave files that the unit's user cannot write.
+    """
+    return _START_UNIT if unit else START
 
 
 _DIRECTORY = "see what it holds, and remove it: the collector does not; then it puts its socket there"

@@ -2,15 +2,15 @@
 
 Rules:
 - A fact that a page lacks is not known; a word says so where the page should have it.
-- A user without Lua is not warned for ever about it, if another source can be read.
+- A part is ill if the page reports a trouble of it, and not for its figure alone: an idle worker says nothing.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from resty_metrics.advice.warnings import LEAST_COVERAGE, SLOW_COMMIT_SECONDS
-from resty_metrics.commands.top import page
 from resty_metrics.commands.top.page import OURS, Page
+from resty_metrics.health import troubles as kinds
+from resty_metrics.health.troubles import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +24,28 @@ class Word:
 
 def words(now: Page) -> list[Word]:
     """Return a word about the socket, each source, the workers, the journal, and coverage."""
-    return [_socket(now), *_sources(now), _workers(now), journal(now), _coverage(now)]
+    return [_socket(now), *_sources(now), _workers(now), _journal(now), _coverage(now)]
+
+
+def _has(now: Page, *some: Kind, nginx: str | None = None) -> bool:
+    """Return whether the page reports a trouble of one of these kinds. ``nginx`` None: of any."""
+    names = {kind.name for kind in some}
+    found = [labels for labels, value in now.labelled(f"{OURS}trouble") if value and labels.get("trouble") in names]
+    return any(nginx in (None, labels.get("nginx", "")) for labels in found)
 
 
 def _socket(now: Page) -> Word:
-    up = now.value(f"{OURS}socket_up")
-    if now.value(f"{OURS}socket_contended"):
-        return Word("socket", "contended", False)
-    if now.value(f"{OURS}socket_standby"):
-        return Word("socket", "stands by", False)
-    return Word("socket", "not known" if up is None else "up" if up else "down", None if up is None else bool(up))
+    states = (
+        (kinds.STANDBY, "stands by"),
+        (kinds.SOCKET_DOWN, "down"),
+        (kinds.SOCKET_CONTENDED, "contended"),
+        (kinds.SOCKET_UNREACHABLE, "out of reach"),
+    )
+    word = next((word for kind, word in states if _has(now, kind)), None)
+    if word is None:
+        known = now.value(f"{OURS}socket_up") is not None
+        return Word("socket", "up" if known else "not known", True if known else None)
+    return Word("socket", word, False)
 
 
 def source_name(labels: Mapping[str, str]) -> str:
@@ -42,38 +54,33 @@ def source_name(labels: Mapping[str, str]) -> str:
 
 def _sources(now: Page) -> list[Word]:
     found = now.labelled(f"{OURS}source_up")
-    if not found:
-        return [Word("sources", "not known", None)]
-    words = {True: "up", False: "down", None: "not heard of"}
-    return [
-        Word(source_name(labels), words[well], well)
-        for labels, up in found
-        for well in (None if is_unused(now, labels) else bool(up),)
-    ]
+    return [_source(now, labels, bool(up)) for labels, up in found] or [Word("sources", "not known", None)]
 
 
-def is_unused(now: Page, labels: Mapping[str, str]) -> bool:
-    """Return whether the labels are those of Lua, nothing ever came of it, and there are other sources."""
-    if labels.get("source") != "lua" or now.value(f"{OURS}workers_seen") or now.series(page.RESPONSES):
-        return False
-    return any(up and other.get("source") != "lua" for other, up in now.labelled(f"{OURS}source_up"))
+def _source(now: Page, labels: Mapping[str, str], up: bool) -> Word:
+    name = source_name(labels)
+    if up:
+        return Word(name, "up", True)
+    kind = kinds.WORKERS_MISSING if labels.get("source") == "lua" else kinds.SOURCE_DOWN
+    if _has(now, kind, nginx=labels.get("nginx", "")):
+        return Word(name, "down", False)
+    return Word(name, "not heard of", None)
 
 
 def _workers(now: Page) -> Word:
     seen, expected = (now.series(f"{OURS}workers_{word}") for word in ("seen", "expected"))
+    missing = _has(now, kinds.WORKERS_MISSING)
     if not expected:
-        return Word("workers", "none heard of", None)
-    heard, run = sum(seen.values()), sum(expected.values())
-    return Word("workers", f"{heard:g} of {run:g}", heard >= run)
+        return Word("workers", "none heard of", False if missing else None)
+    return Word("workers", f"{sum(seen.values()):g} of {sum(expected.values()):g}", not missing)
 
 
-def journal(now: Page) -> Word:
-    up = now.value(f"{OURS}journal_up")
-    if up is None:
+def _journal(now: Page) -> Word:
+    if now.value(f"{OURS}journal_up") is None:
         return Word("journal", "none", None)
-    if not up:
+    if _has(now, kinds.JOURNAL_DOWN):
         return Word("journal", "in memory only", False)
-    stalls = (now.value(f"{OURS}journal_pending_seconds") or 0.0) >= SLOW_COMMIT_SECONDS
+    stalls = _has(now, kinds.JOURNAL_STALLS)
     return Word("journal", "stalls" if stalls else "written", not stalls)
 
 
@@ -82,4 +89,4 @@ def _coverage(now: Page) -> Word:
     if not found:
         return Word("coverage", "not known yet", None)
     least = min(1.0, *found)  # sampling may give a little more than 1
-    return Word("coverage", f"{least:.1%}", least >= LEAST_COVERAGE)
+    return Word("coverage", f"{least:.1%}", not _has(now, kinds.COVERAGE))

@@ -1,19 +1,18 @@
-"""The warnings that hold by a page, each with its evidence.
+"""The troubles that a page reports, each with this view's figures as evidence.
 
-Rule: a state is a warning as long as it holds, an event (a rebind, a loss) for EVENT_SECONDS.
+Rule: the collector alone judges. Titles and remedies are those of the closed list; a remedy that depends on a reason
+takes the reasons that grew lately, or all that were counted where none did.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain
 
-from resty_metrics.advice import remedies
-from resty_metrics.advice import warnings as known
-from resty_metrics.advice.warnings import LEAST_COVERAGE, LEAST_SPOOL, Advice, Severity
 from resty_metrics.commands.top import health, page
 from resty_metrics.commands.top.meter import View
-from resty_metrics.commands.top.page import OURS, SPOOL, Page
+from resty_metrics.commands.top.page import OURS, SPOOL, Page, Series
+from resty_metrics.health import remedies
+from resty_metrics.health import troubles as kinds
+from resty_metrics.health.troubles import BY_NAME, KINDS, Kind, Severity, title_of
 
 _COMMANDS = {
     "doctor": "sudo resty-metrics doctor",
@@ -24,7 +23,7 @@ _COMMANDS = {
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A finding and its remedy. ``name``: the warning's; None where the look itself failed."""
+    """A finding and its remedy. ``name``: the trouble's alert; None where the look itself failed."""
 
     seen: str
     remedy: str
@@ -32,105 +31,125 @@ class Trouble:
     severity: Severity = "warning"
 
 
+_SILENT = Trouble(
+    "the collector of this page reports no troubles: it is of another release",
+    "Install the same release of both.",
+)
+
+
+def held(now: Page) -> list[tuple[Kind, str]]:
+    """Return each trouble that the page reports, and the name of its nginx, in the order of the closed list."""
+    labelled = [labels for labels, value in now.labelled(f"{OURS}trouble") if value]
+    found = [(BY_NAME[one["trouble"]], one.get("nginx", "")) for one in labelled if one.get("trouble") in BY_NAME]
+    return sorted(found, key=lambda one: (KINDS.index(one[0]), one[1]))
+
+
 def warnings(view: View) -> list[Trouble]:
-    """Return the warnings that an operator should act on, critical ones first."""
-    now = view.page
-    states = (_of_sources, _of_each_nginx, _of_the_journal, _of_the_configuration)
-    found = [*_of_the_socket(view), *chain.from_iterable(of(now) for of in states), *_of_events(view)]
+    """Return the troubles, critical ones first."""
+    if not view.page.series(f"{OURS}trouble"):
+        return [_SILENT]
+    found = [_trouble(view, kind, nginx) for kind, nginx in held(view.page)]
     return sorted(found, key=lambda one: one.severity != "critical")
 
 
-def _trouble(advice: Advice, seen: str = "", do: str | None = None, **places: object) -> Trouble:
-    title = advice.title.format(**places)
-    run = "" if advice.command is None else f" Run: {_COMMANDS[advice.command]}"
-    return Trouble(f"{title}: {seen}" if seen else title, f"{do or advice.do}{run}", advice.name, advice.severity)
+def _trouble(view: View, kind: Kind, nginx: str) -> Trouble:
+    title = title_of(kind, nginx)
+    figures = "; ".join(_FIGURES[kind](view, nginx)) if kind in _FIGURES else ""
+    remedy = remedies.of(kind, _reasons(view, kind.counters))
+    run = "" if kind.command is None else f" Run: {_COMMANDS[kind.command]}"
+    return Trouble(f"{title}: {figures}" if figures else title, f"{remedy}{run}", kind.alert, kind.severity)
 
 
-def _of_the_socket(view: View) -> Iterator[Trouble]:
-    now, rebinds = view.page, _shown(_events(view, "reason", "socket_rebinds_total"))
-    if now.value(f"{OURS}socket_standby"):
-        yield _trouble(known.STANDBY)
-    elif now.value(f"{OURS}socket_up") == 0 and not now.value(f"{OURS}socket_contended"):
-        yield _trouble(known.SOCKET_DOWN)
-    if now.value(f"{OURS}socket_contended"):
-        yield _trouble(known.CONTENDED, rebinds)
-    elif rebinds:
-        yield _trouble(known.REBOUND, rebinds)
+# evidence ------------------------------------------------------------------------------------------------------------
 
 
-def _of_sources(now: Page) -> Iterator[Trouble]:
-    for labels, up in now.labelled(f"{OURS}source_up"):
-        if up or health.is_unused(now, labels):
-            continue
-        if labels.get("source") == "lua":
-            yield _trouble(known.NO_WORKER, of=_of(labels))
-        else:
-            yield _trouble(known.SOURCE_DOWN, do=remedies.of_source(""), source=health.source_name(labels))
+def _events(view: View, names: Iterable[str], label: str, nginx: str | None = None) -> dict[str, float]:
+    """Return the counts of this view's last minute, by a label. ``nginx`` None: of all."""
+    return _summed((view.events.get(OURS + name, {}) for name in names), label, nginx)
 
 
-def _of(labels: Mapping[str, str]) -> str:
-    return f" ({labels['nginx']})" if labels.get("nginx") else ""
-
-
-def _of_each_nginx(now: Page) -> Iterator[Trouble]:
-    seen = now.series(f"{OURS}workers_seen")
-    for text, expected in now.series(f"{OURS}workers_expected").items():
-        if seen.get(text, 0) < expected:
-            places = {"heard": f"{seen.get(text, 0):g}", "run": f"{expected:g}", "of": _of(page.labels(text))}
-            yield _trouble(known.WORKERS_MISSING, **places)
-    for labels, share in now.labelled(f"{OURS}coverage_ratio"):
-        if share < LEAST_COVERAGE:
-            yield _trouble(known.COVERAGE, share=f"{share:.1%}", of=_of(labels))
-    free = now.series(f"{OURS}shared_dict_free_bytes")
-    for text, capacity in now.series(f"{OURS}shared_dict_capacity_bytes").items():
-        labels = page.labels(text)
-        if labels.get("dict") == SPOOL and free.get(text, capacity) < LEAST_SPOOL * capacity:
-            yield _trouble(known.SPOOL_FULL, f"{free[text] / capacity:.1%} is free", of=_of(labels))
-
-
-def _of_the_journal(now: Page) -> Iterator[Trouble]:
-    journal = health.journal(now)
-    if journal.says == "stalls":
-        yield _trouble(known.JOURNAL_STALLS)
-    elif journal.well is False:
-        yield _trouble(known.JOURNAL_DOWN, do=remedies.of_journal(""))
-
-
-def _of_the_configuration(now: Page) -> Iterator[Trouble]:
-    if now.value(f"{OURS}config_last_reload_successful") == 0:
-        yield _trouble(known.CONFIG_REFUSED)
-
-
-def _of_events(view: View) -> Iterator[Trouble]:
-    for reason, count in _events(view, "reason", "refusals_total").items():
-        yield _trouble(known.REFUSALS, f"{count:g}", remedies.of_refusal(reason), reason=reason)
-    lost = _events(view, "reason", "lost_rows_total", "worker_lost_rows_total")
-    if lost:
-        yield _trouble(known.ROWS_LOST, _shown(lost))
-    for family, count in _events(view, "family", "overflow_rows_total", "worker_overflow_total").items():
-        yield _trouble(known.OVERFLOW, f"{count:g} rows were counted as other", family=family)
-    for reason, count in _events(view, "reason", "heartbeat_rows_refused_total").items():
-        yield _trouble(known.GAUGES_CUT, f"{count:g}", remedies.of_gauge_rows(reason), reason=reason)
-    for advice, label, name in (
-        (known.SEND_ERRORS, "reason", "worker_send_errors_total"),
-        (known.WORKER_ERRORS, "reason", "worker_errors_total"),
-        (known.UNANSWERED, "", "answers_failed_total"),
-    ):
-        found = _events(view, label, name)
-        if found:
-            yield _trouble(advice, _shown(found))
-    for labels, value in view.page.labelled(f"{OURS}family_conflict"):
-        if value:
-            yield _trouble(known.CONFLICT, family=labels.get("family", ""))
-
-
-def _events(view: View, label: str, *names: str) -> Mapping[str, float]:
-    """Return the recent counts under these names, by one label."""
-    found: Counter[str] = Counter()
-    for name in names:
-        for text, count in view.events.get(OURS + name, {}).items():
-            found.update({page.labels(text).get(label, ""): count})
+def _summed(families: Iterable[Series], label: str, nginx: str | None = None) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for family in families:
+        for text, count in family.items():
+            labels = page.labels(text)
+            if count and nginx in (None, labels.get("nginx", "")):
+                name = labels.get(label, "")
+                found[name] = found.get(name, 0.0) + count
     return found
+
+
+def _reasons(view: View, names: Iterable[str]) -> list[str]:
+    """Return the reasons that were counted lately, else those that were ever counted."""
+    lately = _events(view, names, "reason")
+    ever = _summed((view.page.series(OURS + name) for name in names), "reason")
+    return sorted(reason for reason in lately or ever if reason != "not_ready")
+
+
+def _counted(kind: Kind) -> Callable[[View, str], Iterator[str]]:
+    def figures(view: View, nginx: str) -> Iterator[str]:
+        lately = _events(view, kind.counters, "reason", nginx if kind.per_nginx else None)
+        if lately:
+            yield _shown(lately)
+
+    return figures
+
+
+def _overflow(view: View, _: str) -> Iterator[str]:
+    lately = _events(view, ("overflow_rows_total", "worker_overflow_total"), "family")
+    if lately:
+        yield f"rows counted as other: {_shown(lately)}"
+
+
+def _coverage(view: View, nginx: str) -> Iterator[str]:
+    for labels, share in view.page.labelled(f"{OURS}coverage_ratio"):
+        if labels.get("nginx", "") == nginx:
+            yield f"{share:.1%} are counted"
+
+
+def _workers(view: View, nginx: str) -> Iterator[str]:
+    seen = {labels.get("nginx", ""): value for labels, value in view.page.labelled(f"{OURS}workers_seen")}
+    for labels, expected in view.page.labelled(f"{OURS}workers_expected"):
+        if labels.get("nginx", "") == nginx:
+            yield f"{seen.get(nginx, 0):g} of {expected:g} are heard of"
+
+
+def _sources(view: View, nginx: str) -> Iterator[str]:
+    for labels, up in view.page.labelled(f"{OURS}source_up"):
+        if not up and labels.get("source") != "lua" and labels.get("nginx", "") == nginx:
+            yield health.source_name(labels)
+
+
+def _spool(view: View, nginx: str) -> Iterator[str]:
+    free = view.page.series(f"{OURS}shared_dict_free_bytes")
+    for text, capacity in view.page.series(f"{OURS}shared_dict_capacity_bytes").items():
+        labels = page.labels(text)
+        if labels.get("dict") == SPOOL and labels.get("nginx", "") == nginx and capacity:
+            yield f"{free.get(text, capacity) / capacity:.1%} is free"
+
+
+def _withheld(view: View, nginx: str) -> Iterator[str]:
+    for labels, value in view.page.labelled(f"{OURS}family_conflict"):
+        if value and labels.get("nginx", "") == nginx:
+            yield labels.get("family", "")
+
+
+def _stalls(view: View, _: str) -> Iterator[str]:
+    waits = view.page.value(f"{OURS}journal_pending_seconds")
+    if waits:
+        yield f"the oldest record has waited for {waits:.1f} s"
+
+
+_FIGURES: Mapping[Kind, Callable[[View, str], Iterator[str]]] = {
+    **{kind: _counted(kind) for kind in KINDS if kind.counters},
+    kinds.OVERFLOW: _overflow,
+    kinds.COVERAGE: _coverage,
+    kinds.WORKERS_MISSING: _workers,
+    kinds.SOURCE_DOWN: _sources,
+    kinds.SPOOL_FULL: _spool,
+    kinds.FAMILY_CONFLICT: _withheld,
+    kinds.JOURNAL_STALLS: _stalls,
+}
 
 
 def _shown(counts: Mapping[str, float]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from resty_metrics.commands.doctor import flags
-from resty_metrics.commands.doctor.descriptors import Descriptors, read_limit
+from resty_metrics.commands.doctor.descriptors import Descriptors, read_limits
 from resty_metrics.commands.doctor.facts import Holders
 from resty_metrics.commands.doctor.processes import Seen
 from resty_metrics.commands.doctor.socket_file import LockFile, Running, SocketFile
@@ -23,6 +23,11 @@ from resty_metrics.process.lock import read_holder
 
 _SOCK_DGRAM = 2
 _QUEUE = Path("/proc/sys/net/unix/max_dgram_qlen")
+_UNIT = "resty-metrics.service"
+_UNIT_DIRECTORIES = (  # systemd.unit(5)
+    "/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+)  # fmt: skip
 
 
 def lock_of(socket_path: Path) -> LockFile:
@@ -63,7 +68,7 @@ def descriptors(pid: int | None) -> Descriptors | None:
         return None
     except OSError:
         used = None
-    return Descriptors(used, read_limit(limits))
+    return Descriptors(used, *read_limits(limits))
 
 
 def flags_of(pid: int) -> dict[str, tuple[str, ...]]:
@@ -189,6 +194,11 @@ def _by_kernel(device: int, inode: int) -> tuple[set[int], tuple[Seen, ...]]:
         return set(), ()
     found = {process.pid: process for one in processes.holders(connected).values() for process in one}
     return {one.type for one in ours}, tuple(seen(found[pid]) for pid in sorted(found) if pid != os.getpid())
+
+
+def has_unit(path: Path) -> bool:
+    """Return whether systemd has a unit of the package's name, which starts the collector at the default path."""
+    return str(path) == DEFAULT_SOCKET and any(Path(one, _UNIT).exists() for one in _UNIT_DIRECTORIES)
 
 
 def queue_length() -> int | None:

@@ -1,0 +1,191 @@
+"""The troubles that the collector reports on its page, as findings; and what the page says where there is no trouble.
+
+Rules:
+- The collector alone judges: doctor makes no trouble of a figure. It shows the figures as evidence.
+- Counters count from the collector's start, and findings say so.
+- An absent metric is not known: SKIP where it may be absent for now, no finding where this collector does not have it.
+- A metric of each nginx has a finding for each nginx, which names it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from resty_metrics.commands.doctor.finding import Finding, Verdict, as_remedy, ok, skip
+from resty_metrics.commands.doctor.page import Page
+from resty_metrics.health import remedies
+from resty_metrics.health import troubles as kinds
+from resty_metrics.health.troubles import BY_NAME, KINDS, Kind, title_of
+
+CHECKS: Mapping[Kind, str] = {
+    kinds.STANDBY: "page.socket",
+    kinds.SOCKET_DOWN: "page.socket",
+    kinds.SOCKET_CONTENDED: "page.socket",
+    kinds.SOCKET_UNREACHABLE: "page.socket",
+    kinds.REFUSALS: "page.refusals",
+    kinds.NOTHING_ARRIVES: "page.coverage",
+    kinds.COVERAGE: "page.coverage",
+    kinds.WORKERS_MISSING: "workers.seen",
+    kinds.SPOOL_FULL: "page.spool",
+    kinds.SOURCE_DOWN: "page.sources",
+    kinds.ROWS_LOST: "page.lost",
+    kinds.OVERFLOW: "page.overflow",
+    kinds.GAUGES_CUT: "page.gauges",
+    kinds.WORKER_ERRORS: "workers.errors",
+    kinds.JOURNAL_DOWN: "journal",
+    kinds.JOURNAL_STALLS: "journal",
+    kinds.CONFIG_REFUSED: "page.configuration",
+    kinds.FAMILY_CONFLICT: "page.conflicts",
+}
+_ELSEWHERE = {kinds.OVERFLOW, kinds.FAMILY_CONFLICT}  # families.py says more
+_REMEDIES: Mapping[Kind, str] = {  # where no other check found the cause; the collector's say: run doctor
+    kinds.NOTHING_ARRIVES: "See nginx's error log for messages of resty-metrics. If doctor did not run as root, run "
+    "it as root.",
+    kinds.COVERAGE: "Compare the access log with the page, to find the requests that nginx alone counts.",
+}
+_IDLE = "an idle worker reports with its first request, or from its start with lifecycle.conf"
+
+
+def held(page: Page) -> list[tuple[Kind, str]]:
+    """Return each trouble that the page reports, and the name of its nginx, in the order of the closed list."""
+    found = []
+    for labels, value in page.series("trouble").items():
+        names = dict(labels)
+        if value and names.get("trouble") in BY_NAME:
+            found.append((BY_NAME[names["trouble"]], names.get("nginx", "")))
+    return sorted(found, key=lambda one: (KINDS.index(one[0]), one[1]))
+
+
+def check(page: Page, state_dir: str, running: Mapping[str, int]) -> list[Finding]:
+    """Return all findings of a page. ``running``: the running workers, by the name of their nginx; 0: not known."""
+    troubles = [(kind, nginx) for kind, nginx in held(page) if kind not in _ELSEWHERE]
+    bad = {(CHECKS[kind], nginx) for kind, nginx in troubles} | {(CHECKS[kind], None) for kind, _ in troubles}
+    quiet = [finding for name, nginx, finding in _quiet(page, running) if (name, nginx) not in bad]
+    return [*(_finding(page, kind, nginx, state_dir) for kind, nginx in troubles), *quiet]
+
+
+def _finding(page: Page, kind: Kind, nginx: str, state_dir: str) -> Finding:
+    title = title_of(kind, nginx)
+    figures = _figures(page, kind, nginx)
+    seen = f"{title[:1].lower()}{title[1:]}{f': {figures}' if figures else ''}"
+    reasons = sorted({reason for name in kind.counters for reason in page.by(name, "reason")} - {"not_ready"})
+    remedy = as_remedy(_REMEDIES.get(kind) or remedies.of(kind, reasons))
+    if state_dir and kind in (kinds.JOURNAL_DOWN, kinds.JOURNAL_STALLS):
+        remedy = f"{state_dir}: {remedy}"
+    verdict = Verdict.FAIL if kind.severity == "critical" else Verdict.WARN
+    return Finding(CHECKS[kind], verdict, seen, remedy, kind.name)
+
+
+def _figures(page: Page, kind: Kind, nginx: str) -> str:
+    if kind.counters:
+        counted = _sums(page, kind)
+        return f"{shown(counted)} since the collector's start" if counted else ""
+    if kind in _FIGURES:
+        return _FIGURES[kind](page, nginx)
+    return ""
+
+
+def _sums(page: Page, kind: Kind) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name in kind.counters:
+        for reason, count in page.by(name, "reason").items():
+            found[reason] = found.get(reason, 0) + count
+    return found
+
+
+def shown(counts: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in sorted(counts.items()))
+
+
+def _coverage(page: Page, nginx: str) -> str:
+    ratio = page.by_nginx("coverage_ratio").get(nginx)
+    return "" if ratio is None else f"the log hook ran for {ratio:.1%} of the requests of the last minutes"
+
+
+def _workers(page: Page, nginx: str) -> str:
+    seen, expected = page.by_nginx("workers_seen").get(nginx, 0), page.by_nginx("workers_expected").get(nginx)
+    return f"{seen:g} are heard of{'' if expected is None else f' of {expected:g}'}"
+
+
+def _stalls(page: Page, _: str) -> str:
+    pending, waits = page.value("journal_pending_records") or 0, page.value("journal_pending_seconds") or 0.0
+    return f"{pending:g} records wait, the oldest for {waits:.1f} s"
+
+
+def _sources(page: Page, nginx: str) -> str:
+    down = [dict(labels) for labels, up in page.series("source_up").items() if not up]
+    names = {one.get("source", "") for one in down if one.get("nginx", "") == nginx} - {"lua"}
+    return ", ".join(sorted(names))
+
+
+_FIGURES: Mapping[Kind, Callable[[Page, str], str]] = {
+    kinds.COVERAGE: _coverage,
+    kinds.WORKERS_MISSING: _workers,
+    kinds.JOURNAL_STALLS: _stalls,
+    kinds.SOURCE_DOWN: _sources,
+}
+
+
+# where there is no trouble -------------------------------------------------------------------------------------------
+
+
+def _quiet(page: Page, running: Mapping[str, int]) -> Iterator[tuple[str, str | None, Finding]]:
+    """Yield what the page says of each check: its name, its nginx (None: it concerns none), the finding."""
+    if page.value("socket_up") is not None:
+        yield "page.socket", None, ok("page.socket", "the collector says that the socket is its own")
+    yield from ((finding.check, None, finding) for finding in _rebinds(page))
+    yield from _heard(page, running)
+    yield from _covered(page)
+    for kind, words in (
+        (kinds.ROWS_LOST, "rows lost"),
+        (kinds.REFUSALS, "datagrams refused"),
+        (kinds.GAUGES_CUT, "rows of gauges that found no room"),
+        (kinds.WORKER_ERRORS, "errors of workers"),
+    ):
+        if kind is kinds.WORKER_ERRORS or any(page.series(name) for name in kind.counters):
+            counts = _sums(page, kind)
+            before = f"{shown(counts)} since the collector's start, none lately" if counts else "none"
+            yield CHECKS[kind], None, ok(CHECKS[kind], f"{words}: {before}")
+    if page.value("journal_up"):
+        yield "journal", None, ok("journal", "it is written; a restart loses nothing")
+    yield from _lua(page)
+
+
+def _rebinds(page: Page) -> list[Finding]:
+    if not page.series("socket_rebinds_total"):
+        return []
+    found = page.by("socket_rebinds_total", "reason")
+    if not found:
+        return [ok("page.rebinds", "the socket never had to be put back since the collector's start")]
+    return [ok("page.rebinds", f"the collector put its socket back since its start: {shown(found)}; nothing was lost")]
+
+
+def of(nginx: str) -> str:
+    return f"{nginx}: " if nginx else ""
+
+
+def _heard(page: Page, running: Mapping[str, int]) -> Iterator[tuple[str, str, Finding]]:
+    name = "workers.seen"
+    seen, expected = page.by_nginx("workers_seen"), page.by_nginx("workers_expected")
+    for nginx in sorted({*seen, *running}) or [""]:
+        heard, run = seen.get(nginx), running.get(nginx) or expected.get(nginx)
+        if heard is None or run is None:
+            yield name, nginx, skip(name, f"{of(nginx)}no worker was heard of; {_IDLE}")
+            continue
+        words = f"{of(nginx)}{heard:g} workers were heard of lately, {run:g} run"
+        yield name, nginx, ok(name, words if heard >= run else f"{words}; {_IDLE}")
+
+
+def _covered(page: Page) -> Iterator[tuple[str, str | None, Finding]]:
+    name, ratios = "page.coverage", page.by_nginx("coverage_ratio")
+    if not ratios:
+        yield name, None, skip(name, "it takes five minutes and 100 requests")
+    for nginx, ratio in ratios.items():
+        yield name, nginx, ok(name, f"{of(nginx)}{ratio:.1%} of nginx's requests ran the hook")
+
+
+def _lua(page: Page) -> Iterator[tuple[str, str | None, Finding]]:
+    for labels, alive in sorted(page.series("source_up").items(), key=lambda item: sorted(item[0])):
+        names = dict(labels)
+        if names.get("source") == "lua":
+            nginx, name = names.get("nginx", ""), "source.lua"
+            silent = skip(name, f"{of(nginx)}no worker's heartbeat is alive; {_IDLE}")
+            yield name, None, ok(name, f"{of(nginx)}a worker's heartbeat is alive") if alive else silent

@@ -1,0 +1,189 @@
+"""Decide which troubles hold, from the facts of one moment.
+
+Rules:
+- A healthy system has no trouble. Silence alone is none: the workers of an nginx that is idle after a reload, or never
+  used Lua, are as silent as those of one that was stopped. A worker that fell silent without an end is missing.
+- One cause makes one trouble: what follows from another trouble is left out.
+- A sender that is refused until somebody acts repeats its datagrams within seconds, so such a refusal ends soon after
+  the last one. Other events are remembered for longer (observer/observer.py has the windows).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from resty_metrics.health import remedies
+from resty_metrics.health import troubles as kinds
+from resty_metrics.health.facts import Counts, Facts, NginxFacts, SourceState
+from resty_metrics.health.reach import is_home
+from resty_metrics.health.troubles import Kind, Trouble
+
+LEAST_COVERAGE = 0.99  # of nginx's requests
+LEAST_SPOOL = 0.2  # of the spool that should be free
+LEAST_RATE = 1.0  # requests per second; fewer may be those of our own status pages
+SLOW_COMMIT_SECONDS = 1.0
+MANY_REBINDS = 3
+_NAMED = 5  # names in one text
+_NOT_READABLE = frozenset({"invalid", "undecodable"})
+_CLOSED = (kinds.STANDBY, kinds.SOCKET_DOWN, kinds.SOCKET_CONTENDED, kinds.SOCKET_UNREACHABLE)
+_CAUSES: Mapping[Kind, tuple[Kind, ...]] = {
+    kinds.NOTHING_ARRIVES: (*_CLOSED, kinds.JOURNAL_STALLS),
+    kinds.WORKERS_MISSING: (*_CLOSED, kinds.SOURCE_DOWN),
+    kinds.COVERAGE: (*_CLOSED, kinds.NOTHING_ARRIVES),
+}
+
+
+def judge(facts: Facts) -> list[Trouble]:
+    """Return the troubles that hold, critical ones first."""
+    troubles = [*_of_the_socket(facts), *_of_refusals(facts)]
+    for nginx in facts.nginx:
+        troubles += _of_nginx(nginx)
+    troubles += map(_of_source, (source for source in facts.sources if source.reason is not None))
+    troubles += [*_of_losses(facts), *_of_the_journal(facts), *_of_the_page(facts)]
+    return sorted(_without_symptoms(troubles, facts), key=lambda trouble: trouble.kind.severity != "critical")
+
+
+def _without_symptoms(troubles: Sequence[Trouble], facts: Facts) -> list[Trouble]:
+    """Leave out each trouble that follows from another one, of the collector or of the same nginx."""
+    refused = not facts.recent.accepted and not {"uid", "version"}.isdisjoint(facts.recent.refused)
+
+    def follows(trouble: Trouble) -> bool:
+        causes = _CAUSES.get(trouble.kind, ())
+        if causes and refused:
+            return True
+        return any(
+            cause.kind in causes and (not cause.kind.per_nginx or cause.nginx == trouble.nginx) for cause in troubles
+        )
+
+    return [trouble for trouble in troubles if not follows(trouble)]
+
+
+def _trouble(kind: Kind, evidence: str, remedy: str = "", nginx: str = "") -> Trouble:
+    return Trouble(kind, evidence, remedy or kind.remedy, nginx)
+
+
+def _of_the_socket(facts: Facts) -> Iterator[Trouble]:
+    socket, rebinds = facts.socket, facts.recent.rebinds
+    words = "; ".join(socket.faults)
+    times = sum(rebinds.values())
+    if socket.standing_by:
+        yield _trouble(kinds.STANDBY, words or f"another process holds the lock beside {socket.path}")
+    elif (words or not socket.up) and not socket.contended:
+        evidence = words or f"the file at {socket.path} is not the collector's socket, or leads to another process"
+        yield _trouble(kinds.SOCKET_DOWN, evidence)
+    elif socket.contended or times > MANY_REBINDS:
+        evidence = f"{socket.path} was put back {times:g} times in ten minutes ({shown(rebinds)}); nothing was lost"
+        yield _trouble(kinds.SOCKET_CONTENDED, evidence)
+    elif socket.obstacle is not None:
+        yield _unreachable(facts)
+
+
+def _unreachable(facts: Facts) -> Trouble:
+    obstacle, path = facts.socket.obstacle, facts.socket.path
+    assert obstacle is not None
+    node = obstacle.node
+    evidence = f"none of the users that may send can {obstacle.need_word} {node.label}"
+    if node.path == path:
+        remedy = "Restart the collector with --socket.mode=0666, or with 0660 and a group of nginx's user."
+    elif is_home(node.path):
+        remedy = f"Choose a --socket.path that is not below {node.path}, such as /run/resty-metrics/collector.sock."
+    else:
+        remedy = (
+            f"Let others search {node.path} (chmod o+x {node.path}), or choose a --socket.path below a directory that "
+            "nginx's user can search."
+        )
+    return _trouble(kinds.SOCKET_UNREACHABLE, evidence, remedy)
+
+
+def _of_refusals(facts: Facts) -> Iterator[Trouble]:
+    recent = facts.recent
+    refused = dict(recent.refused)
+    if "dropped" in recent.lost:  # ROWS_LOST says more
+        refused = {reason: count for reason, count in refused.items() if reason not in _NOT_READABLE}
+    if refused:
+        words = " ".join(remedies.of_refusal(reason, recent.uids) for reason in refused)
+        by = f" (uid {', '.join(map(str, recent.uids[:_NAMED]))})" if "uid" in refused and recent.uids else ""
+        yield _trouble(kinds.REFUSALS, f"refused lately: {shown(refused)}{by}", words)
+
+
+def _of_nginx(nginx: NginxFacts) -> Iterator[Trouble]:
+    name = nginx.name
+    if nginx.uncounted is not None and nginx.uncounted > LEAST_RATE:
+        evidence = f"nginx itself counts {nginx.uncounted:.3g} requests/s, and no request arrived here for two minutes"
+        yield _trouble(kinds.NOTHING_ARRIVES, evidence, nginx=name)
+    if nginx.coverage is not None and nginx.coverage < LEAST_COVERAGE:
+        evidence = f"the log hook ran for {nginx.coverage:.1%} of the requests of the last five minutes"
+        yield _trouble(kinds.COVERAGE, evidence, nginx=name)
+    if nginx.missing:
+        workers = "1 worker" if nginx.missing == 1 else f"{nginx.missing} workers"
+        evidence = f"{workers} sent heartbeats before, and fell silent without ending"
+        yield _trouble(kinds.WORKERS_MISSING, evidence, nginx=name)
+    if nginx.spool_free is not None and nginx.spool_free < LEAST_SPOOL:
+        evidence = f"{nginx.spool_free:.1%} of resty_metrics_spool is free; what does not fit is lost"
+        yield _trouble(kinds.SPOOL_FULL, evidence, nginx=name)
+
+
+def _of_source(source: SourceState) -> Trouble:
+    evidence = f"{source.kind} at {source.address}: {source.words or source.reason}"
+    return _trouble(kinds.SOURCE_DOWN, evidence, remedies.of_source(source.reason or ""), source.name or "")
+
+
+def _of_losses(facts: Facts) -> Iterator[Trouble]:
+    recent = facts.recent
+    if recent.lost:
+        evidence = f"rows lost in ten minutes, by reason: {shown(recent.lost)}"
+        yield _trouble(kinds.ROWS_LOST, evidence, remedies.of(kinds.ROWS_LOST, recent.lost))
+    for nginx, families in _by_nginx(recent.overflow).items():
+        most = "".join(
+            f"; {label} of {family} has {values} values"
+            for family in families
+            for label, values in list(facts.full.get(family, ()))[:1]
+        )
+        yield _trouble(kinds.OVERFLOW, f"rows counted as other in ten minutes: {shown(families)}{most}", nginx=nginx)
+    if recent.gauges_cut:
+        evidence = f"rows left out in ten minutes: {shown(recent.gauges_cut)}"
+        yield _trouble(kinds.GAUGES_CUT, evidence, remedies.of(kinds.GAUGES_CUT, recent.gauges_cut))
+    for nginx, errors in _by_nginx(recent.worker_errors).items():
+        yield _trouble(kinds.WORKER_ERRORS, f"errors in ten minutes: {shown(errors)}", nginx=nginx)
+
+
+def _by_nginx(counts: Mapping[tuple[str, str], float]) -> dict[str, dict[str, float]]:
+    by_nginx: dict[str, dict[str, float]] = {}
+    for (nginx, name), count in counts.items():
+        by_nginx.setdefault(nginx, {})[name] = count
+    return by_nginx
+
+
+def _of_the_journal(facts: Facts) -> Iterator[Trouble]:
+    journal = facts.journal
+    if journal.directory is None:
+        return
+    if journal.reason is not None:
+        evidence = f"{journal.directory} ({journal.reason}); counters would begin at 0 if the collector ended now"
+        remedy = f"{remedies.of_journal(journal.reason)} The journal then comes back by itself."
+        yield _trouble(kinds.JOURNAL_DOWN, evidence, remedy)
+    elif journal.waits >= SLOW_COMMIT_SECONDS:
+        evidence = (
+            f"a write to {journal.directory} takes {journal.waits:.1f} s so far; nothing new is counted meanwhile"
+        )
+        yield _trouble(kinds.JOURNAL_STALLS, evidence)
+
+
+def _of_the_page(facts: Facts) -> Iterator[Trouble]:
+    if facts.misconfigured:
+        evidence = f"refused: {', '.join(facts.misconfigured)}; the collector's log has each problem with its line"
+        yield _trouble(kinds.CONFIG_REFUSED, evidence)
+    withheld: dict[str, list[str]] = {}
+    for nginx, family in facts.withheld:
+        withheld.setdefault(nginx, []).append(family)
+    for nginx, families in withheld.items():
+        yield _trouble(kinds.FAMILY_CONFLICT, f"withheld: {named(families)}", nginx=nginx)
+
+
+def shown(counts: Counts) -> str:
+    """Write counts with their names, the greatest first."""
+    return named([f"{name} {count:g}" for name, count in sorted(counts.items(), key=lambda item: -item[1])])
+
+
+def named(texts: Sequence[str]) -> str:
+    """Write the first few of the texts, and the number of the others."""
+    more = len(texts) - _NAMED
+    return ", ".join(texts[:_NAMED]) + (f", and {more} more" if more > 0 else "")

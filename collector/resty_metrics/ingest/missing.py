@@ -1,0 +1,42 @@
+"""The workers that are missing: they sent heartbeats, and fell silent without an end.
+
+Silence alone says nothing: an idle worker without lifecycle.conf never speaks, those of a reload ended before. So only
+senders that this collector has heard a heartbeat from count, and these say bye when they end.
+
+Rules:
+- A worker is not missing if a younger one has its number, or if its nginx has a younger master, even one that ended.
+- A worker that said that it is leaving is not missing: it may live on without heartbeats.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from resty_metrics.ingest.beats import GAUGES_SECONDS
+from resty_metrics.ingest.sender import Sender
+from resty_metrics.wire.heartbeat import Master
+
+
+def missing(senders: Iterable[Sender], now: float) -> dict[str, int]:
+    """Count the missing workers by the name of their nginx."""
+    youngest: dict[tuple[str, Master | None, int], Sender] = {}
+    births: dict[str, int] = {}
+    for sender in senders:
+        if sender.instance is None or sender.worker is None:
+            continue
+        births[sender.instance] = max(births.get(sender.instance, 0), _birth(sender))
+        key = sender.instance, sender.master, sender.worker
+        if key not in youngest or sender.birth_ms >= youngest[key].birth_ms:
+            youngest[key] = sender
+    return Counter(
+        instance
+        for (instance, _, _), sender in youngest.items()
+        if _birth(sender) == births[instance] and _is_missing(sender, now)
+    )
+
+
+def _birth(sender: Sender) -> int:
+    return 0 if sender.master is None else sender.master.birth or 0
+
+
+def _is_missing(sender: Sender, now: float) -> bool:
+    return sender.ended is None and not sender.leaving and now - sender.last_seen > GAUGES_SECONDS

@@ -1,0 +1,83 @@
+"""The facts of each nginx, from its workers' heartbeats, the table, and its fetched stub_status.
+
+Rule: requests that are not counted are a fault only where Lua was ever heard of; a user may want stub_status alone.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from resty_metrics.health.facts import NginxFacts
+from resty_metrics.ingest.beats import MAX_INSTANCES
+from resty_metrics.ingest.sender import LiveHeartbeat
+from resty_metrics.ingest.senders import Senders
+from resty_metrics.observer.arrivals import Arrivals, Sample
+from resty_metrics.page import instances, workers
+from resty_metrics.page.coverage import ENDED
+from resty_metrics.shapes.shape import FamilyKey
+from resty_metrics.sources.stub_status import StubStatus
+from resty_metrics.table.table import Table
+
+SPOOL = "resty_metrics_spool"
+_FETCHED = "stub_status"
+Fetched = Mapping[str, tuple[float, StubStatus]]  # by name of nginx: when it was read, and what it said
+
+
+class NginxLooks:
+    """The looks at all nginx that have ever been heard of; at most MAX_INSTANCES names are remembered."""
+
+    def __init__(self) -> None:
+        self._arrivals: dict[str, Arrivals] = {}
+
+    def look(
+        self, senders: Senders, table: Table, fetched: Fetched, coverage: Mapping[str, float], now: float
+    ) -> list[NginxFacts]:
+        """Return the facts of each nginx."""
+        beats = instances.by_instance(senders.heartbeats(now))
+        for name in senders.instances:
+            if len(self._arrivals) < MAX_INSTANCES:
+                self._arrivals.setdefault(name, Arrivals())
+        missing = senders.missing(now)
+        facts = []
+        for name, arrivals in sorted(self._arrivals.items()):
+            own = beats.get(name, [])
+            sample = _sample(name, own, table, fetched, now)
+            if sample is not None:
+                arrivals.keep(sample)
+            rates = arrivals.rates(now)
+            uncounted = None if rates is None else 0.0 if rates.rows else rates.served - rates.counted
+            spool_free = _spool_free(workers.of_newest_master(own))
+            facts.append(NginxFacts(name, missing.get(name, 0), uncounted, coverage.get(name), spool_free))
+        return facts
+
+
+def _sample(name: str, beats: Sequence[LiveHeartbeat], table: Table, fetched: Fetched, now: float) -> Sample | None:
+    """Return the counters of this moment; None where nginx's own are not known."""
+    master, status, arrived = workers.newest_master(beats), workers.stub_status(beats), _arrived(table, name)
+    if master is not None and status is not None:
+        return Sample(master, now, status.requests, _in_flight(status), _counted(table, name, master), arrived)
+    if name not in fetched:
+        return None
+    at, status = fetched[name]
+    return Sample(_FETCHED, at, status.requests, _in_flight(status), _counted(table, name, None), arrived)
+
+
+def _in_flight(status: StubStatus) -> int:
+    return status.reading + status.writing
+
+
+def _counted(table: Table, name: str, master: str | None) -> float:
+    """Return the requests whose hook ran. ``master`` None: under any master."""
+    family = table.families.get(FamilyKey(ENDED, instance=name))
+    rows = () if family is None else family.rows
+    return sum(row.numbers[0] for row in rows if master is None or row.labels == (master,))
+
+
+def _arrived(table: Table, name: str) -> float:
+    """Return the time when a row of requests of this nginx last arrived."""
+    families = (family for key, family in table.families.items() if key.instance == name)
+    return max((family.used for family in families if family.shape.type == "requests"), default=-math.inf)
+
+
+def _spool_free(newest: Sequence[LiveHeartbeat]) -> float | None:
+    dicts = next((beat.heartbeat.dicts for beat in newest if beat.heartbeat.dicts is not None), ())
+    return next((free / capacity for name, capacity, free in dicts if name == SPOOL and capacity > 0), None)

@@ -1,0 +1,118 @@
+"""A healthy system has no trouble, in any reader: real nginx, real collector, whose clock is set forward."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from support.client import get
+from support.clock import Clock
+from support.collector import Collector
+from support.doctor import bad, diagnose
+from support.nginx import Nginx
+from support.wait import free_port, wait_until
+from support.worker import Worker, counter
+
+pytestmark = pytest.mark.slow
+
+SITE = "server {{ listen 127.0.0.1:{port}; server_name one.example; location / {{ return 200 ok; }} }}"
+STATUS = "server {{ listen 127.0.0.1:{port}; location /status {{ stub_status; }} location / {{ return 200 ok; }} }}"
+
+
+class Watched:
+    """A collector whose clock the test sets, and its troubles."""
+
+    def __init__(self, collector: Collector, clock: Clock) -> None:
+        self.collector, self.clock = collector, clock
+
+    def troubles(self) -> list[str]:
+        """Those on the page, which are those of /-/ready."""
+        lines = self.collector.page().splitlines()
+        held = [line for line in lines if line.startswith("resty_metrics_trouble{") and line.endswith(" 1")]
+        degraded = [line for line in self.collector.page("/-/ready").splitlines() if line.startswith("degraded")]
+        assert len(held) == len(degraded), (held, degraded)
+        return [line.partition('trouble="')[2].partition('"')[0] for line in held]
+
+    def later(self, seconds: float) -> None:
+        self.clock.forward(seconds)
+        uptime = "process_start_time_seconds"
+        wait_until(lambda: self.collector.value(uptime) is not None, message="the collector after that")
+
+    def senders(self, state: str) -> float:
+        return self.collector.value("resty_metrics_senders", state=state) or 0
+
+
+@contextmanager
+def watched(socket_path: Path, *arguments: str) -> Iterator[Watched]:
+    clock = Clock(socket_path.parent / "clock", monotonic=True)
+    with Collector(socket_path, *arguments, environment=clock.environment) as collector:
+        yield Watched(collector, clock)
+
+
+def test_an_idle_reload_and_an_end(socket_path: Path) -> None:
+    """A certificate is renewed at night, and nobody asks for anything: the new workers say nothing."""
+    port = free_port()
+    with watched(socket_path) as seen, Nginx(socket_path, SITE.format(port=port)) as nginx:
+        get(port, "/", {}, 20)
+        wait_until(lambda: seen.senders("open") >= 1, message="a worker")
+        assert seen.troubles() == []
+        nginx.reload()
+        wait_until(lambda: seen.senders("open") == 0, message="the end of the workers before the reload")
+        for seconds in (20.0, 60.0, 400.0, 700.0):
+            seen.later(seconds)
+            assert seen.troubles() == [], seconds
+        assert bad(diagnose(socket_path, nginx)) == set()
+        nginx.quit()
+        seen.later(60.0)
+        assert seen.troubles() == []
+
+
+def test_workers_that_never_spoke(socket_path: Path) -> None:
+    """Nobody has asked nginx for anything yet, and there is no lifecycle.conf."""
+    with watched(socket_path) as seen, Nginx(socket_path, SITE.format(port=free_port())) as nginx:
+        for seconds in (1.0, 60.0, 400.0):
+            seen.later(seconds)
+            assert seen.troubles() == []
+        assert bad(diagnose(socket_path, nginx)) == set()
+
+
+def test_who_wants_stub_status_alone(socket_path: Path) -> None:
+    """nginx counts requests, none arrives, and that is as it should be: Lua was never heard of."""
+    port = free_port()
+    source = f"--source.stub-status=http://127.0.0.1:{port}/status"
+    with watched(socket_path, source) as seen, Nginx(socket_path, STATUS.format(port=port), include=""):
+        for _ in range(4):
+            get(port, "/", {}, 200)
+            seen.later(30.0)
+            assert seen.troubles() == []
+
+
+def test_a_refusal_that_ended(socket_path: Path) -> None:
+    with watched(socket_path) as seen, Worker(socket_path) as worker:
+        worker.send(worker.next_batch(counter("one_total", 1), version=99))
+        wait_until(lambda: seen.troubles() == ["refusals"], message="the refusal")
+        seen.later(40.0)
+        assert seen.troubles() == []
+        assert bad(diagnose(socket_path, None)) == {"nginx.configuration", "nginx.workers"}, "there is no nginx"
+        assert seen.collector.value("resty_metrics_refusals_total", reason="version")
+
+
+def test_an_include_that_goes_while_requests_come(socket_path: Path) -> None:
+    """Here Lua is wanted: it was heard of, and stub_status goes on counting."""
+    port = free_port()
+    site = STATUS.format(port=port)
+    source = f"--source.stub-status=http://127.0.0.1:{port}/status"
+    with watched(socket_path, source) as seen, Nginx(socket_path, site) as nginx:
+        get(port, "/", {}, 50)
+        wait_until(lambda: seen.senders("open") >= 1, message="a worker")
+        without = nginx.conf.read_text().replace(f"include {nginx.share}/nginx.conf.d/resty-metrics.conf;", "")
+        nginx.conf.write_text(without)
+        nginx.reload()
+        wait_until(lambda: seen.senders("open") == 0, message="the end of the workers before the reload")
+
+        def busy() -> list[str]:
+            get(port, "/", {}, 400)
+            seen.later(40.0)
+            return seen.troubles()
+
+        wait_until(lambda: busy() == ["nothing_arrives"], 30, "the trouble")

@@ -1,0 +1,36 @@
+"""The observer in a process of its own making: a bug in a look costs no page."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from resty_metrics.ingest.intake import Intake
+from resty_metrics.ingest.senders import Senders
+from resty_metrics.journal.tally import Tally
+from resty_metrics.observer.observer import Observer
+from resty_metrics.page.coverage import Coverage
+from resty_metrics.table.table import Table
+
+PAGES: Any = SimpleNamespace(fetchers=[], last={}, last_at=-1e9, stub_statuses={}, withheld=())
+
+
+def test_a_bug_in_a_look_costs_no_page_and_hides_no_trouble_of_before() -> None:
+    refused: list[str] = ["web"]
+    guard = SimpleNamespace(
+        path=Path("/run/c.sock"), rebinds={}, faults=list, up=lambda: True, contended=False, standing_by=False
+    )
+    parts: Any = SimpleNamespace(
+        intake=Intake(Table(), Senders(), lambda _: True),
+        guard=guard,
+        journal=SimpleNamespace(tally=Tally()),
+        coverage=Coverage(),
+        listener=SimpleNamespace(oversized=0),
+    )
+    observer = Observer(parts, PAGES, None, tuple, lambda: refused, lambda: 1000.0)
+    (line,) = observer()
+    assert line.startswith("degraded: a configuration file was refused")
+    guard.up = lambda: 1 // 0
+    assert observer() == [line]
+    assert [bytes(one) for family in observer.families() for one in family.lines if one.endswith(b" 1\n")] == [
+        b'resty_metrics_trouble{trouble="config_refused"} 1\n'
+    ]
