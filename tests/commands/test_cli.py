@@ -237,7 +237,7 @@ def test_help_says_how_each_variable_is_called() -> None:
     for option in serve.params:
         assert isinstance(option, click.Option)
         assert option.envvar == "RESTY_METRICS_" + option.opts[0][2:].upper().replace(".", "_").replace("-", "_")
-    assert "Each option except --json, --watch can also be set" in shown("doctor")
+    assert "Each option except --json, --problems, --watch can also be set" in shown("doctor")
 
 
 def test_the_first_steps_and_the_most_used_options_come_first() -> None:

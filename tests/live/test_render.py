@@ -59,6 +59,9 @@ def html(given: Facts, past: History | None = None) -> str:
     return RENDERER.html(view(given, past or History()))
 
 
+CRITICAL = sum(kind.severity == "critical" for kind in troubles.KINDS)
+
+
 def hostile() -> Facts:
     return facts(
         version=EVIL,
@@ -102,7 +105,7 @@ def test_nothing_is_inline_and_nothing_is_from_elsewhere() -> None:
         (facts(), "Everything works"),
         (facts(troubles=[Trouble(troubles.CONFIG_REFUSED, "web", "correct it")]), "1 warning"),
         (facts(troubles=[Trouble(troubles.SOCKET_DOWN, "gone", "put it back")]), "1 critical problem"),
-        (hostile(), f"{len(troubles.KINDS)} warnings"),
+        (hostile(), f"{CRITICAL} critical problems and {len(troubles.KINDS) - CRITICAL} warnings"),
     ],
 )
 def test_the_headline_says_how_many_problems_there_are(given: Facts, headline: str) -> None:

@@ -119,7 +119,7 @@ def test_readiness_says_what_is_degraded_and_stays_200(tmp_path: Path) -> None:
         collector.socket_path.unlink()
         collector.socket_path.mkdir()  # nothing can be renamed over it
         (collector.socket_path / "in the way").touch()
-        text = f"degraded: the socket does not lead to this collector: the socket at {collector.socket_path} cannot be"
+        text = f"not lead to this collector: cannot restore the socket at {collector.socket_path}: directory not empty"
         wait_until(lambda: text in ask(collector.port, "/-/ready")[2].decode(), message="the degradation")
         status, _, body = ask(collector.port, "/-/ready")
         assert (status, body.splitlines()[0]) == (200, b"resty-metrics is ready")

@@ -287,8 +287,8 @@ def test_what_is_wrong_is_said_with_what_to_do(samples: Samples, word: str, warn
 
 
 def test_the_head_says_how_many_problems_there_are() -> None:
-    assert "1 critical problem" in lines(view({"resty_metrics_socket_up": {"": 0}}), State(), 160)[0]
-    assert "1 warning" in lines(view({"resty_metrics_journal_up": {"": 0}}), State(), 160)[0]
+    assert "1 critical problem" in lines(view(trouble("socket_down")), State(), 160)[0]
+    assert "1 warning" in lines(view(trouble("journal_down")), State(), 160)[0]
     assert "problem" not in said(view({}))
 
 
