@@ -55,16 +55,11 @@ AT_A_GLANCE = Row(
             bad=1,
         ),
         Panel(
-            "Workers not heard",
-            "Workers that nginx runs and that send no heartbeat. Without lifecycle.conf, a worker that has served "
-            "nothing is one of them; include it. Else nginx's error log says why.",
+            "Troubles",
+            "How many troubles the collectors report (resty_metrics_trouble). The live page and "
+            "`sudo resty-metrics doctor --problems` name each with its remedy.",
             "short",
-            (
-                Query(
-                    f"sum(resty_metrics_workers_expected{{{NGINX}}}) - sum(resty_metrics_workers_seen{{{NGINX}}})",
-                    "workers",
-                ),
-            ),
+            (Query(f"sum(resty_metrics_trouble{{{HERE}}})", "troubles"),),
             "stat",
             width=4,
             bad=1,

@@ -238,7 +238,7 @@ def test_the_pipeline_says_what_happened(watched: Fleet) -> None:
     of_edge = watched.instance(watched.edge_collector)
     assert values(watched, "overview", "Pipeline", instance=of_edge)["pipeline"] == 1
     assert values(watched, "pipeline", "Lost rows")["rows"] == 0
-    assert values(watched, "pipeline", "Workers not heard")["workers"] == 0
+    assert values(watched, "pipeline", "Troubles")["troubles"] == 1  # the source that is gone
 
 
 def test_marks(watched: Fleet) -> None:
