@@ -238,7 +238,9 @@ def test_the_pipeline_says_what_happened(watched: Fleet) -> None:
     of_edge = watched.instance(watched.edge_collector)
     assert values(watched, "overview", "Pipeline", instance=of_edge)["pipeline"] == 1
     assert values(watched, "pipeline", "Lost rows")["rows"] == 0
-    assert values(watched, "pipeline", "Troubles")["troubles"] == 1  # the source that is gone
+    troubles = [labels["trouble"] for labels, held in ask(watched, "resty_metrics_trouble") if held]
+    assert sorted(troubles) == ["family_conflict", "overflow", "source_down", "worker_errors"]
+    assert values(watched, "pipeline", "Troubles")["troubles"] == len(troubles)
 
 
 def test_marks(watched: Fleet) -> None:
