@@ -27,11 +27,9 @@ NOT_CLEAN = (
     "commands/doctor/observe",
     "commands/install",
     "commands/top",
-    "live",
     "nginx_config",
     "page/bodies.py",
     "page/scrape.py",
-    "reload.py",
     "web/door.py",
     "web/server.py",
 )
