@@ -27,7 +27,6 @@ NOT_CLEAN = (
     "commands/doctor/observe",
     "commands/install",
     "commands/top",
-    "nginx_config",
     "page/bodies.py",
     "page/scrape.py",
     "web/door.py",
