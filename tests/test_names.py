@@ -26,7 +26,6 @@ NOT_CLEAN = (
     "commands/doctor",
     "commands/doctor/observe",
     "commands/install",
-    "commands/top",
     "page/bodies.py",
     "page/scrape.py",
     "web/door.py",

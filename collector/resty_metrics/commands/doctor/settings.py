@@ -13,7 +13,7 @@ import click
 from resty_metrics.commands.doctor import flags
 from resty_metrics.commands.options import OPTIONS
 from resty_metrics.config import load
-from resty_metrics.config import settings as every
+from resty_metrics.config import settings as collector
 from resty_metrics.config.declared import FLAGS
 from resty_metrics.config.file import read_file
 from resty_metrics.config.flags import layer
@@ -24,8 +24,8 @@ _SOURCE = "source_"
 
 
 @dataclass(frozen=True, slots=True)
-class Settings(every.Settings):
-    """The collector's settings as doctor knows them. ``layers``: what doctor itself was told."""
+class Settings(collector.Settings):
+    """The collector's settings as doctor knows them. ``layers``: doctor's own."""
 
     nginx_command: str | None = None
     layers: tuple[Layer, ...] = ()
@@ -40,7 +40,7 @@ def _settings(own: tuple[Layer, ...], nginx_command: str | None, *below: Layer) 
     return Settings(**over(*own, *below), nginx_command=nginx_command, layers=own)
 
 
-def told(given: load.Inputs, nginx_command: str | None) -> Settings:
+def own_settings(given: load.Inputs, nginx_command: str | None) -> Settings:
     """Read doctor's command line. Raises ConfigError."""
     said = layer(given.values)
     own = (said,) if given.path is None else (said, read_file(given.path)[0])
