@@ -23,8 +23,6 @@ LABEL_VALUE = "OTHER"
 NOT_CLEAN = (
     "benchmarks/clients.py",
     "commands",
-    "commands/doctor",
-    "commands/doctor/observe",
     "commands/install",
     "page/bodies.py",
     "page/scrape.py",

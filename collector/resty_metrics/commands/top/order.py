@@ -35,7 +35,7 @@ def _local_page(inputs: Inputs, access: Access) -> Endpoint:
     from resty_metrics.commands.doctor.settings import own_settings
 
     local, subject = own_settings(inputs, None), None
-    if "web_listen_address" not in local.given:
+    if "web_listen_address" not in local.explicit:
         from resty_metrics.commands.doctor.examination import find
 
         with contextlib.suppress(OSError):  # settings that cannot be read keep their defaults
