@@ -76,7 +76,7 @@ def _inputs(options: dict[str, Any]) -> "Inputs":
 def _misspelt() -> list[Problem]:
     """Return a problem for each environment variable that begins as ours do and that no command reads."""
     known = [parameter.envvar for command in main.commands.values() for parameter in command.params]
-    return names.misspelt(os.environ, [one for one in known if isinstance(one, str)])
+    return names.misspelt(os.environ, [variable for variable in known if isinstance(variable, str)])
 
 
 @contextmanager
@@ -128,9 +128,9 @@ def serve(**options: Any) -> NoReturn:
     hangup.remember()
     from resty_metrics.config.load import load
 
-    given = _inputs(options)
+    inputs = _inputs(options)
     with _refusing(EXIT_MISCONFIGURED):
-        settings = load(given)
+        settings = load(inputs)
 
     from resty_metrics.process import log
 
@@ -142,7 +142,7 @@ def serve(**options: Any) -> NoReturn:
     with left_unread():
         from resty_metrics.app import run
 
-    end(run(settings, lambda: load(given)))
+    end(run(settings, lambda: load(inputs)))
 
 
 def _own_settings(options: dict[str, Any], nginx_command: str | None) -> "Settings":
