@@ -22,16 +22,9 @@ LABEL_VALUE = "OTHER"
 # clean must go.
 NOT_CLEAN = (
     "benchmarks/clients.py",
-    "commands",
-    "commands/doctor",
-    "commands/doctor/observe",
     "commands/install",
-    "commands/top",
-    "live",
-    "nginx_config",
     "page/bodies.py",
     "page/scrape.py",
-    "reload.py",
     "web/door.py",
     "web/server.py",
 )

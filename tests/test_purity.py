@@ -22,7 +22,7 @@ SHELL = {
     "commands/install/package.py", "commands/install/privilege.py", "commands/install/prospect.py",
     "commands/install/request.py", "commands/install/transaction.py",
     "commands/options.py", "commands/top/looking.py", "commands/top/session.py", "commands/top/terminal.py",
-    "commands/top/told.py", "config/file.py", "config/load.py", "endpoint/binding.py", "endpoint/credentials.py",
+    "commands/top/order.py", "config/file.py", "config/load.py", "endpoint/binding.py", "endpoint/credentials.py",
     "endpoint/descriptors.py", "endpoint/guard.py", "endpoint/probe.py",
     "ingest/listener.py", "journal/files.py", "journal/journal.py", "journal/private.py", "journal/reading.py",
     "journal/recovery.py", "journal/safe_count.py", "journal/store.py", "journal/tenure.py", "journal/turns.py",

@@ -87,7 +87,7 @@ def renewed(fetchers: Sequence[Fetcher], sources: Sequence[Source]) -> list[Fetc
     """Return the fetchers of ``sources``: unchanged sources keep theirs, changed ones keep their counters."""
     by_source = {fetcher.source: fetcher for fetcher in fetchers}
     by_name = {(fetcher.source.kind, fetcher.source.name): fetcher for fetcher in fetchers}
-    found = []
+    current = []
     for source in sources:
         fetcher = by_source.get(source)
         if fetcher is None:
@@ -95,5 +95,5 @@ def renewed(fetchers: Sequence[Fetcher], sources: Sequence[Source]) -> list[Fetc
             before = by_name.get((source.kind, source.name))
             if before is not None:
                 fetcher.errors = before.errors
-        found.append(fetcher)
-    return found
+        current.append(fetcher)
+    return current

@@ -69,7 +69,7 @@ def of_top_warnings(troubles: Sequence[Trouble]) -> list[Said]:
     view = View(of_top.read(page(troubles)), 0.0, {}, {})
     titles = [title_of(kind, nginx) for kind, nginx in top.held(view.page)]
     found = top.warnings(view)
-    assert all(any(one.seen.startswith(title) for title in titles) for one in found)
+    assert all(any(one.evidence.startswith(title) for title in titles) for one in found)
     return [Said(str(one.name), one.severity, title) for one, title in zip(found, titles, strict=True)]
 
 
@@ -132,7 +132,7 @@ def test_of_a_healthy_system_all_readers_say_nothing() -> None:
     assert troubles == judge(replace(WELL, nginx=[replace(NGINX, name="edge")])) == []
     readers = (of_ready, of_live, of_top_warnings, of_doctor_findings, of_alerts)
     assert [reader(troubles) for reader in readers] == [[]] * len(readers)
-    assert all(word.well is not False for word in words.words(of_top.read(page(troubles))))
+    assert all(word.works is not False for word in words.words(of_top.read(page(troubles))))
 
 
 def test_all_at_once() -> None:

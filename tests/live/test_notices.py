@@ -32,7 +32,7 @@ def test_a_trouble_is_a_warning(name: str) -> None:
     (shown,) = notices(facts(troubles=[trouble]), History())
     assert (shown.name, shown.severity, shown.title) == (trouble.kind.alert, trouble.kind.severity, trouble.title)
     assert shown.do == trouble.remedy
-    assert re.fullmatch(r"[A-Z0-9/].*\.", shown.seen)
+    assert re.fullmatch(r"[A-Z0-9/].*\.", shown.evidence)
     assert (shown.command is None) == (trouble.kind.command is None)
 
 

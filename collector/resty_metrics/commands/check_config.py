@@ -15,19 +15,19 @@ from resty_metrics.sources.source import Connection, Source
 from resty_metrics.web import policy
 
 
-def checked(given: Inputs) -> str:
+def checked(inputs: Inputs) -> str:
     """Return the configuration in force, as YAML. Raises ConfigError with all problems."""
-    said = flags.layer(given.values)
+    flag_layer = flags.layer(inputs.values)
     written: Layer = {}
     document = Document()
-    if given.path is not None:
-        written, document = read_file(given.path, look=True)
-    settings = merged(said, written)
-    if "sources" in said:
-        unusable = dict.fromkeys(words for one in settings.sources for _, words in _unusable(one.connection))
+    if inputs.path is not None:
+        written, document = read_file(inputs.path, look=True)
+    settings = merged(flag_layer, written)
+    if "sources" in flag_layer:
+        unusable = dict.fromkeys(words for source in settings.sources for _, words in _unusable(source.connection))
         _refuse("", [Problem(None, "", words) for words in unusable])
     else:
-        _refuse(str(given.path or ""), list(_problems(settings.sources, document)))
+        _refuse(str(inputs.path or ""), list(_problems(settings.sources, document)))
     policy.load(settings.web_config_file)
     return as_yaml(settings)
 

@@ -64,7 +64,7 @@ class _Main(Commands):
             return super().invoke(ctx)
 
 
-def _given(options: dict[str, Any]) -> "Inputs":
+def _inputs(options: dict[str, Any]) -> "Inputs":
     """Return those of a command's options that were given, without defaults, and the path of the file."""
     from resty_metrics.config.load import Inputs
 
@@ -76,7 +76,7 @@ def _given(options: dict[str, Any]) -> "Inputs":
 def _misspelt() -> list[Problem]:
     """Return a problem for each environment variable that begins as ours do and that no command reads."""
     known = [parameter.envvar for command in main.commands.values() for parameter in command.params]
-    return names.misspelt(os.environ, [one for one in known if isinstance(one, str)])
+    return names.misspelt(os.environ, [variable for variable in known if isinstance(variable, str)])
 
 
 @contextmanager
@@ -128,9 +128,9 @@ def serve(**options: Any) -> NoReturn:
     hangup.remember()
     from resty_metrics.config.load import load
 
-    given = _given(options)
+    inputs = _inputs(options)
     with _refusing(EXIT_MISCONFIGURED):
-        settings = load(given)
+        settings = load(inputs)
 
     from resty_metrics.process import log
 
@@ -142,15 +142,15 @@ def serve(**options: Any) -> NoReturn:
     with left_unread():
         from resty_metrics.app import run
 
-    end(run(settings, lambda: load(given)))
+    end(run(settings, lambda: load(inputs)))
 
 
-def _told(options: dict[str, Any], nginx_command: str | None) -> "Settings":
+def _own_settings(options: dict[str, Any], nginx_command: str | None) -> "Settings":
     """Return the settings given to doctor, install or uninstall; they take the rest from the running collector."""
-    from resty_metrics.commands.doctor.settings import told
+    from resty_metrics.commands.doctor.settings import own_settings
 
     with _refusing(EXIT_MISCONFIGURED):
-        return told(_given(options), nginx_command)
+        return own_settings(_inputs(options), nginx_command)
 
 
 @main.command(
@@ -177,7 +177,7 @@ def doctor(as_json: bool, problems: bool, watch: bool, nginx_command: str | None
     """
     from resty_metrics.commands.doctor.examination import find, run
 
-    settings = _told(options, nginx_command)
+    settings = _own_settings(options, nginx_command)
     if watch:
         from resty_metrics.commands.doctor.watch import run as run_watch
 
@@ -213,19 +213,19 @@ def top(once: bool, as_json: bool, view: str, sort: str | None, reverse: bool, *
     once = once or as_json
     if not once and not sys.stdout.isatty():
         raise click.UsageError("standard output is not a terminal: give --once or --json")
-    from resty_metrics.commands.top import session, told
+    from resty_metrics.commands.top import order, session
     from resty_metrics.commands.top.keys import State
 
     with _refusing(EXIT_MISCONFIGURED):
         url, interval = options.pop("url"), options.pop("interval")
         access = {key: options.pop(str(option.name)) for key, option in TOP_ACCESS.items()}
         try:
-            wanted = told.wanted(url, interval, access, _given(options), State(view, sort, reverse))
+            run_order = order.order_of(url, interval, access, _inputs(options), State(view, sort, reverse))
         except ValueError as error:
             raise click.UsageError(str(error)) from None
     if once:
-        session.run_once(wanted, as_json)
-    session.run(wanted)
+        session.run_once(run_order, as_json)
+    session.run(run_order)
 
 
 @main.command(
@@ -253,7 +253,7 @@ def check_config(file: Path | None, **options: Any) -> None:
     for problem in misspelt:
         click.echo(problem.text(""), err=True)
     with _refusing(EXIT_WRONG):
-        click.echo(checked(_given(options)), nl=False)
+        click.echo(checked(_inputs(options)), nl=False)
     if misspelt:
         sys.exit(EXIT_WRONG)
 
@@ -278,7 +278,7 @@ def healthcheck(web_listen_address: "tuple[ListenAddress, ...]") -> NoReturn:
     sys.exit(1 if silent else 0)
 
 
-install_commands.add_to(main, _told)
+install_commands.add_to(main, _own_settings)
 
 
 if __name__ == "__main__":

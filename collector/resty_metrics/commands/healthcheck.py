@@ -34,10 +34,10 @@ class _UnixByTls(_Unix):
 def answers(address: ListenAddress) -> bool:
     """Return whether the server answers with a status below 500, or demands a client's certificate."""
     if isinstance(address, UnixAddress):
-        return _asked(_Unix(str(address.path)), False) or _asked(_UnixByTls(str(address.path)), True)
+        return _healthy(_Unix(str(address.path)), False) or _healthy(_UnixByTls(str(address.path)), True)
     host = address.near_host
     plain = http.client.HTTPConnection(host, address.port, timeout=SECONDS)
-    return _asked(plain, False) or _asked(
+    return _healthy(plain, False) or _healthy(
         http.client.HTTPSConnection(host, address.port, timeout=SECONDS, context=_unverified()), True
     )
 
@@ -48,7 +48,7 @@ def _unverified() -> ssl.SSLContext:
     return context
 
 
-def _asked(connection: http.client.HTTPConnection, by_tls: bool) -> bool:
+def _healthy(connection: http.client.HTTPConnection, by_tls: bool) -> bool:
     secured = False
     try:
         connection.connect()

@@ -18,7 +18,7 @@ _SUBJECTS = (
     ("Log", ("--log.",)),
     ("Access to the page", ("--tls.", "--basic-auth.", "--bearer-token-file")),
 )
-_FIRST, _OTHER = "Most used options", "Other options"
+_FIRST, _REST = "Most used options", "Other options"
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -48,7 +48,7 @@ class Described(click.Command):
                 records[parameter.opts[0]] = record
         for title, flags in _grouped(list(records), self.first):
             write(formatter, title, [records[flag] for flag in flags])
-        note = _of_variables([one for one in self.params if isinstance(one, click.Option)])
+        note = _of_variables([parameter for parameter in self.params if isinstance(parameter, click.Option)])
         if note is not None:
             formatter.write_paragraph()
             formatter.write_text(note)
@@ -100,5 +100,5 @@ def _grouped(flags: Sequence[str], first: Sequence[str]) -> Iterator[tuple[str, 
     left = [flag for flag in flags if flag not in first]
     for title, prefixes in _SUBJECTS:
         yield title, [flag for flag in left if flag.startswith(prefixes)]
-    every = tuple(prefix for _, prefixes in _SUBJECTS for prefix in prefixes)
-    yield _OTHER, [flag for flag in left if not flag.startswith(every)]
+    all_prefixes = tuple(prefix for _, prefixes in _SUBJECTS for prefix in prefixes)
+    yield _REST, [flag for flag in left if not flag.startswith(all_prefixes)]

@@ -63,12 +63,12 @@ def _places(points: Iterable[Point], value: Value, most: float, now: float) -> I
         if point.end - point.seconds - ended > GAP_SECONDS:
             yield None
         ended = point.end
-        found = value(point)
+        number = value(point)
         x = round(WIDTH - (now - point.end) / SAMPLE_SECONDS)
-        if found is None or x < 0:
+        if number is None or x < 0:
             yield None
         else:
-            yield x, HEIGHT - round(HEIGHT * min(1.0, found / most)) if most > 0 else HEIGHT
+            yield x, HEIGHT - round(HEIGHT * min(1.0, number / most)) if most > 0 else HEIGHT
 
 
 def _runs(places: Iterable[Place | None]) -> Iterable[list[Place]]:
@@ -92,9 +92,9 @@ def _area(run: Sequence[Place]) -> str:
 def _thin(path: Sequence[Place]) -> list[Place]:
     """Remove the places that lie on a level with both neighbours."""
     kept = [
-        one
-        for (_, before), one, (_, after) in zip(path, path[1:], path[2:], strict=False)
-        if not before == one[1] == after
+        place
+        for (_, before), place, (_, after) in zip(path, path[1:], path[2:], strict=False)
+        if not before == place[1] == after
     ]
     return [path[0], *kept, path[-1]] if len(path) > 2 else [*path]
 

@@ -9,7 +9,7 @@ from resty_metrics.health.troubles import Kind, Trouble
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A worker of nginx, from its newest heartbeat ``heard`` seconds ago.
+    """A worker of nginx, from its newest heartbeat ``heartbeat_age`` seconds ago.
 
     ``nginx``: the name of its nginx, "" if it has none; sizes in bytes.
     """
@@ -18,7 +18,7 @@ class Worker:
     id: int | None
     pid: int | None
     uptime: float | None
-    heard: float
+    heartbeat_age: float
     unacked: float | None
     memory: float | None
     exiting: bool
@@ -26,13 +26,13 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Nginx:
-    """An nginx; ``name`` is "" if it has none. ``heard``: a worker's heartbeat is alive.
+    """An nginx; ``name`` is "" if it has none. ``alive``: a worker's heartbeat is alive.
 
     ``coverage``: a share of 1; ``configured_ago``: seconds.
     """
 
     name: str
-    heard: bool
+    alive: bool
     workers_expected: int | None = None
     workers_seen: int = 0
     active: int | None = None
@@ -70,7 +70,7 @@ class Facts:
     """The facts of one moment.
 
     ``now``: seconds of a monotonic clock; ``clock``: the wall clock in words; ``doctor`` and ``watch``: commands to
-    run; ``heard``: seconds since a worker last sent anything; ``socket``: its path.
+    run; ``datagram_age``: seconds since a worker last sent anything; ``socket``: its path.
     """
 
     now: float
@@ -81,7 +81,7 @@ class Facts:
     watch: str
     uptime: float
     socket: str
-    heard: float | None
+    datagram_age: float | None
     sources: Sequence[SourceState]
     journal: Journal
     workers: Sequence[Worker]

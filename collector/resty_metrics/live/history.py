@@ -109,7 +109,7 @@ class History:
 
     def _extend(self, totals: Mapping[str, Totals], now: float, seconds: float) -> None:
         nothing = Totals()
-        grown = {name: one.requests - self._totals.get(name, nothing).requests for name, one in totals.items()}
+        grown = {name: total.requests - self._totals.get(name, nothing).requests for name, total in totals.items()}
         self._choose(grown, now)
         for name, series in self.series.items():
             before, after = self._totals.get(name, nothing), totals.get(name, nothing)
@@ -126,7 +126,9 @@ class History:
             self.series[name] = self._new(name)
         for name in waiting[room : room + 1]:
             since = now - BUSY_SECONDS
-            quietest = min((one for one in self.series if one != ALL), key=lambda one: self.series[one].busy(since))
+            quietest = min(
+                (server for server in self.series if server != ALL), key=lambda server: self.series[server].busy(since)
+            )
             minute = self.series[quietest]
             if grown[name] > 2 * max(minute.busy(since) * SAMPLE_SECONDS / BUSY_SECONDS, grown.get(quietest, 0)):
                 del self.series[quietest]
@@ -140,7 +142,9 @@ class History:
         if name in self._totals:
             return Series()
         before = self.series[ALL].points
-        return Series(deque((Point(one.end, one.seconds, 0, 0, None, None, None) for one in before), maxlen=POINTS))
+        return Series(
+            deque((Point(point.end, point.seconds, 0, 0, None, None, None) for point in before), maxlen=POINTS)
+        )
 
     def _forget(self, now: float) -> None:
         for series in self.series.values():
@@ -149,15 +153,15 @@ class History:
 
 
 def _sum(all_totals: Iterable[Totals]) -> Totals:
-    found = Totals()
+    total = Totals()
     parts: dict[Bounds, list[Sequence[float]]] = {}
-    for one in all_totals:
-        found.requests += one.requests
-        found.errors += one.errors
-        for bounds, counts in one.buckets.items():
+    for totals in all_totals:
+        total.requests += totals.requests
+        total.errors += totals.errors
+        for bounds, counts in totals.buckets.items():
             parts.setdefault(bounds, []).append(counts)
-    found.buckets = {bounds: [*map(sum, zip(*counts, strict=True))] for bounds, counts in parts.items()}
-    return found
+    total.buckets = {bounds: [*map(sum, zip(*counts, strict=True))] for bounds, counts in parts.items()}
+    return total
 
 
 def _point(before: Totals, after: Totals, now: float, seconds: float, earlier: Iterable[Point]) -> Point | None:

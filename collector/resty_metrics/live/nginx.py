@@ -20,15 +20,15 @@ def nginxes(senders: Senders, coverage: Mapping[str, float], now: float, wall: f
 
 def _nginx(name: str, beats: list[LiveHeartbeat], coverage: float | None, wall: float) -> Nginx:
     newest = workers.of_newest_master(beats)
-    said = [beat.heartbeat for beat in newest]
+    heartbeats = [beat.heartbeat for beat in newest]
     status = workers.stub_status(beats)
-    last = max(said, key=lambda one: one.generation or 0, default=None)
+    last = max(heartbeats, key=lambda heartbeat: heartbeat.generation or 0, default=None)
     configured = None if last is None else last.configured
     return Nginx(
         name=name,
-        heard=bool(beats),
-        workers_expected=next((one.workers for one in said if one.workers is not None), None),
-        workers_seen=len({one.worker for one in said if one.worker is not None}),
+        alive=bool(beats),
+        workers_expected=next((heartbeat.workers for heartbeat in heartbeats if heartbeat.workers is not None), None),
+        workers_seen=len({heartbeat.worker for heartbeat in heartbeats if heartbeat.worker is not None}),
         active=None if status is None else status.active,
         reading=None if status is None else status.reading,
         writing=None if status is None else status.writing,
@@ -45,14 +45,14 @@ def workers_of(senders: Senders, now: float) -> list[Worker]:
 
 
 def _worker(beat: LiveHeartbeat, now: float) -> Worker:
-    said, gauges = beat.heartbeat, beat.heartbeat.gauges
+    heartbeat, gauges = beat.heartbeat, beat.heartbeat.gauges
     return Worker(
-        nginx=said.instance,
-        id=said.worker,
-        pid=said.pid,
+        nginx=heartbeat.instance,
+        id=heartbeat.worker,
+        pid=heartbeat.pid,
         uptime=None if gauges is None else gauges.uptime_seconds,
-        heard=max(0.0, now - beat.last_seen),
+        heartbeat_age=max(0.0, now - beat.last_seen),
         unacked=None if gauges is None else gauges.unacked_batches,
         memory=None if gauges is None else gauges.lua_memory_bytes,
-        exiting=bool(said.exiting),
+        exiting=bool(heartbeat.exiting),
     )

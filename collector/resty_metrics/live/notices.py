@@ -23,22 +23,22 @@ _NAMED = 5  # servers in one text
 class Notice:
     """A warning that holds.
 
-    ``name``: the alert's, and that of a section of docs/runbook.md; ``seen``: the evidence; ``do``: the remedy;
+    ``name``: the alert's, and that of a section of docs/runbook.md; ``evidence``: what shows it; ``do``: the remedy;
     ``command``: a command to run, if any.
     """
 
     name: str
     severity: Severity
     title: str
-    seen: str
+    evidence: str
     do: str
     command: str | None
 
 
 def notices(facts: Facts, history: History) -> list[Notice]:
     """Return all notices, critical ones first."""
-    found = [*(_of(trouble, facts) for trouble in facts.troubles), *_load(facts, history)]
-    return sorted(found, key=lambda one: one.severity != "critical")
+    shown = [*(_of(trouble, facts) for trouble in facts.troubles), *_load(facts, history)]
+    return sorted(shown, key=lambda notice: notice.severity != "critical")
 
 
 def _of(trouble: Trouble, facts: Facts) -> Notice:
@@ -73,7 +73,7 @@ def _failing(servers: list[str]) -> Notice:
         "NginxErrorRatioHigh",
         "critical",
         "Requests fail",
-        f"Answers with 5xx over five minutes: {_some(servers)}.",
+        f"Answers with 5xx over five minutes: {_shortened(servers)}.",
         "500 comes mostly from the application: see its log. 502 and 504 are nginx's own answers when an upstream is "
         "down or too slow: its error log names the peer. 503 may be either, or a limit_req.",
         None,
@@ -85,13 +85,13 @@ def _slow(servers: list[str]) -> Notice:
         "NginxLatencyHigh",
         "warning",
         "One request in a hundred takes longer than a second",
-        f"p99 over five minutes: {_some(servers)}.",
+        f"p99 over five minutes: {_shortened(servers)}.",
         "Check whether upstreams take that long, or clients are slow. Give long polls and downloads a scope of their "
         "own (docs/labels.md).",
         None,
     )
 
 
-def _some(texts: list[str]) -> str:
+def _shortened(texts: list[str]) -> str:
     more = len(texts) - _NAMED
     return ", ".join(texts[:_NAMED]) + (f", and {more} more" if more > 0 else "")

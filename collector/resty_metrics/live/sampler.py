@@ -55,7 +55,7 @@ class Live:
         self._renderer: Renderer | None = None
         self._turn = asyncio.Lock()  # held while the page is made
         self._using = asyncio.Lock()  # held while the history is read or extended
-        self._made: tuple[float, str] | None = None
+        self._cached: tuple[float, str] | None = None
 
     async def run(self) -> None:
         """Take a sample every few seconds, until cancelled."""
@@ -67,39 +67,39 @@ class Live:
 
     async def sample(self) -> float:
         """Take a sample; the seconds of CPU that it cost."""
-        table, found = self._parts.intake.table, dict[str, totals.Totals]()
+        table, by_server = self._parts.intake.table, dict[str, totals.Totals]()
         families = list(totals.request_families(table))
         gave_way = (table.evicted_instances, table.evicted_families)
         spent = 0.0
         for family in families:
             began = time.thread_time()
-            totals.add_family(family, found)
+            totals.add_family(family, by_server)
             spent += time.thread_time() - began
             await asyncio.sleep(0)
         async with self._using:
             began = time.thread_time()
-            self._observe(families, found, gave_way, self._clock())
+            self._observe(families, by_server, gave_way, self._clock())
             return spent + time.thread_time() - began
 
     def _observe(
         self,
         families: Sequence[Family],
-        found: Mapping[str, totals.Totals],
+        by_server: Mapping[str, totals.Totals],
         gave_way: tuple[int, int],
         now: float,
     ) -> None:
-        self._history.observe(found, (sum(family.evicted for family in families), *gave_way), now)
+        self._history.observe(by_server, (sum(family.evicted for family in families), *gave_way), now)
         self._baselines.observe(families, now)
 
     async def html(self) -> str:
         """Return the page as it is now. Raises LateImportError."""
         async with self._turn:
-            if self._made is None or time.monotonic() - self._made[0] > CACHE_SECONDS:
+            if self._cached is None or time.monotonic() - self._cached[0] > CACHE_SECONDS:
                 await self._pages.fetch_old(SOURCE_AGE_SECONDS, PATIENCE_SECONDS)
                 async with self._using:
                     html = await asyncio.to_thread(self._make, self._facts())
-                self._made = time.monotonic(), html
-            return self._made[1]
+                self._cached = time.monotonic(), html
+            return self._cached[1]
 
     def _make(self, facts: Facts) -> str:
         """Return the page. It is called in a thread. Raises LateImportError."""
@@ -120,7 +120,7 @@ class Live:
             watch=f"sudo {command('doctor --watch', path)}",
             uptime=time.monotonic() - self._began,
             socket=str(path),
-            heard=None if senders.last_datagram is None else max(0.0, now - senders.last_datagram),
+            datagram_age=None if senders.last_datagram is None else max(0.0, now - senders.last_datagram),
             sources=[*states(self._pages, now)],
             journal=self._observer.journal(now),
             workers=nginx.workers_of(senders, now),

@@ -65,8 +65,8 @@ def _groups(family: Family) -> Mapping[tuple[str, str], list[Sums]]:
         return groups if family.rows else {}
     server, status = names.index("server"), names.index("status")
     for row in family.rows:
-        said = row.labels[status]
-        groups[row.labels[server], said if said == _UPGRADED else said[:1]].append(row.sums)
+        value = row.labels[status]
+        groups[row.labels[server], value if value == _UPGRADED else value[:1]].append(row.sums)
     return groups
 
 

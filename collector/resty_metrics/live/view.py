@@ -73,16 +73,16 @@ class View:
 
 def view(facts: Facts, history: History) -> View:
     """Build the page of ``facts.now``."""
-    found = notices(facts, history)
-    worst: State = "ok" if not found else found[0].severity
+    shown = notices(facts, history)
+    worst: State = "ok" if not shown else shown[0].severity
     busy, quiet = _busy(history)
-    workers = [_worker(one) for one in sorted(facts.workers, key=_by_number)]
+    workers = [_worker(worker) for worker in sorted(facts.workers, key=_by_number)]
     labels = list(dict.fromkeys(name for row in facts.top.rows for name, _ in row.labels))
     return View(
         facts=facts,
         state=worst,
-        headline=_headline(found),
-        notices=found,
+        headline=_headline(shown),
+        notices=shown,
         health=list(_health(facts)),
         begun=any(series.points for series in history.series.values()),
         all=_server("All servers", history.series.get(ALL, Series()), facts.now),
@@ -98,10 +98,10 @@ def view(facts: Facts, history: History) -> View:
     )
 
 
-def _headline(found: Sequence[Notice]) -> str:
-    if not found:
+def _headline(shown: Sequence[Notice]) -> str:
+    if not shown:
         return "Everything works"
-    return problems([notice.severity for notice in found])
+    return problems([notice.severity for notice in shown])
 
 
 def _top_note(facts: Facts) -> str:
@@ -111,18 +111,20 @@ def _top_note(facts: Facts) -> str:
 
 def _busy(history: History) -> tuple[list[str], list[str]]:
     """Return the servers with requests, the busiest first, and the servers without any, by name."""
-    counts = {name: sum(point.requests for point in one.points) for name, one in history.series.items() if name != ALL}
+    counts = {
+        name: sum(point.requests for point in series.points) for name, series in history.series.items() if name != ALL
+    }
     busy = sorted((name for name, count in counts.items() if count), key=lambda name: (-counts[name], name))
     return busy[:MAX_SERVERS], sorted(name for name, count in counts.items() if not count)
 
 
 def _health(facts: Facts) -> Iterator[Health]:
     yield _socket(facts)
-    yield from (_workers(one, facts) for one in facts.nginx)
+    yield from (_workers(nginx, facts) for nginx in facts.nginx)
     yield from map(_source, facts.sources)
     yield _journal(facts)
-    for one in facts.nginx:
-        yield from _nginx(one, facts)
+    for nginx in facts.nginx:
+        yield from _nginx(nginx, facts)
 
 
 def _socket(facts: Facts) -> Health:
@@ -132,8 +134,8 @@ def _socket(facts: Facts) -> Health:
         (kinds.SOCKET_CONTENDED, "warning", "contended"),
         (kinds.SOCKET_UNREACHABLE, "critical", "out of reach"),
     )
-    found = ((state, word) for kind, state, word in states if facts.has(kind))
-    state, word = next(found, ("ok", "works"))
+    troubles = ((state, word) for kind, state, word in states if facts.has(kind))
+    state, word = next(troubles, ("ok", "works"))
     return Health("Socket", state, word, facts.socket)
 
 
@@ -142,14 +144,14 @@ def _called(name: str, nginx: Nginx) -> str:
 
 
 def _workers(nginx: Nginx, facts: Facts) -> Health:
-    name, heard = _called("Workers of nginx", nginx), facts.heard
+    name, age = _called("Workers of nginx", nginx), facts.datagram_age
     missing = facts.has(kinds.WORKERS_MISSING, nginx.name)
-    if not nginx.heard:
-        return Health(name, "warning" if missing else "unknown", "not heard of", _ago(heard))
+    if not nginx.alive:
+        return Health(name, "warning" if missing else "unknown", "not heard of", _ago(age))
     if nginx.workers_expected is None:
-        return Health(name, "warning" if missing else "ok", "heard of", _ago(heard))
+        return Health(name, "warning" if missing else "ok", "heard of", _ago(age))
     words = f"{nginx.workers_seen} of {nginx.workers_expected} heard of"
-    return Health(name, "warning" if missing else "ok", words, _ago(heard))
+    return Health(name, "warning" if missing else "ok", words, _ago(age))
 
 
 def _ago(seconds: float | None) -> str:
@@ -185,7 +187,7 @@ def _coverage(nginx: Nginx, facts: Facts) -> Health:
 
 
 def _nginx(nginx: Nginx, facts: Facts) -> Iterator[Health]:
-    if not nginx.heard:
+    if not nginx.alive:
         return
     yield _coverage(nginx, facts)
     if nginx.active is not None:
@@ -209,7 +211,7 @@ def _worker(worker: Worker) -> tuple[str, ...]:
         f"{name} (ends)" if worker.exiting else name,
         ABSENT if worker.pid is None else str(worker.pid),
         duration(worker.uptime),
-        f"{duration(worker.heard)} ago",
+        f"{duration(worker.heartbeat_age)} ago",
         number(worker.unacked),
         size(worker.memory),
     )

@@ -70,7 +70,9 @@ def problems(severities: Iterable[str]) -> str:
     """Write how many problems there are: ``1 critical problem and 2 warnings``."""
     counts = Counter(severities)
     words = (("critical", "critical problem"), ("warning", "warning"))
-    return " and ".join(f"{counts[one]} {word}{'s' * (counts[one] > 1)}" for one, word in words if counts[one])
+    return " and ".join(
+        f"{counts[severity]} {word}{'s' * (counts[severity] > 1)}" for severity, word in words if counts[severity]
+    )
 
 
 def size(value: float | None) -> str:

@@ -26,8 +26,8 @@ def setting(build: str, name: str) -> str:
         words = shlex.split(arguments)
     except ValueError:
         words = arguments.split()
-    given = [word.partition("=")[2] for word in words if word.startswith(f"--{name}=")]
-    return given[-1] if given else _FALLBACKS[name]
+    values = [word.partition("=")[2] for word in words if word.startswith(f"--{name}=")]
+    return values[-1] if values else _FALLBACKS[name]
 
 
 def module_version(code: str) -> str | None:

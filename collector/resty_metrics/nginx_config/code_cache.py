@@ -24,7 +24,9 @@ class Uncached:
     @property
     def hooks(self) -> list[Hook]:
         """Return a hook that does not count for each of those servers."""
-        return [Hook(one, scope(server), counts=False) for server in self.servers for one in (server.block or ())[:1]]
+        return [
+            Hook(first, scope(server), counts=False) for server in self.servers for first in (server.block or ())[:1]
+        ]
 
 
 def find(configuration: Configuration) -> Uncached:
@@ -33,8 +35,8 @@ def find(configuration: Configuration) -> Uncached:
     counting = 0
     for http in configuration.blocks("http"):
         outer = _own(http)
-        of_http = [one for one in http.block or () if one.name == "server"]
-        off = [one for one in of_http if _is_off(_own(one) or outer)]
+        of_http = [server for server in http.block or () if server.name == "server"]
+        off = [server for server in of_http if _is_off(_own(server) or outer)]
         servers += off
         counting += len(of_http) - len(off)
         if outer is not None and _is_off(outer) and (off or not of_http):
@@ -47,7 +49,7 @@ def find(configuration: Configuration) -> Uncached:
 
 
 def _own(block: Directive) -> Directive | None:
-    return next((one for one in block.block or () if one.name == _NAME), None)
+    return next((directive for directive in block.block or () if directive.name == _NAME), None)
 
 
 def _is_off(directive: Directive | None) -> bool:
@@ -55,8 +57,8 @@ def _is_off(directive: Directive | None) -> bool:
 
 
 def _inside(block: Directive, above: str = "") -> Iterator[tuple[Directive, str]]:
-    for one in block.block or ():
-        if one.block is not None:
-            words = f"{above}, {scope(one)}" if above else scope(one)
-            yield one, words
-            yield from _inside(one, words)
+    for inner in block.block or ():
+        if inner.block is not None:
+            words = f"{above}, {scope(inner)}" if above else scope(inner)
+            yield inner, words
+            yield from _inside(inner, words)

@@ -56,18 +56,18 @@ def options(words: Sequence[str]) -> dict[str, str]:
     Several letters may stand behind one dash; of an option that is given twice the later one holds. Source: nginx's
     src/core/nginx.c (``ngx_get_options``).
     """
-    found: dict[str, str] = {}
+    by_letter: dict[str, str] = {}
     programs = [at for at, word in enumerate(words) if PurePosixPath(word).name in PROGRAMS]
     rest = iter(words[(programs[-1] if programs else 0) + 1 :])
     for word in rest:
         match = _OPTION.fullmatch(word)
         if match is None:
             continue
-        found.update(dict.fromkeys(match["flags"], ""))
+        by_letter.update(dict.fromkeys(match["flags"], ""))
         value = match["value"] or (next(rest, None) if match["letter"] else None)
         if value is not None:
-            found[match["letter"]] = value
-    return found
+            by_letter[match["letter"]] = value
+    return by_letter
 
 
 def value_of(words: Sequence[str], option: str) -> str | None:
@@ -82,14 +82,14 @@ def stays(words: Sequence[str]) -> bool:
 
 def with_absolute_prefix(words: Sequence[str], directory: str) -> list[str]:
     """Return the command with its ``-p`` made absolute, so that it may run anywhere."""
-    found = list(words)
-    for at, word in enumerate(found[1:], 1):
+    command = list(words)
+    for at, word in enumerate(command[1:], 1):
         match = _PREFIX.fullmatch(word)
         if match is not None and match["value"]:
-            found[at] = match["option"] + _absolute(match["value"], directory)
-        elif match is not None and at + 1 < len(found):
-            found[at + 1] = _absolute(found[at + 1], directory)
-    return found
+            command[at] = match["option"] + _absolute(match["value"], directory)
+        elif match is not None and at + 1 < len(command):
+            command[at + 1] = _absolute(command[at + 1], directory)
+    return command
 
 
 def _absolute(path: str, directory: str) -> str:

@@ -49,6 +49,6 @@ def _matches(path: PurePosixPath, pattern: PurePosixPath) -> bool:
     if len(path.parts) != len(pattern.parts):
         return False
     return all(
-        fnmatchcase(part, wanted) and (wanted.startswith(".") or not part.startswith("."))
-        for part, wanted in zip(path.parts, pattern.parts, strict=True)
+        fnmatchcase(part, glob) and (glob.startswith(".") or not part.startswith("."))
+        for part, glob in zip(path.parts, pattern.parts, strict=True)
     )

@@ -39,7 +39,7 @@ class Configuration:
 
     def blocks(self, name: str) -> list[Directive]:
         """Return the blocks of the outermost level with this name."""
-        return [one for one in self.directives if one.name == name and one.block is not None]
+        return [directive for directive in self.directives if directive.name == name and directive.block is not None]
 
 
 def read(dump: str, directory: str = "/") -> Configuration:
@@ -62,26 +62,28 @@ class _Files:
 
     def resolved(self, block: Block, context: tuple[str, ...], depth: int = 0) -> Block:
         """Return a block with its includes replaced."""
-        found: list[Directive] = []
-        for one in block:
+        directives: list[Directive] = []
+        for directive in block:
             if depth > _DEEPEST:
-                raise ConfigurationError(f"{one.file}: blocks or includes more than {_DEEPEST} deep")
-            if one.name == "include" and one.args:
-                found += self._included(one, context, depth)
-            elif one.block is None:
-                found.append(one)
+                raise ConfigurationError(f"{directive.file}: blocks or includes more than {_DEEPEST} deep")
+            if directive.name == "include" and directive.args:
+                directives += self._included(directive, context, depth)
+            elif directive.block is None:
+                directives.append(directive)
             else:
-                found.append(replace(one, block=self.resolved(one.block, (*context, one.name), depth + 1)))
-        return tuple(found)
+                directives.append(
+                    replace(directive, block=self.resolved(directive.block, (*context, directive.name), depth + 1))
+                )
+        return tuple(directives)
 
     def _included(self, directive: Directive, context: tuple[str, ...], depth: int) -> list[Directive]:
-        found: list[Directive] = []
+        directives: list[Directive] = []
         (include,) = marks.includes((directive,), self.main_file, context)
         self.includes.append(include)
         for path in self.parsed:
             if include.names(path):
-                found += self.resolved(self.parsed[path], context, depth + 1)
-        return found
+                directives += self.resolved(self.parsed[path], context, depth + 1)
+        return directives
 
 
 def _parse(path: str, text: str) -> Block:
@@ -99,7 +101,7 @@ def _parse(path: str, text: str) -> Block:
 
 def _block(parsed: list[dict[str, Any]], path: str) -> Block:
     """Return the directives of a block. crossplane gives a comment among arguments as one more directive."""
-    return tuple(_directive(one, path) for one in parsed if one["directive"] != "#")
+    return tuple(_directive(entry, path) for entry in parsed if entry["directive"] != "#")
 
 
 def _directive(parsed: dict[str, Any], path: str) -> Directive:

@@ -91,9 +91,9 @@ def lua_file(directive: Directive, prefix: str) -> str | None:
 
 def directives(block: tuple[Directive, ...]) -> Iterator[Directive]:
     """Yield all directives of a block and of the blocks in it."""
-    for one in block:
-        yield one
-        yield from directives(one.block or ())
+    for directive in block:
+        yield directive
+        yield from directives(directive.block or ())
 
 
 def _of_http(configuration: Configuration) -> Iterator[Directive]:
@@ -103,29 +103,32 @@ def _of_http(configuration: Configuration) -> Iterator[Directive]:
 
 def lua_files(configuration: Configuration, prefix: str) -> frozenset[str]:
     """Return the files that must be read before hooks can be judged."""
-    found = (lua_file(one, prefix) for one in _of_http(configuration) if one.name in _FILES)
-    return frozenset(path for path in found if path is not None)
+    paths = (lua_file(directive, prefix) for directive in _of_http(configuration) if directive.name in _FILES)
+    return frozenset(path for path in paths if path is not None)
 
 
 def begun(configuration: Configuration, prefix: str, texts: Mapping[str, str | None]) -> tuple[str, ...]:
     """Return the code that runs before any hook."""
-    first = [one for one in _of_http(configuration) if one.name.startswith(_BEGINNING)]
-    found = (source(one, prefix, texts) for one in sorted(first, key=lambda one: one.name.startswith(_BEGINNING[1])))
-    return tuple(text for text in found if text is not None)
+    first = [directive for directive in _of_http(configuration) if directive.name.startswith(_BEGINNING)]
+    sources = (
+        source(directive, prefix, texts)
+        for directive in sorted(first, key=lambda directive: directive.name.startswith(_BEGINNING[1]))
+    )
+    return tuple(text for text in sources if text is not None)
 
 
 def loaded_files(configuration: Configuration, prefix: str, texts: Mapping[str, str | None]) -> frozenset[str]:
     """Return paths at which the code that hooks load may be; a relative one begins at nginx's working directory."""
-    found: set[str] = set()
+    paths: set[str] = set()
     before = begun(configuration, prefix, texts)
-    for one in _of_http(configuration):
-        text = source(one, prefix, texts) if one.name in _HOOKS else None
+    for directive in _of_http(configuration):
+        text = source(directive, prefix, texts) if directive.name in _HOOKS else None
         if text is not None:
             loads = effect(text, *before)
-            found |= loads.files
+            paths |= loads.files
             for name in loads.modules:
-                found.update(lua_search.candidates(name, configuration, prefix))
-    return frozenset(found)
+                paths.update(lua_search.candidates(name, configuration, prefix))
+    return frozenset(paths)
 
 
 def source(directive: Directive, prefix: str, texts: Mapping[str, str | None]) -> str | None:
@@ -162,19 +165,19 @@ class _Judge:
         if text is None:
             variable = "$" in "".join(directive.args[:1])
             return None, "its file's name has a variable" if variable else "its file cannot be read from here"
-        found = effect(text, *self._begun)
-        doubt = found.doubt if found.counts is None else self._doubt(found) if found.counts is False else ""
-        return (None if doubt else found.counts), doubt
+        outcome = effect(text, *self._begun)
+        doubt = outcome.doubt if outcome.counts is None else self._doubt(outcome) if outcome.counts is False else ""
+        return (None if doubt else outcome.counts), doubt
 
-    def _doubt(self, found: Effect) -> str:
+    def _doubt(self, outcome: Effect) -> str:
         """Return the reason why code that does not call ours itself may do so through other code; "" if none."""
-        for name in sorted(found.modules):
+        for name in sorted(outcome.modules):
             text = lua_search.text_of(name, self._configuration, self._prefix, self._texts)
             if text is None and not _LIBRARIES.match(name):
                 return f"it uses the module {name}, whose file was not found"
             if text is not None and _calls_us(without_comments(text)):
                 return f"it uses the module {name}, which names resty.metrics"
-        for path in sorted(found.files):
+        for path in sorted(outcome.files):
             text = lua_search.text_at(path, self._texts)
             if text is None or _calls_us(without_comments(text)):
                 return f"it runs {path}, which {'cannot be read from here' if text is None else 'names resty.metrics'}"
@@ -197,7 +200,7 @@ def share_of(configuration: Configuration, texts: Mapping[str, str | None] | Non
 
 def named_share(configuration: Configuration, texts: Mapping[str, str | None]) -> str | None:
     """Return the directory of the project's files that the configuration or a Lua file names; None if none does."""
-    words = (word for one in _of_http(configuration) for word in one.args)
+    words = (word for directive in _of_http(configuration) for word in directive.args)
     for word in (*words, *(text for text in texts.values() if text is not None)):
         match = _SHARE.search(word)
         if match is not None:
@@ -206,12 +209,12 @@ def named_share(configuration: Configuration, texts: Mapping[str, str | None]) -
 
 
 def _own(block: tuple[Directive, ...]) -> Directive | None:
-    return next((one for one in block if one.name in _HOOKS), None)
+    return next((directive for directive in block if directive.name in _HOOKS), None)
 
 
 def scope(directive: Directive) -> str:
     """Describe a block in words: ``server a.example``, ``location /x``."""
-    names = next((one.args for one in directive.block or () if one.name == "server_name"), directive.args)
+    names = next((inner.args for inner in directive.block or () if inner.name == "server_name"), directive.args)
     return " ".join((directive.name, *names))
 
 
@@ -225,11 +228,11 @@ def find(configuration: Configuration, prefix: str, texts: Mapping[str, str | No
         own = _own(http.block or ())
         if own is not None:
             outer = judge.hook(own, "http")
-        for one in http.block or ():
-            if one.name == "server":
-                inner += _inside(one, judge)
-                if own is None and _own(one.block or ()) is None:
-                    bare.append(one)
+        for directive in http.block or ():
+            if directive.name == "server":
+                inner += _inside(directive, judge)
+                if own is None and _own(directive.block or ()) is None:
+                    bare.append(directive)
     return Hooks(outer, tuple(inner), tuple(bare))
 
 
@@ -238,6 +241,6 @@ def _inside(block: Directive, judge: _Judge, above: str = "") -> Iterator[Hook]:
     own = _own(block.block or ())
     if own is not None:
         yield judge.hook(own, words)
-    for one in block.block or ():
-        if one.name in _CONTEXTS and one.block is not None:
-            yield from _inside(one, judge, words)
+    for inner in block.block or ():
+        if inner.name in _CONTEXTS and inner.block is not None:
+            yield from _inside(inner, judge, words)

@@ -143,9 +143,9 @@ class Interpreter:
             if may_be_ours((value,)) and isinstance(root, Name) and table not in OURS:
                 self.course.set(scope.get(root.name, root.name), Part.UNKNOWN)
 
-    def _if(self, one: If, scope: Scope) -> None:
+    def _if(self, statement: If, scope: Scope) -> None:
         ends: list[State | None] = []
-        for condition, body in one.branches:
+        for condition, body in statement.branches:
             known = truth(self.value(condition, scope))
             if known is False or self.course.state is None:
                 continue
@@ -153,7 +153,7 @@ class Interpreter:
             self._block(body, dict(scope))
             ends.append(self.course.state)
             self.course.state = None if known else before
-        self._block(one.otherwise, dict(scope))
+        self._block(statement.otherwise, dict(scope))
         self.course.state = joined([*ends, self.course.state])
 
     def _loop(self, loop: Loop, scope: Scope) -> None:
@@ -180,10 +180,10 @@ class Interpreter:
 
     def values(self, expressions: Sequence[Expression], scope: Scope) -> Values:
         """Evaluate a list, of which the last may be a call that returns several values."""
-        found: list[Value] = [self.value(one, scope) for one in expressions[:-1]]
+        values: list[Value] = [self.value(expression, scope) for expression in expressions[:-1]]
         for last in expressions[-1:]:
-            found += self._call(last, scope) if isinstance(last, Call) else (self.value(last, scope),)
-        return tuple(found)
+            values += self._call(last, scope) if isinstance(last, Call) else (self.value(last, scope),)
+        return tuple(values)
 
     def value(self, expression: Expression, scope: Scope) -> Value:
         match expression:
@@ -198,14 +198,14 @@ class Interpreter:
             case Function():
                 return Closure(expression, dict(scope))
             case Table(values):
-                found = [self.value(one, scope) for one in values]
-                return Part.UNKNOWN if may_be_ours(found) else Part.OTHER
+                contents = [self.value(item, scope) for item in values]
+                return Part.UNKNOWN if may_be_ours(contents) else Part.OTHER
             case Operation(operator, operands):
                 return self._operation(operator, operands, scope)
 
     def _field(self, table: Value, key: Value) -> Value:
-        found = field_of(table, key)
-        return self.course.variable(found.path) if table == GLOBALS and isinstance(found, Global) else found
+        field = field_of(table, key)
+        return self.course.variable(field.path) if table == GLOBALS and isinstance(field, Global) else field
 
     def _operation(self, operator: str, operands: Sequence[Expression], scope: Scope) -> Value:
         left = self.value(operands[0], scope)

@@ -22,8 +22,8 @@ def candidates(name: str, configuration: Configuration, prefix: str) -> Iterator
 
 def text_of(name: str, configuration: Configuration, prefix: str, texts: Mapping[str, str | None]) -> str | None:
     """Return the code of a module from the texts that were read; None where it was not found."""
-    found = (text_at(path, texts) for path in candidates(name, configuration, prefix))
-    return next((text for text in found if text is not None), None)
+    sources = (text_at(path, texts) for path in candidates(name, configuration, prefix))
+    return next((text for text in sources if text is not None), None)
 
 
 def text_at(path: str, texts: Mapping[str, str | None]) -> str | None:
@@ -36,8 +36,8 @@ def text_at(path: str, texts: Mapping[str, str | None]) -> str | None:
 def _templates(configuration: Configuration, prefix: str) -> Iterator[str]:
     stated = ";;"
     for http in configuration.blocks("http"):
-        for one in http.block or ():
-            if one.name == "lua_package_path" and one.args:
-                stated = one.args[0]
+        for directive in http.block or ():
+            if directive.name == "lua_package_path" and directive.args:
+                stated = directive.args[0]
     whole = stated.replace(";;", f";{_DEFAULT}{_OF_PREFIX};").replace("${prefix}", prefix).replace("$prefix", prefix)
     yield from (template for template in whole.split(";") if template)

@@ -30,16 +30,16 @@ class Exits:
 
 def joined(states: Iterable[State | None]) -> State | None:
     """Return the state behind several ways; None if none of them gets there."""
-    found = [one for one in states if one is not None]
-    if not found:
+    reached = [state for state in states if state is not None]
+    if not reached:
         return None
-    first, *others = found
+    first, *rest = reached
     result = first.copy()
-    for other in others:
-        result.counted = result.counted if result.counted is other.counted else None
-        for cell in result.values.keys() | other.values.keys():
+    for state in rest:
+        result.counted = result.counted if result.counted is state.counted else None
+        for cell in result.values.keys() | state.values.keys():
             absent = Global(cell) if isinstance(cell, str) else Part.OTHER
-            result.values[cell] = either(result.values.get(cell, absent), other.values.get(cell, absent))
+            result.values[cell] = either(result.values.get(cell, absent), state.values.get(cell, absent))
     return result
 
 

@@ -49,7 +49,7 @@ def tokens(code: str) -> list[Token]:
     if code.startswith("\x1b"):
         raise LuaError("it is bytecode")
     at = code.find("\n") if code.startswith("#") else 0  # the first line of a script
-    found: list[Token] = []
+    chunk: list[Token] = []
     end = at
     while 0 <= at < len(code):
         match = _TOKEN.match(code, at)
@@ -57,10 +57,10 @@ def tokens(code: str) -> list[Token]:
             raise LuaError("its Lua cannot be parsed")
         token = _token(match)
         if token is not None:
-            found.append(token._replace(first="\n" in code[end : match.start()]))
+            chunk.append(token._replace(first="\n" in code[end : match.start()]))
             end = match.end()
         at = match.end()
-    return [*found, END]
+    return [*chunk, END]
 
 
 def _token(match: re.Match[str]) -> Token | None:

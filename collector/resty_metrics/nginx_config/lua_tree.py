@@ -52,8 +52,8 @@ def parse(code: Sequence[Token]) -> Block:
 class _Parser:
     """A parser by recursive descent; ``next`` is the token to be read."""
 
-    def __init__(self, found: Sequence[Token]) -> None:
-        self._tokens, self._at, self._depth = found, 0, 0
+    def __init__(self, tokens: Sequence[Token]) -> None:
+        self._tokens, self._at, self._depth = tokens, 0, 0
         self._statements = {
             "local": self._local, "if": self._if, "while": self._while, "for": self._for, "repeat": self._repeat,
             "function": self._function_statement, "do": self._do, "return": self._return, "break": self._break,
@@ -73,9 +73,9 @@ class _Parser:
         return self.next.kind == "symbol" and self.next.text in symbols
 
     def _accept(self, symbol: str) -> bool:
-        there = self._is(symbol)
-        self._at += there
-        return there
+        accepted = self._is(symbol)
+        self._at += accepted
+        return accepted
 
     def _expect(self, symbol: str) -> None:
         if not self._accept(symbol):
@@ -92,13 +92,13 @@ class _Parser:
         self._depth += 1
         if self._depth > _DEEPEST:
             raise LuaError("its blocks are too deep")
-        found: list[Statement] = []
+        statements: list[Statement] = []
         while self.next is not END and not self._is(*_LAST):
             statement = self._statement()
             if statement is not None:
-                found.append(statement)
+                statements.append(statement)
         self._depth -= 1
-        return tuple(found)
+        return tuple(statements)
 
     def _block_to_end(self) -> Block:
         block = self.block()
@@ -196,10 +196,10 @@ class _Parser:
     # expressions ------------------------------------------------------------------------------------------------------
 
     def _expressions(self) -> tuple[Expression, ...]:
-        found = [self.expression()]
+        expressions = [self.expression()]
         while self._accept(","):
-            found.append(self.expression())
-        return tuple(found)
+            expressions.append(self.expression())
+        return tuple(expressions)
 
     def expression(self, power: int = 0) -> Expression:
         self._depth += 1
@@ -228,25 +228,25 @@ class _Parser:
     def _suffixed(self) -> Expression:
         """Read a name or an expression in parentheses, and the fields and calls behind it."""
         if self._accept("("):
-            found = self.expression()
+            expression = self.expression()
             self._expect(")")
         else:
-            found = Name(self._name())
+            expression = Name(self._name())
         while True:
             if self._accept("."):
-                found = Index(found, Constant(self._name()))
+                expression = Index(expression, Constant(self._name()))
             elif self._accept("["):
-                found = Index(found, self.expression())
+                expression = Index(expression, self.expression())
                 self._expect("]")
             elif self._accept(":"):
                 method = self._name()
-                found = Call(found, self._arguments(), method)
+                expression = Call(expression, self._arguments(), method)
             elif self._is("(", "{") or self.next.kind == "string":
                 if self._is("(") and self.next.first:
                     raise LuaError(_GOES_ON)
-                found = Call(found, self._arguments())
+                expression = Call(expression, self._arguments())
             else:
-                return found
+                return expression
 
     def _arguments(self) -> tuple[Expression, ...]:
         if self.next.kind == "string":
@@ -256,9 +256,9 @@ class _Parser:
         self._expect("(")
         if self._accept(")"):
             return ()
-        found = self._expressions()
+        arguments = self._expressions()
         self._expect(")")
-        return found
+        return arguments
 
     def _function(self, parameters: tuple[str, ...] = ()) -> Function:
         self._expect("(")

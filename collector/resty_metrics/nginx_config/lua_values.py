@@ -60,12 +60,12 @@ def truth(value: Value) -> bool | None:
 
 def equal(first: Value, second: Value) -> bool | None:
     """Return whether two values are equal; None where that is not known, as for numbers."""
-    values = [one.value for one in (first, second) if isinstance(one, Known)]
+    values = [value.value for value in (first, second) if isinstance(value, Known)]
     if len(values) == 2:
         numeric = any(isinstance(value, str) and value[:1] in "0123456789." for value in values)
         return None if numeric else values[0] == values[1]
-    others = [one for one in (first, second) if not isinstance(one, Known)]
-    return False if values == [None] and truth(others[0]) else None
+    unknown = [value for value in (first, second) if not isinstance(value, Known)]
+    return False if values == [None] and truth(unknown[0]) else None
 
 
 def kind(value: Value) -> str | None:

@@ -58,10 +58,10 @@ def files(dump: str, directory: str, parse: Parse) -> dict[str, Block]:
 
 def includes(block: Block, main_file: str, context: tuple[str, ...] = ()) -> Iterator[Include]:
     """Yield the includes of a file. nginx looks for their files beside the main file."""
-    for one in block:
-        if one.name == "include" and one.args:
-            yield Include(_beside(main_file, one.args[0]), context, one.file, one.line)
-        yield from includes(one.block or (), main_file, (*context, one.name))
+    for directive in block:
+        if directive.name == "include" and directive.args:
+            yield Include(_beside(main_file, directive.args[0]), context, directive.file, directive.line)
+        yield from includes(directive.block or (), main_file, (*context, directive.name))
 
 
 def _beside(main_file: str, pattern: str) -> str:
@@ -97,7 +97,7 @@ class _Division:
     def _before(self, at: int, path: str, text: str, parse: Parse) -> Block | None:
         """Return the file before a mark; None where the mark begins no file."""
         words = (match["words"].split() for match in _INCLUDE.finditer(text))
-        patterns = (_beside(self._paths[0], one[-1].strip("\"'")) for one in words if one)
+        patterns = (_beside(self._paths[0], line[-1].strip("\"'")) for line in words if line)
         if not self._named(at, (Include(pattern, (), path, 0) for pattern in patterns)):
             return None  # without parsing the text
         try:
@@ -107,7 +107,7 @@ class _Division:
         return block if self._named(at, includes(block, self._paths[0])) else None
 
     def _named(self, at: int, more: Iterator[Include]) -> bool:
-        return any(one.names(self._paths[at]) for one in (*self._patterns, *more))
+        return any(include.names(self._paths[at]) for include in (*self._patterns, *more))
 
     def _add(self, path: str, block: Block) -> None:
         self.files[path] = block
@@ -115,18 +115,18 @@ class _Division:
 
     def replaceable(self) -> set[int]:
         """Return the last mark for whose path there is another one; empty where there is none."""
-        others = {self._paths[at] for at in self._open if self._chosen[self._paths[at]] != at}
-        return set(sorted(self._chosen[path] for path in others)[-1:])
+        repeated = {self._paths[at] for at in self._open if self._chosen[self._paths[at]] != at}
+        return set(sorted(self._chosen[path] for path in repeated)[-1:])
 
     def out_of_place(self) -> set[int]:
         """Return marks that are comments, as the order of the files shows; empty where all is in order."""
-        others = {self._paths[at] for at in self._open if self._chosen[self._paths[at]] != at}
-        refused = {at for at in self._refused if self._paths[at] in others}
+        repeated = {self._paths[at] for at in self._open if self._chosen[self._paths[at]] != at}
+        refused = {at for at in self._refused if self._paths[at] in repeated}
         pairs = zip(self.files, _opened(self.files), strict=False)
         early, late = next((pair for pair in pairs if pair[0] != pair[1]), (None, None))
         if refused or early is None or late is None:
             return refused
-        return {self._chosen[late if late in others else early]}
+        return {self._chosen[late if late in repeated else early]}
 
 
 def _bytes(path: str) -> bytes:
@@ -143,7 +143,7 @@ def _opened(parsed: Mapping[str, Block]) -> list[str]:
             return
         order[path] = None
         for include in includes(parsed[path], main_file):
-            for named in sorted((one for one in parsed if include.names(one)), key=_bytes):
+            for named in sorted((candidate for candidate in parsed if include.names(candidate)), key=_bytes):
                 follow(named)
 
     follow(main_file)

@@ -45,18 +45,18 @@ class Stated:
 
 
 def _http(configuration: Configuration) -> list[Directive]:
-    return [one for http in configuration.blocks("http") for one in directives(http.block or ())]
+    return [directive for http in configuration.blocks("http") for directive in directives(http.block or ())]
 
 
 def _of_variable(configuration: Configuration, variable: str) -> list[Stated]:
     """Return what ``geo`` or ``map`` states, of which the last holds, then what each ``set`` states."""
     set_to: list[Stated] = []
     constant: list[Stated] = []
-    for one in _http(configuration):
-        if one.name == "set" and len(one.args) == 2 and one.args[0] == variable:
-            set_to.append(Stated(one.args[1], one))
-        elif one.name in ("geo", "map") and one.args[-1:] == (variable,):
-            constant = [Stated(line.args[0], line) for line in one.block or () if len(line.args) == 1]
+    for directive in _http(configuration):
+        if directive.name == "set" and len(directive.args) == 2 and directive.args[0] == variable:
+            set_to.append(Stated(directive.args[1], directive))
+        elif directive.name in ("geo", "map") and directive.args[-1:] == (variable,):
+            constant = [Stated(line.args[0], line) for line in directive.block or () if len(line.args) == 1]
     return constant + set_to
 
 
@@ -65,14 +65,14 @@ def lifecycle(configuration: Configuration, prefix: str, texts: Mapping[str, str
 
     Empty where ``init_worker`` is not called.
     """
-    for one in _http(configuration):
-        text = code(one, prefix, texts) if one.name in _INIT_WORKER else None
+    for directive in _http(configuration):
+        text = code(directive, prefix, texts) if directive.name in _INIT_WORKER else None
         call = None if text is None else _CALL.search(text)
         if call is not None:
             names = ("socket", "buckets", "nginx")
-            found = ((name, re.search(_ARGUMENT.format(name), call["arguments"])) for name in names)
-            stated = {name: Stated(match["value"], one) for name, match in found if match is not None}
-            return {"nginx": Stated("", one), **stated}
+            matches = ((name, re.search(_ARGUMENT.format(name), call["arguments"])) for name in names)
+            stated = {name: Stated(match["value"], directive) for name, match in matches if match is not None}
+            return {"nginx": Stated("", directive), **stated}
     return {}
 
 
@@ -80,7 +80,7 @@ def name(configuration: Configuration, prefix: str, texts: Mapping[str, str | No
     """Return the name of this nginx; "" if it has none, or an invalid one."""
     begun = lifecycle(configuration, prefix, texts)
     stated = [begun["nginx"]] if begun else _of_variable(configuration, _NGINX)[-1:]
-    return next((one.value for one in stated if _NAME.fullmatch(one.value)), "")
+    return next((setting.value for setting in stated if _NAME.fullmatch(setting.value)), "")
 
 
 def sockets(configuration: Configuration, prefix: str, texts: Mapping[str, str | None]) -> list[Stated]:
@@ -88,15 +88,15 @@ def sockets(configuration: Configuration, prefix: str, texts: Mapping[str, str |
     stated = _of_variable(configuration, _SOCKET)
     begun = lifecycle(configuration, prefix, texts)
     stated += [begun["socket"]] if "socket" in begun else []
-    found = [Stated(one.value.removeprefix("unix:"), one.directive) for one in stated]
-    return found or [Stated(DEFAULT_SOCKET, None)]
+    settings = [Stated(setting.value.removeprefix("unix:"), setting.directive) for setting in stated]
+    return settings or [Stated(DEFAULT_SOCKET, None)]
 
 
 def differences(
     configuration: Configuration, prefix: str, texts: Mapping[str, str | None]
 ) -> list[tuple[str, Stated, Stated]]:
     """Return where lifecycle and nginx's variables disagree: the setting, lifecycle's value, the variable's."""
-    begun, found = lifecycle(configuration, prefix, texts), []
+    begun, differing = lifecycle(configuration, prefix, texts), []
     for name, variable, default in (
         ("socket", _SOCKET, DEFAULT_SOCKET),
         ("buckets", _BUCKETS, _DEFAULT_BUCKETS),
@@ -104,8 +104,8 @@ def differences(
     ):
         for stated in _of_variable(configuration, variable) or [Stated(default, None)]:
             if name in begun and begun[name].value.split() != stated.value.split():
-                found.append((name, begun[name], stated))
-    return found
+                differing.append((name, begun[name], stated))
+    return differing
 
 
 def per_request(configuration: Configuration) -> list[tuple[str, Directive]]:
@@ -114,29 +114,31 @@ def per_request(configuration: Configuration) -> list[tuple[str, Directive]]:
     Only some requests state such a setting, or it depends on the request. A worker keeps for life the value of its
     first request.
     """
-    found: list[tuple[str, Directive]] = []
+    settings: list[tuple[str, Directive]] = []
     for variable in _FOR_THE_WORKER:
-        stated = [one for one in _http(configuration) if variable in one.args]
-        constants = [one for one in stated if one.name in _BY_CASES and not _has_cases(one)]
-        value = next((line.args[-1] for one in reversed(constants) for line in one.block or () if line.args), "")
-        found += [(variable, one) for one in stated if _states_for_some(one, variable, value)]
-    return found
+        stated = [directive for directive in _http(configuration) if variable in directive.args]
+        constants = [directive for directive in stated if directive.name in _BY_CASES and not _has_cases(directive)]
+        value = next(
+            (line.args[-1] for directive in reversed(constants) for line in directive.block or () if line.args), ""
+        )
+        settings += [(variable, directive) for directive in stated if _states_for_some(directive, variable, value)]
+    return settings
 
 
-def _states_for_some(one: Directive, variable: str, value: str) -> bool:
+def _states_for_some(directive: Directive, variable: str, value: str) -> bool:
     """Return whether a directive gives ``variable`` to some requests only.
 
     ``value``: the value that all requests share.
     """
-    if one.name in _BY_CASES:
-        return one.args[-1] == variable and _has_cases(one)
-    return one.args[0] == variable and one.name.startswith(_ASSIGNING) and one.args[1:] != (value,)
+    if directive.name in _BY_CASES:
+        return directive.args[-1] == variable and _has_cases(directive)
+    return directive.args[0] == variable and directive.name.startswith(_ASSIGNING) and directive.args[1:] != (value,)
 
 
-def _has_cases(one: Directive) -> bool:
+def _has_cases(directive: Directive) -> bool:
     """Return whether the value of a ``map`` or its like differs between the requests of one worker."""
-    lines = one.block or ()
-    constant = one.name == "map" and not _varies(one.args[0])
+    lines = directive.block or ()
+    constant = directive.name == "map" and not _varies(directive.args[0])
     return (not constant and any(line.name != "default" for line in lines)) or any(
         _varies(argument) for line in lines for argument in line.args
     )
@@ -147,29 +149,43 @@ def _varies(text: str) -> bool:
 
 
 def has_spool(configuration: Configuration) -> bool:
-    return any(one.name == "lua_shared_dict" and one.args[:1] == (SPOOL,) for one in _http(configuration))
+    return any(
+        directive.name == "lua_shared_dict" and directive.args[:1] == (SPOOL,) for directive in _http(configuration)
+    )
 
 
 def user(configuration: Configuration) -> tuple[str, ...]:
     """Return the words of the ``user`` directive; empty where there is none."""
-    return next((one.args for one in configuration.directives if one.name == "user"), ())
+    return next((directive.args for directive in configuration.directives if directive.name == "user"), ())
 
 
 def pid_file(configuration: Configuration) -> str | None:
-    return next((one.args[0] for one in configuration.directives if one.name == "pid" and one.args), None)
+    return next(
+        (directive.args[0] for directive in configuration.directives if directive.name == "pid" and directive.args),
+        None,
+    )
 
 
 def error_logs(configuration: Configuration) -> list[str]:
     """Return the files that the master writes to, from the ``error_log`` directives outside of all blocks."""
-    named = [one.args[0] for one in configuration.directives if one.name == "error_log" and one.args]
+    named = [
+        directive.args[0] for directive in configuration.directives if directive.name == "error_log" and directive.args
+    ]
     return [name for name in named if name != "stderr" and not name.startswith(("syslog:", "memory:"))]
 
 
 def working_directory(configuration: Configuration) -> str | None:
-    return next((one.args[0] for one in configuration.directives if one.name == "working_directory" and one.args), None)
+    return next(
+        (
+            directive.args[0]
+            for directive in configuration.directives
+            if directive.name == "working_directory" and directive.args
+        ),
+        None,
+    )
 
 
 def mentions_us(configuration: Configuration, texts: Mapping[str, str | None]) -> bool:
     """Return whether any part of the configuration, or of the Lua files that it names, belongs to this project."""
-    words = (word for one in _http(configuration) for word in one.args)
+    words = (word for directive in _http(configuration) for word in directive.args)
     return any(_OURS.search(word) is not None for word in (*words, *filter(None, texts.values())))

@@ -25,7 +25,7 @@ FOUND = [
 def test_what_is_left(found: Descriptors, verdict: str, words: str) -> None:
     finding = check(7, found)
     assert (finding.check, finding.verdict) == ("collector.descriptors", verdict)
-    assert words in finding.seen
+    assert words in finding.evidence
     assert (finding.remedy is None) is (verdict == "OK")
 
 

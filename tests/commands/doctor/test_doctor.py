@@ -309,7 +309,7 @@ def test_a_program_of_another_user_is_not_run_as_root() -> None:
     command = Command(("/bin/sh", "-c", "id -u >&2; exit 1"), None, 33, 33, None)
     found = observed.examine(command, "/run/c.sock")
     assert found.trouble is not None
-    assert found.trouble.seen == "33"
+    assert found.trouble.evidence == "33"
 
 
 # on a terminal --------------------------------------------------------------------------------------------------------

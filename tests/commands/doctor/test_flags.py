@@ -6,7 +6,7 @@ import click
 import pytest
 from resty_metrics.commands.cli import doctor, serve
 from resty_metrics.commands.doctor import flags
-from resty_metrics.commands.doctor.settings import merged, told
+from resty_metrics.commands.doctor.settings import merged, own_settings
 from resty_metrics.config.load import Inputs
 from resty_metrics.sources.source import Tls
 
@@ -65,7 +65,7 @@ def test_a_switch_of_the_environment_is_read_as_serve_reads_it(tmp_path: Path, t
         "RESTY_METRICS_SOURCE_TLS_CA_FILE": "ca.pem",
         "RESTY_METRICS_SOURCE_VTS": "https://h/",
     }
-    settings, taken = merged(told(Inputs({}, None), None), flags.of(SERVE, environment), tmp_path, {})
+    settings, taken = merged(own_settings(Inputs({}, None), None), flags.of(SERVE, environment), tmp_path, {})
     (source,) = settings.sources
     assert source.connection.tls == Tls(tmp_path / "ca.pem", insecure_skip_verify=expected)
     assert taken["--source.tls.insecure-skip-verify"] == (text,)

@@ -9,7 +9,7 @@ from resty_metrics.commands.doctor.descriptors import Descriptors
 from resty_metrics.commands.doctor.facts import Holders, Instance, Looked, Subject
 from resty_metrics.commands.doctor.finding import Finding, Verdict, not_known
 from resty_metrics.commands.doctor.nginx_checks import Configured
-from resty_metrics.commands.doctor.processes import Seen
+from resty_metrics.commands.doctor.processes import ProcessFacts
 from resty_metrics.commands.doctor.reach import Filter
 from resty_metrics.commands.doctor.socket_file import LockFile, Probe, Running
 from resty_metrics.kernel.access import User
@@ -44,8 +44,8 @@ def nginx(label: str, http: str | None, trouble: Finding | None = None) -> Insta
     return Instance(label, 6, None, trouble, configured, (8,), (user,), None, None, (), {}, None, ())
 
 
-def bad(*instances: Instance, others: tuple[Seen, ...] = ()) -> list[tuple[str, str]]:
-    findings = judgement.judge(SUBJECT, replace(LOOKED, instances=instances, others=others))
+def bad(*instances: Instance, others: tuple[ProcessFacts, ...] = ()) -> list[tuple[str, str]]:
+    findings = judgement.judge(SUBJECT, replace(LOOKED, instances=instances, other_processes=others))
     found = [(one.check, str(one.verdict)) for one in findings if one.verdict in (Verdict.WARN, Verdict.FAIL)]
     return [one for one in found if one[0] != "versions"]
 
@@ -54,7 +54,7 @@ OURS = nginx("ours", HOOK + SOCKET.format(PATH))
 UNRELATED = nginx("unrelated", "server { }")
 ELSEWHERE = nginx("elsewhere", HOOK + SOCKET.format("/other.sock"))
 HIDDEN = nginx("hidden", None, not_known("nginx.configuration", "another mount namespace", "nsenter"))
-OTHER = Seen(9, 0, "resty-metrics serve", (), None, {}, ours=True, socket_path="/other.sock")
+OTHER = ProcessFacts(9, 0, "resty-metrics serve", (), None, {}, ours=True, socket_path="/other.sock")
 
 
 def test_an_nginx_that_does_not_know_us() -> None:
@@ -84,7 +84,7 @@ def test_workers_of_several_nginx_are_told_apart_by_the_names_that_they_state() 
     odd = nginx("odd", HOOK + SOCKET.format(PATH) + NAME.format("no name"))
     instances = (a, b, other_b, late, odd, replace(ELSEWHERE, label="c"))
     findings = judgement.judge(SUBJECT, replace(LOOKED, instances=instances, page=page.read(HEARD)))
-    assert [(one.verdict, one.seen.partition(";")[0]) for one in findings if one.check == "workers.seen"] == [
+    assert [(one.verdict, one.evidence.partition(";")[0]) for one in findings if one.check == "workers.seen"] == [
         (Verdict.OK, "1 workers were heard of lately, 1 run"),
         (Verdict.OK, "a: 1 workers were heard of lately, 1 run"),
         (Verdict.OK, "b: 2 workers were heard of lately, 2 run"),
@@ -103,7 +103,7 @@ def test_an_nginx_that_cannot_be_examined() -> None:
     assert bad(HIDDEN) == [("nginx.configuration", Verdict.WARN)]
     assert bad(OURS, HIDDEN) == []
     findings = judgement.judge(SUBJECT, replace(LOOKED, instances=(OURS, HIDDEN)))
-    assert [one.seen for one in findings if one.verdict is Verdict.SKIP and one.check == "nginx.configuration"] == [
+    assert [one.evidence for one in findings if one.verdict is Verdict.SKIP and one.check == "nginx.configuration"] == [
         "hidden: not known: another mount namespace"
     ]
 
@@ -146,7 +146,7 @@ def test_whether_nginx_runs(state: dict[str, Any], root: bool, verdict: str, wor
     findings = judgement.judge(replace(SUBJECT, root=root), replace(LOOKED, instances=(replace(OURS, **state),)))
     (finding,) = [one for one in findings if one.check == "nginx.workers"]
     assert finding.verdict == verdict
-    assert words in finding.seen
+    assert words in finding.evidence
 
 
 COMMANDS = [
@@ -163,7 +163,7 @@ COMMANDS = [
 def test_commands_can_be_pasted(path: str, watch: str, serve: str) -> None:
     """With a socket of one's own each command of ours names it."""
     subject = replace(SUBJECT, socket_path=path, running=None)
-    stranger = Seen(9, 0, "other", (), None, {})
+    stranger = ProcessFacts(9, 0, "other", (), None, {})
     file = socket_file.SocketFile(path, 0o140666, 0, 0, True)
     looked = replace(LOOKED, probe=Probe("refused", "", 0.0), holders=Holders(file, None, (stranger,), ()))
     remedies = {one.check: one.remedy or "" for one in judgement.judge(subject, looked)}

@@ -122,8 +122,8 @@ def test_a_shadowing_hook_is_named_with_file_line_and_the_line_to_add(
     findings = judged(http, texts=texts)
     (finding,) = [one for one in found(findings, "nginx.shadowed") if one.verdict is not Verdict.OK]
     assert finding.verdict is Verdict.WARN
-    assert finding.seen.startswith(f"{MAIN}:{line}: log_by_lua")
-    assert scope in finding.seen
+    assert finding.evidence.startswith(f"{MAIN}:{line}: log_by_lua")
+    assert scope in finding.evidence
     assert finding.remedy is not None
     assert "/usr/share/resty-metrics/lua/resty/metrics/load.lua" in finding.remedy
     assert bad(findings) == [("nginx.shadowed", "WARN")]
@@ -138,7 +138,7 @@ def test_the_line_for_code_in_a_string_has_no_quotes() -> None:
 
 def test_a_file_that_cannot_be_read_is_not_called_shadowing() -> None:
     findings = judged("OURS server { log_by_lua_file $lua; } server { log_by_lua_file secret.lua; }")
-    assert [one.seen.partition(". To be certain")[0] for one in found(findings, "nginx.shadowed")] == [
+    assert [one.evidence.partition(". To be certain")[0] for one in found(findings, "nginx.shadowed")] == [
         f"not known: whether {MAIN}:3: log_by_lua_file in server calls our line: its file's name has a variable",
         f"not known: whether {MAIN}:3: log_by_lua_file in server calls our line: its file cannot be read from here",
     ]
@@ -173,7 +173,7 @@ def test_what_cannot_be_told_is_neither_well_nor_a_fault(
 ) -> None:
     findings = judged("lua_package_path 'lua/?.lua;;'; " + place.format(hook), texts=texts)
     assert bad(findings) == []
-    skipped = [one.seen for one in findings if one.verdict is Verdict.SKIP and one.check != "nginx.lua"]
+    skipped = [one.evidence for one in findings if one.verdict is Verdict.SKIP and one.check != "nginx.lua"]
     assert skipped
     assert all(doubt in one for one in skipped)
 
@@ -200,7 +200,7 @@ def test_a_snippet_that_shadows_in_many_servers_is_one_finding() -> None:
     )
     configured = Configured(read(dump), "/opt/nginx", "", {}, frozenset())
     (finding,) = found(check(configured, SOCKET, frozenset()), "nginx.shadowed")
-    assert finding.seen == (
+    assert finding.evidence == (
         "/etc/nginx/snippet.conf:1: log_by_lua_block in server s0.example; server s1.example; server s2.example and "
         "57 more replaces ours and does not call it: its requests are not counted"
     )
@@ -234,7 +234,7 @@ CODE_CACHE = [
 def test_code_that_is_not_cached(name: str, http: str, verdict: str, words: str) -> None:
     findings = judged(f"OURS {http}")
     assert bad(findings) == [("nginx.code-cache", verdict)]
-    assert f"lua_code_cache is off {words}" in found(findings, "nginx.code-cache")[0].seen
+    assert f"lua_code_cache is off {words}" in found(findings, "nginx.code-cache")[0].evidence
 
 
 @pytest.mark.parametrize("count", [1, 60])
@@ -246,9 +246,9 @@ def test_one_snippet_that_shadows_in_many_servers_is_one_finding(count: int) -> 
     dump = "".join(f"# configuration file {path}:\n{text}\n" for path, text in parts.items())
     findings = check(Configured(read(dump), "/", "", {}, frozenset()), SOCKET, frozenset())
     (finding,) = found(findings, "nginx.shadowed")
-    assert finding.seen.startswith("/etc/nginx/snippet.conf:1: log_by_lua_block in ")
-    assert ("60 places: server s0.example; " in finding.seen) == (count == 60)
-    assert ("and 55 more" in finding.seen) == (count == 60)
+    assert finding.evidence.startswith("/etc/nginx/snippet.conf:1: log_by_lua_block in ")
+    assert ("60 places: server s0.example; " in finding.evidence) == (count == 60)
+    assert ("and 55 more" in finding.evidence) == (count == 60)
 
 
 @pytest.mark.parametrize(
@@ -321,7 +321,7 @@ def test_a_setting_of_the_worker_that_some_requests_state(name: str, http: str, 
     findings = judged(http)
     assert bad(findings) == [("nginx.settings", "WARN")]
     (finding,) = found(findings, "nginx.settings")
-    assert finding.seen.startswith(f"{MAIN}:4: {directive} states $resty_metrics_{setting} ")
+    assert finding.evidence.startswith(f"{MAIN}:4: {directive} states $resty_metrics_{setting} ")
     assert f"geo $resty_metrics_{setting} {{ default ...; }}" in str(finding.remedy)
 
 
@@ -356,7 +356,7 @@ REFUSED = [
 @pytest.mark.parametrize(("message", "remedy"), REFUSED)
 def test_a_configuration_that_nginx_refuses(message: str, remedy: str) -> None:
     finding = refused(message)
-    assert (finding.check, finding.verdict, finding.seen) == ("nginx.configuration", Verdict.FAIL, message)
+    assert (finding.check, finding.verdict, finding.evidence) == ("nginx.configuration", Verdict.FAIL, message)
     assert remedy in str(finding.remedy)
 
 

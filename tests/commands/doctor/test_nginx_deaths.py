@@ -43,6 +43,6 @@ JUDGED = [
 def test_the_verdict(text: str | None, verdict: str, words: str, remedy: str) -> None:
     (finding,) = deaths.check([Log("/e.log", text, SINCE, UNTIL)])
     assert (finding.check, finding.verdict) == ("workers.died", verdict)
-    assert words in finding.seen
-    assert "/e.log" in finding.seen
+    assert words in finding.evidence
+    assert "/e.log" in finding.evidence
     assert remedy in (finding.remedy or "")

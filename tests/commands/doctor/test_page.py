@@ -59,7 +59,7 @@ resty_metrics_trouble{trouble="coverage"} 0
 resty_metrics_trouble{trouble="coverage",nginx="edge"} 1
 resty_metrics_trouble{trouble="workers_missing",nginx="edge"} 1
 """
-    found = {(one.check, one.seen): one.verdict for one in judged(text, running=0)}
+    found = {(one.check, one.evidence): one.verdict for one in judged(text, running=0)}
     bad = [seen for (_, seen), verdict in found.items() if verdict is Verdict.WARN]
     assert bad == [
         "some requests of nginx edge are not counted: the log hook ran for 50.0% of the requests of the last minutes",
@@ -120,7 +120,7 @@ def test_one_trouble_at_a_time(name: str, line: str, check: str, verdict: str, w
     text = held(name, line)
     assert without_ok(text) == [(check, verdict)]
     (finding,) = [one for one in judged(text) if one.is_problem]
-    assert words in finding.seen
+    assert words in finding.evidence
     assert finding.remedy
     assert finding.trouble == name
 
@@ -160,7 +160,7 @@ def test_what_is_absent_is_not_called_ok(line: str, expected: list[tuple[str, st
 def test_a_worker_that_never_spoke_is_no_fault() -> None:
     """Without lifecycle.conf it speaks with its first request."""
     assert without_ok(HEALTHY, running=3) == without_ok(HEALTHY, running=0) == []
-    (seen,) = [one.seen for one in judged(HEALTHY, running=3) if one.check == "workers.seen"]
+    (seen,) = [one.evidence for one in judged(HEALTHY, running=3) if one.check == "workers.seen"]
     assert seen.startswith("2 workers were heard of lately, 3 run; an idle worker")
 
 
@@ -200,7 +200,7 @@ def test_readiness() -> None:
     assert [one.verdict for one in page.ready(Answer(url, "resty-metrics is ready\n", None), None)] == [Verdict.OK]
     answer = Answer(url, "resty-metrics is ready\ndegraded: a\ndegraded: b\n", None)
     degraded = page.ready(answer, None)
-    assert [(one.verdict, one.seen) for one in degraded] == [
+    assert [(one.verdict, one.evidence) for one in degraded] == [
         (Verdict.WARN, "degraded: a"),
         (Verdict.WARN, "degraded: b"),
     ]
@@ -244,7 +244,7 @@ CONFLICTS = [
 @pytest.mark.parametrize(("text", "seen", "rename"), CONFLICTS)
 def test_why_a_family_is_withheld(text: str, seen: str, rename: bool) -> None:
     (finding,) = [one for one in judged(f"{HEALTHY}{NAMED}{text}\n") if one.check == "page.conflicts"]
-    assert finding.seen == f"withheld from the page, {seen}"
+    assert finding.evidence == f"withheld from the page, {seen}"
     assert finding.remedy == as_remedy(kinds.FAMILY_CONFLICT.remedy if rename else kinds.RELABEL)
 
 
@@ -262,7 +262,7 @@ VERSIONS = [
 def test_versions(installed: Installed, verdict: Verdict, words: str | None) -> None:
     finding = versions.check(installed)
     assert finding.verdict is verdict
-    assert (words or "") in finding.seen
+    assert (words or "") in finding.evidence
 
 
 def test_a_fetched_source() -> None:
@@ -270,7 +270,7 @@ def test_a_fetched_source() -> None:
     assert page.fetched("vts", "u", "timeout", 0, None) == Finding(
         "source.vts", Verdict.FAIL, "u: timeout", as_remedy(remedies.of_source("timeout"))
     )
-    assert page.fetched("vts", "u", "refused", 0, 77).seen.startswith("not known: u: refused from here; process 77")
+    assert page.fetched("vts", "u", "refused", 0, 77).evidence.startswith("not known: u: refused from here; process 77")
 
 
 def test_overflow_names_the_label() -> None:
@@ -285,4 +285,4 @@ resty_metrics_label_values{family="http_requests",scope="api",label="tenant"} 40
 """
     )
     (found,) = [one for one in judged(text) if one.check == "page.overflow"]
-    assert found.seen.endswith(": http_requests 10 (label tenant: 9998 values)")
+    assert found.evidence.endswith(": http_requests 10 (label tenant: 9998 values)")

@@ -2,13 +2,15 @@
 
 import pytest
 from resty_metrics.commands.doctor import processes
-from resty_metrics.commands.doctor.processes import Seen, Sight
+from resty_metrics.commands.doctor.processes import ProcessFacts, Sight
 
 PATH = "/run/c.sock"
 
 
-def seen(pid: int, *, ours: bool = False, path: str | None = None, namespaces: dict[str, int] | None = None) -> Seen:
-    return Seen(pid, 0, f"program-{pid}", ("systemd (1)",), None, namespaces or {}, ours, path)
+def seen(
+    pid: int, *, ours: bool = False, path: str | None = None, namespaces: dict[str, int] | None = None
+) -> ProcessFacts:
+    return ProcessFacts(pid, 0, f"program-{pid}", ("systemd (1)",), None, namespaces or {}, ours, path)
 
 
 HOLDERS = [
@@ -24,22 +26,22 @@ HOLDERS = [
 
 
 @pytest.mark.parametrize(("name", "holders", "sight", "verdict", "words"), HOLDERS, ids=[one[0] for one in HOLDERS])
-def test_the_holder(name: str, holders: list[Seen], sight: Sight, verdict: str, words: str) -> None:
+def test_the_holder(name: str, holders: list[ProcessFacts], sight: Sight, verdict: str, words: str) -> None:
     finding = processes.holder(PATH, holders, sight)
     assert (finding.check, finding.verdict) == ("socket.holder", verdict)
-    assert words in finding.seen
+    assert words in finding.evidence
 
 
 def test_namespaces_are_compared_with_ours() -> None:
     (finding,) = processes.opened([seen(7, namespaces={"pid": 1, "net": 5})], {"pid": 1, "net": 2, "mnt": 3})
-    assert finding.seen.endswith("namespaces pid: as ours, network: another (5), mount: not known")
+    assert finding.evidence.endswith("namespaces pid: as ours, network: another (5), mount: not known")
 
 
 def test_many_senders_are_cut() -> None:
     assert processes.senders([seen(7)], 7) == []
     (finding,) = processes.senders([seen(pid) for pid in range(10)], None)
-    assert "10 processes" in finding.seen
-    assert finding.seen.endswith("7 (program-7) and 2 more")
+    assert "10 processes" in finding.evidence
+    assert finding.evidence.endswith("7 (program-7) and 2 more")
 
 
 OTHERS = [
@@ -53,5 +55,5 @@ OTHERS = [
 
 
 @pytest.mark.parametrize(("name", "found", "verdicts"), OTHERS, ids=[one[0] for one in OTHERS])
-def test_others(name: str, found: list[Seen], verdicts: list[str]) -> None:
-    assert [one.verdict for one in processes.others(found, 7, PATH, {"mnt": 3})] == verdicts
+def test_others(name: str, found: list[ProcessFacts], verdicts: list[str]) -> None:
+    assert [one.verdict for one in processes.other_processes(found, 7, PATH, {"mnt": 3})] == verdicts

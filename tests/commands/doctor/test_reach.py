@@ -37,7 +37,7 @@ def test_the_socket(nodes: list[Node], verdict: str, remedy: str | None) -> None
 def test_the_uid_filter_names_the_flag() -> None:
     allowed, refused = reach.uid_filter([WORKER, UNNAMED], Filter(0, frozenset({0, 33})))
     assert (allowed.verdict, refused.verdict) == ("OK", "FAIL")
-    assert refused.seen.startswith("uid 101 may not send")
+    assert refused.evidence.startswith("uid 101 may not send")
     assert refused.remedy == "restart the collector with --socket.allow-uid=101"
     assert reach.uid_filter([UNNAMED], Filter(101, frozenset()))[0].verdict == "OK"
 
@@ -46,7 +46,7 @@ def test_lua_files() -> None:
     assert reach.lua_files([WORKER], [way()])[0].verdict == "OK"
     (finding,) = reach.lua_files([WORKER], [way(), way(directory=0o700)])
     assert finding.verdict == "FAIL"
-    assert "may not search /run" in finding.seen
+    assert "may not search /run" in finding.evidence
     assert finding.remedy == "chmod o+x /run; then reload nginx"
 
 
@@ -82,4 +82,4 @@ CONFINED = [
 def test_mandatory_access_control(found: Confinement, check: str, verdict: str) -> None:
     finding = reach.confinement(found)
     assert (finding.check, finding.verdict) == (check, verdict)
-    assert finding.seen.startswith("not known") is (verdict == "WARN")
+    assert finding.evidence.startswith("not known") is (verdict == "WARN")

@@ -105,5 +105,5 @@ def test_a_password_is_left_out() -> None:
     findings = [fail("a", "http://user:secret@host/x: refused", "see https://user:secret@host/")]
     assert "secret" not in as_text(findings, colour=False)
     assert "http://***@host/x: refused" in as_text(findings, colour=False)
-    subject = replace(SUBJECT, taken={"--source.vts": ("http://u:secret@h/",)})
+    subject = replace(SUBJECT, applied_flags={"--source.vts": ("http://u:secret@h/",)})
     assert "secret" not in as_json(findings, subject)

@@ -32,7 +32,7 @@ PATHS = [
 def test_the_path(name: str, found: SocketFile | None, error: str | None, verdict: str, words: str) -> None:
     finding = socket_file.path(PATH, found, error)
     assert (finding.check, finding.verdict) == ("socket.path", verdict)
-    assert words in finding.seen
+    assert words in finding.evidence
 
 
 def test_a_directory_is_not_renamed_over() -> None:
@@ -76,7 +76,7 @@ PROCESSES = [
 def test_the_process(name: str, running: Running | None, answered: bool, verdict: str, words: str) -> None:
     finding = socket_file.collector(running, answered)
     assert finding.verdict == verdict
-    assert words in finding.seen
+    assert words in finding.evidence
 
 
 @pytest.mark.parametrize("outcome", get_args(Outcome))

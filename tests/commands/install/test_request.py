@@ -7,7 +7,7 @@ from threading import Thread
 
 import bcrypt
 import pytest
-from resty_metrics.commands.doctor.settings import Settings, told
+from resty_metrics.commands.doctor.settings import Settings, own_settings
 from resty_metrics.commands.install import request
 from resty_metrics.commands.install.refused import RefusedError
 from resty_metrics.commands.install.targets import Target
@@ -17,7 +17,7 @@ from support.collector import Collector
 
 
 def settings(port: int, **more: Path) -> Settings:
-    return told(Inputs({"web_listen_address": (TcpAddress("127.0.0.1", port),), **more}, None), None)
+    return own_settings(Inputs({"web_listen_address": (TcpAddress("127.0.0.1", port),), **more}, None), None)
 
 
 def test_a_page_with_users_is_said_to_be_one(socket_path: Path, tmp_path: Path) -> None:

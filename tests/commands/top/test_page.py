@@ -45,7 +45,7 @@ def everything_parsed(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]],
     }
 
 
-WANTED = page._WANTED
+WANTED = page._FAMILIES
 
 
 def _stem(name: str) -> str:

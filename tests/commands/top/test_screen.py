@@ -8,13 +8,13 @@ from resty_metrics.commands.top import once, screen
 from resty_metrics.commands.top.keys import State
 from resty_metrics.commands.top.meter import Meter, View
 from resty_metrics.commands.top.page import Page, read
-from resty_metrics.commands.top.screen import Told
+from resty_metrics.commands.top.screen import Polling
 from resty_metrics.commands.top.tables import NAMES, table
 from resty_metrics.commands.top.warnings import Trouble
 from resty_metrics.health.troubles import BY_NAME
 from rich.cells import cell_len
 
-TOLD = Told("http://127.0.0.1:19145/metrics", 2.0)
+POLLING = Polling("http://127.0.0.1:19145/metrics", 2.0)
 Samples = Mapping[str, Mapping[str, float]]
 WELL: Samples = {
     "resty_metrics_build_info": {'version="1"': 1},
@@ -79,13 +79,13 @@ def joined(*parts: Samples) -> Samples:
 MANY = joined(*(served(f"s{i:03}.example", status, i + 1) for i in range(200) for status in ("200", "404", "503")))
 
 
-def lines(seen: View | None, state: State, width: int = 80, height: int = 24, told: Told = TOLD) -> list[str]:
-    return [line.plain.rstrip() for line in screen.drawn(seen, told, state, width, height).lines]
+def lines(seen: View | None, state: State, width: int = 80, height: int = 24, polling: Polling = POLLING) -> list[str]:
+    return [line.plain.rstrip() for line in screen.drawn(seen, polling, state, width, height).lines]
 
 
-def said(seen: View | None, told: Told = TOLD) -> str:
+def said(seen: View | None, polling: Polling = POLLING) -> str:
     """All on a screen with room, its lines joined."""
-    return " ".join(" ".join(lines(seen, State(), 300, 60, told)).split())
+    return " ".join(" ".join(lines(seen, State(), 300, 60, polling)).split())
 
 
 SIZES = [(80, 24), (200, 60), (60, 20), (40, 16), (20, 10), (10, 5), (1, 1)]
@@ -96,7 +96,7 @@ SIZES = [(80, 24), (200, 60), (60, 20), (40, 16), (20, 10), (10, 5), (1, 1)]
 def test_it_fits(width: int, height: int, name: str) -> None:
     wide = joined(MANY, served("漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字", "200", 999))
     seen = view({**wide, "resty_metrics_socket_up": {"": 0}, "resty_metrics_journal_up": {"": 0}})
-    shown = screen.drawn(seen, TOLD, State(name), width, height).lines
+    shown = screen.drawn(seen, POLLING, State(name), width, height).lines
     assert len(shown) == height
     assert max(cell_len(line.plain) for line in shown) <= width
 
@@ -148,7 +148,7 @@ def test_workers_in_the_order_of_numbers() -> None:
 
 
 def test_scrolled_beyond_the_end() -> None:
-    shown = screen.drawn(view(MANY), TOLD, State(top=5000), 80, 24)
+    shown = screen.drawn(view(MANY), POLLING, State(top=5000), 80, 24)
     assert shown.lines[-1].plain.startswith(f"{200 - shown.height + 1}-200 of 200")
 
 
@@ -301,7 +301,7 @@ def test_more_warnings_than_there_is_room_for() -> None:
 
 
 def test_without_lua() -> None:
-    """Only stub_status is read: nobody is told for ever that there is no Lua, and nginx's own count is shown."""
+    """Only stub_status is read: nobody is polling for ever that there is no Lua, and nginx's own count is shown."""
     without: Samples = {name: {} for name in WELL if "workers" in name or "coverage" in name}
     sources = {'source="lua"': 0, 'source="stub_status"': 1}
     stub = {**without, "resty_metrics_source_up": sources, "nginx_connections_active": {"": 3}}
@@ -313,10 +313,10 @@ def test_without_lua() -> None:
 
 
 def test_not_reached() -> None:
-    told = Told(TOLD.address, 2.0, Trouble("cannot read the page: refused", "check --url"), 75.0)
+    polling = Polling(POLLING.address, 2.0, Trouble("cannot read the page: refused", "check --url"), 75.0)
     for seen in (None, view(served("a.example", "200", 10))):
-        assert "! cannot read the page: refused, for 75.0s -> check --url; tried again every 2 s" in said(seen, told)
-    assert "a.example" in said(view(served("a.example", "200", 10)), told)
+        assert "! cannot read the page: refused, for 75.0s -> check --url; tried again every 2 s" in said(seen, polling)
+    assert "a.example" in said(view(served("a.example", "200", 10)), polling)
 
 
 def test_a_duration_in_the_lowest_bucket_is_at_most_its_bound() -> None:
@@ -340,8 +340,14 @@ def test_the_keys_are_shown_in_the_place_of_the_table() -> None:
 # once -----------------------------------------------------------------------------------------------------------------
 
 
+def test_json_keeps_the_keys_of_states_and_warnings() -> None:
+    value = json.loads(once.as_json(view({"resty_metrics_trouble": {}}), POLLING, State()))
+    assert [list(state) for state in value["health"]] == [["subject", "says", "well"]] * 5
+    assert [list(warning) for warning in value["warnings"]] == [["seen", "remedy", "name", "severity"]]
+
+
 def test_json_has_each_column() -> None:
-    value = json.loads(once.as_json(view(MANY), TOLD, State("rows", "out", True)))
+    value = json.loads(once.as_json(view(MANY), POLLING, State("rows", "out", True)))
     assert list(value) == [
         "schema", "version", "url", "seconds", "total", "health", "warnings", "view", "rows",
     ]  # fmt: skip

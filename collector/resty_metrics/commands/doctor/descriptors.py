@@ -37,31 +37,31 @@ def read_limits(text: str) -> tuple[int | None, int | None]:
     return soft, hard
 
 
-def _raised(found: Descriptors, most: int) -> str:
+def _raised(descriptors: Descriptors, most: int) -> str:
     """Return prlimit's value that raises the limit: the soft one alone where the hard one leaves room for that."""
     more = max(LEAST_PROPOSED, 4 * most)
-    if found.ceiling is None or found.ceiling >= 2 * most:
-        return f"{more if found.ceiling is None else min(more, found.ceiling)}:"
+    if descriptors.ceiling is None or descriptors.ceiling >= 2 * most:
+        return f"{more if descriptors.ceiling is None else min(more, descriptors.ceiling)}:"
     return f"{more}:{more}"
 
 
-def check(pid: int, found: Descriptors) -> Finding:
+def check(pid: int, descriptors: Descriptors) -> Finding:
     """Check ``collector.descriptors``: enough of them are left."""
     name = "collector.descriptors"
-    if found.used is None:
+    if descriptors.used is None:
         return not_known(
             name, f"how many process {pid} has open is shown to its user and to root", "run doctor as root"
         )
-    if found.most is None:
-        return ok(name, f"process {pid} has {found.used} open, without limit")
-    seen = f"process {pid} has {found.used} open, and may have {found.most}"
-    if found.used < NEAR * found.most:
-        return ok(name, seen)
+    if descriptors.most is None:
+        return ok(name, f"process {pid} has {descriptors.used} open, without limit")
+    evidence = f"process {pid} has {descriptors.used} open, and may have {descriptors.most}"
+    if descriptors.used < NEAR * descriptors.most:
+        return ok(name, evidence)
     remedy = (
-        f"prlimit --pid {pid} --nofile={_raised(found, found.most)} (at once, without a restart), "
+        f"prlimit --pid {pid} --nofile={_raised(descriptors, descriptors.most)} (at once, without a restart), "
         "LimitNOFILE= of its unit for good; "
         "each worker's sender takes one: see resty_metrics_senders"
     )
-    if found.used >= found.most:
-        return fail(name, f"{seen}: none is left, so nobody is answered and nobody can scrape", remedy)
-    return warn(name, f"{seen}: few are left", remedy)
+    if descriptors.used >= descriptors.most:
+        return fail(name, f"{evidence}: none is left, so nobody is answered and nobody can scrape", remedy)
+    return warn(name, f"{evidence}: few are left", remedy)

@@ -82,16 +82,16 @@ def find(settings: Settings) -> tuple[Settings, Subject]:
     lock = collector.lock_of(settings.socket_path)
     pid = collector.pid_of(lock)
     candidates: Mapping[int, str] = {}
-    if pid is None and "socket_path" not in settings.given:
+    if pid is None and "socket_path" not in settings.explicit:
         candidates = collector.serving()
         pid = next(iter(candidates)) if len(candidates) == 1 else None
-    found, directory, written, trouble = collector.told(pid)
-    settings, taken = merged(settings, found, directory, written)
+    running_flags, directory, written, trouble = collector.settings_of(pid)
+    settings, applied_flags = merged(settings, running_flags, directory, written)
     process = None if pid is None else describe(pid)
     return settings, Subject(
         socket_path=str(settings.socket_path),
         state_dir="" if settings.state_dir is None else str(settings.state_dir),
-        taken=taken,
+        applied_flags=applied_flags,
         lock=collector.lock_of(settings.socket_path),
         running=collector.running(pid),
         descriptors=collector.descriptors(pid),
@@ -130,7 +130,7 @@ async def _look(settings: Settings, subject: Subject, looking: _Looking) -> Look
         ready = begin("page.ready", web.get(address, "/-/ready", secured), None)
         sources = begin("source", _sources(settings, subject), ())
         instances = begin("nginx.configuration", _instances(settings), ())
-        others = begin("processes", in_thread(collector.others), None)
+        other_processes = begin("processes", in_thread(collector.other_processes), None)
     return Looked(
         holders.result(),
         probed.result(),
@@ -139,7 +139,7 @@ async def _look(settings: Settings, subject: Subject, looking: _Looking) -> Look
         ready.result(),
         sources.result(),
         instances.result(),
-        others.result(),
+        other_processes.result(),
     )
 
 
@@ -148,10 +148,12 @@ async def _sources(settings: Settings, subject: Subject) -> tuple[Fetched, ...]:
 
     A file that another user's configuration names for a source is not read, since root may read any file.
     """
-    ours = subject.confides or "sources" in settings.given
-    asked = [one for one in settings.sources if ours or not one.connection.files]
-    withheld = [Fetched(one.kind, one.address, None, 0, True) for one in settings.sources if one not in asked]
-    return (*(_fetched(scrape) for scrape in await web.fetch_all(asked)), *withheld)
+    ours = subject.confides or "sources" in settings.explicit
+    allowed = [source for source in settings.sources if ours or not source.connection.files]
+    withheld = [
+        Fetched(source.kind, source.address, None, 0, True) for source in settings.sources if source not in allowed
+    ]
+    return (*(_fetched(scrape) for scrape in await web.fetch_all(allowed)), *withheld)
 
 
 async def _instances(settings: Settings) -> tuple[Instance, ...]:
@@ -165,10 +167,10 @@ def read_page(answer: Answer | None) -> Page | None:
     if answer is None or answer.error is not None:
         return None
     try:
-        found = page.read(answer.text)
+        parsed = page.read(answer.text)
     except ValueError:
         return None
-    return found if found.series("build_info") else None
+    return parsed if parsed.series("build_info") else None
 
 
 def _fetched(scrape: Scrape) -> Fetched:

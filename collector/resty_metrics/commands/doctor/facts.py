@@ -12,7 +12,7 @@ from resty_metrics.commands.doctor.finding import Finding
 from resty_metrics.commands.doctor.nginx_checks import Configured
 from resty_metrics.commands.doctor.nginx_deaths import Log
 from resty_metrics.commands.doctor.page import Answer, Page
-from resty_metrics.commands.doctor.processes import Seen
+from resty_metrics.commands.doctor.processes import ProcessFacts
 from resty_metrics.commands.doctor.reach import Confinement, Filter
 from resty_metrics.commands.doctor.socket_file import LockFile, Probe, Running, SocketFile
 from resty_metrics.kernel.access import Node, User
@@ -22,17 +22,17 @@ from resty_metrics.kernel.access import Node, User
 class Subject:
     """The collector that is examined, and how far we can see it.
 
-    ``state_dir``: empty if there is none. ``taken``: flags taken from the running collector. ``in_another_network``:
-    its network namespace is not ours. ``queue``: max_dgram_qlen of our namespace. ``own``: our namespaces. ``root``: we
-    may see all processes. ``configuration``: the fault of the collector's file. ``confides``: it has our user and our
-    file system, so it may read no more than we may. ``candidates``: sockets of running collectors, where none is at
-    ``socket_path`` and no path was given: the choice between them is open. ``unit``: systemd has a unit that starts the
-    collector at ``socket_path``. ``nginx_command``: as doctor was told.
+    ``state_dir``: empty if there is none. ``applied_flags``: the running collector's, as far as they were applied.
+    ``in_another_network``: its network namespace is not ours. ``queue``: max_dgram_qlen of our namespace. ``own``: our
+    namespaces. ``root``: we may see all processes. ``configuration``: the fault of the collector's file. ``confides``:
+    it has our user and our file system, so it may read no more than we may. ``candidates``: sockets of running
+    collectors, where none is at ``socket_path`` and no path was given: the choice between them is open. ``unit``:
+    systemd has a unit that starts the collector at ``socket_path``. ``nginx_command``: from the command line.
     """
 
     socket_path: str
     state_dir: str
-    taken: Mapping[str, Sequence[str]]
+    applied_flags: Mapping[str, Sequence[str]]
     lock: LockFile
     running: Running | None
     descriptors: Descriptors | None
@@ -67,8 +67,8 @@ class Holders:
 
     file: SocketFile | None
     error: str | None
-    bound: tuple[Seen, ...]
-    connected: tuple[Seen, ...]
+    bound: tuple[ProcessFacts, ...]
+    connected: tuple[ProcessFacts, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,4 +118,4 @@ class Looked:
     ready: Answer | None
     sources: Sequence[Fetched]
     instances: Sequence[Instance]
-    others: Sequence[Seen] | None
+    other_processes: Sequence[ProcessFacts] | None

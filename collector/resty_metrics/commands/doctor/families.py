@@ -18,13 +18,13 @@ def check(page: Page) -> list[Finding]:
 
 def _widest(page: Page) -> dict[str, tuple[str, float]]:
     """Return the label with the most values of each family that is at half of its cap or above."""
-    found: dict[str, tuple[str, float]] = {}
+    widest: dict[str, tuple[str, float]] = {}
     for labels, count in page.series("label_values").items():
-        said = dict(labels)
-        family, label = said.get("family", ""), said.get("label", "")
-        if count > found.get(family, ("", 0.0))[1]:
-            found[family] = (label, count)
-    return found
+        by_name = dict(labels)
+        family, label = by_name.get("family", ""), by_name.get("label", "")
+        if count > widest.get(family, ("", 0.0))[1]:
+            widest[family] = (label, count)
+    return widest
 
 
 def _named(families: Iterable[str], widest: dict[str, tuple[str, float]]) -> str:
@@ -34,16 +34,16 @@ def _named(families: Iterable[str], widest: dict[str, tuple[str, float]]) -> str
 
 def _overflow(page: Page) -> Finding:
     """Check ``page.overflow``. Counts of before are no problem: the collector says whether there are new ones."""
-    found, words = page.by("overflow_rows_total", "family"), "rows counted as other since the collector's start"
+    overflowing, words = page.by("overflow_rows_total", "family"), "rows counted as other since the collector's start"
     for family, count in page.by("worker_overflow_total", "family").items():
-        found[family] = found.get(family, 0) + count
-    if not found:
+        overflowing[family] = overflowing.get(family, 0) + count
+    if not overflowing:
         return ok("page.overflow", f"{words}: none")
-    seen = _named([f"{name} {count:g}" for name, count in sorted(found.items())], _widest(page))
+    evidence = _named([f"{name} {count:g}" for name, count in sorted(overflowing.items())], _widest(page))
     kind = kinds.OVERFLOW
-    if any(one is kind for one, _ in reported.held(page)):
-        return Finding("page.overflow", Verdict.WARN, f"{words}: {seen}", as_remedy(kind.remedy), kind.name)
-    return ok("page.overflow", f"{words}: {seen}; none lately")
+    if any(trouble is kind for trouble, _ in reported.held(page)):
+        return Finding("page.overflow", Verdict.WARN, f"{words}: {evidence}", as_remedy(kind.remedy), kind.name)
+    return ok("page.overflow", f"{words}: {evidence}; none lately")
 
 
 def _labels(page: Page) -> Finding:
@@ -61,16 +61,16 @@ def _conflicts(page: Page) -> Finding:
     if not withheld:
         return ok("page.conflicts", "no two families claim one name or one series")
     by_label = {name for name, instances in withheld.items() if _has_own_label(page, name, instances)}
-    seen = [f"another one has its name or its series: {_of_nginx(withheld, by_label ^ withheld.keys())}"]
+    reasons = [f"another one has its name or its series: {_of_nginx(withheld, by_label ^ withheld.keys())}"]
     if by_label:
-        seen = seen if by_label < withheld.keys() else []
+        reasons = reasons if by_label < withheld.keys() else []
         why = (
             "an nginx without a name has a label nginx of yours, which makes series that may be those of another nginx"
         )
-        seen.append(f"{why}: {_of_nginx(withheld, by_label)}")
+        reasons.append(f"{why}: {_of_nginx(withheld, by_label)}")
     kind = kinds.FAMILY_CONFLICT
     do = kinds.RELABEL if by_label == withheld.keys() else kind.remedy
-    words = f"withheld from the page, since {'; since '.join(seen)}"
+    words = f"withheld from the page, since {'; since '.join(reasons)}"
     return Finding("page.conflicts", Verdict.WARN, words, as_remedy(do), kind.name)
 
 
@@ -83,5 +83,5 @@ def _has_own_label(page: Page, family: str, withheld: set[str]) -> bool:
     """Return whether the page shows the family with a label ``nginx`` that names no nginx that may be there."""
     names = {dict(labels).get("nginx") for labels in page.series("source_up")} - withheld
     samples = (page.samples.get(family + suffix, {}) for suffix in ("", "_count"))
-    shown = {dict(labels).get("nginx") for some in samples for labels in some}
+    shown = {dict(labels).get("nginx") for series in samples for labels in series}
     return not shown <= {*names, None}

@@ -28,7 +28,7 @@ class Finding:
 
     check: str
     verdict: Verdict
-    seen: str
+    evidence: str
     remedy: str | None = None
     trouble: str | None = None
 
@@ -38,20 +38,20 @@ class Finding:
         return self.verdict in (Verdict.WARN, Verdict.FAIL)
 
 
-def ok(check: str, seen: str) -> Finding:
-    return Finding(check, Verdict.OK, seen)
+def ok(check: str, evidence: str) -> Finding:
+    return Finding(check, Verdict.OK, evidence)
 
 
 def skip(check: str, why: str) -> Finding:
     return Finding(check, Verdict.SKIP, f"not known: {why}")
 
 
-def warn(check: str, seen: str, remedy: str) -> Finding:
-    return Finding(check, Verdict.WARN, seen, remedy)
+def warn(check: str, evidence: str, remedy: str) -> Finding:
+    return Finding(check, Verdict.WARN, evidence, remedy)
 
 
-def fail(check: str, seen: str, remedy: str) -> Finding:
-    return Finding(check, Verdict.FAIL, seen, remedy)
+def fail(check: str, evidence: str, remedy: str) -> Finding:
+    return Finding(check, Verdict.FAIL, evidence, remedy)
 
 
 def not_known(check: str, why: str, remedy: str) -> Finding:

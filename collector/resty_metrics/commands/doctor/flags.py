@@ -26,12 +26,12 @@ def serves(arguments: Sequence[str]) -> bool:
 
 def of(arguments: Sequence[str], environment: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     """Return the values of the shared flags that were given. That of a switch is ``true``, or its variable's."""
-    found: dict[str, tuple[str, ...]] = {}
+    by_flag: dict[str, tuple[str, ...]] = {}
     for flag in SHARED:
         values = _on_command_line(arguments, flag) or _in_environment(environment, flag)
         if values:
-            found[flag] = values if flag in REPEATABLE else values[-1:]
-    return found
+            by_flag[flag] = values if flag in REPEATABLE else values[-1:]
+    return by_flag
 
 
 def _on_command_line(arguments: Sequence[str], flag: str) -> tuple[str, ...]:

@@ -46,7 +46,7 @@ _OF_THEIR_OWN = (("socket.holder", "an impostor"), ("socket.path", "is a directo
 
 def fold(findings: Sequence[Finding]) -> list[Finding]:
     """Return the findings, problems first; each that follows from another problem is a SKIP that names the cause."""
-    known = [finding for finding in findings if finding.is_problem and not finding.seen.startswith(_UNKNOWN)]
+    known = [finding for finding in findings if finding.is_problem and not finding.evidence.startswith(_UNKNOWN)]
     causes = {finding.trouble or finding.check for finding in known}
     return in_order(_folded(finding, causes) for finding in findings)
 
@@ -60,13 +60,15 @@ def in_order(findings: Iterable[Finding]) -> list[Finding]:
 def _folded(finding: Finding, causes: set[str]) -> Finding:
     if not finding.is_problem or _stands_alone(finding):
         return finding
-    cause = next((one for one in _CAUSES.get(finding.trouble or finding.check, ()) if one in causes), None)
+    cause = next(
+        (candidate for candidate in _CAUSES.get(finding.trouble or finding.check, ()) if candidate in causes), None
+    )
     if cause is None:
         return finding
-    return replace(finding, verdict=Verdict.SKIP, seen=f"follows from {cause}: {finding.seen}", remedy=None)
+    return replace(finding, verdict=Verdict.SKIP, evidence=f"follows from {cause}: {finding.evidence}", remedy=None)
 
 
 def _stands_alone(finding: Finding) -> bool:
-    if any(finding.check == check and words in finding.seen for check, words in _OF_THEIR_OWN):
+    if any(finding.check == check and words in finding.evidence for check, words in _OF_THEIR_OWN):
         return True
-    return finding.seen.startswith(_UNKNOWN) and finding.check not in _MAY_FOLLOW_UNKNOWN
+    return finding.evidence.startswith(_UNKNOWN) and finding.check not in _MAY_FOLLOW_UNKNOWN

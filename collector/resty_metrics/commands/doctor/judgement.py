@@ -36,11 +36,11 @@ def judge(subject: Subject, looked: Looked) -> list[Finding]:
     findings: list[Finding] = []
     for name, check in (*_socket(subject, looked), *_nginx(subject, looked), *_page(subject, looked)):
         try:
-            found = check()
-            findings += [found] if isinstance(found, Finding) else found
+            outcome = check()
+            findings += [outcome] if isinstance(outcome, Finding) else outcome
         except Exception as error:
             findings.append(failed(name, error))
-    return fold(list(dict.fromkeys(_pasteable(one, subject) for one in findings)))
+    return fold(list(dict.fromkeys(_pasteable(finding, subject) for finding in findings)))
 
 
 def _pasteable(finding: Finding, subject: Subject) -> Finding:
@@ -48,9 +48,9 @@ def _pasteable(finding: Finding, subject: Subject) -> Finding:
     if finding.remedy is None:
         return finding
 
-    def whole(found: re.Match[str]) -> str:
-        nginx = subject.nginx_command if found[1] == "install" else None
-        return command(found[1], subject.socket_path) + (f" --nginx.command={shlex.quote(nginx)}" if nginx else "")
+    def whole(match: re.Match[str]) -> str:
+        nginx = subject.nginx_command if match[1] == "install" else None
+        return command(match[1], subject.socket_path) + (f" --nginx.command={shlex.quote(nginx)}" if nginx else "")
 
     return replace(finding, remedy=_COMMAND.sub(whole, finding.remedy))
 
@@ -65,43 +65,45 @@ def _socket(subject: Subject, looked: Looked) -> list[Check]:
     answered = probe is not None and probe.outcome == "answered"
     absent = subject.choice or socket_file.start(subject.unit)
     gone = absent if subject.running is None else socket_file.PUT_BACK
-    found: list[Check] = [
+    planned: list[Check] = [
         ("collector.process", lambda: socket_file.collector(subject.running, answered, absent)),
         ("collector.settings", lambda: _settings(subject)),
     ]
     open_files, pid = subject.descriptors, subject.pid
     if open_files is not None and pid is not None:
-        found.append(("collector.descriptors", lambda: descriptors.check(pid, open_files)))
+        planned.append(("collector.descriptors", lambda: descriptors.check(pid, open_files)))
     if holders is not None:
-        found.append(("socket.path", lambda: socket_file.path(path, holders.file, holders.error, gone)))
-    found.append(("socket.lock", lambda: socket_file.lock(subject.lock, subject.running, answered, absent)))
+        planned.append(("socket.path", lambda: socket_file.path(path, holders.file, holders.error, gone)))
+    planned.append(("socket.lock", lambda: socket_file.lock(subject.lock, subject.running, answered, absent)))
     if holders is not None and holders.file is not None and stat.S_ISSOCK(holders.file.mode):
         sight = processes.Sight(subject.pid, subject.root, answered)
-        found += [
+        planned += [
             ("socket.holder", lambda: processes.holder(path, holders.bound, sight)),
             ("socket.open", lambda: processes.opened(holders.bound, subject.own)),
             ("socket.senders", lambda: processes.senders(holders.connected, subject.pid)),
         ]
     if probe is not None:
-        found.append(("socket.probe", lambda: socket_file.probe(probe, gone)))
-    workers = sum(len(one.workers) for one in looked.instances)
+        planned.append(("socket.probe", lambda: socket_file.probe(probe, gone)))
+    workers = sum(len(instance.workers) for instance in looked.instances)
     foreign = subject.pid if subject.in_another_network else None
-    found.append(("socket.queue", lambda: socket_file.queue(subject.queue, foreign, workers)))
-    if looked.others is not None:
-        others = looked.others
-        found.append(("processes", lambda: processes.others(others, subject.pid, path, subject.own)))
-    return found
+    planned.append(("socket.queue", lambda: socket_file.queue(subject.queue, foreign, workers)))
+    if looked.other_processes is not None:
+        other_processes = looked.other_processes
+        planned.append(
+            ("processes", lambda: processes.other_processes(other_processes, subject.pid, path, subject.own))
+        )
+    return planned
 
 
 def _settings(subject: Subject) -> list[Finding]:
-    found = []
-    if subject.taken:
-        words = " ".join(f"{flag}={value}" for flag, values in subject.taken.items() for value in values)
-        found.append(ok("collector.settings", f"taken from process {subject.pid}: {words}"))
+    findings = []
+    if subject.applied_flags:
+        words = " ".join(f"{flag}={value}" for flag, values in subject.applied_flags.items() for value in values)
+        findings.append(ok("collector.settings", f"taken from process {subject.pid}: {words}"))
     if subject.configuration is not None:
         remedy = "correct that and see with resty-metrics check-config: the collector would not start again with it"
-        found.append(warn("collector.configuration", subject.configuration, remedy))
-    return found
+        findings.append(warn("collector.configuration", subject.configuration, remedy))
+    return findings
 
 
 def _targets(instance: Instance, path: str) -> set[str]:
@@ -110,7 +112,7 @@ def _targets(instance: Instance, path: str) -> set[str]:
         return set()
     nginx = instance.configured
     stated = statements.sockets(nginx.configuration, nginx.prefix, nginx.texts)
-    return {path if one.value in nginx.aliases else one.value for one in stated}
+    return {path if setting.value in nginx.aliases else setting.value for setting in stated}
 
 
 def _knows_us(instance: Instance) -> bool:
@@ -122,26 +124,28 @@ def _nginx(subject: Subject, looked: Looked) -> list[Check]:
     if not looked.instances:
         return [("nginx.configuration", _no_nginx)]
     path = subject.socket_path
-    known = [one for one in looked.instances if _knows_us(one)]
-    elsewhere = {one.socket_path for one in looked.others or () if one.socket_path not in (None, path)}
-    served = any(path in _targets(one, path) for one in known)
-    found: list[Check] = []
-    for one in looked.instances:
-        targets = _targets(one, path)
-        if one.configured is not None and known and one not in known:
+    known = [instance for instance in looked.instances if _knows_us(instance)]
+    elsewhere = {
+        process.socket_path for process in looked.other_processes or () if process.socket_path not in (None, path)
+    }
+    served = any(path in _targets(instance, path) for instance in known)
+    planned: list[Check] = []
+    for instance in looked.instances:
+        targets = _targets(instance, path)
+        if instance.configured is not None and known and instance not in known:
             part = [_word("nginx.include", "it does not use resty-metrics, and another nginx does")]
-        elif one.trouble is not None and one.trouble.verdict is Verdict.WARN and known:
-            part = [_aside(one.trouble)]
+        elif instance.trouble is not None and instance.trouble.verdict is Verdict.WARN and known:
+            part = [_aside(instance.trouble)]
         elif served and targets and targets <= elsewhere:
             part = [_word("nginx.socket", f"its workers send to another collector, at {', '.join(sorted(targets))}")]
         else:
-            part = _instance(subject, one, looked)
-        found += [_labelled(check, one.label) for check in part] if len(looked.instances) > 1 else part
-    return found
+            part = _instance(subject, instance, looked)
+        planned += [_labelled(check, instance.label) for check in part] if len(looked.instances) > 1 else part
+    return planned
 
 
-def _word(check: str, seen: str) -> Check:
-    return (check, lambda: ok(check, seen))
+def _word(check: str, evidence: str) -> Check:
+    return (check, lambda: ok(check, evidence))
 
 
 def _aside(trouble: Finding) -> Check:
@@ -154,9 +158,9 @@ def _labelled(check: Check, label: str) -> Check:
     name, run = check
 
     def named() -> list[Finding]:
-        found = run()
-        findings = [found] if isinstance(found, Finding) else found
-        return [replace(one, seen=f"{label}: {one.seen}") for one in findings]
+        outcome = run()
+        findings = [outcome] if isinstance(outcome, Finding) else outcome
+        return [replace(finding, evidence=f"{label}: {finding.evidence}") for finding in findings]
 
     return name, named
 
@@ -169,61 +173,62 @@ def _no_nginx() -> Finding:
     )
 
 
-def _instance(subject: Subject, one: Instance, looked: Looked) -> list[Check]:
+def _instance(subject: Subject, instance: Instance, looked: Looked) -> list[Check]:
     running = frozenset() if looked.page is None else frozenset(looked.page.by("lua_info", "version"))
-    found: list[Check] = []
-    trouble, configured, way, confined = one.trouble, one.configured, one.socket_way, one.confinement
+    planned: list[Check] = []
+    trouble, configured = instance.trouble, instance.configured
+    way, confined = instance.socket_way, instance.confinement
     if trouble is not None:
-        found.append(("nginx.configuration", lambda: trouble))
+        planned.append(("nginx.configuration", lambda: trouble))
     if configured is not None:
-        found.append(("nginx.configuration", lambda: checks.check(configured, subject.socket_path, running)))
-    found.append(("nginx.workers", lambda: _workers(one, subject.root)))
-    found.append(("workers.died", lambda: deaths.check(one.logs)))
+        planned.append(("nginx.configuration", lambda: checks.check(configured, subject.socket_path, running)))
+    planned.append(("nginx.workers", lambda: _workers(instance, subject.root)))
+    planned.append(("workers.died", lambda: deaths.check(instance.logs)))
     if way is not None:
-        found.append(("reach.socket", lambda: reach.socket(one.users, way)))
+        planned.append(("reach.socket", lambda: reach.socket(instance.users, way)))
     elif configured is not None and looked.holders is not None and (looked.holders.file or looked.holders.error):
-        found.append(("reach.socket", lambda: reach.unseen(subject.socket_path)))
-    found.append(("reach.uid", lambda: reach.uid_filter(one.users, subject.filter)))
-    if one.lua_ways:
-        found.append(("reach.lua", lambda: reach.lua_files(one.users, one.lua_ways)))
+        planned.append(("reach.socket", lambda: reach.unseen(subject.socket_path)))
+    planned.append(("reach.uid", lambda: reach.uid_filter(instance.users, subject.filter)))
+    if instance.lua_ways:
+        planned.append(("reach.lua", lambda: reach.lua_files(instance.users, instance.lua_ways)))
     if confined is not None:
-        found.append(("reach.confinement", lambda: reach.confinement(confined)))
-    return found
+        planned.append(("reach.confinement", lambda: reach.confinement(confined)))
+    return planned
 
 
-def _workers(one: Instance, root: bool) -> Finding:
-    if not one.workers and one.master is not None:
-        seen = f"master {one.master} runs no worker that takes requests"
-        return warn("nginx.workers", seen, "it is about to end, or its workers end at once: see nginx's error log")
-    if not one.workers and root and one.pid_file is not None:
-        seen = f"nginx does not run here: {one.pid_file} names no master that runs"
-        return warn("nginx.workers", seen, "start nginx")
-    if not one.workers:
+def _workers(instance: Instance, root: bool) -> Finding:
+    if not instance.workers and instance.master is not None:
+        evidence = f"master {instance.master} runs no worker that takes requests"
+        return warn("nginx.workers", evidence, "it is about to end, or its workers end at once: see nginx's error log")
+    if not instance.workers and root and instance.pid_file is not None:
+        evidence = f"nginx does not run here: {instance.pid_file} names no master that runs"
+        return warn("nginx.workers", evidence, "start nginx")
+    if not instance.workers:
         return not_known(
-            "nginx.workers", f"no worker of {one.label} is seen running", "start nginx, or run doctor as root"
+            "nginx.workers", f"no worker of {instance.label} is seen running", "start nginx, or run doctor as root"
         )
-    named = ", ".join(user.label for user in one.users)
-    if one.stated is not None and one.stated.uid not in {user.uid for user in one.users}:
-        seen = f"the configuration says {one.stated.label}, but {len(one.workers)} workers run as {named}"
-        return warn("nginx.workers", seen, "reload or restart nginx, so that both agree")
-    return ok("nginx.workers", f"{len(one.workers)} workers run as {named}")
+    named = ", ".join(user.label for user in instance.users)
+    if instance.stated is not None and instance.stated.uid not in {user.uid for user in instance.users}:
+        evidence = f"the configuration says {instance.stated.label}, but {len(instance.workers)} workers run as {named}"
+        return warn("nginx.workers", evidence, "reload or restart nginx, so that both agree")
+    return ok("nginx.workers", f"{len(instance.workers)} workers run as {named}")
 
 
 def _page(subject: Subject, looked: Looked) -> list[Check]:
-    found: list[Check] = []
+    planned: list[Check] = []
     answer, shown, ready = looked.answer, looked.page, looked.ready
     foreign = subject.pid if subject.in_another_network else None
     if answer is not None:
-        found.append(("page.answers", lambda: page.answers(answer, shown, foreign)))
+        planned.append(("page.answers", lambda: page.answers(answer, shown, foreign)))
     if ready is not None and answer is not None and answer.error is None:
-        found.append(("page.ready", lambda: page.ready(ready, shown)))
+        planned.append(("page.ready", lambda: page.ready(ready, shown)))
     if shown is not None:
         running = _running(looked.instances, subject.socket_path)
-        found.append(("page", lambda: reported.check(shown, subject.state_dir, running)))
-        found.append(("page.overflow", lambda: families.check(shown)))
-    found += [_fetched(one, foreign) for one in looked.sources]
-    found.append(("versions", lambda: versions.check(_installed(looked.instances, shown))))
-    return found
+        planned.append(("page", lambda: reported.check(shown, subject.state_dir, running)))
+        planned.append(("page.overflow", lambda: families.check(shown)))
+    planned += [_fetched(source, foreign) for source in looked.sources]
+    planned.append(("versions", lambda: versions.check(_installed(looked.instances, shown))))
+    return planned
 
 
 def _running(instances: Iterable[Instance], path: str) -> dict[str, int]:
@@ -231,24 +236,25 @@ def _running(instances: Iterable[Instance], path: str) -> dict[str, int]:
 
     The count is 0 where several masters have one name, since the page counts the workers of a single master.
     """
-    found: dict[str, int] = {}
-    for one in instances:
-        nginx = one.configured
-        if nginx is not None and _knows_us(one) and path in _targets(one, path):
+    counts: dict[str, int] = {}
+    for instance in instances:
+        nginx = instance.configured
+        if nginx is not None and _knows_us(instance) and path in _targets(instance, path):
             name = statements.name(nginx.configuration, nginx.prefix, nginx.texts)
-            found[name] = 0 if name in found else len(one.workers)
-    return found
+            counts[name] = 0 if name in counts else len(instance.workers)
+    return counts
 
 
-def _fetched(one: Fetched, foreign: int | None) -> Check:
-    if one.withheld:
-        seen = f"{one.url}: the files it names are for the collector, which is another user or in another container"
-        return (f"source.{one.name}", lambda: skip(f"source.{one.name}", seen))
-    return (f"source.{one.name}", lambda: page.fetched(one.name, one.url, one.error, one.families, foreign))
+def _fetched(source: Fetched, foreign: int | None) -> Check:
+    check = f"source.{source.name}"
+    if source.withheld:
+        words = "the files it names are for the collector, which is another user or in another container"
+        return (check, lambda: skip(check, f"{source.url}: {words}"))
+    return (check, lambda: page.fetched(source.name, source.url, source.error, source.families, foreign))
 
 
 def _installed(instances: Sequence[Instance], shown: Page | None) -> Installed:
-    files = {path: version for one in instances for path, version in one.module_versions.items()}
+    files = {path: version for instance in instances for path, version in instance.module_versions.items()}
     if shown is None:
         return Installed((), (), files)
     return Installed(sorted(shown.by("build_info", "version")), sorted(shown.by("lua_info", "version")), files)

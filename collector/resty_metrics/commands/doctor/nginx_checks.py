@@ -99,7 +99,7 @@ def _include(hooks: Hooks, share: str, own_hook: bool, has_lua: bool) -> Finding
     if not counting and not unclear:
         return fail("nginx.include", "nothing in http{} counts requests: the include is missing", add)
     if hooks.bare_servers:
-        names = _listed([f"{scope(one)} ({one.place})" for one in hooks.bare_servers])
+        names = _listed([f"{scope(server)} ({server.place})" for server in hooks.bare_servers])
         return warn("nginx.include", f"{len(hooks.bare_servers)} servers have no hook: {names}", add)
     if not counting:
         return _lacking("nginx.include", unclear[0], share)
@@ -109,13 +109,13 @@ def _include(hooks: Hooks, share: str, own_hook: bool, has_lua: bool) -> Finding
 def _has_lua(nginx: Configured) -> bool:
     """Return whether nginx has Lua: it is built in, loaded, or in use."""
     loads = any(
-        one.name == "load_module" and one.args and one.args[0].endswith("ngx_http_lua_module.so")
-        for one in nginx.configuration.directives
+        directive.name == "load_module" and directive.args and directive.args[0].endswith("ngx_http_lua_module.so")
+        for directive in nginx.configuration.directives
     )
     used = any(
-        one.name.startswith("lua_") or "_by_lua" in one.name
+        directive.name.startswith("lua_") or "_by_lua" in directive.name
         for http in nginx.configuration.blocks("http")
-        for one in directives(http.block or ())
+        for directive in directives(http.block or ())
     )
     return loads or used or ngx_lua_version(nginx.build) is not None
 
@@ -135,9 +135,9 @@ def _lacking(check: str, hook: Hook, share: str) -> Finding:
             check, f"whether {place} calls our line: {hook.doubt}. To be certain, add as its first line: {line}"
         )
     file = f" of {directive.args[0]}" if directive.name == "log_by_lua_file" else ""
-    seen = f"{place} replaces ours and does not call it: its requests are not counted"
+    evidence = f"{place} replaces ours and does not call it: its requests are not counted"
     report = fail if hook.scope == "http" else warn
-    return report(check, seen, f"add as the first line{file}: {line}{_RELOAD}")
+    return report(check, evidence, f"add as the first line{file}: {line}{_RELOAD}")
 
 
 def _shadowed(hooks: Hooks, share: str) -> list[Finding]:
@@ -149,15 +149,15 @@ def _shadowed(hooks: Hooks, share: str) -> list[Finding]:
 
 
 def _code_cache(configuration: Configuration) -> list[Finding]:
-    found = code_cache.find(configuration)
-    report = fail if found.everywhere else warn
+    uncached = code_cache.find(configuration)
+    report = fail if uncached.everywhere else warn
     return [
         report(
             "nginx.code-cache",
-            f"{one.place}: lua_code_cache is off in {words}: requests there are not counted",
+            f"{directive.place}: lua_code_cache is off in {words}: requests there are not counted",
             f"remove that line{_RELOAD}",
         )
-        for one, words in found.places
+        for directive, words in uncached.places
     ]
 
 
@@ -173,16 +173,16 @@ def _spool(configuration: Configuration, share: str) -> Finding:
 
 def _sockets(nginx: Configured, socket_path: str) -> list[Finding]:
     stated = statements.sockets(nginx.configuration, nginx.prefix, nginx.texts)
-    wrong = [one for one in stated if one.value != socket_path and one.value not in nginx.aliases]
+    wrong = [setting for setting in stated if setting.value != socket_path and setting.value not in nginx.aliases]
     if not wrong:
         return [ok("nginx.socket", f"workers send to {stated[0].value} ({stated[0].place})")]
     return [
         fail(
             "nginx.socket",
-            f"{one.place}: workers are told to send to {one.value}, not to {socket_path}",
-            f"{_socket_line(one, socket_path)}, or start the collector with --socket.path={one.value}",
+            f"{setting.place}: workers are told to send to {setting.value}, not to {socket_path}",
+            f"{_socket_line(setting, socket_path)}, or start the collector with --socket.path={setting.value}",
         )
-        for one in wrong
+        for setting in wrong
     ]
 
 
@@ -193,7 +193,7 @@ def _socket_line(stated: statements.Stated, socket_path: str) -> str:
 
 
 def _lifecycle(nginx: Configured) -> list[Finding]:
-    found = statements.differences(nginx.configuration, nginx.prefix, nginx.texts)
+    differences = statements.differences(nginx.configuration, nginx.prefix, nginx.texts)
     return [
         warn(
             "nginx.lifecycle",
@@ -201,7 +201,7 @@ def _lifecycle(nginx: Configured) -> list[Finding]:
             "the former holds",
             "make them equal",
         )
-        for name, begun, stated in found
+        for name, begun, stated in differences
     ]
 
 
@@ -209,12 +209,12 @@ def _per_request(configuration: Configuration) -> list[Finding]:
     return [
         warn(
             "nginx.settings",
-            f"{one.place}: {one.name} states {variable} for some requests only; a worker takes for all requests "
-            "what its first one has",
+            f"{directive.place}: {directive.name} states {variable} for some requests only; a worker takes for all "
+            "requests what its first one has",
             f"state it once in http{{}}: geo {variable} {{ default ...; }}; where a server or location is to have "
             f"other labels or buckets, give it a scope (docs/labels.md){_RELOAD}",
         )
-        for variable, one in statements.per_request(configuration)
+        for variable, directive in statements.per_request(configuration)
     ]
 
 

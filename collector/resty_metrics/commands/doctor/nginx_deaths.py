@@ -58,11 +58,11 @@ class Log:
 
 def read(text: str, since: str, until: str) -> list[Death]:
     """Return all deaths between two times, oldest first."""
-    found = [
-        Death(one["at"], int(one["master"]), int(one["pid"]), int(one["signal"]) if one["signal"] else None)
-        for one in _LINE.finditer(text)
+    deaths = [
+        Death(match["at"], int(match["master"]), int(match["pid"]), int(match["signal"]) if match["signal"] else None)
+        for match in _LINE.finditer(text)
     ]
-    return [one for one in found if since <= one.at <= until]
+    return [death for death in deaths if since <= death.at <= until]
 
 
 def check(logs: Sequence[Log]) -> list[Finding]:
@@ -77,7 +77,9 @@ def _check(log: Log) -> Finding:
     if not deaths:
         return ok("workers.died", f"none in the last hour, as {log.path} says")
     last = deaths[-1]
-    seen = f"{len(deaths)} workers died in the last hour, the last was {last.label} ({log.path})"
+    evidence = f"{len(deaths)} workers died in the last hour, the last was {last.label} ({log.path})"
     if last.signal is None:
-        return warn("workers.died", seen, "nginx starts no other in its place: see its error log, and restart nginx")
-    return warn("workers.died", seen, _KILLED if last.signal in (9, 15) else _CRASHED)
+        return warn(
+            "workers.died", evidence, "nginx starts no other in its place: see its error log, and restart nginx"
+        )
+    return warn("workers.died", evidence, _KILLED if last.signal in (9, 15) else _CRASHED)

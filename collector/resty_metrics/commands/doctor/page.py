@@ -42,12 +42,12 @@ class Page:
 
     def by(self, name: str, label: str) -> dict[str, float]:
         """Return the positive samples of a family by one of its labels, summed over the others."""
-        found: dict[str, float] = {}
+        sums: dict[str, float] = {}
         for labels, value in self.series(name).items():
             key = dict(labels).get(label)
             if key is not None and value > 0:
-                found[key] = found.get(key, 0) + value
-        return found
+                sums[key] = sums.get(key, 0) + value
+        return sums
 
 
 def read(text: str) -> Page:
@@ -63,8 +63,8 @@ def answers(answer: Answer, page: Page | None, foreign: int | None) -> Finding:
     """Check ``page.answers``: the page comes and can be read. ``foreign``: a collector in another network namespace."""
     check = "page.answers"
     if answer.error is not None and foreign is not None:
-        seen = f"{answer.url}: {answer.error}; process {foreign} lives in another network namespace"
-        return not_known(check, seen, f"nsenter --target {foreign} --net resty-metrics doctor")
+        evidence = f"{answer.url}: {answer.error}; process {foreign} lives in another network namespace"
+        return not_known(check, evidence, f"nsenter --target {foreign} --net resty-metrics doctor")
     if answer.error is not None:
         return fail(check, f"{answer.url}: {answer.error}", "see that the collector runs, and --web.listen-address")
     if answer.wants is not None:
@@ -93,8 +93,8 @@ def ready(answer: Answer, page: Page | None) -> list[Finding]:
 def fetched(name: str, url: str, error: str | None, families: int, foreign: int | None) -> Finding:
     """Check ``source.stub_status`` or ``source.vts``, as doctor itself fetched it. ``foreign`` is as in ``answers``."""
     if error is not None and foreign is not None:
-        seen = f"{url}: {error} from here; process {foreign} lives in another network namespace"
-        return not_known(f"source.{name}", seen, f"nsenter --target {foreign} --net resty-metrics doctor")
+        evidence = f"{url}: {error} from here; process {foreign} lives in another network namespace"
+        return not_known(f"source.{name}", evidence, f"nsenter --target {foreign} --net resty-metrics doctor")
     if error is not None:
         remedy = as_remedy(remedies.of_source(error.partition(":")[0]))
         return fail(f"source.{name}", f"{url}: {error}", remedy)

@@ -14,7 +14,7 @@ _NAMES = {"pid": "pid", "net": "network", "mnt": "mount"}
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ProcessFacts:
     """A process. ``namespaces``: inodes by kind, those that may be read; ``socket_path``: that of a collector, None for
     any other program; ``ours``: it runs our program."""
 
@@ -48,7 +48,7 @@ class Sight:
     answered: bool
 
 
-def holder(path: str, holders: Sequence[Seen], sight: Sight) -> Finding:
+def holder(path: str, holders: Sequence[ProcessFacts], sight: Sight) -> Finding:
     """Check ``socket.holder``: the socket at the path is the collector's own."""
     check = "socket.holder"
     if not holders:
@@ -58,62 +58,68 @@ def holder(path: str, holders: Sequence[Seen], sight: Sight) -> Finding:
             return not_known(
                 check, "who answers cannot be seen from here", "run doctor in its pid namespace, or on the host"
             )
-        seen = f"no process holds the socket at {path}: who bound it has ended, and senders are refused"
-        return fail(check, seen, "restart the collector")
-    if any(one.pid == sight.collector for one in holders):
+        evidence = f"no process holds the socket at {path}: who bound it has ended, and senders are refused"
+        return fail(check, evidence, "restart the collector")
+    if any(process.pid == sight.collector for process in holders):
         return ok(check, f"process {sight.collector}, the collector, holds the socket at {path}")
-    strangers = "; ".join(one.origin for one in holders)
-    if sight.collector is None and any(one.ours for one in holders):
+    strangers = "; ".join(process.origin for process in holders)
+    if sight.collector is None and any(process.ours for process in holders):
         return warn(check, f"it is held by {strangers}, without the lock", "end it, and start it again")
     remedy = "end that process (resty-metrics doctor --watch names who comes next), then restart the collector"
     return fail(check, f"an impostor: the socket at {path} is held by {strangers}", remedy)
 
 
-def opened(holders: Sequence[Seen], own: Mapping[str, int]) -> list[Finding]:
+def opened(holders: Sequence[ProcessFacts], own: Mapping[str, int]) -> list[Finding]:
     """Check ``socket.open``: list each process that has the socket open, and compare its namespaces with ``own``."""
-    return [ok("socket.open", f"{one.label} has it open, {_namespaces(one.namespaces, own)}") for one in holders]
+    return [
+        ok("socket.open", f"{process.label} has it open, {_namespaces(process.namespaces, own)}") for process in holders
+    ]
 
 
-def _namespaces(found: Mapping[str, int], own: Mapping[str, int]) -> str:
+def _namespaces(namespaces: Mapping[str, int], own: Mapping[str, int]) -> str:
     words = []
     for kind, word in _NAMES.items():
-        if kind not in found:
+        if kind not in namespaces:
             words.append(f"{word}: not known")
-        elif found[kind] == own.get(kind):
+        elif namespaces[kind] == own.get(kind):
             words.append(f"{word}: as ours")
         else:
-            words.append(f"{word}: another ({found[kind]})")
+            words.append(f"{word}: another ({namespaces[kind]})")
     return f"namespaces {', '.join(words)}"
 
 
-def senders(connected: Sequence[Seen], collector_pid: int | None) -> list[Finding]:
+def senders(connected: Sequence[ProcessFacts], collector_pid: int | None) -> list[Finding]:
     """Check ``socket.senders``: list the processes connected to the socket, except the collector's own probe."""
-    found = [one for one in connected if one.pid != collector_pid]
-    if not found:
+    processes = [process for process in connected if process.pid != collector_pid]
+    if not processes:
         return []
-    named = ", ".join(f"{one.pid} ({one.command})" for one in found[:MAX_NAMED])
-    more = "" if len(found) <= MAX_NAMED else f" and {len(found) - MAX_NAMED} more"
-    return [ok("socket.senders", f"{len(found)} processes are connected to it: {named}{more}")]
+    named = ", ".join(f"{process.pid} ({process.command})" for process in processes[:MAX_NAMED])
+    more = "" if len(processes) <= MAX_NAMED else f" and {len(processes) - MAX_NAMED} more"
+    return [ok("socket.senders", f"{len(processes)} processes are connected to it: {named}{more}")]
 
 
-def others(found: Sequence[Seen], collector_pid: int | None, socket_path: str, own: Mapping[str, int]) -> list[Finding]:
+def other_processes(
+    processes: Sequence[ProcessFacts], collector_pid: int | None, socket_path: str, own: Mapping[str, int]
+) -> list[Finding]:
     """Check ``processes``: the other processes of ours.
 
     ``own``: our namespaces, where their paths are comparable to ours.
     """
-    rest = [one for one in found if one.pid != collector_pid]
+    rest = [process for process in processes if process.pid != collector_pid]
     if not rest:
         return [ok("processes", "no other process of ours runs")]
-    return [_other(one, socket_path, own) for one in rest]
+    return [_other_process(process, socket_path, own) for process in rest]
 
 
-def _other(one: Seen, socket_path: str, own: Mapping[str, int]) -> Finding:
-    if one.socket_path is None:
-        return ok("processes", f"{one.label} runs beside the collector")
-    if one.namespaces.get("mnt", own.get("mnt")) != own.get("mnt"):
-        there = f"nsenter --target {one.pid} --all {command('doctor', one.socket_path)}"
-        return ok("processes", f"{one.label} collects in another mount namespace; examine it there: {there}")
-    if one.socket_path == socket_path:
-        seen = f"a second collector on the same socket: {one.origin}"
-        return warn("processes", seen, f"one is enough: end process {one.pid}, or the other, and see what starts it")
-    return ok("processes", f"{one.label} collects on another socket, {one.socket_path}")
+def _other_process(process: ProcessFacts, socket_path: str, own: Mapping[str, int]) -> Finding:
+    if process.socket_path is None:
+        return ok("processes", f"{process.label} runs beside the collector")
+    if process.namespaces.get("mnt", own.get("mnt")) != own.get("mnt"):
+        enter = f"nsenter --target {process.pid} --all {command('doctor', process.socket_path)}"
+        return ok("processes", f"{process.label} collects in another mount namespace; examine it there: {enter}")
+    if process.socket_path == socket_path:
+        evidence = f"a second collector on the same socket: {process.origin}"
+        return warn(
+            "processes", evidence, f"one is enough: end process {process.pid}, or the other, and see what starts it"
+        )
+    return ok("processes", f"{process.label} collects on another socket, {process.socket_path}")

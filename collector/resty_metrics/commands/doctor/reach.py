@@ -60,7 +60,7 @@ def _socket(user: User, way: Way) -> Finding:
             f"{stopped.node.label} has an access control list",
             f"see that it lets {user.label} {stopped.need_word}: getfacl {stopped.node.path}",
         )
-    seen = f"{user.label} may not {stopped.need_word} {stopped.node.label}"
+    evidence = f"{user.label} may not {stopped.need_word} {stopped.node.label}"
     if stopped.node is way[-1]:
         remedy = "restart the collector with --socket.mode=0666, or with 0660 and a group that the user is in"
     elif is_home(stopped.node.path):
@@ -68,7 +68,7 @@ def _socket(user: User, way: Way) -> Finding:
     else:
         opened = shlex.join([stopped.node.path])
         remedy = f"chmod o+x {opened}, or choose a --socket.path below a directory that {user.label} may search"
-    return fail("reach.socket", seen, remedy)
+    return fail("reach.socket", evidence, remedy)
 
 
 def uid_filter(users: Iterable[User], allowing: Filter) -> list[Finding]:
@@ -92,45 +92,45 @@ def lua_files(users: Iterable[User], ways: Sequence[Way]) -> list[Finding]:
 
 
 def _lua_files(user: User, ways: Sequence[Way]) -> Finding:
-    stopped = [found for way in ways if (found := obstacle(user, way, READ)) is not None]
+    stopped = [hindrance for way in ways if (hindrance := obstacle(user, way, READ)) is not None]
     if not stopped:
         return ok("reach.lua", f"{user.label} may read the Lua module ({len(ways)} files)")
     first = stopped[0]
     if not first.known:
         look = f"see that it lets {user.label} {first.need_word}: getfacl {first.node.path}"
         return not_known("reach.lua", f"{first.node.label} has an access control list", look)
-    paths = list(dict.fromkeys(one.node.path for one in stopped))
+    paths = list(dict.fromkeys(hindrance.node.path for hindrance in stopped))
     more = f", and {len(paths) - 1} more" if len(paths) > 1 else ""
-    seen = f"{user.label} may not {first.need_word} {first.node.label}{more}: every request logs an error"
+    evidence = f"{user.label} may not {first.need_word} {first.node.label}{more}: every request logs an error"
     if is_home(first.node.path):
         share = ways[0][-1].path.partition("/lua/resty/")[0]
         moved = f"copy {share} to /usr/share/resty-metrics, and write that path into nginx's configuration"
-        return fail("reach.lua", seen, f"{moved}; then: nginx -t && nginx -s reload")
-    return fail("reach.lua", seen, f"{_opened(stopped)}; then reload nginx")
+        return fail("reach.lua", evidence, f"{moved}; then: nginx -t && nginx -s reload")
+    return fail("reach.lua", evidence, f"{_opened(stopped)}; then reload nginx")
 
 
 def _opened(stopped: Sequence[Obstacle]) -> str:
     """Return the command that gives what is missing: search permission of directories, read permission of files."""
-    searched = dict.fromkeys(one.node.path for one in stopped if one.need == SEARCH)
-    read = dict.fromkeys(one.node.path for one in stopped if one.need == READ)
+    searched = dict.fromkeys(hindrance.node.path for hindrance in stopped if hindrance.need == SEARCH)
+    read = dict.fromkeys(hindrance.node.path for hindrance in stopped if hindrance.need == READ)
     commands = [f"chmod o+x {shlex.join(searched)}"] if searched else []
     commands += [f"chmod o+r {shlex.join(read)}"] if read else []
     return " && ".join(commands)
 
 
-def confinement(found: Confinement) -> Finding:
+def confinement(context: Confinement) -> Finding:
     """Check ``reach.selinux`` or ``reach.apparmor``.
 
     Policies are not evaluated here, so a confined worker is a warning.
     """
-    check = f"reach.{found.system.lower()}"
-    if found.subject is None or found.subject.startswith(("unconfined", "-")):
-        return ok(check, f"{found.system} is on, and does not confine the workers")
-    where = "" if found.object is None else f", the socket is {found.object}"
-    seen = f"{found.system} confines the workers as {found.subject}{where}"
-    if not found.enforcing:
-        return ok(check, f"{seen}; it only complains")
-    return warn(check, f"not known: {seen}; its policy is not evaluated here", _LOOK[found.system])
+    check = f"reach.{context.system.lower()}"
+    if context.subject is None or context.subject.startswith(("unconfined", "-")):
+        return ok(check, f"{context.system} is on, and does not confine the workers")
+    where = "" if context.object is None else f", the socket is {context.object}"
+    evidence = f"{context.system} confines the workers as {context.subject}{where}"
+    if not context.enforcing:
+        return ok(check, f"{evidence}; it only complains")
+    return warn(check, f"not known: {evidence}; its policy is not evaluated here", _LOOK[context.system])
 
 
 _LOOK = {

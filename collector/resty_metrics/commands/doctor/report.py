@@ -10,7 +10,8 @@ Rules:
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
+from typing import Any
 
 from resty_metrics import __version__
 from resty_metrics.commands.doctor.facts import Subject
@@ -26,18 +27,20 @@ _COLOURS = {Verdict.OK: "32", Verdict.SKIP: "90", Verdict.WARN: "33", Verdict.FA
 def printable(text: str) -> str:
     """Return ``text`` without characters that move a terminal's cursor: line ends become blanks, others are escaped."""
     shown = _decoded(text).replace("\n", " ").replace("\t", " ")
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in shown)
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in shown
+    )
 
 
 def _decoded(text: str) -> str:
     """Return ``text`` with ``\\xff`` for each byte that is not UTF-8, and is a surrogate here."""
-    return _BYTE.sub(lambda found: f"\\x{ord(found[0]) - _FIRST_BYTE:02x}", text)
+    return _BYTE.sub(lambda match: f"\\x{ord(match[0]) - _FIRST_BYTE:02x}", text)
 
 
 def _discreet(finding: Finding) -> Finding:
     """Replace passwords in a finding."""
     remedy = None if finding.remedy is None else _PASSWORD.sub(r"\1***@", finding.remedy)
-    return replace(finding, seen=_PASSWORD.sub(r"\1***@", finding.seen), remedy=remedy)
+    return replace(finding, evidence=_PASSWORD.sub(r"\1***@", finding.evidence), remedy=remedy)
 
 
 def _verdict(verdict: Verdict, colour: bool) -> str:
@@ -46,14 +49,14 @@ def _verdict(verdict: Verdict, colour: bool) -> str:
 
 
 def _lines(finding: Finding, width: int, colour: bool) -> list[str]:
-    lines = [f"{_verdict(finding.verdict, colour)}  {finding.check:<{width}}  {printable(finding.seen)}"]
+    lines = [f"{_verdict(finding.verdict, colour)}  {finding.check:<{width}}  {printable(finding.evidence)}"]
     if finding.remedy is not None:
         lines.append(f"{'':4}  {'':{width}}  -> {printable(finding.remedy)}")
     return lines
 
 
 def _summary(findings: Sequence[Finding]) -> str:
-    counts = [(sum(one.verdict is verdict for one in findings), verdict) for verdict in Verdict]
+    counts = [(sum(finding.verdict is verdict for finding in findings), verdict) for verdict in Verdict]
     return ", ".join(f"{count} {verdict}" for count, verdict in counts if count)
 
 
@@ -68,14 +71,26 @@ def as_text(findings: Sequence[Finding], *, colour: bool, summary: bool = True) 
 def as_json(findings: Sequence[Finding], subject: Subject) -> str:
     """Write one object: the subject, the worst verdict, all findings."""
     verdict = worst(findings)
-    taken = {flag: [_PASSWORD.sub(r"\1***@", value) for value in values] for flag, values in subject.taken.items()}
+    applied_flags = {
+        flag: [_PASSWORD.sub(r"\1***@", value) for value in values] for flag, values in subject.applied_flags.items()
+    }
     value = {
         "schema": SCHEMA,
         "version": __version__,
         "socket": subject.socket_path,
-        "collector": {"pid": subject.pid, "settings": taken},
+        "collector": {"pid": subject.pid, "settings": applied_flags},
         "verdict": verdict,
         "status": EXIT_STATUS[verdict],
-        "findings": [asdict(_discreet(finding)) for finding in findings],
+        "findings": [_fields(_discreet(finding)) for finding in findings],
     }
     return json.dumps(value, indent=2) + "\n"
+
+
+def _fields(finding: Finding) -> dict[str, Any]:
+    return {
+        "check": finding.check,
+        "verdict": finding.verdict,
+        "seen": finding.evidence,
+        "remedy": finding.remedy,
+        "trouble": finding.trouble,
+    }

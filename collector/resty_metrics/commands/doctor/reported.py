@@ -46,12 +46,12 @@ _IDLE = "an idle worker reports with its first request, or from its start with l
 
 def held(page: Page) -> list[tuple[Kind, str]]:
     """Return each trouble that the page reports, and the name of its nginx, in the order of the closed list."""
-    found = []
+    troubles = []
     for labels, value in page.series("trouble").items():
         names = dict(labels)
         if value and names.get("trouble") in BY_NAME:
-            found.append((BY_NAME[names["trouble"]], names.get("nginx", "")))
-    return sorted(found, key=lambda one: (KINDS.index(one[0]), one[1]))
+            troubles.append((BY_NAME[names["trouble"]], names.get("nginx", "")))
+    return sorted(troubles, key=lambda trouble: (KINDS.index(trouble[0]), trouble[1]))
 
 
 def check(page: Page, state_dir: str, running: Mapping[str, int]) -> list[Finding]:
@@ -65,13 +65,13 @@ def check(page: Page, state_dir: str, running: Mapping[str, int]) -> list[Findin
 def _finding(page: Page, kind: Kind, nginx: str, state_dir: str) -> Finding:
     title = title_of(kind, nginx)
     figures = _figures(page, kind, nginx)
-    seen = f"{title[:1].lower()}{title[1:]}{f': {figures}' if figures else ''}"
+    evidence = f"{title[:1].lower()}{title[1:]}{f': {figures}' if figures else ''}"
     reasons = sorted({reason for name in kind.counters for reason in page.by(name, "reason")} - {"not_ready"})
     remedy = as_remedy(_REMEDIES.get(kind) or remedies.of(kind, reasons))
     if state_dir and kind in (kinds.JOURNAL_DOWN, kinds.JOURNAL_STALLS):
         remedy = f"{state_dir}: {remedy}"
     verdict = Verdict.FAIL if kind.severity == "critical" else Verdict.WARN
-    return Finding(CHECKS[kind], verdict, seen, remedy, kind.name)
+    return Finding(CHECKS[kind], verdict, evidence, remedy, kind.name)
 
 
 def _figures(page: Page, kind: Kind, nginx: str) -> str:
@@ -84,11 +84,11 @@ def _figures(page: Page, kind: Kind, nginx: str) -> str:
 
 
 def _sums(page: Page, kind: Kind) -> dict[str, float]:
-    found: dict[str, float] = {}
+    sums: dict[str, float] = {}
     for name in kind.counters:
         for reason, count in page.by(name, "reason").items():
-            found[reason] = found.get(reason, 0) + count
-    return found
+            sums[reason] = sums.get(reason, 0) + count
+    return sums
 
 
 def shown(counts: Mapping[str, float]) -> str:
@@ -101,8 +101,8 @@ def _coverage(page: Page, nginx: str) -> str:
 
 
 def _workers(page: Page, nginx: str) -> str:
-    seen, expected = page.by_nginx("workers_seen").get(nginx, 0), page.by_nginx("workers_expected").get(nginx)
-    return f"{seen:g} are heard of{'' if expected is None else f' of {expected:g}'}"
+    reporting, expected = page.by_nginx("workers_seen").get(nginx, 0), page.by_nginx("workers_expected").get(nginx)
+    return f"{reporting:g} are heard of{'' if expected is None else f' of {expected:g}'}"
 
 
 def _stalls(page: Page, _: str) -> str:
@@ -112,7 +112,7 @@ def _stalls(page: Page, _: str) -> str:
 
 def _sources(page: Page, nginx: str) -> str:
     down = [dict(labels) for labels, up in page.series("source_up").items() if not up]
-    names = {one.get("source", "") for one in down if one.get("nginx", "") == nginx} - {"lua"}
+    names = {source.get("source", "") for source in down if source.get("nginx", "") == nginx} - {"lua"}
     return ", ".join(sorted(names))
 
 
@@ -132,7 +132,7 @@ def _quiet(page: Page, running: Mapping[str, int]) -> Iterator[tuple[str, str | 
     if page.value("socket_up") is not None:
         yield "page.socket", None, ok("page.socket", "the collector says that the socket is its own")
     yield from ((finding.check, None, finding) for finding in _rebinds(page))
-    yield from _heard(page, running)
+    yield from _reporting(page, running)
     yield from _covered(page)
     for kind, words in (
         (kinds.ROWS_LOST, "rows lost"),
@@ -152,26 +152,28 @@ def _quiet(page: Page, running: Mapping[str, int]) -> Iterator[tuple[str, str | 
 def _rebinds(page: Page) -> list[Finding]:
     if not page.series("socket_rebinds_total"):
         return []
-    found = page.by("socket_rebinds_total", "reason")
-    if not found:
+    rebinds = page.by("socket_rebinds_total", "reason")
+    if not rebinds:
         return [ok("page.rebinds", "the socket never had to be put back since the collector's start")]
-    return [ok("page.rebinds", f"the collector put its socket back since its start: {shown(found)}; nothing was lost")]
+    return [
+        ok("page.rebinds", f"the collector put its socket back since its start: {shown(rebinds)}; nothing was lost")
+    ]
 
 
 def of(nginx: str) -> str:
     return f"{nginx}: " if nginx else ""
 
 
-def _heard(page: Page, running: Mapping[str, int]) -> Iterator[tuple[str, str, Finding]]:
+def _reporting(page: Page, running: Mapping[str, int]) -> Iterator[tuple[str, str, Finding]]:
     name = "workers.seen"
-    seen, expected = page.by_nginx("workers_seen"), page.by_nginx("workers_expected")
-    for nginx in sorted({*seen, *running}) or [""]:
-        heard, run = seen.get(nginx), running.get(nginx) or expected.get(nginx)
-        if heard is None or run is None:
+    reporting, expected = page.by_nginx("workers_seen"), page.by_nginx("workers_expected")
+    for nginx in sorted({*reporting, *running}) or [""]:
+        count, run = reporting.get(nginx), running.get(nginx) or expected.get(nginx)
+        if count is None or run is None:
             yield name, nginx, skip(name, f"{of(nginx)}no worker was heard of; {_IDLE}")
             continue
-        words = f"{of(nginx)}{heard:g} workers were heard of lately, {run:g} run"
-        yield name, nginx, ok(name, words if heard >= run else f"{words}; {_IDLE}")
+        words = f"{of(nginx)}{count:g} workers were heard of lately, {run:g} run"
+        yield name, nginx, ok(name, words if count >= run else f"{words}; {_IDLE}")
 
 
 def _covered(page: Page) -> Iterator[tuple[str, str | None, Finding]]:

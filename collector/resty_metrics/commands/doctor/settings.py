@@ -13,7 +13,7 @@ import click
 from resty_metrics.commands.doctor import flags
 from resty_metrics.commands.options import OPTIONS
 from resty_metrics.config import load
-from resty_metrics.config import settings as every
+from resty_metrics.config import settings as collector
 from resty_metrics.config.declared import FLAGS
 from resty_metrics.config.file import read_file
 from resty_metrics.config.flags import layer
@@ -24,14 +24,14 @@ _SOURCE = "source_"
 
 
 @dataclass(frozen=True, slots=True)
-class Settings(every.Settings):
-    """The collector's settings as doctor knows them. ``layers``: what doctor itself was told."""
+class Settings(collector.Settings):
+    """The collector's settings as doctor knows them. ``layers``: doctor's own."""
 
     nginx_command: str | None = None
     layers: tuple[Layer, ...] = ()
 
     @property
-    def given(self) -> frozenset[str]:
+    def explicit(self) -> frozenset[str]:
         """The names of those that were not left to their defaults."""
         return frozenset(name for layer in self.layers for name in layer)
 
@@ -40,10 +40,10 @@ def _settings(own: tuple[Layer, ...], nginx_command: str | None, *below: Layer) 
     return Settings(**over(*own, *below), nginx_command=nginx_command, layers=own)
 
 
-def told(given: load.Inputs, nginx_command: str | None) -> Settings:
+def own_settings(inputs: load.Inputs, nginx_command: str | None) -> Settings:
     """Read doctor's command line. Raises ConfigError."""
-    said = layer(given.values)
-    own = (said,) if given.path is None else (said, read_file(given.path)[0])
+    command_line = layer(inputs.values)
+    own = (command_line,) if inputs.path is None else (command_line, read_file(inputs.path)[0])
     return _settings(own, nginx_command)
 
 
@@ -57,26 +57,26 @@ def _value(flag: str, values: tuple[str, ...], directory: Path) -> Any:
 
 
 def merged(
-    settings: Settings, found: Mapping[str, tuple[str, ...]], directory: Path, written: Layer
+    settings: Settings, running_flags: Mapping[str, tuple[str, ...]], directory: Path, written: Layer
 ) -> tuple[Settings, dict[str, tuple[str, ...]]]:
     """Return the settings with what a running collector was given, and what of its flags was taken, by flag.
 
     A value that cannot be read here (a user that only the collector's container knows) is left out. ``directory``:
     where the collector was started; ``written``: what its file says.
     """
-    taken: dict[str, tuple[str, ...]] = {}
+    applied_flags: dict[str, tuple[str, ...]] = {}
     values: dict[str, Any] = {}
-    for flag, text in found.items():
+    for flag, text in running_flags.items():
         name = flags.name(flag)
-        if ("sources" if name.startswith(_SOURCE) else name) in settings.given:
+        if ("sources" if name.startswith(_SOURCE) else name) in settings.explicit:
             continue
         try:
             values[name] = _value(flag, text, directory)
         except click.BadParameter:
             continue
-        taken[flag] = text
+        applied_flags[flag] = text
     values.pop("config_file", None)
-    return _settings(settings.layers, settings.nginx_command, _layer(values), written), taken
+    return _settings(settings.layers, settings.nginx_command, _layer(values), written), applied_flags
 
 
 def _layer(values: Mapping[str, Any]) -> Layer:

@@ -83,43 +83,43 @@ def start(unit: bool) -> str:
 _DIRECTORY = "see what it holds, and remove it: the collector does not; then it puts its socket there"
 
 
-def path(path: str, found: SocketFile | None, error: str | None, absent: str = START) -> Finding:
+def path(path: str, file: SocketFile | None, error: str | None, absent: str = START) -> Finding:
     """Check ``socket.path``: the path has a datagram socket.
 
     ``error``: the reason why the path could not be looked at; ``absent``: the remedy where no collector runs.
     """
     check = "socket.path"
-    if found is None and error is not None:
+    if file is None and error is not None:
         return not_known(check, f"{path}: {error}", "run doctor as root")
-    if found is None:
+    if file is None:
         return fail(check, f"{path} does not exist", absent)
-    if not stat.S_ISSOCK(found.mode):
-        kind = next((words for is_type, words in _TYPES if is_type(found.mode)), "no socket")
-        remedy = _DIRECTORY if stat.S_ISDIR(found.mode) else "restart the collector: it renames its socket over that"
+    if not stat.S_ISSOCK(file.mode):
+        kind = next((words for is_type, words in _TYPES if is_type(file.mode)), "no socket")
+        remedy = _DIRECTORY if stat.S_ISDIR(file.mode) else "restart the collector: it renames its socket over that"
         return fail(check, f"{path} is {kind}, not a socket", remedy)
-    if found.datagram is False:
+    if file.datagram is False:
         return fail(check, f"{path} is a socket, but of another type than datagram", "restart the collector")
-    kind = "a datagram socket" if found.datagram else "a socket"  # the kernel knows no type if no process holds it
-    return ok(check, f"{path} is {kind}, mode {stat.S_IMODE(found.mode):04o}, owner {found.uid}:{found.gid}")
+    kind = "a datagram socket" if file.datagram else "a socket"  # the kernel knows no type if no process holds it
+    return ok(check, f"{path} is {kind}, mode {stat.S_IMODE(file.mode):04o}, owner {file.uid}:{file.gid}")
 
 
 _INVISIBLE = "the probe is answered, so a collector runs, but its process cannot be seen from here"
 _ENTER = "run doctor in its pid namespace, or on the host"
 
 
-def lock(found: LockFile, running: Running | None, answered: bool, absent: str = START) -> Finding:
+def lock(lock_file: LockFile, running: Running | None, answered: bool, absent: str = START) -> Finding:
     """Check ``socket.lock``: a living collector holds it."""
     check = "socket.lock"
-    if not found.exists:
-        return fail(check, f"{found.path} does not exist: no collector was ever started on this path", absent)
-    if found.holder is not None:
-        return ok(check, f"process {found.holder} holds {found.path}")
+    if not lock_file.exists:
+        return fail(check, f"{lock_file.path} does not exist: no collector was ever started on this path", absent)
+    if lock_file.holder is not None:
+        return ok(check, f"process {lock_file.holder} holds {lock_file.path}")
     if running is None and answered:
-        return not_known(check, f"who holds {found.path}: {_INVISIBLE}", _ENTER)
+        return not_known(check, f"who holds {lock_file.path}: {_INVISIBLE}", _ENTER)
     if running is not None:
-        seen = f"{found.path} names process {running.pid}, which runs but holds another lock file"
-        return warn(check, seen, "the directory was made anew under it: restart the collector")
-    return fail(check, f"nobody holds {found.path}: no collector runs on it", absent)
+        evidence = f"{lock_file.path} names process {running.pid}, which runs but holds another lock file"
+        return warn(check, evidence, "the directory was made anew under it: restart the collector")
+    return fail(check, f"nobody holds {lock_file.path}: no collector runs on it", absent)
 
 
 def collector(running: Running | None, answered: bool, absent: str = START) -> Finding:
@@ -130,8 +130,8 @@ def collector(running: Running | None, answered: bool, absent: str = START) -> F
     if running is None:
         return fail(check, "no collector is found for this socket", absent)
     if not running.ours:
-        seen = f"process {running.pid} ({running.command}) holds the lock, and is no collector"
-        return fail(check, seen, f"end process {running.pid}, then {START}")
+        evidence = f"process {running.pid} ({running.command}) holds the lock, and is no collector"
+        return fail(check, evidence, f"end process {running.pid}, then {START}")
     if running.state in "TtZX":
         words = {"Z": "has ended, and its parent has not noticed", "X": "has ended"}.get(running.state, "is stopped")
         return fail(
@@ -153,15 +153,15 @@ _PROBES: dict[Outcome, tuple[str, str]] = {
 }
 
 
-def probe(found: Probe, absent: str = START) -> Finding:
+def probe(result: Probe, absent: str = START) -> Finding:
     """Check ``socket.probe``: a datagram through the path is answered."""
-    if found.outcome == "answered":
-        return ok("socket.probe", f"answered in {found.seconds * 1000:.1f} ms")
-    seen, remedy = _PROBES[found.outcome]
+    if result.outcome == "answered":
+        return ok("socket.probe", f"answered in {result.seconds * 1000:.1f} ms")
+    evidence, remedy = _PROBES[result.outcome]
     remedy = absent if remedy == START else remedy
-    detail = f" ({found.detail})" if found.detail else ""
-    report = not_known if found.outcome == "denied" else fail
-    return report("socket.probe", f"{seen}{detail}", remedy)
+    detail = f" ({result.detail})" if result.detail else ""
+    report = not_known if result.outcome == "denied" else fail
+    return report("socket.probe", f"{evidence}{detail}", remedy)
 
 
 LEAST_QUEUE = 10  # the kernel's default
@@ -174,12 +174,12 @@ def queue(length: int | None, foreign: int | None, workers: int) -> Finding:
     """
     check = "socket.queue"
     if foreign is not None:
-        seen = f"process {foreign} lives in another network namespace, with its own net.unix.max_dgram_qlen"
-        return not_known(check, seen, f"nsenter --target {foreign} --net resty-metrics doctor")
+        evidence = f"process {foreign} lives in another network namespace, with its own net.unix.max_dgram_qlen"
+        return not_known(check, evidence, f"nsenter --target {foreign} --net resty-metrics doctor")
     if length is None:
         return not_known(check, "net.unix.max_dgram_qlen cannot be read", "sysctl net.unix.max_dgram_qlen")
-    wanted = max(LEAST_QUEUE, workers // 4)
-    if length < wanted:
-        seen = f"net.unix.max_dgram_qlen is {length}, for {workers} workers: they wait for room in the queue"
-        return warn(check, seen, f"sysctl -w net.unix.max_dgram_qlen={max(wanted, 64)}, then restart the collector")
+    needed = max(LEAST_QUEUE, workers // 4)
+    if length < needed:
+        evidence = f"net.unix.max_dgram_qlen is {length}, for {workers} workers: they wait for room in the queue"
+        return warn(check, evidence, f"sysctl -w net.unix.max_dgram_qlen={max(needed, 64)}, then restart the collector")
     return ok(check, f"net.unix.max_dgram_qlen is {length}")

@@ -91,9 +91,9 @@ def _refuse_alone(pid: int | None) -> None:
 def _trouble(instance: Instance) -> str:
     if instance.trouble is None:
         return f"{instance.label}: cannot read its configuration"
-    if os.geteuid() != 0 and "ermission denied" in instance.trouble.seen:
-        return f"{instance.label}: {instance.trouble.seen} -> {privilege.as_root()}"
-    return f"{instance.label}: {instance.trouble.seen} -> {instance.trouble.remedy}"
+    if os.geteuid() != 0 and "ermission denied" in instance.trouble.evidence:
+        return f"{instance.label}: {instance.trouble.evidence} -> {privilege.as_root()}"
+    return f"{instance.label}: {instance.trouble.evidence} -> {instance.trouble.remedy}"
 
 
 def observe(found: Nginx, socket_path: Path, share: Path) -> Facts:

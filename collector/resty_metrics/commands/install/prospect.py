@@ -98,7 +98,7 @@ def of_sending(subject: Subject, found: Nginx, facts: Facts, made: Plan) -> Iter
     findings = [] if found.socket_way is None else reach.socket(found.users, found.socket_way)
     if subject.running is not None:
         findings += reach.uid_filter(found.users, subject.filter)
-    yield from (f"{one.seen} -> {one.remedy}" for one in findings if one.verdict is Verdict.FAIL)
+    yield from (f"{one.evidence} -> {one.remedy}" for one in findings if one.verdict is Verdict.FAIL)
 
 
 def _is_replaced(stated: Stated, facts: Facts, made: Plan) -> bool:

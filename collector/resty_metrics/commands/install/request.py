@@ -181,4 +181,4 @@ def _words(error: OSError) -> str:
 def _why(settings: Settings) -> list[str]:
     """Return the failures that doctor finds while the changes are still in place."""
     _, findings = run(lambda: examine(settings))
-    return [f"{one.seen} -> {one.remedy}" for one in findings if one.verdict is Verdict.FAIL]
+    return [f"{one.evidence} -> {one.remedy}" for one in findings if one.verdict is Verdict.FAIL]

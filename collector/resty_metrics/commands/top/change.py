@@ -19,13 +19,13 @@ _COUNTERS = ("_total", "_bucket")
 
 def between(before: Page, after: Page) -> Change:
     """Return the increases of all counters and buckets."""
-    found = {}
+    increases = {}
     for name, series in after.samples.items():
         if name.endswith(_COUNTERS):
             grown = _grown(before.series(name), series)
             if grown:
-                found[name] = grown
-    return found
+                increases[name] = grown
+    return increases
 
 
 def _grown(before: Series, after: Series) -> Series:
@@ -39,7 +39,7 @@ def _grown(before: Series, after: Series) -> Series:
     return grown
 
 
-def distributions(grown: Series, every: Iterable[str]) -> dict[str, Buckets]:
+def distributions(grown: Series, labels: Iterable[str]) -> dict[str, Buckets]:
     """Return the buckets of the rows that grew, by the labels of a row without ``le``.
 
     ``grown``: increases of cumulative buckets; ``every``: the labels of all buckets, also of those that did not grow.
@@ -49,7 +49,7 @@ def distributions(grown: Series, every: Iterable[str]) -> dict[str, Buckets]:
         row, bound = bucket(text)
         increases.setdefault(row, {})[bound] = value
     bounds: dict[str, list[float]] = {row: [] for row in increases}
-    for text in every:
+    for text in labels:
         row, bound = bucket(text)
         if row in bounds:
             bounds[row].append(bound)

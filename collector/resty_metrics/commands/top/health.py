@@ -15,11 +15,11 @@ from resty_metrics.health.troubles import Kind
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """The state of one part, in a word. ``well`` None: it is not known."""
+    """The state of one part, in a word. ``works`` None: it is not known."""
 
     subject: str
     says: str
-    well: bool | None
+    works: bool | None
 
 
 def words(now: Page) -> list[Word]:
@@ -27,11 +27,11 @@ def words(now: Page) -> list[Word]:
     return [_socket(now), *_sources(now), _workers(now), _journal(now), _coverage(now)]
 
 
-def _has(now: Page, *some: Kind, nginx: str | None = None) -> bool:
+def _has(now: Page, *any_of: Kind, nginx: str | None = None) -> bool:
     """Return whether the page reports a trouble of one of these kinds. ``nginx`` None: of any."""
-    names = {kind.name for kind in some}
-    found = [labels for labels, value in now.labelled(f"{OURS}trouble") if value and labels.get("trouble") in names]
-    return any(nginx in (None, labels.get("nginx", "")) for labels in found)
+    names = {kind.name for kind in any_of}
+    troubles = [labels for labels, value in now.labelled(f"{OURS}trouble") if value and labels.get("trouble") in names]
+    return any(nginx in (None, labels.get("nginx", "")) for labels in troubles)
 
 
 def _socket(now: Page) -> Word:
@@ -53,8 +53,8 @@ def source_name(labels: Mapping[str, str]) -> str:
 
 
 def _sources(now: Page) -> list[Word]:
-    found = now.labelled(f"{OURS}source_up")
-    return [_source(now, labels, bool(up)) for labels, up in found] or [Word("sources", "not known", None)]
+    sources = now.labelled(f"{OURS}source_up")
+    return [_source(now, labels, bool(up)) for labels, up in sources] or [Word("sources", "not known", None)]
 
 
 def _source(now: Page, labels: Mapping[str, str], up: bool) -> Word:
@@ -68,11 +68,11 @@ def _source(now: Page, labels: Mapping[str, str], up: bool) -> Word:
 
 
 def _workers(now: Page) -> Word:
-    seen, expected = (now.series(f"{OURS}workers_{word}") for word in ("seen", "expected"))
+    reporting, expected = (now.series(f"{OURS}workers_{word}") for word in ("seen", "expected"))
     missing = _has(now, kinds.WORKERS_MISSING)
     if not expected:
         return Word("workers", "none heard of", False if missing else None)
-    return Word("workers", f"{sum(seen.values()):g} of {sum(expected.values()):g}", not missing)
+    return Word("workers", f"{sum(reporting.values()):g} of {sum(expected.values()):g}", not missing)
 
 
 def _journal(now: Page) -> Word:
@@ -85,8 +85,8 @@ def _journal(now: Page) -> Word:
 
 
 def _coverage(now: Page) -> Word:
-    found = now.series(f"{OURS}coverage_ratio").values()
-    if not found:
+    ratios = now.series(f"{OURS}coverage_ratio").values()
+    if not ratios:
         return Word("coverage", "not known yet", None)
-    least = min(1.0, *found)  # sampling may give a little more than 1
+    least = min(1.0, *ratios)  # sampling may give a little more than 1
     return Word("coverage", f"{least:.1%}", not _has(now, kinds.COVERAGE))

@@ -68,7 +68,7 @@ def pressed(state: State, key: str, sorted_by: str | None, rows: int, height: in
     if key in moves:
         return replace(state, top=min(max(0, moves[key]), last))
     if key in ("<", ">") and sorted_by is not None:
-        keys = [one.key for one in COLUMNS[state.view]]
+        keys = [column.key for column in COLUMNS[state.view]]
         at = keys.index(sorted_by) + (1 if key == ">" else -1)
         return replace(state, sort=keys[at % len(keys)], reverse=False, top=0)
     if key in ("next", "previous"):

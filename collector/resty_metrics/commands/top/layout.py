@@ -36,63 +36,63 @@ def cut(text: str, width: int) -> str:
 
 def fields(table: Table, rows: Sequence[tuple[Cell, ...]], width: int, kept: int) -> list[Field]:
     """Return the columns that fit. ``kept``: the column that stays, since the table is sorted by it."""
-    every = [Field(i, one, _wanted(one, i, rows, i == kept)) for i, one in enumerate(table.columns)]
-    while _needed(every) > width:
-        going = max(every, key=lambda one: (one.at != kept) * one.column.weight)
+    chosen = [Field(i, column, _natural_width(column, i, rows, i == kept)) for i, column in enumerate(table.columns)]
+    while _needed(chosen) > width:
+        going = max(chosen, key=lambda field: (field.at != kept) * field.column.weight)
         if going.column.weight == 0 or going.at == kept:
             break
-        every.remove(going)
-    return _fitted(every, width)
+        chosen.remove(going)
+    return _fitted(chosen, width)
 
 
-def _wanted(column: Column, at: int, rows: Sequence[tuple[Cell, ...]], is_sorted: bool) -> int:
+def _natural_width(column: Column, at: int, rows: Sequence[tuple[Cell, ...]], is_sorted: bool) -> int:
     least = 0 if column.kind == "text" else _LEAST_NUMBER
     title = len(column.title) + 2 * is_sorted
     return max(least, title, *(cell_len(shown(row[at], column.kind)) for row in rows), 0)
 
 
-def _needed(every: Sequence[Field]) -> int:
-    widths = (min(one.width, _LEAST_NAME) if one.column.kind == "text" else one.width for one in every)
-    return sum(widths) + _GAP * (len(every) - 1)
+def _needed(fields: Sequence[Field]) -> int:
+    widths = (min(field.width, _LEAST_NAME) if field.column.kind == "text" else field.width for field in fields)
+    return sum(widths) + _GAP * (len(fields) - 1)
 
 
-def _fitted(every: Sequence[Field], width: int) -> list[Field]:
+def _fitted(fields: Sequence[Field], width: int) -> list[Field]:
     """Give the names the room that the numbers leave, in equal shares.
 
     A name that needs less leaves the rest to the others.
     """
-    names = sorted((one for one in every if one.column.kind == "text"), key=lambda one: one.width)
-    room = width - _GAP * (len(every) - 1) - sum(one.width for one in every if one.column.kind != "text")
-    given = {}
-    for left, one in zip(range(len(names), 0, -1), names, strict=True):
-        given[one.at] = max(1, min(one.width, room // left))
-        room -= given[one.at]
-    return [Field(one.at, one.column, given.get(one.at, one.width)) for one in every]
+    names = sorted((field for field in fields if field.column.kind == "text"), key=lambda field: field.width)
+    room = width - _GAP * (len(fields) - 1) - sum(field.width for field in fields if field.column.kind != "text")
+    widths = {}
+    for left, field in zip(range(len(names), 0, -1), names, strict=True):
+        widths[field.at] = max(1, min(field.width, room // left))
+        room -= widths[field.at]
+    return [Field(field.at, field.column, widths.get(field.at, field.width)) for field in fields]
 
 
-def heading(every: Sequence[Field], kept: int, descending: bool) -> Text:
+def heading(fields: Sequence[Field], kept: int, descending: bool) -> Text:
     """Write the titles, and mark the column that the table is sorted by."""
     line = Text()
-    for i, one in enumerate(every):
-        title = f"{one.column.title} {'↓' if descending else '↑'}" if one.at == kept else one.column.title
-        _append(line, i, one, title, _SORTED if one.at == kept else "bold")
+    for i, field in enumerate(fields):
+        title = f"{field.column.title} {'↓' if descending else '↑'}" if field.at == kept else field.column.title
+        _append(line, i, field, title, _SORTED if field.at == kept else "bold")
     return line
 
 
-def row(every: Sequence[Field], cells: tuple[Cell, ...]) -> Text:
+def row(fields: Sequence[Field], cells: tuple[Cell, ...]) -> Text:
     line = Text()
-    for i, one in enumerate(every):
-        cell, bad = cells[one.at], one.column.bad
+    for i, field in enumerate(fields):
+        cell, bad = cells[field.at], field.column.bad
         is_bad = bad is not None and isinstance(cell, float) and cell >= bad
-        _append(line, i, one, shown(cell, one.column.kind), _BAD if is_bad else "")
+        _append(line, i, field, shown(cell, field.column.kind), _BAD if is_bad else "")
     return line
 
 
-def _append(line: Text, i: int, one: Field, text: str, style: str) -> None:
-    text = cut(text, one.width)
-    blanks = " " * (one.width - cell_len(text))
+def _append(line: Text, i: int, field: Field, text: str, style: str) -> None:
+    text = cut(text, field.width)
+    blanks = " " * (field.width - cell_len(text))
     line.append(" " * _GAP * (i > 0))
-    if one.column.kind == "text":
+    if field.column.kind == "text":
         line.append(text, style).append(blanks)
     else:
         line.append(blanks).append(text, style)

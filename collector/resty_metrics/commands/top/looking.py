@@ -52,16 +52,16 @@ class Looker:
             reason = reason_of(error)
             if reason is None:
                 raise
-            seen = in_words(error, TIMEOUT_SECONDS)
-            return Look(None, Trouble(f"cannot read the page: {seen}", _remedy(reason, seen)))
+            words = in_words(error, TIMEOUT_SECONDS)
+            return Look(None, Trouble(f"cannot read the page: {words}", _remedy(reason, words)))
         return await asyncio.to_thread(self._read, body, time.monotonic())
 
     def _read(self, body: bytes, now: float) -> Look:
         try:
-            found = page.read(body.decode("utf-8", "replace"))
+            answer = page.read(body.decode("utf-8", "replace"))
         except ValueError as error:
             return Look(None, Trouble(f"the answer {error}", "check --url"))
-        view = self._meter.look(found, now)
+        view = self._meter.look(answer, now)
         total(view)  # computed here, in a thread, and cached
         return Look(view, None)
 
@@ -69,5 +69,5 @@ class Looker:
         await self._client.close()
 
 
-def _remedy(reason: SourceReason, seen: str) -> str:
-    return _USER if seen.endswith(" 401") else _REMEDIES.get(reason, _OTHERWISE)
+def _remedy(reason: SourceReason, words: str) -> str:
+    return _USER if words.endswith(" 401") else _REMEDIES.get(reason, _OTHERWISE)

@@ -26,7 +26,7 @@ REQUESTS = "nginx_http_requests_total"
 OURS = "resty_metrics_"
 SPOOL = "resty_metrics_spool"
 
-_WANTED = {
+_FAMILIES = {
     RESPONSES, DURATION, REQUEST_BYTES, RESPONSE_BYTES, ATTEMPTS, RETRIES, UPSTREAM_RESPONSE, ACTIVE, REQUESTS,
 }  # fmt: skip
 _NOT_OURS = "is not a page of resty-metrics"
@@ -73,7 +73,7 @@ def read(text: str) -> Page:
     """Read a page. Raises ValueError where it is not a page of ours."""
     samples: dict[str, dict[str, float]] = {}
     for name, lines in _families(text):
-        if name in _WANTED or name.startswith(OURS):
+        if name in _FAMILIES or name.startswith(OURS):
             _add(samples, lines)
     if f"{OURS}build_info" not in samples:
         raise ValueError(_NOT_OURS)
@@ -93,10 +93,10 @@ def _add(samples: dict[str, dict[str, float]], lines: str) -> None:
             continue
         series, _, value = line.rpartition(" ")
         name, brace, rest = series.partition("{")
-        found = samples.get(name)
-        if found is None:
-            found = samples[name] = {}
+        values = samples.get(name)
+        if values is None:
+            values = samples[name] = {}
         try:
-            found[rest[:-1] if brace else ""] = float(value)
+            values[rest[:-1] if brace else ""] = float(value)
         except ValueError:
             raise ValueError(_NOT_OURS) from None

@@ -20,7 +20,7 @@ from resty_metrics.commands.top.tables import NAMES, Cell, Table, table, total
 from resty_metrics.commands.top.warnings import Trouble, warnings
 from resty_metrics.live.words import problems
 
-_WELL = {True: "green", False: "bold red", None: "dim"}
+_WORKS_STYLE = {True: "green", False: "bold red", None: "dim"}
 _STYLE: Mapping[str, str] = {"critical": "bold red", "warning": "bold yellow"}
 _BETWEEN = "  "
 PIPE_WIDTH = 160
@@ -37,7 +37,7 @@ _KEYS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Polling:
     """The facts about the looks at a page. ``error``: the reason why the last look failed, None if it did not.
 
     ``for_seconds``: the time since looks began to fail; ``interval``: seconds between two looks.
@@ -59,10 +59,10 @@ class Screen:
     height: int
 
 
-def drawn(view: View | None, told: Told, state: State, width: int, height: int) -> Screen:
+def drawn(view: View | None, polling: Polling, state: State, width: int, height: int) -> Screen:
     """Draw the screen."""
-    head = _head(view, told, state, width)
-    troubles = _troubles(view, told, width, max(2, height // 3))
+    head = _head(view, polling, state, width)
+    troubles = _troubles(view, polling, width, max(2, height // 3))
     lines = [*head, *troubles]
     if view is None or state.help:
         lines += _help(width) if state.help else []
@@ -72,25 +72,25 @@ def drawn(view: View | None, told: Told, state: State, width: int, height: int) 
     room = max(1, height - len(lines) - 2)
     rows = shown.ordered(state.sort, state.reverse)
     top = min(state.top, max(0, len(rows) - room))
-    seen = rows[top : top + room]
-    lines += _body(shown, seen, state, width)
-    place = f"{top + 1}-{top + len(seen)} of {len(rows)}" if len(rows) > room else ""
+    visible = rows[top : top + room]
+    lines += _body(shown, visible, state, width)
+    place = f"{top + 1}-{top + len(visible)} of {len(rows)}" if len(rows) > room else ""
     keys = [*_filled(lines, height - 1)[: height - 1], _foot(place, width)]
     return Screen(keys, shown.columns[_at(shown, state)].key, len(rows), room)
 
 
-def report(view: View, told: Told, state: State, width: int) -> list[Text]:
+def report(view: View, polling: Polling, state: State, width: int) -> list[Text]:
     """Draw the report once, as long as it is: for scripts and mails."""
     shown = table(state.view, view)
     body = _body(shown, shown.ordered(state.sort, state.reverse), state, width)
-    lines = [*_head(view, told, state, width), *_troubles(view, told, width, None), Text(), *body]
+    lines = [*_head(view, polling, state, width), *_troubles(view, polling, width, None), Text(), *body]
     for line in lines:
         line.rstrip()
     return lines
 
 
 def _at(shown: Table, state: State) -> int:
-    return next((i for i, one in enumerate(shown.columns) if one.key == state.sort), shown.first)
+    return next((i for i, column in enumerate(shown.columns) if column.key == state.sort), shown.first)
 
 
 def _filled(lines: Sequence[Text], height: int) -> list[Text]:
@@ -110,33 +110,34 @@ def _packed(pieces: Iterable[Text], width: int) -> list[Text]:
     return lines
 
 
-def _head(view: View | None, told: Told, state: State, width: int) -> list[Text]:
-    every = Text("PAUSED", "bold reverse") if state.paused else Text(f"every {told.interval:g} s")
-    pieces = [Text("resty-metrics top", "bold"), Text(printable(told.address)), every]
+def _head(view: View | None, polling: Polling, state: State, width: int) -> list[Text]:
+    interval = Text("PAUSED", "bold reverse") if state.paused else Text(f"every {polling.interval:g} s")
+    pieces = [Text("resty-metrics top", "bold"), Text(printable(polling.address)), interval]
     if view is not None and view.seconds:
         pieces.append(Text(f"rates over {view.seconds:.0f} s"))
-    severities = [] if view is None else [one.severity for one in warnings(view)]
+    severities = [] if view is None else [trouble.severity for trouble in warnings(view)]
     if severities:
         pieces.append(Text(problems(severities), _STYLE["critical" if "critical" in severities else "warning"]))
     lines = _packed(pieces, width)
     if view is None:
         return lines
     words = (
-        Text.assemble(f"{printable(one.subject)}: ", (one.says, _WELL[one.well])) for one in health.words(view.page)
+        Text.assemble(f"{printable(word.subject)}: ", (word.says, _WORKS_STYLE[word.works]))
+        for word in health.words(view.page)
     )
     return [*lines, *_packed(_traffic(view), width), *_packed(words, width)]
 
 
 def _traffic(view: View) -> list[Text]:
     """Return the figures of all servers together, and the number of nginx's connections."""
-    found = total(view)
+    totals = total(view)
     known = [
-        Text(f"{figures.shown(found['rate'], 'rate')} req/s", "bold"),
-        Text(f"{figures.shown(found['5xx'], 'ratio')} 5xx", "bold red" if (found["5xx"] or 0) >= 0.01 else ""),
-        Text(f"p50 {figures.shown(found['p50'], 'seconds')}"),
-        Text(f"p99 {figures.shown(found['p99'], 'seconds')}"),
-        Text(f"in {figures.shown(found['in'], 'bytes')} B/s"),
-        Text(f"out {figures.shown(found['out'], 'bytes')} B/s"),
+        Text(f"{figures.shown(totals['rate'], 'rate')} req/s", "bold"),
+        Text(f"{figures.shown(totals['5xx'], 'ratio')} 5xx", "bold red" if (totals["5xx"] or 0) >= 0.01 else ""),
+        Text(f"p50 {figures.shown(totals['p50'], 'seconds')}"),
+        Text(f"p99 {figures.shown(totals['p99'], 'seconds')}"),
+        Text(f"in {figures.shown(totals['in'], 'bytes')} B/s"),
+        Text(f"out {figures.shown(totals['out'], 'bytes')} B/s"),
     ]
     if view.nginx_rate is not None:
         known.append(Text(f"nginx itself {figures.rate(view.nginx_rate)} req/s"))
@@ -145,14 +146,15 @@ def _traffic(view: View) -> list[Text]:
     return known
 
 
-def _troubles(view: View | None, told: Told, width: int, most: int | None) -> list[Text]:
+def _troubles(view: View | None, polling: Polling, width: int, most: int | None) -> list[Text]:
     """Return each warning with its remedy. ``most``: the greatest number of lines."""
-    found = [] if view is None else warnings(view)
-    if told.error is not None:
-        seen = f"{told.error.seen}, for {figures.seconds(told.for_seconds)}"
-        found.insert(0, Trouble(seen, f"{told.error.remedy}; tried again every {told.interval:g} s"))
+    troubles = [] if view is None else warnings(view)
+    if polling.error is not None:
+        evidence = f"{polling.error.evidence}, for {figures.seconds(polling.for_seconds)}"
+        troubles.insert(0, Trouble(evidence, f"{polling.error.remedy}; tried again every {polling.interval:g} s"))
     blocks = [
-        _wrapped(f"! {printable(one.seen)} -> {printable(one.remedy)}", width, _STYLE[one.severity]) for one in found
+        _wrapped(f"! {printable(trouble.evidence)} -> {printable(trouble.remedy)}", width, _STYLE[trouble.severity])
+        for trouble in troubles
     ]
     lines: list[Text] = []
     for i, block in enumerate(blocks):
@@ -204,7 +206,7 @@ def _help(width: int) -> list[Text]:
 
 
 def _foot(place: str, width: int) -> Text:
-    pieces = [Text(one, "dim") for one in _FOOT]
+    pieces = [Text(hint, "dim") for hint in _FOOT]
     if place:
         pieces.insert(0, Text(place, "bold"))
     return _packed(pieces, width)[0]

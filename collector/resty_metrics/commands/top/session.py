@@ -16,7 +16,7 @@ from resty_metrics.commands.doctor.report import printable
 from resty_metrics.commands.top import keys, once, screen
 from resty_metrics.commands.top.looking import Look, Looker
 from resty_metrics.commands.top.meter import View
-from resty_metrics.commands.top.screen import Told
+from resty_metrics.commands.top.screen import Polling
 from resty_metrics.commands.top.settings import Endpoint
 from resty_metrics.commands.top.terminal import Terminal, console
 from resty_metrics.commands.top.warnings import Trouble
@@ -26,7 +26,7 @@ FIRST_SECONDS = 1.0  # until there are rates at all
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Order:
     """The order for a run. ``interval``: seconds between two looks; ``state``: the first state of the view."""
 
     endpoint: Endpoint
@@ -34,51 +34,51 @@ class Wanted:
     state: keys.State
 
 
-def run(wanted: Wanted) -> NoReturn:
+def run(order: Order) -> NoReturn:
     """Run in the terminal until a key or a signal ends it."""
-    asyncio.run(_Session(wanted).run())
+    asyncio.run(_Session(order).run())
     raise AssertionError("it ends the process")
 
 
-def run_once(wanted: Wanted, json: bool) -> NoReturn:
+def run_once(order: Order, json: bool) -> NoReturn:
     """Look twice, and print the growth between the looks. Exit status 1 where the page cannot be read."""
-    asyncio.run(_run_once(wanted, json))
+    asyncio.run(_run_once(order, json))
     raise AssertionError("it ends the process")
 
 
-async def _run_once(wanted: Wanted, json: bool) -> NoReturn:
-    looker = Looker(wanted.endpoint)
+async def _run_once(order: Order, json: bool) -> NoReturn:
+    looker = Looker(order.endpoint)
     first = await looker.look()
     if first.view is not None:
-        await asyncio.sleep(wanted.interval)
-    found = first if first.view is None else await looker.look()
-    if found.view is None:
-        _complain(wanted.endpoint, found.error)
+        await asyncio.sleep(order.interval)
+    look = first if first.view is None else await looker.look()
+    if look.view is None:
+        _complain(order.endpoint, look.error)
         end(1)
-    told = Told(wanted.endpoint.shown, wanted.interval)
+    polling = Polling(order.endpoint.shown, order.interval)
     with suppress(OSError, SystemExit):  # the reader has gone; rich then raises SystemExit
-        _print(found.view, told, wanted.state, json)
+        _print(look.view, polling, order.state, json)
     end(0)
 
 
-def _print(view: View, told: Told, state: keys.State, json: bool) -> None:
+def _print(view: View, polling: Polling, state: keys.State, json: bool) -> None:
     if json:
-        sys.stdout.write(once.as_json(view, told, state))
+        sys.stdout.write(once.as_json(view, polling, state))
         return
     out = console()
     width = out.width if out.is_terminal else screen.PIPE_WIDTH
-    for line in screen.report(view, told, state, width):
+    for line in screen.report(view, polling, state, width):
         out.print(line, soft_wrap=True)
 
 
 def _complain(endpoint: Endpoint, error: Trouble | None) -> None:
     assert error is not None, "there is a view, or an error"
-    sys.stderr.write(f"{endpoint.shown}: {printable(error.seen)} -> {error.remedy}\n")
+    sys.stderr.write(f"{endpoint.shown}: {printable(error.evidence)} -> {error.remedy}\n")
 
 
 class _Session:
-    def __init__(self, wanted: Wanted) -> None:
-        self._wanted, self._state = wanted, wanted.state
+    def __init__(self, order: Order) -> None:
+        self._order, self._state = order, order.state
         self._view: View | None = None
         self._error: Trouble | None = None
         self._failing_since = 0.0
@@ -98,10 +98,10 @@ class _Session:
         end(0)
 
     async def _look_on(self) -> None:
-        looker = Looker(self._wanted.endpoint)
+        looker = Looker(self._order.endpoint)
         began = False
         while True:
-            due = time.monotonic() + (self._wanted.interval if began else min(FIRST_SECONDS, self._wanted.interval))
+            due = time.monotonic() + (self._order.interval if began else min(FIRST_SECONDS, self._order.interval))
             self._take(await looker.look())
             began = self._view is not None
             await asyncio.sleep(max(0.0, due - time.monotonic()))
@@ -124,6 +124,6 @@ class _Session:
 
     def _draw(self) -> None:
         since = time.monotonic() - self._failing_since
-        told = Told(self._wanted.endpoint.shown, self._wanted.interval, self._error, since)
-        self._shown = screen.drawn(self._view, told, self._state, *self._terminal.size)
+        polling = Polling(self._order.endpoint.shown, self._order.interval, self._error, since)
+        self._shown = screen.drawn(self._view, polling, self._state, *self._terminal.size)
         self._terminal.show(self._shown.lines)

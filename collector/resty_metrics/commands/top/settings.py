@@ -67,20 +67,20 @@ def read_interval(text: str) -> float:
 
 def connection(url: str, access: Access) -> Connection:
     """Return how the page is asked. Raises ValueError where what was given does not fit together."""
-    given = {key for key, value in access.items() if value}
-    if not url.lower().startswith("https:") and any(key.startswith("tls_config.") for key in given):
+    present = {key for key, value in access.items() if value}
+    if not url.lower().startswith("https:") and any(key.startswith("tls_config.") for key in present):
         raise ValueError("--tls.* requires a --url that begins with https://")
-    if len(given & {"tls_config.cert_file", "tls_config.key_file"}) == 1:
+    if len(present & {"tls_config.cert_file", "tls_config.key_file"}) == 1:
         raise ValueError("give --tls.cert-file and --tls.key-file together")
-    if len(given & {"basic_auth.username", "basic_auth.password_file"}) == 1:
+    if len(present & {"basic_auth.username", "basic_auth.password_file"}) == 1:
         raise ValueError("give --basic-auth.username and --basic-auth.password-file together")
-    if {"basic_auth.username", "authorization.credentials_file"} <= given:
+    if {"basic_auth.username", "authorization.credentials_file"} <= present:
         raise ValueError("give --bearer-token-file or --basic-auth.username, not both")
-    return build_connection({key: access[key] for key in given})
+    return build_connection({key: access[key] for key in present})
 
 
 def check_sort(key: str | None, view: str) -> None:
     """Raise ValueError where the view has no such column."""
-    keys = [one.key for one in COLUMNS[view]]
+    keys = [column.key for column in COLUMNS[view]]
     if key is not None and key not in keys:
         raise ValueError(f"--sort={key}: unknown column. The columns of {view} are {', '.join(keys)}")

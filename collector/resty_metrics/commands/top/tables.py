@@ -52,7 +52,7 @@ class Table:
         Text is sorted from a on, numbers from the greatest down, unknown cells last; ``reverse`` turns the former two.
         ``key`` None, or of another table: by the column that the table is usually sorted by.
         """
-        at = next((i for i, one in enumerate(self.columns) if one.key == key), self.first)
+        at = next((i for i, column in enumerate(self.columns) if column.key == key), self.first)
         text = self.columns[at].kind == "text"
         known = [row for row in self.rows if row[at] is not None]
         known.sort(key=lambda row: _natural(row[0]))
@@ -62,7 +62,7 @@ class Table:
     @property
     def first(self) -> int:
         """Return the place of the column that the table is usually sorted by."""
-        return next((i for i, one in enumerate(self.columns) if one.kind == "rate"), 0)
+        return next((i for i, column in enumerate(self.columns) if column.kind == "rate"), 0)
 
 
 def _natural(cell: Cell) -> tuple[float, str]:
@@ -108,7 +108,7 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         Column("p99", "p99 all", "seconds", 1),
         Column("retries", "retry/s", "rate", 2),
     ),
-    "rows": (Column("labels", "labels", "text"), *(one for one in _TRAFFIC if one.kind != "ratio")),
+    "rows": (Column("labels", "labels", "text"), *(column for column in _TRAFFIC if column.kind != "ratio")),
     "workers": (
         Column("worker", "worker", "text"),
         Column("uptime", "uptime", "seconds"),
@@ -160,36 +160,36 @@ _PLAIN = ("server", "method", "status")
 
 def requests(view: View, name_of: Callable[[Mapping[str, str]], str]) -> dict[str, _Sum]:
     """Sum up the counts by the name that ``name_of`` makes of the labels."""
-    found: dict[str, _Sum] = defaultdict(_Sum)
+    tallies: dict[str, _Sum] = defaultdict(_Sum)
     for text, count in view.grown(page.RESPONSES).items():
         labels = page.labels(text)
-        one, status = found[name_of(labels)], labels.get("status", "")
-        one.count += count
-        one.refused += count if status.startswith("4") else 0.0
-        one.failed += count if status.startswith("5") else 0.0
+        tally, status = tallies[name_of(labels)], labels.get("status", "")
+        tally.count += count
+        tally.refused += count if status.startswith("4") else 0.0
+        tally.failed += count if status.startswith("5") else 0.0
     for text, count in view.grown(page.REQUEST_BYTES).items():
-        found[name_of(page.labels(text))].received += count
+        tallies[name_of(page.labels(text))].received += count
     for text, count in view.grown(page.RESPONSE_BYTES).items():
-        found[name_of(page.labels(text))].sent += count
+        tallies[name_of(page.labels(text))].sent += count
     for text, times in _times(view, page.DURATION).items():
-        found[name_of(page.labels(text))].times.append(times)
-    return found
+        tallies[name_of(page.labels(text))].times.append(times)
+    return tallies
 
 
 def _ratio(part: float, whole: float) -> float | None:
     return part / whole if whole else None
 
 
-def traffic(view: View, one: _Sum) -> dict[str, float | None]:
+def traffic(view: View, tally: _Sum) -> dict[str, float | None]:
     """Return the cells of a line, by the keys of the columns."""
     return {
-        "rate": view.per_second(one.count),
-        "4xx": _ratio(one.refused, one.count),
-        "5xx": _ratio(one.failed, one.count),
-        "p50": _quantile(0.5, one.times),
-        "p99": _quantile(0.99, one.times),
-        "in": view.per_second(one.received),
-        "out": view.per_second(one.sent),
+        "rate": view.per_second(tally.count),
+        "4xx": _ratio(tally.refused, tally.count),
+        "5xx": _ratio(tally.failed, tally.count),
+        "p50": _quantile(0.5, tally.times),
+        "p99": _quantile(0.99, tally.times),
+        "in": view.per_second(tally.received),
+        "out": view.per_second(tally.sent),
     }
 
 
@@ -199,21 +199,21 @@ def total(view: View) -> dict[str, float | None]:
     return traffic(view, requests(view, lambda _: "").get("", _Sum()))
 
 
-def _made(name: str, cells: Iterable[Mapping[str, Cell]], empty: str) -> Table:
+def _table_of(name: str, cells: Iterable[Mapping[str, Cell]], empty: str) -> Table:
     columns = COLUMNS[name]
-    return Table(name, columns, [tuple(row.get(one.key) for one in columns) for row in cells], empty)
+    return Table(name, columns, [tuple(row.get(column.key) for column in columns) for row in cells], empty)
 
 
-def _of_requests(name: str, key: str, view: View, found: Mapping[str, _Sum], empty: str) -> Table:
-    return _made(name, ({key: text, **traffic(view, one)} for text, one in found.items()), empty)
+def _of_requests(name: str, key: str, view: View, tallies: Mapping[str, _Sum], empty: str) -> Table:
+    return _table_of(name, ({key: text, **traffic(view, tally)} for text, tally in tallies.items()), empty)
 
 
 def _servers(view: View) -> Table:
-    found = requests(view, _server)
+    tallies = requests(view, _server)
     for text in view.page.series(page.RESPONSES):
-        found[_server(page.labels(text))]
+        tallies[_server(page.labels(text))]
     empty = "No request is counted yet. Requests by server need the Lua module in nginx: sudo resty-metrics install"
-    return _of_requests("servers", "server", view, found, empty)
+    return _of_requests("servers", "server", view, tallies, empty)
 
 
 def _rows(view: View) -> Table:
@@ -222,12 +222,12 @@ def _rows(view: View) -> Table:
 
 
 def _upstreams(view: View) -> Table:
-    found: dict[tuple[str, str], _Sum] = defaultdict(_Sum)
+    tallies: dict[tuple[str, str], _Sum] = defaultdict(_Sum)
     for text in view.page.series(page.ATTEMPTS):
         labels, count = page.labels(text), view.grown(page.ATTEMPTS).get(text, 0.0)
-        one, status = found[_joined(labels, "upstream"), labels.get("peer", _ABSENT)], labels.get("status", "")
-        one.count += count
-        one.failed += count if status.startswith("5") or not status.isdecimal() else 0.0
+        tally, status = tallies[_joined(labels, "upstream"), labels.get("peer", _ABSENT)], labels.get("status", "")
+        tally.count += count
+        tally.failed += count if status.startswith("5") or not status.isdecimal() else 0.0
     times, retries = defaultdict[str, list[Buckets]](list), defaultdict[str, float](float)
     for text, more in _times(view, page.UPSTREAM_RESPONSE).items():
         times[_joined(page.labels(text), "upstream")].append(more)
@@ -237,30 +237,30 @@ def _upstreams(view: View) -> Table:
         {
             "upstream": upstream,
             "peer": peer,
-            "rate": view.per_second(one.count),
-            "failed": _ratio(one.failed, one.count),
+            "rate": view.per_second(tally.count),
+            "failed": _ratio(tally.failed, tally.count),
             "p50": _quantile(0.5, times[upstream]),
             "p99": _quantile(0.99, times[upstream]),
             "retries": view.per_second(retries[upstream]),
         }
-        for (upstream, peer), one in found.items()
+        for (upstream, peer), tally in tallies.items()
     )
-    return _made("upstreams", cells, "No request to an upstream is counted. Include upstreams.conf to count them.")
+    return _table_of("upstreams", cells, "No request to an upstream is counted. Include upstreams.conf to count them.")
 
 
 def _workers(view: View) -> Table:
-    found: dict[str, dict[str, Cell]] = {}
+    workers: dict[str, dict[str, Cell]] = {}
 
     def of(labels: Mapping[str, str]) -> dict[str, Cell]:
         name = _joined(labels, "worker")
-        return found.setdefault(name, {"worker": name, "errors": 0.0})
+        return workers.setdefault(name, {"worker": name, "errors": 0.0})
 
     for key, name in _GAUGES.items():
         for labels, value in view.page.labelled(_WORKER + name):
             row = of(labels)
             before = row.get(key)
             row[key] = value + before if isinstance(before, float) else value
-    alive = set(found)
+    alive = set(workers)
     for text, times in _times(view, f"{_WORKER}event_loop_lag_seconds").items():
         of(page.labels(text))["lag"] = _quantile(0.99, [times])
     for text, seconds in view.grown(f"{_WORKER}flush_cpu_seconds_total").items():
@@ -270,7 +270,7 @@ def _workers(view: View) -> Table:
             row = of(page.labels(text))
             row["errors"] = count + (row["errors"] if isinstance(row["errors"], float) else 0.0)
     empty = "No worker has reported yet. One does so with its first request, or at its start with lifecycle.conf."
-    return _made("workers", (found[name] for name in found if name in alive), empty)
+    return _table_of("workers", (workers[name] for name in workers if name in alive), empty)
 
 
 _GAUGES = {

@@ -25,7 +25,7 @@ _COMMANDS = {
 class Trouble:
     """A finding and its remedy. ``name``: the trouble's alert; None where the look itself failed."""
 
-    seen: str
+    evidence: str
     remedy: str
     name: str | None = None
     severity: Severity = "warning"
@@ -40,16 +40,18 @@ _SILENT = Trouble(
 def held(now: Page) -> list[tuple[Kind, str]]:
     """Return each trouble that the page reports, and the name of its nginx, in the order of the closed list."""
     labelled = [labels for labels, value in now.labelled(f"{OURS}trouble") if value]
-    found = [(BY_NAME[one["trouble"]], one.get("nginx", "")) for one in labelled if one.get("trouble") in BY_NAME]
-    return sorted(found, key=lambda one: (KINDS.index(one[0]), one[1]))
+    troubles = [
+        (BY_NAME[labels["trouble"]], labels.get("nginx", "")) for labels in labelled if labels.get("trouble") in BY_NAME
+    ]
+    return sorted(troubles, key=lambda trouble: (KINDS.index(trouble[0]), trouble[1]))
 
 
 def warnings(view: View) -> list[Trouble]:
     """Return the troubles, critical ones first."""
     if not view.page.series(f"{OURS}trouble"):
         return [_SILENT]
-    found = [_trouble(view, kind, nginx) for kind, nginx in held(view.page)]
-    return sorted(found, key=lambda one: one.severity != "critical")
+    troubles = [_trouble(view, kind, nginx) for kind, nginx in held(view.page)]
+    return sorted(troubles, key=lambda trouble: trouble.severity != "critical")
 
 
 def _trouble(view: View, kind: Kind, nginx: str) -> Trouble:
@@ -69,14 +71,14 @@ def _events(view: View, names: Iterable[str], label: str, nginx: str | None = No
 
 
 def _summed(families: Iterable[Series], label: str, nginx: str | None = None) -> dict[str, float]:
-    found: dict[str, float] = {}
+    sums: dict[str, float] = {}
     for family in families:
         for text, count in family.items():
             labels = page.labels(text)
             if count and nginx in (None, labels.get("nginx", "")):
                 name = labels.get(label, "")
-                found[name] = found.get(name, 0.0) + count
-    return found
+                sums[name] = sums.get(name, 0.0) + count
+    return sums
 
 
 def _reasons(view: View, names: Iterable[str]) -> list[str]:
@@ -108,10 +110,10 @@ def _coverage(view: View, nginx: str) -> Iterator[str]:
 
 
 def _workers(view: View, nginx: str) -> Iterator[str]:
-    seen = {labels.get("nginx", ""): value for labels, value in view.page.labelled(f"{OURS}workers_seen")}
+    reporting = {labels.get("nginx", ""): value for labels, value in view.page.labelled(f"{OURS}workers_seen")}
     for labels, expected in view.page.labelled(f"{OURS}workers_expected"):
         if labels.get("nginx", "") == nginx:
-            yield f"{seen.get(nginx, 0):g} of {expected:g} are heard of"
+            yield f"{reporting.get(nginx, 0):g} of {expected:g} are heard of"
 
 
 def _sources(view: View, nginx: str) -> Iterator[str]:

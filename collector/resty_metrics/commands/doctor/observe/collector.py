@@ -9,7 +9,7 @@ from pathlib import Path
 from resty_metrics.commands.doctor import flags
 from resty_metrics.commands.doctor.descriptors import Descriptors, read_limits
 from resty_metrics.commands.doctor.facts import Holders
-from resty_metrics.commands.doctor.processes import Seen
+from resty_metrics.commands.doctor.processes import ProcessFacts
 from resty_metrics.commands.doctor.socket_file import LockFile, Running, SocketFile
 from resty_metrics.config.file import read_file
 from resty_metrics.config.problem import ConfigError
@@ -76,24 +76,24 @@ def flags_of(pid: int) -> dict[str, tuple[str, ...]]:
     return flags.of(processes.arguments_of(pid), _environment(pid))
 
 
-def told(pid: int | None) -> tuple[dict[str, tuple[str, ...]], Path, Layer, str | None]:
+def settings_of(pid: int | None) -> tuple[dict[str, tuple[str, ...]], Path, Layer, str | None]:
     """Return a running collector's flags, working directory, settings from its file, and that file's fault or None."""
     if pid is None:
         return {}, files.ROOT, {}, None
-    found, directory = flags_of(pid), _directory(pid)
-    if "--config.file" not in found:
-        return found, directory, {}, None
+    running_flags, directory = flags_of(pid), _directory(pid)
+    if "--config.file" not in running_flags:
+        return running_flags, directory, {}, None
     root = files.root_of(pid)
 
     def uid(text: str) -> int:
         known = None if text.isdigit() else users.uid_of(text, root)
         return read_uid(text) if known is None else known
 
-    path = directory / found["--config.file"][-1]
+    path = directory / running_flags["--config.file"][-1]
     try:
-        return found, directory, read_file(path, lambda path: files.below(root, str(path)), uid)[0], None
+        return running_flags, directory, read_file(path, lambda path: files.below(root, str(path)), uid)[0], None
     except ConfigError as error:
-        return found, directory, {}, str(error)
+        return running_flags, directory, {}, str(error)
 
 
 def confides(pid: int | None) -> bool:
@@ -125,7 +125,7 @@ def _environment(pid: int) -> Mapping[str, str]:
         raw = Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
         return {}
-    pairs = (os.fsdecode(one).partition("=") for one in raw.split(b"\0"))
+    pairs = (os.fsdecode(entry).partition("=") for entry in raw.split(b"\0"))
     return {name: value for name, _, value in pairs if name.startswith("RESTY_METRICS_")}
 
 
@@ -133,15 +133,15 @@ def socket_of(pid: int) -> str | None:
     """Return the socket path of a process of ours that serves; None for any other process."""
     if not flags.serves(processes.arguments_of(pid)):
         return None
-    found, _, written, _ = told(pid)
+    running_flags, _, written, _ = settings_of(pid)
     default = str(written.get("socket_path", DEFAULT_SOCKET))
-    return found.get("--socket.path", (default,))[-1].removeprefix("unix:")
+    return running_flags.get("--socket.path", (default,))[-1].removeprefix("unix:")
 
 
 def serving() -> dict[int, str]:
     """Return pid and socket path of each collector in our mount namespace. Elsewhere its path may mean another file."""
-    here = [one.pid for one in processes.namesakes() if files.root_of(one.pid) == files.ROOT]
-    return {pid: path for pid in here if (path := socket_of(pid)) is not None}
+    pids = [process.pid for process in processes.namesakes() if files.root_of(process.pid) == files.ROOT]
+    return {pid: path for pid in pids if (path := socket_of(pid)) is not None}
 
 
 def _command(process: Process) -> str:
@@ -149,8 +149,8 @@ def _command(process: Process) -> str:
     return " ".join(" ".join(process.command).split())
 
 
-def seen(process: Process) -> Seen:
-    return Seen(
+def process_facts(process: Process) -> ProcessFacts:
+    return ProcessFacts(
         process.pid,
         process.uid,
         _command(process),
@@ -162,43 +162,45 @@ def seen(process: Process) -> Seen:
     )
 
 
-def others() -> list[Seen]:
+def other_processes() -> list[ProcessFacts]:
     """Return the other processes of ours, except those that this one descends from (a wrapper)."""
     own = processes.describe(os.getpid())
     above = set() if own is None else {parent.pid for parent in own.parents}
-    return [seen(process) for process in processes.namesakes() if process.pid not in above]
+    return [process_facts(process) for process in processes.namesakes() if process.pid not in above]
 
 
 def holders(path: Path) -> Holders:
     """Look at the file at the path, and find the processes behind it."""
     try:
-        found = path.lstat()
+        status = path.lstat()
     except FileNotFoundError:
         return Holders(None, None, (), ())
     except OSError as error:
         return Holders(None, error.strerror, (), ())
-    bound = attribution.attribute_file(path, found.st_dev, found.st_ino)
-    kinds, connected = _by_kernel(found.st_dev, found.st_ino)
+    bound = attribution.attribute_file(path, status.st_dev, status.st_ino)
+    kinds, connected = _by_kernel(status.st_dev, status.st_ino)
     datagram = None if not kinds else kinds == {_SOCK_DGRAM}
-    file = SocketFile(str(path), found.st_mode, found.st_uid, found.st_gid, datagram)
-    return Holders(file, None, tuple(map(seen, bound)), connected)
+    file = SocketFile(str(path), status.st_mode, status.st_uid, status.st_gid, datagram)
+    return Holders(file, None, tuple(map(process_facts, bound)), connected)
 
 
-def _by_kernel(device: int, inode: int) -> tuple[set[int], tuple[Seen, ...]]:
+def _by_kernel(device: int, inode: int) -> tuple[set[int], tuple[ProcessFacts, ...]]:
     """Return the types of the sockets bound to the file, and the processes connected to them."""
     try:
         ours = sock_diag.bound_to(device, inode)
-        targets = {one.inode for one in ours}
-        connected = [one.inode for one in sock_diag.sockets() if one.peer in targets]
+        targets = {sock.inode for sock in ours}
+        connected = [sock.inode for sock in sock_diag.sockets() if sock.peer in targets]
     except OSError:
         return set(), ()
-    found = {process.pid: process for one in processes.holders(connected).values() for process in one}
-    return {one.type for one in ours}, tuple(seen(found[pid]) for pid in sorted(found) if pid != os.getpid())
+    by_pid = {process.pid: process for group in processes.holders(connected).values() for process in group}
+    return {sock.type for sock in ours}, tuple(
+        process_facts(by_pid[pid]) for pid in sorted(by_pid) if pid != os.getpid()
+    )
 
 
 def has_unit(path: Path) -> bool:
     """Return whether systemd has a unit of the package's name, which starts the collector at the default path."""
-    return str(path) == DEFAULT_SOCKET and any(Path(one, _UNIT).exists() for one in _UNIT_DIRECTORIES)
+    return str(path) == DEFAULT_SOCKET and any(Path(directory, _UNIT).exists() for directory in _UNIT_DIRECTORIES)
 
 
 def queue_length() -> int | None:
@@ -208,8 +210,8 @@ def queue_length() -> int | None:
 
 
 def in_another_network(pid: int | None) -> bool:
-    there = None if pid is None else processes.namespaces_of(pid).get("net")
-    return there is not None and there != processes.namespaces_of(os.getpid()).get("net")
+    network = None if pid is None else processes.namespaces_of(pid).get("net")
+    return network is not None and network != processes.namespaces_of(os.getpid()).get("net")
 
 
 def allowed_uids(pid: int | None, more: tuple[int, ...]) -> frozenset[int]:

@@ -26,38 +26,38 @@ from resty_metrics.nginx_config.dump import Configuration, ConfigurationError, r
 LOG_BYTES = 4 * 1024 * 1024
 
 
-def examine(one: Command, socket_path: str) -> Instance:
+def examine(nginx: Command, socket_path: str) -> Instance:
     """Examine an nginx, and return all facts about it."""
-    hindrance = _hindrance(one)
+    hindrance = _hindrance(nginx)
     if hindrance is not None:
-        return _unknown(one, socket_path, hindrance)
+        return _unknown(nginx, socket_path, hindrance)
     try:
-        shown, built, directory = run(one, "-T"), run(one, "-V").stderr, one.where
+        shown, built, directory = run(nginx, "-T"), run(nginx, "-V").stderr, nginx.where
     except (OSError, subprocess.SubprocessError) as error:
-        trouble = not_known("nginx.configuration", f"{one.label}: {error}", "give --nginx.command")
-        return _unknown(one, socket_path, trouble)
+        trouble = not_known("nginx.configuration", f"{nginx.label}: {error}", "give --nginx.command")
+        return _unknown(nginx, socket_path, trouble)
     if shown.returncode != 0:
-        return _unknown(one, socket_path, _failed(shown.stderr))
+        return _unknown(nginx, socket_path, _failed(shown.stderr))
     try:
         configuration = read(shown.stdout, directory)
     except ConfigurationError as error:
         trouble = not_known("nginx.configuration", f"its text cannot be parsed: {error}", "please report it")
-        return _unknown(one, socket_path, trouble)
-    return _examined(one, configuration, built, directory, socket_path)
+        return _unknown(nginx, socket_path, trouble)
+    return _examined(nginx, configuration, built, directory, socket_path)
 
 
-def _hindrance(one: Command) -> Finding | None:
-    if one.master is None:
+def _hindrance(nginx: Command) -> Finding | None:
+    if nginx.master is None:
         return None
-    there, here = namespaces_of(one.master).get("mnt"), namespaces_of(os.getpid()).get("mnt")
-    if there is not None and there != here:
-        enter = f"nsenter --target {one.master} --mount {shlex.join(one.words)}"
+    mount, own_mount = namespaces_of(nginx.master).get("mnt"), namespaces_of(os.getpid()).get("mnt")
+    if mount is not None and mount != own_mount:
+        enter = f"nsenter --target {nginx.master} --mount {shlex.join(nginx.words)}"
         return not_known(
             "nginx.configuration",
             "it lives in another mount namespace",
             f"resty-metrics doctor --nginx.command {shlex.quote(enter)}",
         )
-    if one.uid != os.geteuid() and os.geteuid() != 0:
+    if nginx.uid != os.geteuid() and os.geteuid() != 0:
         return not_known("nginx.configuration", "it runs as another user", "run doctor as root")
     return None
 
@@ -69,29 +69,29 @@ def _failed(stderr: str) -> Finding:
     return refused(message)
 
 
-def _unknown(one: Command, socket_path: str, trouble: Finding) -> Instance:
-    workers = workers_of(one.master)
-    root = files.root_of(one.master)
-    found = _users_of(workers, root)
+def _unknown(nginx: Command, socket_path: str, trouble: Finding) -> Instance:
+    workers = workers_of(nginx.master)
+    root = files.root_of(nginx.master)
+    accounts = _users_of(workers, root)
     way = None if root == files.ROOT else _way(socket_path, root)
-    return Instance(one.label, one.master, None, trouble, None, workers, found, None, way, (), {}, None, ())
+    return Instance(nginx.label, nginx.master, None, trouble, None, workers, accounts, None, way, (), {}, None, ())
 
 
-def _examined(one: Command, configuration: Configuration, built: str, directory: str, socket_path: str) -> Instance:
-    prefix = str(PurePosixPath(directory) / (command.value_of(one.words, "-p") or build.setting(built, "prefix")))
+def _examined(nginx: Command, configuration: Configuration, built: str, directory: str, socket_path: str) -> Instance:
+    prefix = str(PurePosixPath(directory) / (command.value_of(nginx.words, "-p") or build.setting(built, "prefix")))
     pid_file = str(PurePosixPath(prefix) / (statements.pid_file(configuration) or build.setting(built, "pid-path")))
-    master = one.master or _master_of(pid_file)
+    master = nginx.master or _master_of(pid_file)
     root = files.root_of(master)
     started = (None if master is None else link_of(master, "cwd")) or directory
     directory = str(PurePosixPath(started) / (statements.working_directory(configuration) or ""))
     texts = nginx_lua.texts(configuration, prefix, directory, root)
-    stated = [one.value for one in statements.sockets(configuration, prefix, texts)]
+    stated = [setting.value for setting in statements.sockets(configuration, prefix, texts)]
     aliases = frozenset(path for path in stated if _same(files.below(root, path), Path(socket_path)))
     workers = workers_of(master)
     running, directive = _users_of(workers, root), _configured_user(configuration, built, master, root)
     lua = nginx_lua.module_files(configuration, prefix, directory, texts, root)
     return Instance(
-        label=one.label if one.master or master is None else f"{kind(master)} {master} ({one.label})",
+        label=nginx.label if nginx.master or master is None else f"{kind(master)} {master} ({nginx.label})",
         master=master,
         pid_file=pid_file,
         trouble=None,
@@ -103,12 +103,12 @@ def _examined(one: Command, configuration: Configuration, built: str, directory:
         lua_ways=tuple(way for path in lua if (way := _way(path, root)) is not None),
         module_versions=nginx_lua.versions(lua, root),
         confinement=security.confinement(workers[0] if workers else None, Path(socket_path)),
-        logs=_logs(statements.error_logs(configuration) or _default_log(one, built), prefix, root),
+        logs=_logs(statements.error_logs(configuration) or _default_log(nginx, built), prefix, root),
     )
 
 
-def _default_log(one: Command, built: str) -> list[str]:
-    return [command.value_of(one.words, "-e") or build.setting(built, "error-log-path")]
+def _default_log(nginx: Command, built: str) -> list[str]:
+    return [command.value_of(nginx.words, "-e") or build.setting(built, "error-log-path")]
 
 
 def _logs(names: list[str], prefix: str, root: Path) -> tuple[deaths.Log, ...]:
@@ -118,11 +118,11 @@ def _logs(names: list[str], prefix: str, root: Path) -> tuple[deaths.Log, ...]:
         time.strftime(deaths.TIME_FORMAT, time.localtime(at)) for at in (now - deaths.WITHIN_SECONDS, now + 60)
     )
     paths = dict.fromkeys(str(PurePosixPath(prefix) / name) for name in names)
-    return tuple(deaths.Log(one, files.tail(files.below(root, one), LOG_BYTES), since, until) for one in paths)
+    return tuple(deaths.Log(path, files.tail(files.below(root, path), LOG_BYTES), since, until) for path in paths)
 
 
-def _same(path: Path, other: Path) -> bool:
-    return (found := files.identity(path)) is not None and found == files.identity(other)
+def _same(path: Path, target: Path) -> bool:
+    return (identity := files.identity(path)) is not None and identity == files.identity(target)
 
 
 def _master_of(pid_file: str) -> int | None:
@@ -153,13 +153,15 @@ def workers_of(master: int | None) -> tuple[int, ...]:
     if is_alone(master):
         return (master,)
     serving = [pid for pid in pids() if command.serving(title_of(pid))]
-    found = ((pid, describe(pid)) for pid in serving)
-    return tuple(pid for pid, one in found if one is not None and [up.pid for up in one.parents[:1]] == [master])
+    described = ((pid, describe(pid)) for pid in serving)
+    return tuple(
+        pid for pid, process in described if process is not None and [up.pid for up in process.parents[:1]] == [master]
+    )
 
 
 def _users_of(workers: tuple[int, ...], root: Path) -> tuple[User, ...]:
-    found = (users.of_process(pid, root) for pid in workers)
-    return tuple(dict.fromkeys(user for user in found if user is not None))
+    accounts = (users.of_process(pid, root) for pid in workers)
+    return tuple(dict.fromkeys(user for user in accounts if user is not None))
 
 
 def _configured_user(configuration: Configuration, built: str, master: int | None, root: Path) -> User | None:

@@ -50,13 +50,13 @@ class Command:
         return self.directory or str(Path.cwd())
 
 
-def commands(given: str | None) -> list[Command]:
+def commands(command_line: str | None) -> list[Command]:
     """Return the given command, else those of running nginx, else the installed one."""
-    if given is not None:
-        return [Command(tuple(shlex.split(given)), None, None, None, None)]
-    found = [_of_process(pid, words) for pid in pids() if (words := _words_of(pid))]
-    if found:
-        return found
+    if command_line is not None:
+        return [Command(tuple(shlex.split(command_line)), None, None, None, None)]
+    running = [_of_process(pid, words) for pid in pids() if (words := _words_of(pid))]
+    if running:
+        return running
     search = os.environ.get("PATH", os.defpath) + _ELSEWHERE
     installed = next(filter(None, (shutil.which(name, path=search) for name in ("nginx", "openresty"))), None)
     return [] if installed is None else [Command((installed,), None, None, None, None)]
@@ -98,19 +98,19 @@ def _of_process(pid: int, words: list[str]) -> Command:
     return Command((program, *words[1:]), directory, uid, gid, pid)
 
 
-def run(one: Command, option: str) -> subprocess.CompletedProcess[str]:
+def run(nginx: Command, option: str) -> subprocess.CompletedProcess[str]:
     """Run the command with one more option. Its output keeps all bytes: those that are not UTF-8 are surrogates."""
     as_user: dict[str, Any] = {}
-    if one.uid is not None and one.uid != os.geteuid():
-        as_user = {"user": one.uid, "group": one.gid, "extra_groups": []}
+    if nginx.uid is not None and nginx.uid != os.geteuid():
+        as_user = {"user": nginx.uid, "group": nginx.gid, "extra_groups": []}
     environment = {name: value for name, value in os.environ.items() if name != "NGINX"}  # sockets to inherit
     done = subprocess.run(
-        [*one.words, option],
-        cwd=one.directory,
+        [*nginx.words, option],
+        cwd=nginx.directory,
         env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=one.seconds,
+        timeout=nginx.seconds,
         check=False,
         **as_user,
     )

@@ -15,15 +15,15 @@ def texts(configuration: Configuration, prefix: str, directory: str, root: Path)
 
     ``directory``: nginx's working directory.
     """
-    found = {path: _read(path, root) for path in sorted(hooks.lua_files(configuration, prefix))}
-    for path in sorted(hooks.loaded_files(configuration, prefix, found)):
-        if len(found) >= _MOST_FILES:
+    contents = {path: _read(path, root) for path in sorted(hooks.lua_files(configuration, prefix))}
+    for path in sorted(hooks.loaded_files(configuration, prefix, contents)):
+        if len(contents) >= _MOST_FILES:
             break
         absolute = str(PurePosixPath(directory) / path)
-        text = None if absolute in found else _read(absolute, root)
+        text = None if absolute in contents else _read(absolute, root)
         if text is not None:
-            found[absolute] = text
-    return found
+            contents[absolute] = text
+    return contents
 
 
 def module_files(
@@ -43,8 +43,8 @@ def module_files(
 
 
 def versions(lua: list[str], root: Path) -> dict[str, str]:
-    found = ((path, build.module_version(files.read(files.below(root, path)) or "")) for path in lua[:1])
-    return {path: version for path, version in found if version is not None}
+    pairs = ((path, build.module_version(files.read(files.below(root, path)) or "")) for path in lua[:1])
+    return {path: version for path, version in pairs if version is not None}
 
 
 def _read(path: str, root: Path) -> str | None:

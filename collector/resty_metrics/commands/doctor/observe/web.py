@@ -37,25 +37,25 @@ async def get(address: ListenAddress, path: str, secured: bool = False) -> Answe
     """
     if isinstance(address, UnixAddress):  # aiohttp has no TLS there
         answer = await _get(address, path, "http")
-        return answer if not isinstance(answer, _Other) else await _by_hand(address.path, answer.answer)
+        return answer if not isinstance(answer, _OtherScheme) else await _by_hand(address.path, answer.answer)
     schemes: tuple[Scheme, Scheme] = ("https", "http") if secured else ("http", "https")
-    found = await _get(address, path, schemes[0])
-    if not isinstance(found, _Other):
-        return found
-    other = await _get(address, path, schemes[1])
-    return other if not isinstance(other, _Other) else found.answer
+    first = await _get(address, path, schemes[0])
+    if not isinstance(first, _OtherScheme):
+        return first
+    second = await _get(address, path, schemes[1])
+    return second if not isinstance(second, _OtherScheme) else first.answer
 
 
 @dataclass(frozen=True, slots=True)
-class _Other:
+class _OtherScheme:
     """Perhaps the other scheme is spoken there; ``answer``: if not."""
 
     answer: Answer
 
 
-async def _get(address: ListenAddress, path: str, scheme: Scheme) -> Answer | _Other:
-    there = base(address, scheme)
-    shown = f"unix:{address.path}:{path}" if isinstance(address, UnixAddress) else f"{there}{path}"
+async def _get(address: ListenAddress, path: str, scheme: Scheme) -> Answer | _OtherScheme:
+    origin = base(address, scheme)
+    shown = f"unix:{address.path}:{path}" if isinstance(address, UnixAddress) else f"{origin}{path}"
     connector = aiohttp.UnixConnector(str(address.path)) if isinstance(address, UnixAddress) else None
     try:
         async with (
@@ -64,21 +64,21 @@ async def _get(address: ListenAddress, path: str, scheme: Scheme) -> Answer | _O
                 timeout=aiohttp.ClientTimeout(total=SECONDS),
                 headers={"User-Agent": "resty-metrics"},
             ) as client,
-            client.get(f"{there}{path}", allow_redirects=False, ssl=_unverified()) as response,
+            client.get(f"{origin}{path}", allow_redirects=False, ssl=_unverified()) as response,
         ):
             body = await _read(response)
             if response.status == 401:
                 return Answer(shown, "", None, "a user and a password")
             error = None if response.status == 200 else f"HTTP status {response.status}"
             answer = Answer(shown, body.decode("utf-8", "replace"), error)
-            return _Other(answer) if response.status == 400 else answer
+            return _OtherScheme(answer) if response.status == 400 else answer
     except TimeoutError:
         return Answer(shown, "", f"no answer within {SECONDS:g} s")
     except (aiohttp.ClientError, OSError, ValueError) as error:
         if _wants_certificate(error) or (scheme == "https" and _hung_up(error)):
             return Answer(shown, "", None, "a client certificate")
         answer = Answer(shown, "", _words(error))
-        return answer if _is_nobody(error) else _Other(answer)
+        return answer if _is_nobody(error) else _OtherScheme(answer)
 
 
 async def _by_hand(path: Path, otherwise: Answer) -> Answer:

@@ -13,37 +13,37 @@ from pathlib import Path
 
 from resty_metrics.commands.top import settings
 from resty_metrics.commands.top.keys import State
-from resty_metrics.commands.top.session import Wanted
+from resty_metrics.commands.top.session import Order
 from resty_metrics.commands.top.settings import Access, Endpoint
 from resty_metrics.config.load import Inputs
 from resty_metrics.config.problem import ConfigError
 
 
-def wanted(url: Endpoint | None, interval: float, access: Access, given: Inputs, state: State) -> Wanted:
-    """``given``: what was said of a collector's settings.
+def order_of(url: Endpoint | None, interval: float, access: Access, inputs: Inputs, state: State) -> Order:
+    """Put the options together. ``inputs``: those of a collector's settings.
 
     Raises ConfigError, and ValueError where options do not fit together.
     """
     settings.check_sort(state.sort, state.view)
-    endpoint = url or _here(given, access)
+    endpoint = url or _local_page(inputs, access)
     endpoint = replace(endpoint, connection=settings.connection(endpoint.url, access))
-    return Wanted(endpoint, interval, state)
+    return Order(endpoint, interval, state)
 
 
-def _here(given: Inputs, access: Access) -> Endpoint:
+def _local_page(inputs: Inputs, access: Access) -> Endpoint:
     """Return the page of a collector on this machine. Raises ConfigError, and ValueError where none can be chosen."""
-    from resty_metrics.commands.doctor.settings import told
+    from resty_metrics.commands.doctor.settings import own_settings
 
-    found, subject = told(given, None), None
-    if "web_listen_address" not in found.given:
+    local, subject = own_settings(inputs, None), None
+    if "web_listen_address" not in local.explicit:
         from resty_metrics.commands.doctor.examination import find
 
         with contextlib.suppress(OSError):  # settings that cannot be read keep their defaults
-            found, subject = find(found)
+            local, subject = find(local)
     if subject is not None and subject.choice is not None:
         raise ValueError(f"{subject.choice}; or give --url")
-    tls = found.web_config_file is not None and _has_tls(found.web_config_file)
-    endpoint = settings.listening(found.web_listen_address[0], found.web_telemetry_path, tls)
+    tls = local.web_config_file is not None and _has_tls(local.web_config_file)
+    endpoint = settings.listening(local.web_listen_address[0], local.web_telemetry_path, tls)
     if any(access[key] for key in settings.SECRETS) and subject is not None and not subject.confides:
         raise ValueError(
             f"the collector, process {subject.pid}, belongs to another user or a container, so no password or token is "
