@@ -20,7 +20,9 @@ TRAFFIC_PAUSE_SECONDS = 0.1
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="nginx with the include, a demo site, the collector, the page")
+    parser = argparse.ArgumentParser(
+        prog="scripts/run", description="Run nginx with the include, a demo site, and the collector."
+    )
     modes = parser.add_mutually_exclusive_group()
     modes.add_argument("--check", action="store_true", help="send 1,000 requests and show that each was counted")
     modes.add_argument("--test-configuration", action="store_true", help="nginx -t of the demo, then end")
@@ -49,10 +51,13 @@ async def run(prefix: Path, ports: Ports) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with pipeline(prefix, ports) as processes, aiohttp.ClientSession() as client:
-        print(f"site     http://127.0.0.1:{ports.site}/  (Host: shop.example, api.example)")
-        print(f"page     http://127.0.0.1:{ports.page}/metrics, and for the eye http://127.0.0.1:{ports.page}/")
-        print(f"nginx    {prefix}/nginx.conf, {prefix}/error.log")
-        print("A little traffic is on its way. Ctrl-C ends all.", flush=True)
+        command = Path(sys.executable).with_name("resty-metrics")
+        print(f"live page   http://127.0.0.1:{ports.page}/")
+        print(f"metrics     http://127.0.0.1:{ports.page}/metrics")
+        print(f"demo site   http://127.0.0.1:{ports.site}/  (Host: shop.example, api.example)")
+        print(f"nginx       {prefix}/nginx.conf, {prefix}/error.log")
+        print(f"doctor      {command} doctor --socket.path={prefix}/run/collector.sock")
+        print("A little traffic is on its way. Ctrl-C ends everything.", flush=True)
         while not stop.is_set():
             await send(client, ports, random.choices(KINDS, [kind.times for kind in KINDS])[0])
             if any(process.poll() is not None for process in processes):

@@ -29,9 +29,11 @@ async def pipeline(prefix: Path, ports: Ports) -> AsyncIterator[list[subprocess.
         "--log.level=warning",
     ]
     async with peers(prefix / "run"):
-        with running(collector, "the collector") as one, running(nginx_command(prefix), "nginx") as two:
-            await until(lambda: answers(ports.page) and answers(ports.site), [one, two], "the collector and nginx")
-            yield [one, two]
+        with running(collector, "the collector") as receiver:
+            await until(lambda: answers(ports.page), [receiver], "the collector")
+            with running(nginx_command(prefix), "nginx") as nginx:  # now: its workers would report that nobody listens
+                await until(lambda: answers(ports.site), [receiver, nginx], "nginx")
+                yield [receiver, nginx]
 
 
 @contextlib.contextmanager

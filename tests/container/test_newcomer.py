@@ -97,7 +97,7 @@ def test_a_look_at_it(base_tree: Path, machines: Path) -> None:
         assert newcomer.types("check").endswith("OK: every request is on the page exactly once\n")
         said = newcomer.does(LOOK.format(run=newcomer.block("run")))
         assert re.search(r'^nginx_http_responses_total{server="shop.example",.+} [1-9]', said, re.MULTILINE), said
-        assert "A little traffic is on its way. Ctrl-C ends all." in said
+        assert "A little traffic is on its way. Ctrl-C ends everything." in said
     finally:
         machine.close()
 

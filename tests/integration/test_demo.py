@@ -44,9 +44,9 @@ def test_check_shows_that_each_of_a_thousand_was_counted(clone: Path) -> None:
 def test_ctrl_c_ends_all_of_it(clone: Path) -> None:
     with subprocess.Popen(DEMO, cwd=clone, stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL) as running:
         assert running.stdout is not None
-        said = [running.stdout.readline() for _ in range(4)]
-        assert said[3] == "A little traffic is on its way. Ctrl-C ends all.\n"
-        prefix = Path(said[2].split()[1].removesuffix(",")).parent
+        said = [running.stdout.readline() for _ in range(6)]
+        assert said[5] == "A little traffic is on its way. Ctrl-C ends everything.\n"
+        prefix = Path(said[3].split()[1].removesuffix(",")).parent
         assert prefix.is_dir()
         below = descendants(running.pid)
         workers = [pid for pid in below if b"worker process" in Path(f"/proc/{pid}/cmdline").read_bytes()]
