@@ -167,11 +167,11 @@ def test_a_mismatch_between_init_worker_and_nginx_is_reported(socket_path: Path)
         assert sum(collector.request_counts().values()) == 1
         said = [line for line in nginx.errors() if "init_worker states" in line]
         assert len(said) == 1
-        assert "make them equal" in said[0]
+        assert "Make them equal" in said[0]
 
 
 TURNED_OFF = [
-    ("lua_code_cache off", "lua_code_cache off;", "remove lua_code_cache off"),
+    ("lua_code_cache off", "lua_code_cache off;", "Remove lua_code_cache off"),
     # Neither is in Debian: the module is told of an older one.
     ("an old ngx_lua", "init_by_lua_block { ngx.config.ngx_lua_version = 10020 }", "OpenResty 1.21.4.1"),
     ("an old LuaJIT", "init_by_lua_block { jit.version_num = 20004 }", "OpenResty 1.21.4.1"),

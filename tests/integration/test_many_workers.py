@@ -47,5 +47,5 @@ def test_all_workers_at_once_lose_nothing(socket_path: Path) -> None:
         assert len(full) > WORKERS / 2
         lost = ("resty_metrics_worker_lost_rows_total", "resty_metrics_lost_rows_total")
         assert not [key for key, value in collector.samples().items() if key[0] in lost and value]
-        asleep = "no answer (ack_overdue"  # true of it, and said once where the load took longer than a worker waits
+        asleep = "does not answer"  # true of it, and said once where the load took longer than a worker waits
         assert [line for line in nginx.errors() if asleep not in line] == []

@@ -33,7 +33,7 @@ from resty_metrics.__main__ import main
 sys.argv[:2] = sys.argv[1:2]
 main()
 """
-ONE_RELEASE = "the Lua module and the collector to one release"
+ONE_RELEASE = "install the same release of the Lua module and the collector"
 REFUSED = "does not accept what this worker sends"
 WORKERS = 2
 

@@ -158,8 +158,8 @@ def send(worker: Worker, name: str, value: float = 1) -> None:
 
 
 def read_only(collector: Collector) -> bool:
-    is_reported = "(read_only): counts are in memory only" in collector.page("/-/ready")
-    return is_reported and collector.value("resty_metrics_journal_up") == 0
+    is_reported = "the journal cannot be written: counts are in memory only: " in (ready := collector.page("/-/ready"))
+    return is_reported and "(read_only)" in ready and collector.value("resty_metrics_journal_up") == 0
 
 
 def healthy(collector: Collector) -> bool:

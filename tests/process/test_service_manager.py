@@ -113,7 +113,7 @@ def test_what_is_degraded_is_in_the_status(shared: Path, socket_path: Path) -> N
         (shared / "file").touch()
         with Collector(socket_path, f"--state.dir={shared}/file/state", environment=environment):
             wait_until(
-                lambda: any("STATUS=degraded: cannot write the journal" in line for line in hear(manager)),
+                lambda: any("STATUS=degraded: the journal cannot be written" in line for line in hear(manager)),
                 message="the degradation",
             )
 

@@ -4,7 +4,7 @@ Rules:
 - Only what is known is a cause; "not known" is none.
 - A check that fails since it could not look (no collector to ask) follows too.
 - A stranger that holds the socket, and a directory in its place, are causes of their own: they stay there when the
-  collector runs again.
+  collector runs again. So is an answer in another version of the wire, which only a collector gives.
 - Problems stand first, failures before warnings; among them the order of the pipeline holds: causes come first.
 """
 
@@ -41,7 +41,11 @@ _CAUSES: Mapping[str, tuple[str, ...]] = {
 }
 _UNKNOWN = "not known"
 _MAY_FOLLOW_UNKNOWN = frozenset({"versions"})
-_OF_THEIR_OWN = (("socket.holder", "an impostor"), ("socket.path", "is a directory"))
+_OF_THEIR_OWN = (
+    ("socket.holder", "an impostor"),
+    ("socket.path", "is a directory"),
+    ("socket.probe", "another version"),
+)
 
 
 def fold(findings: Sequence[Finding]) -> list[Finding]:
