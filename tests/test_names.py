@@ -27,7 +27,6 @@ NOT_CLEAN = (
     "commands/doctor/observe",
     "commands/install",
     "commands/top",
-    "health",
     "live",
     "nginx_config",
     "page/bodies.py",
