@@ -151,7 +151,10 @@ def reindented(text: str) -> str:
     return re.sub(r"(?m)^[ \t]+", lambda blanks: "  " * len(blanks[0].expandtabs(4)), text)
 
 
-OURS = re.compile(r"(?:include\s+\S+nginx.conf.d/resty-metrics.conf'?\s*;|geo\s+.resty_metrics_socket\s*\{[^}]*\})")
+OURS = re.compile(
+    r"""(?:include\s+\S+nginx.conf.d/(?:resty-metrics|lifecycle|upstreams).conf'?\s*;"""
+    r"""|geo\s+.resty_metrics_socket\s*\{[^}]*\}|init_worker_by_lua_block\s*\{[^}]*\}\s*\})"""
+)
 
 
 def without_ours(text: str) -> str:
@@ -159,7 +162,7 @@ def without_ours(text: str) -> str:
 
 
 def quoted(text: str) -> str:
-    return re.sub(r"include (\S+nginx.conf.d/resty-metrics.conf);", r"include   '\1' ;", text)
+    return re.sub(r"include (\S+nginx.conf.d/\S+.conf);", r"include   '\1' ;", text)
 
 
 def in_one_line(text: str) -> str:
@@ -167,9 +170,10 @@ def in_one_line(text: str) -> str:
 
 
 def spread(text: str) -> str:
-    return re.sub(
-        r"geo .resty_metrics_socket \{ default (\S+); \}", "geo\n$resty_metrics_socket\n{\ndefault\n\\1\n;\n}", text
-    )
+    def lines(piece: re.Match[str]) -> str:
+        return re.sub(r"\s+|(?<=[(;])|(?=[;)])", "\n", piece[0])
+
+    return OURS.sub(lines, text)
 
 
 def with_crlf(text: str) -> str:
@@ -183,7 +187,7 @@ def test_uninstall_after_another_tool_wrote_the_file(collector: Collector, rewri
         after = rewrite(debian.conf.read_bytes().decode())
         debian.conf.write_bytes(after.encode())
         said = uninstalled(debian, collector)
-        assert ("it is gone already" in said) is (rewrite is without_ours)
+        assert ("they were removed already" in said) is (rewrite is without_ours)
         left = debian.conf.read_bytes().decode()
         assert left.split() == without_ours(after).split()
 
@@ -192,7 +196,7 @@ def test_uninstall_after_the_snippet_was_removed(collector: Collector) -> None:
     with Debian() as debian:
         installed(debian, collector)
         debian.snippet.unlink()
-        assert f"{debian.snippet} is gone already" in uninstalled(debian, collector)
+        assert f"{debian.snippet} was removed already" in uninstalled(debian, collector)
 
 
 def test_uninstall_after_the_main_file_got_another_name(collector: Collector) -> None:

@@ -226,7 +226,7 @@ def test_no_lua_module(collector: Collector) -> None:
 def test_code_cache_off(collector: Collector) -> None:
     with Debian(http="lua_code_cache off;") as debian:
         line = debian.conf.read_text().split("lua_code_cache")[0].count("\n") + 1
-        assert f"{debian.conf}:{line}: lua_code_cache is off" in refused(debian, collector)
+        assert f"{debian.conf}:{line}: lua_code_cache off in http" in refused(debian, collector)
 
 
 def test_the_collector_is_down() -> None:

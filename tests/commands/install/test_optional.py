@@ -1,5 +1,6 @@
 """lifecycle.conf and the optional files: what install adds, names, keeps at an upgrade, and takes away again."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -29,15 +30,29 @@ SHIPPED = {
 }
 
 
+def opened(files: dict[str, str]) -> dict[str, str]:
+    """The files that nginx -T shows, in its order: each file that ours are included in, then the included ones."""
+    dump: dict[str, str] = {MAIN: files[MAIN]}
+
+    def follow(text: str) -> None:
+        for name in re.findall(r"include /s/nginx\.conf\.d/(\S+);", text):
+            dump.setdefault(f"/s/nginx.conf.d/{name}", SHIPPED.get(name, ""))
+
+    follow(files[MAIN])
+    for path in sorted(files.keys() - {MAIN}):
+        dump[path] = files[path]
+        follow(files[path])
+    return dump
+
+
 def facts(http: str = "", before: str | None = None, socket_path: str = DEFAULT_SOCKET, conf_d: str = "") -> Facts:
     """``http``: before the include of conf.d; ``before``: our snippet, as an earlier install wrote it."""
     main = f"events {{}}\nhttp {{\n{http}\ninclude conf.d/*.conf;\nserver {{ listen 80; }}\n}}\n"
-    shown = {MAIN: main, "/n/conf.d/a.conf": conf_d, **({} if before is None else {SNIPPET: before})}
-    shown |= {f"/s/nginx.conf.d/{name}": text for name, text in SHIPPED.items()}
+    files = {MAIN: main, "/n/conf.d/a.conf": conf_d, **({} if before is None else {SNIPPET: before})}
     written = None if before is None else Manifest("0.0.9", {}, (Added(MAIN, SNIPPET, before, whole_file=True),))
     return Facts(
         label="nginx", prefix="/n", modules="/m", lua=True, users=(), texts={}, socket_path=socket_path, share="/s",
-        configuration=read("".join(f"# configuration file {path}:\n{text}\n" for path, text in shown.items())),
+        configuration=read("".join(f"# configuration file {path}:\n{text}\n" for path, text in opened(files).items())),
         ours=None, present={} if written is None else {manifest.NAME: manifest.write(written)}, manifest=written,
         snippets={SNIPPET: None if before is None else before.encode()}, http_file=main.encode(), unreadable=None,
         unread=(), able=ALL,
@@ -124,9 +139,7 @@ def test_upstreams_is_refused_where_the_sizes_of_maps_come_later() -> None:
     later = read(
         f"# configuration file {MAIN}:\nhttp {{\ninclude conf.d/*.conf;\nmap_hash_max_size 512;\nserver {{ }}\n}}\n\n"
     )
-    with pytest.raises(
-        RefusedError, match=rf"--with-upstreams: {MAIN}:3: .* write behind that line: {UPSTREAMS.strip()}"
-    ):
+    with pytest.raises(RefusedError, match=rf"--with-upstreams: {MAIN}:3: .* add after that line: {UPSTREAMS.strip()}"):
         plan.make(replace(seen, configuration=later), {"upstreams"})
     plan.make(replace(seen, configuration=later))
     line = "http {\nmap_hash_max_size 512;\n}\n"

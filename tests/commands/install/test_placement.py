@@ -71,7 +71,7 @@ def test_lines_behind_http(text: str, line: int, expected: str | None) -> None:
     """``expected`` None: it cannot be told for certain, and is left to a person."""
     before = text.encode("latin-1")
     if expected is None:
-        with pytest.raises(RefusedError, match="Write there, behind the brace"):
+        with pytest.raises(RefusedError, match="Add after its opening brace"):
             placement.added(before, Line(MAIN, line), LINES)
         return
     after, put_in = placement.added(before, Line(MAIN, line), LINES)

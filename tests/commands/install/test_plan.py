@@ -138,13 +138,76 @@ def test_what_another_tool_wrote_anew(name: str, text: str, after: str | None) -
     made = removal.make(facts(before, http=text, a=b"A"), text.encode())
     assert shown(made.configuration) == ({} if after is None else {MAIN: (text.encode(), after.encode())})
     assert shown(made.files) == {"/s/lua/a.lua": (b"A", None)}
-    assert [note for note in made.notes if "gone already" in note] == ([] if after else list(made.notes))
+    assert [note for note in made.notes if "removed already" in note] == ([] if after else list(made.notes))
+
+
+LIFECYCLE = "include /s/nginx.conf.d/lifecycle.conf;"
+CALL = (
+    'init_worker_by_lua_block { dofile("/s/lua/resty/metrics/load.lua").init_worker { socket = "/run/x.sock", '
+    'nginx = "edge {1}; a" } }'
+)
+ALL = f"    {LINE}\n    {SOCKET}\n    {CALL}\n    {LIFECYCLE}\n"
+# Each has every line of ours and ``server { }``, as some tool might write it.
+FORMS = [
+    ("tabs", ALL.replace("    ", "\t")),
+    ("one line", ALL.replace("\n", " ")),
+    ("line ends", ALL.replace("\n", "\r\n")),
+    ("another order", f"{LIFECYCLE}\n{CALL}\n{SOCKET}\n{LINE}\n"),
+    ("a word a line", ALL.replace("edge {1}; a", "NAME").replace(" ", "\n").replace("NAME", "edge {1}; a")),
+    ("no blanks", ALL.replace(" { ", "{").replace(" } ", "}").replace(" = ", "=").replace(", ", ",")),
+    ("quotes", ALL.replace('"', "'").replace(LINE, "include '/s/nginx.conf.d/resty-metrics.conf' ;")),
+    (
+        "an indented block",
+        ALL.replace("block { ", "block {\n        ").replace("{ socket", "{\n        socket").replace(" } }", "\n}\n}"),
+    ),
+    ("between lines of the user's", ALL.replace("\n", "\n    gzip on;\n")),
+    ("behind Lua with quotes and braces", f"init_by_lua_block {{ x = #'}}' -- don't\n }}\n{ALL}"),
+]
+
+
+@pytest.mark.parametrize("form", [one[1] for one in FORMS], ids=[one[0] for one in FORMS])
+def test_every_line_of_ours_is_removed_in_any_form(form: str) -> None:
+    before = written({"lua/a.lua": b"A"}, Added(MAIN, MAIN, ALL, whole_file=False))
+    text = f"events {{}}\nhttp {{\n{form}    server {{ }}\n}}\n"
+    (change,) = removal.make(facts(before, http=text, a=b"A"), text.encode()).configuration
+    left = (change.after or b"").decode()
+    assert "/s/" not in left
+    assert "resty_metrics" not in left
+    assert "init_worker" not in left
+    assert "server { }" in left
+    for piece in ("{", "}", "gzip on;", "don't"):
+        assert left.count(piece) == text.count(piece) - ALL.count(piece)
+
+
+def test_lines_that_a_person_changed_are_named_each() -> None:
+    """The one that is as it was would go, the other two would leave nginx without its files."""
+    changed = CALL.replace("init_worker {", "init_worker { buckets = 1,")
+    text = f"http {{\n{LINE}\n{LIFECYCLE} {LIFECYCLE}\n{changed}\n}}\n"
+    before = written({}, Added(MAIN, MAIN, ALL, whole_file=False))
+    with pytest.raises(RefusedError) as refused:
+        removal.make(facts(before, http=text), text.encode())
+    assert f"{MAIN}:4" in str(refused.value)
+    kept = text.replace("buckets = 1,", "")
+    with pytest.raises(RefusedError, match=f"install: {MAIN}:3. Remove them by hand"):
+        removal.make(facts(before, http=kept), kept.encode())
+
+
+@pytest.mark.parametrize("share", ["/s", "/opt/\udce9/\u00e0"], ids=["ascii", "not-ascii"])
+def test_a_call_of_ours_in_another_form_is_not_taken_for_the_users_own(share: str) -> None:
+    added = ALL.replace("/s/", f"{share}/")
+    text = f"http {{\n{added.replace(' { ', '{').replace(', ', ',')}server {{ }}\n}}\n"
+    entry = Added(MAIN, MAIN, added.encode("utf-8", "surrogateescape").decode("latin-1"), whole_file=False)
+    now = text.encode("utf-8", "surrogateescape")
+    seen = replace(facts(written({}, entry), http=text), share=share, snippets={MAIN: now})
+    assert not any("is your own" in note for note in plan.make(seen).notes)
+    (change,) = removal.make(seen, now).configuration
+    assert b"init_worker" not in (change.after or b"")
 
 
 def test_an_include_that_was_written_twice_is_left_to_a_person() -> None:
     text = f"http {{\n {LINE}\n server {{ {LINE} }}\n}}\n"
     before = written({}, Added(MAIN, MAIN, ADDED, whole_file=False))
-    with pytest.raises(RefusedError, match=f"remove by hand.*{MAIN}:2, {MAIN}:3"):
+    with pytest.raises(RefusedError, match=f"{MAIN}:2, {MAIN}:3. Remove them by hand"):
         removal.make(facts(before, http=text), text.encode())
 
 

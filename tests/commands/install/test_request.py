@@ -25,7 +25,7 @@ def test_a_page_with_users_is_said_to_be_one(socket_path: Path, tmp_path: Path) 
     file.write_text(f"basic_auth_users: {{prometheus: '{bcrypt.hashpw(b'right', bcrypt.gensalt(4)).decode()}'}}")
     with Collector(socket_path, f"--web.config.file={file}", user=("prometheus", "right")) as collector:
         for more in ({}, {"web_config_file": file}):
-            with pytest.raises(RefusedError, match=f":{collector.port}/metrics wants a user and a password"):
+            with pytest.raises(RefusedError, match=f":{collector.port}/metrics requires a user and a password"):
                 request.page(settings(collector.port, **more))
 
 
@@ -40,7 +40,7 @@ def test_what_is_no_page(tmp_path: Path) -> None:
 
         thread = Thread(target=serve)
         thread.start()
-        with pytest.raises(RefusedError, match="is no page of ours"):
+        with pytest.raises(RefusedError, match="is not a page of a collector"):
             request.page(settings(listening.getsockname()[1]))
         thread.join()
 
@@ -63,7 +63,7 @@ def test_an_address_of_another_machine_is_none_of_nginxs(monkeypatch: pytest.Mon
     monkeypatch.setattr(socket, "create_connection", lambda *_: made)
     reached, failures = request.reachable([target("192.0.2.7")])
     assert reached == ()
-    assert list(failures.values()) == ["192.0.2.7:80 (server a): that address is on another machine now"]
+    assert list(failures.values()) == ["192.0.2.7:80 (server a): that address now belongs to another machine"]
     assert made.fileno() == -1
 
 

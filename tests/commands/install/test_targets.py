@@ -78,6 +78,6 @@ def test_the_reasons_name_each_address() -> None:
     http = f"server {{ listen 80; server_name a; {OWN} }} server {{ listen 81 quic; }} server {{ listen 82; {OFF} }}"
     assert candidates(http).against == (
         "127.0.0.1:80 (server a): /n.conf:1: log_by_lua_block does not count requests",
-        "127.0.0.1:81 (server): it speaks HTTP/3 alone",
+        "127.0.0.1:81 (server): it supports HTTP/3 only",
         "127.0.0.1:82 (server): /n.conf:1: log_by_lua_file leaves its requests out of the count",
     )

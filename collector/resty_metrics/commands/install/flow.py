@@ -6,7 +6,7 @@ have, as far as is known before any change.
 Rules:
 - Whatever can be known before any change is judged before it, by the same code in a dry run and in a run.
 - Nothing is changed before it was shown and agreed to: on a terminal by an answer, elsewhere by --yes.
-- From the first change on, any failure (an error, a signal, a closed terminal) puts everything back; signals are
+- From the first change on, any failure (an error, a signal, a closed terminal) restores everything; signals are
   ignored while that happens.
 """
 
@@ -140,7 +140,7 @@ def _already(settings: Settings, order: Order, made: Plan, foreseen: Prospect | 
     if foreseen is None:
         return
     if not foreseen.reasons:
-        _echo(f"then: one request to {foreseen.words}, which must be on the page")
+        _echo(f"then: one request to {foreseen.words}. If it is not counted, this fails.")
     if _stops_here(order, foreseen.reasons):
         return
     try:
@@ -204,7 +204,7 @@ def _load(found: Nginx, transaction: Transaction) -> None:
 def _all_or_nothing(master: int | None) -> Iterator[Transaction]:
     """Yield a transaction.
 
-    On any exception everything is put back, with a reload where nginx may have read the changes.
+    On any exception everything is restored, with a reload where nginx may have read the changes.
     """
     transaction = Transaction()
     with handlers_kept():
@@ -212,14 +212,14 @@ def _all_or_nothing(master: int | None) -> Iterator[Transaction]:
             with interruptible():
                 yield transaction
         except BaseException as error:
-            reasons = [*_words(error), *_put_back(transaction, master)]
+            reasons = [*_words(error), *_restore(transaction, master)]
             with suppress(OSError):  # the reader of stderr may have gone
                 _say("failed, everything was restored:", reasons)
             raise SystemExit(1) from None
 
 
-def _put_back(transaction: Transaction, master: int | None) -> list[str]:
-    """Put everything back, and return the errors in doing so; normally there are none."""
+def _restore(transaction: Transaction, master: int | None) -> list[str]:
+    """Restore everything, and return the errors in doing so; normally there are none."""
     errors = transaction.roll_back()
     if transaction.loaded and master is not None:
         try:

@@ -28,6 +28,11 @@ class Added:
     text: str
     whole_file: bool
 
+    @property
+    def shown(self) -> str:
+        """The text as it is in a dump of the configuration: ``text`` has one character for each byte."""
+        return self.text.encode("latin-1").decode("utf-8", "surrogateescape")
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:

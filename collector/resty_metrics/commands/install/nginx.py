@@ -37,7 +37,7 @@ _INACCURACY = 2.0  # seconds
 class Nginx:
     """The nginx that is changed.
 
-    ``master`` None: it does not run. ``socket_way``: the way to the socket; None where it cannot be looked at.
+    ``master`` None: it is not running. ``socket_way``: the way to the socket; None where it cannot be looked at.
     """
 
     command: Command
@@ -65,11 +65,11 @@ def find(given: str | None, socket_path: Path) -> Nginx:
     one = replace(found[0], seconds=COMMAND_SECONDS)
     _refuse_alone(one.master)
     if os.geteuid() not in (0, one.uid or os.geteuid()):
-        raise RefusedError(f"{one.label} belongs to another user: {privilege.as_root()}")
+        raise RefusedError(f"{one.label} runs as another user: {privilege.as_root()}")
     if one.master is not None and files.root_of(one.master) != files.ROOT:
         raise RefusedError(
-            f"{one.label} lives in a container or another mount namespace: run this in there, or put the files and the "
-            'include into its image, see "Install by hand" in README.md'
+            f"{one.label} runs in a container or another mount namespace. Run this command there, or add the files "
+            'and the include to its image: see "Install by hand" in README.md'
         )
     instance = nginx.examine(one, str(socket_path))
     if instance.configured is None:
@@ -207,8 +207,8 @@ def _unreadable(users: tuple[User, ...], share: Path) -> str | None:
         obstacle = access.obstacle(user, way, access.SEARCH)
         if obstacle is not None and obstacle.known:
             return (
-                f"nginx's workers run as {user.label}, who may not {obstacle.need_word} {obstacle.node.label}: open "
-                "it to them, or give another --share-dir"
+                f"nginx's workers run as {user.label}, who may not {obstacle.need_word} {obstacle.node.label}. Give "
+                "it access, or use another --share-dir"
             )
     return None
 

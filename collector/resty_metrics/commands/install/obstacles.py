@@ -15,8 +15,9 @@ from resty_metrics.nginx_config.dump import Configuration
 from resty_metrics.nginx_config.hooks import Hook, Hooks
 
 _LUA = (
-    "{label} has no Lua module. Debian and Ubuntu: apt install libnginx-mod-http-lua; elsewhere OpenResty, or "
-    "load_module {modules}/ngx_http_lua_module.so (after ndk_http_module.so) at the top of {main}; then run this again"
+    "{label} has no Lua module. On Debian and Ubuntu: apt install libnginx-mod-http-lua. Elsewhere: use OpenResty, or "
+    "add load_module {modules}/ngx_http_lua_module.so (after ndk_http_module.so) at the top of {main}. Then run this "
+    "again"
 )
 
 

@@ -3,7 +3,7 @@
 Rules:
 - ``lifecycle.conf`` goes along where ``http{}`` has no ``init_worker_by_lua*``, since nginx allows one. It states
   the default socket and no name; where this nginx has others, its call is written out with them.
-- ``upstreams.conf`` has a ``map``, and nginx takes no ``map_hash_*`` behind the first one.
+- ``upstreams.conf`` has a ``map``, and nginx accepts no ``map_hash_*`` after the first one.
 - ``stub-status.conf`` and ``vts.conf`` listen on a port, and need a module.
 - What the configuration already includes elsewhere is not added.
 """
@@ -81,14 +81,14 @@ def against(facts: Facts, asked: Collection[str], own_file: str | None) -> list[
         reasons += [_map_hash(facts, one) for one in _late(facts.configuration, own_file)]
     if VTS in new:
         zones = [one for one in _http(facts.configuration) if one.name == "vhost_traffic_status_zone"]
-        reasons += [f"--with-vts: {one.place}: {one.name} is there already, and nginx allows one" for one in zones]
+        reasons += [f"--with-vts: {one.place}: {one.name} is there already, and nginx allows only one" for one in zones]
     return reasons
 
 
 def remarks(asked: Collection[str]) -> list[str]:
     """Return what else is needed after the files are added."""
     return [
-        f"{name}.conf is read by the collector that is started with {_SOURCES[name]}"
+        f"to read the page of {name}.conf, start the collector with {_SOURCES[name]}"
         for name in ASKED_FOR
         if name in asked and name in _SOURCES
     ]
@@ -143,6 +143,6 @@ def _late(configuration: Configuration, own_file: str | None) -> list[Directive]
 
 def _map_hash(facts: Facts, directive: Directive) -> str:
     return (
-        f"--with-upstreams: {directive.place}: nginx takes {directive.name} before the first map alone, and "
-        f"upstreams.conf has one. Leave the flag out, and write behind that line: {_include(facts, UPSTREAMS)}"
+        f"--with-upstreams: {directive.place}: nginx accepts {directive.name} only before the first map, and "
+        f"upstreams.conf has a map. Omit the flag, and add after that line: {_include(facts, UPSTREAMS)}"
     )

@@ -107,8 +107,8 @@ def _piece(text: str, brace: int, statements: Sequence[str]) -> tuple[int, str]:
 
 def _by_hand(place: Line, statements: Sequence[str]) -> RefusedError:
     return RefusedError(
-        f"{place.file}:{place.line}: where http{{}} begins cannot be told for certain. Write there, "
-        f"behind the brace, and run this again: {' '.join(statements)}"
+        f"{place.file}:{place.line}: cannot tell where http{{}} begins. Add after its opening brace, "
+        f"and run this again: {' '.join(statements)}"
     )
 
 

@@ -118,7 +118,7 @@ def _configuration(
     if added is not None and not standing.as_written and obstacles.is_there(facts, found):
         missing = optional.missing(facts, asked)
         if missing:
-            raise RefusedError(f"{added.path} is no longer as install wrote it, and is kept. Add: {' '.join(missing)}")
+            raise RefusedError(f"{added.path} was changed after installation, and is kept. Add: {' '.join(missing)}")
         return None, added
     lines = _statements(facts, found, standing, asked)
     if not lines:

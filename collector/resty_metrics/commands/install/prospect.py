@@ -1,8 +1,8 @@
-"""The proof as it will go, known before anything is changed: the dry run shows it, and the run follows it.
+"""A forecast of the proof, made before anything is changed: the dry run shows it, and the run follows it.
 
 Rules:
-- A reason is a fact that no change of ours mends: nginx does not run, the page does not answer, nginx's workers may not
-  send, no address can prove anything. Then the run is refused before it changes anything.
+- A reason is a fact that no change of ours alters: nginx is not running, the page does not answer, nginx's workers may
+  not send, nginx counts a test request at no address. Then the run is refused before it changes anything.
 - What cannot be known from here (a collector in another process namespace, an address that the reload will open) is no
   reason.
 """
@@ -26,7 +26,7 @@ from resty_metrics.nginx_config import hooks, statements
 from resty_metrics.nginx_config.statements import Stated
 
 SHOWN = 8  # reasons against addresses
-_MEND = "To install all the same, give --without-proof"
+_UNTESTED = "To install without a test, give --without-proof"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,8 @@ def look(settings: Settings, subject: Subject, found: Nginx, facts: Facts, made:
     if not reached:
         away = [f"{one.label}: it is in another network namespace" for one in candidates.targets if one not in here]
         seen = _first((*failures.values(), *away, *candidates.against))
-        reasons.append(f"no address of nginx that could prove anything can be reached: {seen}. {_MEND}")
+        words = "none of the addresses at which nginx would count a test request can be reached"
+        reasons.append(f"{words}: {seen}. {_UNTESTED}")
     return Prospect(reached, tuple(reasons))
 
 
@@ -71,29 +72,29 @@ def _elsewhere(master: int) -> bool:
 def _of_nginx(found: Nginx) -> list[str]:
     if found.master is not None:
         return []
-    return [f"{found.label} does not run, so nothing can be proven: start it, or give --without-proof"]
+    return [f"{found.label} is not running, so no request can be sent as a test. Start it, or give --without-proof"]
 
 
 def _of_collector(settings: Settings, facts: Facts) -> list[str]:
     try:
         request.page(settings)
     except RefusedError as refused:
-        words = "without the collector's page nothing can be proven: start it (resty-metrics serve), give the "
-        return [*refused.reasons, f"{words}--web.listen-address that it has, or --without-proof"]
+        words = "the collector's page must show that a test request is counted. Start the collector (resty-metrics "
+        return [*refused.reasons, f"{words}serve), give its --web.listen-address, or give --without-proof"]
     if not Path(facts.socket_path).exists():
-        return [f"there is no socket {facts.socket_path}: give the --socket.path that the collector has"]
+        return [f"there is no socket {facts.socket_path}. Give the collector's --socket.path"]
     return []
 
 
 def of_sending(subject: Subject, found: Nginx, facts: Facts, made: Plan) -> Iterator[str]:
-    """Yield why what nginx's workers send would not reach the collector, or not be taken."""
+    """Yield why the collector would not receive, or would refuse, the datagrams of nginx's workers."""
     configured = found.configured
     known = {facts.socket_path, *configured.aliases}
     for stated in statements.sockets(configured.configuration, configured.prefix, configured.texts):
         if stated.value not in known and not _is_replaced(stated, facts, made):
             yield (
-                f"{stated.place}: workers are told to send to {stated.value}, not to {facts.socket_path}: make them "
-                f"equal, or give --socket.path={stated.value}"
+                f"{stated.place}: workers send to {stated.value}, not to {facts.socket_path}. Change that line, or "
+                f"give --socket.path={stated.value}"
             )
     findings = [] if found.socket_way is None else reach.socket(found.users, found.socket_way)
     if subject.running is not None:
@@ -127,12 +128,12 @@ def _first(reasons: Sequence[str]) -> str:
 
 
 def _nowhere(facts: Facts, candidates: Candidates) -> list[str]:
-    """Return why no server counts what it gives up, and the lines that would mend it."""
+    """Return why no server counts what it gives up, and the lines with which one would."""
     found = hooks.find(facts.configuration, facts.prefix, facts.texts)
     lines = obstacles.shadows(facts, (hook for hook in found.inner if hook.counts is False))
-    seen = _first(candidates.against) or "it listens on none"
+    seen = _first(candidates.against) or "it listens on no address"
     return [
-        f"no address of nginx could prove that requests are counted: {seen}. {_MEND}",
-        *(["to mend it, add, without reloading nginx yet, and run this again:"] if lines else []),
+        f"nginx would count a test request at none of its addresses: {seen}. {_UNTESTED}",
+        *(["to count requests there, add these lines, do not reload nginx yet, and run this again:"] if lines else []),
         *lines,
     ]

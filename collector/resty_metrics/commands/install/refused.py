@@ -1,4 +1,4 @@
-"""Refusals, after which nothing is done or everything is put back: the one error of this package."""
+"""Refusals, after which nothing is done or everything is restored: the one error of this package."""
 
 
 class RefusedError(Exception):

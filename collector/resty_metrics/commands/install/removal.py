@@ -4,8 +4,8 @@ Rules:
 - As long as anything else names our files (a hook with our line, an include by hand), nothing is removed, and the
   reason names the places.
 - A file that was changed since it was written is kept beside its place as ``.saved``.
-- What somebody removed meanwhile is gone, and is no reason to keep the rest. What somebody wrote in another form (other
-  blanks, quotes) is ours all the same.
+- A line or file that somebody removed meanwhile does not keep the rest. A line that another tool wrote in another form
+  (other blanks, quotes, line ends) is removed too.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,10 @@ from resty_metrics.commands.install.facts import Change, Facts, Plan
 from resty_metrics.commands.install.manifest import Added, Manifest
 from resty_metrics.commands.install.plan import SAVED, unread
 from resty_metrics.commands.install.refused import RefusedError
+from resty_metrics.nginx_config.directive import ConfigurationError
 from resty_metrics.nginx_config.hooks import directives
+
+_BY_HAND = "Remove them by hand, then run this again"
 
 
 def make(facts: Facts, configured: bytes | None) -> Plan:
@@ -87,7 +90,7 @@ def _references(facts: Facts, added: Added | None) -> Iterator[str]:
     def of_ours(file: str, text: str) -> bool:
         if file.startswith(f"{share}/"):
             return True
-        return added is not None and file == added.path and (added.whole_file or text in _as_read(added))
+        return added is not None and file == added.path and (added.whole_file or rewritten.contains(added.shown, text))
 
     for include in configuration.includes:
         if include.pattern.startswith(f"{share}/") and not of_ours(include.file, include.pattern):
@@ -99,10 +102,6 @@ def _references(facts: Facts, added: Added | None) -> Iterator[str]:
     for path, text in sorted(facts.texts.items()):
         if not path.startswith(f"{share}/") and f"{share}/" in (text or ""):
             yield f"{path}:{_line_of(text or '', f'{share}/')}"
-
-
-def _as_read(added: Added) -> str:
-    return added.text.encode("latin-1").decode("utf-8", "surrogateescape")
 
 
 def _line_of(text: str, word: str) -> int:
@@ -127,11 +126,15 @@ def _configuration(facts: Facts, added: Added, now: bytes | None) -> tuple[list[
 def _rewritten(facts: Facts, added: Added, now: bytes) -> tuple[list[Change], list[str]]:
     """Remove what is left of an addition that was written in another form. Raises RefusedError."""
     after = rewritten.without(now.decode("latin-1"), added.text).encode("latin-1")
-    left = rewritten.places(facts.configuration, added.path, facts.share)
-    if len(left) > 1 or (left and after == now):
-        raise RefusedError(f"remove by hand, then run this again: {', '.join(left)}")
+    text = after.decode("utf-8", "surrogateescape")
+    try:
+        left = rewritten.places_left(facts.configuration, added.path, facts.share, text)
+    except ConfigurationError as error:
+        raise RefusedError(f"cannot remove the lines that were added to {added.path} ({error}). {_BY_HAND}") from None
+    if left:
+        raise RefusedError(f"another tool changed these lines of install: {', '.join(left)}. {_BY_HAND}")
     if after == now:
-        return [], [f"{added.path} no longer has the line that was added: it is gone already"]
+        return [], [f"{added.path} no longer has the lines that were added: they were removed already"]
     return [Change(added.path, now, after)], []
 
 

@@ -39,9 +39,9 @@ def page(settings: Settings) -> str:
     if answer.error is not None:
         raise RefusedError(f"{answer.url}: {answer.error}")
     if answer.wants is not None:
-        raise RefusedError(f"{answer.url} wants {answer.wants}, so what it counted cannot be seen from here")
+        raise RefusedError(f"{answer.url} requires {answer.wants}, so install cannot read the counts")
     if read_page(answer) is None:
-        raise RefusedError(f"{answer.url} is no page of ours: see --web.listen-address")
+        raise RefusedError(f"{answer.url} is not a page of a collector. Check --web.listen-address")
     return answer.text
 
 
@@ -93,7 +93,7 @@ def prove(settings: Settings, targets: Sequence[Target], logs: ErrorLogs) -> str
         if _is_counted(settings, known, COUNT_SECONDS if len(sent) == 1 else LATER_SECONDS):
             return f"a request to {' or '.join(sent)} is on the page"
     if not sent:
-        raise RefusedError(f"nginx took a request at no address that it listens on: {'; '.join(errors)}")
+        raise RefusedError(f"nginx accepted a request at none of its addresses: {'; '.join(errors)}")
     words = f"a request was sent to {'; '.join(sent)}, but was not on the page within {COUNT_SECONDS:g} s"
     raise RefusedError(words, *errors, *logs.complaints(), *_why(settings))
 
@@ -149,7 +149,7 @@ def _local(client: socket.socket) -> socket.socket:
     here, there = client.getsockname()[0], client.getpeername()[0]
     if here != there and not ip_address(there).is_loopback:
         client.close()
-        raise OSError("that address is on another machine now")
+        raise OSError("that address now belongs to another machine")
     return client
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from resty_metrics.commands.install import rewritten
 from resty_metrics.commands.install.facts import CONF, INCLUDES, Facts
 from resty_metrics.commands.install.manifest import Added
 from resty_metrics.nginx_config.dump import Include
@@ -27,7 +28,7 @@ class Standing:
         """Return whether ``text``, which stands in a file of the configuration, is of the earlier install."""
         if self.added is None or file != self.added.path:
             return False
-        return self.added.whole_file or text in self.added.text
+        return self.added.whole_file or rewritten.contains(self.added.shown, text)
 
     def owns_include(self, include: Include) -> bool:
         return self.owns(include.file, include.pattern)

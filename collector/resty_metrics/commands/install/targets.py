@@ -52,7 +52,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """``targets``: the addresses to try, best first; ``against``: why each other address can prove nothing."""
+    """``targets``: the addresses to try, best first.
+
+    ``against``: why a test request would not be counted, for each other address.
+    """
 
     targets: tuple[Target, ...]
     against: tuple[str, ...]
@@ -75,9 +78,9 @@ class Coverage:
         if hook is not None and self._is_off(hook.directive):
             return f"{place} leaves its requests out of the count"
         if self.counts(server) is False:
-            return "no hook holds in it" if hook is None else f"{place} does not count requests"
+            return "it has no log hook" if hook is None else f"{place} does not count requests"
         if _switch(self.configuration, server, "lua_code_cache") == "off":
-            return "lua_code_cache off holds in it"
+            return "lua_code_cache is off in it"
         if _switch(self.configuration, server, "post_action") not in (None, "off"):
             return "post_action would pass the request on"
         return None
@@ -129,7 +132,7 @@ def _of(listener: Listener, coverage: Coverage) -> tuple[list[tuple[bool, Target
     default = listener.servers[0]
     target = _target(listener, default, coverage.configuration)
     if listener.udp:
-        return [], [f"{target.label}: it speaks HTTP/3 alone"]
+        return [], [f"{target.label}: it supports HTTP/3 only"]
     if not target.host and target.unix is None:
         return [], [f"port {target.port} ({target.server}): each address of this machine has a listener of its own"]
     found, reasons = [], []

@@ -48,7 +48,7 @@ class Transaction:
         self.loaded = False
 
     def apply(self, changes: Iterable[Change]) -> None:
-        """Apply the changes. Raises RefusedError, or OSError; changes made by then stay, and can be put back."""
+        """Apply the changes. Raises RefusedError, or OSError; changes made by then stay, and can be restored."""
         for change in changes:
             path = Path(change.path)
             if read(path) != change.before:
@@ -85,7 +85,7 @@ class Transaction:
             top.rmdir()
 
     def roll_back(self) -> list[str]:
-        """Put everything back, and return an error for each file where that failed."""
+        """Restore everything, and return an error for each file where that failed."""
         errors = []
         for kept in reversed(self._kept):
             try:
