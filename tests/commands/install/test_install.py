@@ -197,7 +197,7 @@ def test_a_hook_in_http_needs_our_line_first(collector: Collector, name: str, ho
         assert f"+include {debian.share}/nginx.conf.d/resty-metrics-own-hook.conf;" in said
         done = run("uninstall", debian, collector)
         assert done.status == 1
-        assert "these lines use our files. Remove them" in done.error
+        assert "files of ours are in use. Remove our line from each" in done.error
         assert (f"{lua}:1" if with_line is None else f"{own}:1 (log_by_lua_block)") in done.error
 
 
@@ -487,6 +487,16 @@ def test_uninstall(collector: Collector) -> None:
         done = run("uninstall", debian, collector)
         assert (done.status, done.error) == (0, "")
         assert done.out.startswith("nothing to remove")
+
+
+def test_uninstall_of_another_directory_names_the_one_in_use(collector: Collector) -> None:
+    """Without --share-dir nothing is there to remove, while nginx uses files of ours."""
+    with Debian() as debian:
+        assert_installed(debian, collector)
+        elsewhere = f"--share-dir={debian.directory}/elsewhere"
+        done = run("uninstall", debian, collector, elsewhere)
+        assert done.status == 1, done.text
+        assert f"give --share-dir={debian.share}" in done.error
 
 
 def test_uninstall_keeps_what_the_user_changed_beside_it(collector: Collector) -> None:

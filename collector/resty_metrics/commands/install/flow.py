@@ -22,7 +22,7 @@ from resty_metrics import __version__
 from resty_metrics.commands.doctor.examination import find as find_collector
 from resty_metrics.commands.doctor.report import printable
 from resty_metrics.commands.doctor.settings import Settings
-from resty_metrics.commands.install import nginx, plan, privilege, prospect, removal, request, shown
+from resty_metrics.commands.install import nginx, obstacles, plan, privilege, prospect, removal, request, shown
 from resty_metrics.commands.install.error_logs import ErrorLogs
 from resty_metrics.commands.install.facts import Plan
 from resty_metrics.commands.install.interruption import handlers_kept, interruptible
@@ -172,6 +172,12 @@ def _uninstall(settings: Settings, order: Order) -> None:
     added = removal.entry(facts)
     made = removal.make(facts, None if added is None else facts.snippets.get(added.path))
     if not made.changes:
+        elsewhere = obstacles.included_from(facts.configuration)
+        if elsewhere not in (None, str(order.share)):
+            raise RefusedError(
+                f"{facts.configuration.main_file} includes files of {elsewhere}. To remove these, give "
+                f"--share-dir={elsewhere}"
+            )
         for line in shown.lines(made, str(order.share)):
             _echo(line)
         _echo(f"nothing to remove: install has changed nothing in {facts.configuration.main_file}")

@@ -20,6 +20,7 @@ from resty_metrics.commands.install.facts import Facts
 from resty_metrics.commands.install.plan import SAVED
 from resty_metrics.commands.install.refused import RefusedError
 from resty_metrics.commands.install.transaction import read
+from resty_metrics.health.reach import is_home
 from resty_metrics.kernel import access
 from resty_metrics.kernel import paths as files
 from resty_metrics.kernel.access import Node, User
@@ -206,9 +207,10 @@ def _unreadable(users: tuple[User, ...], share: Path) -> str | None:
     for user in users:
         obstacle = access.obstacle(user, way, access.SEARCH)
         if obstacle is not None and obstacle.known:
+            access_there = "" if is_home(obstacle.node.path) else "Give it access, or "
             return (
-                f"nginx's workers run as {user.label}, who may not {obstacle.need_word} {obstacle.node.label}. Give "
-                "it access, or use another --share-dir"
+                f"nginx's workers run as {user.label}, who may not {obstacle.need_word} {obstacle.node.label}. "
+                f"{access_there}{'use' if access_there else 'Use'} another --share-dir"
             )
     return None
 

@@ -38,7 +38,9 @@ def make(facts: Facts, configured: bytes | None) -> Plan:
         return Plan((), (), (_in_use(facts, rest),))
     places = list(_references(facts, added))
     if places:
-        raise RefusedError(f"these lines use our files. Remove them, then run this again: {', '.join(places)}")
+        raise RefusedError(
+            f"files of ours are in use. Remove our line from each, then run this again: {', '.join(places)}"
+        )
     configuration: list[Change] = []
     notes += unread(facts)
     if added is not None:
