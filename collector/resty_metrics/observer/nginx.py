@@ -4,13 +4,14 @@ Rule: requests that are not counted are a fault only where Lua was ever heard of
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from resty_metrics.health.facts import NginxFacts
 from resty_metrics.ingest.beats import MAX_INSTANCES
 from resty_metrics.ingest.sender import LiveHeartbeat
 from resty_metrics.ingest.senders import Senders
 from resty_metrics.observer.arrivals import Arrivals, Sample
+from resty_metrics.observer.masters import Masters
 from resty_metrics.page import instances, workers
 from resty_metrics.page.coverage import ENDED
 from resty_metrics.shapes.shape import FamilyKey
@@ -23,10 +24,14 @@ Fetched = Mapping[str, tuple[float, StubStatus]]  # by name of nginx: when it wa
 
 
 class NginxLooks:
-    """The looks at all nginx that have ever been heard of; at most MAX_INSTANCES names are remembered."""
+    """The looks at all nginx that have ever been heard of; at most MAX_INSTANCES names are remembered.
 
-    def __init__(self) -> None:
+    ``started`` returns when a process started, in clock ticks since boot, None if it is not visible.
+    """
+
+    def __init__(self, started: Callable[[int], int | None]) -> None:
         self._arrivals: dict[str, Arrivals] = {}
+        self._masters = Masters(started)
 
     def look(
         self, senders: Senders, table: Table, fetched: Fetched, coverage: Mapping[str, float], now: float
@@ -36,7 +41,8 @@ class NginxLooks:
         for name in senders.instances:
             if len(self._arrivals) < MAX_INSTANCES:
                 self._arrivals.setdefault(name, Arrivals())
-        missing = senders.missing(now)
+        self._masters.keep(senders.masters)
+        missing = senders.missing(now, self._masters.is_gone)
         facts = []
         for name, arrivals in sorted(self._arrivals.items()):
             own = beats.get(name, [])

@@ -21,6 +21,7 @@ from resty_metrics.health.reach import SendingUser, closed
 from resty_metrics.health.troubles import Trouble
 from resty_metrics.kernel.access import Obstacle
 from resty_metrics.kernel.paths import nodes_to
+from resty_metrics.kernel.processes import started
 from resty_metrics.observer import metric
 from resty_metrics.observer.counts import SPAN_SECONDS, Counts, Growth, Kind, counts_of
 from resty_metrics.observer.lines import lines
@@ -66,7 +67,7 @@ class Observer:
         self._users: tuple[SendingUser, ...] = ()
         self._growth = Growth()
         self._growth.observe(self._counts(), clock())
-        self._nginx = NginxLooks()
+        self._nginx = NginxLooks(started)
         self._full: Full = {}
         self._full_at = -math.inf
         self._accepted = 0
