@@ -3,7 +3,7 @@
 Rules:
 - Only a master that this collector saw running can be seen to have ended. One of another container, or one that /proc
   hides, was never seen.
-- A master is looked for when it is first heard of, and again only when its workers are silent: a read takes about 10 us.
+- A master is looked for when it is first heard of, and again only when its workers are silent: a read takes 10 us.
 """
 
 from collections.abc import Callable, Set
