@@ -91,6 +91,11 @@ def test_evidence_names_what_fills_a_family() -> None:
     assert "http_requests 7; path of http_requests has 900 values" in trouble.evidence
 
 
+def test_evidence_says_for_how_long_nothing_arrived() -> None:
+    (trouble,) = judge(nginx(uncounted=50.0, uncounted_seconds=25.0))
+    assert trouble.evidence == "nginx itself counts 50 requests/s, and no request arrived here for 25 seconds"
+
+
 def test_a_refusal_names_the_user() -> None:
     (trouble,) = judge(FAULTS["refusals"])
     assert "(uid 101)" in trouble.evidence

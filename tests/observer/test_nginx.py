@@ -46,4 +46,4 @@ def test_requests_of_an_nginx_that_is_only_fetched() -> None:
     beat(senders, "edge", 0.0)
     facts = fetch(senders, Table())
     assert facts is not None
-    assert facts.uncounted == 10.0
+    assert (facts.uncounted, facts.uncounted_seconds) == (10.0, 60.0)

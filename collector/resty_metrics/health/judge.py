@@ -108,7 +108,8 @@ def _of_refusals(facts: Facts) -> Iterator[Trouble]:
 def _of_nginx(nginx: NginxFacts) -> Iterator[Trouble]:
     name = nginx.name
     if nginx.uncounted is not None and nginx.uncounted > LEAST_RATE:
-        evidence = f"nginx itself counts {nginx.uncounted:.3g} requests/s, and no request arrived here for two minutes"
+        seconds = f"{nginx.uncounted_seconds:.0f} seconds"
+        evidence = f"nginx itself counts {nginx.uncounted:.3g} requests/s, and no request arrived here for {seconds}"
         yield _trouble(kinds.NOTHING_ARRIVES, evidence, nginx=name)
     if nginx.coverage is not None and nginx.coverage < LEAST_COVERAGE:
         evidence = f"the log hook ran for {nginx.coverage:.1%} of the requests of the last five minutes"

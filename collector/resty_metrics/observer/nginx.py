@@ -55,7 +55,8 @@ class NginxLooks:
             rates = arrivals.rates(now)
             uncounted = None if rates is None else 0.0 if rates.rows else rates.served - rates.counted
             spool_free = _spool_free(workers.of_newest_master(own))
-            facts.append(NginxFacts(name, missing.get(name, 0), uncounted, coverage.get(name), spool_free))
+            seconds = 0.0 if rates is None else rates.seconds
+            facts.append(NginxFacts(name, missing.get(name, 0), uncounted, seconds, coverage.get(name), spool_free))
         return facts
 
 
