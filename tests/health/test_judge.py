@@ -52,7 +52,10 @@ ONE_CAUSE: list[tuple[str, Facts, list[str]]] = [
     ("a stranger is refused", replace(WELL, nginx=[SILENT], recent=replace(LATE, accepted=True)),
         ["nothing_arrives", "refusals", "workers_missing"]),
     ("the disk stalls", replace(nginx(uncounted=50.0), journal=Journal("/state", None, 20.0)), ["journal_stalls"]),
-    ("nginx is gone", replace(nginx(missing=2), sources=[REFUSED]), ["source_down"]),
+    ("a status page says nothing about workers", replace(nginx(missing=2), sources=[REFUSED]),
+        ["source_down", "workers_missing"]),
+    ("put back again and again, and nothing is counted", replace(FAULTS["socket_contended"], nginx=[SILENT]),
+        ["nothing_arrives", "socket_contended"]),
     ("another nginx is gone", replace(WELL, nginx=[replace(NGINX, name="edge", missing=2)], sources=[REFUSED]),
         ["source_down", "workers_missing"]),
     ("invalid batches", recent(refused={"invalid": 2.0}, lost={"dropped": 5.0}), ["rows_lost"]),
@@ -86,6 +89,11 @@ def test_each_nginx_is_judged_by_itself() -> None:
 def test_evidence_names_what_fills_a_family() -> None:
     (trouble,) = judge(FAULTS["overflow"])
     assert "http_requests 7; path of http_requests has 900 values" in trouble.evidence
+
+
+def test_evidence_says_for_how_long_nothing_arrived() -> None:
+    (trouble,) = judge(nginx(uncounted=50.0, uncounted_seconds=25.0))
+    assert trouble.evidence == "nginx itself counts 50 requests/s, and no request arrived here for 25 seconds"
 
 
 def test_a_refusal_names_the_user() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from resty_metrics.ingest.beats import GAUGES_SECONDS
-from resty_metrics.ingest.missing import missing
+from resty_metrics.ingest.missing import MISSING_SECONDS, missing
 from resty_metrics.ingest.sender import Sender
 from resty_metrics.wire.heartbeat import Master
 
@@ -32,6 +32,7 @@ CASES: list[tuple[str, list[Sender], dict[str, int]]] = [
     ("its nginx has a younger master", [sender(SILENT), sender(master=NEW)], {}),
     ("its nginx had a younger master that ended", [sender(SILENT), sender(SILENT, master=NEW, ended=NOW - 1)], {}),
     ("another nginx", [sender(SILENT, instance="edge"), sender(master=NEW)], {"edge": 1}),
+    ("silent for long: the event is over", [sender(MISSING_SECONDS + 1), sender(SILENT, worker=1)], {"": 1}),
     ("a master that is not known", [sender(SILENT, master=None)], {"": 1}),
 ]
 
@@ -40,3 +41,8 @@ CASES: list[tuple[str, list[Sender], dict[str, int]]] = [
 def test_missing(name: str, senders: list[Sender], expected: dict[str, int]) -> None:
     assert missing(senders, NOW) == expected
     assert missing(reversed(senders), NOW) == expected
+
+
+def test_workers_whose_master_is_gone_are_not_missing() -> None:
+    silent = [sender(SILENT), sender(SILENT, instance="edge", master=NEW), sender(SILENT, instance="x", master=None)]
+    assert missing(silent, NOW, lambda master: master == OLD) == {"edge": 1, "x": 1}

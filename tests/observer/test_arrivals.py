@@ -17,7 +17,7 @@ def window(*samples: tuple[float, float, float], origin: str = "1-1") -> Arrival
 def test_it_takes_a_while_until_rates_are_known() -> None:
     assert Arrivals().rates(0.0) is None
     assert window((0.0, 0, 0), (LEAST_SECONDS - 1, 100, 0)).rates(LEAST_SECONDS) is None
-    assert window((0.0, 0, 0), (50.0, 100, 0)).rates(50.0) == Arriving(2.0, 0.0)
+    assert window((0.0, 0, 0), (50.0, 100, 0)).rates(50.0) == Arriving(2.0, 0.0, 50.0)
 
 
 def test_a_window_that_grew_old_says_nothing() -> None:
@@ -43,7 +43,7 @@ def test_requests_in_flight_are_not_served_yet() -> None:
     found = Arrivals()
     for at in range(0, 60, 6):
         found.keep(Sample("1-1", float(at), at * 2, at * 2, 0))
-    assert found.rates(60.0) == Arriving(0.0, 0.0)
+    assert found.rates(60.0) == Arriving(0.0, 0.0, 54.0)
 
 
 def test_rows_that_arrived_before_the_window_count_for_nothing() -> None:
@@ -51,10 +51,10 @@ def test_rows_that_arrived_before_the_window_count_for_nothing() -> None:
         found = Arrivals()
         found.keep(Sample("1-1", 0.0, 0, 0, 0, -1.0))
         found.keep(Sample("1-1", 50.0, 100, 0, 0, arrived))
-        assert found.rates(50.0) == Arriving(2.0, 0.0, rows)
+        assert found.rates(50.0) == Arriving(2.0, 0.0, 50.0, rows)
 
 
 def test_a_window_is_bounded() -> None:
     found = window(*((float(at), at * 2, at) for at in range(3600)))
-    assert found.rates(3599.0) == Arriving(2.0, 1.0)
+    assert found.rates(3599.0) == Arriving(2.0, 1.0, 119.0)
     assert len(found._samples) < 100

@@ -1,6 +1,8 @@
 """A healthy system has no trouble, in any reader: real nginx, real collector, whose clock is set forward."""
 
-from collections.abc import Iterator
+import os
+import signal
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -65,6 +67,30 @@ def test_an_idle_reload_and_an_end(socket_path: Path) -> None:
         nginx.quit()
         seen.later(60.0)
         assert seen.troubles() == []
+
+
+def killed(nginx: Nginx) -> None:
+    for pid in (nginx.master_pid(), *nginx.worker_pids()):
+        os.kill(pid, signal.SIGKILL)
+
+
+def worker_killed(nginx: Nginx) -> None:
+    os.kill(nginx.worker_pids()[0], signal.SIGKILL)
+
+
+@pytest.mark.parametrize("end", [killed, worker_killed])
+def test_a_death_is_over_after_a_while(socket_path: Path, end: Callable[[Nginx], None]) -> None:
+    """nginx was killed for good; or a worker was, and the one in its place has nothing to do."""
+    port = free_port()
+    with watched(socket_path) as seen, Nginx(socket_path, SITE.format(port=port), workers=1) as nginx:
+        get(port, "/", {}, 20)
+        wait_until(lambda: seen.senders("open") == 1, message="a worker")
+        assert seen.troubles() == []
+        end(nginx)
+        seen.later(60.0)
+        wait_until(lambda: seen.troubles() == ([] if end is killed else ["workers_missing"]), message="what is seen")
+        seen.later(600.0)
+        wait_until(lambda: seen.troubles() == [], message="the end of the event")
 
 
 def test_workers_that_never_spoke(socket_path: Path) -> None:

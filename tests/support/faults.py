@@ -8,7 +8,7 @@ from resty_metrics.health.facts import Facts, Journal, NginxFacts, Recent, Socke
 from resty_metrics.kernel.access import SEARCH, Node, Obstacle
 
 PATH = "/run/resty-metrics/collector.sock"
-NGINX = NginxFacts("", 0, 0.0, 1.0, 0.9)
+NGINX = NginxFacts("", 0, 0.0, 60.0, 1.0, 0.9)
 WELL = Facts(
     Socket(PATH),
     Journal("/state", None, 0.1),

@@ -52,12 +52,14 @@ class NginxFacts:
     """The facts of one nginx. ``missing``: workers that fell silent without an end.
 
     ``uncounted``: requests per second that nginx finished lately and whose log hook did not run, 0 if a row of requests
-    arrived meanwhile; None: not known. ``coverage`` and ``spool_free``: shares of 1.
+    arrived meanwhile; None: not known. ``uncounted_seconds``: the time that these rates are of. ``coverage`` and
+    ``spool_free``: shares of 1.
     """
 
     name: str = ""
     missing: int = 0
     uncounted: float | None = None
+    uncounted_seconds: float = 0.0
     coverage: float | None = None
     spool_free: float | None = None
 

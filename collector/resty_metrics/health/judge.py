@@ -3,7 +3,8 @@
 Rules:
 - A healthy system has no trouble. Silence alone is none: the workers of an nginx that is idle after a reload, or never
   used Lua, are as silent as those of one that was stopped. A worker that fell silent without an end is missing.
-- One cause makes one trouble: what follows from another trouble is left out.
+- One cause makes one trouble: what follows from another trouble is left out. A warning hides nothing critical unless it
+  explains it, and a status page that cannot be read explains nothing about workers.
 - A sender that is refused until somebody acts repeats its datagrams within seconds, so such a refusal ends soon after
   the last one. Other events are remembered for longer (observer/observer.py has the windows).
 """
@@ -23,11 +24,11 @@ SLOW_COMMIT_SECONDS = 1.0
 MANY_REBINDS = 3
 _NAMED = 5  # names in one text
 _NOT_READABLE = frozenset({"invalid", "undecodable"})
-_CLOSED = (kinds.STANDBY, kinds.SOCKET_DOWN, kinds.SOCKET_CONTENDED, kinds.SOCKET_UNREACHABLE)
+_CLOSED = (kinds.STANDBY, kinds.SOCKET_DOWN, kinds.SOCKET_UNREACHABLE)
 _CAUSES: Mapping[Kind, tuple[Kind, ...]] = {
     kinds.NOTHING_ARRIVES: (*_CLOSED, kinds.JOURNAL_STALLS),
-    kinds.WORKERS_MISSING: (*_CLOSED, kinds.SOURCE_DOWN),
-    kinds.COVERAGE: (*_CLOSED, kinds.NOTHING_ARRIVES),
+    kinds.WORKERS_MISSING: (*_CLOSED, kinds.SOCKET_CONTENDED),
+    kinds.COVERAGE: (*_CLOSED, kinds.SOCKET_CONTENDED, kinds.NOTHING_ARRIVES),
 }
 
 
@@ -107,7 +108,8 @@ def _of_refusals(facts: Facts) -> Iterator[Trouble]:
 def _of_nginx(nginx: NginxFacts) -> Iterator[Trouble]:
     name = nginx.name
     if nginx.uncounted is not None and nginx.uncounted > LEAST_RATE:
-        evidence = f"nginx itself counts {nginx.uncounted:.3g} requests/s, and no request arrived here for two minutes"
+        seconds = f"{nginx.uncounted_seconds:.0f} seconds"
+        evidence = f"nginx itself counts {nginx.uncounted:.3g} requests/s, and no request arrived here for {seconds}"
         yield _trouble(kinds.NOTHING_ARRIVES, evidence, nginx=name)
     if nginx.coverage is not None and nginx.coverage < LEAST_COVERAGE:
         evidence = f"the log hook ran for {nginx.coverage:.1%} of the requests of the last five minutes"

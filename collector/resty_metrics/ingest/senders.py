@@ -20,6 +20,7 @@ Rules:
 
 import math
 from collections import OrderedDict
+from collections.abc import Callable
 from itertools import chain
 
 from resty_metrics.ingest.beats import BEAT_SECONDS, GAUGES_SECONDS, MAX_INSTANCES, Admission, Room
@@ -27,7 +28,7 @@ from resty_metrics.ingest.departed import Departed, SenderMark
 from resty_metrics.ingest.missing import missing
 from resty_metrics.ingest.sender import LiveHeartbeat, Placement, Sender
 from resty_metrics.wire.datagram import Header
-from resty_metrics.wire.heartbeat import Heartbeat
+from resty_metrics.wire.heartbeat import Heartbeat, Master
 
 SENDER_CAP = 4_096
 DEPARTED_PER_SENDER = 8  # marks of departed senders that are kept, for each sender that the cap admits
@@ -74,9 +75,15 @@ class Senders:
         opened = len(self._senders) - ended - silent
         return {"open": opened, "silent": silent, "ended": ended, "departed": len(self._departed)}
 
-    def missing(self, now: float) -> dict[str, int]:
-        """Count the workers by nginx that sent heartbeats and fell silent without an end."""
-        return missing(self._senders.values(), now)
+    @property
+    def masters(self) -> set[Master]:
+        """The masters of the senders that have not ended."""
+        masters = {sender.master for sender in self._senders.values() if sender.ended is None}
+        return {master for master in masters if master is not None}
+
+    def missing(self, now: float, is_gone: Callable[[Master], bool]) -> dict[str, int]:
+        """Count the workers by nginx that sent heartbeats and fell silent without an end. ``is_gone``: of a master."""
+        return missing(self._senders.values(), now, is_gone)
 
     def committed(self, name: bytes) -> int:
         """Return the sequence up to which every batch of a sender is safe; 0 if the sender is unknown."""

@@ -136,6 +136,14 @@ def _locks_on(path: Path, text: bytes) -> list[procfs.Lock]:
     return [lock for lock in same if (lock.major, lock.minor) == device] or same
 
 
+def started(pid: int) -> int | None:
+    """Return when a process started, in clock ticks since boot; None if it is not visible, or has ended."""
+    try:
+        return procfs.parse_started(_read(pid, "stat"))
+    except (OSError, procfs.ProcfsError):
+        return None
+
+
 def arguments_of(pid: int) -> tuple[str, ...]:
     """Return all arguments unshortened: for tests, not for reports. Empty if they cannot be read."""
     try:

@@ -100,6 +100,14 @@ def parse_stat(data: bytes) -> Stat:
     return Stat(text(head.partition(b"(")[2]), int(fields[1]))
 
 
+def parse_started(data: bytes) -> int:
+    """Return when the process of ``/proc/PID/stat`` started, in clock ticks since boot. Raises ProcfsError."""
+    fields = data.rpartition(b")")[2].split()
+    if len(fields) < 20 or not fields[19].isdigit():
+        raise ProcfsError("stat")
+    return int(fields[19])
+
+
 def parse_uid(status: bytes) -> int:
     """Return the effective user from ``/proc/PID/status``. Raises ProcfsError."""
     match = re.search(rb"^Uid:\t\d+\t(\d+)", status, re.MULTILINE)

@@ -38,10 +38,14 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Arriving:
-    """Requests per second of a window: finished by nginx, counted by the log hook. ``rows``: a row of them arrived."""
+    """Requests per second of a window of ``seconds``: finished by nginx, counted by the log hook.
+
+    ``rows``: a row of them arrived.
+    """
 
     served: float
     counted: float
+    seconds: float
     rows: bool = False
 
 
@@ -74,4 +78,4 @@ class Arrivals:
         if seconds < LEAST_SECONDS or now - last.at > WINDOW_SECONDS:
             return None
         served, counted = last.finished - first.finished, last.counted - first.counted
-        return Arriving(served / seconds, counted / seconds, last.arrived >= first.at)
+        return Arriving(served / seconds, counted / seconds, seconds, last.arrived >= first.at)

@@ -1,16 +1,20 @@
 """The facts of each nginx, from its workers' heartbeats, the table, and its fetched stub_status.
 
-Rule: requests that are not counted are a fault only where Lua was ever heard of; a user may want stub_status alone.
+Rules:
+- Requests that are not counted are a fault only where Lua was ever heard of; a user may want stub_status alone.
+- An nginx is judged while its name is that of a sender or of a family in the table, both of which are bounded. One that
+  is only fetched is judged where Lua was heard of, under whichever name, and no row of requests ever arrived.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from resty_metrics.health.facts import NginxFacts
-from resty_metrics.ingest.beats import MAX_INSTANCES
 from resty_metrics.ingest.sender import LiveHeartbeat
 from resty_metrics.ingest.senders import Senders
 from resty_metrics.observer.arrivals import Arrivals, Sample
+from resty_metrics.observer.masters import Masters
 from resty_metrics.page import instances, workers
 from resty_metrics.page.coverage import ENDED
 from resty_metrics.shapes.shape import FamilyKey
@@ -23,42 +27,56 @@ Fetched = Mapping[str, tuple[float, StubStatus]]  # by name of nginx: when it wa
 
 
 class NginxLooks:
-    """The looks at all nginx that have ever been heard of; at most MAX_INSTANCES names are remembered."""
+    """The looks at all nginx that are known now.
 
-    def __init__(self) -> None:
+    ``started`` returns when a process started, in clock ticks since boot, None if it is not visible.
+    """
+
+    def __init__(self, started: Callable[[int], int | None]) -> None:
         self._arrivals: dict[str, Arrivals] = {}
+        self._masters = Masters(started)
 
     def look(
         self, senders: Senders, table: Table, fetched: Fetched, coverage: Mapping[str, float], now: float
     ) -> list[NginxFacts]:
         """Return the facts of each nginx."""
         beats = instances.by_instance(senders.heartbeats(now))
-        for name in senders.instances:
-            if len(self._arrivals) < MAX_INSTANCES:
-                self._arrivals.setdefault(name, Arrivals())
-        missing = senders.missing(now)
+        arrived = _arrived(table)
+        names = _names(senders, table, fetched if not arrived else ())
+        self._arrivals = {name: self._arrivals.get(name) or Arrivals() for name in names}
+        self._masters.keep(senders.masters)
+        missing = senders.missing(now, self._masters.is_gone)
         facts = []
         for name, arrivals in sorted(self._arrivals.items()):
             own = beats.get(name, [])
             sample = _sample(name, own, table, fetched, now)
             if sample is not None:
-                arrivals.keep(sample)
+                arrivals.keep(replace(sample, arrived=arrived.get(name, -math.inf)))
             rates = arrivals.rates(now)
             uncounted = None if rates is None else 0.0 if rates.rows else rates.served - rates.counted
             spool_free = _spool_free(workers.of_newest_master(own))
-            facts.append(NginxFacts(name, missing.get(name, 0), uncounted, coverage.get(name), spool_free))
+            seconds = 0.0 if rates is None else rates.seconds
+            facts.append(NginxFacts(name, missing.get(name, 0), uncounted, seconds, coverage.get(name), spool_free))
         return facts
+
+
+def _names(senders: Senders, table: Table, fetched: Iterable[str]) -> set[str]:
+    """Return the names of all nginx to look at."""
+    heard = senders.instances | {key.instance for key in table.families}
+    if heard or len(senders) > 0 or senders.last_datagram is not None:
+        heard.update(fetched)
+    return heard
 
 
 def _sample(name: str, beats: Sequence[LiveHeartbeat], table: Table, fetched: Fetched, now: float) -> Sample | None:
     """Return the counters of this moment; None where nginx's own are not known."""
-    master, status, arrived = workers.newest_master(beats), workers.stub_status(beats), _arrived(table, name)
+    master, status = workers.newest_master(beats), workers.stub_status(beats)
     if master is not None and status is not None:
-        return Sample(master, now, status.requests, _in_flight(status), _counted(table, name, master), arrived)
+        return Sample(master, now, status.requests, _in_flight(status), _counted(table, name, master))
     if name not in fetched:
         return None
     at, status = fetched[name]
-    return Sample(_FETCHED, at, status.requests, _in_flight(status), _counted(table, name, None), arrived)
+    return Sample(_FETCHED, at, status.requests, _in_flight(status), _counted(table, name, None))
 
 
 def _in_flight(status: StubStatus) -> int:
@@ -72,10 +90,13 @@ def _counted(table: Table, name: str, master: str | None) -> float:
     return sum(row.numbers[0] for row in rows if master is None or row.labels == (master,))
 
 
-def _arrived(table: Table, name: str) -> float:
-    """Return the time when a row of requests of this nginx last arrived."""
-    families = (family for key, family in table.families.items() if key.instance == name)
-    return max((family.used for family in families if family.shape.type == "requests"), default=-math.inf)
+def _arrived(table: Table) -> dict[str, float]:
+    """Return the time when a row of requests last arrived, by name of nginx."""
+    arrived: dict[str, float] = {}
+    for key, family in table.families.items():
+        if family.shape.type == "requests":
+            arrived[key.instance] = max(family.used, arrived.get(key.instance, -math.inf))
+    return arrived
 
 
 def _spool_free(newest: Sequence[LiveHeartbeat]) -> float | None:
