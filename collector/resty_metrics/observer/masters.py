@@ -16,16 +16,16 @@ class Masters:
 
     def __init__(self, started: Callable[[int], int | None]) -> None:
         self._started = started
-        self._seen: dict[Master, bool] = {}
+        self._ran: dict[Master, bool] = {}
 
     def keep(self, masters: Set[Master]) -> None:
         """Look for each new master, and forget those that are not among these."""
-        seen = self._seen
-        self._seen = {master: seen[master] if master in seen else self._runs(master) for master in masters}
+        earlier = self._ran
+        self._ran = {master: earlier[master] if master in earlier else self._runs(master) for master in masters}
 
     def is_gone(self, master: Master) -> bool:
         """Return True if this master was seen running and runs no more."""
-        return self._seen.get(master, False) and not self._runs(master)
+        return self._ran.get(master, False) and not self._runs(master)
 
     def _runs(self, master: Master) -> bool:
         return master.pid is not None and master.birth is not None and self._started(master.pid) == master.birth

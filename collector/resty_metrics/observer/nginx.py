@@ -62,10 +62,10 @@ class NginxLooks:
 
 def _names(senders: Senders, table: Table, fetched: Iterable[str]) -> set[str]:
     """Return the names of all nginx to look at."""
-    heard = senders.instances | {key.instance for key in table.families}
-    if heard or len(senders) > 0 or senders.last_datagram is not None:
-        heard.update(fetched)
-    return heard
+    names = senders.instances | {key.instance for key in table.families}
+    if names or len(senders) > 0 or senders.last_datagram is not None:
+        names.update(fetched)
+    return names
 
 
 def _sample(name: str, beats: Sequence[LiveHeartbeat], table: Table, fetched: Fetched, now: float) -> Sample | None:
