@@ -99,6 +99,24 @@ def test_an_nginx_of_another_collector() -> None:
     assert bad(ELSEWHERE, others=(OTHER,)) == [("nginx.socket", Verdict.FAIL)]
 
 
+@pytest.mark.parametrize("socket", ["/other.sock", "/stopped.sock"])
+def test_where_several_collectors_run_no_nginx_is_told_to_send_to_the_default_socket(socket: str) -> None:
+    """The choice is open, so its socket is right as far as we know; nor are its settings ours to judge."""
+    per_request = 'map $host $resty_metrics_nginx { default "x"; }'
+    instance = nginx("a", HOOK + SOCKET.format(socket) + (per_request if socket == "/other.sock" else ""))
+    subject = replace(
+        SUBJECT, running=None, candidates=("/other.sock", "/third.sock"), lock=LockFile("x", False, None, None)
+    )
+    silent = replace(LOOKED, probe=Probe("missing", "", 0.0), instances=(instance,), other_processes=(OTHER,))
+    findings = judgement.judge(subject, silent)
+    problems = {one.check for one in findings if one.verdict in (Verdict.WARN, Verdict.FAIL)}
+    assert problems == {"collector.process"}
+    (finding,) = [one for one in findings if one.check == "nginx.socket"]
+    assert finding.verdict is Verdict.SKIP
+    assert "follows from collector.process" in finding.evidence
+    assert socket in finding.evidence
+
+
 def test_an_nginx_that_cannot_be_examined() -> None:
     assert bad(HIDDEN) == [("nginx.configuration", Verdict.WARN)]
     assert bad(OURS, HIDDEN) == []
