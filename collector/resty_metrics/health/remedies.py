@@ -17,7 +17,7 @@ _SOURCES = {
     "internal": "Report this bug of the collector, with the lines of its log.",
 }
 _REFUSALS = {
-    "uid": "If {user} runs nginx's workers, restart the collector with {flags}; workers keep their counts until then. "
+    "uid": "If {user} runs nginx's workers, {allow}. Workers keep their counts until then. "
     "If not, find the program that sends, and stop it.",
     "version": "Install the same release of the Lua module and the collector. Workers keep their counts until then.",
     "sender_cap": "4,096 workers are alive, the limit of a collector. Run a second collector for some of them.",
@@ -66,9 +66,18 @@ def of_source(reason: str) -> str:
 def of_refusal(reason: str, uids: Sequence[int] = ()) -> str:
     """Return the remedy for datagrams that are refused. ``uids``: the users whose datagrams are refused."""
     user = ", ".join(f"uid {uid}" for uid in uids[:_MOST_UIDS]) or "the refused user"
-    flags = " ".join(f"--socket.allow-uid={uid}" for uid in uids[:_MOST_UIDS]) or "--socket.allow-uid"
     text = _REFUSALS.get(reason, "See the collector's log: it explains each reason once.")
-    return text.format(user=user, flags=flags)
+    return text.format(user=user, allow=allow(uids[:_MOST_UIDS]))
+
+
+def allow(uids: Sequence[int]) -> str:
+    """Return how users are allowed to send: by the file, without a restart, or by flags."""
+    listed = ", ".join(map(str, uids)) or "it"
+    flags = " ".join(f"--socket.allow-uid={uid}" for uid in uids) or "--socket.allow-uid"
+    return (
+        f"add {listed} to socket.allow_uid in the collector's configuration file and reload it (SIGHUP); or restart "
+        f"the collector with {flags}, which replaces the list of the file"
+    )
 
 
 def of_gauge_rows(reason: str) -> str:

@@ -64,7 +64,7 @@ def failed(check: str, error: Exception) -> Finding:
 def _socket(subject: Subject, looked: Looked) -> list[Check]:
     path, holders, probe = subject.socket_path, looked.holders, looked.probe
     answered = probe is not None and probe.outcome == "answered"
-    absent = subject.choice or socket_file.start(subject.unit)
+    absent = subject.choice or socket_file.start(subject.unit, subject.lock)
     gone = absent if subject.running is None else socket_file.PUT_BACK
     planned: list[Check] = [
         ("collector.process", lambda: socket_file.collector(subject.running, answered, absent)),
@@ -77,7 +77,7 @@ def _socket(subject: Subject, looked: Looked) -> list[Check]:
         planned.append(("socket.path", lambda: socket_file.path(path, holders.file, holders.error, gone)))
     planned.append(("socket.lock", lambda: socket_file.lock(subject.lock, subject.running, answered, absent)))
     if holders is not None and holders.file is not None and stat.S_ISSOCK(holders.file.mode):
-        sight = processes.Sight(subject.pid, subject.root, answered)
+        sight = processes.Sight(subject.pid, subject.root, answered, gone)
         planned += [
             ("socket.holder", lambda: processes.holder(path, holders.bound, sight)),
             ("socket.open", lambda: processes.opened(holders.bound, subject.own)),

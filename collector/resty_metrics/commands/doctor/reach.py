@@ -9,7 +9,8 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from resty_metrics.commands.doctor.finding import Finding, fail, not_known, ok, warn
+from resty_metrics.commands.doctor.finding import Finding, fail, not_known, ok, skip, warn
+from resty_metrics.health import remedies
 from resty_metrics.health.reach import is_home
 from resty_metrics.kernel.access import READ, SEARCH, WRITE, Node, Obstacle, User, obstacle
 from resty_metrics.process.command_line import DEFAULT_SOCKET
@@ -79,10 +80,16 @@ def uid_filter(users: Iterable[User], allowing: Filter) -> list[Finding]:
 def _uid(user: User, allowing: Filter) -> Finding:
     if user.uid in allowing.allowed or user.uid == allowing.own_uid:
         return ok("reach.uid", f"{user.label} may send")
+    if allowing.own_uid is None:
+        return skip(
+            "reach.uid",
+            f"no collector is seen running; it would refuse what {user.label} sends, unless it runs as that user or "
+            f"has --socket.allow-uid={user.uid}",
+        )
     return fail(
         "reach.uid",
         f"{user.label} may not send: the collector refuses its datagrams, and the workers keep their counts",
-        f"restart the collector with --socket.allow-uid={user.uid}",
+        remedies.allow([user.uid]),
     )
 
 
