@@ -54,7 +54,7 @@ def test_lua_files() -> None:
     (finding,) = reach.lua_files([WORKER], [way(), way(directory=0o700)])
     assert finding.verdict == "FAIL"
     assert "may not search /run" in finding.evidence
-    assert finding.remedy == "chmod o+x /run; then reload nginx"
+    assert finding.remedy == "chmod o+x /run; then: nginx -t && nginx -s reload"
 
 
 @pytest.mark.parametrize("home", ["/root", "/home/me"])

@@ -66,8 +66,9 @@ def test_a_directory_that_workers_may_not_search(collector: Collector, nginx: Ng
 @pytest.mark.parametrize("name", ["lua/resty", "lua/resty/metrics", "lua/resty/metrics/rows.lua"])
 def test_lua_files_that_workers_may_not_read(collector: Collector, nginx: Nginx, name: str, mode: int) -> None:
     (nginx.share / name).chmod(mode)
-    words = remedy(diagnose(collector.socket_path, nginx), "reach.lua")
-    sh(words.partition("; then")[0])
+    words = remedy(diagnose(collector.socket_path, nginx), "reach.lua").replace("; then: ", " && ")
+    assert f" -c {nginx.conf} -s reload" in words
+    sh(words)
     gone(collector, nginx, "reach.lua")
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from resty_metrics.commands.doctor.descriptors import Descriptors
 from resty_metrics.commands.doctor.finding import Finding
 from resty_metrics.commands.doctor.folding import CONFIGURATION
-from resty_metrics.commands.doctor.nginx_checks import Configured
+from resty_metrics.commands.doctor.nginx_checks import RELOAD, Configured
 from resty_metrics.commands.doctor.nginx_deaths import Log
 from resty_metrics.commands.doctor.page import Answer, Page
 from resty_metrics.commands.doctor.processes import ProcessFacts
@@ -99,7 +99,7 @@ class Instance:
     ``trouble``: the reason why its configuration is not known; ``master``: None where none is seen to run;
     ``pid_file``: from its configuration; ``users``: those of its running workers, else of its ``user`` directive;
     ``stated``: the user of that directive where workers run; ``socket_way``: the way to the socket, as its workers see
-    it; ``logs``: the files in which its master reports how workers ended.
+    it; ``logs``: the files in which its master reports how workers ended; ``reload``: the command that reloads it.
     """
 
     label: str
@@ -115,6 +115,7 @@ class Instance:
     module_versions: Mapping[str, str]
     confinement: Confinement | None
     logs: tuple[Log, ...]
+    reload: str = RELOAD
 
 
 @dataclass(frozen=True, slots=True)

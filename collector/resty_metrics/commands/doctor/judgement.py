@@ -157,7 +157,8 @@ def _nginx(subject: Subject, looked: Looked) -> list[Check]:
             part = [_word("nginx.socket", f"its workers send to another collector, at {', '.join(sorted(targets))}")]
         else:
             part = _instance(subject, instance, looked)
-        planned += [_labelled(check, instance.label) for check in part] if len(looked.instances) > 1 else part
+        label = f"{instance.label}: " if len(looked.instances) > 1 else ""
+        planned += [_of(instance, label, check) for check in part]
     return planned
 
 
@@ -175,14 +176,15 @@ def _aside(trouble: Finding) -> Check:
     return (trouble.check, lambda: replace(trouble, verdict=Verdict.SKIP))
 
 
-def _labelled(check: Check, label: str) -> Check:
-    """Return the check with the name of its nginx in front of each finding."""
+def _of(instance: Instance, label: str, check: Check) -> Check:
+    """Return the check with the label in front of each finding, and remedies that reload this nginx."""
     name, run = check
 
-    def named() -> list[Finding]:
+    def named() -> Iterable[Finding]:
         outcome = run()
-        findings = [outcome] if isinstance(outcome, Finding) else outcome
-        return [replace(finding, evidence=f"{label}: {finding.evidence}") for finding in findings]
+        for finding in [outcome] if isinstance(outcome, Finding) else outcome:
+            remedy = finding.remedy and finding.remedy.replace(checks.RELOAD, instance.reload)
+            yield replace(finding, evidence=f"{label}{finding.evidence}", remedy=remedy)
 
     return name, named
 

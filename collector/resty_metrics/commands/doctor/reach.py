@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from resty_metrics.commands.doctor.finding import Finding, fail, not_known, ok, skip, warn
+from resty_metrics.commands.doctor.nginx_checks import RELOAD
 from resty_metrics.health import remedies
 from resty_metrics.health.reach import is_home
 from resty_metrics.kernel.access import READ, SEARCH, WRITE, Node, Obstacle, User, obstacle
@@ -112,8 +113,8 @@ def _lua_files(user: User, ways: Sequence[Way]) -> Finding:
     if is_home(first.node.path):
         share = ways[0][-1].path.partition("/lua/resty/")[0]
         moved = f"copy {share} to /usr/share/resty-metrics, and write that path into nginx's configuration"
-        return fail("reach.lua", evidence, f"{moved}; then: nginx -t && nginx -s reload")
-    return fail("reach.lua", evidence, f"{_opened(stopped)}; then reload nginx")
+        return fail("reach.lua", evidence, f"{moved}; then: {RELOAD}")
+    return fail("reach.lua", evidence, f"{_opened(stopped)}; then: {RELOAD}")
 
 
 def _opened(stopped: Sequence[Obstacle]) -> str:
