@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from resty_metrics.health.facts import RefusedFile
 from resty_metrics.ingest.intake import Intake
 from resty_metrics.ingest.senders import Senders
 from resty_metrics.journal.tally import Tally
@@ -15,7 +16,7 @@ PAGES: Any = SimpleNamespace(fetchers=[], last={}, last_at=-1e9, stub_statuses={
 
 
 def test_a_bug_in_a_look_costs_no_page_and_hides_no_trouble_of_before() -> None:
-    refused: list[str] = ["web"]
+    refused = [RefusedFile("/etc/resty-metrics.yml")]
     guard = SimpleNamespace(
         path=Path("/run/c.sock"), rebinds={}, faults=list, up=lambda: True, contended=False, standing_by=False
     )

@@ -1,8 +1,10 @@
 """Remedies by reason, as sentences."""
 
+import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from resty_metrics.health import troubles as kinds
+from resty_metrics.health.facts import RefusedFile
 from resty_metrics.health.troubles import Kind
 
 _SOURCES = {
@@ -78,6 +80,18 @@ def allow(uids: Sequence[int]) -> str:
         f"add {listed} to socket.allow_uid in the collector's configuration file and reload it (SIGHUP); or restart "
         f"the collector with {flags}, which replaces the list of the file"
     )
+
+
+def of_file(file: RefusedFile, pid: int | None) -> str:
+    """Return the remedy for a configuration file that was refused. ``pid``: the collector's, as it sees itself."""
+    reload = "reload the collector" if pid is None else f"reload it: kill -HUP {pid}"
+    if not file.path:
+        return f"Correct what the collector's log names, and {reload}."
+    path = shlex.quote(file.path)
+    check = f"resty-metrics check-config {'--web.config.file=' if file.web else ''}{path}"
+    if file.watched:
+        return f"Correct {path}, and check it: {check}. The collector reads it again by itself."
+    return f"Correct {path}, check it ({check}), and {reload}."
 
 
 def of_gauge_rows(reason: str) -> str:
