@@ -81,8 +81,8 @@ def merged(
 
 def unread(settings: Settings, applied_flags: Mapping[str, Sequence[str]]) -> frozenset[str]:
     """Return the settings that only the collector's file, which could not be read, may have."""
-    given = {flags.name(flag) for flag in applied_flags} | settings.explicit
-    return frozenset(setting.name for setting in SETTINGS if setting.name not in given)
+    stated = {flags.name(flag) for flag in applied_flags} | settings.explicit
+    return frozenset(setting.name for setting in SETTINGS if setting.name not in stated)
 
 
 def _layer(values: Mapping[str, Any]) -> Layer:
