@@ -159,6 +159,8 @@ def test_what_is_wrong_is_refused_whole(good: tuple[Collector, Path], text: str,
     assert log.count("level=error") == len(words)
     assert collector.value("nginx_up", nginx="one") == 1
     assert collector.value(SUCCESS) == 0
+    assert f"refused: {path.parent}" in collector.page("/-/ready")
+    assert f"kill -HUP {collector.pid}" in collector.page("/-/ready")
     assert post(collector)[0] == 200
     assert collector.value(SUCCESS) == 1
 

@@ -134,7 +134,7 @@ class Collector:
             self.pages,
             settings.state_dir,
             lambda: self.reload.settings.socket_allow_uid,
-            lambda: self.tally.wrong,
+            lambda: self.tally.wrong.values(),
             self.clock,
         )
         self.live = Live(parts, self.pages, self.observer, settings.web_telemetry_path, self.clock)

@@ -13,12 +13,14 @@ import logging
 import time
 from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from resty_metrics.config.declared import SETTINGS
 from resty_metrics.config.problem import ConfigError
 from resty_metrics.config.settings import Settings
 from resty_metrics.endpoint.credentials import allowed_uids
+from resty_metrics.health.facts import RefusedFile
 from resty_metrics.ingest.intake import Intake
 from resty_metrics.page.scrape import Pages
 from resty_metrics.process import log
@@ -47,13 +49,15 @@ class Reloader:
     async def __call__(self) -> Sequence[str]:
         """Read the configuration again and put it in force. Returns its problems if it is refused, else none."""
         async with self._turn:
+            web: Path | None = None
             try:
                 settings = await asyncio.to_thread(self._load)
+                web = settings.web_config_file
                 access = await asyncio.to_thread(policy.load, settings.web_config_file)
                 uids = await asyncio.to_thread(allowed_uids, settings.socket_allow_uid)
             except ConfigError as error:
                 problems = [problem.text(error.file) for problem in error.problems]
-                self._front.tally.wrong.add("settings")
+                self._front.tally.wrong["settings"] = RefusedFile(error.file, web=error.file == str(web))
                 for problem in problems:
                     say(logging.ERROR, "the new configuration is invalid, the old one stays in force", error=problem)
                 return problems

@@ -163,7 +163,7 @@ def test_the_directory_has_its_search_permission_back(collector: Collector, mode
     wait_until(lambda: mode_of(directory) == mode | 0o111, message="the mode")
     send(collector, "after_total")
     wait_until(lambda: "degraded" not in collector.page("/-/ready"), message="readiness")
-    assert f"mode={mode:04o}" in collector.log()
+    assert f"was={mode:04o} now={mode | 0o111:04o}" in collector.log()
 
 
 def test_a_directory_that_was_closed_at_the_start_is_not_opened(shared: Path) -> None:

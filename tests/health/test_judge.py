@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from resty_metrics.health import troubles
-from resty_metrics.health.facts import Facts, Journal, NginxFacts, Recent, Socket
+from resty_metrics.health.facts import Facts, Journal, NginxFacts, Recent, RefusedFile, Socket
 from resty_metrics.health.judge import judge
 from support.faults import FAULTS, NGINX, PATH, REFUSED, WELL, nginx, recent, socket
 
@@ -71,7 +71,7 @@ def test_one_cause_makes_one_trouble(name: str, facts: Facts, expected: list[str
 
 
 def test_critical_troubles_come_first() -> None:
-    facts = replace(nginx(coverage=0.5), recent=Recent(lost={"type": 1.0}), misconfigured=["web"])
+    facts = replace(nginx(coverage=0.5), recent=Recent(lost={"type": 1.0}), misconfigured=[RefusedFile("/etc/web.yml")])
     assert names(facts) == ["rows_lost", "coverage", "config_refused"]
 
 
@@ -98,8 +98,27 @@ def test_evidence_says_for_how_long_nothing_arrived() -> None:
 
 def test_a_refusal_names_the_user() -> None:
     (trouble,) = judge(FAULTS["refusals"])
-    assert "(uid 101)" in trouble.evidence
+    assert trouble.evidence == "refused lately: 3 datagrams of user 101"
     assert "--socket.allow-uid=101" in trouble.remedy
+    assert "socket.allow_uid" in trouble.remedy
+    (named,) = judge(recent(refused={"uid": 1.0, "version": 2.0}, uids=[1, 101], names={1: "daemon"}))
+    assert named.evidence == "refused lately: 2 datagrams (version), 1 datagram of users 1 (daemon), 101"
+
+
+FILES = [
+    (RefusedFile("/etc/x y.yml"), ["Correct '/etc/x y.yml'", "check-config '/etc/x y.yml'", "kill -HUP 7."]),
+    (RefusedFile("/w.yml", web=True, watched=True), ["check-config --web.config.file=/w.yml", "again by itself"]),
+    (RefusedFile("/w.yml", web=True), ["check-config --web.config.file=/w.yml", "kill -HUP 7"]),
+    (RefusedFile(""), ["kill -HUP 7"]),
+]
+
+
+@pytest.mark.parametrize(("file", "words"), FILES)
+def test_a_refused_file_is_named_with_the_commands(file: RefusedFile, words: list[str]) -> None:
+    (trouble,) = judge(replace(WELL, misconfigured=[file], pid=7))
+    assert trouble.evidence.startswith(f"refused: {file.path or 'the environment'};")
+    for part in words:
+        assert part in trouble.remedy
 
 
 def test_a_socket_with_a_mode_that_keeps_workers_out() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from resty_metrics.health.facts import RefusedFile
 from resty_metrics.ingest.intake import Intake
 from resty_metrics.ingest.senders import Senders
 from resty_metrics.journal.tally import Tally
@@ -37,7 +38,7 @@ def test_what_grows_all_the_time_takes_little_memory() -> None:
 
 
 def test_a_bug_in_a_look_costs_no_page_and_hides_no_trouble_of_before() -> None:
-    refused: list[str] = ["web"]
+    refused = [RefusedFile("/etc/resty-metrics.yml")]
     parts = parts_of()
     guard = parts.guard
     observer = Observer(parts, PAGES, None, tuple, lambda: refused, lambda: 1000.0)

@@ -34,6 +34,7 @@ def test_all_workers_refused_until_their_user_is_allowed(shared: Path, socket_pa
         assert "degraded" not in readiness(collector)
         ask(port)
         wait_until(lambda: "--socket.allow-uid=1" in readiness(collector), 40, "the refusal")
+        wait_until(lambda: "of user 1 (daemon)." in readiness(collector), 10, "the name of the user")
         configuration.write_text("socket: {allow_uid: [1]}\n")
         collector.reload()
         wait_until(lambda: "degraded" not in readiness(collector), 40, "readiness")
@@ -47,6 +48,9 @@ def test_a_directory_above_that_no_worker_passes(shared: Path) -> None:
     with Collector(above / "run" / "collector.sock") as collector:
         wait_until(lambda: f"can search {above} (mode 0700" in readiness(collector), message="the obstacle")
         assert f"chmod o+x {above}" in readiness(collector)
+        (line,) = [line for line in collector.log().splitlines() if "level=warning" in line]
+        assert f"none of the users that may send can search {above} (mode 0700" in line
+        assert f"chmod o+x {above}" in line
         above.chmod(0o711)
         wait_until(lambda: "degraded" not in readiness(collector), message="readiness")
 

@@ -4,7 +4,7 @@ import stat
 from dataclasses import replace
 from typing import Any
 
-from resty_metrics.health.facts import Facts, Journal, NginxFacts, Recent, Socket, SourceState
+from resty_metrics.health.facts import Facts, Journal, NginxFacts, Recent, RefusedFile, Socket, SourceState
 from resty_metrics.kernel.access import SEARCH, Node, Obstacle
 
 PATH = "/run/resty-metrics/collector.sock"
@@ -48,6 +48,6 @@ FAULTS: dict[str, Facts] = {
     "worker_errors": recent(worker_errors={("", "internal"): 2.0}),
     "journal_down": replace(WELL, journal=Journal("/state", "full")),
     "journal_stalls": replace(WELL, journal=Journal("/state", None, 2.5)),
-    "config_refused": replace(WELL, misconfigured=["web"]),
+    "config_refused": replace(WELL, misconfigured=[RefusedFile("/etc/web.yml", web=True, watched=True)]),
     "family_conflict": replace(WELL, withheld=[("", "nginx_http_requests_total")]),
 }

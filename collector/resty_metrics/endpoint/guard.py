@@ -128,12 +128,13 @@ class Guard:
         """Give the directory back the search permission that it had; return what is still wrong, None: nothing."""
         directory = self._passage.directory
         try:
-            mode = self._passage.mend()
+            mended = self._passage.mend()
         except OSError as error:
             return f"cannot restore the search permission of {directory}, which nginx's workers need: {cause(error)}"
-        if mode is not None:
+        if mended is not None:
+            was, now = mended
             message = "restored the search permission of the socket's directory, which nginx's workers need"
-            say(logging.ERROR, message, per="directory", directory=directory, mode=f"{mode:04o}")
+            say(logging.ERROR, message, per="directory", directory=directory, was=f"{was:04o}", now=f"{now:04o}")
         return None
 
     def _tell(self, fault: str | None) -> None:

@@ -68,19 +68,33 @@ class NginxFacts:
 class Recent:
     """The events of the last minutes, each with its count.
 
-    ``refused``, ``lost``, ``gauges_cut``: by reason; ``uids``: users that were refused; ``rebinds``: by fault;
-    ``overflow``: by nginx and family; ``worker_errors``: by nginx and reason. ``accepted``: a worker's datagram was
-    accepted in the last seconds.
+    ``refused``, ``lost``, ``gauges_cut``: by reason; ``uids``: users that were refused, ``names``: theirs, as far as
+    they are known; ``rebinds``: by fault; ``overflow``: by nginx and family; ``worker_errors``: by nginx and reason.
+    ``accepted``: a worker's datagram was accepted in the last seconds.
     """
 
     accepted: bool = True
     refused: Counts = field(default_factory=dict)
     uids: Sequence[int] = ()
+    names: Mapping[int, str] = field(default_factory=dict)
     lost: Counts = field(default_factory=dict)
     rebinds: Counts = field(default_factory=dict)
     gauges_cut: Counts = field(default_factory=dict)
     overflow: Mapping[tuple[str, str], float] = field(default_factory=dict)
     worker_errors: Mapping[tuple[str, str], float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedFile:
+    """A configuration file whose last version was refused.
+
+    ``path``: empty if the problem is in no file; ``web``: it is a web configuration; ``watched``: the collector reads
+    it again by itself.
+    """
+
+    path: str
+    web: bool = False
+    watched: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,5 +111,6 @@ class Facts:
     nginx: Sequence[NginxFacts] = ()
     recent: Recent = Recent()
     full: Mapping[str, Sequence[tuple[str, int]]] = field(default_factory=dict)
-    misconfigured: Sequence[str] = ()
+    misconfigured: Sequence[RefusedFile] = ()
     withheld: Sequence[tuple[str, str]] = ()
+    pid: int | None = None

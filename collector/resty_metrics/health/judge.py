@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from resty_metrics.health import remedies
 from resty_metrics.health import troubles as kinds
-from resty_metrics.health.facts import Counts, Facts, NginxFacts, SourceState
+from resty_metrics.health.facts import Counts, Facts, NginxFacts, Recent, SourceState
 from resty_metrics.health.reach import is_home
 from resty_metrics.health.troubles import Kind, Trouble
 
@@ -101,8 +101,17 @@ def _of_refusals(facts: Facts) -> Iterator[Trouble]:
         refused = {reason: count for reason, count in refused.items() if reason not in _NOT_READABLE}
     if refused:
         words = " ".join(remedies.of_refusal(reason, recent.uids) for reason in refused)
-        by = f" (uid {', '.join(map(str, recent.uids[:_NAMED]))})" if "uid" in refused and recent.uids else ""
-        yield _trouble(kinds.REFUSALS, f"refused lately: {shown(refused)}{by}", words)
+        counts = sorted(refused.items(), key=lambda item: -item[1])
+        evidence = named([_datagrams(reason, count, recent) for reason, count in counts])
+        yield _trouble(kinds.REFUSALS, f"refused lately: {evidence}", words)
+
+
+def _datagrams(reason: str, count: float, recent: Recent) -> str:
+    datagrams = f"{count:g} datagram{'' if count == 1 else 's'}"
+    if reason != "uid" or not recent.uids:
+        return f"{datagrams} ({reason})"
+    users = [f"{uid} ({recent.names[uid]})" if uid in recent.names else str(uid) for uid in recent.uids]
+    return f"{datagrams} of user{'' if len(users) == 1 else 's'} {named(users)}"
 
 
 def _of_nginx(nginx: NginxFacts) -> Iterator[Trouble]:
@@ -171,8 +180,10 @@ def _of_the_journal(facts: Facts) -> Iterator[Trouble]:
 
 def _of_the_page(facts: Facts) -> Iterator[Trouble]:
     if facts.misconfigured:
-        evidence = f"refused: {', '.join(facts.misconfigured)}; the collector's log has each problem with its line"
-        yield _trouble(kinds.CONFIG_REFUSED, evidence)
+        paths = ", ".join(dict.fromkeys(file.path or "the environment" for file in facts.misconfigured))
+        evidence = f"refused: {paths}; the collector's log has each problem with its line"
+        words = dict.fromkeys(remedies.of_file(file, facts.pid) for file in facts.misconfigured)
+        yield _trouble(kinds.CONFIG_REFUSED, evidence, " ".join(words))
     withheld: dict[str, list[str]] = {}
     for nginx, family in facts.withheld:
         withheld.setdefault(nginx, []).append(family)

@@ -1,8 +1,10 @@
 """Remedies by reason, as sentences."""
 
+import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from resty_metrics.health import troubles as kinds
+from resty_metrics.health.facts import RefusedFile
 from resty_metrics.health.troubles import Kind
 
 _SOURCES = {
@@ -17,7 +19,7 @@ _SOURCES = {
     "internal": "Report this bug of the collector, with the lines of its log.",
 }
 _REFUSALS = {
-    "uid": "If {user} runs nginx's workers, restart the collector with {flags}; workers keep their counts until then. "
+    "uid": "If {user} runs nginx's workers, {allow}. Workers keep their counts until then. "
     "If not, find the program that sends, and stop it.",
     "version": "Install the same release of the Lua module and the collector. Workers keep their counts until then.",
     "sender_cap": "4,096 workers are alive, the limit of a collector. Run a second collector for some of them.",
@@ -66,9 +68,30 @@ def of_source(reason: str) -> str:
 def of_refusal(reason: str, uids: Sequence[int] = ()) -> str:
     """Return the remedy for datagrams that are refused. ``uids``: the users whose datagrams are refused."""
     user = ", ".join(f"uid {uid}" for uid in uids[:_MOST_UIDS]) or "the refused user"
-    flags = " ".join(f"--socket.allow-uid={uid}" for uid in uids[:_MOST_UIDS]) or "--socket.allow-uid"
     text = _REFUSALS.get(reason, "See the collector's log: it explains each reason once.")
-    return text.format(user=user, flags=flags)
+    return text.format(user=user, allow=allow(uids[:_MOST_UIDS]))
+
+
+def allow(uids: Sequence[int]) -> str:
+    """Return how users are allowed to send: by the file, without a restart, or by flags."""
+    listed = ", ".join(map(str, uids)) or "it"
+    flags = " ".join(f"--socket.allow-uid={uid}" for uid in uids) or "--socket.allow-uid"
+    return (
+        f"add {listed} to socket.allow_uid in the collector's configuration file and reload it (SIGHUP); or restart "
+        f"the collector with {flags}, which replaces the list of the file"
+    )
+
+
+def of_file(file: RefusedFile, pid: int | None) -> str:
+    """Return the remedy for a configuration file that was refused. ``pid``: the collector's, as it sees itself."""
+    reload = "reload the collector" if pid is None else f"reload it: kill -HUP {pid}"
+    if not file.path:
+        return f"Correct what the collector's log names, and {reload}."
+    path = shlex.quote(file.path)
+    check = f"resty-metrics check-config {'--web.config.file=' if file.web else ''}{path}"
+    if file.watched:
+        return f"Correct {path}, and check it: {check}. The collector reads it again by itself."
+    return f"Correct {path}, check it ({check}), and {reload}."
 
 
 def of_gauge_rows(reason: str) -> str:

@@ -10,23 +10,24 @@ Rules:
 import asyncio
 import logging
 import math
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from resty_metrics.exposition.text import MetricFamily
 from resty_metrics.health import facts
-from resty_metrics.health.facts import Facts, Recent, SourceState
+from resty_metrics.health.facts import Facts, Recent, RefusedFile, SourceState
 from resty_metrics.health.judge import judge
 from resty_metrics.health.reach import SendingUser, closed
-from resty_metrics.health.troubles import Trouble
+from resty_metrics.health.troubles import SOCKET_UNREACHABLE, Trouble
 from resty_metrics.kernel.access import Obstacle
 from resty_metrics.kernel.paths import nodes_to
 from resty_metrics.kernel.processes import started
 from resty_metrics.observer import metric
 from resty_metrics.observer.counts import SPAN_SECONDS, Counts, Growth, Kind, counts_of
-from resty_metrics.observer.lines import lines
+from resty_metrics.observer.lines import lines, sentence
 from resty_metrics.observer.nginx import NginxLooks
-from resty_metrics.observer.users import users
+from resty_metrics.observer.users import names, users
 from resty_metrics.page.scrape import Pages, Parts
 from resty_metrics.process.log import say
 from resty_metrics.table.table import Table
@@ -45,7 +46,7 @@ _REPEATED = frozenset({"uid", "version", "sender_cap", "instance_cap"})  # by se
 class Observer:
     """The observer of a running collector. ``allowed``: the users that may send beside those that are known.
 
-    ``misconfigured`` returns the names of the configuration files that were refused; ``clock`` is monotonic seconds.
+    ``misconfigured`` returns the configuration files that were refused; ``clock`` is monotonic seconds.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Observer:
         pages: Pages,
         state_dir: Path | None,
         allowed: Callable[[], tuple[int, ...]],
-        misconfigured: Callable[[], Collection[str]],
+        misconfigured: Callable[[], Collection[RefusedFile]],
         clock: Callable[[], float],
     ) -> None:
         self.troubles: list[Trouble] = []
@@ -66,6 +67,8 @@ class Observer:
         self._clock = clock
         self._known: tuple[int, ...] | None = None
         self._users: tuple[SendingUser, ...] = ()
+        self._names: dict[int, str | None] = {}  # of refused users; None: not known here
+        self._warned = False
         self._growth = Growth(step=LONG_STEP_SECONDS)
         self._refusals = Growth(REFUSED_SECONDS)  # to the step of a few seconds that a refusal's end needs
         self._count(self._counts(), clock())
@@ -90,7 +93,25 @@ class Observer:
             if allowed != self._known:
                 self._users, self._known = await asyncio.to_thread(users, allowed), allowed
             self.look()
+            self._warn()
+            await self._name_users()
             await asyncio.sleep(CHECK_SECONDS)
+
+    def _warn(self) -> None:
+        """Log that no worker can reach the socket when that begins; at the start nobody looks at the page yet."""
+        closed = [trouble for trouble in self.troubles if trouble.kind is SOCKET_UNREACHABLE]
+        if closed and not self._warned:
+            say(logging.WARNING, sentence(closed[0], self._parts.guard.path))
+        self._warned = bool(closed)
+
+    async def _name_users(self) -> None:
+        """Look up the names of users that were refused."""
+        unnamed = [uid for uid in self._refused_uids(self._clock()) if uid not in self._names]
+        if unnamed:
+            self._names |= dict.fromkeys(unnamed) | await asyncio.to_thread(names, unnamed)
+
+    def _refused_uids(self, now: float) -> list[int]:
+        return [int(uid) for _, uid in self._refusals.over("uid", REFUSED_SECONDS, now)]
 
     def look(self) -> list[Trouble]:
         """Collect the facts and return the troubles. A bug in that costs no page: the troubles before stay."""
@@ -117,8 +138,9 @@ class Observer:
             nginx=self._nginx.look(senders, table, self._pages.stub_statuses, parts.coverage.ratios(), now),
             recent=recent,
             full=self._full_of(table, now) if recent.overflow else {},
-            misconfigured=sorted(self._misconfigured()),
+            misconfigured=sorted(self._misconfigured(), key=lambda file: file.path),
             withheld=self._pages.withheld,
+            pid=os.getpid(),
         )
 
     def _full_of(self, table: Table, now: float) -> Full:
@@ -154,7 +176,8 @@ class Observer:
         return Recent(
             accepted=now - self._accepted_at <= ACCEPTED_SECONDS,
             refused=self._refused(now),
-            uids=[int(uid) for _, uid in self._refusals.over("uid", REFUSED_SECONDS, now)],
+            uids=self._refused_uids(now),
+            names={uid: name for uid, name in self._names.items() if name is not None},
             lost=self._by_name("lost", now),
             rebinds=self._by_name("rebind", now),
             gauges_cut=self._by_name("gauge_rows", now),

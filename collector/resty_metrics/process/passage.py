@@ -38,8 +38,8 @@ class Passage:
         self.directory = directory
         self._search = 0
 
-    def mend(self) -> int | None:
-        """Give back search permission that was taken away. Return the mode with which it was found; None: all is well.
+    def mend(self) -> tuple[int, int] | None:
+        """Give back search permission that was taken away. Return the mode before and now; None: all is well.
 
         Raises OSError. A directory that is missing has no permission to be given back.
         """
@@ -52,4 +52,4 @@ class Passage:
         if not lost:
             return None
         self.directory.chmod(mode | lost)
-        return mode
+        return mode, mode | lost

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resty_metrics.config.problem import ConfigError, Problem
+from resty_metrics.health.facts import RefusedFile
 from resty_metrics.process import files, late
 from resty_metrics.process.files import Stamp
 from resty_metrics.process.late import LateImportError
@@ -126,7 +127,7 @@ class Policy:
         current = await asyncio.to_thread(signature, access.files)
         if current == access.signature:
             self._refused = ""
-            self._tally.wrong.discard("web")  # the files in force are back
+            self._tally.wrong.pop("web", None)  # the files in force are back
             return
         try:
             fresh = await asyncio.to_thread(load, access.path)
@@ -136,7 +137,7 @@ class Policy:
             return
         if self.current is access:  # else a reload was faster
             self.take(fresh)
-            self._tally.wrong.discard("web")
+            self._tally.wrong.pop("web", None)
             self._tally.loaded_at = time.time()
             say(logging.INFO, "web configuration reloaded", file=access.path)
 
@@ -146,7 +147,7 @@ class Policy:
         self._refused = ""
 
     def _refuse(self, error: ConfigError) -> None:
-        self._tally.wrong.add("web")
+        self._tally.wrong["web"] = RefusedFile(error.file, web=True, watched=True)
         if str(error) == self._refused:
             return
         self._refused = str(error)

@@ -17,7 +17,7 @@ from support.collector import COMMAND, Collector, Samples
 from support.doctor import Diagnosis, bad, diagnose, heard_of, needs_root, site, words
 from support.nginx import ROOT, Nginx, shared_directory
 from support.users import NOBODY, as_user
-from support.wait import free_port
+from support.wait import free_port, wait_until
 
 Listing = dict[str, tuple[int, int, int, int]]
 
@@ -190,6 +190,36 @@ def test_the_file_of_the_collector(shared: Path, socket_path: Path, monkeypatch:
         file.write_text("web: {telemetry_path: numbers}\n")
         found = diagnose(socket_path, None, f"--web.listen-address=127.0.0.1:{collector.port}")
         assert f"{file}:1: web.telemetry_path: 'numbers'" in found.seen("collector.configuration", "WARN")
+
+
+@needs_root
+def test_a_file_that_became_wrong_is_the_first_problem_and_what_it_may_say_is_not_judged(shared: Path) -> None:
+    """What was read before is in force; a restart, the remedy of other findings, would end the collector."""
+    path, file, port = shared / "own.sock", shared / "resty-metrics.yml", free_port()
+    file.write_text(
+        f"socket: {{path: {path}, allow_uid: [1]}}\nweb: {{listen_address: ['127.0.0.1:{port}']}}\n"
+        f"state: {{dir: {shared}/state}}\n"
+    )
+    server = Nginx(path, site())
+    server.conf.write_text(server.conf.read_text().replace("user www-data;", "user daemon;"))
+    serve = subprocess.Popen([COMMAND, "serve", f"--config.file={file}"], stderr=subprocess.DEVNULL)
+    try:
+        wait_until(path.is_socket, message="the socket")
+        with server:
+            file.write_text("socket: {mode: 9}\nweb: {telemetry_path: numbers}\n")
+            found = diagnose(path, server)
+    finally:
+        serve.terminate()
+        serve.wait(timeout=10)
+    assert (found.status, bad(found)) == (1, {"collector.configuration"})
+    assert found.report["findings"][0]["check"] == "collector.configuration"
+    words = found.seen("collector.configuration", "WARN")
+    assert f"; {file}:2: web.telemetry_path" in words
+    assert "do not restart the collector" in words
+    assert f"resty-metrics check-config {file}" in words
+    assert f"kill -HUP {serve.pid}" in words
+    for check in ("reach.uid", "page.answers"):
+        assert "follows from collector.configuration" in found.seen(check, "SKIP")
 
 
 ALONE = """

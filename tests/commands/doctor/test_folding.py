@@ -58,6 +58,18 @@ def test_what_follows_from_a_problem_is_none(name: str, findings: list[Finding],
     assert problems(*findings) == expected
 
 
+def test_a_setting_that_is_not_known_makes_no_problem_of_what_it_judges() -> None:
+    wrong = warn("collector.configuration", "the file is wrong", "correct it")
+    findings = [fail("socket.path", "missing", "restart"), not_known("nginx.socket", "x", "y"), wrong, ok("page", "")]
+    folded = fold(findings, {"socket_path": "collector.configuration"})
+    assert folded[0] == wrong
+    assert [(one.check, one.verdict) for one in folded[1:]] == [
+        ("socket.path", Verdict.SKIP), ("nginx.socket", Verdict.SKIP), ("page", Verdict.OK)
+    ]  # fmt: skip
+    assert folded[1].evidence == "follows from collector.configuration: missing"
+    assert fold([findings[0], wrong])[0] == wrong
+
+
 def test_failures_are_first_then_warnings_each_in_the_order_of_the_pipeline() -> None:
     findings = [
         ok("a", ""),

@@ -12,7 +12,7 @@ from resty_metrics.commands.doctor.nginx_checks import Configured
 from resty_metrics.commands.doctor.processes import ProcessFacts
 from resty_metrics.commands.doctor.reach import Filter
 from resty_metrics.commands.doctor.socket_file import LockFile, Probe, Running
-from resty_metrics.kernel.access import User
+from resty_metrics.kernel.access import Node, User
 from resty_metrics.nginx_config.dump import read
 from resty_metrics.process.command_line import DEFAULT_SOCKET
 
@@ -99,6 +99,24 @@ def test_an_nginx_of_another_collector() -> None:
     assert bad(ELSEWHERE, others=(OTHER,)) == [("nginx.socket", Verdict.FAIL)]
 
 
+@pytest.mark.parametrize("socket", ["/other.sock", "/stopped.sock"])
+def test_where_several_collectors_run_no_nginx_is_told_to_send_to_the_default_socket(socket: str) -> None:
+    """The choice is open, so its socket is right as far as we know; nor are its settings ours to judge."""
+    per_request = 'map $host $resty_metrics_nginx { default "x"; }'
+    instance = nginx("a", HOOK + SOCKET.format(socket) + (per_request if socket == "/other.sock" else ""))
+    subject = replace(
+        SUBJECT, running=None, candidates=("/other.sock", "/third.sock"), lock=LockFile("x", False, None, None)
+    )
+    silent = replace(LOOKED, probe=Probe("missing", "", 0.0), instances=(instance,), other_processes=(OTHER,))
+    findings = judgement.judge(subject, silent)
+    problems = {one.check for one in findings if one.verdict in (Verdict.WARN, Verdict.FAIL)}
+    assert problems == {"collector.process"}
+    (finding,) = [one for one in findings if one.check == "nginx.socket"]
+    assert finding.verdict is Verdict.SKIP
+    assert "follows from collector.process" in finding.evidence
+    assert socket in finding.evidence
+
+
 def test_an_nginx_that_cannot_be_examined() -> None:
     assert bad(HIDDEN) == [("nginx.configuration", Verdict.WARN)]
     assert bad(OURS, HIDDEN) == []
@@ -162,14 +180,15 @@ COMMANDS = [
 @pytest.mark.parametrize(("path", "watch", "serve"), COMMANDS)
 def test_commands_can_be_pasted(path: str, watch: str, serve: str) -> None:
     """With a socket of one's own each command of ours names it."""
-    subject = replace(SUBJECT, socket_path=path, running=None)
+    never = replace(SUBJECT.lock, exists=False)
+    subject = replace(SUBJECT, socket_path=path, running=None, lock=never)
     stranger = ProcessFacts(9, 0, "other", (), None, {})
     file = socket_file.SocketFile(path, 0o140666, 0, 0, True)
     looked = replace(LOOKED, probe=Probe("refused", "", 0.0), holders=Holders(file, None, (stranger,), ()))
     remedies = {one.check: one.remedy or "" for one in judgement.judge(subject, looked)}
     assert f"start it: {serve}" in remedies["collector.process"]
     holder = {one.check: one.remedy or "" for one in judgement.judge(replace(SUBJECT, socket_path=path), looked)}
-    assert f"{watch} names who" in holder["socket.holder"]
+    assert f"{watch} names the next one" in holder["socket.holder"]
 
 
 def test_the_remedy_to_install_names_the_nginx_that_was_given() -> None:
@@ -181,11 +200,50 @@ def test_the_remedy_to_install_names_the_nginx_that_was_given() -> None:
 
 
 @pytest.mark.parametrize(
-    ("unit", "remedy"), [(True, "sudo systemctl start resty-metrics"), (False, "resty-metrics serve")]
+    ("unit", "ran", "remedy"),
+    [
+        (True, True, "start it: sudo systemctl start resty-metrics"),
+        (True, False, "start it: sudo systemctl start resty-metrics"),
+        (False, False, "start it: resty-metrics serve"),
+        (False, True, socket_file.AGAIN),
+    ],
 )
-def test_a_collector_is_started_by_its_unit(unit: bool, remedy: str) -> None:
-    """Started by hand, it would leave files of root."""
-    subject = replace(SUBJECT, socket_path=DEFAULT_SOCKET, running=None, unit=unit)
+def test_a_collector_is_started_by_its_unit_or_as_before(unit: bool, ran: bool, remedy: str) -> None:
+    """Started by hand, it would leave files of root; with other settings, begin another journal."""
+    lock = replace(SUBJECT.lock, exists=ran)
+    subject = replace(SUBJECT, socket_path=DEFAULT_SOCKET, running=None, unit=unit, lock=lock)
     silent = replace(LOOKED, probe=Probe("refused", "", 0.0))
     (finding,) = [one for one in judgement.judge(subject, silent) if one.check == "collector.process"]
-    assert finding.remedy == f"start it: {remedy}"
+    assert finding.remedy == remedy
+
+
+IN_ITS_PLACE = [
+    ("a file", 0o100600, (), "refused", "socket.path"),
+    ("an impostor's socket", 0o140600, (ProcessFacts(9, 0, "other", (), None, {}),), "no_answer", "socket.holder"),
+    ("one that has ended", 0o140600, (), "refused", "socket.holder"),
+]
+
+
+@pytest.mark.parametrize(("name", "mode", "bound", "outcome", "check"), IN_ITS_PLACE)
+def test_a_running_collector_replaces_what_is_in_the_place_of_its_socket(
+    name: str, mode: int, bound: tuple[ProcessFacts, ...], outcome: socket_file.Outcome, check: str
+) -> None:
+    """So there is one problem, neither the mode of the other file, and no restart is needed."""
+    way = (Node("/run", 0, 0, 0o40755), Node(PATH, 0, 0, mode))
+    holders = Holders(socket_file.SocketFile(PATH, mode, 0, 0, True), None, bound, ())
+    looked = replace(LOOKED, holders=holders, probe=Probe(outcome, "", 0.0), instances=(replace(OURS, socket_way=way),))
+    findings = {one.check: one for one in judgement.judge(SUBJECT, looked)}
+    problems = {name for name, one in findings.items() if one.verdict in (Verdict.WARN, Verdict.FAIL)} - {"versions"}
+    assert problems == {check}
+    assert socket_file.PUT_BACK in str(findings[check].remedy)
+    assert findings["reach.socket"].evidence.startswith(f"follows from {check}: ")
+
+
+def test_a_directory_that_is_closed_is_a_problem_beside_an_impostor() -> None:
+    way = (Node("/run", 0, 0, 0o40700), Node(PATH, 0, 0, 0o140666))
+    holders = Holders(socket_file.SocketFile(PATH, 0o140666, 0, 0, True), None, (), ())
+    looked = replace(
+        LOOKED, holders=holders, probe=Probe("refused", "", 0.0), instances=(replace(OURS, socket_way=way),)
+    )
+    findings = judgement.judge(SUBJECT, looked)
+    assert {"socket.holder", "reach.socket"} <= {one.check for one in findings if one.verdict is Verdict.FAIL}

@@ -125,6 +125,11 @@ def test_one_trouble_at_a_time(name: str, line: str, check: str, verdict: str, w
     assert finding.trouble == name
 
 
+def test_the_remedy_to_watch_has_its_command() -> None:
+    (finding,) = [one for one in judged(held("socket_contended")) if one.is_problem]
+    assert str(finding.remedy).endswith("; run: sudo resty-metrics doctor --watch")
+
+
 def test_each_trouble_of_the_closed_list_has_a_case() -> None:
     assert {one[0] for one in FAULTS} == set(kinds.BY_NAME)
 

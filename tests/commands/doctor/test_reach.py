@@ -38,8 +38,15 @@ def test_the_uid_filter_names_the_flag() -> None:
     allowed, refused = reach.uid_filter([WORKER, UNNAMED], Filter(0, frozenset({0, 33})))
     assert (allowed.verdict, refused.verdict) == ("OK", "FAIL")
     assert refused.evidence.startswith("uid 101 may not send")
-    assert refused.remedy == "restart the collector with --socket.allow-uid=101"
+    assert "add 101 to socket.allow_uid" in str(refused.remedy)
+    assert "restart the collector with --socket.allow-uid=101, which replaces" in str(refused.remedy)
     assert reach.uid_filter([UNNAMED], Filter(101, frozenset()))[0].verdict == "OK"
+
+
+def test_nobody_refuses_where_no_collector_runs() -> None:
+    (finding,) = reach.uid_filter([UNNAMED], Filter(None, frozenset({0, 33})))
+    assert finding.verdict == "SKIP"
+    assert "would refuse what uid 101 sends, unless" in finding.evidence
 
 
 def test_lua_files() -> None:
@@ -47,7 +54,7 @@ def test_lua_files() -> None:
     (finding,) = reach.lua_files([WORKER], [way(), way(directory=0o700)])
     assert finding.verdict == "FAIL"
     assert "may not search /run" in finding.evidence
-    assert finding.remedy == "chmod o+x /run; then reload nginx"
+    assert finding.remedy == "chmod o+x /run; then: nginx -t && nginx -s reload"
 
 
 @pytest.mark.parametrize("home", ["/root", "/home/me"])

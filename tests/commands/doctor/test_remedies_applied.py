@@ -66,8 +66,9 @@ def test_a_directory_that_workers_may_not_search(collector: Collector, nginx: Ng
 @pytest.mark.parametrize("name", ["lua/resty", "lua/resty/metrics", "lua/resty/metrics/rows.lua"])
 def test_lua_files_that_workers_may_not_read(collector: Collector, nginx: Nginx, name: str, mode: int) -> None:
     (nginx.share / name).chmod(mode)
-    words = remedy(diagnose(collector.socket_path, nginx), "reach.lua")
-    sh(words.partition("; then")[0])
+    words = remedy(diagnose(collector.socket_path, nginx), "reach.lua").replace("; then: ", " && ")
+    assert f" -c {nginx.conf} -s reload" in words
+    sh(words)
     gone(collector, nginx, "reach.lua")
 
 
@@ -117,10 +118,21 @@ def test_a_user_that_may_not_send(socket_path: Path) -> None:
     server.conf.write_text(server.conf.read_text().replace("user www-data;", "user daemon;"))
     with server:
         with Collector(socket_path) as collector:
-            flag = remedy(diagnose(socket_path, server), "reach.uid").removeprefix("restart the collector with ")
-        with Collector(socket_path, flag) as collector:
+            words = remedy(diagnose(socket_path, server), "reach.uid")
+        flag = re.search(r"--socket\.allow-uid=\d+", words)
+        assert flag is not None
+        with Collector(socket_path, flag[0]) as collector:
             heard_of(collector)
             assert bad(diagnose(socket_path, server)) == set()
+        listed = re.search(r"add (\d+) to socket.allow_uid", words)
+        assert listed is not None
+        file = socket_path.with_name("own.yml")
+        file.write_text("socket: {}\n")
+        with Collector(socket_path, f"--config.file={file}") as collector:
+            file.write_text(f"socket: {{allow_uid: [{listed[1]}]}}\n")
+            collector.signal(signal.SIGHUP)
+            heard_of(collector)
+            wait_until(lambda: bad(diagnose(socket_path, server)) == set(), 20, "health")
 
 
 def test_a_socket_that_workers_may_not_write(socket_path: Path) -> None:

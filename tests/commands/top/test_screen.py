@@ -286,6 +286,14 @@ def test_what_is_wrong_is_said_with_what_to_do(samples: Samples, word: str, warn
     assert found[0].partition(" -> ")[2]
 
 
+def test_commands_are_those_of_the_socket_that_was_given() -> None:
+    polling = Polling(POLLING.address, 2.0, socket_path="/x/c.sock")
+    for name, command in (("socket_down", "doctor"), ("socket_contended", "doctor --watch")):
+        assert f"sudo resty-metrics {command} --socket.path=/x/c.sock" in said(view(trouble(name)), polling)
+    report = json.loads(once.as_json(view(trouble("socket_down")), polling, State()))
+    assert "--socket.path=/x/c.sock" in report["warnings"][0]["remedy"]
+
+
 def test_the_head_says_how_many_problems_there_are() -> None:
     assert "1 critical problem" in lines(view(trouble("socket_down")), State(), 160)[0]
     assert "1 warning" in lines(view(trouble("journal_down")), State(), 160)[0]

@@ -334,3 +334,13 @@ def test_each_flag_and_key_is_documented() -> None:
     for name, columns in COLUMNS.items():
         assert f"| `{name}` |" in text
         assert " ".join(f"`{one.key}`" for one in columns) in text
+
+
+def test_a_page_that_nobody_serves_names_only_what_was_given(directory: Path) -> None:
+    path, port = directory / "none.sock", free_port()
+    by_socket = run(COMMAND, "top", "--once", f"--socket.path={path}", f"--web.listen-address=127.0.0.1:{port}")
+    by_url = run(COMMAND, "top", "--once", f"--url=http://127.0.0.1:{port}")
+    assert (by_socket.returncode, by_url.returncode) == (1, 1)
+    assert f"sudo resty-metrics doctor --socket.path={path}" in by_socket.stderr
+    assert "--url" not in by_socket.stderr
+    assert "--url is right" in by_url.stderr

@@ -21,7 +21,7 @@ from resty_metrics.commands.doctor.judgement import failed, judge
 from resty_metrics.commands.doctor.observe import collector, nginx, nginx_commands, probe, web
 from resty_metrics.commands.doctor.page import Answer, Page
 from resty_metrics.commands.doctor.reach import Filter
-from resty_metrics.commands.doctor.settings import Settings, merged
+from resty_metrics.commands.doctor.settings import Settings, merged, unread
 from resty_metrics.commands.doctor.socket_file import LockFile
 from resty_metrics.kernel.processes import describe, namespaces_of
 from resty_metrics.process.ending import end
@@ -88,9 +88,10 @@ def find(settings: Settings) -> tuple[Settings, Subject]:
     running_flags, directory, written, trouble = collector.settings_of(pid)
     settings, applied_flags = merged(settings, running_flags, directory, written)
     process = None if pid is None else describe(pid)
+    unknown = frozenset[str]() if trouble is None else unread(settings, applied_flags)
     return settings, Subject(
         socket_path=str(settings.socket_path),
-        state_dir="" if settings.state_dir is None else str(settings.state_dir),
+        state_dir="" if settings.state_dir is None or "state_dir" in unknown else str(settings.state_dir),
         applied_flags=applied_flags,
         lock=collector.lock_of(settings.socket_path),
         running=collector.running(pid),
@@ -101,6 +102,7 @@ def find(settings: Settings) -> tuple[Settings, Subject]:
         own=namespaces_of(os.getpid()),
         root=os.geteuid() == 0,
         configuration=trouble,
+        unread=unknown,
         confides=collector.confides(pid),
         candidates=() if pid is not None else tuple(sorted(set(candidates.values()))),
         unit=collector.has_unit(settings.socket_path),

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 from resty_metrics.commands.doctor.descriptors import Descriptors
 from resty_metrics.commands.doctor.finding import Finding
-from resty_metrics.commands.doctor.nginx_checks import Configured
+from resty_metrics.commands.doctor.folding import CONFIGURATION
+from resty_metrics.commands.doctor.nginx_checks import RELOAD, Configured
 from resty_metrics.commands.doctor.nginx_deaths import Log
 from resty_metrics.commands.doctor.page import Answer, Page
 from resty_metrics.commands.doctor.processes import ProcessFacts
 from resty_metrics.commands.doctor.reach import Confinement, Filter
 from resty_metrics.commands.doctor.socket_file import LockFile, Probe, Running, SocketFile
+from resty_metrics.config.problem import ConfigError
 from resty_metrics.kernel.access import Node, User
 
 
@@ -24,10 +26,11 @@ class Subject:
 
     ``state_dir``: empty if there is none. ``applied_flags``: the running collector's, as far as they were applied.
     ``in_another_network``: its network namespace is not ours. ``queue``: max_dgram_qlen of our namespace. ``own``: our
-    namespaces. ``root``: we may see all processes. ``configuration``: the fault of the collector's file. ``confides``:
-    it has our user and our file system, so it may read no more than we may. ``candidates``: sockets of running
-    collectors, where none is at ``socket_path`` and no path was given: the choice between them is open. ``unit``:
-    systemd has a unit that starts the collector at ``socket_path``. ``nginx_command``: from the command line.
+    namespaces. ``root``: we may see all processes. ``configuration``: the fault of the collector's file; ``unread``:
+    the settings that are not known for that reason. ``confides``: it has our user and our file system, so it may read
+    no more than we may. ``candidates``: sockets of running collectors, where none is at ``socket_path`` and no path was
+    given: the choice between them is open. ``unit``: systemd has a unit that starts the collector at ``socket_path``.
+    ``nginx_command``: from the command line.
     """
 
     socket_path: str
@@ -41,7 +44,8 @@ class Subject:
     queue: int | None
     own: Mapping[str, int]
     root: bool
-    configuration: str | None = None
+    configuration: ConfigError | None = None
+    unread: frozenset[str] = frozenset()
     confides: bool = True
     candidates: tuple[str, ...] = ()
     unit: bool = False
@@ -50,6 +54,12 @@ class Subject:
     @property
     def pid(self) -> int | None:
         return None if self.running is None else self.running.pid
+
+    @property
+    def unknown(self) -> Mapping[str, str]:
+        """Return the settings of the collector that are not known, each with the check that gives the reason."""
+        undecided = {"socket_path": "collector.process"} if self.candidates else {}
+        return undecided | dict.fromkeys(self.unread, CONFIGURATION)
 
     @property
     def choice(self) -> str | None:
@@ -89,7 +99,7 @@ class Instance:
     ``trouble``: the reason why its configuration is not known; ``master``: None where none is seen to run;
     ``pid_file``: from its configuration; ``users``: those of its running workers, else of its ``user`` directive;
     ``stated``: the user of that directive where workers run; ``socket_way``: the way to the socket, as its workers see
-    it; ``logs``: the files in which its master reports how workers ended.
+    it; ``logs``: the files in which its master reports how workers ended; ``reload``: the command that reloads it.
     """
 
     label: str
@@ -105,6 +115,7 @@ class Instance:
     module_versions: Mapping[str, str]
     confinement: Confinement | None
     logs: tuple[Log, ...]
+    reload: str = RELOAD
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,10 @@ from resty_metrics.commands.doctor import nginx_checks as checks
 from resty_metrics.commands.doctor import nginx_deaths as deaths
 from resty_metrics.commands.doctor.facts import Fetched, Instance, Looked, Subject
 from resty_metrics.commands.doctor.finding import Finding, Verdict, not_known, ok, skip, warn
-from resty_metrics.commands.doctor.folding import fold
+from resty_metrics.commands.doctor.folding import CONFIGURATION, fold
 from resty_metrics.commands.doctor.page import Page
 from resty_metrics.commands.doctor.versions import Installed
+from resty_metrics.config.problem import ConfigError
 from resty_metrics.nginx_config import statements
 from resty_metrics.process.command_line import command
 
@@ -40,7 +41,7 @@ def judge(subject: Subject, looked: Looked) -> list[Finding]:
             findings += [outcome] if isinstance(outcome, Finding) else outcome
         except Exception as error:
             findings.append(failed(name, error))
-    return fold(list(dict.fromkeys(_pasteable(finding, subject) for finding in findings)))
+    return fold(list(dict.fromkeys(_pasteable(finding, subject) for finding in findings)), subject.unknown)
 
 
 def _pasteable(finding: Finding, subject: Subject) -> Finding:
@@ -63,7 +64,7 @@ def failed(check: str, error: Exception) -> Finding:
 def _socket(subject: Subject, looked: Looked) -> list[Check]:
     path, holders, probe = subject.socket_path, looked.holders, looked.probe
     answered = probe is not None and probe.outcome == "answered"
-    absent = subject.choice or socket_file.start(subject.unit)
+    absent = subject.choice or socket_file.start(subject.unit, subject.lock)
     gone = absent if subject.running is None else socket_file.PUT_BACK
     planned: list[Check] = [
         ("collector.process", lambda: socket_file.collector(subject.running, answered, absent)),
@@ -76,7 +77,7 @@ def _socket(subject: Subject, looked: Looked) -> list[Check]:
         planned.append(("socket.path", lambda: socket_file.path(path, holders.file, holders.error, gone)))
     planned.append(("socket.lock", lambda: socket_file.lock(subject.lock, subject.running, answered, absent)))
     if holders is not None and holders.file is not None and stat.S_ISSOCK(holders.file.mode):
-        sight = processes.Sight(subject.pid, subject.root, answered)
+        sight = processes.Sight(subject.pid, subject.root, answered, gone)
         planned += [
             ("socket.holder", lambda: processes.holder(path, holders.bound, sight)),
             ("socket.open", lambda: processes.opened(holders.bound, subject.own)),
@@ -101,9 +102,22 @@ def _settings(subject: Subject) -> list[Finding]:
         words = " ".join(f"{flag}={value}" for flag, values in subject.applied_flags.items() for value in values)
         findings.append(ok("collector.settings", f"taken from process {subject.pid}: {words}"))
     if subject.configuration is not None:
-        remedy = "correct that and see with resty-metrics check-config: the collector would not start again with it"
-        findings.append(warn("collector.configuration", subject.configuration, remedy))
+        findings.append(_configuration(subject, subject.configuration))
     return findings
+
+
+def _configuration(subject: Subject, fault: ConfigError) -> Finding:
+    """Report a file with which the collector would not start again, or that only root may read."""
+    evidence = "; ".join(str(fault).splitlines())
+    if not subject.root and "Permission denied" in evidence:
+        return warn(CONFIGURATION, evidence, "run doctor as root")
+    check = f"resty-metrics check-config {shlex.quote(fault.file)}"
+    return warn(
+        CONFIGURATION,
+        f"{evidence}: the collector runs with what it read before, and would not start again with this file",
+        f"do not restart the collector before the file is correct: correct it, check it ({check}), then reload it "
+        f"(kill -HUP {subject.pid})",
+    )
 
 
 def _targets(instance: Instance, path: str) -> set[str]:
@@ -128,6 +142,7 @@ def _nginx(subject: Subject, looked: Looked) -> list[Check]:
     elsewhere = {
         process.socket_path for process in looked.other_processes or () if process.socket_path not in (None, path)
     }
+    undecided = elsewhere.union(subject.candidates) if subject.choice else frozenset[str]()
     served = any(path in _targets(instance, path) for instance in known)
     planned: list[Check] = []
     for instance in looked.instances:
@@ -136,12 +151,20 @@ def _nginx(subject: Subject, looked: Looked) -> list[Check]:
             part = [_word("nginx.include", "it does not use resty-metrics, and another nginx does")]
         elif instance.trouble is not None and instance.trouble.verdict is Verdict.WARN and known:
             part = [_aside(instance.trouble)]
+        elif targets and targets <= undecided:
+            part = [_undecided(targets)]
         elif served and targets and targets <= elsewhere:
             part = [_word("nginx.socket", f"its workers send to another collector, at {', '.join(sorted(targets))}")]
         else:
             part = _instance(subject, instance, looked)
-        planned += [_labelled(check, instance.label) for check in part] if len(looked.instances) > 1 else part
+        label = f"{instance.label}: " if len(looked.instances) > 1 else ""
+        planned += [_of(instance, label, check) for check in part]
     return planned
+
+
+def _undecided(targets: Iterable[str]) -> Check:
+    evidence = f"follows from collector.process: its workers send to the collector at {', '.join(sorted(targets))}"
+    return ("nginx.socket", lambda: Finding("nginx.socket", Verdict.SKIP, evidence))
 
 
 def _word(check: str, evidence: str) -> Check:
@@ -153,14 +176,15 @@ def _aside(trouble: Finding) -> Check:
     return (trouble.check, lambda: replace(trouble, verdict=Verdict.SKIP))
 
 
-def _labelled(check: Check, label: str) -> Check:
-    """Return the check with the name of its nginx in front of each finding."""
+def _of(instance: Instance, label: str, check: Check) -> Check:
+    """Return the check with the label in front of each finding, and remedies that reload this nginx."""
     name, run = check
 
-    def named() -> list[Finding]:
+    def named() -> Iterable[Finding]:
         outcome = run()
-        findings = [outcome] if isinstance(outcome, Finding) else outcome
-        return [replace(finding, evidence=f"{label}: {finding.evidence}") for finding in findings]
+        for finding in [outcome] if isinstance(outcome, Finding) else outcome:
+            remedy = finding.remedy and finding.remedy.replace(checks.RELOAD, instance.reload)
+            yield replace(finding, evidence=f"{label}{finding.evidence}", remedy=remedy)
 
     return name, named
 

@@ -14,7 +14,8 @@ from resty_metrics.nginx_config.build import OLDEST_NGX_LUA, ngx_lua_version
 from resty_metrics.nginx_config.dump import Configuration
 from resty_metrics.nginx_config.hooks import Hook, Hooks, by_place, directives, find, line_for, scope, share_of
 
-_RELOAD = "; then: nginx -t && nginx -s reload"
+RELOAD = "nginx -t && nginx -s reload"  # facts.Instance has the words of one nginx
+_RELOAD = f"; then: {RELOAD}"
 _INSTALL = "run: sudo resty-metrics install"
 _LUA = "first give nginx its Lua module (Debian, Ubuntu: sudo apt install libnginx-mod-http-lua)"
 _NAMED = 5

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from resty_metrics.commands.doctor.finding import Finding, fail, not_known, ok, warn
+from resty_metrics.commands.doctor.socket_file import PUT_BACK
 from resty_metrics.process.command_line import command
 
 MAX_NAMED = 8
@@ -41,11 +42,15 @@ class ProcessFacts:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """The collector as far as we see it. ``root``: all processes can be seen; ``answered``: it answers a probe."""
+    """The collector as far as we see it. ``root``: all processes can be seen; ``answered``: it answers a probe.
+
+    ``absent``: the remedy where its socket is not at the path.
+    """
 
     collector: int | None
     root: bool
     answered: bool
+    absent: str = PUT_BACK
 
 
 def holder(path: str, holders: Sequence[ProcessFacts], sight: Sight) -> Finding:
@@ -59,14 +64,14 @@ def holder(path: str, holders: Sequence[ProcessFacts], sight: Sight) -> Finding:
                 check, "who answers cannot be seen from here", "run doctor in its pid namespace, or on the host"
             )
         evidence = f"no process holds the socket at {path}: who bound it has ended, and senders are refused"
-        return fail(check, evidence, "restart the collector")
+        return fail(check, evidence, sight.absent)
     if any(process.pid == sight.collector for process in holders):
         return ok(check, f"process {sight.collector}, the collector, holds the socket at {path}")
     strangers = "; ".join(process.origin for process in holders)
     if sight.collector is None and any(process.ours for process in holders):
         return warn(check, f"it is held by {strangers}, without the lock", "end it, and start it again")
-    remedy = "end that process (resty-metrics doctor --watch names who comes next), then restart the collector"
-    return fail(check, f"an impostor: the socket at {path} is held by {strangers}", remedy)
+    remedy = "end that process (resty-metrics doctor --watch names the next one)"
+    return fail(check, f"an impostor: the socket at {path} is held by {strangers}", f"{remedy}; then {sight.absent}")
 
 
 def opened(holders: Sequence[ProcessFacts], own: Mapping[str, int]) -> list[Finding]:

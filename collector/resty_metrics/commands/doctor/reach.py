@@ -9,7 +9,9 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from resty_metrics.commands.doctor.finding import Finding, fail, not_known, ok, warn
+from resty_metrics.commands.doctor.finding import Finding, fail, not_known, ok, skip, warn
+from resty_metrics.commands.doctor.nginx_checks import RELOAD
+from resty_metrics.health import remedies
 from resty_metrics.health.reach import is_home
 from resty_metrics.kernel.access import READ, SEARCH, WRITE, Node, Obstacle, User, obstacle
 from resty_metrics.process.command_line import DEFAULT_SOCKET
@@ -79,10 +81,16 @@ def uid_filter(users: Iterable[User], allowing: Filter) -> list[Finding]:
 def _uid(user: User, allowing: Filter) -> Finding:
     if user.uid in allowing.allowed or user.uid == allowing.own_uid:
         return ok("reach.uid", f"{user.label} may send")
+    if allowing.own_uid is None:
+        return skip(
+            "reach.uid",
+            f"no collector is seen running; it would refuse what {user.label} sends, unless it runs as that user or "
+            f"has --socket.allow-uid={user.uid}",
+        )
     return fail(
         "reach.uid",
         f"{user.label} may not send: the collector refuses its datagrams, and the workers keep their counts",
-        f"restart the collector with --socket.allow-uid={user.uid}",
+        remedies.allow([user.uid]),
     )
 
 
@@ -105,8 +113,8 @@ def _lua_files(user: User, ways: Sequence[Way]) -> Finding:
     if is_home(first.node.path):
         share = ways[0][-1].path.partition("/lua/resty/")[0]
         moved = f"copy {share} to /usr/share/resty-metrics, and write that path into nginx's configuration"
-        return fail("reach.lua", evidence, f"{moved}; then: nginx -t && nginx -s reload")
-    return fail("reach.lua", evidence, f"{_opened(stopped)}; then reload nginx")
+        return fail("reach.lua", evidence, f"{moved}; then: {RELOAD}")
+    return fail("reach.lua", evidence, f"{_opened(stopped)}; then: {RELOAD}")
 
 
 def _opened(stopped: Sequence[Obstacle]) -> str:

@@ -70,6 +70,8 @@ def _finding(page: Page, kind: Kind, nginx: str, state_dir: str) -> Finding:
     remedy = as_remedy(_REMEDIES.get(kind) or remedies.of(kind, reasons))
     if state_dir and kind in (kinds.JOURNAL_DOWN, kinds.JOURNAL_STALLS):
         remedy = f"{state_dir}: {remedy}"
+    if kind.command == "watch":
+        remedy = f"{remedy}; run: sudo resty-metrics doctor --watch"
     verdict = Verdict.FAIL if kind.severity == "critical" else Verdict.WARN
     return Finding(CHECKS[kind], verdict, evidence, remedy, kind.name)
 

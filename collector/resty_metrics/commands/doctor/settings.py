@@ -3,7 +3,7 @@
 Order: doctor's own flags and environment, its own file, the collector's flags and environment, the collector's file.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from resty_metrics.commands.doctor import flags
 from resty_metrics.commands.options import OPTIONS
 from resty_metrics.config import load
 from resty_metrics.config import settings as collector
-from resty_metrics.config.declared import FLAGS
+from resty_metrics.config.declared import FLAGS, SETTINGS
 from resty_metrics.config.file import read_file
 from resty_metrics.config.flags import layer
 from resty_metrics.config.problem import ConfigError
@@ -77,6 +77,12 @@ def merged(
         applied_flags[flag] = text
     values.pop("config_file", None)
     return _settings(settings.layers, settings.nginx_command, _layer(values), written), applied_flags
+
+
+def unread(settings: Settings, applied_flags: Mapping[str, Sequence[str]]) -> frozenset[str]:
+    """Return the settings that only the collector's file, which could not be read, may have."""
+    stated = {flags.name(flag) for flag in applied_flags} | settings.explicit
+    return frozenset(setting.name for setting in SETTINGS if setting.name not in stated)
 
 
 def _layer(values: Mapping[str, Any]) -> Layer:

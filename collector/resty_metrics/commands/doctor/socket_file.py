@@ -11,7 +11,11 @@ from typing import Literal
 from resty_metrics.commands.doctor.finding import Finding, fail, not_known, ok, warn
 
 START = "start it: resty-metrics serve"
-PUT_BACK = "wait a second: the collector puts it back; if it does not, its log says why"
+AGAIN = (
+    "start it as it was started before, with its own --config.file, --state.dir and other flags: with another state "
+    "directory it would begin another journal, at 0"
+)
+PUT_BACK = "the collector puts its socket back within 5 seconds; restart it only if it does not"
 _START_UNIT = "start it: sudo systemctl start resty-metrics"
 _TYPES = (
     (stat.S_ISREG, "a regular file"),
@@ -72,12 +76,15 @@ class Probe:
     seconds: float
 
 
-def start(unit: bool) -> str:
+def start(unit: bool, lock_file: LockFile) -> str:
     """Return the remedy where no collector runs. ``unit``: systemd has a unit for the collector at this socket.
 
-    Started by hand, as root, it would leave files that the unit's user cannot write.
+    Started by hand, as root, it would leave files that the unit's user cannot write. Where a lock file shows that one
+    ran, its settings are not known any more, and may be others than the defaults.
     """
-    return _START_UNIT if unit else START
+    if unit:
+        return _START_UNIT
+    return AGAIN if lock_file.exists else START
 
 
 _DIRECTORY = "see what it holds, and remove it: the collector does not; then it puts its socket there"
@@ -95,10 +102,10 @@ def path(path: str, file: SocketFile | None, error: str | None, absent: str = ST
         return fail(check, f"{path} does not exist", absent)
     if not stat.S_ISSOCK(file.mode):
         kind = next((words for is_type, words in _TYPES if is_type(file.mode)), "no socket")
-        remedy = _DIRECTORY if stat.S_ISDIR(file.mode) else "restart the collector: it renames its socket over that"
+        remedy = _DIRECTORY if stat.S_ISDIR(file.mode) else absent
         return fail(check, f"{path} is {kind}, not a socket", remedy)
     if file.datagram is False:
-        return fail(check, f"{path} is a socket, but of another type than datagram", "restart the collector")
+        return fail(check, f"{path} is a socket, but of another type than datagram", absent)
     kind = "a datagram socket" if file.datagram else "a socket"  # the kernel knows no type if no process holds it
     return ok(check, f"{path} is {kind}, mode {stat.S_IMODE(file.mode):04o}, owner {file.uid}:{file.gid}")
 
@@ -131,7 +138,7 @@ def collector(running: Running | None, answered: bool, absent: str = START) -> F
         return fail(check, "no collector is found for this socket", absent)
     if not running.ours:
         evidence = f"process {running.pid} ({running.command}) holds the lock, and is no collector"
-        return fail(check, evidence, f"end process {running.pid}, then {START}")
+        return fail(check, evidence, f"end process {running.pid}, then {absent}")
     if running.state in "TtZX":
         words = {"Z": "has ended, and its parent has not noticed", "X": "has ended"}.get(running.state, "is stopped")
         return fail(
@@ -141,12 +148,12 @@ def collector(running: Running | None, answered: bool, absent: str = START) -> F
 
 
 _PROBES: dict[Outcome, tuple[str, str]] = {
-    "refused": ("nobody receives at the path: who bound that socket is gone", "restart the collector"),
+    "refused": ("nobody receives at the path: who bound that socket is gone", START),
     "no_answer": ("no answer: whoever holds the socket does not read it, or is no collector", "see socket.holder"),
     "full": ("the socket's queue is full and stays full: whoever holds it does not read it", "see socket.holder"),
     "missing": ("there is no socket at the path", START),
     "denied": ("this user may not write to the socket", "run doctor as root"),
-    "wrong_type": ("the socket at the path is not a datagram socket", "restart the collector"),
+    "wrong_type": ("the socket at the path is not a datagram socket", START),
     "held": ("the collector speaks another version of the wire than this doctor", "install the same version of both"),
     "stranger": ("an answer came that no collector gives", "see socket.holder"),
     "error": ("the probe could not be sent", "see the message"),

@@ -12,6 +12,7 @@ from resty_metrics.commands.top.meter import Meter, View
 from resty_metrics.commands.top.settings import Endpoint
 from resty_metrics.commands.top.tables import total
 from resty_metrics.commands.top.warnings import Trouble
+from resty_metrics.process.command_line import command
 from resty_metrics.sources.client import Client
 from resty_metrics.sources.errors import SourceReason
 from resty_metrics.sources.fetch import in_words, reason_of
@@ -23,10 +24,8 @@ BODY_CAP = 256 * 1024 * 1024
 _REMEDIES: dict[SourceReason, str] = {
     "tls": "set --tls.ca-file to the authority to trust, or --tls.server-name to the name in the certificate",
     "credentials": "check that file",
-    "too_large": "check --url",
 }
 _USER = "give --basic-auth.username and --basic-auth.password-file"
-_OTHERWISE = "check that the collector runs, and that --url is right"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +41,7 @@ class Looker:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._client = Client(endpoint, BODY_CAP)
+        self._socket_path = endpoint.socket_path
         self._meter = Meter()
 
     async def look(self) -> Look:
@@ -53,14 +53,14 @@ class Looker:
             if reason is None:
                 raise
             words = in_words(error, TIMEOUT_SECONDS)
-            return Look(None, Trouble(f"cannot read the page: {words}", _remedy(reason, words)))
+            return Look(None, Trouble(f"cannot read the page: {words}", _remedy(reason, words, self._socket_path)))
         return await asyncio.to_thread(self._read, body, time.monotonic())
 
     def _read(self, body: bytes, now: float) -> Look:
         try:
             answer = page.read(body.decode("utf-8", "replace"))
         except ValueError as error:
-            return Look(None, Trouble(f"the answer {error}", "check --url"))
+            return Look(None, Trouble(f"the answer {error}", _otherwise(self._socket_path)))
         view = self._meter.look(answer, now)
         total(view)  # computed here, in a thread, and cached
         return Look(view, None)
@@ -69,5 +69,12 @@ class Looker:
         await self._client.close()
 
 
-def _remedy(reason: SourceReason, words: str) -> str:
-    return _USER if words.endswith(" 401") else _REMEDIES.get(reason, _OTHERWISE)
+def _remedy(reason: SourceReason, words: str, socket_path: str | None) -> str:
+    return _USER if words.endswith(" 401") else _REMEDIES.get(reason, _otherwise(socket_path))
+
+
+def _otherwise(socket_path: str | None) -> str:
+    """Return the remedy where nothing special is known. ``socket_path`` None: the page was given by its URL."""
+    if socket_path is None:
+        return "check that the collector runs, and that --url is right"
+    return f"check that the collector runs: sudo {command('doctor', socket_path)}"

@@ -25,7 +25,7 @@ def as_json(view: View, polling: Polling, state: State) -> str:
         "seconds": view.seconds,
         "total": {**total(view), "connections": view.connections},
         "health": [_state(word) for word in health.words(view.page)],
-        "warnings": [_warning(trouble) for trouble in warnings(view)],
+        "warnings": [_warning(trouble) for trouble in warnings(view, polling.socket_path)],
         "view": state.view,
         "rows": [dict(zip(keys, row, strict=True)) for row in shown.ordered(state.sort, state.reverse)],
     }

@@ -49,7 +49,7 @@ def _local_page(inputs: Inputs, access: Access) -> Endpoint:
             f"the collector, process {subject.pid}, belongs to another user or a container, so no password or token is "
             f"sent to the page that it names. If that page is right, give --url={shlex.quote(endpoint.shown)}"
         )
-    return endpoint
+    return replace(endpoint, socket_path=str(local.socket_path))
 
 
 def _has_tls(path: Path) -> bool:

@@ -19,6 +19,7 @@ from resty_metrics.commands.top.meter import View
 from resty_metrics.commands.top.tables import NAMES, Cell, Table, table, total
 from resty_metrics.commands.top.warnings import Trouble, warnings
 from resty_metrics.live.words import problems
+from resty_metrics.process.command_line import DEFAULT_SOCKET
 
 _WORKS_STYLE = {True: "green", False: "bold red", None: "dim"}
 _STYLE: Mapping[str, str] = {"critical": "bold red", "warning": "bold yellow"}
@@ -40,13 +41,15 @@ _KEYS = (
 class Polling:
     """The facts about the looks at a page. ``error``: the reason why the last look failed, None if it did not.
 
-    ``for_seconds``: the time since looks began to fail; ``interval``: seconds between two looks.
+    ``for_seconds``: the time since looks began to fail; ``interval``: seconds between two looks;
+    ``socket_path``: for commands.
     """
 
     address: str
     interval: float
     error: Trouble | None = None
     for_seconds: float = 0.0
+    socket_path: str = DEFAULT_SOCKET
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,7 @@ def _head(view: View | None, polling: Polling, state: State, width: int) -> list
     pieces = [Text("resty-metrics top", "bold"), Text(printable(polling.address)), interval]
     if view is not None and view.seconds:
         pieces.append(Text(f"rates over {view.seconds:.0f} s"))
-    severities = [] if view is None else [trouble.severity for trouble in warnings(view)]
+    severities = [] if view is None else [trouble.severity for trouble in warnings(view, polling.socket_path)]
     if severities:
         pieces.append(Text(problems(severities), _STYLE["critical" if "critical" in severities else "warning"]))
     lines = _packed(pieces, width)
@@ -148,7 +151,7 @@ def _traffic(view: View) -> list[Text]:
 
 def _troubles(view: View | None, polling: Polling, width: int, most: int | None) -> list[Text]:
     """Return each warning with its remedy. ``most``: the greatest number of lines."""
-    troubles = [] if view is None else warnings(view)
+    troubles = [] if view is None else warnings(view, polling.socket_path)
     if polling.error is not None:
         evidence = f"{polling.error.evidence}, for {figures.seconds(polling.for_seconds)}"
         troubles.insert(0, Trouble(evidence, f"{polling.error.remedy}; tried again every {polling.interval:g} s"))

@@ -20,6 +20,7 @@ from resty_metrics.commands.top.screen import Polling
 from resty_metrics.commands.top.settings import Endpoint
 from resty_metrics.commands.top.terminal import Terminal, console
 from resty_metrics.commands.top.warnings import Trouble
+from resty_metrics.process.command_line import DEFAULT_SOCKET
 from resty_metrics.process.ending import end
 
 FIRST_SECONDS = 1.0  # until there are rates at all
@@ -55,10 +56,15 @@ async def _run_once(order: Order, json: bool) -> NoReturn:
     if look.view is None:
         _complain(order.endpoint, look.error)
         end(1)
-    polling = Polling(order.endpoint.shown, order.interval)
+    polling = _polling(order)
     with suppress(OSError, SystemExit):  # the reader has gone; rich then raises SystemExit
         _print(look.view, polling, order.state, json)
     end(0)
+
+
+def _polling(order: Order, error: Trouble | None = None, for_seconds: float = 0.0) -> Polling:
+    endpoint = order.endpoint
+    return Polling(endpoint.shown, order.interval, error, for_seconds, endpoint.socket_path or DEFAULT_SOCKET)
 
 
 def _print(view: View, polling: Polling, state: keys.State, json: bool) -> None:
@@ -124,6 +130,6 @@ class _Session:
 
     def _draw(self) -> None:
         since = time.monotonic() - self._failing_since
-        polling = Polling(self._order.endpoint.shown, self._order.interval, self._error, since)
+        polling = _polling(self._order, self._error, since)
         self._shown = screen.drawn(self._view, polling, self._state, *self._terminal.size)
         self._terminal.show(self._shown.lines)

@@ -19,12 +19,17 @@ _OPEN = Connection()
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A page. ``shown``: as an operator would write it; ``unix_path``: the socket, None: it is reached by TCP."""
+    """A page.
+
+    ``shown``: as an operator would write it; ``unix_path``: the socket, None: it is reached by TCP.
+    ``socket_path``: that of a collector on this machine; None: the page was given by its URL.
+    """
 
     url: str
     unix_path: str | None
     shown: str
     connection: Connection
+    socket_path: str | None = None
 
 
 def read_page_url(text: str) -> Endpoint:

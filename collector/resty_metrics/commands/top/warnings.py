@@ -13,12 +13,9 @@ from resty_metrics.commands.top.page import OURS, SPOOL, Page, Series
 from resty_metrics.health import remedies
 from resty_metrics.health import troubles as kinds
 from resty_metrics.health.troubles import BY_NAME, KINDS, Kind, Severity, title_of
+from resty_metrics.process.command_line import DEFAULT_SOCKET, command
 
-_COMMANDS = {
-    "doctor": "sudo resty-metrics doctor",
-    "watch": "sudo resty-metrics doctor --watch",
-    "check-config": "resty-metrics check-config FILE",
-}
+_WORDS = {"doctor": "doctor", "watch": "doctor --watch"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +43,28 @@ def held(now: Page) -> list[tuple[Kind, str]]:
     return sorted(troubles, key=lambda trouble: (KINDS.index(trouble[0]), trouble[1]))
 
 
-def warnings(view: View) -> list[Trouble]:
-    """Return the troubles, critical ones first."""
+def warnings(view: View, socket_path: str = DEFAULT_SOCKET) -> list[Trouble]:
+    """Return the troubles, critical ones first. ``socket_path``: the collector's, for the commands to run."""
     if not view.page.series(f"{OURS}trouble"):
         return [_SILENT]
-    troubles = [_trouble(view, kind, nginx) for kind, nginx in held(view.page)]
+    troubles = [_trouble(view, kind, nginx, socket_path) for kind, nginx in held(view.page)]
     return sorted(troubles, key=lambda trouble: trouble.severity != "critical")
 
 
-def _trouble(view: View, kind: Kind, nginx: str) -> Trouble:
+def _trouble(view: View, kind: Kind, nginx: str, socket_path: str) -> Trouble:
     title = title_of(kind, nginx)
     figures = "; ".join(_FIGURES[kind](view, nginx)) if kind in _FIGURES else ""
     remedy = remedies.of(kind, _reasons(view, kind.counters))
-    run = "" if kind.command is None else f" Run: {_COMMANDS[kind.command]}"
-    return Trouble(f"{title}: {figures}" if figures else title, f"{remedy}{run}", kind.alert, kind.severity)
+    run = _command(kind, socket_path)
+    do = f"{remedy} Run: {run}" if run else remedy
+    return Trouble(f"{title}: {figures}" if figures else title, do, kind.alert, kind.severity)
+
+
+def _command(kind: Kind, socket_path: str) -> str:
+    """Return the command that helps, empty if there is none."""
+    if kind.command == "check-config":
+        return "resty-metrics check-config FILE"
+    return "" if kind.command is None else f"sudo {command(_WORDS[kind.command], socket_path)}"
 
 
 # evidence ------------------------------------------------------------------------------------------------------------

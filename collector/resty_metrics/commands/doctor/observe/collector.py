@@ -76,7 +76,7 @@ def flags_of(pid: int) -> dict[str, tuple[str, ...]]:
     return flags.of(processes.arguments_of(pid), _environment(pid))
 
 
-def settings_of(pid: int | None) -> tuple[dict[str, tuple[str, ...]], Path, Layer, str | None]:
+def settings_of(pid: int | None) -> tuple[dict[str, tuple[str, ...]], Path, Layer, ConfigError | None]:
     """Return a running collector's flags, working directory, settings from its file, and that file's fault or None."""
     if pid is None:
         return {}, files.ROOT, {}, None
@@ -93,7 +93,7 @@ def settings_of(pid: int | None) -> tuple[dict[str, tuple[str, ...]], Path, Laye
     try:
         return running_flags, directory, read_file(path, lambda path: files.below(root, str(path)), uid)[0], None
     except ConfigError as error:
-        return running_flags, directory, {}, str(error)
+        return running_flags, directory, {}, error
 
 
 def confides(pid: int | None) -> bool:

@@ -104,6 +104,7 @@ def _examined(nginx: Command, configuration: Configuration, built: str, director
         module_versions=nginx_lua.versions(lua, root),
         confinement=security.confinement(workers[0] if workers else None, Path(socket_path)),
         logs=_logs(statements.error_logs(configuration) or _default_log(nginx, built), prefix, root),
+        reload=nginx.reload,
     )
 
 

@@ -45,6 +45,12 @@ class Command:
         return name if self.master is None else f"{kind(self.master)} {self.master} ({name})"
 
     @property
+    def reload(self) -> str:
+        """Return the command that tests the configuration of this nginx, and reloads it."""
+        name = shlex.join(self.words)
+        return f"{name} -t && {name} -s reload"
+
+    @property
     def where(self) -> str:
         """Return the working directory. Raises OSError where ours was removed."""
         return self.directory or str(Path.cwd())
