@@ -48,3 +48,21 @@ def test_a_counter_that_always_grows_takes_few_samples() -> None:
         growth.observe({LOST: now}, float(now))
     assert len(growth._samples) <= 600 / (STEP_SECONDS - 1) + 2
     assert 30 <= growth.over("lost", 30, 599.0)["", "dropped"] <= 30 + STEP_SECONDS
+
+
+def test_a_long_step_takes_few_samples_and_ends_nothing_early() -> None:
+    growth = Growth(step=60.0)
+    for now in range(0, 1800, 5):
+        growth.observe({LOST: now}, float(now))
+        assert now < 600 or 600 <= growth.over("lost", 600, float(now))["", "dropped"] <= 660
+    assert len(growth._samples) <= 14
+
+
+def test_growth_of_a_moment_is_not_that_of_the_next() -> None:
+    growth = Growth()
+    growth.observe({}, 0.0)
+    for count in (1, 2):
+        growth.observe({LOST: count, ("uid", "", "7"): 2 * count}, 1.0)
+        assert growth.over("lost", 30, 1.0) == {("", "dropped"): count}
+        assert growth.over("uid", 30, 1.0) == {("", "7"): 2 * count}
+    assert growth.over("lost", 30, 40.0) == {}

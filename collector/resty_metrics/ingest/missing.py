@@ -24,6 +24,9 @@ def missing(
     senders: Iterable[Sender], now: float, is_gone: Callable[[Master], bool] = lambda _: False
 ) -> dict[str, int]:
     """Count the missing workers by the name of their nginx. ``is_gone`` returns whether a master has ended."""
+    senders = list(senders)
+    if not any(_is_silent(sender, now) for sender in senders):  # as nearly always
+        return {}
     youngest: dict[tuple[str, Master | None, int], Sender] = {}
     births: dict[str, int] = {}
     for sender in senders:

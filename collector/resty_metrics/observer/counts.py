@@ -3,7 +3,8 @@
 Rules:
 - Only growth since the collector began to look counts, so nothing from before a restart is a trouble again. What its
   start itself lost is an exception.
-- Counts that grow all the time make a sample at most each STEP_SECONDS; a window is no more exact than that.
+- Counts that grow all the time make a sample at most each ``step`` seconds; a window is no more exact than that. 4,096
+  families at their cap make samples of 0.5 MB, so a long window has a long step.
 """
 
 from collections import Counter, deque
@@ -30,21 +31,25 @@ _OF_WORKERS: Mapping[str, tuple[Kind, str]] = {  # counters of the workers, and 
 
 
 class Growth:
-    """The counts of the last SPAN_SECONDS."""
+    """The counts of the last ``span`` seconds, with samples ``step`` seconds apart."""
 
-    def __init__(self) -> None:
+    def __init__(self, span: float = SPAN_SECONDS, step: float = STEP_SECONDS) -> None:
+        self._span = span
+        self._step = step
         self._samples: deque[tuple[float, Counts]] = deque()
+        self._grown: dict[tuple[float, float], dict[Kind, dict[tuple[str, str], float]]] = {}
 
     def observe(self, counts: Counts, now: float) -> None:
         """Keep a sample; one that is like the last takes no room."""
         samples = self._samples
+        self._grown.clear()
         if samples and counts == samples[-1][1]:
             pass
-        elif len(samples) > 1 and now - samples[-2][0] < STEP_SECONDS:
+        elif len(samples) > 1 and now - samples[-2][0] < self._step:
             samples[-1] = (now, counts)
         else:
             samples.append((now, counts))
-        while len(samples) > 1 and now - samples[1][0] > SPAN_SECONDS:
+        while len(samples) > 1 and now - samples[1][0] > self._span:
             samples.popleft()
 
     def over(self, kind: Kind, seconds: float, now: float) -> dict[tuple[str, str], float]:
@@ -54,14 +59,23 @@ class Growth:
         """
         if not self._samples:
             return {}
+        if (seconds, now) not in self._grown:
+            self._grown[seconds, now] = self._grow(seconds, now)
+        return self._grown[seconds, now].get(kind, {})
+
+    def _grow(self, seconds: float, now: float) -> dict[Kind, dict[tuple[str, str], float]]:
+        """Return the growth of the counts of all kinds: to look at each count once is enough."""
         before: Counts = self._samples[0][1]
         for at, counts in self._samples:
             if now - at < seconds:
                 break
             before = counts
         last = self._samples[-1][1]
-        grown = {key[1:]: count - before.get(key, 0) for key, count in last.items() if key[0] == kind}
-        return {name: by for name, by in sorted(grown.items(), key=lambda item: -item[1]) if by > 0}
+        pairs = ((key, count - before.get(key, 0)) for key, count in last.items())
+        grown: dict[Kind, dict[tuple[str, str], float]] = {}
+        for (kind, nginx, name), by in sorted((pair for pair in pairs if pair[1] > 0), key=lambda pair: -pair[1]):
+            grown.setdefault(kind, {})[nginx, name] = by
+        return grown
 
 
 def counts_of(intake: Intake, rebinds: Mapping[Fault, int], oversized: int) -> Counts:

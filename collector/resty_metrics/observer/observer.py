@@ -36,6 +36,7 @@ ACCEPTED_SECONDS = 15.0
 REFUSED_SECONDS = 30.0
 STALE_SECONDS = 300.0
 FULL_SECONDS = 10.0
+LONG_STEP_SECONDS = 60.0  # of the samples of SPAN_SECONDS
 Full = Mapping[str, Sequence[tuple[str, int]]]  # for each family at its cap, the number of values of each label
 _ACCEPTED = frozenset({"applied", "duplicate", "out_of_order", "heartbeat", "bye"})
 _REPEATED = frozenset({"uid", "version", "sender_cap", "instance_cap"})  # by senders that are refused for these
@@ -65,8 +66,9 @@ class Observer:
         self._clock = clock
         self._known: tuple[int, ...] | None = None
         self._users: tuple[SendingUser, ...] = ()
-        self._growth = Growth()
-        self._growth.observe(self._counts(), clock())
+        self._growth = Growth(step=LONG_STEP_SECONDS)
+        self._refusals = Growth(REFUSED_SECONDS)  # to the step of a few seconds that a refusal's end needs
+        self._count(self._counts(), clock())
         self._nginx = NginxLooks(started)
         self._full: Full = {}
         self._full_at = -math.inf
@@ -148,11 +150,11 @@ class Observer:
         if accepted != self._accepted:
             self._accepted, self._accepted_at = accepted, now
         journal: Counts = {("lost", "", "journal"): lost_at_start} if lost_at_start else {}
-        self._growth.observe({**self._counts(), **journal}, now)
+        self._count({**self._counts(), **journal}, now)
         return Recent(
             accepted=now - self._accepted_at <= ACCEPTED_SECONDS,
             refused=self._refused(now),
-            uids=[int(uid) for uid in self._by_name("uid", now, REFUSED_SECONDS)],
+            uids=[int(uid) for _, uid in self._refusals.over("uid", REFUSED_SECONDS, now)],
             lost=self._by_name("lost", now),
             rebinds=self._by_name("rebind", now),
             gauges_cut=self._by_name("gauge_rows", now),
@@ -160,11 +162,15 @@ class Observer:
             worker_errors=self._growth.over("worker_errors", SPAN_SECONDS, now),
         )
 
-    def _by_name(self, kind: Kind, now: float, seconds: float = SPAN_SECONDS) -> dict[str, float]:
-        return {name: count for (_, name), count in self._growth.over(kind, seconds, now).items()}
+    def _count(self, counts: Counts, now: float) -> None:
+        self._growth.observe(counts, now)
+        self._refusals.observe({key: count for key, count in counts.items() if key[0] in ("refused", "uid")}, now)
+
+    def _by_name(self, kind: Kind, now: float) -> dict[str, float]:
+        return {name: count for (_, name), count in self._growth.over(kind, SPAN_SECONDS, now).items()}
 
     def _refused(self, now: float) -> dict[str, float]:
-        lately = self._by_name("refused", now, REFUSED_SECONDS)
+        lately = {reason for _, reason in self._refusals.over("refused", REFUSED_SECONDS, now)}
         return {
             reason: count
             for reason, count in self._by_name("refused", now).items()

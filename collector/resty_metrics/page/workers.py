@@ -12,7 +12,7 @@ Rules:
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import astuple
+from operator import attrgetter
 from typing import NamedTuple
 
 from resty_metrics.exposition.text import MetricFamily, sample
@@ -52,6 +52,8 @@ _GAUGES: tuple[tuple[str, str, _Fields], ...] = (
     ("resty_metrics_worker_uptime_seconds", "Time since the worker began.", (("uptime_seconds", ()),)),
 )
 
+# dataclasses.astuple copies deeply: it takes 30 times as long.
+_COUNTERS = attrgetter("accepted", "handled", "requests", "active", "reading", "writing", "waiting")
 _NOT_ADDED_UP = "uptime_seconds"
 
 
@@ -70,15 +72,15 @@ def master_label(master: Master) -> str:
 
 def of_newest_master(beats: Iterable[LiveHeartbeat]) -> list[LiveHeartbeat]:
     """Return the beats of the master born last, newest first."""
-    own = [beat for beat in beats if not beat.held]
-    known = [beat for beat in own if beat.heartbeat.master is not None and beat.heartbeat.master.birth is not None]
-    newest = max((_birth(beat) for beat in known), default=None)
-    return sorted((beat for beat in known if _birth(beat) == newest), key=lambda beat: beat.last_seen, reverse=True)
-
-
-def _birth(beat: LiveHeartbeat) -> int:
-    assert beat.heartbeat.master is not None
-    return beat.heartbeat.master.birth or 0
+    newest, own = -1, list[LiveHeartbeat]()
+    for beat in beats:
+        master = beat.heartbeat.master
+        if beat.held or master is None or master.birth is None or master.birth < newest:
+            continue
+        if master.birth > newest:
+            newest, own = master.birth, []
+        own.append(beat)
+    return sorted(own, key=attrgetter("last_seen"), reverse=True)
 
 
 def stub_status(beats: Iterable[LiveHeartbeat]) -> StubStatus | None:
@@ -88,7 +90,7 @@ def stub_status(beats: Iterable[LiveHeartbeat]) -> StubStatus | None:
     workers of an nginx that was reloaded and waits for its first request are as silent as those of one that was killed.
     """
     for beat in of_newest_master(beat for beat in beats if beat.recent):
-        values = None if beat.heartbeat.nginx is None else astuple(beat.heartbeat.nginx)
+        values = None if beat.heartbeat.nginx is None else _COUNTERS(beat.heartbeat.nginx)
         if values is not None and None not in values:
             return StubStatus(*values)
     return None
