@@ -13,7 +13,7 @@ from dataclasses import replace
 from resty_metrics.health.facts import NginxFacts
 from resty_metrics.ingest.sender import LiveHeartbeat
 from resty_metrics.ingest.senders import Senders
-from resty_metrics.observer.arrivals import Arrivals, Sample
+from resty_metrics.observer.arrivals import Arrivals, Arriving, Sample
 from resty_metrics.observer.masters import Masters
 from resty_metrics.page import instances, workers
 from resty_metrics.page.coverage import ENDED
@@ -52,12 +52,17 @@ class NginxLooks:
             sample = _sample(name, own, table, fetched, now)
             if sample is not None:
                 arrivals.keep(replace(sample, arrived=arrived.get(name, -math.inf)))
-            rates = arrivals.rates(now)
-            uncounted = None if rates is None else 0.0 if rates.rows else rates.served - rates.counted
             spool_free = _spool_free(workers.of_newest_master(own))
-            seconds = 0.0 if rates is None else rates.seconds
-            facts.append(NginxFacts(name, missing.get(name, 0), uncounted, seconds, coverage.get(name), spool_free))
+            uncounted = _uncounted(arrivals.rates(now))
+            facts.append(NginxFacts(name, missing.get(name, 0), *uncounted, coverage.get(name), spool_free))
         return facts
+
+
+def _uncounted(rates: Arriving | None) -> tuple[float | None, float]:
+    """Return the requests per second that were not counted, and the seconds of the window."""
+    if rates is None:
+        return None, 0.0
+    return 0.0 if rates.rows else rates.served - rates.counted, rates.seconds
 
 
 def _names(senders: Senders, table: Table, fetched: Iterable[str]) -> set[str]:
