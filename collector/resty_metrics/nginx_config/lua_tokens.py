@@ -30,7 +30,14 @@ _LAST_CHARACTER = 0x10FFFF
 
 
 class LuaError(Exception):
-    """Code that this reader does not understand; the message says why, in words that follow its file's name."""
+    """Code that this reader does not understand; the message says why, in words that follow its file's name.
+
+    ``limit``: LuaJIT may take it.
+    """
+
+    def __init__(self, words: str, *, limit: bool = False) -> None:
+        super().__init__(words)
+        self.limit = limit
 
 
 class Token(NamedTuple):
