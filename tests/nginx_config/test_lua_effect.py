@@ -156,6 +156,33 @@ def test_what_does_not(name: str, code: str) -> None:
     assert (effect(code).counts, effect(code).doubt) == (False, "")
 
 
+LARGE = [
+    ("nested loops", "for i = 1, 2 do " * 40 + LINE + " end" * 40),
+    ("a long hook", "".join(f"g{n} = {n} " for n in range(6000)) + "if ngx.var.x then x = 1 end " * 4500 + LINE),
+    (
+        "branches with many variables",
+        "".join(f"g{n} = {n} " for n in range(1000)) + "if x then x = 1 end " * 900 + LINE,
+    ),
+    ("a string that doubles", "local s = 'x' " + "s = s .. s " * 60 + LINE),
+    ("many variables", " ".join(f"local a{n} = {n}" for n in range(2000)) + " " + LINE),
+    ("calls that double", "local function f(g) g(g) g(g) g(g) end f(f) " + LINE),
+]
+
+
+@pytest.mark.parametrize(("name", "code"), LARGE, ids=[name for name, _ in LARGE])
+def test_what_is_too_large_is_given_up(name: str, code: str) -> None:
+    assert (effect(code).counts, effect(code).doubt) == (None, "it is too large to follow")
+
+
+@pytest.mark.parametrize("code", ["[[ " * 20_000, "--[=[ " * 10_000, '"' + "\\z  " * 12_000, "'" + "\\z  " * 40])
+def test_strings_and_comments_that_are_not_closed(code: str) -> None:
+    assert effect(code + LINE).counts is None
+
+
+def test_init_by_lua_that_is_too_large_leaves_the_hook_its_own_bound() -> None:
+    assert effect(LINE, "".join(f"h{n} = {n} " for n in range(5000)), "s = 'x' " + "s = s .. s " * 60).counts is True
+
+
 @pytest.mark.parametrize(("name", "code"), [*NOT_SEEN, *HIDDEN], ids=[name for name, _ in (*NOT_SEEN, *HIDDEN)])
 def test_a_call_may_hide_in_code_that_names_us(name: str, code: str) -> None:
     assert effect(code).counts is None

@@ -9,7 +9,6 @@ Rules:
 - Code of others is taken to return, and not to call a function that it was not given.
 """
 
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -43,7 +42,7 @@ def effect(code: str, *before: str) -> Effect:
     """Decide about a chunk. ``before``: chunks that ran in the same Lua machine, and may have set global variables."""
     interpreter = Interpreter()
     for text in before:
-        _begin(interpreter, text)
+        interpreter = _begun(interpreter, text)
     try:
         counts = interpreter.run(parse(_tokens(code)))
         doubt = next(iter(interpreter.course.doubts), _DEPENDS) if counts is None else ""
@@ -65,10 +64,13 @@ def _hidden(code: str, before: tuple[str, ...]) -> str:
     return _GLOBALS if own.shared and any(reach(text).ours for text in before) else ""
 
 
-def _begin(interpreter: Interpreter, text: str) -> None:
-    """Follow code of ``init_by_lua``. What cannot be followed leaves nothing behind that is known."""
-    with suppress(LuaError, UnsureError, RecursionError):
+def _begun(interpreter: Interpreter, text: str) -> Interpreter:
+    """Follow code of ``init_by_lua``. Where it cannot be followed, nothing is known of what it and others left."""
+    try:
         interpreter.begin(parse(_tokens(text)))
+    except (LuaError, UnsureError, RecursionError):
+        return Interpreter()
+    return interpreter
 
 
 def _tokens(code: str) -> list[Token]:
