@@ -65,6 +65,10 @@ CALLS = [
     ("goto behind it", LINE + " goto done ::done::"),
     ("numbers of LuaJIT", "local a, b, c = 0x1p4, 10ULL, 1e-3 " + LINE),
     ("Unicode", 'local s = "é\u00a0" ' + LINE),
+    ("before an assert of something", LINE + " assert(ngx.var.x)"),
+    ("before what the log phase refuses", LINE + " ngx.sleep(1)"),
+    ("a protected assert before it", "pcall(function() assert(ngx.var.x) end); " + LINE),
+    ("before a call of nil", LINE + " local x x()"),
 ]
 DOES_NOT = [
     ("empty", ""),
@@ -81,6 +85,11 @@ DOES_NOT = [
 ]
 # They name us, and a call may hide where it is not followed. Those of the second list count.
 NOT_SEEN = [
+    ("behind a call of nil", "local x x(); " + LINE),
+    ("behind a method of nil", "local x x:y(); " + LINE),
+    ("behind a field of nil", "local x local y = x.y; " + LINE),
+    ("behind a field of nil that is set", "local x x.y = 1; " + LINE),
+    ("behind an empty assert", "assert(nil); " + LINE),
     ("a string", "local s = [[" + LINE + "]]"),
     ("a quoted string", "local s = 'require(\"resty.metrics\").log()'"),
     ("behind return", "do return end " + LINE),
@@ -115,6 +124,12 @@ HIDDEN = [
     ("rawset", BOTH + "rawset(_G, 'mm', m) mm.log()"),
 ]
 CANNOT_TELL = [
+    ("an assert of something", "assert(ngx.var.arg_x); " + LINE, "condition"),
+    ("a protected assert of something", f"pcall(function() assert(ngx.var.x); {LINE} end)", "condition"),
+    *(
+        (f"{name}, which the log phase refuses", f"ngx.{name}(); {LINE}", "condition")
+        for name in ("say", "print", "sleep", "exec", "redirect", "location.capture", "req.read_body", "thread.spawn")
+    ),
     ("a branch", "if ngx.var.x then " + LINE + " end", "condition"),
     ("an early return", "if ngx.var.x then return end " + LINE, "condition"),
     ("an early error", "if ngx.var.x then error('x') end " + LINE, "condition"),

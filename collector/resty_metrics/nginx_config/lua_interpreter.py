@@ -133,6 +133,8 @@ class Interpreter:
             self.course.set(scope.get(target.name, target.name), value)
         elif isinstance(target, Index):
             table, key = self.value(target.table, scope), self.value(target.key, scope)
+            if table in (Known(None), Known(True), Known(False)):
+                self.course.fail()
             self.course.tampered |= field_of(table, key) in OURS or table in OURS
             if table == GLOBALS and isinstance(key, Known):
                 self.course.set(str(key.value), value)
@@ -204,6 +206,8 @@ class Interpreter:
                 return self._operation(operator, operands, scope)
 
     def _field(self, table: Value, key: Value) -> Value:
+        if table in (Known(None), Known(True), Known(False)):
+            self.course.fail()  # it has no fields
         field = field_of(table, key)
         return self.course.variable(field.path) if table == GLOBALS and isinstance(field, Global) else field
 
