@@ -193,7 +193,7 @@ class _Judge:
     def _reached(self, modules: Collection[str], files: Collection[str]) -> tuple[bool, str]:
         """Return whether code of these uses variables of others, and the reason why it may call ours, "" if none."""
         pending = [(name, True) for name in sorted(modules)] + [(path, False) for path in sorted(files)]
-        seen, shared = set(pending), False
+        queued, shared = set(pending), False
         for name, module in pending:
             library = module and _LIBRARIES.match(name) is not None
             text = self._text(name, module=module)
@@ -207,8 +207,8 @@ class _Judge:
                 return shared, f"uses the module {name}, which {words}" if module else f"runs {name}, which {words}"
             shared |= loads.shared and not library
             more = [(inner, True) for inner in sorted(loads.modules)] + [(path, False) for path in sorted(loads.files)]
-            more = [] if library else [item for item in more if item not in seen]
-            seen.update(more)
+            more = [] if library else [item for item in more if item not in queued]
+            queued.update(more)
             pending += more
         return shared, ""
 

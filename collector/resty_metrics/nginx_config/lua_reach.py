@@ -56,13 +56,13 @@ def reach(code: str) -> Reach:
         return Reach(ours=True, shared=True)
     except LuaError as error:  # nginx does not run it, unless the limit is ours
         return Reach(error.limit or _PART in code or code.startswith("\x1b"), shared=True)
-    modules, files, others = _loads(nodes)
+    modules, files, computed = _loads(nodes)
     return Reach(
         _names_ours([token.text for token in chunk if token.kind == "string"]),
         bool(_free(nodes) - _STANDARD),
         modules,
         files,
-        "loads code whose name is not known" if others else "",
+        "loads code whose name is not known" if computed else "",
     )
 
 
