@@ -4,13 +4,13 @@ nginx takes the innermost hook of ``http``, ``server``, ``location`` and ``if`` 
 silently. So a hook without our line takes its requests off the page.
 
 Rules:
-- The code of a hook is followed (``lua_effect``). Code that it loads from other files is not; where that code names
-  resty.metrics, or was not found, the answer is None: it cannot be told.
+- The code of a hook is followed (``lua_effect``). Code that it loads from other files is not; where that code, or code
+  that this loads in turn, names resty.metrics or was not found, the answer is None: it cannot be told.
 - The caller hands in the texts of Lua files by path; None: the file could not be read, and nothing is claimed about it.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -19,6 +19,7 @@ from resty_metrics.nginx_config.dump import Configuration, Directive
 from resty_metrics.nginx_config.lua_block import without_comments
 from resty_metrics.nginx_config.lua_calls import OUR_HOOK
 from resty_metrics.nginx_config.lua_effect import Effect, effect
+from resty_metrics.nginx_config.lua_reach import reach
 
 INSTALLED = "/usr/share/resty-metrics"
 _HOOKS = frozenset({"log_by_lua", "log_by_lua_block", "log_by_lua_file"})
@@ -28,14 +29,15 @@ _CONTEXTS = frozenset({"server", "location", "if", "limit_except"})
 _LINE = '(package.loaded["resty.metrics"] or dofile("{}/lua/resty/metrics/load.lua")).log()'
 # The code of log_by_lua is in a string of nginx, which a quote might end.
 _LINE_IN_A_STRING = "(package.loaded[ [[resty.metrics]] ] or dofile([[{}/lua/resty/metrics/load.lua]])).log()"
-_NAMES_US = re.compile(r"(?<![\w.])resty[./]metrics(?!\w)")
-_CALLS_LOG = re.compile(r"(?<!ngx\.)\blog(?:_scope|_nothing)?\b|resty/metrics/(?:hook|scope|off)\.lua")
+_OUR_FILE = re.compile(r"(?:\A|/)resty/metrics/\w+\.lua\Z")
 _SHARE = re.compile(r"(/[^\s\"']*)/lua/resty/metrics/\w+\.lua")
 _ESCAPE = re.compile(r"\\([\\'\"nrt])")
 _CONTROLS = {"n": "\n", "r": "\r", "t": "\t"}
 # Libraries that do not call us, wherever they are.
 _LIBRARIES = re.compile(r"(?:resty|ngx|cjson|table|string|math|ffi|bit|jit|lfs|socket|prometheus|os|io)(?:\.|\Z)")
 _SHOWN_SCOPES = 3
+# No line is named: in a hook that does count, it would count each request twice.
+TEST = "send a request there and see whether the page counts it; add nothing before that"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,16 +120,23 @@ def begun(configuration: Configuration, prefix: str, texts: Mapping[str, str | N
 
 
 def loaded_files(configuration: Configuration, prefix: str, texts: Mapping[str, str | None]) -> frozenset[str]:
-    """Return paths at which the code that hooks load may be; a relative one begins at nginx's working directory."""
-    paths: set[str] = set()
+    """Return paths at which the code may be that hooks load, and that the texts read so far load in turn.
+
+    A relative path begins at nginx's working directory.
+    """
     before = begun(configuration, prefix, texts)
-    for directive in _of_http(configuration):
-        text = source(directive, prefix, texts) if directive.name in _HOOKS else None
-        if text is not None:
-            loads = effect(text, *before)
-            paths |= loads.files
-            for name in loads.modules:
-                paths.update(lua_search.candidates(name, configuration, prefix))
+    hooks = (source(directive, prefix, texts) for directive in _of_http(configuration) if directive.name in _HOOKS)
+    paths: set[str] = set()
+    modules: set[str] = set()
+    for text in filter(None, hooks):
+        loads = effect(text, *before)
+        paths |= loads.files
+        modules |= loads.modules
+    for text in filter(None, (*before, *texts.values())):
+        paths |= reach(text).files
+        modules |= reach(text).modules
+    for name in modules:
+        paths.update(lua_search.candidates(name, configuration, prefix))
     return frozenset(paths)
 
 
@@ -166,26 +175,55 @@ class _Judge:
             variable = "$" in "".join(directive.args[:1])
             return None, "its file's name has a variable" if variable else "its file cannot be read from here"
         outcome = effect(text, *self._begun)
-        doubt = outcome.doubt if outcome.counts is None else self._doubt(outcome) if outcome.counts is False else ""
+        doubt = self._doubt(text, outcome) if outcome.counts is False else outcome.doubt
         return (None if doubt else outcome.counts), doubt
 
-    def _doubt(self, outcome: Effect) -> str:
+    def _doubt(self, text: str, outcome: Effect) -> str:
         """Return the reason why code that does not call ours itself may do so through other code; "" if none."""
-        for name in sorted(outcome.modules):
-            text = lua_search.text_of(name, self._configuration, self._prefix, self._texts)
-            if text is None and not _LIBRARIES.match(name):
-                return f"it uses the module {name}, whose file was not found"
-            if text is not None and _calls_us(without_comments(text)):
-                return f"it uses the module {name}, which names resty.metrics"
-        for path in sorted(outcome.files):
-            text = lua_search.text_at(path, self._texts)
-            if text is None or _calls_us(without_comments(text)):
-                return f"it runs {path}, which {'cannot be read from here' if text is None else 'names resty.metrics'}"
-        return ""
+        own = reach(text)
+        shared, doubt = self._reached(own.modules | outcome.modules, own.files | outcome.files)
+        if doubt or not (own.shared or shared):
+            return doubt and f"it {doubt}"
+        _, doubt = self._reached(
+            {name for text in self._begun for name in reach(text).modules},
+            {path for text in self._begun for path in reach(text).files},
+        )
+        return doubt and f"it uses global variables, and init_by_lua {doubt}"
+
+    def _reached(self, modules: Collection[str], files: Collection[str]) -> tuple[bool, str]:
+        """Return whether code of these uses variables of others, and the reason why it may call ours, "" if none."""
+        pending = [(name, True) for name in sorted(modules)] + [(path, False) for path in sorted(files)]
+        queued, shared = set(pending), False
+        for name, module in pending:
+            library = module and _LIBRARIES.match(name) is not None
+            text = self._text(name, module=module)
+            if (not module and _OUR_FILE.search(name)) or (text is None and library):
+                continue
+            if text is None:
+                return shared, _missing(name, module=module)
+            loads = reach(text)
+            if loads.ours or (loads.doubt and not library):
+                words = "names resty.metrics" if loads.ours else loads.doubt
+                return shared, f"uses the module {name}, which {words}" if module else f"runs {name}, which {words}"
+            shared |= loads.shared and not library
+            more = [(inner, True) for inner in sorted(loads.modules)] + [(path, False) for path in sorted(loads.files)]
+            more = [] if library else [item for item in more if item not in queued]
+            queued.update(more)
+            pending += more
+        return shared, ""
+
+    def _text(self, name: str, *, module: bool) -> str | None:
+        if not module:
+            return lua_search.text_at(name, self._texts)
+        return lua_search.text_of(name, self._configuration, self._prefix, self._texts)
 
 
-def _calls_us(code: str) -> bool:
-    return _NAMES_US.search(code) is not None and _CALLS_LOG.search(code) is not None
+def _missing(name: str, *, module: bool) -> str:
+    return (
+        f"uses the module {name}, whose file was not found"
+        if module
+        else f"runs {name}, which cannot be read from here"
+    )
 
 
 def line_for(hook: str, share: str) -> str:

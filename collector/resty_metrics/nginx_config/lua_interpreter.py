@@ -30,7 +30,7 @@ from resty_metrics.nginx_config.lua_nodes import (
     Statement,
     Table,
 )
-from resty_metrics.nginx_config.lua_state import Exits, State, Values, joined, merged
+from resty_metrics.nginx_config.lua_state import Exits, State, Values, merged
 from resty_metrics.nginx_config.lua_values import (
     GLOBALS,
     OURS,
@@ -72,9 +72,9 @@ class Interpreter:
     def perhaps(self, function: Value) -> None:
         """Record that a function may be called, at some time."""
         if self.course.state is not None and (isinstance(function, Closure) or function in OURS):
-            before = self.course.state.copy()
+            before = self.course.copied()
             self.apply(function, ())
-            self.course.state = joined([before, self.course.state])
+            self.course.state = self.course.joined([before, self.course.state])
 
     def protected(self, function: Value, arguments: Values) -> Values:
         """Call a function as pcall does."""
@@ -82,7 +82,7 @@ class Interpreter:
         values = self.apply(function, arguments)
         failed = self.course.errors.pop().states
         if failed:
-            self.course.state = joined([self.course.state, *failed])
+            self.course.state = self.course.joined([self.course.state, *failed])
             return (Part.OTHER, *(either(value, Part.OTHER) for value in values))
         sure = function is Part.LOG or (values[:1] == (Part.MODULE,) and not isinstance(function, Closure))
         return (Known(True) if sure else Part.OTHER, *values)
@@ -133,6 +133,8 @@ class Interpreter:
             self.course.set(scope.get(target.name, target.name), value)
         elif isinstance(target, Index):
             table, key = self.value(target.table, scope), self.value(target.key, scope)
+            if table in (Known(None), Known(True), Known(False)):
+                self.course.fail()
             self.course.tampered |= field_of(table, key) in OURS or table in OURS
             if table == GLOBALS and isinstance(key, Known):
                 self.course.set(str(key.value), value)
@@ -149,19 +151,19 @@ class Interpreter:
             known = truth(self.value(condition, scope))
             if known is False or self.course.state is None:
                 continue
-            before = self.course.state.copy()
+            before = self.course.copied()
             self._block(body, dict(scope))
             ends.append(self.course.state)
             self.course.state = None if known else before
         self._block(statement.otherwise, dict(scope))
-        self.course.state = joined([*ends, self.course.state])
+        self.course.state = self.course.joined([*ends, self.course.state])
 
     def _loop(self, loop: Loop, scope: Scope) -> None:
         values = self.values(loop.values, scope)
         known = None if loop.condition is None or loop.until else truth(self.value(loop.condition, scope))
         if known is False or self.course.state is None:
             return
-        ends = [None if known or loop.until else self.course.state.copy()]
+        ends = [None if known or loop.until else self.course.copied()]
         endless = known is True
         self.course.breaks.append(Exits())
         for _ in range(2):  # the second time with what the first one assigned
@@ -171,10 +173,10 @@ class Interpreter:
             self._block(loop.body, inner)
             if loop.until and loop.condition is not None and self.course.state is not None:
                 endless = truth(self.value(loop.condition, inner)) is False
-            ends.append(None if endless or self.course.state is None else self.course.state.copy())
+            ends.append(None if endless or self.course.state is None else self.course.copied())
             if loop.condition is not None and not loop.until and self.course.state is not None:
                 self.value(loop.condition, scope)
-        self.course.state = joined([*ends, *self.course.breaks.pop().states])
+        self.course.state = self.course.joined([*ends, *self.course.breaks.pop().states])
 
     # expressions ------------------------------------------------------------------------------------------------------
 
@@ -204,6 +206,8 @@ class Interpreter:
                 return self._operation(operator, operands, scope)
 
     def _field(self, table: Value, key: Value) -> Value:
+        if table in (Known(None), Known(True), Known(False)):
+            self.course.fail()  # it has no fields
         field = field_of(table, key)
         return self.course.variable(field.path) if table == GLOBALS and isinstance(field, Global) else field
 
@@ -216,7 +220,7 @@ class Interpreter:
             return Part.OTHER if known is None else Known(not known)
         right = self.value(operands[-1], scope) if len(operands) > 1 else left
         if operator == ".." and isinstance(left, Known) and isinstance(right, Known):
-            return Known(f"{left.value}{right.value}")
+            return Known(self.course.text(left.value, right.value))
         same = equal(left, right) if operator in ("==", "~=") else None
         return Part.OTHER if same is None else Known(same is (operator == "=="))
 
@@ -226,9 +230,9 @@ class Interpreter:
             return left
         if known is goes_on:
             return self.value(right, scope)
-        before = self.course.state.copy()
+        before = self.course.copied()
         value = self.value(right, scope)
-        self.course.state = joined([before, self.course.state])
+        self.course.state = self.course.joined([before, self.course.state])
         if left is Part.LOADED and value is Part.MODULE and not goes_on:
             return Part.MODULE
         return either(left, value)
@@ -252,9 +256,9 @@ class Interpreter:
         return lua_calls.call(self, function, arguments)
 
     def _inline(self, closure: Closure, arguments: Values) -> Values:
-        if self._calls >= _DEEPEST_CALL and self.course.state is not None:
+        if self._calls >= _DEEPEST_CALL:
             self.course.count("its functions call each other")
-            self.course.errors[-1].states.append(self.course.state.copy())
+            self.course.may_fail()
             return (Part.UNKNOWN,)
         scope = dict(closure.scope)
         for name, value in zip_longest(closure.function.parameters, arguments[: len(closure.function.parameters)]):
@@ -267,7 +271,7 @@ class Interpreter:
         self._calls -= 1
         exits = self.course.returns.pop()
         values = [*exits.values, ()] if self.course.state is not None else exits.values
-        self.course.state = joined([self.course.state, *exits.states])
+        self.course.state = self.course.joined([self.course.state, *exits.states])
         return merged(values)
 
 

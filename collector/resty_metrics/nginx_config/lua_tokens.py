@@ -10,14 +10,15 @@ KEYWORDS = frozenset({
     "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "goto", "if", "in", "local", "nil",
     "not", "or", "repeat", "return", "then", "true", "until", "while",
 })  # fmt: skip
+# What is not closed has one way to match, so that the time grows with the length alone.
 _TOKEN = re.compile(
     r"""
     (?P<gap> \s+ | --\[(?P<comment>=*)\[ .*? \](?P=comment)\] | --(?!\[=*\[)[^\n]* )
     | (?P<name> [^\W\d][\w\u0080-\U0010ffff]* | [\u0080-\U0010ffff][\w\u0080-\U0010ffff]* )
     | (?P<number> 0[xX][0-9a-fA-F.]+(?:[pP][+-]?\d+)?\w* | (?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\w* )
-    | (?P<short> "(?:\\z\s*|\\.|[^"\\\n])*" | '(?:\\z\s*|\\.|[^'\\\n])*' )
+    | (?P<short> "(?:\\z\s*(?!\s)|\\[^z]|[^"\\\n])*" | '(?:\\z\s*(?!\s)|\\[^z]|[^'\\\n])*' )
     | \[(?P<level>=*)\[ (?P<long> .*? ) \](?P=level)\]
-    | (?P<symbol> \.\.\. | \.\. | == | ~= | <= | >= | :: | [-+*/%^\#=<>;:,.(){}\[\]] )
+    | (?!(?:--)?\[=*\[) (?P<symbol> \.\.\. | \.\. | == | ~= | <= | >= | :: | [-+*/%^\#=<>;:,.(){}\[\]] )
     """,
     re.ASCII | re.DOTALL | re.VERBOSE,
 )
@@ -30,7 +31,14 @@ _LAST_CHARACTER = 0x10FFFF
 
 
 class LuaError(Exception):
-    """Code that this reader does not understand; the message says why, in words that follow its file's name."""
+    """Code that this reader does not understand; the message says why, in words that follow its file's name.
+
+    ``limit``: LuaJIT may take it.
+    """
+
+    def __init__(self, words: str, *, limit: bool = False) -> None:
+        super().__init__(words)
+        self.limit = limit
 
 
 class Token(NamedTuple):

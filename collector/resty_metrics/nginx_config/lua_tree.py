@@ -91,7 +91,7 @@ class _Parser:
     def block(self) -> Block:
         self._depth += 1
         if self._depth > _DEEPEST:
-            raise LuaError("its blocks are too deep")
+            raise LuaError("its blocks are too deep", limit=True)
         statements: list[Statement] = []
         while self.next is not END and not self._is(*_LAST):
             statement = self._statement()
@@ -204,7 +204,7 @@ class _Parser:
     def expression(self, power: int = 0) -> Expression:
         self._depth += 1
         if self._depth > _DEEPEST:
-            raise LuaError("its expressions are too deep")
+            raise LuaError("its expressions are too deep", limit=True)
         left = self._operand()
         while self.next.kind == "symbol" and self.next.text in _POWERS and _POWERS[self.next.text][0] > power:
             operator = self._take().text

@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from support.client import get
 from support.collector import COMMAND, Collector
 from support.doctor import bad, diagnose, heard_of, needs_root, site
 from support.nginx import Nginx
@@ -129,3 +130,43 @@ def test_lua_files_that_the_workers_may_not_read(collector: Collector, nginx: Ng
     found = diagnose(collector.socket_path, nginx)
     assert found.status == 2
     assert f"may not search {nginx.share}/lua/resty " in found.seen("reach.lua", "FAIL")
+
+
+HIDDEN_CALLS = {
+    "two.level": 'require("app.hooks").on_log()',
+    "by.init": "mm.log()",
+    "inserted": (
+        'local t = {} table.insert(t, function() require("resty.metrics").log() end) for _, f in ipairs(t) do f() end'
+    ),
+    "alias": 'local c = ngx.ctx  c.f = require("resty.metrics").log  ngx.ctx.f()',
+}
+APP = {
+    "init": 'mm = require "resty.metrics"\nreturn {}\n',
+    "hooks": 'local l = require "app.metrics"\nreturn { on_log = l.count }\n',
+    "metrics": 'local m = require "resty.metrics"\nreturn { count = function() m.log() end }\n',
+}
+
+
+def test_a_hook_whose_call_is_hidden_is_not_said_to_lack_our_line(collector: Collector) -> None:
+    ports = {name: free_port() for name in HIDDEN_CALLS}
+    servers = " ".join(
+        f"server {{ listen 127.0.0.1:{ports[name]}; server_name {name}; location / {{ return 200 ok; }} "
+        f"log_by_lua_block {{ {code} }} }}"
+        for name, code in HIDDEN_CALLS.items()
+    )
+    paths = 'lua_package_path "{prefix}/lib/?.lua;{share}/lua/?.lua;;"; init_by_lua_block { require "app.init" } '
+    server = Nginx(collector.socket_path, paths + servers)
+    library = server.prefix / "lib" / "app"
+    library.mkdir(parents=True)
+    for name, code in APP.items():
+        (library / f"{name}.lua").write_text(code)
+    for path in (library.parent, library, *library.iterdir()):
+        path.chmod(0o755)
+    with server:
+        for port in ports.values():
+            get(port, "/")
+        wait_until(lambda: len(collector.request_counts()) == len(ports), message="requests of each server")
+        found = diagnose(collector.socket_path, server)
+    assert "nginx.shadowed" not in bad(found)
+    unsure = [one["seen"] for one in found.report["findings"] if one["check"] == "nginx.shadowed"]
+    assert len(unsure) == len(ports)

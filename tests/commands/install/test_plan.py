@@ -265,6 +265,8 @@ def test_a_hook_that_cannot_be_told_stops_nothing(hook: str) -> None:
     assert b"resty-metrics-own-hook.conf;" in (made.configuration[0].after or b"")
     made = plan.make(replace(facts(http=f"http {{\nserver {{ {own} }}\n}}\n"), texts={"/x.lua": "\x1bLJ"}))
     assert "may replace ours (" in made.notes[0]
+    assert "send a request there" in made.notes[0]
+    assert "load.lua" not in made.notes[0]
 
 
 def test_a_hook_that_cannot_be_told_beside_the_users_own_spool_is_left_alone() -> None:

@@ -12,7 +12,7 @@ from resty_metrics.commands.doctor.finding import Finding, fail, ok, skip, warn
 from resty_metrics.nginx_config import code_cache, statements
 from resty_metrics.nginx_config.build import OLDEST_NGX_LUA, ngx_lua_version
 from resty_metrics.nginx_config.dump import Configuration
-from resty_metrics.nginx_config.hooks import Hook, Hooks, by_place, directives, find, line_for, scope, share_of
+from resty_metrics.nginx_config.hooks import TEST, Hook, Hooks, by_place, directives, find, line_for, scope, share_of
 
 RELOAD = "nginx -t && nginx -s reload"  # facts.Instance has the words of one nginx
 _RELOAD = f"; then: {RELOAD}"
@@ -130,15 +130,13 @@ def _lacking(check: str, hook: Hook, share: str) -> Finding:
     """Report a hook that replaces ours, or may replace it."""
     directive = hook.directive
     place = f"{directive.place}: {directive.name} in {hook.scope}"
-    line = line_for(directive.name, share)
     if hook.counts is None:
-        return skip(
-            check, f"whether {place} calls our line: {hook.doubt}. To be certain, add as its first line: {line}"
-        )
+        proof = ", or run: sudo resty-metrics install, which proves it" if hook.scope == "http" else ""
+        return skip(check, f"whether {place} calls our line: {hook.doubt}. To be certain, {TEST}{proof}")
     file = f" of {directive.args[0]}" if directive.name == "log_by_lua_file" else ""
     evidence = f"{place} replaces ours and does not call it: its requests are not counted"
     report = fail if hook.scope == "http" else warn
-    return report(check, evidence, f"add as the first line{file}: {line}{_RELOAD}")
+    return report(check, evidence, f"add as the first line{file}: {line_for(directive.name, share)}{_RELOAD}")
 
 
 def _shadowed(hooks: Hooks, share: str) -> list[Finding]:

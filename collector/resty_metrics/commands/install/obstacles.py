@@ -92,5 +92,7 @@ def notes_of(uncached: Uncached) -> list[str]:
 def _shadow(facts: Facts, hook: Hook) -> str:
     """Describe a server's or location's hook that replaces ours, or may replace it."""
     directive = hook.directive
-    words = f"may replace ours ({hook.doubt})" if hook.counts is None else "replaces ours"
-    return f"{directive.place}: {directive.name} in {hook.scope} {words}: add {line(facts, hook)}"
+    place = f"{directive.place}: {directive.name} in {hook.scope}"
+    if hook.counts is None:
+        return f"{place} may replace ours ({hook.doubt}): {hooks.TEST}"
+    return f"{place} replaces ours: add {line(facts, hook)}"

@@ -16,14 +16,17 @@ def texts(configuration: Configuration, prefix: str, directory: str, root: Path)
     ``directory``: nginx's working directory.
     """
     contents = {path: _read(path, root) for path in sorted(hooks.lua_files(configuration, prefix))}
-    for path in sorted(hooks.loaded_files(configuration, prefix, contents)):
-        if len(contents) >= _MOST_FILES:
-            break
-        absolute = str(PurePosixPath(directory) / path)
-        text = None if absolute in contents else _read(absolute, root)
-        if text is not None:
-            contents[absolute] = text
-    return contents
+    tried = set(contents)
+    while True:
+        loaded = {str(PurePosixPath(directory) / path) for path in hooks.loaded_files(configuration, prefix, contents)}
+        new = sorted(loaded - tried)
+        if not new:
+            return contents
+        tried.update(new)
+        for path in new:
+            text = _read(path, root) if len(contents) < _MOST_FILES else None
+            if text is not None:
+                contents[path] = text
 
 
 def module_files(
