@@ -27,7 +27,7 @@ HAVE = ("sudo", "curl", "systemd", "nginx-light", "libnginx-mod-http-lua", "pipx
 LOOK = """
 {run} >said &
 counted() {{
-    curl --silent "$(sed -n 's/^page *\\([^ ,]*\\).*/\\1/p' said)" | grep '^nginx_http_responses_total.* [1-9]'
+    curl --silent "$(sed -n 's/^metrics *\\([^ ,]*\\).*/\\1/p' said)" | grep '^nginx_http_responses_total.* [1-9]'
 }}
 for _ in $(seq 300); do if grep -q Ctrl-C said && counted; then break; fi; sleep 0.1; done
 kill $!

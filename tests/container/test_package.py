@@ -223,7 +223,7 @@ def assert_not_left_hanging(service: Service) -> None:
 
 def assert_named_where_that_is_allowed(service: Service) -> None:
     """Who of another user took the socket: with the drop-in that comes along."""
-    service.lose_the_socket("or is a process that our user may not look into")
+    service.lose_the_socket("or cannot be inspected by this user")
     there = service.machine.path(f"/etc/systemd/system/{UNIT}.d")
     shutil.copy(service.machine.path("/usr/share/doc/resty-metrics/examples/attribution.conf"), there)
     service.machine.run("systemctl", "daemon-reload")
