@@ -86,7 +86,7 @@ def test_the_relative_paths_of_a_master_are_those_of_its_directory(collector: Co
 
 def test_names_that_are_not_utf8(collector: Collector) -> None:
     name, hook = os.fsdecode(b"conf.d/caf\xe9 \xc2\xa0.conf"), os.fsdecode(b"lua/\xff.lua")
-    server = 'server { listen 127.0.0.1:PORT; location /x { log_by_lua_block { own = "é" } return 200 ok; } }\n'
+    server = 'server { listen 127.0.0.1:PORT; location /x { log_by_lua_block { local own = "é" } return 200 ok; } }\n'
     more = SERVER.replace("lua/own.lua", f'"{hook}"').replace("listen", "# listen").replace("a.example", "\udce9")
     with relative(collector.socket_path, **{name: server, "conf.d/a.conf": more, hook: OWN}) as nginx:
         heard_of(collector, 1)
@@ -125,9 +125,9 @@ FORMS = {
     "guard": ('local ok, m = pcall(require, "resty.metrics") if ok then m.log() end', True),
     "tail": (f"return {LINE}", True),
     "before": (f"{LINE} do return end error('never')", True),
-    "dead": (f"do return end {LINE}", False),
+    "dead": (f"do return end {LINE}", None),  # what names us may call us in a way that is not followed
     "comment": (f"-- {LINE}\n", False),
-    "text": (f"local s = [[{LINE}]]", False),
+    "text": (f"local s = [[{LINE}]]", None),
     "other": ('require("resty.metrics2").log()', False),
     "below": ('require("my.resty.metrics").log()', False),
     "branch": (f"if ngx.var.arg_x then {LINE} end", None),
