@@ -78,7 +78,7 @@ def doctor_misses_it(stage: Stage) -> None:
     found = stage.doctor("collector.process", "FAIL", "no collector")
     assert "nobody holds" in found.seen("socket.lock", "SKIP")
     assert "nobody receives" in found.seen("socket.probe", "SKIP")
-    assert f"resty-metrics serve --socket.path={stage.path}" in found.seen("collector.process", "FAIL")
+    assert "start it as it was started before, with its own --config.file" in found.seen("collector.process", "FAIL")
 
 
 def test_kill_9(stage: Stage, shared: Path) -> None:
