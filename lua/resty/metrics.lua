@@ -47,7 +47,7 @@ local function log_request()
     end
 end
 
--- options: {scope = name, labels, buckets}; nil: nginx's variables state them
+-- options: {scope = name, labels, buckets, duration_labels}; nil: nginx's variables state them
 local function log_in_scope(options)
     if ngx.is_subrequest or not (ready or rare()) then
         return
@@ -87,7 +87,7 @@ function _M.histogram(name, help, labels, options)
 end
 
 -- Counts the request that ends. For log_by_lua*; elsewhere it may return nil and why it does nothing.
--- options: nil, or {scope = name, labels = ..., buckets = "0.1 1 10"}, where labels is a text as in the include
+-- options: nil, or {scope = name, labels = ..., buckets = "0.1 1 10", duration_labels = "server"}, where labels is a text as in the include
 -- ("tenant=http_x_tenant"), a list of such words, or {tenant = "http_x_tenant"}: what a scope is at its first use, it
 -- stays.
 function _M.log(options)

@@ -68,7 +68,7 @@ class Live:
     async def sample(self) -> float:
         """Take a sample; the seconds of CPU that it cost."""
         table, by_server = self._parts.intake.table, dict[str, totals.Totals]()
-        families = list(totals.request_families(table))
+        families = list(totals.counted_families(table))
         gave_way = (table.evicted_instances, table.evicted_families)
         spent = 0.0
         for family in families:
@@ -89,7 +89,7 @@ class Live:
         now: float,
     ) -> None:
         self._history.observe(by_server, (sum(family.evicted for family in families), *gave_way), now)
-        self._baselines.observe(families, now)
+        self._baselines.observe(totals.request_families(self._parts.intake.table), now)
 
     async def html(self) -> str:
         """Return the page as it is now. Raises LateImportError."""

@@ -62,7 +62,7 @@ def _labels(family: Family, values: Labels) -> Sequence[tuple[str, str]]:
 def _counts(families: Iterable[Family], room: int) -> Iterable[tuple[int, float]]:
     """Yield requests by row, of no more rows than there is room for."""
     for family in families:
-        buckets, numbers = family.shape.buckets, reader(family.shape.width)
+        numbers = reader(family.shape.width)
         for row in family.rows[:room]:
-            yield row.created, sum(numbers(row.sums)[:buckets])
+            yield row.created, numbers(row.sums)[0]
         room -= min(room, len(family.rows))

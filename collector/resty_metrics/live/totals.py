@@ -1,23 +1,23 @@
 """Counts of the table so far, by server: the sums that the history is made of.
 
-Each sample adds up all rows of requests again. That takes a few milliseconds at 10,000 rows, needs no memory of single
+Each sample adds up all rows of requests and durations again. That takes a few milliseconds at 10,000 rows, needs no memory of single
 rows, and is right whatever happened to them: merged, moved to another shape, evicted into ``other``.
 
-Rule: an upgraded connection (101) counts as a request, but not in latencies.
+Rule: an upgraded connection (101) counts as a request; it has no row of durations.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import add
 
 from resty_metrics.shapes.labels import ABSENT
 from resty_metrics.shapes.quantile import Bounds
+from resty_metrics.shapes.shape import DURATIONS, Labels
 from resty_metrics.shapes.sums import Sums, reader, total
 from resty_metrics.table.families import Family
 from resty_metrics.table.table import Table
 
-_UPGRADED = "101"
 _ERROR = "5"
 
 
@@ -25,21 +25,16 @@ _ERROR = "5"
 class Totals:
     """The totals of one server since counting began.
 
-    ``errors``: answers with 5xx. ``buckets``: by bounds, not cumulative.
+    ``errors``: answers with 5xx. ``buckets``: durations by bounds, not cumulative.
     """
 
     requests: float = 0
     errors: float = 0
     buckets: dict[Bounds, Sequence[float]] = field(default_factory=dict)
 
-    def add(self, bounds: Bounds, counts: Sequence[float], status: str) -> None:
-        """Add requests in buckets. ``status``: 101, or the first digit of their status."""
-        count = sum(counts)
-        self.requests += count
-        self.errors += count if status == _ERROR else 0
-        if status != _UPGRADED:
-            before = self.buckets.get(bounds)
-            self.buckets[bounds] = counts if before is None else [*map(add, before, counts)]
+    def add_durations(self, bounds: Bounds, counts: Sequence[float]) -> None:
+        before = self.buckets.get(bounds)
+        self.buckets[bounds] = counts if before is None else [*map(add, before, counts)]
 
 
 def request_families(table: Table) -> Iterator[Family]:
@@ -47,26 +42,49 @@ def request_families(table: Table) -> Iterator[Family]:
     return (family for family in tuple(table.families.values()) if family.shape.type == "requests")
 
 
+def counted_families(table: Table) -> Iterator[Family]:
+    """Return the families of requests and of their durations."""
+    families = tuple(table.families.values())
+    return (family for family in families if family.shape.type == "requests" or _is_durations(family))
+
+
+def _is_durations(family: Family) -> bool:
+    return family.shape.name == DURATIONS and not family.shape.custom
+
+
 def add_family(family: Family, totals: dict[str, Totals]) -> None:
-    """Add the rows of a family of requests to the totals of their servers."""
+    """Add the rows of a family of requests, or of their durations, to the totals of their servers."""
+    if _is_durations(family):
+        _add_durations(family, totals)
+    else:
+        _add_requests(family, totals)
+
+
+def _add_requests(family: Family, totals: dict[str, Totals]) -> None:
+    shape = family.shape
+    status = shape.labels.index("status")
+    for (server, digit), rows in _groups(family, lambda labels: labels[status][:1]).items():
+        count = reader(shape.width)(total(rows, shape.width))[0]
+        of_server = totals.setdefault(server_name(shape.instance, server), Totals())
+        of_server.requests += count
+        of_server.errors += count if digit == _ERROR else 0
+
+
+def _add_durations(family: Family, totals: dict[str, Totals]) -> None:
     shape = family.shape
     bounds = tuple([bound / shape.scale for bound in shape.bounds or ()])
-    for (server, status), rows in _groups(family).items():
+    for (server, _), rows in _groups(family, lambda _: "").items():
         counts = [*reader(shape.width)(total(rows, shape.width))[: shape.buckets]]
-        totals.setdefault(server_name(shape.instance, server), Totals()).add(bounds, counts, status)
+        totals.setdefault(server_name(shape.instance, server), Totals()).add_durations(bounds, counts)
 
 
-def _groups(family: Family) -> Mapping[tuple[str, str], list[Sums]]:
-    """Group the rows that are added up together."""
+def _groups(family: Family, part: Callable[[Labels], str]) -> Mapping[tuple[str, str], list[Sums]]:
+    """Group the rows that are added up together: those of one server, and of one part of their labels."""
     names = family.shape.labels
+    server = names.index("server") if "server" in names else None
     groups: defaultdict[tuple[str, str], list[Sums]] = defaultdict(list)
-    if "server" not in names or "status" not in names:
-        groups[ABSENT, ABSENT] = [row.sums for row in family.rows]
-        return groups if family.rows else {}
-    server, status = names.index("server"), names.index("status")
     for row in family.rows:
-        value = row.labels[status]
-        groups[row.labels[server], value if value == _UPGRADED else value[:1]].append(row.sums)
+        groups[ABSENT if server is None else row.labels[server], part(row.labels)].append(row.sums)
     return groups
 
 

@@ -16,13 +16,12 @@ from itertools import chain
 from resty_metrics.exposition.text import PARTS, MetricFamily, MetricType
 from resty_metrics.page import instances
 from resty_metrics.page.blocks import Snapshot, capture_family, render_blocks
-from resty_metrics.page.templates import DURATION, REQUEST_BYTES, RESPONSE_BYTES, RESPONSES, by_sample
+from resty_metrics.page.templates import REQUEST_BYTES, RESPONSE_BYTES, RESPONSES, by_sample
 from resty_metrics.table.table import Table
 
 Metric = tuple[str, MetricType, str]
 _REQUEST_METRICS: tuple[Metric, ...] = (
     (RESPONSES, "counter", "Responses sent to clients, by the final status of the request."),
-    (DURATION, "histogram", "Time from a request's first byte to its log entry."),
     (REQUEST_BYTES, "counter", "Bytes received from clients: request line, headers and body."),
     (RESPONSE_BYTES, "counter", "Bytes sent to clients: headers and body."),
 )

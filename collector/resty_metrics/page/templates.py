@@ -5,7 +5,6 @@ Rules:
 - ``le`` and numbers are written the same in every format, as prometheus-client writes them.
 - Buckets and counts are written as whole numbers, whatever was sent: OpenMetrics allows no others. Fractions add up in
   the table.
-- An upgraded connection (101) has no histogram: the time that it was open would hide the requests.
 """
 
 from collections.abc import Callable
@@ -19,19 +18,16 @@ from prometheus_client.utils import floatToGoString
 
 from resty_metrics.exposition.text import escape_label, number
 from resty_metrics.page import instances
-from resty_metrics.shapes.shape import REQUEST_LABELS, FamilyType, Labels, Shape
+from resty_metrics.shapes.shape import FamilyType, Labels, Shape
 from resty_metrics.shapes.sums import Numbers
 
 RESPONSES = "nginx_http_responses_total"
-DURATION = "nginx_http_request_duration_seconds"
 REQUEST_BYTES = "nginx_http_request_bytes_total"
 RESPONSE_BYTES = "nginx_http_response_bytes_total"
 
 # The place of the labels in a line; no metric and no label name contains it.
 _LABELS = b"\x01"
 _MARK = _LABELS.decode()
-_STATUS = REQUEST_LABELS.index("status")
-_UPGRADED = "101"
 
 Lines = tuple[bytes, ...]
 
@@ -100,18 +96,8 @@ def by_sample(lines: bytes, buckets: int) -> tuple[bytes, ...]:
 
 
 def _fill_requests(template: Template, block: bytes, labels: Labels, numbers: Numbers) -> Lines:
-    duration_ms, request_bytes, response_bytes = numbers[-3:]
-    cumulative = _cumulative(numbers[:-3])
-    count = cumulative[-1]
-    cumulative += (duration_ms / template.scale, count)
-    responses, duration, received, sent = template.chunks
-    timed = labels[_STATUS] != _UPGRADED
-    return (
-        block.join(responses) % count,
-        block.join(duration) % tuple(cumulative) if timed else b"",
-        block.join(received) % request_bytes,
-        block.join(sent) % response_bytes,
-    )
+    chunks = zip(template.chunks, numbers, strict=True)
+    return tuple([block.join(chunk) % sum_of for chunk, sum_of in chunks])
 
 
 _FILL: dict[FamilyType, Callable[[Template, bytes, Labels, Numbers], Lines]] = {
@@ -139,8 +125,7 @@ def _histogram(name: str, shape: Shape) -> str:
 
 def _chunks(shape: Shape) -> list[str]:
     if shape.type == "requests":
-        responses, received, sent = (_single(name, shape) for name in (RESPONSES, REQUEST_BYTES, RESPONSE_BYTES))
-        return [responses, _histogram(DURATION, shape), received, sent]
+        return [_single(name, shape) for name in (RESPONSES, REQUEST_BYTES, RESPONSE_BYTES)]
     return [_histogram(shape.name, shape) if shape.type == "histogram" else _single(shape.name, shape)]
 
 

@@ -24,10 +24,13 @@ RawRow = tuple[Any, ...]
 
 REQUESTS = "http_requests"
 REQUEST_LABELS: Labels = ("server", "method", "status")
+REQUEST_COLUMNS = ("count", "request_bytes", "response_bytes")
+DURATIONS = "nginx_http_request_duration_seconds"
+DURATION_LABELS: Labels = ("server", "method", "status", "status_class", "scheme")
+DURATION_SCALE = 1000
 SCOPE_LABEL = "scope"
 PEER_LABEL = "peer"
-REQUEST_COLUMNS = ("duration_ms", "request_bytes", "response_bytes")
-REQUEST_SCALE = 1000
+_KEPT = frozenset({*DURATION_LABELS, SCOPE_LABEL})  # the user's labels stand behind them
 COUNTER_COLUMNS = ("value",)
 HISTOGRAM_COLUMNS = ("sum",)
 
@@ -83,11 +86,11 @@ class Shape:
         """
         if self.custom:
             return 0, len(self.labels)
-        fixed = len(REQUEST_LABELS) + (1 if self.scope else 0)
-        if self.type == "requests" and len(self.labels) > fixed:
-            return fixed, len(self.labels)
-        peer = self.labels.index(PEER_LABEL) if self.type == "counter" and PEER_LABEL in self.labels else 0
-        return peer, min(peer + 1, len(self.labels))
+        if self.type == "counter":
+            peer = self.labels.index(PEER_LABEL) if PEER_LABEL in self.labels else 0
+            return peer, min(peer + 1, len(self.labels))
+        first = next((index for index, name in enumerate(self.labels) if name not in _KEPT), None)
+        return (0, min(1, len(self.labels))) if first is None else (first, len(self.labels))
 
 
 @dataclass(frozen=True, slots=True)

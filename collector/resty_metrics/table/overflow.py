@@ -5,7 +5,6 @@ Rules:
   gives up its peer. A family that has none of these labels gives up its first label. The worker does the same
   (lua/resty/metrics/overflow.lua).
 - The label ``scope`` is never given up: rows of two scopes share one metric name and would become one series.
-- Nor is the status of upgraded connections (101): their durations would be mixed with those of requests.
 - Rows that were idle for an hour are evicted, so that one flood of values does not fill a family for ever. A row that
   has no label left to give up is evicted only if evicting the others was not enough. It then gives up all labels.
 - Of rows with very many buckets only some are evicted at once: adding up all of them would block the loop for long.
@@ -15,11 +14,9 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 
 from resty_metrics.shapes.labels import OTHER
-from resty_metrics.shapes.shape import REQUEST_LABELS, Labels, Shape
+from resty_metrics.shapes.shape import SCOPE_LABEL, Labels, Shape
 from resty_metrics.table.rows import Row
 
-UPGRADED = "101"
-_STATUS = REQUEST_LABELS.index("status")
 IDLE_SECONDS = 3600.0
 SCAN_SECONDS = 60.0
 EVICTED_NUMBERS = 500_000  # in all rows that are evicted at once
@@ -33,10 +30,8 @@ def give_up(shape: Shape, labels: Labels) -> Labels:
 
 def give_up_all(shape: Shape, labels: Labels) -> Labels:
     """Return the label set with every label given up that may be: that of the family's last row."""
-    kept = {len(REQUEST_LABELS)} if shape.scope else set()
-    if shape.type == "requests" and labels[_STATUS] == UPGRADED:
-        kept.add(_STATUS)
-    return tuple([label if index in kept else OTHER for index, label in enumerate(labels)])
+    kept = SCOPE_LABEL if shape.scope else None
+    return tuple([label if name == kept else OTHER for name, label in zip(shape.labels, labels, strict=True)])
 
 
 GiveUp = Callable[[Shape, Labels], Labels]

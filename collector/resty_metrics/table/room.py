@@ -86,7 +86,7 @@ class RowSize:
 
     def __init__(self, shape: Shape) -> None:
         # Lines besides the buckets: a histogram has its sum and count, requests their counters too (page/templates.py).
-        self._lines = shape.buckets + {"counter": 1, "histogram": 2, "requests": 5}[shape.type]
+        self._lines = shape.buckets + {"counter": 1, "histogram": 2, "requests": 3}[shape.type]
         line = _LINE_BYTES + len(shape.name) + len(shape.instance) + sum(len(name) + 4 for name in shape.labels)
         self._fixed = _ROW_BYTES + shape.width * _NUMBER_BYTES + self._lines * line
         self.largest = self._fixed + self._lines * len(shape.labels) * MAX_LABEL_BYTES

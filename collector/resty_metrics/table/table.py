@@ -111,7 +111,7 @@ class Table:
     def requests(self) -> int:
         """The number of all counted requests."""
         families = [family for family in self.families.values() if family.shape.type == "requests"]
-        return int(sum(sum(row.numbers[: family.shape.buckets]) for family in families for row in family.rows))
+        return int(sum(row.numbers[0] for family in families for row in family.rows))
 
     def capture(self) -> TableState:
         """Return the current state. This is cheap: the rows' numbers are shared, not copied."""

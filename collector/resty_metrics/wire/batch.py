@@ -14,10 +14,12 @@ from typing import Any, Final
 from resty_metrics.shapes.labels import clean
 from resty_metrics.shapes.shape import (
     COUNTER_COLUMNS,
+    DURATION_LABELS,
+    DURATION_SCALE,
+    DURATIONS,
     HISTOGRAM_COLUMNS,
     REQUEST_COLUMNS,
     REQUEST_LABELS,
-    REQUEST_SCALE,
     REQUESTS,
     SCOPE_LABEL,
     FamilyBatch,
@@ -88,51 +90,61 @@ def _read_shape(family: dict[str, Any], instance: str) -> Shape:
         require("le" not in labels, "le is a label of what has buckets")
     shape = Shape(name, _TYPES[kind], labels, bounds, columns, scale, scope, custom, instance)
     _CHECKS[shape.type](shape)
-    require(shape.type == "requests" or scope == "", "a scope of what is not requests")
+    require("schema" not in family, "exponential buckets are not supported")
     return shape
 
 
 def _read_scale(family: dict[str, Any], kind: FamilyType) -> int:
     """Read the scale. It is 1 for a family that has nothing to divide, whatever was sent."""
-    scale = family.get("scale", REQUEST_SCALE if kind == "requests" else 1)
+    scale = family.get("scale", 1)
     require(type(scale) is int and 1 <= scale <= MAX_NUMBER, "scale")
     checked: int = scale
-    return 1 if kind == "counter" else checked
+    return checked if kind == "histogram" else 1
 
 
 def _check_requests(shape: Shape) -> None:
-    bounds = shape.bounds
     require(shape.name == REQUESTS and not shape.custom, "requests under another name")
-    require(shape.scale == REQUEST_SCALE, "scale of requests")
-    require(bounds is not None and {int}.issuperset(map(type, bounds)), "a bound of requests is not an integer")
-    require(bounds is not None and all(0 <= bound <= MAX_NUMBER for bound in bounds), "a bound is out of range")
-    require(shape.columns == REQUEST_COLUMNS, "columns of requests")
-    _check_request_labels(shape.labels, shape.scope)
+    require(shape.bounds is None and shape.columns == REQUEST_COLUMNS, "columns of requests")
+    require(shape.labels[: len(REQUEST_LABELS)] == REQUEST_LABELS, "labels of requests")
+    _check_scope(shape, len(REQUEST_LABELS))
 
 
-def _check_request_labels(labels: Labels, scope: Any) -> None:
-    """Check the labels of requests.
+def _check_durations(shape: Shape) -> None:
+    bounds = shape.bounds or ()
+    require(shape.scale == DURATION_SCALE, "scale of durations")
+    require({int}.issuperset(map(type, bounds)), "a bound of durations is not an integer")
+    require(all(0 <= bound <= MAX_NUMBER for bound in bounds), "a bound is out of range")
+    ours = [name for name in DURATION_LABELS if name in shape.labels]
+    require(shape.labels[: len(ours)] == tuple(ours), "labels of durations")
+    _check_scope(shape, len(ours))
 
-    Scopes share one name on the page, and the label ``scope`` keeps their series apart.
+
+def _check_scope(shape: Shape, place: int) -> None:
+    """Check the scope of requests or durations. Scopes share one name on the page: the label ``scope``, at this place,
+    keeps their series apart.
     """
-    fixed = len(REQUEST_LABELS)
-    require(labels[:fixed] == REQUEST_LABELS, "labels of requests")
+    scope: Any = shape.scope
     require(type(scope) is str and len(scope) <= MAX_SCOPE_CHARACTERS, "scope")
     if scope == "":
-        require(SCOPE_LABEL not in labels, "a label scope of requests without one")
+        require(SCOPE_LABEL not in shape.labels, "a label scope without a scope")
     else:
         require(clean(scope) == scope, "scope")
-        require(labels[fixed : fixed + 1] == (SCOPE_LABEL,), "no label scope behind the status")
+        require(shape.labels[place : place + 1] == (SCOPE_LABEL,), "no label scope behind the labels of ours")
 
 
 def _check_counter(shape: Shape) -> None:
     require(shape.custom or shape.name != REQUESTS, "a counter under the name of requests")
     require(shape.bounds is None and shape.columns == COUNTER_COLUMNS, "columns of a counter")
+    require(shape.scope == "", "a scope of a counter")
 
 
 def _check_histogram(shape: Shape) -> None:
     require(shape.custom or shape.name != REQUESTS, "a histogram under the name of requests")
     require(shape.bounds is not None and shape.columns == HISTOGRAM_COLUMNS, "columns of a histogram")
+    if shape.name == DURATIONS and not shape.custom:
+        _check_durations(shape)
+    else:
+        require(shape.scope == "", "a scope of what is not requests")
 
 
 _CHECKS: Final[dict[FamilyType, Callable[[Shape], None]]] = {
@@ -158,7 +170,8 @@ def _read_rows(rows: Any, shape: Shape) -> tuple[list[Labels], Deltas]:
     labels = [row[:width] for row in rows]
     check_strings(chain.from_iterable(labels), "a label value is not a string")
     if shape.scope != "":
-        require({shape.scope}.issuperset([values[len(REQUEST_LABELS)] for values in labels]), "a row of another scope")
+        place = shape.labels.index(SCOPE_LABEL)
+        require({shape.scope}.issuperset([values[place] for values in labels]), "a row of another scope")
     deltas = pack_rows([row[width:] for row in rows])
     if not isinstance(deltas, bytes):
         _check_numbers(deltas, shape)

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 import msgpack  # type: ignore[import-untyped]
 
-VERSION = 1
+VERSION = 2
 MAX_DATAGRAM = 61_440
 # A row with one label takes at least 4 bytes: an array that claims more elements than this is not genuine.
 _MAX_ELEMENTS = 16_384
@@ -45,7 +45,7 @@ class Verdict(IntEnum):
 
 class Reason(IntEnum):
     NONE = 0
-    VERSION = 1
+    VERSION = 2
     NOT_READY = 2
     SENDER_CAP = 3
     UID = 4

@@ -16,7 +16,7 @@ local PERIOD_TICKS = 60
 local SHOWN_BYTES = 100  -- of a value, which may come from a client
 
 local SETTINGS = {
-    "resty_metrics_socket", "resty_metrics_nginx", "resty_metrics_buckets", "resty_metrics_labels",
+    "resty_metrics_socket", "resty_metrics_nginx", "resty_metrics_buckets", "resty_metrics_labels", "resty_metrics_duration_labels",
     "resty_metrics_upstreams", "resty_metrics_upstream_peer",
 }
 
@@ -61,6 +61,7 @@ function _M.check()
         or (var.resty_metrics_nginx or "") ~= first.resty_metrics_nginx
         or (var.resty_metrics_buckets or "") ~= first.resty_metrics_buckets
         or (var.resty_metrics_labels or "") ~= first.resty_metrics_labels
+        or (var.resty_metrics_duration_labels or "") ~= first.resty_metrics_duration_labels
         or (var.resty_metrics_upstreams or "") ~= first.resty_metrics_upstreams
         or (var.resty_metrics_upstream_peer or "") ~= first.resty_metrics_upstream_peer
     ) then

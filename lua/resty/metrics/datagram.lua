@@ -12,7 +12,7 @@ local copy, ffi_string = ffi.copy, ffi.string
 local u64, put_string, open_array, close_array = encode.u64, encode.string, encode.open_array, encode.close_array
 local MAX_ARRAY, TWO_32 = encode.MAX_ARRAY, encode.TWO_32
 
-local VERSION = 1            -- of the protocol
+local VERSION = 2            -- of the protocol
 local HEADER_BYTES = 48
 local KIND = { batch = 1, heartbeat = 2, bye = 3, probe = 4 }
 local SENDER_AT, BIRTH_AT, SEQUENCE_AT, BASE_AT = 8, 24, 32, 40

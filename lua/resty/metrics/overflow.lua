@@ -2,29 +2,28 @@
 -- As the collector does (collector/resty_metrics/table/overflow.py).
 
 local OTHER = "other"
-local REQUEST_LABELS = 3    -- server, method, status, and the scope if there is one: those behind are the user's
-local STATUS, SCOPE = 3, 4
 local UPGRADED = "101"      -- the status of a connection that was upgraded to another protocol
 local PEER = "peer"         -- of upstreams
+local SCOPE = "scope"
+-- Labels of requests and their durations that stay. The user's stand behind them.
+local KEPT = { server = true, method = true, status = true, status_class = true, scheme = true, scope = true }
 
-local _M = { OTHER = OTHER, UPGRADED = UPGRADED, REQUEST_LABELS = REQUEST_LABELS }
+local _M = { OTHER = OTHER, UPGRADED = UPGRADED }
 
 -- From and to: the user's labels, or the peer of an upstream; the first label where there is none of these.
 local function given_up(shape)
     local labels = shape.labels
-    local from, to = 1, shape.custom and #labels or 0
-    if shape.type == "requests" then
-        from, to = REQUEST_LABELS + (shape.scope and 1 or 0) + 1, #labels
+    if shape.custom then
+        return 1, #labels
     end
-    for i = 1, shape.type == "counter" and not shape.custom and #labels or 0 do
-        if labels[i] == PEER then
-            from, to = i, i
+    for i = 1, #labels do
+        if shape.type == "counter" and labels[i] == PEER then
+            return i, i
+        elseif shape.type ~= "counter" and not KEPT[labels[i]] then
+            return i, #labels
         end
     end
-    if from > to then
-        return 1, 1
-    end
-    return from, to
+    return 1, 1
 end
 
 local function replaced(values, labels, from, to)
@@ -40,15 +39,13 @@ function _M.give_up(values, shape)
     return replaced(values, #shape.labels, given_up(shape))
 end
 
--- Label values that are "other". What keeps two families apart stays, the scope; and so does the status of an upgraded
--- connection, whose duration would stand among those of requests.
+-- Label values that are "other", but for the scope, which keeps two families apart.
 function _M.give_up_all(values, shape)
     local changed = replaced(values, #shape.labels, 1, #shape.labels)
-    if shape.scope then
-        changed[SCOPE] = values[SCOPE]
-    end
-    if shape.type == "requests" and values[STATUS] == UPGRADED then
-        changed[STATUS] = UPGRADED
+    for i = 1, shape.scope and #shape.labels or 0 do
+        if shape.labels[i] == SCOPE then
+            changed[i] = values[i]
+        end
     end
     return changed
 end

@@ -1,7 +1,8 @@
--- The hot path: one finished request becomes a few additions to a row.
+-- The hot path: one finished request becomes a few additions to a row of requests, and to the row of durations that belongs
+-- to it.
 --
 -- Rules:
--- - Constant work: one look-up by the label values, then additions. No logging, no blocking, no string made but those
+-- - Constant work: one look-up by the label values for both rows, then additions. No logging, no blocking, no string made but those
 --   of nginx's variables.
 -- - Functions with fixed arguments in a module: LuaJIT compiles those, and not the body of a *_by_lua_block.
 -- - Durations are whole milliseconds, as nginx has them.
@@ -26,7 +27,7 @@ local now, start_time = ngx.now, ngx.req.start_time
 local band, floor = bit.band, math.floor
 
 local NAME = "http_requests"
-local FIRST = rows.FIRST
+local FIRST, mark = rows.FIRST, rows.mark
 local LOOKED_UP = buckets.LOOKED_UP
 local UPGRADED = tonumber(require("resty.metrics.overflow").UPGRADED)
 
@@ -41,8 +42,8 @@ function _M.take_ended()
     return count
 end
 
--- bounds: milliseconds; scope: nil for the requests of no scope; labels: the names of the user's.
-function _M.shape(bounds, scope, labels)
+-- scope: nil for the requests of no scope; labels: the names of the user's.
+function _M.shape(scope, labels)
     local names = { "server", "method", "status", scope and "scope" }
     for i = 1, labels and #labels or 0 do
         names[#names + 1] = labels[i]
@@ -52,32 +53,33 @@ function _M.shape(bounds, scope, labels)
         type = "requests",
         scope = scope,
         labels = names,
-        bounds = bounds,
-        columns = { "duration_ms", "request_bytes", "response_bytes" },
+        columns = { "count", "request_bytes", "response_bytes" },
     }
 end
 
--- A function that counts the request that has just ended in this family; variables: nginx's, one for each label of the
--- user's. To be called in a request.
-function _M.counter(family, variables)
-    local bounds, find = family.shape.bounds, tree.finder(family, variables)
+-- A function that counts the request that has just ended in these two families; labels: {names, variables} of the user's,
+-- as settings.lua has them. To be called in a request.
+function _M.counter(family, durations, labels)
+    local bounds, find = durations.shape.bounds, tree.finder(family, durations, labels)
     local slot_of, search = buckets.of(bounds)
-    local duration_slot = FIRST + #bounds + 1
-    local request_slot, response_slot = duration_slot + 1, duration_slot + 2
+    local sum_slot = FIRST + #bounds + 1
+    local request_slot, response_slot = FIRST + 1, FIRST + 2
     local request_length, bytes_sent = decimal.reader("request_length"), decimal.reader("bytes_sent")
     local get_server, get_method = server.reader(), method_of.reader()
 
     return function()
         local key, method, status = get_server(), get_method(), ngx.status
-        local row = find(key, method, status)
+        local pair = find(key, method, status)
+        local row, timed = pair.requests, pair.durations
 
         local ms = floor((now() - start_time()) * 1000 + 0.5)
         if ms < 0 then
             ms = 0
         end
         local slot = ms <= LOOKED_UP and slot_of[ms] or search(ms)
-        row[slot] = row[slot] + 1
-        row[duration_slot] = row[duration_slot] + ms
+        timed[slot] = timed[slot] + 1
+        timed[sum_slot] = timed[sum_slot] + ms
+        row[FIRST] = row[FIRST] + 1
         row[request_slot] = row[request_slot] + request_length()
         row[response_slot] = row[response_slot] + bytes_sent()
         ended[0] = ended[0] + 1
@@ -91,6 +93,9 @@ function _M.counter(family, variables)
                 consistency.check()
                 server.check(key)
             end
+        end
+        if timed[0] == 0 then
+            mark(durations, timed)
         end
         if status == UPGRADED then
             upgraded.observe(server.name(), ms)

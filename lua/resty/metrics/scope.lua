@@ -1,5 +1,6 @@
 -- log_by_lua_file of a server or location with labels and buckets of its own: `set $resty_metrics_scope NAME;` and, if
--- wanted, $resty_metrics_scope_labels and $resty_metrics_scope_buckets stand beside it. From "local log" on as hook.lua.
+-- wanted, $resty_metrics_scope_labels, _scope_buckets and _scope_duration_labels stand beside it. From "local log" on as
+-- hook.lua.
 
 local log = package.loaded["resty.metrics.scope"]
 if log then

@@ -2,6 +2,7 @@
 -- location or a log hook names, with its own. A scope is made when it is first named, and keeps what was stated then: where
 -- another place states something else for it, that is said once. One request a second of each scope is looked at.
 
+local durations = require "resty.metrics.durations"
 local holdings = require "resty.metrics.holdings"
 local requests = require "resty.metrics.requests"
 local settings = require "resty.metrics.settings"
@@ -27,8 +28,9 @@ local next_tick = {}     -- name of a scope -> when its next request is looked a
 local with_upstreams = false
 
 local function counter(chosen, scope)
-    local family = holdings.own_family(requests.shape(chosen.bounds, scope, chosen.labels.names))
-    local count = requests.counter(family, chosen.labels.variables)
+    local counted = holdings.own_family(requests.shape(scope, chosen.labels.names))
+    local timed = holdings.own_family(durations.shape(chosen.bounds, scope, chosen.duration_labels))
+    local count = requests.counter(counted, timed, chosen.labels)
     if not with_upstreams then
         return count
     end
@@ -39,12 +41,15 @@ local function counter(chosen, scope)
     end
 end
 
-local function complain(fault, bad_buckets, bad_labels)
-    if bad_buckets then
-        fault("buckets", bad_buckets .. "; the default buckets are used")
+local function complain(fault, refused)
+    if refused.buckets then
+        fault("buckets", refused.buckets .. "; the default buckets are used")
     end
-    if bad_labels then
-        fault("labels", bad_labels .. "; requests are counted without your labels")
+    if refused.labels then
+        fault("labels", refused.labels .. "; requests are counted without your labels")
+    end
+    if refused.duration_labels then
+        fault("duration_labels", refused.duration_labels .. "; durations have the default labels")
     end
 end
 
@@ -69,12 +74,13 @@ end
 -- At the first request. variables: ngx.var; buckets: what init_worker stated, or nil; fault(reason, text): says what is
 -- wrong.
 function _M.start(variables, buckets, fault)
-    local bad_buckets, bad_labels
-    _M.chosen, bad_buckets, bad_labels = settings.read {
+    local refused
+    _M.chosen, refused = settings.read {
         buckets = buckets or variables.resty_metrics_buckets,
         labels = variables.resty_metrics_labels,
+        duration_labels = variables.resty_metrics_duration_labels,
     }
-    complain(fault, bad_buckets, bad_labels)
+    complain(fault, refused)
     consistency.remember(fault)
     use_upstreams(variables, fault)
     _M.default = counter(_M.chosen)
@@ -85,16 +91,17 @@ local function words_of(chosen)
     for i = 1, #chosen.labels.names do
         labels[i] = chosen.labels.names[i] .. "=" .. chosen.labels.variables[i]
     end
-    return 'labels "' .. concat(labels, " ") .. '" and buckets "' .. concat(chosen.bounds, " ") .. '" (milliseconds)'
+    return 'labels "' .. concat(labels, " ") .. '", duration labels "' .. concat(chosen.duration_labels, " ")
+        .. '" and buckets "' .. concat(chosen.bounds, " ") .. '" (milliseconds)'
 end
 
--- Compares what the request at hand states of this scope.
-local function check(name, labels, buckets, fault)
+-- Compares what the request at hand states of this scope: {labels, buckets, duration_labels}.
+local function check(name, options, fault)
     next_tick[name] = tick.number + 1
-    if buckets ~= nil and type(buckets) ~= "string" then
+    if options.buckets ~= nil and type(options.buckets) ~= "string" then
         return
     end
-    local words = words_of((settings.read({ labels = labels, buckets = buckets }, _M.chosen.buckets)))
+    local words = words_of((settings.read(options, _M.chosen)))
     if words ~= stated_first[name] then
         next_tick[name] = NEVER
         fault("scope_settings", "scope \"" .. name .. "\" keeps " .. stated_first[name] .. " of its first request in this "
@@ -103,7 +110,8 @@ local function check(name, labels, buckets, fault)
 end
 
 -- The function that counts in this scope, made with these labels and buckets; that of no scope where it cannot be.
-local function make(name, labels, buckets, fault)
+local function make(name, options, fault)
+    local buckets = options.buckets
     local ok, err = settings.scope(name)
     if ok and scope_count >= SCOPES_MOST then
         err = "there are " .. SCOPES_MOST .. " scopes in this worker already"
@@ -114,15 +122,15 @@ local function make(name, labels, buckets, fault)
         fault("scope", err .. "; its requests are counted without a scope")
         return _M.default
     end
-    local chosen, bad_buckets, bad_labels = settings.read({ labels = labels, buckets = buckets }, _M.chosen.buckets)
-    complain(fault, bad_buckets, bad_labels)
+    local chosen, refused = settings.read(options, _M.chosen)
+    complain(fault, refused)
     scope_count = scope_count + 1
     stated_first[name], next_tick[name] = words_of(chosen), 0
     _M.counters[name] = counter(chosen, name)
     return _M.counters[name]
 end
 
--- The function that counts in the scope of {scope = name, labels, buckets}.
+-- The function that counts in the scope of {scope = name, labels, buckets, duration_labels}.
 function _M.of(options, fault)
     if type(options) ~= "table" then
         options = {}
@@ -130,9 +138,9 @@ function _M.of(options, fault)
     local name = options.scope
     local count = _M.counters[name]
     if not count then
-        return make(name, options.labels, options.buckets, fault)
+        return make(name, options, fault)
     elseif tick.number >= next_tick[name] then
-        check(name, options.labels, options.buckets, fault)
+        check(name, options, fault)
     end
     return count
 end
@@ -147,12 +155,15 @@ function _M.stated(variables, fault)
     if count and tick.number < next_tick[name] then
         return count
     end
-    local labels, buckets = variables.resty_metrics_scope_labels, variables.resty_metrics_scope_buckets
-    buckets = buckets ~= "" and buckets or nil
+    local options = {
+        labels = variables.resty_metrics_scope_labels,
+        buckets = variables.resty_metrics_scope_buckets,
+        duration_labels = variables.resty_metrics_scope_duration_labels,
+    }
     if not count then
-        return make(name, labels, buckets, fault)
+        return make(name, options, fault)
     end
-    check(name, labels, buckets, fault)
+    check(name, options, fault)
     return count
 end
 

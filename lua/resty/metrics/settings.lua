@@ -4,7 +4,7 @@
 -- read in init_worker. Whoever comes first decides for the worker's life.
 
 local definition = require "resty.metrics.definition"
-local overflow = require "resty.metrics.overflow"
+local durations = require "resty.metrics.durations"
 local prefix = require "resty.metrics.prefix"
 
 local floor = math.floor
@@ -14,10 +14,10 @@ local each, pcall, type, tostring = pairs, pcall, type, tostring  -- `each`: see
 local DEFAULT_SOCKET = "/run/resty-metrics/collector.sock"
 local DEFAULT_BUCKETS = table.concat(definition.DEFAULT_BOUNDS, " ")
 local MAX_BOUNDS = 64
-local MAX_LABELS = prefix.MAX_LABELS - overflow.REQUEST_LABELS - 1  -- of the user: what a family may have, without ours
+local MAX_LABELS = prefix.MAX_LABELS - #durations.OURS - 1  -- of the user: what a family may have, without ours
 local MAX_NAME = 64      -- bytes of a scope's name, and of an nginx's
 
-local RESERVED = { server = true, method = true, status = true, scope = true, le = true }
+local RESERVED = { server = true, method = true, status = true, status_class = true, scope = true, le = true }
 
 local _M = { DEFAULT_SOCKET = DEFAULT_SOCKET, DEFAULT_BUCKETS = DEFAULT_BUCKETS }
 
@@ -175,21 +175,38 @@ function _M.words(socket, buckets, name)
     return "socket " .. socket .. ", buckets " .. buckets .. " and " .. (name and "the name " .. name or "no name")
 end
 
--- stated: {labels, buckets} or nil each; default: the buckets where none are stated. Returns {labels, buckets, bounds},
--- and where one of them is refused, why: then there are no labels of the user, or the default buckets.
-function _M.read(stated, default)
-    local buckets = or_default(stated.buckets, default or DEFAULT_BUCKETS)
+-- The labels of durations among ours and the user's (`names`), as they are stated; chosen: those of the include, as text.
+local function duration_labels(stated, names, chosen)
+    if stated ~= nil and type(stated) ~= "string" then
+        return durations.default(names), "duration_labels must be a text"
+    elseif stated ~= nil then
+        local labels, err = durations.choose(stated, names)
+        return labels or durations.default(names), err
+    end
+    return chosen and durations.choose_among(chosen, names) or durations.default(names)
+end
+
+-- stated: {labels, buckets, duration_labels} or nil each; include: what was read of the include, whose buckets and choice
+-- of duration labels hold where none are stated. Returns {labels, buckets, bounds, duration_labels, chosen}, and where one of
+-- them is refused, the reasons by name: then there are no labels of the user, or the default of the others.
+function _M.read(stated, include)
+    local default = include and include.buckets or DEFAULT_BUCKETS
+    local buckets = or_default(stated.buckets, default)
     local bounds, bad_buckets = _M.bounds(buckets)
     if not bounds then
-        buckets = default or DEFAULT_BUCKETS
-        bounds = _M.bounds(buckets)
+        buckets, bounds = default, _M.bounds(default)
     end
     local labels, bad_labels = _M.labels(stated.labels or "")
+    labels = labels or { names = {}, variables = {} }
+    local choice = stated.duration_labels ~= "" and stated.duration_labels or nil
+    local timed, bad_choice = duration_labels(choice, labels.names, include and include.chosen)
     return {
         buckets = buckets,
         bounds = bounds,
-        labels = labels or { names = {}, variables = {} },
-    }, bad_buckets, bad_labels
+        labels = labels,
+        duration_labels = timed,
+        chosen = not bad_choice and choice or nil,
+    }, { buckets = bad_buckets, labels = bad_labels, duration_labels = bad_choice }
 end
 
 return _M

@@ -2,7 +2,7 @@
 --
 -- `senders` is a list of sender names; a name stands there only after all its batches do, in the list "b:<name>". Who
 -- takes the name takes them all, so a sender is never split between two holders and its base is always known.
--- `rows` is a list of batch bodies that were never sent: their numbers may join anybody's rows.
+-- `rows2` is a list of batch bodies that were never sent: their numbers may join anybody's rows.
 -- "init" is the mark of the configuration whose worker took what was counted in init_by_lua.
 -- "socket" is the path of the collector's socket and "nginx" the name of this nginx ("" for none), for workers whom no
 -- request has told them yet.
@@ -13,6 +13,7 @@ local shared = ngx.shared
 local format, tonumber = string.format, tonumber
 
 local NAME = "resty_metrics_spool"
+local ROWS = "rows2"     -- bodies of this version of the wire: they have no header that says so
 local ROWS_DIGITS = 8  -- each batch is stored behind the number of its rows, in decimal
 local CLAIM_SECONDS = 3600  -- by then the other workers of the configuration find the mark itself
 
@@ -62,7 +63,7 @@ function _M.put_sender(id, batches)
 end
 
 function _M.put_rows(body, count)
-    if not dict or not dict:rpush("rows", body) then
+    if not dict or not dict:rpush(ROWS, body) then
         lose(count)
     end
 end
@@ -84,7 +85,7 @@ function _M.take_sender()
 end
 
 function _M.take_rows()
-    return dict and dict:lpop("rows")
+    return dict and dict:lpop(ROWS)
 end
 
 -- Rows that were lost since the last call, by any worker of this nginx.

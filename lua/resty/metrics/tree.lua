@@ -1,21 +1,30 @@
--- From a request's label values, as nginx has them, to its row: a tree with a level for each label.
+-- From a request's label values, as nginx has them, to its two rows: a tree with a level for each label.
 --
 -- No value is ever joined with another, so none can be taken for two, and no string is made to look one up.
 -- The tree is bounded: by its leaves, and by the length of what clients choose. Rows that a label set shares with
--- others for lack of room ("other") are not in it, or a flood would drive out those that come again.
+-- others for lack of room ("other") are not in it, or a flood would drive out those that come again. Where only the durations
+-- found no room, they stay with "other" until rows are evicted.
+--
+-- A leaf points at rows, and only the tree has leaves: when either family gives a row to another label set, all leaves go.
 
 local clear = require "table.clear"
 local compile = require "resty.metrics.compile"
+local durations = require "resty.metrics.durations"
+local ffi = require "ffi"
 local method_of = require "resty.metrics.method"
 local rows = require "resty.metrics.rows"
 local server = require "resty.metrics.server"
 local consistency = require "resty.metrics.consistency"
 
 local ngx = ngx
+local double_array = ffi.typeof("double[?]")
+local leaf_of = ffi.typeof("struct { double *requests; double *durations; }")
 local concat, format, select, unpack = table.concat, string.format, select, unpack
 
 local MAX_LABEL = require("resty.metrics.prefix").MAX_LABEL
 local OTHER = require("resty.metrics.overflow").OTHER
+local UPGRADED = tonumber(require("resty.metrics.overflow").UPGRADED)
+local SCHEME = durations.SCHEME
 local KNOWN_METHODS = method_of.KNOWN
 local LEAVES_MOST = 2 * rows.FAMILY_ROWS  -- label sets as nginx has them, before they are normalised
 local LONGEST_METHOD = 32           -- bytes; longer ones are of no standard
@@ -31,12 +40,12 @@ local function branch(parent, key)
     return child
 end
 
-local function grow(tree, row, ...)
+local function grow(tree, leaf, ...)
     local keys = select("#", ...)
     for i = 1, keys - 1 do
         tree = branch(tree, (select(i, ...)))
     end
-    tree[select(keys, ...)] = row
+    tree[select(keys, ...)] = leaf
 end
 
 -- Whether the tree may keep this label set.
@@ -98,11 +107,37 @@ local function labelled(tree, cold, variables)
     return chunk and chunk(tree, cold, ngx.var, unpack(variables)) or in_a_loop(tree, cold, variables)
 end
 
--- A function of (key, method, status) that gives the row of the request at hand in this family. key: its server's, as
--- server.lua makes it; variables: nginx's, in the order of the user's labels.
-function _M.finder(family, variables)
+-- Nginx's variables that are read for each request: the user's, and the scheme where durations have it.
+local function variables_of(labels, timed_labels)
+    local names, variables, own_scheme = {}, {}, false
+    for i = 1, #labels.names do
+        names[i], variables[i] = labels.names[i], labels.variables[i]
+        own_scheme = own_scheme or names[i] == SCHEME
+    end
+    for i = 1, own_scheme and 0 or #timed_labels do
+        if timed_labels[i] == SCHEME then
+            names[#names + 1], variables[#variables + 1] = SCHEME, SCHEME
+        end
+    end
+    return names, variables
+end
+
+local function values_of(shape, by_label)
+    local values = {}
+    for i = 1, #shape.labels do
+        values[i] = by_label[shape.labels[i]]
+    end
+    return values
+end
+
+-- A function of (key, method, status) that gives the rows of the request at hand in these two families, as a leaf. key: its
+-- server's, as server.lua makes it; labels: {names, variables} of the user's labels.
+function _M.finder(requests, timed, labels)
     local tree, leaves = {}, 0
-    local scope = family.shape.scope
+    local names, variables = variables_of(labels, timed.shape.labels)
+    -- An upgraded connection is no row of durations. Its numbers go here, which never becomes dirty, so nobody sends it.
+    local nowhere = double_array(rows.FIRST + timed.width)
+    nowhere[0] = 1
 
     local function forget()
         clear(tree)
@@ -111,12 +146,18 @@ function _M.finder(family, variables)
 
     local function cold(key, method, status, ...)
         local known = method == "" and "" or KNOWN_METHODS[method] and method or OTHER
-        local code = format("%03d", status)
         local name = server.name()
-        local values = scope and { name, known, code, scope, ... } or { name, known, code, ... }
-        local row, shared = family:row(values)
+        local by_label = {
+            server = name, method = known, status = format("%03d", status), status_class = durations.class_of(status),
+            scope = requests.shape.scope,
+        }
+        for i = 1, #names do
+            by_label[names[i]] = select(i, ...)
+        end
+        local row, shared = requests:row(values_of(requests.shape, by_label))
+        local leaf = leaf_of(row, status == UPGRADED and nowhere or timed:row(values_of(timed.shape, by_label)))
         if shared or not short(method, ...) then
-            return row
+            return leaf
         end
         if leaves >= LEAVES_MOST then  -- somebody invents values: begin again, the rows themselves stay
             forget()
@@ -124,11 +165,12 @@ function _M.finder(family, variables)
         leaves = leaves + 1
         consistency.check()
         server.check(key)
-        grow(tree, row, key, method, status, ...)
-        return row
+        grow(tree, leaf, key, method, status, ...)
+        return leaf
     end
 
-    family:set_on_eviction(forget)
+    requests:set_on_eviction(forget)
+    timed:set_on_eviction(forget)
     return #variables == 0 and plain(tree, cold) or labelled(tree, cold, variables)
 end
 
