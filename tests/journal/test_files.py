@@ -72,20 +72,6 @@ def test_a_file_is_read_with_its_log(directory: Directory) -> None:
     assert (number_of(recovered.state), recovered.records) == (3, 2)
 
 
-def test_a_file_of_the_version_before_is_read_and_followed_by_one_of_ours(
-    directory: Directory, caplog: pytest.LogCaptureFixture
-) -> None:
-    name = write(directory, 7)
-    directory.file(name).with_name(f"{name.file}-count").unlink()  # it had none, and misses none
-    with contextlib.closing(sqlite3.connect(directory.file(name))) as old:
-        old.execute("PRAGMA user_version=3")
-    assert number_of(recover(directory, None).state) == 7
-    assert not caplog.text
-    following = write(directory, 8)
-    with contextlib.closing(sqlite3.connect(directory.file(following))) as ours:
-        assert ours.execute("PRAGMA user_version").fetchone() == (store.VERSION,)
-
-
 def test_a_log_that_was_not_checkpointed_is_read_too(directory: Directory) -> None:
     name = write(directory, 1)
     log = Store(directory.file(name))
@@ -123,6 +109,12 @@ def of_a_later_version(path: Path) -> None:
         ours.execute(f"PRAGMA user_version={store.VERSION + 1}")
 
 
+def of_an_earlier_version(path: Path) -> None:
+    """Before the first release the format changed without a way from one to the next."""
+    with contextlib.closing(sqlite3.connect(path)) as ours:
+        ours.execute(f"PRAGMA user_version={store.VERSION - 1}")
+
+
 def with_a_flipped_bit(path: Path) -> None:
     """In a blob, where SQLite does not look."""
     data = path.read_bytes()
@@ -141,6 +133,7 @@ DAMAGE: list[tuple[Callable[[Path], None], str]] = [
     (no_database, "corrupt"),
     (of_another_program, "foreign"),
     (of_a_later_version, "foreign"),
+    (of_an_earlier_version, "foreign"),
     (with_a_flipped_bit, "corrupt"),
 ]
 

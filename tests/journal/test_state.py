@@ -14,11 +14,11 @@ from resty_metrics.journal.records import SCRAPE, of_drain, of_page, replay, sea
 from resty_metrics.journal.snapshot import ROWS_PER_PART, read, write
 from resty_metrics.journal.state import State, capture
 from resty_metrics.page.requests import render
-from resty_metrics.shapes.shape import REQUEST_COLUMNS, REQUEST_LABELS, FamilyKey
+from resty_metrics.shapes.shape import DURATIONS, REQUEST_COLUMNS, REQUEST_LABELS, FamilyKey
 from resty_metrics.shapes.sums import sums_of
 from resty_metrics.table.scrapers import Scrapers, identify
 from resty_metrics.table.table import Table
-from resty_metrics.wire.datagram import Header, Kind, write_datagram
+from resty_metrics.wire.datagram import VERSION, Header, Kind, write_datagram
 
 SENDER = b"s" * 16
 AGENT = "Prometheus/3\udcff"  # whatever a client says
@@ -26,13 +26,19 @@ HOSTS = ("10.0.0.1", "10.0.0.2")
 PROMETHEUS, REPLICA = (identify(host, AGENT) for host in HOSTS)
 
 
-def requests(bounds: list[int], *rows: list[Any]) -> dict[str, Any]:
+def requests(*rows: list[Any]) -> dict[str, Any]:
+    labels, columns = [*REQUEST_LABELS], [*REQUEST_COLUMNS]
+    return {"name": "http_requests", "type": "requests", "labels": labels, "columns": columns, "rows": rows}
+
+
+def durations(bounds: list[int], *rows: list[Any]) -> dict[str, Any]:
     return {
-        "name": "http_requests",
-        "type": "requests",
-        "labels": [*REQUEST_LABELS],
+        "name": DURATIONS,
+        "type": "histogram",
+        "labels": ["server", "status_class"],
         "bounds": bounds,
-        "columns": [*REQUEST_COLUMNS],
+        "scale": 1000,
+        "columns": ["sum"],
         "rows": rows,
     }
 
@@ -64,7 +70,7 @@ class Life:
         instance: str = "",
     ) -> None:
         self.sequence += 1
-        header = Header(1, Kind.BATCH, sender, birth, self.sequence, self.sequence)
+        header = Header(VERSION, Kind.BATCH, sender, birth, self.sequence, self.sequence)
         self.receive(write_datagram(header, {"instance": instance, "families": families}), now)
 
     def receive(self, datagram: bytes, now: float | None = None) -> None:
@@ -95,54 +101,26 @@ def same(first: State, second: State) -> bool:
 def busy_life() -> Life:
     life = Life()
     row = ["a", "GET", "200"]
-    life.send(requests([5, 10], [*row, 1, 2, 3, 40, 500, 6000]), counter("c_total", ["x", 1.5], ["ü\x00", 2]))
+    life.send(requests([*row, 6, 500, 6000]), durations([5, 10], ["a", "2xx", 1, 2, 3, 40]), counter("c_total", ["x", 1.5], ["ü\x00", 2]))
     life.send(counter("c_total", ["x", 2**53], ["x", 2**53]), birth=2, sender=b"t" * 16)
-    life.send(requests([5, 20], [*row, 1, 0, 0, 1, 1, 1]), birth=3)
-    life.send(requests([5, 20], [*row, 1, 0, 0, 1, 1, 1], [*row[:2], "404", 1, 0, 0, 1, 1, 1]), birth=3)
-    scoped = requests([7], [*row, "api", 1, 2, 3, 4, 5]) | {"labels": [*REQUEST_LABELS, "scope"], "scope": "api"}
-    life.send(scoped, histogram([0.5, 1.0], ["x", 1, 2, 3, -0.1], ["y", 0, 0, 1, 2**60]), birth=3)
+    life.send(durations([5, 20], ["a", "2xx", 1, 0, 0, 1]), birth=3)
+    life.send(requests([*row, 1, 1, 1], [*row[:2], "404", 1, 1, 1]), durations([5, 20], ["b", "2xx", 1, 0, 0, 1]), birth=3)
+    scoped = requests([*row, "api", 3, 4, 5]) | {"labels": [*REQUEST_LABELS, "scope"], "scope": "api"}
+    timed = durations([7], ["a", "api", 1, 2, 3]) | {"labels": ["server", "scope"], "scope": "api"}
+    life.send(scoped, timed, histogram([0.5, 1.0], ["x", 1, 2, 3, -0.1], ["y", 0, 0, 1, 2**60]), birth=3)
     life.send(counter("mine_total", ["a", 1], ["b", 2]) | {"custom": True})
     life.send(counter("mine_total", ["b", 3]) | {"custom": True, "del": [["a"]]}, counter("c_total") | {"reset": True})
     life.send(histogram([1], ["x", 1, 2, 3]) | {"name": "mine_total", "custom": True}, birth=4)
     life.send(counter("mine_total", ["b", 3]) | {"custom": True})
-    life.send(counter("c_total", ["x", 5]), requests([5], [*row, 1, 0, 1, 1, 1]), sender=b"n" * 16, instance="edge")
+    life.send(counter("c_total", ["x", 5]), requests([*row, 1, 1, 1]), sender=b"n" * 16, instance="edge")
     life.state.scrapers.restore([(PROMETHEUS, 7, True), (REPLICA, 0, False)], 0.0)
-    life.receive(write_datagram(Header(1, Kind.BYE, b"t" * 16, 2, 2, 3), {}))
+    life.receive(write_datagram(Header(VERSION, Kind.BYE, b"t" * 16, 2, 2, 3), {}))
     return life
 
 
 def test_a_snapshot_is_the_state() -> None:
     life = busy_life()
     assert same(read(life.snapshot()), life.state)
-
-
-def test_a_snapshot_of_version_2_is_read_too() -> None:
-    """It ends in each of these parts before what has to do with the names of instances."""
-    life = busy_life()
-    families = life.state.table.families
-    life.state.table.families = {key: family for key, family in families.items() if not key.instance}
-    old = []
-    for part in life.snapshot():
-        kind, *fields = unpack(part)
-        if kind == "state":
-            fields = fields[:-5]
-        elif kind == "family":
-            fields = fields[:-2]
-        elif kind == "senders":
-            fields = [mark[:-1] for mark in fields]
-        elif kind == "scrapers":
-            fields = [[host, AGENT, creation] for host, (*_, creation, _) in zip(HOSTS, fields, strict=True)]
-        elif kind == "end":
-            fields = []
-        old.append(seal(msgpack.packb([kind, *fields], unicode_errors="surrogateescape")))
-    state = read(old)
-    assert render(state.table) == render(life.state.table)
-    assert set(state.table.families) == set(life.state.table.families)
-    assert state.senders.instances == set()
-    assert state.scrapers.capture() == [(PROMETHEUS, 7, False), (REPLICA, 0, False)]
-    assert {mark.name: mark.committed for mark in state.senders.capture()} == {
-        mark.name: mark.committed for mark in life.state.senders.capture()
-    }
 
 
 def test_the_names_of_instances_are_kept_with_the_senders() -> None:
@@ -202,8 +180,8 @@ def test_a_capture_stays_as_it_was() -> None:
     life = busy_life()
     captured = capture(life.state, 0.0)
     before = list(write(captured))
-    life.send(requests([5, 20], ["a", "GET", "200", 9, 9, 9, 9, 9, 9]), birth=4)
-    life.send(requests([7], ["b", "GET", "200", 1, 1, 9, 9, 9]), birth=5)
+    life.send(requests(["a", "GET", "200", 9, 9, 9]), durations([5, 20], ["a", "2xx", 9, 9, 9, 9]), birth=4)
+    life.send(durations([7], ["b", "2xx", 1, 1, 9]), birth=5)
     assert list(write(captured)) == before
 
 
@@ -252,23 +230,21 @@ def test_more_rows_than_a_part_holds() -> None:
     assert same(read(parts), life.state)
 
 
-OLD = [["10.0.0.1", AGENT, 5], [*PROMETHEUS, 5, True]]
-
-
-@pytest.mark.parametrize("fields", OLD, ids=["version 4", "version 5"])
-def test_a_record_of_a_scraper(fields: list[Any]) -> None:
+def test_a_record_of_a_scraper() -> None:
     state = State()
-    replay(state, seal(msgpack.packb([[SCRAPE, *fields]], unicode_errors="surrogateescape")))
-    assert state.scrapers.capture() == [(PROMETHEUS, 5, len(fields) == 4)]
+    replay(state, seal(msgpack.packb([[SCRAPE, *PROMETHEUS, 5, True]])))
+    assert state.scrapers.capture() == [(PROMETHEUS, 5, True)]
 
 
 NO_SCRAPERS: list[list[Any]] = [
     [],
-    ["h", "a"],
-    ["h", "a", "5"],
-    ["h", b"a", 5],
-    [b"h", "a", 5],
-    [1, 2, 3],
+    [b"h", b"a"],
+    [b"h", b"a", "5", True],
+    ["h", b"a", 5, True],
+    [b"h", "a", 5, True],
+    ["h", "a", 5, True],
+    [*PROMETHEUS, 5],
+    [1, 2, 3, 4],
     [*PROMETHEUS, 5, 1],
     [*PROMETHEUS, True, True],
     [*PROMETHEUS, 5, True, 0],

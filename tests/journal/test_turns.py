@@ -11,7 +11,7 @@ from resty_metrics.journal.journal import Journal
 from resty_metrics.journal.state import State, capture
 from resty_metrics.journal.turns import Turns
 from resty_metrics.table.table import Table
-from resty_metrics.wire.datagram import Header, Kind, write_datagram
+from resty_metrics.wire.datagram import VERSION, Header, Kind, write_datagram
 
 
 def pieces(name: str, count: int, log: list[str]) -> Iterator[None]:
@@ -98,7 +98,7 @@ def test_each_family_of_a_batch_is_a_piece_and_a_reset_belongs_to_what_follows()
 
     intake = Intake(Table(), Senders(), lambda _: True)
     families = [family("a_total"), family("b_total", reset=True), family("b_total"), family("c_total")]
-    intake.receive(write_datagram(Header(1, Kind.BATCH, b"s" * 16, 1, 1, 1), {"families": families}), 0, 0.0)
+    intake.receive(write_datagram(Header(VERSION, Kind.BATCH, b"s" * 16, 1, 1, 1), {"families": families}), 0, 0.0)
     counts = []
     for _ in intake.settle_in_steps(intake.take()):
         counts.append({key.name: len(family.rows) for key, family in intake.table.families.items()})

@@ -55,6 +55,7 @@ local deletion = require "resty.metrics.deletion"
 local encode = require "resty.metrics.encode"
 local ffi = require "ffi"
 local gauges = require "resty.metrics.gauges"
+local durations = require "resty.metrics.durations"
 local requests = require "resty.metrics.requests"
 local rows = require "resty.metrics.rows"
 local server = require "resty.metrics.server"
@@ -320,6 +321,27 @@ function commands.labels(stated)
     return { labels and labels.names or false, labels and labels.variables or false, err or false }
 end
 
+-- The labels of durations that a text chooses beside these names of the user's; nil: the default. And the shape's labels with
+-- a scope.
+function commands.duration_labels(text, names)
+    local labels, err = durations.default(names), nil
+    if text ~= false then
+        labels, err = durations.choose(text, names)
+    end
+    return {
+        labels or false, err or false, text ~= false and durations.choose_among(text, names) or {},
+        labels and durations.shape({ 5 }, "api", labels).labels or false,
+    }
+end
+
+function commands.status_classes(statuses)
+    local classes = {}
+    for i, status in ipairs(statuses) do
+        classes[i] = durations.class_of(status)
+    end
+    return classes
+end
+
 -- What is read in $upstream_status and $upstream_addr: {{item, peer, status, last_group}, ...}, and the retries.
 function commands.attempts(statuses, addresses)
     local list, retries = attempts.read(statuses, addresses)
@@ -349,20 +371,25 @@ end
 -- A flood of label values over `hours`, and 100 known tenants once in each thousand. Returns by how many kilobytes the
 -- memory differs between the first and the second half, the rows, and what each of the known has counted.
 function commands.flood(count, hours)
-    local family = rows.new(requests.shape({ 5 }, nil, { "tenant" }), 10000)
-    local count_request = requests.counter(family, { "http_x_tenant" })
+    local family = rows.new(requests.shape(nil, { "tenant" }), 10000)
+    local timed = rows.new(durations.shape({ 5 }, nil, durations.default { "tenant" }), 10000)
+    local count_request = requests.counter(family, timed, { names = { "tenant" }, variables = { "http_x_tenant" } })
     local function known()
         for tenant = 1, 100 do
             ngx.var.http_x_tenant = "known-" .. tenant
             count_request()
         end
     end
-    local sums, half, freed = {}, nil, 0
+    local sums, half, freed, observed = {}, nil, 0, 0
     local buffer = ffi.new("uint8_t[?]", 4096)
     local function flush()
         while family:dirty() > 0 do
             local row = MessagePack.unpack(ffi.string(buffer, family:take(buffer, 0)))
             sums[row[4]] = (sums[row[4]] or 0) + row[5]
+        end
+        while timed:dirty() > 0 do
+            local row = MessagePack.unpack(ffi.string(buffer, timed:take(buffer, 0)))
+            observed = observed + row[4] + row[5]
         end
     end
     known()
@@ -392,7 +419,7 @@ function commands.flood(count, hours)
     for tenant = 1, 100 do
         exact = exact + (sums["known-" .. tenant] == 1 + count / 1000 and 1 or 0)
     end
-    return { grown, family:live(), exact, freed, sums.other or 0 }
+    return { grown, family:live(), exact, freed, sums.other or 0, timed:live(), observed }
 end
 
 -- The numbers of these texts, each of 1 to decimal.MOST digits; that memory which follows them is not theirs.
@@ -430,8 +457,8 @@ end
 
 -- Requests with as many different methods of a length. Returns the kilobytes that stay, and the rows and requests.
 function commands.methods(count, length)
-    local family = rows.new(requests.shape({ 5 }), 10000)
-    local count_request = requests.counter(family, {})
+    local family, timed = rows.new(requests.shape(), 10000), rows.new(durations.shape({ 5 }, nil, { "server" }), 10000)
+    local count_request = requests.counter(family, timed, { names = {}, variables = {} })
     collectgarbage()
     local before = collectgarbage("count")
     for i = 1, count do
@@ -446,6 +473,38 @@ function commands.methods(count, length)
         total = total + family.numbers[number][rows.FIRST]
     end
     return { kept, family.count, total }
+end
+
+-- Requests with these labels, one after another: {tenant, status}; then an hour without any where `idle` says so. cap: rows
+-- of durations. Returns for both families what each label set counted in all, in the order of their rows.
+function commands.pairs_of_rows(cap, chosen, steps)
+    local family = rows.new(requests.shape(nil, { "tenant" }), 10000)
+    local timed = rows.new(durations.shape({ 5 }, nil, durations.choose(chosen, { "tenant" })), cap)
+    local count_request = requests.counter(family, timed, { names = { "tenant" }, variables = { "http_x_tenant" } })
+    local counted, observed, buffer = {}, {}, ffi.new("uint8_t[?]", 4096)
+    local function flush(of, labels, first, last, sums)
+        while of:dirty() > 0 do
+            local row = MessagePack.unpack(ffi.string(buffer, of:take(buffer, 0)))
+            local key = table.concat(row, "|", 1, labels)
+            for i = first, last do
+                sums[key] = (sums[key] or 0) + row[labels + i]
+            end
+        end
+    end
+    for _, step in ipairs(steps) do
+        if step.idle then
+            flush(family, #family.shape.labels, 1, 1, counted)
+            flush(timed, #timed.shape.labels, 1, 2, observed)
+            tick.number = tick.number + step.idle
+        else
+            ngx.var.http_x_tenant, ngx.status = step[1], step[2]
+            count_request()
+        end
+    end
+    flush(family, #family.shape.labels, 1, 1, counted)
+    flush(timed, #timed.shape.labels, 1, 2, observed)
+    tick.number, ngx.status = 0, 200
+    return { counted, observed, timed:live(), timed:take_overflowed() }
 end
 
 -- Puts senders {name, rows of each batch} into a spool with room for so many values. Returns what can be taken, and lost.

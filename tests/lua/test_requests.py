@@ -19,9 +19,11 @@ def test_a_flood_of_label_values_keeps_memory_flat_and_known_rows_exact(hours: i
     """Within an hour all that is new becomes "other"; later, rows that were idle for one make room."""
     flood = examples(1_000_000)
     (result,) = ask(["flood", flood, hours])
-    grown_kilobytes, rows, exact, own_rows, overflow = result
+    grown_kilobytes, rows, exact, own_rows, overflow, timed_rows, observed = result
     assert grown_kilobytes < 1_000
     assert rows <= 10_001
     assert exact == 100
     assert own_rows >= seen_at_least
     assert own_rows + overflow == flood
+    assert timed_rows <= 10_001
+    assert observed == flood + 100 * (1 + flood // 1000)

@@ -16,8 +16,15 @@ REQUESTS = {
     "name": "http_requests",
     "type": "requests",
     "labels": ["server", "method", "status", "tenant"],
+    "columns": ["count", "request_bytes", "response_bytes"],
+}
+DURATIONS = {
+    "name": "nginx_http_request_duration_seconds",
+    "type": "histogram",
+    "labels": ["server", "status_class", "tenant"],
     "bounds": [5, 10],
-    "columns": ["duration_ms", "request_bytes", "response_bytes"],
+    "scale": 1000,
+    "columns": ["sum"],
 }
 MIN_LIMIT, MAX_LIMIT = 4096, 61440
 
@@ -101,7 +108,7 @@ def test_a_label_value_is_cut_at_a_character(value: str, shown: str) -> None:
 
 
 def test_at_the_cap_the_users_labels_become_other() -> None:
-    steps = [["s", "GET", "200", str(tenant), 1, 0, 0, 7, 1, 1] for tenant in range(100)]
+    steps = [["s", "GET", "200", str(tenant), 1, 70, 90] for tenant in range(100)]
     batches, count, overflowed = cut(REQUESTS, steps, cap=10)
     by_labels = sums(batches, 4)
     assert by_labels == {("s", "GET", "200", str(tenant)): 1 for tenant in range(10)} | {
@@ -117,6 +124,11 @@ CAPPED = [
     {**REQUESTS, "labels": ["server", "method", "status"]},
     SCOPED,
     {**SCOPED, "labels": ["server", "method", "status", "scope"]},
+    DURATIONS,
+    {**DURATIONS, "labels": ["server", "status_class"]},
+    {**DURATIONS, "labels": ["tenant", "route"]},
+    {**DURATIONS, "scope": "api", "labels": ["server", "scope", "tenant", "route"]},
+    {**DURATIONS, "name": "nginx_http_upstream_response_duration_seconds", "labels": ["upstream"]},
     ATTEMPTS,
     {**ATTEMPTS, "custom": True},
     {**ATTEMPTS, "labels": ["upstream", "status"]},
@@ -128,7 +140,7 @@ CAPPED = [
 def test_at_the_cap_worker_and_collector_do_the_same(shape: dict[str, Any]) -> None:
     """Whether a row overflows here, there, or in both: it is counted under the same labels."""
     cap, source, names = 20, random.Random(1), shape["labels"]
-    numbers = [1, 0, 0, 7, 1, 1] if shape["type"] == "requests" else [1]
+    numbers = {"requests": [1, 70, 90], "histogram": [1, 0, 0, 7], "counter": [1]}[shape["type"]]
     steps = []
     for _ in range(400):
         labels = ["api" if name == "scope" else f"{name}{source.randrange(6)}" for name in names]
@@ -152,7 +164,7 @@ def _only(table: Table) -> Family:
 
 
 def test_rows_that_were_never_sent_join_others() -> None:
-    rows = [["s", "GET", str(n), "t", n, 1, 2, 7.5, n, 2**40 + n] for n in range(500)]
+    rows = [["s", "GET", str(n), "t", n, 7.5, 2**40 + n] for n in range(500)]
     (result,) = ask(["absorb", {**REQUESTS, "rows": rows}])
     total, batch = result
     assert total == 500

@@ -33,7 +33,8 @@ LABELS = [
     ("  b=arg_b\ta=$arg_a ", ["b", "a"], ["arg_b", "arg_a"]),
     (["b=x", "a=y"], ["b", "a"], ["x", "y"]),
     ({"b": "x", "a": "y"}, ["a", "b"], ["y", "x"]),
-    (" ".join(f"l{n}=v" for n in range(28)), [f"l{n}" for n in range(28)], ["v"] * 28),
+    (" ".join(f"l{n}=v" for n in range(26)), [f"l{n}" for n in range(26)], ["v"] * 26),
+    ("scheme=http_x_forwarded_proto", ["scheme"], ["http_x_forwarded_proto"]),
 ]
 BAD_LABELS = [
     "tenant",
@@ -45,12 +46,13 @@ BAD_LABELS = [
     "le=x",
     "status=x",
     "scope=x",
+    "status_class=x",
     "a=x a=y",
     "a=x,b=y",
     "a=${x}",
     "a=b=c",
     "a" * 129 + "=x",
-    " ".join(f"l{n}=v" for n in range(29)),
+    " ".join(f"l{n}=v" for n in range(27)),
     7,
 ]
 

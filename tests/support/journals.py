@@ -14,7 +14,7 @@ from resty_metrics.journal.store import Store
 from resty_metrics.journal.tenure import Kept, lock_state, read_state
 from resty_metrics.journal.writer import Close, Replace, Report, Writer
 from resty_metrics.process.lock import acquire
-from resty_metrics.wire.datagram import Header, Kind, write_datagram
+from resty_metrics.wire.datagram import VERSION, Header, Kind, write_datagram
 
 SENDER = b"s" * 16
 ROWS = 31  # of each batch, each of them 1
@@ -43,7 +43,7 @@ class Life:
     def send(self) -> bytes:
         """A batch of ROWS rows in two families. Its record."""
         self.sequence += 1
-        header = Header(1, Kind.BATCH, SENDER, 1, self.sequence, self.sequence)
+        header = Header(VERSION, Kind.BATCH, SENDER, 1, self.sequence, self.sequence)
         rows = [[f"value {number}", 1] for number in range(ROWS - 1)]
         families = [_counter("wide_total", *rows), _counter(f"number_{self.sequence % 20}_total", ["x", 1])]
         self.datagram = write_datagram(header, {"families": families})

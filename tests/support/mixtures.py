@@ -20,7 +20,7 @@ from resty_metrics.process.steps import finish
 from resty_metrics.shapes.shape import COUNTER_COLUMNS, HISTOGRAM_COLUMNS, REQUEST_COLUMNS, REQUEST_LABELS
 from resty_metrics.sources import source_metrics as report
 from resty_metrics.sources import stub_status, vts
-from resty_metrics.wire.datagram import Header, Kind, write_datagram
+from resty_metrics.wire.datagram import VERSION, Header, Kind, write_datagram
 
 UID = 33
 INSTANCES = ("", "a", "b")
@@ -167,7 +167,7 @@ class Mixture:
         else:
             number = self.beats = self.beats + 1
         base = max(1, self.sequences.get(message.sender, 0))
-        header = Header(1, message.kind, sender, message.birth_ms, number, base)
+        header = Header(VERSION, message.kind, sender, message.birth_ms, number, base)
         outcome = self.intake.receive(write_datagram(header, message.body), UID, 0.0)
         self.intake.commit()
         return outcome.result

@@ -11,6 +11,7 @@ from typing import Any
 
 IDLE_SECONDS = 3600
 SCAN_SECONDS = 60
+REQUESTS = ("http_requests", "nginx_http_request_duration_seconds")
 Labels = tuple[str, ...]
 Key = tuple[str, str, str, bool]  # instance, name, scope, custom
 
@@ -30,6 +31,7 @@ def clean(labels: Sequence[str]) -> Labels:
 class PlainFamily:
     """Rows by label set, in the order of their creation."""
 
+    name: str
     type: str
     labels: list[str]
     bounds: list[float] | None
@@ -61,14 +63,16 @@ class PlainFamily:
         return self.give_up_all(labels)
 
     def give_up(self, labels: Labels) -> Labels:
-        users = set(self.labels) if self.custom else set(self.labels) - {"server", "method", "status", "scope"}
-        if self.type == "counter" and not self.custom:
-            users = {"peer"} & set(self.labels)
+        users = set(self.labels)
+        if self.name in REQUESTS and not self.custom:
+            users -= {"server", "method", "status", "status_class", "scheme", "scope"}
+        elif not self.custom:
+            users &= {"peer"}
         gone = users or set(self.labels[:1])
         return tuple("other" if name in gone else value for name, value in zip(self.labels, labels, strict=True))
 
     def give_up_all(self, labels: Labels) -> Labels:
-        kept = {"scope"} if self.type == "requests" else set()
+        kept = {"scope"} if self.name in REQUESTS and not self.custom else set()
         return tuple(value if name in kept else "other" for name, value in zip(self.labels, labels, strict=True))
 
     def make_room(self, now: float) -> None:
@@ -141,7 +145,7 @@ class PlainTable:
         if known is None and not self.find_place(key, len(sent["rows"]), now):
             return
         if known is None or known.type != sent["type"]:
-            known = PlainFamily(sent["type"], sent["labels"], sent["bounds"], sent["custom"], self._cap)
+            known = PlainFamily(sent["name"], sent["type"], sent["labels"], sent["bounds"], sent["custom"], self._cap)
             self.families[key] = known
         known.used = now
         if not sent["inherited"] and birth > known.birth:

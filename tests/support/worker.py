@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from resty_metrics.wire.datagram import Header, Kind, Reason, Verdict, write_datagram
+from resty_metrics.wire.datagram import VERSION, Header, Kind, Reason, Verdict, write_datagram
 
 
 def counter(name: str, value: float, labels: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -48,10 +48,10 @@ class Worker:
         for one in (self._socket, self._answers, self._passed):
             one.close()
 
-    def header(self, kind: Kind, sequence: int, version: int = 1, base: int = 1) -> Header:
+    def header(self, kind: Kind, sequence: int, version: int = VERSION, base: int = 1) -> Header:
         return Header(version, kind, self.sender, 1, sequence, base)
 
-    def next_batch(self, body: Mapping[str, Any], version: int = 1) -> bytes:
+    def next_batch(self, body: Mapping[str, Any], version: int = VERSION) -> bytes:
         """The datagram of the next batch; everything before is acknowledged, as far as it says."""
         self.sequence += 1
         return write_datagram(self.header(Kind.BATCH, self.sequence, version, self.sequence), body)

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 from resty_metrics.shapes.shape import (
+    DURATION_SCALE,
+    DURATIONS,
+    HISTOGRAM_COLUMNS,
     REQUEST_COLUMNS,
-    REQUEST_SCALE,
     Conversion,
     FamilyBatch,
     FamilyKey,
@@ -20,8 +22,12 @@ from resty_metrics.table.table import Table
 BUILT_IN = ("server", "method", "status")
 
 
-def requests(bounds: tuple[int, ...] = (), *labels: str) -> Shape:
-    return Shape("http_requests", "requests", (*BUILT_IN, *labels), bounds, REQUEST_COLUMNS, REQUEST_SCALE)
+def requests(*labels: str) -> Shape:
+    return Shape("http_requests", "requests", (*BUILT_IN, *labels), None, REQUEST_COLUMNS)
+
+
+def durations(bounds: tuple[int, ...] = (), *labels: str) -> Shape:
+    return Shape(DURATIONS, "histogram", ("server", "status_class", *labels), bounds, HISTOGRAM_COLUMNS, DURATION_SCALE)
 
 
 def counter(*labels: str, name: str = "c_total") -> Shape:
@@ -45,7 +51,7 @@ LEFT = ("s", "GET", "200")
 
 
 def hit(family: Family, path: str, now: float, count: int = 1) -> None:
-    family.merge(batch(family.shape, (*LEFT, path, count, 0, 0, 0)), 1, now)
+    family.merge(batch(family.shape, (*LEFT, path, count, 0, 0)), 1, now)
 
 
 def counts(family: Family) -> dict[str, float]:
@@ -69,8 +75,8 @@ def counts(family: Family) -> dict[str, float]:
 def test_rebucketing(
     name: str, old: tuple[int, ...], new: tuple[int, ...], numbers: tuple[int, ...], expected: tuple[int, ...]
 ) -> None:
-    conversion = Conversion(requests(old), requests(new))
-    assert conversion.numbers((*numbers, 70, 80, 90)) == (*expected, 70, 80, 90)
+    conversion = Conversion(durations(old), durations(new))
+    assert conversion.numbers((*numbers, 70)) == (*expected, 70)
 
 
 @pytest.mark.parametrize(
@@ -126,17 +132,14 @@ def test_rows_that_leave_their_place_leave_no_text_behind() -> None:
 
 
 def test_the_shape_of_the_sender_born_last_wins() -> None:
-    old, new = requests((5, 10)), requests((10,), "zone")
+    old, new = durations((5, 10)), durations((10,), "zone")
     family = family_of(old)
-    family.merge(batch(old, ("s", "GET", "200", 1, 2, 3, 10, 20, 30)), 100, 0.0)
-    family.merge(batch(new, ("s", "GET", "200", "z", 1, 0, 1, 1, 1)), 200, 0.0)
+    family.merge(batch(old, ("s", "2xx", 1, 2, 3, 10)), 100, 0.0)
+    family.merge(batch(new, ("s", "2xx", "z", 1, 0, 1)), 200, 0.0)
     assert family.shape == new
-    family.merge(batch(old, ("s", "GET", "200", 1, 1, 1, 0, 0, 0)), 100, 0.0)
+    family.merge(batch(old, ("s", "2xx", 1, 1, 1, 0)), 100, 0.0)
     assert family.shape == new
-    assert values(family) == {
-        ("s", "GET", "200", "_"): [5, 4, 10, 20, 30],
-        ("s", "GET", "200", "z"): [1, 0, 1, 1, 1],
-    }
+    assert values(family) == {("s", "2xx", "_"): [5, 4, 10], ("s", "2xx", "z"): [1, 0, 1]}
 
 
 def test_a_shape_that_lasts_is_as_young_as_its_last_sender() -> None:
@@ -188,13 +191,13 @@ def test_help_follows_the_shape() -> None:
 
 
 def test_overflow_gives_up_user_labels_first() -> None:
-    shape = requests((), "path")
+    shape = requests("path")
     family = family_of(shape, max_rows=20)
     paths = [f"/{number}" for number in range(30)]
     for path in [*paths, "/0"]:
-        family.merge(batch(shape, ("s", "GET", "200", path, 1, 1, 1, 1)), 1, 0.0)
+        family.merge(batch(shape, ("s", "GET", "200", path, 1, 1, 1)), 1, 0.0)
     for status in ("404", "500"):
-        family.merge(batch(shape, ("s", "GET", status, "/0", 1, 1, 1, 1)), 1, 0.0)
+        family.merge(batch(shape, ("s", "GET", status, "/0", 1, 1, 1)), 1, 0.0)
     counts = {labels: numbers[0] for labels, numbers in values(family).items()}
     assert counts == {("s", "GET", "200", path): 1 for path in paths[:20]} | {
         ("s", "GET", "200", "/0"): 2,
@@ -208,7 +211,7 @@ def test_overflow_gives_up_user_labels_first() -> None:
 def test_overflow_gives_up_the_server_where_there_are_no_user_labels() -> None:
     family = family_of(requests(), max_rows=20)
     for number in range(40):
-        family.merge(batch(requests(), (f"s{number}", "GET", "200", 1, 1, 1, 1)), 1, 0.0)
+        family.merge(batch(requests(), (f"s{number}", "GET", "200", 1, 1, 1)), 1, 0.0)
     assert values(family)["other", "GET", "200"][0] == 20
     assert len(family.rows) == 21
 
@@ -219,13 +222,18 @@ ATTEMPTS = counter("upstream", "peer", "status", name="nginx_http_upstream_attem
 @pytest.mark.parametrize(
     ("shape", "row", "expected"),
     [
-        (requests((), "a", "b"), ("s", "GET", "200", "1", "2"), ("s", "GET", "200", "other", "other")),
+        (requests("a", "b"), ("s", "GET", "200", "1", "2"), ("s", "GET", "200", "other", "other")),
         (requests(), ("s", "GET", "200"), ("other", "GET", "200")),
         (ATTEMPTS, ("app", "127.0.0.1:80", "502"), ("app", "other", "502")),
         (counter("upstream", "status"), ("app", "502"), ("other", "502")),
         (counter("server", "cache_status"), ("shop", "HIT"), ("other", "HIT")),
         (replace(ATTEMPTS, custom=True), ("app", "127.0.0.1:80", "502"), ("other", "other", "other")),
-        (replace(counter("upstream", "peer"), type="histogram"), ("app", "1"), ("other", "1")),
+        (replace(counter("upstream", "peer"), type="histogram"), ("app", "1"), ("app", "other")),
+        (durations(), ("s", "2xx"), ("other", "2xx")),
+        (durations((), "a", "peer"), ("s", "2xx", "1", "2"), ("s", "2xx", "other", "other")),
+        (replace(durations(), labels=("tenant",)), ("a",), ("other",)),
+        (replace(durations(), labels=("status", "scope", "a"), scope="api"), ("200", "api", "1"), ("200", "api", "other")),
+        (replace(durations((), "a"), custom=True), ("s", "2xx", "1"), ("other", "other", "other")),
         (counter(), (), ()),
     ],
 )
@@ -234,22 +242,14 @@ def test_what_a_row_gives_up_at_the_cap(shape: Shape, row: tuple[str, ...], expe
     assert overflow.give_up(shape, expected) == expected
 
 
-def test_upgraded_connections_stay_apart_where_all_the_rest_is_given_up() -> None:
-    """Their durations would be among those of requests otherwise."""
-    row = ("s", "GET", "101", "/chat")
-    assert overflow.give_up_all(requests((), "path"), row) == ("other", "other", "101", "other")
-    assert overflow.give_up_all(requests((), "path"), ("s", "GET", "200", "/")) == ("other",) * 4
-    assert overflow.give_up_all(counter("a", "b", "status"), ("s", "GET", "101")) == ("other",) * 3
-
-
 def test_what_a_worker_gave_up_stays_as_it_is() -> None:
     """A worker at its cap sends "other": the collector, at its own, puts that where it would have put the rest."""
-    shape = requests((), "path")
+    shape = requests("path")
     family = family_of(shape, max_rows=20)
     for number in range(25):
         hit(family, f"/{number}", 0.0)
     hit(family, "other", 0.0)
-    family.merge(batch(shape, ("s", "GET", "404", "other", 1, 0, 0, 0)), 1, 0.0)
+    family.merge(batch(shape, ("s", "GET", "404", "other", 1, 0, 0)), 1, 0.0)
     assert values(family)["s", "GET", "200", "other"][0] == 6
     assert values(family)["s", "GET", "404", "other"][0] == 1
     assert not [row for row in family.rows if row.labels[0] == "other"]
@@ -264,7 +264,7 @@ def test_rows_that_can_give_no_more_make_room_where_nothing_else_does() -> None:
     assert values(family) == {("other", "other", "other"): [20], ("new", "p", "200"): [1]}
 
 
-@pytest.mark.parametrize("shape", [requests(), requests((), "path"), counter("a"), counter("a", "b"), ATTEMPTS])
+@pytest.mark.parametrize("shape", [requests(), requests("path"), counter("a"), counter("a", "b"), ATTEMPTS])
 def test_a_family_is_bounded_whatever_is_sent(shape: Shape) -> None:
     family = family_of(shape, max_rows=50)
     zeros = (0,) * (shape.width - 1)
@@ -286,7 +286,7 @@ def test_raw_labels_that_come_out_the_same_are_bounded() -> None:
 
 
 def test_idle_rows_make_room_at_the_cap() -> None:
-    family = family_of(requests((), "path"), max_rows=10)
+    family = family_of(requests("path"), max_rows=10)
     for path in "abcdefghijk":
         hit(family, path, 100.0)
     assert counts(family) == dict.fromkeys("abcdefghij", 1) | {"other": 1}
@@ -390,7 +390,7 @@ def test_rows_of_equal_labels_are_added_up_when_a_family_is_restored() -> None:
 
 
 def test_a_flood_does_not_fill_a_family_for_ever_and_the_known_rows_stay_exact() -> None:
-    family = family_of(requests((), "path"), max_rows=100)
+    family = family_of(requests("path"), max_rows=100)
     sent = 0
     for hour in range(3):
         for second in range(0, 3600, 60):
@@ -409,10 +409,10 @@ def test_a_flood_does_not_fill_a_family_for_ever_and_the_known_rows_stay_exact()
 
 def test_the_label_scope_is_never_given_up() -> None:
     """Or the last row of all would be one series in two families."""
-    shape = Shape("http_requests", "requests", (*BUILT_IN, "scope", "path"), (), REQUEST_COLUMNS, REQUEST_SCALE, "api")
+    shape = Shape("http_requests", "requests", (*BUILT_IN, "scope", "path"), None, REQUEST_COLUMNS, scope="api")
     family = family_of(shape, max_rows=10)
     for number in range(40):
-        family.merge(batch(shape, (f"s{number}", "GET", "200", "api", "/", 1, 0, 0, 0)), 1, 0.0)
+        family.merge(batch(shape, (f"s{number}", "GET", "200", "api", "/", 1, 0, 0)), 1, 0.0)
     assert {row.labels[3] for row in family.rows} == {"api"}
     assert values(family)["other", "other", "other", "api", "other"][0] == 29
     assert values(family)["s10", "GET", "200", "api", "other"][0] == 1
@@ -478,13 +478,13 @@ def test_another_scale(old: Shape, new: Shape, numbers: tuple[float, ...], expec
 def test_families_of_one_name() -> None:
     """The user's and ours are two, and so are two scopes of requests."""
     table = Table()
-    scoped = Shape("http_requests", "requests", (*BUILT_IN, "scope"), (), REQUEST_COLUMNS, REQUEST_SCALE, "api")
+    scoped = Shape("http_requests", "requests", (*BUILT_IN, "scope"), None, REQUEST_COLUMNS, scope="api")
     table.merge(
         [
             batch(counter("l"), ("a", 1)),
             batch(replace(counter("l"), custom=True), ("a", 2)),
-            batch(requests(), (*LEFT, 1, 0, 0, 0)),
-            batch(scoped, (*LEFT, "api", 4, 0, 0, 0)),
+            batch(requests(), (*LEFT, 1, 0, 0)),
+            batch(scoped, (*LEFT, "api", 4, 0, 0)),
         ],
         1,
         0.0,
@@ -516,7 +516,7 @@ def test_families_of_the_user_leave_room_for_ours() -> None:
     for number in range(30):
         table.merge([batch(replace(counter("l", name=f"mine{number}_total"), custom=True), ("x", 1))], 1, 0.0)
     assert (len(table.families), table.lost_rows) == (14, 16)
-    table.merge([batch(requests(), ("s", "GET", "200", 1, 0, 0, 0)), batch(counter("l"), ("x", 1))], 1, 0.0)
+    table.merge([batch(requests(), ("s", "GET", "200", 1, 0, 0)), batch(counter("l"), ("x", 1))], 1, 0.0)
     table.merge([batch(counter("l", name="third_total"), ("x", 1))], 1, 0.0)
     assert (len(table.families), table.lost_rows) == (16, 17)
 
@@ -543,14 +543,14 @@ def test_creation_numbers_run_over_all_families() -> None:
 def test_each_nginx_has_families_of_its_own() -> None:
     """Caps, overflow, shape, deletions and resets of one are nothing to another."""
     table = Table(max_rows=10, max_families=2, max_instances=3)
-    tenants = replace(requests((), "tenant"), instance="a")
+    tenants = replace(requests("tenant"), instance="a")
     for number in range(20):
-        table.merge([batch(tenants, (*LEFT, str(number), 1, 0, 0, 0))], 1, 0.0)
+        table.merge([batch(tenants, (*LEFT, str(number), 1, 0, 0))], 1, 0.0)
     for instance in ("", "b"):
         zoned = replace(tenants, instance=instance)
-        table.merge([batch(zoned, (*LEFT, "0", 1, 0, 0, 0), (*LEFT, "1", 1, 0, 0, 0))], 1, 0.0)
+        table.merge([batch(zoned, (*LEFT, "0", 1, 0, 0), (*LEFT, "1", 1, 0, 0))], 1, 0.0)
     assert [(len(family.rows), family.overflow) for family in table.families.values()] == [(11, 10), (2, 0), (2, 0)]
-    reshaped = replace(requests((7,), "zone"), instance="b")
+    reshaped = replace(requests("zone"), instance="b")
     table.merge([batch(reshaped), replace(batch(replace(tenants, instance="")), reset=True)], 2, 0.0)
     table.merge([replace(batch(tenants), deleted=((*LEFT, "3"),))], 1, 0.0)
     assert [len(family.rows) for family in table.families.values()] == [10, 0, 1]

@@ -22,7 +22,7 @@ from resty_metrics.page.requests import render
 from resty_metrics.process.steps import finish
 from resty_metrics.shapes.shape import FamilyKey
 from resty_metrics.table.table import Table
-from resty_metrics.wire.datagram import Header, Kind, write_datagram
+from resty_metrics.wire.datagram import VERSION, Header, Kind, write_datagram
 from support.effort import examples
 from support.plain_table import PlainTable
 
@@ -30,15 +30,18 @@ CAP = 5
 VALUES = st.sampled_from(["a", "b", "other", "_", ""])
 FILLING = [f"t{number}" for number in range(CAP)]
 BUILT_IN = ["server", "method", "status"]
-REQUEST_COLUMNS = ["duration_ms", "request_bytes", "response_bytes"]
+REQUEST_COLUMNS = ["count", "request_bytes", "response_bytes"]
+DURATIONS = "nginx_http_request_duration_seconds"
 INSTANCES = ("", "edge", "pod-1", "pod-2")
 MAX_INSTANCES, MAX_FAMILIES, MAX_TABLE_FAMILIES = 2, 5, 8
 SENDERS = 4
 
 # name, type, custom, scope, the labels and bounds that it may have
 KINDS: list[tuple[str, str, bool, str, list[list[str]], list[list[int] | None]]] = [
-    ("http_requests", "requests", False, "", [BUILT_IN, [*BUILT_IN, "tenant"]], [[5], [5, 10]]),
-    ("http_requests", "requests", False, "api", [[*BUILT_IN, "scope", "tenant"]], [[5]]),
+    ("http_requests", "requests", False, "", [BUILT_IN, [*BUILT_IN, "tenant"]], [None]),
+    ("http_requests", "requests", False, "api", [[*BUILT_IN, "scope", "tenant"]], [None]),
+    (DURATIONS, "histogram", False, "", [["server"], ["server", "status_class", "tenant"], ["zone"]], [[5], [5, 10]]),
+    (DURATIONS, "histogram", False, "api", [["scope", "tenant"], ["scheme", "scope", "tenant"]], [[5]]),
     ("attempts_total", "counter", False, "", [["upstream", "peer", "status"], ["upstream"]], [None]),
     ("mine_total", "counter", True, "", [["tenant"], ["tenant", "zone"], ["zone", "tenant"]], [None]),
     ("mine_seconds", "histogram", True, "", [["tenant"]], [[1, 2], [2], []]),
@@ -69,7 +72,7 @@ def families(draw: st.DrawFn) -> dict[str, Any]:
         "scope": scope,
         "labels": labels,
         "bounds": bounds,
-        "scale": 1000 if kind == "requests" else 1,
+        "scale": 1000 if name == DURATIONS else 1,
         "columns": COLUMNS[kind],
         "inherited": draw(st.sampled_from([False, False, False, True])),
         "reset": draw(st.sampled_from([False] * 9 + [True])),
@@ -101,7 +104,7 @@ class TableModel(RuleBasedStateMachine):
         """Sender n is born at n."""
         self.now += passed
         self.sequences[sender] += 1
-        header = Header(1, Kind.BATCH, bytes([sender]) * 16, sender, self.sequences[sender], self.sequences[sender])
+        header = Header(VERSION, Kind.BATCH, bytes([sender]) * 16, sender, self.sequences[sender], self.sequences[sender])
         sent = [{key: value for key, value in family.items() if value is not None} for family in batch]
         outcome = self.intake.receive(write_datagram(header, {"instance": instance, "families": sent}), 0, self.now)
         assert outcome.result == "applied"

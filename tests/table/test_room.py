@@ -8,7 +8,7 @@ import pytest
 from resty_metrics.journal import snapshot
 from resty_metrics.journal.state import State, capture
 from resty_metrics.page.requests import render
-from resty_metrics.shapes.shape import REQUEST_COLUMNS, REQUEST_SCALE, FamilyKey, Shape, family_batch
+from resty_metrics.shapes.shape import REQUEST_COLUMNS, FamilyKey, Shape, family_batch
 from resty_metrics.table.overflow import IDLE_SECONDS
 from resty_metrics.table.room import Aliases, Room
 from resty_metrics.table.table import Table
@@ -22,7 +22,7 @@ def counter(name: str, instance: str = "", *labels: str) -> Shape:
 
 def requests(instance: str = "") -> Shape:
     labels = ("server", "method", "status", "tenant")
-    return Shape("http_requests", "requests", labels, (5,), REQUEST_COLUMNS, REQUEST_SCALE, instance=instance)
+    return Shape("http_requests", "requests", labels, None, REQUEST_COLUMNS, instance=instance)
 
 
 def send(table: Table, shape: Shape, *rows: tuple[object, ...], now: float = 0.0, birth_ms: int = 1) -> None:
@@ -56,7 +56,7 @@ def test_caps_do_not_multiply() -> None:
 def test_what_finds_no_room_gives_up_labels_as_in_a_full_family() -> None:
     table = small(rows=10)
     send(table, counter("c_total"), *[(f"{number}", 1) for number in range(10)])
-    send(table, requests(), *[(*LEFT, f"{number}", 1, 0, 0, 0, 0) for number in range(50)])
+    send(table, requests(), *[(*LEFT, f"{number}", 1, 0, 0) for number in range(50)])
     family = table.families[requests().key]
     assert [(row.labels, row.numbers[0]) for row in family.rows] == [((*LEFT, "other"), 50)]
     assert family.overflow == 50
@@ -79,7 +79,7 @@ def test_families_are_bounded_over_all_instances() -> None:
         for name in range(5):
             send(table, counter(f"c{name}_total", f"n{instance}"), ("x", 1))
     for instance in range(3):
-        send(table, requests(f"n{instance}"), (*LEFT, "x", 1, 0, 0, 0, 0))
+        send(table, requests(f"n{instance}"), (*LEFT, "x", 1, 0, 0))
     assert len(table.families) == 16
     assert sum(key.custom for key in table.families) == 14, "an eighth is kept for the built-in ones"
     assert table.lost_rows == 25 - 14 + 1

@@ -1,4 +1,4 @@
-"""The table against a plain dictionary, over batches of changing shapes."""
+"""The table against a plain dictionary, over batches of changing shapes: requests, and their durations."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 from resty_metrics.shapes.shape import FamilyKey
 from resty_metrics.table.table import Table
 from resty_metrics.wire.batch import read_batch
-from resty_metrics.wire.datagram import HEADER_BYTES, Header, Kind, write_datagram
+from resty_metrics.wire.datagram import HEADER_BYTES, VERSION, Header, Kind, write_datagram
 from support.effort import examples
 
 BUILT_IN = ["server", "method", "status"]
-COLUMNS = ["duration_ms", "request_bytes", "response_bytes"]
+COLUMNS = ["count", "request_bytes", "response_bytes"]
+DURATIONS = "nginx_http_request_duration_seconds"
+TIMED = ["server", "status"]
 BOUNDS = st.lists(st.integers(0, 30), unique=True, max_size=4).map(sorted)
 USER_LABELS = st.lists(st.sampled_from(["zone", "path", "tenant"]), unique=True, max_size=2)
 
@@ -28,10 +30,10 @@ BATCH = st.tuples(st.integers(0, 3), st.lists(OBSERVATION, max_size=6))
 
 
 def row_of(observation: tuple[dict[str, str], int, int, int], labels: list[str], bounds: list[int]) -> list[str | int]:
-    values, duration, received, sent = observation
+    values, duration, _, _ = observation
     buckets = [0] * (len(bounds) + 1)
     buckets[bisect_left(bounds, duration)] = 1
-    return [*(values[name] for name in labels), *buckets, duration, received, sent]
+    return [*(values[name] for name in labels), *buckets, duration]
 
 
 def claimed(duration: int, path: list[list[int]]) -> float:
@@ -54,10 +56,15 @@ def test_table_equals_a_dictionary(shapes: list[tuple[list[str], list[int]]], ba
     for generation, observations in batches:
         generation %= len(shapes)
         user_labels, bounds = shapes[generation]
-        labels = [*BUILT_IN, *user_labels]
-        rows = [row_of(observation, labels, bounds) for observation in observations]
-        family = {"name": "http_requests", "type": "requests", "labels": labels, "bounds": bounds, "columns": COLUMNS}
-        datagram = write_datagram(Header(1, Kind.BATCH, bytes(16), 0, 1, 1), {"families": [{**family, "rows": rows}]})
+        labels, timed = [*BUILT_IN, *user_labels], [*TIMED, *user_labels]
+        counted = [[*map(values.get, labels), 1, received, sent] for values, _, received, sent in observations]
+        rows = [row_of(observation, timed, bounds) for observation in observations]
+        requests = {"name": "http_requests", "type": "requests", "labels": labels, "columns": COLUMNS, "rows": counted}
+        durations = {
+            "name": DURATIONS, "type": "histogram", "labels": timed, "bounds": bounds, "scale": 1000, "columns": ["sum"],
+        }  # fmt: skip
+        header = Header(VERSION, Kind.BATCH, bytes(16), 0, 1, 1)
+        datagram = write_datagram(header, {"families": [requests, {**durations, "rows": rows}]})
         table.merge(read_batch(datagram[HEADER_BYTES:]), generation, 0.0)
         if current is None or generation > current:
             current = generation
@@ -72,12 +79,17 @@ def test_table_equals_a_dictionary(shapes: list[tuple[list[str], list[int]]], ba
         assert table.families == {}
         return
     labels, final = [*BUILT_IN, *shapes[current][0]], shapes[current][1]
-    expected: dict[tuple[str, ...], Counter[object]] = {}
+    timed = [*TIMED, *shapes[current][0]]
+    counted: dict[tuple[str, ...], Counter[object]] = {}
+    durations: dict[tuple[str, ...], Counter[object]] = {}
     for values, duration, received, sent, path, kept in observed:
         key = tuple(values[name] if name in kept else "_" for name in labels)
-        counts = expected.setdefault(key, Counter())
-        counts.update({claimed(duration, path): 1, "duration_ms": duration, "request_bytes": received})
-        counts["response_bytes"] += sent
-    actual = {row.labels: list(row.numbers) for row in table.families[FamilyKey("http_requests")].rows}
-    names = [*final, float("inf"), *COLUMNS]
-    assert actual == {key: [counts[name] for name in names] for key, counts in expected.items()}
+        counted.setdefault(key, Counter()).update({"count": 1, "request_bytes": received, "response_bytes": sent})
+        key = tuple(values[name] if name in kept else "_" for name in timed)
+        durations.setdefault(key, Counter()).update({claimed(duration, path): 1, "sum": duration})
+    for name, columns, expected in (
+        ("http_requests", COLUMNS, counted),
+        (DURATIONS, [*final, float("inf"), "sum"], durations),
+    ):
+        actual = {row.labels: list(row.numbers) for row in table.families[FamilyKey(name)].rows}
+        assert actual == {key: [counts[name] for name in columns] for key, counts in expected.items()}

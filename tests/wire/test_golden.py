@@ -58,7 +58,7 @@ def test_batch(name: str) -> None:
         assert family.shape.bounds == (tuple(expected["bounds"]) if "bounds" in expected else None)
         assert list(family.shape.columns) == expected["columns"]
         assert family.help == expected.get("help", "")
-        assert family.shape.scale == expected.get("scale", 1000 if expected["type"] == "requests" else 1)
+        assert family.shape.scale == expected.get("scale", 1)
         assert family.shape.instance == described["body"].get("instance", "")
         assert family.shape.scope == expected.get("scope", "")
         assert family.shape.custom == expected.get("custom", False)
@@ -108,5 +108,5 @@ def test_answer(name: str) -> None:
         expected["sequence"],
         expected["committed"],
     )
-    header = wire.Header(1, answer.kind, answer.sender, 0, answer.sequence, 1)
+    header = wire.Header(wire.VERSION, answer.kind, answer.sender, 0, answer.sequence, 1)
     assert wire.write_answer(answer.verdict, answer.reason, header, answer.committed) == data

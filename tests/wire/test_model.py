@@ -32,7 +32,7 @@ from resty_metrics.ingest.senders import Senders
 from resty_metrics.journal.records import of_drain, replay
 from resty_metrics.journal.snapshot import read, write
 from resty_metrics.journal.state import State, capture
-from resty_metrics.wire.datagram import Header, Kind, Verdict, read_answer, write_datagram
+from resty_metrics.wire.datagram import VERSION, Header, Kind, Verdict, read_answer, write_datagram
 from support.effort import examples
 
 WINDOW_BATCHES = 4
@@ -214,7 +214,7 @@ class WireModel(RuleBasedStateMachine):
             body = {"instance": sender.instance, "families": [family]}
             self.called.update(dict.fromkeys(batch.requests, sender.instance))
             self.poisoned.update(batch.requests if batch.poisoned else ())
-        header = Header(1, kind, sender.name, sender.birth_ms, sequence, sender.base)
+        header = Header(VERSION, kind, sender.name, sender.birth_ms, sequence, sender.base)
         self.queue.append((write_datagram(header, body), worker))
         return True
 

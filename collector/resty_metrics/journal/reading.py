@@ -24,7 +24,7 @@ from typing import Any, Literal
 from resty_metrics.journal import private, safe_count
 from resty_metrics.journal.errors import JournalError
 from resty_metrics.journal.safe_count import Counted
-from resty_metrics.journal.store import SIDES, connect, failures, identify
+from resty_metrics.journal.store import SIDES, connect, failures, check_version
 from resty_metrics.process.log import say
 
 BUSY_SECONDS = 2.0
@@ -42,7 +42,6 @@ class Content:
     None if it cannot be read.
     """
 
-    version: int
     parts: Sequence[bytes]
     log: Sequence[tuple[int, bytes]]
     flaw: str | None = None
@@ -93,13 +92,13 @@ def _read(path: Path, origin: Path, busy_seconds: float, mode: str = "ro", locki
     with failures(), closing(connect(path, mode, busy_seconds)) as database:
         database.text_factory = bytes  # a damaged type turns a record into text: its checksum decides, not its encoding
         database.execute(f"PRAGMA locking_mode={locking}")
-        version = identify(database)
+        check_version(database)
         counted = safe_count.read(origin)  # before the log: a record written in between must not count as missing
         database.execute("BEGIN")
         snapshot = database.execute("SELECT data FROM snapshot ORDER BY number")
         parts = [data if type(data) is bytes else b"" for (data,) in snapshot]
         log, flaw = _read_log(database)
-        return Content(version, parts, log, flaw, counted)
+        return Content(parts, log, flaw, counted)
 
 
 def _read_log(database: sqlite3.Connection) -> tuple[list[tuple[int, bytes]], str | None]:

@@ -6,8 +6,7 @@ A record is a msgpack array of entries, framed by ``seal``. An entry is an array
                                                  empty if the batch was dropped
     [1, sender, now]                             a sender said bye
     [2, host, scraper, creation, regular]        a scraper was shown every row up to this creation number; the first two
-                                                 are hashes (table/scrapers.py). Versions 2 to 4: [2, host, agent,
-                                                 creation], in clear
+                                                 are hashes (table/scrapers.py)
 
 Rules:
 - ``replay`` of the same records on the same snapshot makes the same state: merging decides on overflow and eviction
@@ -31,7 +30,7 @@ from resty_metrics.ingest.drain import Drain
 from resty_metrics.journal.errors import JournalError
 from resty_metrics.journal.state import State
 from resty_metrics.shapes.shape import FamilyBatch
-from resty_metrics.table.scrapers import Shown, identify
+from resty_metrics.table.scrapers import Shown
 from resty_metrics.wire.batch import read_batch
 from resty_metrics.wire.datagram import WireError
 
@@ -73,15 +72,13 @@ def of_page(shown: Sequence[Shown]) -> bytes:
     return seal(msgpack.packb([[SCRAPE, *scraper, creation, regular] for scraper, creation, regular in shown]))
 
 
-def read_shown(host: bytes | str, name: bytes | str, creation: int, regular: bool = False) -> Shown:
-    """Return the scraper and the page of an entry, of whichever version. Raises ValueError if its types are wrong."""
+def read_shown(host: bytes, name: bytes, creation: int, regular: bool) -> Shown:
+    """Return the scraper and the page of an entry. Raises ValueError if its types are wrong."""
     if type(creation) is not int or type(regular) is not bool:
         raise ValueError("a scraper was shown a number, and is regular or not")
-    if type(host) is str and type(name) is str:
-        return identify(host, name), creation, regular
-    if type(host) is bytes and type(name) is bytes:
-        return (host, name), creation, regular
-    raise ValueError("a scraper is two hashes, or a host and a user agent")
+    if type(host) is not bytes or type(name) is not bytes:
+        raise ValueError("a scraper is two hashes")
+    return (host, name), creation, regular
 
 
 @dataclass(slots=True)

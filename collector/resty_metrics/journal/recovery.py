@@ -20,7 +20,6 @@ from resty_metrics.journal.files import Directory, Name
 from resty_metrics.journal.reading import Content
 from resty_metrics.journal.records import Replayed
 from resty_metrics.journal.state import State
-from resty_metrics.journal.store import COUNTED
 from resty_metrics.process.log import LOGGER, say
 
 ANY = "0" * 32  # stands for every journal: none there may be read, since not even the identity was readable
@@ -135,7 +134,7 @@ def _replay(state: State, content: Content, name: Name) -> tuple[Loss, int]:
         except JournalError as damage:
             error = error or damage
     counted = content.counted
-    if counted is None and content.version >= COUNTED:
+    if counted is None:
         say(
             logging.WARNING,
             "cannot read the record count beside the journal: records missing at its end would go unnoticed",

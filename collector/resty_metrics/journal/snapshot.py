@@ -14,10 +14,6 @@ Rules:
 - A snapshot is read whole or not at all: ``end`` has the number of the parts before it, and a CRC-32 of all of their
   checksums. In a damaged file SQLite may read a page twice, or skip one, and each part on it is valid by itself.
 - A sum may outgrow 64 bits, which msgpack cannot write: such a number is written as its decimal text.
-- Files of version 2 lack the last values of the first part, of a family and of a sender: instances had no names.
-  In versions 2 and 3 ``end`` is empty; in versions 2 to 4 scrapers have host and user agent in clear.
-- Files before version 5 lack the counts of evicted instances and families, and the time of a family's last use, which
-  is taken from its rows.
 """
 
 import zlib
@@ -111,8 +107,7 @@ def read(parts: Sequence[bytes]) -> State:
         kinds = [value[0] for value in values]
         if not kinds or kinds[0] != "state" or kinds[-1] != "end":
             raise JournalError("corrupt", "the snapshot is not whole")
-        _, *whole = values[-1]
-        if whole and whole != [len(parts) - 1, reduce(_add, parts[:-1], 0)]:
+        if values[-1] != ("end", len(parts) - 1, reduce(_add, parts[:-1], 0)):
             raise JournalError("corrupt", "parts of the snapshot are missing, or there twice")
         return _read(values)
     except (ValueError, TypeError, KeyError, IndexError) as error:
@@ -120,7 +115,7 @@ def read(parts: Sequence[bytes]) -> State:
 
 
 def _read(values: Sequence[Any]) -> State:
-    _, now, max_rows, max_families, next_creation, lost_rows, mistyped_rows, *more = values[0]
+    _, now, max_rows, max_families, next_creation, lost_rows, mistyped_rows, *counts = values[0]
     families: list[FamilyState] = []
     senders, scrapers = Senders(), Scrapers()
     for kind, *fields in values[1:-1]:
@@ -128,7 +123,7 @@ def _read(values: Sequence[Any]) -> State:
             families.append(_read_family(*fields))
         elif kind == "rows":
             families[-1].rows.extend(_read_row(*row) for row in fields)  # type: ignore[attr-defined]
-        elif kind in ("senders", "streams"):  # the name in files of an earlier version
+        elif kind == "senders":
             for mark in fields:
                 senders.restore(SenderMark(*mark))
         elif kind == "scrapers":
@@ -136,14 +131,14 @@ def _read(values: Sequence[Any]) -> State:
         else:
             raise ValueError(f"part {kind!r}")
     caps = (max_rows, max_families, next_creation)
-    table = TableState(*caps, lost_rows, mistyped_rows, families, *more)
+    table = TableState(*caps, lost_rows, mistyped_rows, families, *counts)
     return State(Table.restore(table), senders, scrapers, now)
 
 
 def _read_family(*fields: Any) -> FamilyState:
-    text, birth_ms, overflow, evicted, scanned, *more = fields[8:]
-    shape = Shape(*fields[:8], *more[:1])
-    return FamilyState(shape, text, birth_ms, overflow, evicted, scanned, [], *more[1:])
+    text, birth_ms, overflow, evicted, scanned, instance, used = fields[8:]
+    shape = Shape(*fields[:8], instance)
+    return FamilyState(shape, text, birth_ms, overflow, evicted, scanned, [], used)
 
 
 def _read_row(created: int, labels: Any, numbers: Any, used: float) -> tuple[int, Any, Any, float]:

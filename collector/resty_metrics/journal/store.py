@@ -21,9 +21,7 @@ from resty_metrics.journal.errors import JournalError, JournalReason
 from resty_metrics.journal.safe_count import SafeCount
 
 APPLICATION_ID = 0x52535444  # "RSTD"
-VERSION = 5
-READABLE = (2, 3, 4, 5)
-COUNTED = 4  # the first version with a count of the safe records beside it
+VERSION = 6
 SIDES = ("-wal", "-shm", "-journal", safe_count.SIDE)
 _WATCHED = ("", "-wal", "-shm", safe_count.SIDE)
 CACHE_KIBIBYTES = 256  # we only append: SQLite's default of 2 MB is for programs that read
@@ -75,14 +73,13 @@ def connect(path: Path, mode: str, busy_seconds: float = BUSY_SECONDS) -> sqlite
     return sqlite3.connect(uri, timeout=busy_seconds, isolation_level=None, check_same_thread=False, uri=True)
 
 
-def identify(database: sqlite3.Connection) -> int:
-    """Return the version of a file. Raises JournalError (``foreign``) if it is not ours or its version is unknown."""
+def check_version(database: sqlite3.Connection) -> None:
+    """Check that a file is ours and of this version. Raises JournalError (``foreign``) if not."""
     (application,) = database.execute("PRAGMA application_id").fetchone()
     (version,) = database.execute("PRAGMA user_version").fetchone()
-    if application != APPLICATION_ID or version not in READABLE:
-        known = ", ".join(map(str, READABLE))
-        raise JournalError("foreign", f"application id {application:#x}, version {version}; this program knows {known}")
-    return int(version)
+    if application != APPLICATION_ID or version != VERSION:
+        known = f"this program knows version {VERSION}"
+        raise JournalError("foreign", f"application id {application:#x}, version {version}; {known}")
 
 
 def create(path: Path, parts: Iterable[bytes]) -> None:

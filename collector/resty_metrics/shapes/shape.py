@@ -86,11 +86,12 @@ class Shape:
         """
         if self.custom:
             return 0, len(self.labels)
-        if self.type == "counter":
-            peer = self.labels.index(PEER_LABEL) if PEER_LABEL in self.labels else 0
-            return peer, min(peer + 1, len(self.labels))
-        first = next((index for index, name in enumerate(self.labels) if name not in _KEPT), None)
-        return (0, min(1, len(self.labels))) if first is None else (first, len(self.labels))
+        of_requests = self.type == "requests" or self.name == DURATIONS
+        users = (index for index, name in enumerate(self.labels) if name not in _KEPT)
+        if of_requests and (first := next(users, None)) is not None:
+            return first, len(self.labels)
+        peer = self.labels.index(PEER_LABEL) if PEER_LABEL in self.labels and not of_requests else 0
+        return peer, min(peer + 1, len(self.labels))
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ class Verdict(IntEnum):
 
 class Reason(IntEnum):
     NONE = 0
-    VERSION = 2
+    VERSION = 1
     NOT_READY = 2
     SENDER_CAP = 3
     UID = 4

@@ -3,11 +3,11 @@
 
 local floor = math.floor
 
-local NAME = "nginx_http_request_duration_seconds"
 local OURS = { "server", "method", "status", "status_class", "scheme" }  -- in the order of the wire
 local OTEL = { "server", "method", "status", "scheme" }  -- what OpenTelemetry's http.server.request.duration needs
 local SCHEME = "scheme"  -- the one that requests lack: nginx's variable of that name is read for it
-local OTHER = "other"
+local overflow = require "resty.metrics.overflow"
+local NAME, OTHER = overflow.DURATIONS, overflow.OTHER
 
 local _M = { NAME = NAME, OURS = OURS, SCHEME = SCHEME }
 

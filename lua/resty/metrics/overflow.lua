@@ -8,7 +8,9 @@ local SCOPE = "scope"
 -- Labels of requests and their durations that stay. The user's stand behind them.
 local KEPT = { server = true, method = true, status = true, status_class = true, scheme = true, scope = true }
 
-local _M = { OTHER = OTHER, UPGRADED = UPGRADED }
+local DURATIONS = "nginx_http_request_duration_seconds"
+
+local _M = { OTHER = OTHER, UPGRADED = UPGRADED, DURATIONS = DURATIONS }
 
 -- From and to: the user's labels, or the peer of an upstream; the first label where there is none of these.
 local function given_up(shape)
@@ -16,11 +18,12 @@ local function given_up(shape)
     if shape.custom then
         return 1, #labels
     end
+    local of_requests = shape.type == "requests" or shape.name == DURATIONS
     for i = 1, #labels do
-        if shape.type == "counter" and labels[i] == PEER then
-            return i, i
-        elseif shape.type ~= "counter" and not KEPT[labels[i]] then
+        if of_requests and not KEPT[labels[i]] then
             return i, #labels
+        elseif not of_requests and labels[i] == PEER then
+            return i, i
         end
     end
     return 1, 1

@@ -14,6 +14,7 @@ import msgpack  # type: ignore[import-untyped]
 
 FOLDER = Path(__file__).parent
 SENDER = bytes(range(16))
+VERSION = 2
 BIRTH_MS = 1_700_000_000_123
 KINDS = {"batch": 1, "heartbeat": 2, "bye": 3, "probe": 4}
 VERDICTS = {"ack": 1, "hold": 2, "drop": 3}
@@ -23,15 +24,18 @@ REASONS = {"none": 0, "version": 1, "not_ready": 2, "sender_cap": 3, "uid": 4, "
 INTEGERS = [0, 1, 127, 128, 255, 256, 65_535, 65_536, 2**32 - 1, 2**32, 2**53 - 1, 2**53]
 
 
-def requests(bounds: list[int], labels: list[str], rows: list[list[Any]]) -> dict[str, Any]:
+def requests(labels: list[str], rows: list[list[Any]]) -> dict[str, Any]:
     return {
         "name": "http_requests",
         "type": "requests",
         "labels": ["server", "method", "status", *labels],
-        "bounds": bounds,
-        "columns": ["duration_ms", "request_bytes", "response_bytes"],
+        "columns": ["count", "request_bytes", "response_bytes"],
         "rows": rows,
     }
+
+
+def durations(labels: list[str], bounds: list[int], rows: list[list[Any]]) -> dict[str, Any]:
+    return {**histogram("nginx_http_request_duration_seconds", labels, bounds, rows), "scale": 1000}
 
 
 def histogram(name: str, labels: list[str], bounds: list[float], rows: list[list[Any]]) -> dict[str, Any]:
@@ -71,14 +75,19 @@ GAUGES = [
 # name: (kind, sequence, base, body); a heartbeat_* holds maps and plain values only, a beat_* has arrays.
 DATAGRAMS: dict[str, tuple[str, int, int, dict[str, Any]]] = {
     "batch_two_families_two_shapes": ("batch", 7, 5, {"families": [
-        requests([5, 10], ["country"], [
-            ["example.com", "GET", "200", "se", 3, 1, 0, 21, 900, 70_000],
-            ["example.com", "POST", "502", "", 0, 0, 1, 1200, 300, 157],
+        requests(["country"], [
+            ["example.com", "GET", "200", "se", 4, 900, 70_000],
+            ["example.com", "POST", "502", "", 1, 300, 157],
         ]),
-        requests([10], [], [["example.com", "GET", "304", 2, 0, 4, 600, 0]]),
+        requests([], [["example.com", "GET", "304", 2, 600, 0]]),
+        durations(["server", "status_class", "country"], [5, 10], [
+            ["example.com", "2xx", "se", 3, 1, 0, 21],
+            ["example.com", "5xx", "", 0, 0, 1, 1200],
+        ]),
+        durations(["server", "status_class"], [10], [["example.com", "3xx", 2, 0, 4]]),
         {**counter("logins_total", ["result"], [["ok", 4], ["bad", 1]]), "help": "Logins."},
     ]}),
-    "batch_zeros": ("batch", 1, 1, {"families": [requests([5], [], [["", "", "", 0, 0, 0, 0, 0]])]}),
+    "batch_zeros": ("batch", 1, 1, {"families": [requests([], [["", "", "", 0, 0, 0]])]}),
     "batch_no_rows": ("batch", 2, 1, {"families": [counter("c_total", [], [])]}),
     "batch_integers": ("batch", 3, 3, {"families": [
         counter("integers_total", ["n"], [[str(number), number] for number in INTEGERS]),
@@ -94,9 +103,10 @@ DATAGRAMS: dict[str, tuple[str, int, int, dict[str, Any]]] = {
         {**counter("c_total", [], [[1]]), "inherited": True, "colour": [1, {"deep": None}]},
     ]}),
     "batch_scope": ("batch", 8, 8, {"families": [
-        requests([5, 10], [], [["a", "GET", "200", 3, 1, 0, 21, 900, 70_000]]),
-        {**requests([50], ["scope", "tenant"], [["a", "GET", "200", "api", "t1", 1, 2, 210, 90, 7_000]]),
-         "scope": "api", "scale": 1000},
+        requests([], [["a", "GET", "200", 4, 900, 70_000]]),
+        {**requests(["scope", "tenant"], [["a", "GET", "200", "api", "t1", 3, 90, 7_000]]), "scope": "api"},
+        {**durations(["server", "scheme", "scope", "tenant"], [50], [["a", "https", "api", "t1", 1, 2, 210]]),
+         "scope": "api"},
     ]}),
     "batch_histogram": ("batch", 9, 9, {"families": [
         {**histogram("nginx_http_upstream_response_duration_seconds", ["upstream"], [5, 10],
@@ -113,7 +123,7 @@ DATAGRAMS: dict[str, tuple[str, int, int, dict[str, Any]]] = {
         {**histogram("seconds", ["l"], [1], [["x", 1, 0, 0.5]]), "custom": True, "reset": True, "del": []},
     ]}),
     "batch_instance": ("batch", 12, 9, {"instance": "web-1.eu_west", "families": [
-        requests([5], [], [["a", "GET", "200", 1, 0, 3, 90, 7_000]]), counter("c_total", [], [[1]]),
+        requests([], [["a", "GET", "200", 1, 90, 7_000]]), counter("c_total", [], [[1]]),
     ]}),
     "batch_largest_header": ("batch", 2**64 - 1, 2**64 - 1, {"families": []}),
     "heartbeat_all_keys": ("heartbeat", 12, 8, HEARTBEAT),
@@ -129,11 +139,15 @@ DATAGRAMS: dict[str, tuple[str, int, int, dict[str, Any]]] = {
 # As the Lua module writes a batch: how many families, rows and deletions, in two bytes each that are filled in later.
 WORKER_BATCHES: dict[str, tuple[int, int, dict[str, Any]]] = {
     "worker_batch_requests": (7, 5, {"families": [
-        requests([5, 10], ["country"], [
-            ["example.com", "GET", "200", "se", 3, 1, 0, 21, 900, 70_000],
-            ["example.com", "POST", "502", "_", 0, 0, 1, 1200, 300, 157],
+        requests(["country"], [
+            ["example.com", "GET", "200", "se", 4, 900, 70_000],
+            ["example.com", "POST", "502", "_", 1, 300, 157],
         ]),
-        {**requests([10], [], []), "inherited": True, "rows": [["example.com", "GET", "304", 2, 0, 4, 600, 0]]},
+        {**requests([], []), "inherited": True, "rows": [["example.com", "GET", "304", 2, 600, 0]]},
+        {"name": "nginx_http_request_duration_seconds", "type": "histogram",
+         "help": "Time from a request's first byte to its log entry.",
+         "labels": ["server", "status_class", "country"], "bounds": [5, 10], "scale": 1000, "columns": ["sum"],
+         "rows": [["example.com", "2xx", "se", 3, 1, 0, 21], ["example.com", "5xx", "_", 0, 0, 1, 1200]]},
     ]}),
     "worker_batch_integers": (3, 3, {"families": [
         counter("integers_total", ["n"], [[str(number), number] for number in INTEGERS]),
@@ -145,9 +159,11 @@ WORKER_BATCHES: dict[str, tuple[int, int, dict[str, Any]]] = {
     ]}),
     "worker_batch_own": (12, 9, {"families": [
         {"name": "http_requests", "type": "requests", "scope": "api",
-         "labels": ["server", "method", "status", "scope"], "bounds": [50], "scale": 1000,
-         "columns": ["duration_ms", "request_bytes", "response_bytes"],
-         "rows": [["a", "GET", "200", "api", 1, 2, 210, 90, 7_000]]},
+         "labels": ["server", "method", "status", "scope"], "columns": ["count", "request_bytes", "response_bytes"],
+         "rows": [["a", "GET", "200", "api", 3, 90, 7_000]]},
+        {"name": "nginx_http_request_duration_seconds", "type": "histogram", "help": "T.", "scope": "api",
+         "labels": ["status_class", "scope"], "bounds": [50], "scale": 1000, "columns": ["sum"],
+         "rows": [["2xx", "api", 1, 2, 210]]},
         {"name": "sizes", "type": "histogram", "help": "Sizes.", "custom": True, "labels": ["l"],
          "bounds": [-1.5, 0, 0.25], "columns": ["sum"], "rows": [["x", 1, 0, 2, 4, -0.125]]},
         {"name": "tenants_total", "type": "counter", "custom": True, "labels": ["tenant"], "columns": ["value"],
@@ -158,7 +174,7 @@ WORKER_BATCHES: dict[str, tuple[int, int, dict[str, Any]]] = {
          "reset": True, "del": [["1", "2"]], "rows": []},
     ]}),
     "worker_batch_instance": (13, 9, {"instance": "x" * 64, "families": [
-        requests([10], [], [["a", "GET", "304", 2, 0, 4, 600, 0]]), counter("no_labels_total", [], [[1]]),
+        requests([], [["a", "GET", "304", 2, 600, 0]]), counter("no_labels_total", [], [[1]]),
     ]}),
 }  # fmt: skip
 
@@ -199,9 +215,9 @@ def packed_as_worker(body: dict[str, Any]) -> bytes:
 
 def header_of(kind: str, sequence: int, base: int) -> tuple[dict[str, Any], bytes]:
     """A header in words and in bytes."""
-    data = b"RSTM" + struct.pack(">BBH", 1, KINDS[kind], 0) + SENDER + struct.pack(">QQQ", BIRTH_MS, sequence, base)
+    data = b"RSTM" + struct.pack(">BBH", VERSION, KINDS[kind], 0) + SENDER + struct.pack(">QQQ", BIRTH_MS, sequence, base)
     fields = {
-        "version": 1,
+        "version": VERSION,
         "kind": kind,
         "sender": SENDER.hex(),
         "birth_ms": BIRTH_MS,
@@ -225,7 +241,7 @@ def main() -> None:
         fields, header = header_of("batch", sequence, base)
         write(name, {"header": fields, "body": body}, header + packed_as_worker(body))
     for name, (verdict, reason, kind, sequence, committed) in ANSWERS.items():
-        codes = struct.pack(">BBBB", 1, VERDICTS[verdict], REASONS[reason], KINDS[kind])
+        codes = struct.pack(">BBBB", VERSION, VERDICTS[verdict], REASONS[reason], KINDS[kind])
         answer = b"RSTA" + codes + SENDER + struct.pack(">QQ", sequence, committed)
         fields = {"verdict": verdict, "reason": reason, "kind": kind, "sender": SENDER.hex()}
         write(name, {"answer": {**fields, "sequence": sequence, "committed": committed}}, answer)
