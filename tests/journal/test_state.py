@@ -101,10 +101,16 @@ def same(first: State, second: State) -> bool:
 def busy_life() -> Life:
     life = Life()
     row = ["a", "GET", "200"]
-    life.send(requests([*row, 6, 500, 6000]), durations([5, 10], ["a", "2xx", 1, 2, 3, 40]), counter("c_total", ["x", 1.5], ["ü\x00", 2]))
+    life.send(
+        requests([*row, 6, 500, 6000]),
+        durations([5, 10], ["a", "2xx", 1, 2, 3, 40]),
+        counter("c_total", ["x", 1.5], ["ü\x00", 2]),
+    )
     life.send(counter("c_total", ["x", 2**53], ["x", 2**53]), birth=2, sender=b"t" * 16)
     life.send(durations([5, 20], ["a", "2xx", 1, 0, 0, 1]), birth=3)
-    life.send(requests([*row, 1, 1, 1], [*row[:2], "404", 1, 1, 1]), durations([5, 20], ["b", "2xx", 1, 0, 0, 1]), birth=3)
+    life.send(
+        requests([*row, 1, 1, 1], [*row[:2], "404", 1, 1, 1]), durations([5, 20], ["b", "2xx", 1, 0, 0, 1]), birth=3
+    )
     scoped = requests([*row, "api", 3, 4, 5]) | {"labels": [*REQUEST_LABELS, "scope"], "scope": "api"}
     timed = durations([7], ["a", "api", 1, 2, 3]) | {"labels": ["server", "scope"], "scope": "api"}
     life.send(scoped, timed, histogram([0.5, 1.0], ["x", 1, 2, 3, -0.1], ["y", 0, 0, 1, 2**60]), birth=3)

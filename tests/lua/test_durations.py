@@ -33,7 +33,9 @@ def test_the_labels_are_chosen(text: Any, names: list[str], labels: list[str]) -
     assert [name.decode() for name in scoped] == [*ours, "scope", *labels[len(ours) :]]
 
 
-@pytest.mark.parametrize(("text", "among"), [("server zone", ["server"]), ("Server", []), ("otel,server", []), ("le", [])])
+@pytest.mark.parametrize(
+    ("text", "among"), [("server zone", ["server"]), ("Server", []), ("otel,server", []), ("le", [])]
+)
 def test_a_label_that_is_not_there_is_refused(text: str, among: list[str]) -> None:
     """A scope that takes the choice of the include leaves it out."""
     ((chosen, reason, left, _),) = ask(["duration_labels", text, USERS])
@@ -57,7 +59,9 @@ def rows(cap: int, chosen: str, steps: list[Any]) -> tuple[Counter[str], Counter
 
 
 def test_one_request_counts_in_both_rows() -> None:
-    counted, observed, _, _ = rows(10, "status_class", [["a", 200], ["a", 204], ["b", 200], ["a", 101], ["a", 502], ["", 0]])
+    counted, observed, _, _ = rows(
+        10, "status_class", [["a", 200], ["a", 204], ["b", 200], ["a", 101], ["a", 502], ["", 0]]
+    )
     assert counted == {
         "a.example|GET|200|a": 1, "a.example|GET|204|a": 1, "a.example|GET|200|b": 1, "a.example|GET|101|a": 1,
         "a.example|GET|502|a": 1, "a.example|GET|000|_": 1,

@@ -232,7 +232,11 @@ ATTEMPTS = counter("upstream", "peer", "status", name="nginx_http_upstream_attem
         (durations(), ("s", "2xx"), ("other", "2xx")),
         (durations((), "a", "peer"), ("s", "2xx", "1", "2"), ("s", "2xx", "other", "other")),
         (replace(durations(), labels=("tenant",)), ("a",), ("other",)),
-        (replace(durations(), labels=("status", "scope", "a"), scope="api"), ("200", "api", "1"), ("200", "api", "other")),
+        (
+            replace(durations(), labels=("status", "scope", "a"), scope="api"),
+            ("200", "api", "1"),
+            ("200", "api", "other"),
+        ),
         (replace(durations((), "a"), custom=True), ("s", "2xx", "1"), ("other", "other", "other")),
         (counter(), (), ()),
     ],

@@ -104,7 +104,9 @@ class TableModel(RuleBasedStateMachine):
         """Sender n is born at n."""
         self.now += passed
         self.sequences[sender] += 1
-        header = Header(VERSION, Kind.BATCH, bytes([sender]) * 16, sender, self.sequences[sender], self.sequences[sender])
+        header = Header(
+            VERSION, Kind.BATCH, bytes([sender]) * 16, sender, self.sequences[sender], self.sequences[sender]
+        )
         sent = [{key: value for key, value in family.items() if value is not None} for family in batch]
         outcome = self.intake.receive(write_datagram(header, {"instance": instance, "families": sent}), 0, self.now)
         assert outcome.result == "applied"

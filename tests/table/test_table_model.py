@@ -61,7 +61,8 @@ def test_table_equals_a_dictionary(shapes: list[tuple[list[str], list[int]]], ba
         rows = [row_of(observation, timed, bounds) for observation in observations]
         requests = {"name": "http_requests", "type": "requests", "labels": labels, "columns": COLUMNS, "rows": counted}
         durations = {
-            "name": DURATIONS, "type": "histogram", "labels": timed, "bounds": bounds, "scale": 1000, "columns": ["sum"],
+            "name": DURATIONS, "type": "histogram", "labels": timed, "bounds": bounds, "scale": 1000,
+            "columns": ["sum"],
         }  # fmt: skip
         header = Header(VERSION, Kind.BATCH, bytes(16), 0, 1, 1)
         datagram = write_datagram(header, {"families": [requests, {**durations, "rows": rows}]})
@@ -80,16 +81,18 @@ def test_table_equals_a_dictionary(shapes: list[tuple[list[str], list[int]]], ba
         return
     labels, final = [*BUILT_IN, *shapes[current][0]], shapes[current][1]
     timed = [*TIMED, *shapes[current][0]]
-    counted: dict[tuple[str, ...], Counter[object]] = {}
-    durations: dict[tuple[str, ...], Counter[object]] = {}
+    expected_requests: dict[tuple[str, ...], Counter[object]] = {}
+    expected_durations: dict[tuple[str, ...], Counter[object]] = {}
     for values, duration, received, sent, path, kept in observed:
         key = tuple(values[name] if name in kept else "_" for name in labels)
-        counted.setdefault(key, Counter()).update({"count": 1, "request_bytes": received, "response_bytes": sent})
+        expected_requests.setdefault(key, Counter()).update(
+            {"count": 1, "request_bytes": received, "response_bytes": sent}
+        )
         key = tuple(values[name] if name in kept else "_" for name in timed)
-        durations.setdefault(key, Counter()).update({claimed(duration, path): 1, "sum": duration})
+        expected_durations.setdefault(key, Counter()).update({claimed(duration, path): 1, "sum": duration})
     for name, columns, expected in (
-        ("http_requests", COLUMNS, counted),
-        (DURATIONS, [*final, float("inf"), "sum"], durations),
+        ("http_requests", COLUMNS, expected_requests),
+        (DURATIONS, [*final, float("inf"), "sum"], expected_durations),
     ):
         actual = {row.labels: list(row.numbers) for row in table.families[FamilyKey(name)].rows}
         assert actual == {key: [counts[name] for name in columns] for key, counts in expected.items()}

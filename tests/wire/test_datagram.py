@@ -115,7 +115,9 @@ GOOD = {
     "durations with every label": durations(labels=[*DURATION_LABELS, "z"]),
     "durations with the user's labels alone": durations(labels=["z", "y"]),
     "durations without labels": durations(labels=[]),
-    "durations in a scope": durations(scope="api", labels=["status", "scope", "z"], rows=[["200", "api", "z", 0, 0, 0, 0]]),
+    "durations in a scope": durations(
+        scope="api", labels=["status", "scope", "z"], rows=[["200", "api", "z", 0, 0, 0, 0]]
+    ),
     "durations in a scope without other labels": durations(scope="api", labels=["scope"]),
     "durations without bounds but a bucket": durations(bounds=[]),
     "custom durations": durations(custom=True, scale=1, labels=["status", "server"], bounds=[0.5]),
@@ -490,7 +492,21 @@ ANY_VALUE = st.recursive(
 
 
 BUSY = [HealthCheck.too_slow]  # to draw such a value takes long on a machine that is busy
-KEYS = ["name", "type", "labels", "bounds", "columns", "rows", "help", "scope", "custom", "scale", "reset", "del", "schema"]
+KEYS = [
+    "name",
+    "type",
+    "labels",
+    "bounds",
+    "columns",
+    "rows",
+    "help",
+    "scope",
+    "custom",
+    "scale",
+    "reset",
+    "del",
+    "schema",
+]
 
 
 @given(st.sampled_from(KEYS), ANY_VALUE, st.sampled_from([requests(), scoped(), durations(), counter(), histogram()]))

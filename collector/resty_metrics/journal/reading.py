@@ -24,7 +24,7 @@ from typing import Any, Literal
 from resty_metrics.journal import private, safe_count
 from resty_metrics.journal.errors import JournalError
 from resty_metrics.journal.safe_count import Counted
-from resty_metrics.journal.store import SIDES, connect, failures, check_version
+from resty_metrics.journal.store import SIDES, check_version, connect, failures
 from resty_metrics.process.log import say
 
 BUSY_SECONDS = 2.0

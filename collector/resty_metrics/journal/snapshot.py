@@ -18,6 +18,7 @@ Rules:
 
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import reduce
 from typing import Any
 
@@ -137,7 +138,7 @@ def _read(values: Sequence[Any]) -> State:
 
 def _read_family(*fields: Any) -> FamilyState:
     text, birth_ms, overflow, evicted, scanned, instance, used = fields[8:]
-    shape = Shape(*fields[:8], instance)
+    shape = replace(Shape(*fields[:8]), instance=instance)
     return FamilyState(shape, text, birth_ms, overflow, evicted, scanned, [], used)
 
 

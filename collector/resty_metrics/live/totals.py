@@ -1,7 +1,7 @@
 """Counts of the table so far, by server: the sums that the history is made of.
 
-Each sample adds up all rows of requests and durations again. That takes a few milliseconds at 10,000 rows, needs no memory of single
-rows, and is right whatever happened to them: merged, moved to another shape, evicted into ``other``.
+Each sample adds up all rows of requests and durations again. That takes a few milliseconds at 10,000 rows, needs no
+memory of single rows, and is right whatever happened to them: merged, moved to another shape, evicted into ``other``.
 
 Rule: an upgraded connection (101) counts as a request; it has no row of durations.
 """

@@ -34,7 +34,7 @@ def requests(labels: list[str], rows: list[list[Any]]) -> dict[str, Any]:
     }
 
 
-def durations(labels: list[str], bounds: list[int], rows: list[list[Any]]) -> dict[str, Any]:
+def durations(labels: list[str], bounds: list[float], rows: list[list[Any]]) -> dict[str, Any]:
     return {**histogram("nginx_http_request_duration_seconds", labels, bounds, rows), "scale": 1000}
 
 
@@ -215,7 +215,9 @@ def packed_as_worker(body: dict[str, Any]) -> bytes:
 
 def header_of(kind: str, sequence: int, base: int) -> tuple[dict[str, Any], bytes]:
     """A header in words and in bytes."""
-    data = b"RSTM" + struct.pack(">BBH", VERSION, KINDS[kind], 0) + SENDER + struct.pack(">QQQ", BIRTH_MS, sequence, base)
+    data = (
+        b"RSTM" + struct.pack(">BBH", VERSION, KINDS[kind], 0) + SENDER + struct.pack(">QQQ", BIRTH_MS, sequence, base)
+    )
     fields = {
         "version": VERSION,
         "kind": kind,
