@@ -69,8 +69,8 @@ function _M.counter(family, durations, labels)
 
     return function()
         local key, method, status = get_server(), get_method(), ngx.status
-        local pair = find(key, method, status)
-        local row, timed = pair.requests, pair.durations
+        local leaf = find(key, method, status)
+        local row, timed = leaf[1], leaf[2]
 
         local ms = floor((now() - start_time()) * 1000 + 0.5)
         if ms < 0 then

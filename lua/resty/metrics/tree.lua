@@ -5,7 +5,8 @@
 -- others for lack of room ("other") are not in it, or a flood would drive out those that come again. Where only the durations
 -- found no room, they stay with "other" until rows are evicted.
 --
--- A leaf points at rows, and only the tree has leaves: when either family gives a row to another label set, all leaves go.
+-- A leaf is {row of requests, row of durations}, and only the tree has leaves: when either family gives a row to another
+-- label set, all leaves go. (As a struct of two pointers it took 270 more instructions a request.)
 
 local clear = require "table.clear"
 local compile = require "resty.metrics.compile"
@@ -18,7 +19,6 @@ local consistency = require "resty.metrics.consistency"
 
 local ngx = ngx
 local double_array = ffi.typeof("double[?]")
-local leaf_of = ffi.typeof("struct { double *requests; double *durations; }")
 local concat, format, select, unpack = table.concat, string.format, select, unpack
 
 local MAX_LABEL = require("resty.metrics.prefix").MAX_LABEL
@@ -155,7 +155,7 @@ function _M.finder(requests, timed, labels)
             by_label[names[i]] = select(i, ...)
         end
         local row, shared = requests:row(values_of(requests.shape, by_label))
-        local leaf = leaf_of(row, status == UPGRADED and nowhere or timed:row(values_of(timed.shape, by_label)))
+        local leaf = { row, status == UPGRADED and nowhere or (timed:row(values_of(timed.shape, by_label))) }
         if shared or not short(method, ...) then
             return leaf
         end
