@@ -10,7 +10,8 @@ from support.nginx import ROOT
 COLLECTOR = ROOT / "collector" / "resty_metrics"
 SHELL = {
     "__main__.py", "app.py", "commands/check_config.py", "commands/cli.py", "commands/client/choice.py",
-    "commands/client/fetch.py", "commands/cost/command.py", "commands/cost/session.py", "commands/doctor/examination.py",
+    "commands/client/fetch.py", "commands/cost/command.py", "commands/cost/session.py",
+    "commands/doctor/examination.py",
     "commands/doctor/observe/collector.py", "commands/doctor/observe/nginx.py",
     "commands/doctor/observe/nginx_commands.py", "commands/doctor/observe/nginx_lua.py",
     "commands/doctor/observe/probe.py",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from resty_metrics import __version__
+from resty_metrics.commands.cost import command as cost_command
 from resty_metrics.commands.help import WIDTH, Commands, Described
 from resty_metrics.commands.install import commands as install_commands
 from resty_metrics.commands.options import NGINX_COMMAND, OPTIONS, PAGE_ACCESS, TOP_OPTIONS, Checked, options_of
@@ -291,6 +292,7 @@ def healthcheck(web_listen_address: "tuple[ListenAddress, ...]") -> NoReturn:
     sys.exit(1 if silent else 0)
 
 
+cost_command.add_to(main, _page)
 install_commands.add_to(main, _own_settings)
 
 

@@ -8,7 +8,7 @@ Rules:
 - An upgraded connection (101) has no histogram: the time that it was open would hide the requests.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
@@ -21,6 +21,7 @@ from resty_metrics.exposition.text import escape_label, number
 from resty_metrics.page import instances
 from resty_metrics.shapes.shape import REQUEST_LABELS, FamilyType, Labels, Shape
 from resty_metrics.shapes.sums import Numbers
+from resty_metrics.table.rows import Row
 
 RESPONSES = "nginx_http_responses_total"
 DURATION = "nginx_http_request_duration_seconds"
@@ -41,11 +42,12 @@ class Template:
     """The lines of a row of one shape, one chunk for each metric its family feeds.
 
     A chunk is the text between the copies of the labels; ``%a`` is a number (bytes have no other conversion that suits
-    int and float).
+    int and float). ``samples``: the number of lines of each metric.
     """
 
     labels: str
     chunks: tuple[tuple[bytes, ...], ...]
+    samples: tuple[int, ...]
     scale: int
     fill: Callable[["Template", bytes, Labels, Numbers], Lines]
 
@@ -153,5 +155,16 @@ def _labels(shape: Shape) -> str:
 @lru_cache(maxsize=4096)
 def template(shape: Shape) -> Template:
     labels = _labels(shape)
-    chunks = tuple([tuple(chunk.encode().split(_LABELS)) for chunk in _chunks(shape)])
-    return Template(labels, chunks, shape.scale, _FILL[shape.type])
+    lines = _chunks(shape)
+    chunks = tuple([tuple(chunk.encode().split(_LABELS)) for chunk in lines])
+    samples = tuple([chunk.count("\n") for chunk in lines])
+    return Template(labels, chunks, samples, shape.scale, _FILL[shape.type])
+
+
+def count_samples(shape: Shape, rows: Sequence[Row]) -> list[int]:
+    """Return the number of samples of each metric that these rows feed."""
+    samples = template(shape).samples
+    if shape.type != "requests":
+        return [count * len(rows) for count in samples]
+    timed = sum(row.labels[_STATUS] != _UPGRADED for row in rows)
+    return [count * (timed if count > 1 else len(rows)) for count in samples]

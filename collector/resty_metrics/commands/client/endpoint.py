@@ -12,6 +12,8 @@ from resty_metrics.sources.source import Connection, build_connection, read_url
 # How a page that is guarded is asked: values by the key of a source, as in tls_config.ca_file; None: not given.
 Access = Mapping[str, Any]
 SECRETS = ("basic_auth.password_file", "authorization.credentials_file")
+BUILD_INFO = "resty_metrics_build_info"  # on each page of ours
+NOT_OURS = "is not a page of resty-metrics"
 _OPEN = Connection()
 
 
