@@ -19,6 +19,7 @@ from support.collector import COMMAND, Collector
 from support.nginx import ROOT, Nginx, shared_directory
 from support.prometheus import Prometheus
 from support.wait import free_port, wait_until
+from support.worker import Worker
 
 pytestmark = pytest.mark.slow
 
@@ -170,6 +171,36 @@ def test_a_guarded_page(directory: Path, tmp_path: Path) -> None:
         assert "HTTP status 401 -> give --basic-auth.username" in refused.stderr
         done = run(*words, "--basic-auth.username=reader", f"--basic-auth.password-file={password}")
         assert (done.returncode, done.stderr) == (0, "")
+
+
+BOUNDS = [5, 10, 25, 50, 75, 100, 250, 500, 750, 1000, 2500, 5000, 7500, 10000, 30000, 60000]
+SHOPS = ["plain", 'q"uote', "back\\slash", "new\nline", "} {,le=", "\u2028 ünï 漢字"]
+ROWS, PER_BATCH = 9_000, 125
+
+
+def test_a_large_page_with_any_values(directory: Path) -> None:
+    """A family at its cap: the sizes are those of the lines, and without a label those of the rows that are left."""
+    name = "shop_wait_seconds"
+    family = {"name": name, "type": "histogram", "labels": ["shop", "number"], "columns": ["sum"], "custom": True}
+    numbers = [1] * (len(BOUNDS) + 2)
+    with Collector(directory / "large.sock") as collector, Worker(collector.socket_path) as worker:
+        for first in range(0, ROWS, PER_BATCH):
+            rows = [[SHOPS[n % len(SHOPS)], str(n // len(SHOPS)), *numbers] for n in range(first, first + PER_BATCH)]
+            worker.send(worker.next_batch({"families": [{**family, "bounds": BOUNDS, "scale": 1000, "rows": rows}]}))
+            worker.answer()
+        found = families(collector)[name]
+        lines = [
+            line for line in collector.page().split("\n") if line.startswith((name, f"# HELP {name}", f"# TYPE {name}"))
+        ]
+    per_row = len(BOUNDS) + 3
+    assert size(found) == (ROWS, ROWS * per_row)
+    assert found["bytes"] == sum(len(line.encode()) + 1 for line in lines)
+    without = {label["name"]: (label["values"], *size(label["without"])) for label in found["labels"]}
+    kept = ROWS // len(SHOPS)
+    assert without == {
+        "shop": (len(SHOPS), kept, kept * per_row),
+        "number": (kept, len(SHOPS), len(SHOPS) * per_row),
+    }
 
 
 WRONG = [

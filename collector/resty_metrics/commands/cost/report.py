@@ -95,7 +95,7 @@ def _aligned(rows: Sequence[Cells]) -> Iterator[str]:
 def _sentence(size: Size) -> str:
     """Say what Prometheus stores of a page of this size."""
     samples = size.series * (_DAY // _INTERVAL)
-    least, most = (_scaled(samples * each, 1_000, ("bytes", "kB", "MB", "GB")) for each in _SAMPLE_BYTES)
+    least, most = (_scaled(samples * width, 1_000, ("bytes", "kB", "MB", "GB")) for width in _SAMPLE_BYTES)
     memory = _scaled(size.series * _SERIES_KIB, 1_024, ("KiB", "MiB", "GiB"))
     return (
         f"Prometheus holds each of the {size.series:,} series in memory (about {memory}, {_SERIES_KIB} KiB each) "
