@@ -9,7 +9,9 @@ from support.nginx import ROOT
 
 COLLECTOR = ROOT / "collector" / "resty_metrics"
 SHELL = {
-    "__main__.py", "app.py", "commands/check_config.py", "commands/cli.py", "commands/doctor/examination.py",
+    "__main__.py", "app.py", "commands/check_config.py", "commands/cli.py", "commands/client/choice.py",
+    "commands/client/fetch.py", "commands/cost/command.py", "commands/cost/session.py",
+    "commands/doctor/examination.py",
     "commands/doctor/observe/collector.py", "commands/doctor/observe/nginx.py",
     "commands/doctor/observe/nginx_commands.py", "commands/doctor/observe/nginx_lua.py",
     "commands/doctor/observe/probe.py",
@@ -22,7 +24,7 @@ SHELL = {
     "commands/install/package.py", "commands/install/privilege.py", "commands/install/prospect.py",
     "commands/install/request.py", "commands/install/transaction.py",
     "commands/options.py", "commands/top/looking.py", "commands/top/session.py", "commands/top/terminal.py",
-    "commands/top/order.py", "config/file.py", "config/load.py", "endpoint/binding.py", "endpoint/credentials.py",
+    "config/file.py", "config/load.py", "endpoint/binding.py", "endpoint/credentials.py",
     "endpoint/descriptors.py", "endpoint/guard.py", "endpoint/probe.py",
     "ingest/listener.py", "journal/files.py", "journal/journal.py", "journal/private.py", "journal/reading.py",
     "journal/recovery.py", "journal/safe_count.py", "journal/store.py", "journal/tenure.py", "journal/turns.py",

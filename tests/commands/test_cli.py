@@ -243,7 +243,17 @@ def test_help_says_how_each_variable_is_called() -> None:
 def test_the_first_steps_and_the_most_used_options_come_first() -> None:
     help_text = CliRunner().invoke(main, ["--help"]).stdout
     commands = re.findall(r"^  ([a-z-]+)  ", help_text.partition("Commands:")[2], re.MULTILINE)
-    assert commands == ["serve", "install", "doctor", "top", "check-config", "healthcheck", "export", "uninstall"]
+    assert commands == [
+        "serve",
+        "install",
+        "doctor",
+        "top",
+        "cost",
+        "check-config",
+        "healthcheck",
+        "export",
+        "uninstall",
+    ]
     assert help_text.index("First steps:") < help_text.index("Commands:")
     first = shown("serve").partition("Most used options:")[2].partition("Socket and journal:")[0]
     assert re.findall(r"--[a-z.-]+", first) == [

@@ -4,6 +4,7 @@ import fnmatch
 import re
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -108,6 +109,21 @@ def test_a_page_is_clean(pages: list[Page]) -> None:
             f'nginx_connections_{name} counter metrics should have "_total" suffix' for name in ("accepted", "handled")
         }
         list(parse_openmetrics(page.openmetrics))  # type: ignore[no-untyped-call]
+
+
+def test_the_series_of_all_families_are_the_samples_of_the_page(pages: list[Page]) -> None:
+    for page in pages:
+        samples = [sample for family in text_string_to_metric_families(page.text) for sample in family.samples]
+        said: Counter[str] = Counter()
+        for one in samples:
+            if one.name == "resty_metrics_series":
+                said[one.labels["family"]] += int(one.value)
+        assert said.total() == len(samples)
+        assert said["stub_status"] == 2 * 8  # read by the workers, and fetched
+        for name in ("shop_open_jobs", "nginx_http_responses_total", "shop_paths_total"):
+            assert said[name] == sum(one.name == name for one in samples)
+        for name in ("nginx_http_request_duration_seconds", "shop_basket_items"):
+            assert said[name] == sum(one.name.startswith(f"{name}_") for one in samples)
 
 
 def said(page: str) -> set[str]:

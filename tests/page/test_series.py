@@ -12,6 +12,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from resty_metrics.exposition.text import MetricFamily, render
 from resty_metrics.page.conflicts import CONFLICT
+from resty_metrics.page.series import SERIES
 from support.effort import examples
 from support.mixtures import Message, Mixture, Sources, messages, sources
 
@@ -38,11 +39,35 @@ def sound(families: Iterable[MetricFamily]) -> set[Series]:
     shown = series(text)
     assert [series for series, count in shown.items() if count > 1] == []
     assert samples(openmetrics) == samples(text)
+    counted(shown, text)
     list(parse_text(text))
     list(parse_openmetrics(openmetrics))  # type: ignore[no-untyped-call]
     for page in (text, openmetrics):
         assert page.splitlines() == page.removesuffix("\n").split("\n")
     return set(shown)
+
+
+def counted(shown: Iterable[Series], text: str) -> None:
+    """The page says of each family its number of series, unless a family of the user's has that metric's name."""
+    said: Counter[str] = Counter()
+    for labels, value in said_series(text):
+        said[labels["family"]] += int(value)
+    assert said.total() == len(list(shown))
+    # Of a name of ours that is the user's in another nginx, only those series stand for themselves.
+    ours = ("resty_metrics", "process_", "nginx_vts_", "nginx_connections", "nginx_up", "nginx_http_requests_total")
+    for family in (family for family in said if not family.startswith((*ours, "vts", "stub_status"))):
+        assert said[family] == len([name for name, _ in shown if named(name, family, text)]), family
+
+
+def said_series(text: str) -> list[tuple[dict[str, str], float]]:
+    samples = (sample for family in parse_text(text) for sample in family.samples)
+    return [(sample.labels, sample.value) for sample in samples if sample.name == SERIES]
+
+
+def named(name: str, family: str, text: str) -> bool:
+    """Whether a sample of that name is one of the family."""
+    histogram = f"# TYPE {family} histogram\n" in text
+    return name == family or (histogram and name in {f"{family}{suffix}" for suffix in ("_bucket", "_sum", "_count")})
 
 
 def is_held_by_another(name: str, shown: Iterable[Series]) -> bool:

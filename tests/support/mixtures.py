@@ -15,7 +15,7 @@ from resty_metrics.ingest import pipeline_metrics as pipeline
 from resty_metrics.ingest.intake import Intake
 from resty_metrics.journal import snapshot
 from resty_metrics.journal.state import State, capture
-from resty_metrics.page import assemble, instances, requests
+from resty_metrics.page import assemble, instances, requests, series
 from resty_metrics.process.steps import finish
 from resty_metrics.shapes.shape import COUNTER_COLUMNS, HISTOGRAM_COLUMNS, REQUEST_COLUMNS, REQUEST_LABELS
 from resty_metrics.sources import source_metrics as report
@@ -184,7 +184,7 @@ class Mixture:
         rendered = [family for step in requests.in_steps(moment.families) for family in step]
         beats = senders.heartbeats(0.0)
         socket = pipeline.Socket(True, False, False, {}, 0, 0, 0, 0)
-        own = [report.lua(senders.instances, INSTANCES), *pipeline.families(self.intake, socket, 0.0)]
+        own = [report.lua(senders.instances, INSTANCES), *pipeline.families(self.intake, socket, 0.0), series.PLACE]
         status = {name or "" for name in self.fetched.status}
         return finish(assemble.in_steps(moment, rendered, beats, list(self._scraped()), status, {"a": 0.5}, own))
 

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from resty_metrics import __version__
+from resty_metrics.commands.cost import command as cost_command
 from resty_metrics.commands.help import WIDTH, Commands, Described
 from resty_metrics.commands.install import commands as install_commands
-from resty_metrics.commands.options import NGINX_COMMAND, OPTIONS, TOP_ACCESS, TOP_OPTIONS, Checked, options_of
+from resty_metrics.commands.options import NGINX_COMMAND, OPTIONS, PAGE_ACCESS, TOP_OPTIONS, Checked, options_of
 from resty_metrics.config import machine, names
 from resty_metrics.config.problem import ConfigError, Problem, discreet
 from resty_metrics.process import hangup
@@ -25,6 +26,7 @@ from resty_metrics.process.authorities import left_unread
 from resty_metrics.process.ending import end, end_on_sigterm
 
 if TYPE_CHECKING:
+    from resty_metrics.commands.client.endpoint import Endpoint
     from resty_metrics.commands.doctor.settings import Settings
     from resty_metrics.config.load import Inputs
     from resty_metrics.config.values import ListenAddress
@@ -188,6 +190,19 @@ def doctor(as_json: bool, problems: bool, watch: bool, nginx_command: str | None
     run(settings, as_json, problems)
 
 
+def _page(options: dict[str, Any]) -> "Endpoint":
+    """Return the page that the options of a command mean."""
+    from resty_metrics.commands.client.choice import choose
+
+    url = options.pop("url")
+    access = {key: options.pop(str(option.name)) for key, option in PAGE_ACCESS.items()}
+    with _refusing(EXIT_MISCONFIGURED):
+        try:
+            return choose(url, access, _inputs(options))
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+
+
 @main.command(
     cls=Described,
     params=TOP_OPTIONS,
@@ -213,16 +228,15 @@ def top(once: bool, as_json: bool, view: str, sort: str | None, reverse: bool, *
     once = once or as_json
     if not once and not sys.stdout.isatty():
         raise click.UsageError("standard output is not a terminal: give --once or --json")
-    from resty_metrics.commands.top import order, session
+    from resty_metrics.commands.top import session, settings
     from resty_metrics.commands.top.keys import State
 
-    with _refusing(EXIT_MISCONFIGURED):
-        url, interval = options.pop("url"), options.pop("interval")
-        access = {key: options.pop(str(option.name)) for key, option in TOP_ACCESS.items()}
-        try:
-            run_order = order.order_of(url, interval, access, _inputs(options), State(view, sort, reverse))
-        except ValueError as error:
-            raise click.UsageError(str(error)) from None
+    try:
+        settings.check_sort(sort, view)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    interval = options.pop("interval")
+    run_order = session.Order(_page(options), interval, State(view, sort, reverse))
     if once:
         session.run_once(run_order, as_json)
     session.run(run_order)
@@ -278,6 +292,7 @@ def healthcheck(web_listen_address: "tuple[ListenAddress, ...]") -> NoReturn:
     sys.exit(1 if silent else 0)
 
 
+cost_command.add_to(main, _page)
 install_commands.add_to(main, _own_settings)
 
 

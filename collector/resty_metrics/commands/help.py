@@ -10,7 +10,7 @@ import click
 
 WIDTH = 100
 # The order in which a new user needs the commands; others follow.
-_ORDER = ("serve", "install", "doctor", "top", "check-config", "healthcheck", "export", "uninstall")
+_ORDER = ("serve", "install", "doctor", "top", "cost", "check-config", "healthcheck", "export", "uninstall")
 _SUBJECTS = (
     ("Socket and journal", ("--socket.", "--state.")),
     ("Page", ("--web.",)),

@@ -4,6 +4,7 @@ Rule: a heavy module is imported when a value is read by it, not before.
 """
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import click
@@ -44,11 +45,9 @@ def _told_apart(_: click.Context, parameter: click.Parameter, sources: tuple[Any
     return sources
 
 
-def _by_top(reader: str) -> Callable[[str], object]:
+def _late(package: str, reader: str) -> Callable[[str], object]:
     def read(text: str) -> object:
-        from resty_metrics.commands.top import settings
-
-        return getattr(settings, reader)(text)
+        return getattr(import_module(f"resty_metrics.commands.{package}"), reader)(text)
 
     return read
 
@@ -99,24 +98,27 @@ def options_of(command: str) -> list[click.Option]:
     return [OPTIONS[flag] for flag in flags_of(command)]
 
 
-# TLS and credentials for top's page, with a source's settings: by the source's key.
-TOP_ACCESS = {
+# TLS and credentials for the page that a command reads, with a source's settings: by the source's key.
+PAGE_ACCESS = {
     setting.key: _option(setting, setting.flag.replace("--source.", "--"))
     for setting in SOURCE
     if setting.flag is not None and "." in setting.key
 }
-TOP_OPTIONS = [
+PAGE_OPTIONS = [
     option(
         "--url",
-        type=Checked("url", _by_top("read_page_url")),
+        type=Checked("url", _late("client.endpoint", "read_page_url")),
         help="Page to read: http://HOST:PORT/metrics, https://, unix:/path. Default: that of this machine's collector.",
     ),
+    *PAGE_ACCESS.values(),
+    *options_of("top"),
+]
+TOP_OPTIONS = [
+    *PAGE_OPTIONS,
     option(
         "--interval",
-        type=Checked("duration", _by_top("read_interval")),
+        type=Checked("duration", _late("top.settings", "read_interval")),
         default="2s",
         help="Time between two readings of the page; with --once, the time that is measured.",
     ),
-    *TOP_ACCESS.values(),
-    *options_of("top"),
 ]

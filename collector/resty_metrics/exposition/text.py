@@ -35,7 +35,7 @@ class MetricFamily:
     that all lines are of, "" for one without a name; None: the collector itself. ``sent``: built in, and its rows were
     sent under its own name. ``labels``: the names of the labels that all lines have, and the value of one that is the
     same on all; None: not known. ``parts``: the lines of a histogram that may have sums below 0, by sample: buckets,
-    sums, counts.
+    sums, counts. ``samples``: the number of sample lines; None: the maker does not know it, and they are counted.
     """
 
     name: str
@@ -47,6 +47,7 @@ class MetricFamily:
     sent: bool = False
     labels: frozenset[str] | None = None
     parts: tuple[Sequence[bytes], ...] = ()
+    samples: int | None = None
 
 
 PARTS = ("_bucket", "_sum", "_count")  # of a histogram

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from resty_metrics.exposition.text import MetricFamily, sample
 from resty_metrics.ingest.sender import LiveHeartbeat
-from resty_metrics.page import conflicts, gauges, instances, requests, workers
+from resty_metrics.page import conflicts, gauges, instances, requests, series, workers
 from resty_metrics.page.blocks import Snapshot
 from resty_metrics.page.gauges import Gauge
 from resty_metrics.process.steps import Steps
@@ -106,4 +106,5 @@ def in_steps(
     ]
     yield
     custom = _custom([family for family in rendered if family.custom], user_gauges, moment.births)
-    return (yield from conflicts.in_steps(custom, built_in, moment.instances, moment.gone, report))
+    page = yield from conflicts.in_steps(custom, built_in, moment.instances, moment.gone, report)
+    return (yield from series.in_steps(page))

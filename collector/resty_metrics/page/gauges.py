@@ -126,7 +126,9 @@ def _combine(instance: str, pieces: Sequence[_Piece]) -> Iterator[tuple[int, Gau
     name = youngest.family.name
     text = youngest.family.help or f"Gauge {name} of the nginx configuration."
     label_set = instances.label_set(youngest.family.labels, instance)
-    family = MetricFamily(name, "gauge", text, lines, custom=True, instance=instance, labels=label_set)
+    family = MetricFamily(
+        name, "gauge", text, lines, custom=True, instance=instance, labels=label_set, samples=len(values)
+    )
     yield _FAMILY_COST, Gauge(youngest.birth_ms, family)
 
 

@@ -16,7 +16,7 @@ from itertools import chain
 from resty_metrics.exposition.text import PARTS, MetricFamily, MetricType
 from resty_metrics.page import instances
 from resty_metrics.page.blocks import Snapshot, capture_family, render_blocks
-from resty_metrics.page.templates import REQUEST_BYTES, RESPONSE_BYTES, RESPONSES, by_sample
+from resty_metrics.page.templates import REQUEST_BYTES, RESPONSE_BYTES, RESPONSES, by_sample, count_samples
 from resty_metrics.table.table import Table
 
 Metric = tuple[str, MetricType, str]
@@ -62,9 +62,10 @@ def _families(snapshot: Snapshot, columns: Sequence[Sequence[bytes]]) -> list[Me
     texts = [list(chain.from_iterable(columns))] if snapshot.signed else columns
     sent = shape.type != "requests" and not shape.custom
     labels = instances.label_set(shape.labels, shape.instance, shape.scope)
+    samples = count_samples(shape, len(snapshot.rows))
     return [
-        MetricFamily(name, kind, text, lines, shape.custom, shape.instance, sent, labels, parts)
-        for (name, kind, text), lines in zip(_metrics(snapshot), texts, strict=True)
+        MetricFamily(name, kind, text, lines, shape.custom, shape.instance, sent, labels, parts, count)
+        for (name, kind, text), lines, count in zip(_metrics(snapshot), texts, samples, strict=True)
     ]
 
 

@@ -29,7 +29,7 @@ from resty_metrics.ingest.sender import LiveHeartbeat
 from resty_metrics.journal import journal_metrics as journal
 from resty_metrics.journal.journal import Journal
 from resty_metrics.journal.records import of_page
-from resty_metrics.page import assemble, family_counts, instances, requests
+from resty_metrics.page import assemble, family_counts, instances, requests, series
 from resty_metrics.page.bodies import Bodies, Body
 from resty_metrics.page.conflicts import Withheld
 from resty_metrics.page.coverage import Coverage
@@ -249,6 +249,7 @@ class Pages:
             *parts.web_families(),
             *parts.trouble_families(),
             *self._process.families(),
+            series.PLACE,
         ]
 
     def _withhold(self, families: Withheld) -> None:

@@ -37,11 +37,12 @@ class Template:
     """The lines of a row of one shape, one chunk for each metric its family feeds.
 
     A chunk is the text between the copies of the labels; ``%a`` is a number (bytes have no other conversion that suits
-    int and float).
+    int and float). ``samples``: the number of lines of each metric.
     """
 
     labels: str
     chunks: tuple[tuple[bytes, ...], ...]
+    samples: tuple[int, ...]
     scale: int
     fill: Callable[["Template", bytes, Labels, Numbers], Lines]
 
@@ -138,5 +139,12 @@ def _labels(shape: Shape) -> str:
 @lru_cache(maxsize=4096)
 def template(shape: Shape) -> Template:
     labels = _labels(shape)
-    chunks = tuple([tuple(chunk.encode().split(_LABELS)) for chunk in _chunks(shape)])
-    return Template(labels, chunks, shape.scale, _FILL[shape.type])
+    lines = _chunks(shape)
+    chunks = tuple([tuple(chunk.encode().split(_LABELS)) for chunk in lines])
+    samples = tuple([chunk.count("\n") for chunk in lines])
+    return Template(labels, chunks, samples, shape.scale, _FILL[shape.type])
+
+
+def count_samples(shape: Shape, rows: int) -> list[int]:
+    """Return the number of samples of each metric that so many rows feed."""
+    return [count * rows for count in template(shape).samples]

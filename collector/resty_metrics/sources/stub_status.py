@@ -34,6 +34,7 @@ _METRICS: tuple[tuple[str, str, MetricType, str], ...] = (
     ),
     ("requests", "nginx_http_requests_total", "counter", "Total http requests"),
 )
+NAMES = frozenset({_UP, *(name for _, name, _, _ in _METRICS)})
 
 
 @dataclass(frozen=True, slots=True)

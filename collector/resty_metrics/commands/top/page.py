@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from resty_metrics.commands.client.endpoint import BUILD_INFO, NOT_OURS
+
 RESPONSES = "nginx_http_responses_total"
 DURATION = "nginx_http_request_duration_seconds"
 REQUEST_BYTES = "nginx_http_request_bytes_total"
@@ -29,7 +31,6 @@ SPOOL = "resty_metrics_spool"
 _FAMILIES = {
     RESPONSES, DURATION, REQUEST_BYTES, RESPONSE_BYTES, ATTEMPTS, RETRIES, UPSTREAM_RESPONSE, ACTIVE, REQUESTS,
 }  # fmt: skip
-_NOT_OURS = "is not a page of resty-metrics"
 _LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"', re.DOTALL)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
@@ -75,8 +76,8 @@ def read(text: str) -> Page:
     for name, lines in _families(text):
         if name in _FAMILIES or name.startswith(OURS):
             _add(samples, lines)
-    if f"{OURS}build_info" not in samples:
-        raise ValueError(_NOT_OURS)
+    if BUILD_INFO not in samples:
+        raise ValueError(NOT_OURS)
     return Page(samples)
 
 
@@ -99,4 +100,4 @@ def _add(samples: dict[str, dict[str, float]], lines: str) -> None:
         try:
             values[rest[:-1] if brace else ""] = float(value)
         except ValueError:
-            raise ValueError(_NOT_OURS) from None
+            raise ValueError(NOT_OURS) from None

@@ -12,12 +12,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
-from resty_metrics.commands.doctor.report import printable
+from resty_metrics.commands.client.endpoint import Endpoint
+from resty_metrics.commands.client.fetch import complaint
 from resty_metrics.commands.top import keys, once, screen
 from resty_metrics.commands.top.looking import Look, Looker
 from resty_metrics.commands.top.meter import View
 from resty_metrics.commands.top.screen import Polling
-from resty_metrics.commands.top.settings import Endpoint
 from resty_metrics.commands.top.terminal import Terminal, console
 from resty_metrics.commands.top.warnings import Trouble
 from resty_metrics.process.command_line import DEFAULT_SOCKET
@@ -54,7 +54,8 @@ async def _run_once(order: Order, json: bool) -> NoReturn:
         await asyncio.sleep(order.interval)
     look = first if first.view is None else await looker.look()
     if look.view is None:
-        _complain(order.endpoint, look.error)
+        assert look.error is not None, "there is a view, or an error"
+        sys.stderr.write(complaint(order.endpoint, look.error.evidence, look.error.remedy))
         end(1)
     polling = _polling(order)
     with suppress(OSError, SystemExit):  # the reader has gone; rich then raises SystemExit
@@ -75,11 +76,6 @@ def _print(view: View, polling: Polling, state: keys.State, json: bool) -> None:
     width = out.width if out.is_terminal else screen.PIPE_WIDTH
     for line in screen.report(view, polling, state, width):
         out.print(line, soft_wrap=True)
-
-
-def _complain(endpoint: Endpoint, error: Trouble | None) -> None:
-    assert error is not None, "there is a view, or an error"
-    sys.stderr.write(f"{endpoint.shown}: {printable(error.evidence)} -> {error.remedy}\n")
 
 
 class _Session:

@@ -1,4 +1,4 @@
-"""Command-line options of top, put together, and the choice of a page where no URL was given.
+"""The choice of the page that a command reads: that of a URL, or of the collector on this machine.
 
 Rules:
 - Without a URL, the page is that of the collector on this machine, which ``doctor`` finds by the lock beside the
@@ -11,23 +11,19 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
-from resty_metrics.commands.top import settings
-from resty_metrics.commands.top.keys import State
-from resty_metrics.commands.top.session import Order
-from resty_metrics.commands.top.settings import Access, Endpoint
+from resty_metrics.commands.client import endpoint as endpoints
+from resty_metrics.commands.client.endpoint import Access, Endpoint
 from resty_metrics.config.load import Inputs
 from resty_metrics.config.problem import ConfigError
 
 
-def order_of(url: Endpoint | None, interval: float, access: Access, inputs: Inputs, state: State) -> Order:
-    """Put the options together. ``inputs``: those of a collector's settings.
+def choose(url: Endpoint | None, access: Access, inputs: Inputs) -> Endpoint:
+    """Return the page to read. ``inputs``: those of a collector's settings.
 
     Raises ConfigError, and ValueError where options do not fit together.
     """
-    settings.check_sort(state.sort, state.view)
     endpoint = url or _local_page(inputs, access)
-    endpoint = replace(endpoint, connection=settings.connection(endpoint.url, access))
-    return Order(endpoint, interval, state)
+    return replace(endpoint, connection=endpoints.connection(endpoint.url, access))
 
 
 def _local_page(inputs: Inputs, access: Access) -> Endpoint:
@@ -43,8 +39,8 @@ def _local_page(inputs: Inputs, access: Access) -> Endpoint:
     if subject is not None and subject.choice is not None:
         raise ValueError(f"{subject.choice}; or give --url")
     tls = local.web_config_file is not None and _has_tls(local.web_config_file)
-    endpoint = settings.listening(local.web_listen_address[0], local.web_telemetry_path, tls)
-    if any(access[key] for key in settings.SECRETS) and subject is not None and not subject.confides:
+    endpoint = endpoints.listening(local.web_listen_address[0], local.web_telemetry_path, tls)
+    if any(access[key] for key in endpoints.SECRETS) and subject is not None and not subject.confides:
         raise ValueError(
             f"the collector, process {subject.pid}, belongs to another user or a container, so no password or token is "
             f"sent to the page that it names. If that page is right, give --url={shlex.quote(endpoint.shown)}"
