@@ -9,7 +9,7 @@ from resty_metrics.commands.cost.counting import FamilyCost, Size, count, total
 from resty_metrics.commands.cost.reading import read
 from resty_metrics.exposition.text import MetricFamily, render, sample
 from resty_metrics.page import requests
-from resty_metrics.shapes.shape import REQUEST_COLUMNS, REQUEST_SCALE, Shape, family_batch
+from resty_metrics.shapes.shape import REQUEST_COLUMNS, Shape, family_batch
 from resty_metrics.table.table import Table
 from support.effort import examples
 
@@ -35,7 +35,7 @@ BOUNDS = (5, 1000)
 SHAPES = {
     "counter": (("value",), None, 1),
     "histogram": (("sum",), BOUNDS, 1000),
-    "requests": (REQUEST_COLUMNS, BOUNDS, REQUEST_SCALE),
+    "requests": (REQUEST_COLUMNS, None, 1),
 }
 Rows = dict[tuple[str, ...], list[int]]
 numbers = st.lists(st.integers(0, 10**7), min_size=6, max_size=6)
