@@ -16,13 +16,14 @@ from resty_metrics.commands.doctor.report import printable
 from resty_metrics.commands.top import figures, health, layout
 from resty_metrics.commands.top.keys import State
 from resty_metrics.commands.top.meter import View
-from resty_metrics.commands.top.tables import NAMES, Cell, Table, table, total
+from resty_metrics.commands.top.tables import COLUMNS, NAMES, Cell, Table, table, total
 from resty_metrics.commands.top.warnings import Trouble, warnings
 from resty_metrics.live.words import problems
 from resty_metrics.process.command_line import DEFAULT_SOCKET
 
 _WORKS_STYLE = {True: "green", False: "bold red", None: "dim"}
 _STYLE: Mapping[str, str] = {"critical": "bold red", "warning": "bold yellow"}
+_BAD = "bold red"
 _BETWEEN = "  "
 PIPE_WIDTH = 160
 _FOOT = ("? keys", "q quit")
@@ -134,13 +135,19 @@ def _head(view: View | None, polling: Polling, state: State, width: int) -> list
 def _traffic(view: View) -> list[Text]:
     """Return the figures of all servers together, and the number of nginx's connections."""
     totals = total(view)
+    columns = {column.key: column for column in COLUMNS["servers"]}
+
+    def figure(key: str, words: str, usual: str = "") -> Text:
+        column, cell = columns[key], totals[key]
+        return Text(words.format(figures.marked(cell, column)), _BAD if column.marks(cell) else usual)
+
     known = [
-        Text(f"{figures.shown(totals['rate'], 'rate')} req/s", "bold"),
-        Text(f"{figures.shown(totals['5xx'], 'ratio')} 5xx", "bold red" if (totals["5xx"] or 0) >= 0.01 else ""),
-        Text(f"p50 {figures.shown(totals['p50'], 'seconds')}"),
-        Text(f"p99 {figures.shown(totals['p99'], 'seconds')}"),
-        Text(f"in {figures.shown(totals['in'], 'bytes')} B/s"),
-        Text(f"out {figures.shown(totals['out'], 'bytes')} B/s"),
+        figure("rate", "{} req/s", "bold"),
+        figure("5xx", "{} 5xx"),
+        figure("p50", "p50 {}"),
+        figure("p99", "p99 {}"),
+        figure("in", "in {} B/s"),
+        figure("out", "out {} B/s"),
     ]
     if view.nginx_rate is not None:
         known.append(Text(f"nginx itself {figures.rate(view.nginx_rate)} req/s"))
