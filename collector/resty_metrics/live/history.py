@@ -93,7 +93,7 @@ class Series:
 
 
 class History:
-    """The series of all servers that are looked at. ``servers`` counts all servers, also those without a series."""
+    """The series of the busiest servers. ``servers`` is the number of all servers, those without a series too."""
 
     def __init__(self) -> None:
         self.series: dict[str, Series] = {}

@@ -175,7 +175,7 @@ def test_nothing_of_a_page_moves_the_cursor() -> None:
 
 def test_all_is_well() -> None:
     seen = said(view({}))
-    assert "socket: up lua: up workers: 2 of 2 journal: written coverage: 100.0%" in seen
+    assert "socket: up lua: up workers: 2 of 2 journal: up coverage: 100.0%" in seen
     assert "!" not in seen
 
 
@@ -191,8 +191,8 @@ WRONG: list[tuple[Samples, str, str]] = [
         "socket: contended",
         "Another program keeps removing or replacing the socket: missing 4",
     ),
-    (trouble("standby"), "socket: stands by", "another one holds the lock of the socket"),
-    (trouble("socket_unreachable"), "socket: out of reach", "No worker of nginx can reach the socket"),
+    (trouble("standby"), "socket: standing by", "another one holds the lock of the socket"),
+    (trouble("socket_unreachable"), "socket: unreachable", "No worker of nginx can reach the socket"),
     (
         trouble(
             "source_down",
@@ -211,7 +211,7 @@ WRONG: list[tuple[Samples, str, str]] = [
     (trouble("journal_down", {"resty_metrics_journal_up": {"": 0}}), "journal: in memory only", "counts are in memory"),
     (
         trouble("journal_stalls", {"resty_metrics_journal_pending_seconds": {"": 3}}),
-        "journal: stalls",
+        "journal: slow",
         "has not finished for seconds: the oldest record has waited for 3.0 s",
     ),
     (
@@ -412,7 +412,7 @@ def test_more_warnings_than_there_is_room_for() -> None:
     samples = joined(*(wrong for wrong, _, _ in WRONG))
     shown = lines(view(samples), State())
     found = [line for line in shown if line.startswith("!")]
-    assert found[-1].endswith("more: resty-metrics top --once shows all")
+    assert found[-1].endswith("more. Add --once to see all of them")
     assert any(line.startswith("[1] servers") for line in shown)
 
 
@@ -423,15 +423,15 @@ def test_without_lua() -> None:
     stub = {**without, "resty_metrics_source_up": sources, "nginx_connections_active": {"": 3}}
     seen = said(view({**stub, "nginx_http_requests_total": {"": 50}}, {**stub, "nginx_http_requests_total": {"": 0}}))
     assert "nginx itself 5.00 req/s 3 connections" in seen
-    assert "lua: not heard of stub_status: up workers: none heard of" in seen
-    assert "Requests by server need the Lua module in nginx" in seen
+    assert "lua: not reporting stub_status: up workers: none reporting" in seen
+    assert "To count requests by server, run: sudo resty-metrics install" in seen
     assert "!" not in seen
 
 
 def test_not_reached() -> None:
     polling = Polling(POLLING.address, 2.0, Trouble("cannot read the page: refused", "check --url"), 75.0)
     for seen in (None, view(served("a.example", "200", 10))):
-        assert "! cannot read the page: refused, for 75.0s -> check --url; tried again every 2 s" in said(seen, polling)
+        assert "! cannot read the page: refused, for 75.0s -> check --url; retrying every 2 s" in said(seen, polling)
     assert "a.example" in said(view(served("a.example", "200", 10)), polling)
 
 

@@ -140,7 +140,7 @@ def test_live(busy: Collector, directory: Path) -> None:
     """Rates are those of the load; sorted by key; a warning comes with a fault and goes with it; q ends it."""
     inherited = {"COLUMNS": "80", "LINES": "24"}  # by who was started by something that exports them
     with Tmux(directory, command(busy, "--interval=500ms"), environment=inherited) as terminal:
-        terminal.shows("socket: up", "lua: up", "workers: 2 of 2", "journal: written", "a.example", "[1] servers")
+        terminal.shows("socket: up", "lua: up", "workers: 2 of 2", "journal: up", "a.example", "[1] servers")
 
         assert COLOURED.search(terminal.screen(colours=True))
 

@@ -4,6 +4,7 @@ Rule: sums by server are kept, not each series: five minutes of a page of 10,000
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from resty_metrics.commands.top import page
 from resty_metrics.commands.top.change import Change, distributions
@@ -25,8 +26,10 @@ def by_server(change: Change) -> Change:
         _add(sums[_REQUESTS], server, count)
         if labels.get("status", "").startswith("5"):
             _add(sums[_ERRORS], server, count)
+    durations = sums[_DURATIONS]
     for text, count in change.get(_BUCKETS, {}).items():
-        _add(sums[_DURATIONS], _bucket(text), count)
+        key = _bucket(text)
+        durations[key] = durations.get(key, 0.0) + count
     return sums
 
 
@@ -37,7 +40,12 @@ def _add(sums: dict[str, float], key: str, count: float) -> None:
 def _bucket(text: str) -> str:
     """Return the key of a bucket: its server and its bound, as ``change.distributions`` reads them."""
     row, _, bound = text.rpartition('le="')
-    return f"{page.joined(page.labels(row), 'server')}{_BOUND}{bound}"
+    return _server(row) + _BOUND + bound
+
+
+@lru_cache(maxsize=65_536)
+def _server(text: str) -> str:
+    return page.joined(page.labels(text), "server")
 
 
 def loads(window: Change, seconds: float, now: Page) -> Iterator[Load]:

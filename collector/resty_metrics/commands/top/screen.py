@@ -32,7 +32,7 @@ _KEYS = (
     ("< >, left, right", "sort by the column to the left, to the right"),
     ("r", "reverse the order"),
     ("up, down, Page Up, Page Down, Home, End", "scroll"),
-    ("space", "pause: keep what is shown; measuring goes on"),
+    ("space", "pause: freeze the screen; measuring continues"),
     ("?", "show or hide these keys"),
     ("q, Ctrl-C", "quit"),
 )
@@ -40,9 +40,9 @@ _KEYS = (
 
 @dataclass(frozen=True, slots=True)
 class Polling:
-    """The facts about the looks at a page. ``error``: the reason why the last look failed, None if it did not.
+    """The state of reading a page. ``error``: the reason why the last attempt failed, None if it did not.
 
-    ``for_seconds``: the time since looks began to fail; ``interval``: seconds between two looks;
+    ``for_seconds``: the time since attempts began to fail; ``interval``: seconds between two of them;
     ``socket_path``: for commands.
     """
 
@@ -161,7 +161,7 @@ def _troubles(view: View | None, polling: Polling, width: int, most: int | None)
     troubles = [] if view is None else warnings(view, polling.socket_path)
     if polling.error is not None:
         evidence = f"{polling.error.evidence}, for {figures.seconds(polling.for_seconds)}"
-        troubles.insert(0, Trouble(evidence, f"{polling.error.remedy}; tried again every {polling.interval:g} s"))
+        troubles.insert(0, Trouble(evidence, f"{polling.error.remedy}; retrying every {polling.interval:g} s"))
     blocks = [
         _wrapped(f"! {printable(trouble.evidence)} -> {printable(trouble.remedy)}", width, _STYLE[trouble.severity])
         for trouble in troubles
@@ -173,7 +173,7 @@ def _troubles(view: View | None, polling: Polling, width: int, most: int | None)
             more = len(blocks) - i
             return [
                 *lines,
-                Text(layout.cut(f"! and {more} more: resty-metrics top --once shows all", width), "bold yellow"),
+                Text(layout.cut(f"! and {more} more. Add --once to see all of them", width), "bold yellow"),
             ]
         lines += block
     return lines

@@ -220,7 +220,7 @@ def _servers(view: View) -> Table:
     tallies = requests(view, _server)
     for text in view.page.series(page.RESPONSES):
         tallies[_server(page.labels(text))]
-    empty = "No request is counted yet. Requests by server need the Lua module in nginx: sudo resty-metrics install"
+    empty = "No request is counted yet. To count requests by server, run: sudo resty-metrics install"
     return _of_requests("servers", "server", view, tallies, empty)
 
 
@@ -277,7 +277,7 @@ def _workers(view: View) -> Table:
         for text, count in view.events.get(_WORKER + name, {}).items():
             row = of(page.labels(text))
             row["errors"] = count + (row["errors"] if isinstance(row["errors"], float) else 0.0)
-    empty = "No worker has reported yet. One does so with its first request, or at its start with lifecycle.conf."
+    empty = "No worker has reported yet. A worker reports at its first request; with lifecycle.conf, at its start."
     return _table_of("workers", (workers[name] for name in workers if name in alive), empty)
 
 

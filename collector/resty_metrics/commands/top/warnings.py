@@ -34,8 +34,8 @@ class Trouble:
 
 
 _SILENT = Trouble(
-    "the collector of this page reports no troubles: it is of another release",
-    "Install the same release of both.",
+    "this collector reports no troubles, since it is of another release",
+    "Install the same release of top and the collector.",
 )
 
 
