@@ -12,7 +12,9 @@ REQUESTS = f'{NGINX}, server=~"$server"'
 RESPONSES = "nginx_http_responses_total"
 DURATION = "nginx_http_request_duration_seconds"
 ERRORS = f'{REQUESTS}, status=~"5.."'
-PERCENTILES = (0.5, 0.9, 0.99)
+MEDIAN = 0.5
+PERCENTILES = (MEDIAN, 0.9, 0.99)
+TOO_FEW = "fewer than 100 requests in the interval"
 
 INSTANCE_CHOICES = (
     Choice("job", "job", "label_values(resty_metrics_build_info, job)", everything=None),
@@ -65,6 +67,17 @@ def error_ratio(by: str = "") -> str:
 def quantile(of: float, histogram: str, by: str = "", labels: str = REQUESTS) -> str:
     """Return a quantile from the summed buckets of all series, by labels."""
     return f"histogram_quantile({of}, {total(f'{histogram}_bucket', f'{by}, le' if by else 'le', labels)})"
+
+
+def quantile_of_requests(of: float, histogram: str, by: str = "", labels: str = REQUESTS) -> str:
+    """Return a quantile as ``quantile`` does, where the interval has enough requests.
+
+    Of fewer than 100 requests a p99 is only the slowest one, of fewer than 10 a p90; a median is shown of any number.
+    """
+    every = f'{labels}, le="+Inf"'
+    count = grown(f"{histogram}_bucket", by, every, over="$__rate_interval")
+    enough = f" and {count} >= {round(1 / (1 - of))}" if of > MEDIAN else ""
+    return f"{quantile(of, histogram, by, labels)}{enough}"
 
 
 def mean(histogram: str, by: str = "", labels: str = REQUESTS) -> str:

@@ -9,8 +9,10 @@ from grafana.promql import (
     NGINX,
     RESPONSES,
     SERVER_CHOICE,
+    TOO_FEW,
     error_ratio,
     quantile,
+    quantile_of_requests,
     rate,
     total,
 )
@@ -35,20 +37,21 @@ AT_A_GLANCE = Row(
         ),
         Panel(
             "Errors",
-            "Of the requests, the part that ended with a status of 500 or above. Red from 1 % on: look below at "
-            "which server, then at Upstreams for 502, 503 and 504, at nginx's error log for 500.",
+            "Of the requests, the part that ended with a status of 500 or above. Red from 5 % on, as the alert "
+            "NginxErrorRatioHigh: look below at which server, then at Upstreams for 502, 503 and 504, at the "
+            "application's log for 500.",
             "percentunit",
             (Query(error_ratio(), "5xx"),),
             "stat",
             width=4,
-            bad=0.01,
+            bad=0.05,
         ),
         Panel(
             "p50",
             "Half of the requests took at most this long. Where it rises with the p99, all is slow, not some: look "
             "at the event loop below, then at Upstreams.",
             "s",
-            (Query(quantile(0.5, DURATION), "p50"),),
+            (Query(quantile_of_requests(0.5, DURATION), "p50"),),
             "stat",
             width=4,
         ),
@@ -57,9 +60,10 @@ AT_A_GLANCE = Row(
             "99 of 100 requests took at most this long, slow clients included. If it rises: Upstreams shows whether "
             "they are slow, the lag of the event loop below whether nginx is.",
             "s",
-            (Query(quantile(0.99, DURATION), "p99"),),
+            (Query(quantile_of_requests(0.99, DURATION), "p99"),),
             "stat",
             width=4,
+            none=TOO_FEW,
         ),
         Panel(
             "Active connections",
@@ -95,8 +99,8 @@ BY_SERVER = Row(
             (
                 Query(total(RESPONSES, "server, nginx"), "requests", "reqps"),
                 Query(error_ratio("server, nginx"), "errors", "percentunit"),
-                Query(quantile(0.5, DURATION, "server, nginx"), "p50", "s"),
-                Query(quantile(0.99, DURATION, "server, nginx"), "p99", "s"),
+                Query(quantile_of_requests(0.5, DURATION, "server, nginx"), "p50", "s"),
+                Query(quantile_of_requests(0.99, DURATION, "server, nginx"), "p99", "s"),
             ),
             "table",
             width=24,
@@ -121,7 +125,8 @@ BY_SERVER = Row(
             "p99 by server",
             "Long polls and downloads belong into a scope of their own (docs/labels.md), else they are the p99.",
             "s",
-            (Query(quantile(0.99, DURATION, "server, nginx"), _SERVER),),
+            (Query(quantile_of_requests(0.99, DURATION, "server, nginx"), _SERVER),),
+            none=TOO_FEW,
             opens=_DETAIL,
         ),
     ),

@@ -12,10 +12,11 @@ from grafana.promql import (
     REQUESTS,
     RESPONSES,
     SERVER_CHOICE,
+    TOO_FEW,
     buckets,
     grown,
     mean,
-    quantile,
+    quantile_of_requests,
     rate,
     ratio,
     top,
@@ -48,7 +49,7 @@ DURATIONS = Row(
             "From the histogram's buckets: a percentile is only as exact as the bucket it falls into. Buckets of "
             "your own: docs/labels.md.",
             "s",
-            tuple(Query(quantile(of, DURATION), f"p{of * 100:g}") for of in PERCENTILES),
+            tuple(Query(quantile_of_requests(of, DURATION), f"p{of * 100:g}") for of in PERCENTILES),
             width=12,
         ),
         Panel(
@@ -62,14 +63,16 @@ DURATIONS = Row(
             "p99 by method",
             "Slow POST and PUT with fast GET: uploads, or what writes behind nginx.",
             "s",
-            (Query(quantile(0.99, DURATION, "method"), "{{method}}"),),
+            (Query(quantile_of_requests(0.99, DURATION, "method"), "{{method}}"),),
+            none=TOO_FEW,
         ),
         Panel(
             "p99 by status",
             "504 at a round number is a timeout of nginx (proxy_read_timeout); 499 near it are clients with a "
             "shorter one.",
             "s",
-            (Query(quantile(0.99, DURATION, "status"), "{{status}}"),),
+            (Query(quantile_of_requests(0.99, DURATION, "status"), "{{status}}"),),
+            none=TOO_FEW,
         ),
     ),
 )
@@ -127,10 +130,10 @@ LABELLED = Row(
         ),
         Panel(
             "p99 by $by",
-            "The slowest of your values. Few requests of a value make its p99 jump.",
+            "The slowest of your values. A value with fewer than 100 requests in the interval has no p99.",
             "s",
-            (Query(quantile(0.99, DURATION, "server, $by", _LABELLED), _VALUE),),
-            none=_NO_LABEL,
+            (Query(quantile_of_requests(0.99, DURATION, "server, $by", _LABELLED), _VALUE),),
+            none=f"{_NO_LABEL}; or {TOO_FEW}",
         ),
     ),
 )
@@ -244,7 +247,7 @@ UPGRADED = Row(
             "How long they lived. All near one value: a timeout (proxy_read_timeout) ends them; have the client send "
             "pings.",
             "s",
-            tuple(Query(quantile(of, _UPGRADED), f"p{of * 100:g}") for of in PERCENTILES),
+            tuple(Query(quantile_of_requests(of, _UPGRADED), f"p{of * 100:g}") for of in PERCENTILES),
             width=12,
             none="no upgraded connection",
         ),

@@ -10,9 +10,10 @@ from grafana.promql import (
     PERCENTILES,
     REQUESTS,
     SERVER_CHOICE,
+    TOO_FEW,
     buckets,
     mean,
-    quantile,
+    quantile_of_requests,
     ratio,
     total,
 )
@@ -76,9 +77,10 @@ AT_A_GLANCE = Row(
             "p99 of the answer",
             "99 of 100 attempts had their whole answer after this time. If it rises: the phases below say which part.",
             "s",
-            (Query(quantile(0.99, _histogram("response"), labels=_UPSTREAM), "p99"),),
+            (Query(quantile_of_requests(0.99, _histogram("response"), labels=_UPSTREAM), "p99"),),
             "stat",
             width=6,
+            none=TOO_FEW,
         ),
     ),
 )
@@ -148,14 +150,15 @@ LATENCY = Row(
             "connect: the network, or a full backlog. From connect to header: the application. From header to "
             "response: the size of the answer.",
             "s",
-            tuple(Query(quantile(0.5, _histogram(phase), labels=_UPSTREAM), phase) for phase in _PHASES),
+            tuple(Query(quantile_of_requests(0.5, _histogram(phase), labels=_UPSTREAM), phase) for phase in _PHASES),
         ),
         Panel(
             "p99 by phase",
             "connect near 1 or 3 s are lost SYNs: raise the backlog of the peer, or look for a firewall's table "
             "that is full.",
             "s",
-            tuple(Query(quantile(0.99, _histogram(phase), labels=_UPSTREAM), phase) for phase in _PHASES),
+            tuple(Query(quantile_of_requests(0.99, _histogram(phase), labels=_UPSTREAM), phase) for phase in _PHASES),
+            none=TOO_FEW,
         ),
         Panel(
             "Mean of connect by upstream",
@@ -177,14 +180,16 @@ LATENCY = Row(
             "clients are slow, or retries add up.",
             "s",
             tuple(
-                Query(quantile(of, _histogram("response"), labels=_UPSTREAM), f"p{of * 100:g}") for of in PERCENTILES
+                Query(quantile_of_requests(of, _histogram("response"), labels=_UPSTREAM), f"p{of * 100:g}")
+                for of in PERCENTILES
             ),
         ),
         Panel(
             "p99 of the answer by upstream",
             "One upstream alone: what stands behind it. All: what they share, such as a database or the network.",
             "s",
-            (Query(quantile(0.99, _histogram("response"), "upstream, nginx", _UPSTREAM), _NAME),),
+            (Query(quantile_of_requests(0.99, _histogram("response"), "upstream, nginx", _UPSTREAM), _NAME),),
+            none=TOO_FEW,
         ),
     ),
 )

@@ -5,7 +5,7 @@ gauges, which are over the last requests only.
 """
 
 from grafana.model import Choice, Dashboard, Panel, Query, Row
-from grafana.promql import INSTANCE_CHOICES, NGINX, quantile, ratio, total
+from grafana.promql import INSTANCE_CHOICES, NGINX, TOO_FEW, quantile_of_requests, ratio, total
 
 _NO_VTS = "no vts: see docs/configuration.md, sources"
 _HOST = f'{NGINX}, host!="*", host=~"$host"'
@@ -82,8 +82,13 @@ SERVERS = Row(
             "From vts's histogram, where it has one (vhost_traffic_status_histogram_buckets); Request detail has it "
             "without.",
             "s",
-            (Query(quantile(0.99, f"{_SERVER}_request_duration_seconds", "host, nginx", _HOST), "{{host}} {{nginx}}"),),
-            none="vts has no histogram",
+            (
+                Query(
+                    quantile_of_requests(0.99, f"{_SERVER}_request_duration_seconds", "host, nginx", _HOST),
+                    "{{host}} {{nginx}}",
+                ),
+            ),
+            none=f"vts has no histogram, or {TOO_FEW}",
         ),
     ),
 )
@@ -138,9 +143,13 @@ UPSTREAMS = Row(
             "p99 of the answer by peer",
             "From vts's histogram, where it has one. Upstreams has it by phase.",
             "s",
-            (Query(quantile(0.99, f"{_UPSTREAM}_response_duration_seconds", _OF_BACKEND, NGINX), _BACKEND),),
+            (
+                Query(
+                    quantile_of_requests(0.99, f"{_UPSTREAM}_response_duration_seconds", _OF_BACKEND, NGINX), _BACKEND
+                ),
+            ),
             width=12,
-            none="vts has no histogram",
+            none=f"vts has no histogram, or {TOO_FEW}",
         ),
     ),
 )

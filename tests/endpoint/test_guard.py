@@ -3,7 +3,9 @@
 import contextlib
 import errno
 import os
+import re
 import resource
+import shlex
 import shutil
 import signal
 import socket
@@ -29,6 +31,7 @@ from support.client import ask
 from support.collector import Collector
 from support.nginx import Nginx
 from support.stalls import stalled
+from support.users import NOBODY, as_user
 from support.wait import free_port, wait_until
 from support.worker import Worker, counter
 
@@ -300,6 +303,37 @@ def test_a_directory_with_something_in_it_is_left_alone_and_said(collector: Coll
     shutil.rmtree(path)
     wait_until(lambda: collector.value("resty_metrics_socket_up") == 1, timeout=6, message="the healing")
     send(collector, "after_total")
+
+
+def test_a_directory_that_was_removed_is_created_again_and_the_log_says_so(collector: Collector) -> None:
+    directory = collector.socket_path.parent
+    shutil.rmtree(directory)
+    wait_until(collector.socket_path.exists, message="the healing")
+    wait_until(lambda: "restored the socket" in collector.log(), message="the log")
+    created = f'msg="created the socket\'s directory again, since it was removed" directory={directory}\n'
+    assert created in collector.log()
+    assert "degraded" not in collector.page("/-/ready")
+    send(collector, "after_total")
+
+
+@only_root
+def test_a_directory_that_cannot_be_created_comes_with_the_command_that_does(shared: Path) -> None:
+    """As in /run, which belongs to root: the command is applied, and the fault is over."""
+    directory = shared / "run"
+    for made in (directory, shared / "state"):
+        made.mkdir(mode=0o755)
+        os.chown(made, NOBODY, NOBODY)
+    with Collector(directory / "collector.sock", f"--state.dir={shared}/state", under=as_user(NOBODY)) as collector:
+        shutil.rmtree(directory)
+        missing = f"the directory {directory} is missing, and the collector cannot create it: permission denied"
+        wait_until(lambda: missing in collector.page("/-/ready"), message="the fault")
+        assert missing in collector.log()
+        assert collector.value("resty_metrics_socket_failed_rebinds_total") != 0
+        command = re.search(r"To create it, run: sudo (install -d .*?)\. ", collector.page("/-/ready"))
+        assert command is not None
+        subprocess.run(shlex.split(command[1]), check=True)
+        wait_until(lambda: "degraded" not in collector.page("/-/ready"), message="the healing")
+        send(collector, "after_total")
 
 
 def other_collector(collector: Collector) -> Collector:

@@ -43,6 +43,7 @@ ABOUT = 0.15  # rates are extrapolated by half an interval of SCRAPES before the
 # What may find nothing here, by panel and beginning of the query.
 EMPTY = {
     ("Coverage", "min by (instance, nginx) (resty_metrics_coverage_ratio"): "needs five minutes of traffic",
+    ("Lifetime", "histogram_quantile(0.9"): "one upgraded connection is too few for a p90 or a p99",
     ("Lost rows by reason", "sum by (nginx, reason) (rate(resty_metrics_worker_lost_rows"): "no worker lost a row",
 }
 WHY = {"missing", "replaced"}  # who heals fast sees the path before the other is there
@@ -154,7 +155,7 @@ def test_the_error_ratio(watched: Fleet) -> None:
 
 
 def test_percentiles_of_a_known_delay(watched: Fleet) -> None:
-    """1.2 s lies in the bucket (1, 2.5]; a third of the requests to that server take that long."""
+    """1.2 s lies in the bucket (1, 2.5]; a seventh of the requests to that server take that long."""
     assert 1 < values(watched, "overview", "p99 by server")["b.example"] <= 2.5
     assert values(watched, "overview", "p99 by server")[f"a.example {EDGE}"] < 1
     shown = values(watched, "requests", "Percentiles", server="b.example")
@@ -162,6 +163,31 @@ def test_percentiles_of_a_known_delay(watched: Fleet) -> None:
     slowest = values(watched, "requests", "Most time")
     assert next(iter(slowest)) == "b.example GET"
     assert slowest["b.example GET"] > SLOW
+
+
+def test_a_percentile_of_few_requests_is_not_shown(watched: Fleet) -> None:
+    """A p99 needs 100 requests, a p90 needs 10, and a median is shown of any number."""
+    assert values(watched, "requests", "p99 by $by").keys() == {"a.example other", "b.example other"}
+    assert values(watched, "requests", "p99 by status", server="a.example").keys() == {"200"}
+    assert values(watched, "requests", "Percentiles", server="none.example") == {}
+    assert set(values(watched, "requests", "Lifetime")) == {"p50"}
+    (table,) = (panel for name, panel in PANELS if (name, panel.title) == ("overview", "Servers"))
+    shown = {
+        query.legend: {series[0]["server"] for series in ask(watched, query.expression)} for query in table.queries
+    }
+    assert shown["p50"] == shown["p99"] == shown["requests"]
+
+
+@pytest.mark.parametrize(("board", "panel"), PANELS, ids=lambda one: one.title if isinstance(one, Panel) else one)
+def test_no_high_percentile_of_requests_is_without_its_number(board: str, panel: Panel) -> None:
+    for query in panel.queries:
+        match = re.match(r"histogram_quantile\((0\.\d+), .*?(\w+)_bucket\{", query.expression)
+        if match is not None and match[2].startswith("nginx_"):
+            least = {"0.5": None, "0.9": "10", "0.99": "100"}[match[1]]
+            found = re.search(
+                rf"increase\({match[2]}_bucket\{{.*le=\"\+Inf\"\}}\[\$__rate_interval\]\)\) >= (\d+)$", query.expression
+            )
+            assert (None if found is None else found[1]) == least, f"{board}: {query.legend}"
 
 
 def test_the_heatmap_has_every_request(watched: Fleet) -> None:

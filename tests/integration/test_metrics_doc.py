@@ -31,6 +31,8 @@ CONFLICT, WITHHELD = "resty_metrics_family_conflict", "nginx_http_cache_requests
 # Not to be had here, with why.
 ABSENT = {
     "resty_metrics_coverage_ratio": "needs 100 requests in five minutes",
+    "resty_metrics_refused_user": "nobody was refused",
+    "resty_metrics_refused_file": "no file was refused",
     "resty_metrics_worker_refused_batches_total": "nothing was refused",
     "resty_metrics_worker_lost_rows_total": "nothing was lost",
 }

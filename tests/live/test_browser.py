@@ -17,6 +17,16 @@ pytestmark = [
     ),
 ]
 
+# The cells of tables that have more lines than words.
+BROKEN_WORDS = """
+return [...document.querySelectorAll('thead th, td.figure')].filter((cell) => {
+  const range = document.createRange();
+  range.selectNodeContents(cell);
+  const lines = new Set([...range.getClientRects()].map((line) => line.top));
+  return lines.size > cell.textContent.trim().split(/\\s+/).length;
+}).map((cell) => cell.textContent);
+"""
+
 
 @pytest.fixture(scope="module")
 def stage(browser: Browser) -> Iterator[Viewing]:
@@ -36,6 +46,7 @@ def test_no_serious_violation_no_complaint_and_nothing_sticks_out(stage: Viewing
     assert stage.browser.run("return document.documentElement.scrollWidth") == width
     hidden = "return [...document.querySelectorAll('.wide')].map((one) => one.scrollWidth - one.clientWidth)"
     assert stage.browser.run(hidden) == [0, 0], "no table has to be scrolled sideways"
+    assert stage.browser.run(BROKEN_WORDS) == [], "no figure or title is broken within a word"
     assert stage.browser.violations() == []
     assert stage.browser.complaints() == []
 

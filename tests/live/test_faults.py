@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from resty_metrics.ingest.beats import GAUGES_SECONDS
-from resty_metrics.live.notices import LOAD_SECONDS
+from resty_metrics.live.site import WINDOW_SECONDS
 from resty_metrics.observer.counts import SPAN_SECONDS
 from resty_metrics.table.families import MAX_ROWS
 from support import impostors
@@ -104,7 +104,7 @@ def test_requests_that_fail_and_requests_that_are_slow(stage: Viewing) -> None:
     assert "shop.example: " in stage.text('[data-name="NginxErrorRatioHigh"]')
     assert "shop.example: " in stage.text('[data-name="NginxLatencyHigh"]')
     stage.ask(300)
-    stage.clock.forward(LOAD_SECONDS)
+    stage.clock.forward(WINDOW_SECONDS)
     stage.ask(300)
     stage.go(*faults)
 
@@ -133,6 +133,8 @@ def test_a_worker_that_hangs_and_a_configuration_that_is_refused(stage: Viewing)
         stage.appear(*faults)
     finally:
         os.kill(hanging, signal.SIGCONT)
+    check = f"resty-metrics check-config {stage.directory}/resty-metrics.yml"
+    assert check in stage.text('[data-name="RestyMetricsConfigRefused"] .command')
     configured(stage, "")
     stage.go(*faults)
 

@@ -49,7 +49,7 @@ def test_a_summary_is_of_the_points_of_its_window() -> None:
         history.observe({"a": totals(requests, requests / 10)}, 0, 10.0 * at)
     summary = summarize(history.series["a"].points, 10.0)
     assert summary is not None
-    assert (summary.requests, summary.rate, summary.errors) == (30, 1.5, 0.1)
+    assert (summary.requests, summary.rate, summary.share) == (30, 1.5, 0.1)
     assert summarize(history.series["a"].points, 30.0) is None
 
 

@@ -1,15 +1,17 @@
 """The warnings of the live page: the troubles of the pipeline, and what its charts show of the site."""
 
 import re
+from dataclasses import replace
 
 import pytest
 import yaml
+from resty_metrics.health.facts import RefusedFile
 from resty_metrics.health.judge import judge
-from resty_metrics.health.troubles import CONFIG_REFUSED, COVERAGE, KINDS, SOCKET_CONTENDED, Trouble
+from resty_metrics.health.troubles import COVERAGE, KINDS, SOCKET_CONTENDED, Trouble
 from resty_metrics.live.history import History
 from resty_metrics.live.notices import notices
 from resty_metrics.live.totals import Totals
-from support.faults import FAULTS
+from support.faults import FAULTS, WELL
 from support.live import facts
 from support.nginx import ROOT
 
@@ -37,19 +39,35 @@ def test_a_trouble_is_a_warning(name: str) -> None:
 
 
 def test_commands_are_those_of_this_collector() -> None:
-    given = facts(troubles=[Trouble(kind, "seen", "do") for kind in (SOCKET_CONTENDED, CONFIG_REFUSED, COVERAGE)])
+    given = facts(troubles=[Trouble(kind, "seen", "do") for kind in (SOCKET_CONTENDED, COVERAGE)])
     assert [one.command for one in notices(given, History())] == [
         "sudo resty-metrics doctor --watch",
-        "resty-metrics check-config FILE",
         "sudo resty-metrics doctor",
     ]
 
 
-def history(requests: float, errors: float = 0, seconds: float = 0.05) -> History:
+REFUSED = [
+    ([RefusedFile("/etc/x y.yml")], "resty-metrics check-config '/etc/x y.yml'"),
+    ([RefusedFile("/w.yml", web=True, watched=True)], "resty-metrics check-config --web.config.file=/w.yml"),
+    (
+        [RefusedFile("/a.yml"), RefusedFile("/w.yml", web=True), RefusedFile("/w.yml", web=True, watched=True)],
+        "resty-metrics check-config /a.yml; resty-metrics check-config --web.config.file=/w.yml",
+    ),
+    ([RefusedFile("")], None),
+]
+
+
+@pytest.mark.parametrize(("files", "command"), REFUSED)
+def test_the_command_for_a_refused_file_can_be_copied(files: list[RefusedFile], command: str | None) -> None:
+    (shown,) = notices(facts(troubles=judge(replace(WELL, misconfigured=files))), History())
+    assert shown.command == command
+
+
+def history(requests: float, errors: float = 0, seconds: float = 0.05, intervals: int = 60) -> History:
     """Five minutes with this in each interval; ``seconds``: below which bound all requests took."""
     found, bounds = History(), (0.1, 1.0, 10.0)
     at = next(index for index, bound in enumerate(bounds) if seconds <= bound)
-    for sample in range(61):
+    for sample in range(60 - intervals, 61):
         buckets = [0.0] * 4
         buckets[at] = sample * requests
         found.observe({"shop": Totals(sample * requests, sample * errors, {bounds: buckets})}, 0, 700.0 + 5 * sample)
@@ -71,6 +89,19 @@ def test_traffic_makes_the_warnings_of_the_alerts(given: History, expected: list
     shown = notices(facts(), given)
     assert [one.name for one in shown] == expected
     assert [one.severity for one in shown] == [SEVERITIES[name] for name in expected]
+
+
+def test_evidence_names_the_time_that_it_is_of() -> None:
+    for intervals, words in ((60, "over the last 5 min: shop"), (5, "over the last 25 s: shop")):
+        failing, slow = notices(facts(), history(100, 50, 5, intervals))
+        assert f"Answers with 5xx {words}" in failing.evidence
+        assert f"The p99 {words}" in slow.evidence
+
+
+def test_a_few_failures_after_the_start_are_no_finding() -> None:
+    """As in an alert, which stands on 300 requests."""
+    assert notices(facts(), history(10, errors=2, seconds=5, intervals=2)) == []
+    assert [one.name for one in notices(facts(), history(10, errors=10, intervals=2))] == ["NginxErrorRatioHigh"]
 
 
 def test_of_statuses_nginxs_own_are_told_from_the_applications() -> None:

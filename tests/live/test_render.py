@@ -129,9 +129,52 @@ def test_servers_have_figures_and_charts_and_quiet_ones_a_line() -> None:
     past.observe({"shop": Totals(30, 3, {(0.1,): [30, 0]}), "idle": Totals(0)}, 0, 1000.0)
     text = html(facts(), past)
     assert text.count("<svg") == 6  # of all, and of the one
-    assert "No request in 15 minutes: idle." in text
+    assert "No request in the last 20 s: idle." in text
     assert "<b>1.50</b>/s" in text
-    assert "shop, requests per second in the last 15 minutes: between 0 and 2" in text
+    assert "shop, requests per second in the last 20 s: between 0 and 2" in text
+
+
+@pytest.mark.parametrize(
+    ("samples", "recent", "span"), [(4, "20 s", "20 s"), (60, "1 min", "5 min"), (300, "1 min", "15 min")]
+)
+def test_spans_are_those_that_the_page_has(samples: int, recent: str, span: str) -> None:
+    past = History()
+    for sample in range(samples + 1):
+        totals = {"shop": Totals(sample * 10, 0, {(0.1,): [sample * 10, 0]}), "idle": Totals(0)}
+        past.observe(totals, 0, 1000.0 - 5 * (samples - sample))
+    text = html(facts(), past)
+    assert f"Figures: the last {recent}. Charts: the last {span};" in text
+    assert f"No request in the last {span}: idle." in text
+    assert f"requests per second in the last {span}: 2" in text
+
+
+def test_numbers_of_rows_say_what_they_count() -> None:
+    text = html(facts(rows=16, top=Top([Row([("server", "a")], 1.0)], 28.0, 9, 9)))
+    assert "over the last 28 s, of 9 rows of requests." in text
+    assert "16 rows of all metrics." in text
+    assert "No request in the last 28 s." in html(facts(top=Top([], 28.0, 9, 9)))
+    assert "The first rows appear after 5 seconds." in html(facts(top=Top([], None, 9, 9)))
+
+
+@pytest.mark.parametrize(("generation", "words"), [(1, "no reload seen"), (2, "at least 1 reload"), (3, "2 reloads")])
+def test_a_reload_that_no_worker_saw_may_be_missing(generation: int, words: str) -> None:
+    assert words in html(facts(nginx=[nginx(generation=generation, configured_ago=60.0)]))
+
+
+@pytest.mark.parametrize(("errors", "bound", "marked"), [(0, 0, 0), (4, 0, 0), (6, 0, 1), (0, 1, 1), (6, 1, 2)])
+def test_a_figure_above_the_threshold_of_its_alert_is_marked(errors: int, bound: int, marked: int) -> None:
+    """In words and not by its colour alone; here in all servers and in the one."""
+    past = History()
+    for sample in range(4):
+        counts = [0, 0, 0]
+        counts[bound * 2] = sample * 100
+        past.observe({"shop": Totals(sample * 100, sample * errors, {(0.1, 2.0): counts})}, 0, 980.0 + 5 * sample)
+    servers = html(facts(), past).partition('<ul class="servers">')[2].partition("</ul>")[0]
+    assert servers.count('class="symbol') == 2 * marked
+
+
+def test_a_p99_of_few_requests_is_not_known() -> None:
+    assert "<b>≤ 100 ms</b>, <b>-</b>" in html(facts(), history("shop"))
 
 
 def test_every_chart_says_in_words_what_it_shows() -> None:

@@ -47,5 +47,6 @@ def test_a_bug_in_a_look_costs_no_page_and_hides_no_trouble_of_before() -> None:
     guard.up = lambda: 1 // 0
     assert observer() == [line]
     assert [bytes(one) for family in observer.families() for one in family.lines if one.endswith(b" 1\n")] == [
-        b'resty_metrics_trouble{trouble="config_refused"} 1\n'
+        b'resty_metrics_trouble{trouble="config_refused"} 1\n',
+        b'resty_metrics_refused_file{file="/etc/resty-metrics.yml",kind="settings"} 1\n',
     ]

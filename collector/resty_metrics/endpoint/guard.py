@@ -31,7 +31,7 @@ from resty_metrics.process.command_line import command
 from resty_metrics.process.lock import Lock, LockedError, acquire
 from resty_metrics.process.log import say
 from resty_metrics.process.passage import Passage, make
-from resty_metrics.process.start import cause
+from resty_metrics.process.start import StartError, cause, directory_gone
 
 CHECK_SECONDS = 1.0
 CALM_SECONDS = 0.01  # between two checks, however much happens in the directory
@@ -117,6 +117,8 @@ class Guard:
         closed = None if self.standing_by else self._open_passage()
         try:
             fault = self._heal() if self._has_lock() else None
+        except StartError as error:
+            fault = error.message
         except OSError as error:
             fault = f"cannot restore the socket at {self._listener.path}: {cause(error)}"
         fault = fault or closed
@@ -151,7 +153,7 @@ class Guard:
         """
         if self._lock.held():
             return True
-        make(self._lock.path.parent)
+        self._make_directory()
         try:
             lock = acquire(self._lock.path)
         except LockedError as error:
@@ -170,6 +172,19 @@ class Guard:
         self._lock = lock
         self.standing_by = False
         return True
+
+    def _make_directory(self) -> None:
+        """Create the socket's directory again if it was removed. Raises StartError if that is not possible."""
+        directory = self._lock.path.parent
+        if directory.is_dir():
+            return
+        try:
+            make(directory)
+        except OSError as error:
+            self.failed_rebinds += 1
+            raise StartError(error.errno, directory_gone(directory, os.geteuid(), error)) from error
+        message = "created the socket's directory again, since it was removed"
+        say(logging.ERROR, message, per="missing directory", directory=directory)
 
     def _find(self) -> Fault | None:
         endpoint = self._listener.endpoint

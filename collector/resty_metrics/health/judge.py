@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from resty_metrics.health import remedies
 from resty_metrics.health import troubles as kinds
-from resty_metrics.health.facts import Counts, Facts, NginxFacts, Recent, SourceState
+from resty_metrics.health.facts import Counts, Facts, NginxFacts, SourceState
 from resty_metrics.health.reach import is_home
 from resty_metrics.health.troubles import Kind, Trouble
 
@@ -100,18 +100,20 @@ def _of_refusals(facts: Facts) -> Iterator[Trouble]:
     if "dropped" in recent.lost:  # ROWS_LOST says more
         refused = {reason: count for reason, count in refused.items() if reason not in _NOT_READABLE}
     if refused:
-        words = " ".join(remedies.of_refusal(reason, recent.uids) for reason in refused)
+        words = " ".join(remedies.of_refusal(reason, recent.uids, recent.names) for reason in refused)
         counts = sorted(refused.items(), key=lambda item: -item[1])
-        evidence = named([_datagrams(reason, count, recent) for reason, count in counts])
+        evidence = named([refused_datagrams(reason, count, recent.uids, recent.names) for reason, count in counts])
         yield _trouble(kinds.REFUSALS, f"refused lately: {evidence}", words)
 
 
-def _datagrams(reason: str, count: float, recent: Recent) -> str:
+def refused_datagrams(reason: str, count: float, uids: Sequence[int], names: Mapping[int, str]) -> str:
+    """Write how many datagrams were refused: of which users, as far as they are known, or for which reason."""
     datagrams = f"{count:g} datagram{'' if count == 1 else 's'}"
-    if reason != "uid" or not recent.uids:
+    if reason != "uid":
         return f"{datagrams} ({reason})"
-    users = [f"{uid} ({recent.names[uid]})" if uid in recent.names else str(uid) for uid in recent.uids]
-    return f"{datagrams} of user{'' if len(users) == 1 else 's'} {named(users)}"
+    if not uids:
+        return f"{datagrams} of a user that may not send"
+    return f"{datagrams} of user{'' if len(uids) == 1 else 's'} {named([remedies.user(uid, names) for uid in uids])}"
 
 
 def _of_nginx(nginx: NginxFacts) -> Iterator[Trouble]:
@@ -183,7 +185,8 @@ def _of_the_page(facts: Facts) -> Iterator[Trouble]:
         paths = ", ".join(dict.fromkeys(file.path or "the environment" for file in facts.misconfigured))
         evidence = f"refused: {paths}; the collector's log has each problem with its line"
         words = dict.fromkeys(remedies.of_file(file, facts.pid) for file in facts.misconfigured)
-        yield _trouble(kinds.CONFIG_REFUSED, evidence, " ".join(words))
+        check = remedies.check_commands(facts.misconfigured)
+        yield Trouble(kinds.CONFIG_REFUSED, evidence, " ".join(words), check=check)
     withheld: dict[str, list[str]] = {}
     for nginx, family in facts.withheld:
         withheld.setdefault(nginx, []).append(family)

@@ -1,7 +1,7 @@
 """Remedies by reason, as sentences."""
 
 import shlex
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from resty_metrics.health import troubles as kinds
 from resty_metrics.health.facts import RefusedFile
@@ -58,6 +58,7 @@ _LOSSES = {
 }
 _LOG = "See nginx's error log and the collector's log: the side that lost rows gives the reason."
 _MOST_UIDS = 5
+_NO_NAMES: Mapping[int, str] = {}
 
 
 def of_source(reason: str) -> str:
@@ -65,11 +66,19 @@ def of_source(reason: str) -> str:
     return _SOURCES.get(reason, "See the collector's log, and check that nginx answers at that address.")
 
 
-def of_refusal(reason: str, uids: Sequence[int] = ()) -> str:
-    """Return the remedy for datagrams that are refused. ``uids``: the users whose datagrams are refused."""
-    user = ", ".join(f"uid {uid}" for uid in uids[:_MOST_UIDS]) or "the refused user"
+def of_refusal(reason: str, uids: Sequence[int] = (), names: Mapping[int, str] = _NO_NAMES) -> str:
+    """Return the remedy for datagrams that are refused.
+
+    ``uids``: the users whose datagrams are refused; ``names``: theirs, as far as they are known.
+    """
+    users = f"user {' or '.join(user(uid, names) for uid in uids[:_MOST_UIDS])}" if uids else "the refused user"
     text = _REFUSALS.get(reason, "See the collector's log: it explains each reason once.")
-    return text.format(user=user, allow=allow(uids[:_MOST_UIDS]))
+    return text.format(user=users, allow=allow(uids[:_MOST_UIDS]))
+
+
+def user(uid: int, names: Mapping[int, str]) -> str:
+    """Write a user as number and name, as far as the name is known."""
+    return f"{uid} ({names[uid]})" if uid in names else str(uid)
 
 
 def allow(uids: Sequence[int]) -> str:
@@ -87,11 +96,20 @@ def of_file(file: RefusedFile, pid: int | None) -> str:
     reload = "reload the collector" if pid is None else f"reload it: kill -HUP {pid}"
     if not file.path:
         return f"Correct what the collector's log names, and {reload}."
-    path = shlex.quote(file.path)
-    check = f"resty-metrics check-config {'--web.config.file=' if file.web else ''}{path}"
+    path, check = shlex.quote(file.path), check_command(file)
     if file.watched:
         return f"Correct {path}, and check it: {check}. The collector reads it again by itself."
     return f"Correct {path}, check it ({check}), and {reload}."
+
+
+def check_command(file: RefusedFile) -> str:
+    """Return the command that checks a configuration file, to be copied."""
+    return f"resty-metrics check-config {'--web.config.file=' if file.web else ''}{shlex.quote(file.path)}"
+
+
+def check_commands(files: Iterable[RefusedFile]) -> str | None:
+    """Return the commands that check these files, in one line; None if no file is to blame."""
+    return "; ".join(dict.fromkeys(check_command(file) for file in files if file.path)) or None
 
 
 def of_gauge_rows(reason: str) -> str:

@@ -39,12 +39,16 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A trouble that holds now. ``nginx``: "" for none, or one without a name; ``evidence``: what shows it."""
+    """A trouble that holds now. ``nginx``: "" for none, or one without a name; ``evidence``: what shows it.
+
+    ``check``: the command that checks the files in question, if any.
+    """
 
     kind: Kind
     evidence: str
     remedy: str
     nginx: str = ""
+    check: str | None = None
 
     @property
     def title(self) -> str:
@@ -68,8 +72,9 @@ SOCKET_DOWN = Kind(
     "critical",
     "RestyMetricsSocketDown",
     "The socket does not lead to this collector",
-    "Give the collector's user write access to the directory of the socket. If another program owns that path, choose "
-    "another one: --socket.path, and $resty_metrics_socket in nginx. Workers keep their counts until then.",
+    "Check that the socket's directory exists and that the collector's user can write to it. If another program owns "
+    "that path, choose another one: --socket.path, and $resty_metrics_socket in nginx. Workers keep their counts until "
+    "then.",
 )
 SOCKET_CONTENDED = Kind(
     "socket_contended",

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from resty_metrics.live.site import LEAST_REQUESTS, MEDIAN, tail
 from resty_metrics.live.totals import Totals
 from resty_metrics.shapes.quantile import Bounds, Buckets, Quantile, join, quantile
 
@@ -24,8 +25,6 @@ BUSY_SECONDS = 60.0  # over which servers are compared
 SPAN_SECONDS = 900.0
 POINTS = int(SPAN_SECONDS / SAMPLE_SECONDS)
 MAX_SERVERS = 24
-MEDIAN, TAIL = 0.5, 0.99
-LEAST_REQUESTS = 100  # that a p99 needs: of fewer it is the slowest one
 QUANTILE_SECONDS = 60.0  # at most, for an interval's quantiles
 
 
@@ -48,16 +47,23 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The summary of a window's points. ``requests``: their number; ``rate``: requests per second.
-
-    ``errors``: the share of errors, None without a request.
-    """
+    """The summary of a window's points: requests and errors in ``seconds``. p99 None: they are too few."""
 
     requests: float
-    rate: float
-    errors: float | None
+    errors: float
+    seconds: float
     p50: Quantile | None
     p99: Quantile | None
+
+    @property
+    def rate(self) -> float:
+        """Return the requests per second."""
+        return self.requests / self.seconds
+
+    @property
+    def share(self) -> float | None:
+        """Return the share of errors; None without a request."""
+        return self.errors / self.requests if self.requests else None
 
 
 def summarize(points: Iterable[Point], since: float) -> Summary | None:
@@ -65,14 +71,13 @@ def summarize(points: Iterable[Point], since: float) -> Summary | None:
     chosen = [point for point in points if point.end > since]
     if not chosen:
         return None
-    requests, seconds = sum(point.requests for point in chosen), sum(point.seconds for point in chosen)
     buckets = join([point.buckets for point in chosen if point.buckets is not None])
     return Summary(
-        requests,
-        requests / seconds,
-        sum(point.errors for point in chosen) / requests if requests else None,
+        sum(point.requests for point in chosen),
+        sum(point.errors for point in chosen),
+        sum(point.seconds for point in chosen),
         quantile(MEDIAN, *buckets),
-        quantile(TAIL, *buckets),
+        tail(buckets),
     )
 
 
@@ -88,7 +93,7 @@ class Series:
 
 
 class History:
-    """The series of all servers that are looked at. ``servers`` counts all servers, also those without a series."""
+    """The series of the busiest servers. ``servers`` is the number of all servers, those without a series too."""
 
     def __init__(self) -> None:
         self.series: dict[str, Series] = {}
@@ -174,7 +179,7 @@ def _point(before: Totals, after: Totals, now: float, seconds: float, earlier: I
         return Point(now, seconds, requests, errors, None, None, None)
     bounds, counts = _enough(buckets, earlier, now)
     p50 = quantile(MEDIAN, bounds, counts)
-    p99 = quantile(TAIL, bounds, counts) if sum(counts) >= LEAST_REQUESTS else None
+    p99 = tail((bounds, counts))
     return Point(now, seconds, requests, errors, (buckets[0], array("d", buckets[1])), p50, p99)
 
 

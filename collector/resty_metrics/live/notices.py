@@ -8,15 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from resty_metrics.health.troubles import Severity, Trouble
+from resty_metrics.live import site
 from resty_metrics.live.facts import Facts
 from resty_metrics.live.history import ALL, History, summarize
-from resty_metrics.live.words import duration, number, percent
-
-LOAD_SECONDS = 300.0
-LEAST_RATE = 1.0  # requests per second
-MOST_ERRORS = 0.05
-MOST_TAIL = 1.0  # seconds
-_NAMED = 5  # servers in one text
+from resty_metrics.live.site import WINDOW_SECONDS, Finding, Load
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,61 +32,30 @@ class Notice:
 
 def notices(facts: Facts, history: History) -> list[Notice]:
     """Return all notices, critical ones first."""
-    shown = [*(_of(trouble, facts) for trouble in facts.troubles), *_load(facts, history)]
+    findings = site.judge([*_loads(history, facts.now - WINDOW_SECONDS)])
+    shown = [*(_of(trouble, facts) for trouble in facts.troubles), *map(_of_site, findings)]
     return sorted(shown, key=lambda notice: notice.severity != "critical")
 
 
 def _of(trouble: Trouble, facts: Facts) -> Notice:
-    commands = {"doctor": facts.doctor, "watch": facts.watch, "check-config": "resty-metrics check-config FILE"}
-    kind, evidence = trouble.kind, trouble.evidence
+    kind = trouble.kind
+    commands = {"doctor": facts.doctor, "watch": facts.watch, "check-config": trouble.check}
     command = None if kind.command is None else commands[kind.command]
+    return Notice(kind.alert, kind.severity, trouble.title, _sentence(trouble.evidence), trouble.remedy, command)
+
+
+def _of_site(finding: Finding) -> Notice:
     return Notice(
-        kind.alert, kind.severity, trouble.title, f"{evidence[:1].upper()}{evidence[1:]}.", trouble.remedy, command
+        finding.name, finding.severity, finding.title, _sentence(finding.evidence), finding.remedy, command=None
     )
 
 
-def _load(facts: Facts, history: History) -> Iterator[Notice]:
-    since = facts.now - LOAD_SECONDS
-    failing: list[str] = []
-    slow: list[str] = []
+def _sentence(evidence: str) -> str:
+    return f"{evidence[:1].upper()}{evidence[1:]}."
+
+
+def _loads(history: History, since: float) -> Iterator[Load]:
     for name, series in sorted(history.series.items()):
         summary = None if name == ALL else summarize(series.points, since)
-        if summary is None or summary.rate <= LEAST_RATE:
-            continue
-        if summary.errors is not None and summary.errors > MOST_ERRORS:
-            failing.append(f"{name}: {percent(summary.errors)} of {number(summary.rate)}/s")
-        if summary.p99 is not None and summary.p99 > MOST_TAIL:
-            slow.append(f"{name}: {duration(summary.p99)}")
-    if failing:
-        yield _failing(failing)
-    if slow:
-        yield _slow(slow)
-
-
-def _failing(servers: list[str]) -> Notice:
-    return Notice(
-        "NginxErrorRatioHigh",
-        "critical",
-        "Requests fail",
-        f"Answers with 5xx over five minutes: {_shortened(servers)}.",
-        "500 comes mostly from the application: see its log. 502 and 504 are nginx's own answers when an upstream is "
-        "down or too slow: its error log names the peer. 503 may be either, or a limit_req.",
-        None,
-    )
-
-
-def _slow(servers: list[str]) -> Notice:
-    return Notice(
-        "NginxLatencyHigh",
-        "warning",
-        "One request in a hundred takes longer than a second",
-        f"p99 over five minutes: {_shortened(servers)}.",
-        "Check whether upstreams take that long, or clients are slow. Give long polls and downloads a scope of their "
-        "own (docs/labels.md).",
-        None,
-    )
-
-
-def _shortened(texts: list[str]) -> str:
-    more = len(texts) - _NAMED
-    return ", ".join(texts[:_NAMED]) + (f", and {more} more" if more > 0 else "")
+        if summary is not None:
+            yield Load(name, summary.requests, summary.errors, summary.seconds, summary.p99)

@@ -1,6 +1,6 @@
 """The view as HTML, by a template in which everything is escaped.
 
-Rule: names of servers and labels are a client's words as much as an operator's: only the template writes HTML.
+Rule: clients choose some names of servers and labels, so only the template writes HTML.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The runbook as a page of the collector: whoever sees a warning can open its section, also without the Internet.
+"""The runbook as a page of the collector: the link of a warning opens its section, without access to the Internet.
 
 The text is docs/runbook.md: headings, paragraphs, and within a line code, emphasis and links. A link to another
 document becomes its words, since the collector does not serve that document.

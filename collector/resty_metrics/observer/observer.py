@@ -83,8 +83,10 @@ class Observer:
         return lines(self.look(), self._parts.guard.path)
 
     def families(self) -> list[MetricFamily]:
-        """Return the metric of the troubles, as they are now."""
-        return [metric.family(self.look())]
+        """Return the metrics of the troubles, as they are now."""
+        troubles = self.look()
+        users = {uid: self._names[uid] for uid in self._refused_uids(self._clock()) if uid in self._names}
+        return [metric.family(troubles), *metric.refused(users, self._misconfigured())]
 
     async def run(self) -> None:
         """Look each second, for ever."""

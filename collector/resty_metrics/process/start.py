@@ -4,6 +4,7 @@ Rule: a message ends with an instruction that the person who started the collect
 """
 
 import errno
+import shlex
 from pathlib import Path
 
 _DENIED = (errno.EACCES, errno.EPERM)
@@ -35,6 +36,13 @@ def no_directory(directory: Path, error: OSError) -> str:
     else:
         remedy = f"{_sentence(_OTHER_PATH)}."
     return f"cannot create the directory {error.filename or directory}: {cause(error)}. {remedy}"
+
+
+def directory_gone(directory: Path, uid: int, error: OSError) -> str:
+    """Return the message for a socket's directory that was removed while the collector runs, and cannot be created."""
+    message = f"the directory {directory} is missing, and the collector cannot create it: {cause(error)}"
+    create = f"sudo install -d -o {uid} -m 0755 {shlex.quote(str(directory))}"
+    return f"{message}. To create it, run: {create}" if error.errno in _DENIED else message
 
 
 def no_lock(path: Path, error: OSError) -> str:

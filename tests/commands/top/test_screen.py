@@ -1,18 +1,24 @@
 """What is on the screen, from pages made here: it fits whatever its size, and says what is wrong."""
 
 import json
+import re
 from collections.abc import Mapping
 
 import pytest
+import yaml
 from resty_metrics.commands.top import once, screen
 from resty_metrics.commands.top.keys import State
 from resty_metrics.commands.top.meter import Meter, View
 from resty_metrics.commands.top.page import Page, read
 from resty_metrics.commands.top.screen import Polling
-from resty_metrics.commands.top.tables import NAMES, table
+from resty_metrics.commands.top.tables import COLUMNS, NAMES, table
 from resty_metrics.commands.top.warnings import Trouble
 from resty_metrics.health.troubles import BY_NAME
+from resty_metrics.live import site
 from rich.cells import cell_len
+from support.nginx import ROOT
+
+RULES = yaml.safe_load((ROOT / "prometheus" / "rules" / "alerts.yml").read_text())
 
 POLLING = Polling("http://127.0.0.1:19145/metrics", 2.0)
 Samples = Mapping[str, Mapping[str, float]]
@@ -109,12 +115,12 @@ def test_the_columns_that_matter_stay_in_a_narrow_one() -> None:
 
 
 def test_numbers_by_server() -> None:
-    """60 of a request's 90 were served in the first 10 seconds' page."""
-    after = joined(served("a.example", "200", 90), served("a.example", "500", 10), served("b.example", "404", 40))
-    seen = view(after, served("a.example", "200", 30))
+    """600 of a.example's 900 were served between the two pages, which are 10 seconds apart."""
+    after = joined(served("a.example", "200", 900), served("a.example", "500", 100), served("b.example", "404", 99))
+    seen = view(after, served("a.example", "200", 300))
     rows = {str(row[0]): row[1:] for row in table("servers", seen).rows}
-    assert rows["a.example"] == pytest.approx((7.0, 0.0, 1 / 7, 0.1, 0.1, 0.0, 700.0))
-    assert rows["b.example"] == pytest.approx((4.0, 1.0, 0.0, 0.1, 0.1, 0.0, 400.0))
+    assert rows["a.example"] == pytest.approx((70.0, 0.0, 1 / 7, 0.1, 0.1, 0.0, 7000.0))
+    assert rows["b.example"] == pytest.approx((9.9, 1.0, 0.0, 0.1, None, 0.0, 990.0)), "a p99 of few requests"
 
 
 def test_an_idle_server_is_shown_and_what_is_not_known_of_it_is_absent() -> None:
@@ -129,7 +135,7 @@ SORTED = [
     (State(sort="server"), ["a", "b", "c"]),
     (State(sort="server", reverse=True), ["c", "b", "a"]),
     (State(sort="5xx"), ["a", "b", "c"]),
-    (State(sort="p99"), ["a", "b", "c"]),
+    (State(sort="p50"), ["a", "b", "c"]),
     (State(sort="no such column"), ["c", "b", "a"]),
 ]
 
@@ -169,7 +175,7 @@ def test_nothing_of_a_page_moves_the_cursor() -> None:
 
 def test_all_is_well() -> None:
     seen = said(view({}))
-    assert "socket: up lua: up workers: 2 of 2 journal: written coverage: 100.0%" in seen
+    assert "socket: up lua: up workers: 2 of 2 journal: up coverage: 100.0%" in seen
     assert "!" not in seen
 
 
@@ -185,8 +191,8 @@ WRONG: list[tuple[Samples, str, str]] = [
         "socket: contended",
         "Another program keeps removing or replacing the socket: missing 4",
     ),
-    (trouble("standby"), "socket: stands by", "another one holds the lock of the socket"),
-    (trouble("socket_unreachable"), "socket: out of reach", "No worker of nginx can reach the socket"),
+    (trouble("standby"), "socket: standing by", "another one holds the lock of the socket"),
+    (trouble("socket_unreachable"), "socket: unreachable", "No worker of nginx can reach the socket"),
     (
         trouble(
             "source_down",
@@ -199,13 +205,13 @@ WRONG: list[tuple[Samples, str, str]] = [
     (
         trouble("workers_missing", {"resty_metrics_workers_seen": {"": 1}}),
         "workers: 1 of 2",
-        "Workers of nginx have stopped reporting: 1 of 2 are heard of",
+        "Workers of nginx have stopped reporting: 1 of 2 report",
     ),
     (trouble("nothing_arrives"), "", "nginx serves requests, and none of them is counted"),
     (trouble("journal_down", {"resty_metrics_journal_up": {"": 0}}), "journal: in memory only", "counts are in memory"),
     (
         trouble("journal_stalls", {"resty_metrics_journal_pending_seconds": {"": 3}}),
-        "journal: stalls",
+        "journal: slow",
         "has not finished for seconds: the oldest record has waited for 3.0 s",
     ),
     (
@@ -234,7 +240,7 @@ WRONG: list[tuple[Samples, str, str]] = [
     (
         trouble("refusals", {"resty_metrics_refusals_total": {'reason="uid"': 7}}),
         "",
-        "The collector refuses datagrams: uid 7",
+        "The collector refuses datagrams: 7 datagrams of a user that may not send",
     ),
     (
         trouble("gauges_cut", {"resty_metrics_heartbeat_rows_refused_total": {'reason="total_cap"': 6}}),
@@ -286,6 +292,108 @@ def test_what_is_wrong_is_said_with_what_to_do(samples: Samples, word: str, warn
     assert found[0].partition(" -> ")[2]
 
 
+USERS = {'uid="33",user="www-data"': 1, 'uid="4711",user="_"': 1}
+
+
+def test_refused_users_are_named() -> None:
+    counted = {'reason="uid"': 7, 'reason="version"': 1}
+    samples = {"resty_metrics_refusals_total": counted, "resty_metrics_refused_user": USERS}
+    seen = said(view(trouble("refusals", samples)))
+    assert "7 datagrams of users 33 (www-data), 4711; 1 datagram (version)" in seen
+    assert "If user 33 (www-data) or 4711 runs nginx's workers" in seen
+    assert "--socket.allow-uid=33 --socket.allow-uid=4711" in seen
+
+
+REFUSED = [
+    ({'file="/etc/x y.yml",kind="settings"': 1}, "in force: /etc/x y.yml", "resty-metrics check-config '/etc/x y.yml'"),
+    ({'file="/w.yml",kind="web"': 1}, "in force: /w.yml", "resty-metrics check-config --web.config.file=/w.yml"),
+    ({'file="_",kind="settings"': 1}, "in force: the environment", "Correct what the collector's log names"),
+]
+
+
+@pytest.mark.parametrize(("files", "evidence", "remedy"), REFUSED)
+def test_a_refused_file_comes_with_a_command_to_copy(files: Mapping[str, float], evidence: str, remedy: str) -> None:
+    seen = said(view(trouble("config_refused", {"resty_metrics_refused_file": files})))
+    assert evidence in seen
+    assert remedy in seen
+    assert " FILE" not in seen
+
+
+# the site -------------------------------------------------------------------------------------------------------------
+
+
+def slow(server: str, count: int) -> Samples:
+    labels = f'server="{server}",method="GET",status="200"'
+    times = {f'{labels},le="1.0"': 0, f'{labels},le="2.5"': count, f'{labels},le="+Inf"': count}
+    return {**served(server, "200", count), "nginx_http_request_duration_seconds_bucket": times}
+
+
+SITE = [
+    ("all fail", served("shop", "503", 600), "Requests fail: answers with 5xx over the last 10 s: shop: 100 % of 60/s"),
+    ("all fail of few", served("shop", "500", 30), "shop: 100 % of 3/s"),
+    ("one server of two", joined(served("shop", "502", 60), served("b", "200", 600)), "10 s: shop: 100 % of 6/s"),
+    ("all are slow", slow("shop", 600), "longer than a second: the p99 over the last 10 s: shop: 2.5 s"),
+]
+
+
+@pytest.mark.parametrize(("name", "samples", "warning"), SITE, ids=[name for name, _, _ in SITE])
+def test_a_site_that_fails_or_is_slow_has_the_warning_of_its_alert(name: str, samples: Samples, warning: str) -> None:
+    (found,) = [line for line in lines(view(samples), State(), 300, 60) if line.startswith("! ")]
+    assert warning in found
+    assert found.partition(" -> ")[2]
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        joined(served("shop", "200", 960), served("shop", "503", 40)),
+        joined(served("shop", "200", 30), served("shop", "503", 10)),
+        served("shop", "503", 9),
+        slow("shop", 200),
+    ],
+    ids=["4 %", "10 failures", "less than one a second", "too few to judge"],
+)
+def test_a_site_that_its_alerts_spare_has_no_warning(samples: Samples) -> None:
+    assert not [line for line in lines(view(samples), State(), 300, 60) if line.startswith("! ")]
+
+
+def test_a_site_is_judged_over_five_minutes() -> None:
+    """As the alert does: 10 seconds of failures among five minutes without one are not enough."""
+    meter, good, bad = Meter(), 0, 0
+    for at in range(0, 301, 10):
+        good, bad = good + 100, bad + 100 * (at == 300)
+        seen = meter.look(page(joined(served("shop", "200", good), served("shop", "503", bad))), at)
+    assert [load.seconds for load in seen.loads] == [300]
+    assert not [line for line in lines(seen, State(), 300, 60) if line.startswith("! ")]
+
+
+def test_a_figure_above_its_threshold_is_marked_without_colours_too() -> None:
+    shown = lines(view(joined(served("bad", "503", 600), served("good", "200", 6000))), State(), 120)
+    cells = {line.split()[0]: line.split()[1:] for line in shown if line.startswith(("bad", "good"))}
+    assert cells["bad"][2] == "!100%"
+    assert cells["good"][2] == "0%"
+    assert any("!9.09% 5xx" in line for line in shown)
+
+
+def thresholds(alert: str) -> list[float]:
+    (rule,) = [rule for group in RULES["groups"] for rule in group["rules"] if rule["alert"] == alert]
+    return [float(number) for number in re.findall(r"> ([0-9.]+)", rule["expr"])]
+
+
+def test_thresholds_of_marks_and_warnings_are_those_of_the_alerts() -> None:
+    bad = {(name, column.key): column.bad for name in NAMES for column in COLUMNS[name] if column.bad is not None}
+    assert bad == {
+        ("servers", "5xx"): thresholds("NginxErrorRatioHigh")[0],
+        ("servers", "p99"): thresholds("NginxLatencyHigh")[0],
+        ("upstreams", "failed"): thresholds("NginxUpstreamPeerFailing")[0],
+        ("rows", "p99"): thresholds("NginxLatencyHigh")[0],
+        ("workers", "lag"): thresholds("RestyMetricsEventLoopLag")[0],
+        ("workers", "errors"): 0,  # as the trouble worker_errors
+    }
+    assert thresholds("NginxErrorRatioHigh") == [site.MOST_ERRORS, site.LEAST_RATE]
+    assert thresholds("NginxLatencyHigh") == [site.MOST_TAIL, site.LEAST_RATE]
+
+
 def test_commands_are_those_of_the_socket_that_was_given() -> None:
     polling = Polling(POLLING.address, 2.0, socket_path="/x/c.sock")
     for name, command in (("socket_down", "doctor"), ("socket_contended", "doctor --watch")):
@@ -304,7 +412,7 @@ def test_more_warnings_than_there_is_room_for() -> None:
     samples = joined(*(wrong for wrong, _, _ in WRONG))
     shown = lines(view(samples), State())
     found = [line for line in shown if line.startswith("!")]
-    assert found[-1].endswith("more: resty-metrics top --once shows all")
+    assert found[-1].endswith("more. Add --once to see all of them")
     assert any(line.startswith("[1] servers") for line in shown)
 
 
@@ -315,22 +423,22 @@ def test_without_lua() -> None:
     stub = {**without, "resty_metrics_source_up": sources, "nginx_connections_active": {"": 3}}
     seen = said(view({**stub, "nginx_http_requests_total": {"": 50}}, {**stub, "nginx_http_requests_total": {"": 0}}))
     assert "nginx itself 5.00 req/s 3 connections" in seen
-    assert "lua: not heard of stub_status: up workers: none heard of" in seen
-    assert "Requests by server need the Lua module in nginx" in seen
+    assert "lua: not reporting stub_status: up workers: none reporting" in seen
+    assert "To count requests by server, run: sudo resty-metrics install" in seen
     assert "!" not in seen
 
 
 def test_not_reached() -> None:
     polling = Polling(POLLING.address, 2.0, Trouble("cannot read the page: refused", "check --url"), 75.0)
     for seen in (None, view(served("a.example", "200", 10))):
-        assert "! cannot read the page: refused, for 75.0s -> check --url; tried again every 2 s" in said(seen, polling)
+        assert "! cannot read the page: refused, for 75.0s -> check --url; retrying every 2 s" in said(seen, polling)
     assert "a.example" in said(view(served("a.example", "200", 10)), polling)
 
 
 def test_a_duration_in_the_lowest_bucket_is_at_most_its_bound() -> None:
     """Whatever buckets other servers have: 0.05 here is the bound of one whose lowest bucket ends at 0.1."""
     other = {"nginx_http_request_duration_seconds_bucket": {'server="b",le="0.05"': 0, 'server="b",le="+Inf"': 0}}
-    shown = lines(view(joined(served("a.example", "200", 90), other)), State())
+    shown = lines(view(joined(served("a.example", "200", 900), other)), State())
     row = next(line for line in shown if line.startswith("a.example"))
     assert row.split()[4:6] == ["≤100ms", "≤100ms"]
     assert any("p50 ≤100ms  p99 ≤100ms" in line for line in shown)
@@ -361,6 +469,6 @@ def test_json_has_each_column() -> None:
     ]  # fmt: skip
     assert len(value["rows"]) == 600
     assert value["rows"][0] == {
-        "labels": "s000.example GET 200", "rate": 0.1, "p50": 0.1, "p99": 0.1,
+        "labels": "s000.example GET 200", "rate": 0.1, "p50": 0.1, "p99": None,
         "in": 0.0, "out": 10.0,
     }  # fmt: skip

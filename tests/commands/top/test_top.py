@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import signal
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -139,7 +140,7 @@ def test_live(busy: Collector, directory: Path) -> None:
     """Rates are those of the load; sorted by key; a warning comes with a fault and goes with it; q ends it."""
     inherited = {"COLUMNS": "80", "LINES": "24"}  # by who was started by something that exports them
     with Tmux(directory, command(busy, "--interval=500ms"), environment=inherited) as terminal:
-        terminal.shows("socket: up", "lua: up", "workers: 2 of 2", "journal: written", "a.example", "[1] servers")
+        terminal.shows("socket: up", "lua: up", "workers: 2 of 2", "journal: up", "a.example", "[1] servers")
 
         assert COLOURED.search(terminal.screen(colours=True))
 
@@ -147,7 +148,7 @@ def test_live(busy: Collector, directory: Path) -> None:
         rates = {server: float(rate) for server, rate in column(screen, "req/s").items()}
         assert list(rates) == ["a.example", "b.example"]
         assert rates == pytest.approx({"a.example": RATE_A, "b.example": RATE_B}, rel=WITHIN)
-        assert float(column(screen, "5xx")["b.example"].removesuffix("%")) == pytest.approx(33.3, abs=8)
+        assert float(column(screen, "5xx")["b.example"].strip("!%")) == pytest.approx(33.3, abs=8)
         assert float(column(screen, "4xx")["a.example"].removesuffix("%")) == pytest.approx(20, abs=5)
         assert 50 <= milliseconds(column(screen, "p50")["b.example"]) <= 250
         assert milliseconds(column(screen, "p50")["a.example"]) < 50
@@ -172,7 +173,7 @@ def test_live(busy: Collector, directory: Path) -> None:
         terminal.resize(80, 24)
 
         with in_its_place(busy.socket_path):
-            terminal.shows("socket: down", "! The socket does not lead to this collector", "Run: sudo resty-metrics")
+            terminal.shows("socket: down", "! The socket does not lead to this collector", "sudo resty-metrics doctor")
         terminal.until(lambda seen: "socket: up" in seen and "does not lead" not in seen, "the warning's end")
 
         busy.kill()
@@ -213,6 +214,45 @@ def test_json_over_a_unix_socket(busy: Collector, directory: Path) -> None:
     assert rates.keys() == {"a.example GET 200", "a.example GET 404", "b.example GET 200", "b.example GET 500"}
     assert value["total"]["rate"] == pytest.approx(RATE_A + RATE_B, rel=0.4)
     assert sum(rates.values()) == pytest.approx(value["total"]["rate"])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_a_refused_user_and_a_refused_file_are_named(directory: Path, tmp_path: Path) -> None:
+    """By a real nginx of that user, and a real reload; the command can be run as it stands."""
+    port, configuration = free_port(), tmp_path / "resty-metrics.yml"
+    configuration.write_text("socket: {}\n")
+    site = f"server {{ listen 127.0.0.1:{port}; location / {{ return 200; }} }}"
+    nginx = Nginx(directory / "refusing.sock", f"include {{share}}/nginx.conf.d/lifecycle.conf;\n{site}", workers=1)
+    nginx.conf.write_text(nginx.conf.read_text().replace("user www-data;", "user daemon;"))
+    with Collector(directory / "refusing.sock", f"--config.file={configuration}") as collector, nginx:
+        configuration.write_text("nonsense: 1\n")
+        collector.signal(signal.SIGHUP)
+        wait_until(
+            lambda: collector.value("resty_metrics_refused_file", file=str(configuration), kind="settings"),
+            20,
+            "the file",
+        )
+        wait_until(lambda: collector.value("resty_metrics_refused_user", uid="1", user="daemon"), 40, "the user")
+        seen = json.loads(run(*command(collector, "--json", "--interval=6s")).stdout)
+    warnings = {warning["name"]: warning for warning in seen["warnings"]}
+    refusals, refused = warnings["RestyMetricsRefusals"], warnings["RestyMetricsConfigRefused"]
+    assert re.search(r"refuses datagrams: \d+ datagrams? of user 1 \(daemon\)$", refusals["seen"])
+    assert refusals["remedy"].startswith("If user 1 (daemon) runs nginx's workers")
+    assert refused["seen"].endswith(f": {configuration}")
+    check = f"resty-metrics check-config {configuration}"
+    assert check in refused["remedy"]
+    checked = run(COMMAND, *check.split()[1:])
+    assert checked.returncode == 1
+    assert "nonsense" in checked.stderr
+
+
+def test_a_site_that_fails_has_its_warning_and_its_mark(busy: Collector) -> None:
+    """b.example answers one request in three with 500, a.example none."""
+    done = run(*command(busy, "--once", "--interval=6s"))
+    found = " ".join(done.stdout.split())
+    assert re.search(r"! Requests fail: answers with 5xx over the last 6(\.\d)? s: b\.example: 3\d", found)
+    marked = {server: cell.startswith("!") for server, cell in column(done.stdout, "5xx").items()}
+    assert marked == {"b.example": True, "a.example": False}
 
 
 def test_the_collector_of_this_machine_is_found(busy: Collector) -> None:

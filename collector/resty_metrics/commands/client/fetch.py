@@ -17,8 +17,8 @@ TIMEOUT_SECONDS = 8.0
 BODY_CAP = 256 * 1024 * 1024
 
 _REMEDIES: dict[SourceReason, str] = {
-    "tls": "set --tls.ca-file to the authority to trust, or --tls.server-name to the name in the certificate",
-    "credentials": "check that file",
+    "tls": "set --tls.ca-file to the authority that signed the certificate, or --tls.server-name to the name in it",
+    "credentials": "check that this file exists and can be read",
 }
 _USER = "give --basic-auth.username and --basic-auth.password-file"
 

@@ -42,7 +42,7 @@ def _grown(before: Series, after: Series) -> Series:
 def distributions(grown: Series, labels: Iterable[str]) -> dict[str, Buckets]:
     """Return the buckets of the rows that grew, by the labels of a row without ``le``.
 
-    ``grown``: increases of cumulative buckets; ``every``: the labels of all buckets, also of those that did not grow.
+    ``grown``: increases of cumulative buckets; ``labels``: those of all buckets, also of those that did not grow.
     """
     increases: dict[str, dict[float, float]] = {}
     for text, value in grown.items():

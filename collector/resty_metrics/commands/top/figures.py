@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 
 from resty_metrics.commands.doctor.report import printable
-from resty_metrics.commands.top.tables import Cell, Kind
+from resty_metrics.commands.top.tables import Cell, Column, Kind
 from resty_metrics.shapes.quantile import Quantile
 
 NOT_KNOWN = "-"
@@ -18,6 +18,12 @@ def shown(cell: Cell, kind: Kind) -> str:
     if isinstance(cell, Quantile) and cell.sign:
         return f"{cell.sign}{bound(cell)}"
     return printable(cell) if isinstance(cell, str) else _FIGURES[kind](cell)
+
+
+def marked(cell: Cell, column: Column) -> str:
+    """Write one cell, with the mark of a figure above its threshold: colours may be missing."""
+    text = shown(cell, column.kind)
+    return f"!{text}" if column.marks(cell) else text
 
 
 def _digits(value: float) -> str:

@@ -36,10 +36,10 @@ def _has(now: Page, *any_of: Kind, nginx: str | None = None) -> bool:
 
 def _socket(now: Page) -> Word:
     states = (
-        (kinds.STANDBY, "stands by"),
+        (kinds.STANDBY, "standing by"),
         (kinds.SOCKET_DOWN, "down"),
         (kinds.SOCKET_CONTENDED, "contended"),
-        (kinds.SOCKET_UNREACHABLE, "out of reach"),
+        (kinds.SOCKET_UNREACHABLE, "unreachable"),
     )
     word = next((word for kind, word in states if _has(now, kind)), None)
     if word is None:
@@ -64,24 +64,24 @@ def _source(now: Page, labels: Mapping[str, str], up: bool) -> Word:
     kind = kinds.WORKERS_MISSING if labels.get("source") == "lua" else kinds.SOURCE_DOWN
     if _has(now, kind, nginx=labels.get("nginx", "")):
         return Word(name, "down", False)
-    return Word(name, "not heard of", None)
+    return Word(name, "not reporting", None)
 
 
 def _workers(now: Page) -> Word:
     reporting, expected = (now.series(f"{OURS}workers_{word}") for word in ("seen", "expected"))
     missing = _has(now, kinds.WORKERS_MISSING)
     if not expected:
-        return Word("workers", "none heard of", False if missing else None)
+        return Word("workers", "none reporting", False if missing else None)
     return Word("workers", f"{sum(reporting.values()):g} of {sum(expected.values()):g}", not missing)
 
 
 def _journal(now: Page) -> Word:
     if now.value(f"{OURS}journal_up") is None:
-        return Word("journal", "none", None)
+        return Word("journal", "disabled", None)
     if _has(now, kinds.JOURNAL_DOWN):
         return Word("journal", "in memory only", False)
     stalls = _has(now, kinds.JOURNAL_STALLS)
-    return Word("journal", "stalls" if stalls else "written", not stalls)
+    return Word("journal", "slow" if stalls else "up", not stalls)
 
 
 def _coverage(now: Page) -> Word:

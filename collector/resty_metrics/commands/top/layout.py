@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from resty_metrics.commands.top.figures import shown
+from resty_metrics.commands.top.figures import marked
 from resty_metrics.commands.top.tables import Cell, Column, Table
 
 _GAP = 2
@@ -48,7 +48,7 @@ def fields(table: Table, rows: Sequence[tuple[Cell, ...]], width: int, kept: int
 def _natural_width(column: Column, at: int, rows: Sequence[tuple[Cell, ...]], is_sorted: bool) -> int:
     least = 0 if column.kind == "text" else _LEAST_NUMBER
     title = len(column.title) + 2 * is_sorted
-    return max(least, title, *(cell_len(shown(row[at], column.kind)) for row in rows), 0)
+    return max(least, title, *(cell_len(marked(row[at], column)) for row in rows), 0)
 
 
 def _needed(fields: Sequence[Field]) -> int:
@@ -82,9 +82,8 @@ def heading(fields: Sequence[Field], kept: int, descending: bool) -> Text:
 def row(fields: Sequence[Field], cells: tuple[Cell, ...]) -> Text:
     line = Text()
     for i, field in enumerate(fields):
-        cell, bad = cells[field.at], field.column.bad
-        is_bad = bad is not None and isinstance(cell, float) and cell >= bad
-        _append(line, i, field, shown(cell, field.column.kind), _BAD if is_bad else "")
+        cell, column = cells[field.at], field.column
+        _append(line, i, field, marked(cell, column), _BAD if column.marks(cell) else "")
     return line
 
 

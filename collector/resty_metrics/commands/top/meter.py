@@ -1,18 +1,20 @@
 """Increases of the last seconds, kept up to date with each page.
 
 Workers send once a second, so a rate over two seconds would jump: rates are over RATE_SECONDS. Unwanted events are
-shown for EVENT_SECONDS.
+shown for EVENT_SECONDS. Whether a site's requests fail is judged over WINDOW_SECONDS, as an alert does.
 
 Rule: sums are updated by adding the new part and subtracting the old, so that the work is that of two pages, not of a
 whole window. The error that remains in fractions is too small to show.
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from resty_metrics.commands.top import load
 from resty_metrics.commands.top.change import Change, between
 from resty_metrics.commands.top.page import ACTIVE, OURS, REQUESTS, RESPONSES, Page, Series
+from resty_metrics.live.site import WINDOW_SECONDS, Load
 
 RATE_SECONDS = 10.0
 EVENT_SECONDS = 60.0
@@ -24,14 +26,15 @@ _SLACK = 1.05
 class View:
     """A page, and the growth that led to it. ``seconds``: the time of ``change``; 0 for the first page.
 
-    ``events``: the counts of the pipeline itself in the last EVENT_SECONDS. Two views are never equal, so that results
-    for a view can be cached.
+    ``events``: the counts of the pipeline itself in the last EVENT_SECONDS; ``loads``: those of the servers that can be
+    judged. Two views are never equal, so that results for a view can be cached.
     """
 
     page: Page
     seconds: float
     change: Change
     events: Change
+    loads: Sequence[Load] = ()
 
     def per_second(self, increase: float) -> float | None:
         """Return an increase per second; None where the time is not known yet."""
@@ -87,6 +90,7 @@ class Meter:
         self._last: tuple[float, Page] | None = None
         self._rates = _Window(RATE_SECONDS)
         self._events = _Window(EVENT_SECONDS)
+        self._servers = _Window(WINDOW_SECONDS)
 
     def look(self, page: Page, now: float) -> View:
         """Take in a new page, and return it with its growth."""
@@ -94,8 +98,10 @@ class Meter:
             seconds, change = now - self._last[0], between(self._last[1], page)
             self._rates.push(seconds, change)
             self._events.push(seconds, _of_the_pipeline(change))
+            self._servers.push(seconds, load.by_server(change))
         self._last = (now, page)
-        return View(page, self._rates.seconds, _copied(self._rates.total), _copied(self._events.total))
+        loads = load.loads(self._servers.total, self._servers.seconds, page)
+        return View(page, self._rates.seconds, _copied(self._rates.total), _copied(self._events.total), [*loads])
 
 
 def _of_the_pipeline(change: Change) -> Change:

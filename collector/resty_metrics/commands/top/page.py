@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from resty_metrics.commands.client.endpoint import BUILD_INFO, NOT_OURS
+from resty_metrics.shapes.labels import ABSENT
 
 RESPONSES = "nginx_http_responses_total"
 DURATION = "nginx_http_request_duration_seconds"
@@ -58,6 +59,12 @@ class Page:
 def labels(text: str) -> Mapping[str, str]:
     """Return the labels of a series, in their order."""
     return {name: _unescaped(value) for name, value in _LABEL.findall(text)}
+
+
+def joined(labels: Mapping[str, str], name: str) -> str:
+    """Return a label's value, with the name of its nginx in front if that has one."""
+    nginx, value = labels.get("nginx"), labels.get(name, ABSENT)
+    return value if nginx is None else f"{nginx}/{value}"
 
 
 def _unescaped(value: str) -> str:

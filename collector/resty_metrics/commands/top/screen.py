@@ -16,13 +16,14 @@ from resty_metrics.commands.doctor.report import printable
 from resty_metrics.commands.top import figures, health, layout
 from resty_metrics.commands.top.keys import State
 from resty_metrics.commands.top.meter import View
-from resty_metrics.commands.top.tables import NAMES, Cell, Table, table, total
+from resty_metrics.commands.top.tables import COLUMNS, NAMES, Cell, Table, table, total
 from resty_metrics.commands.top.warnings import Trouble, warnings
 from resty_metrics.live.words import problems
 from resty_metrics.process.command_line import DEFAULT_SOCKET
 
 _WORKS_STYLE = {True: "green", False: "bold red", None: "dim"}
 _STYLE: Mapping[str, str] = {"critical": "bold red", "warning": "bold yellow"}
+_BAD = "bold red"
 _BETWEEN = "  "
 PIPE_WIDTH = 160
 _FOOT = ("? keys", "q quit")
@@ -31,7 +32,7 @@ _KEYS = (
     ("< >, left, right", "sort by the column to the left, to the right"),
     ("r", "reverse the order"),
     ("up, down, Page Up, Page Down, Home, End", "scroll"),
-    ("space", "pause: keep what is shown; measuring goes on"),
+    ("space", "pause: freeze the screen; measuring continues"),
     ("?", "show or hide these keys"),
     ("q, Ctrl-C", "quit"),
 )
@@ -39,9 +40,9 @@ _KEYS = (
 
 @dataclass(frozen=True, slots=True)
 class Polling:
-    """The facts about the looks at a page. ``error``: the reason why the last look failed, None if it did not.
+    """The state of reading a page. ``error``: the reason why the last attempt failed, None if it did not.
 
-    ``for_seconds``: the time since looks began to fail; ``interval``: seconds between two looks;
+    ``for_seconds``: the time since attempts began to fail; ``interval``: seconds between two of them;
     ``socket_path``: for commands.
     """
 
@@ -134,13 +135,19 @@ def _head(view: View | None, polling: Polling, state: State, width: int) -> list
 def _traffic(view: View) -> list[Text]:
     """Return the figures of all servers together, and the number of nginx's connections."""
     totals = total(view)
+    columns = {column.key: column for column in COLUMNS["servers"]}
+
+    def figure(key: str, words: str, usual: str = "") -> Text:
+        column, cell = columns[key], totals[key]
+        return Text(words.format(figures.marked(cell, column)), _BAD if column.marks(cell) else usual)
+
     known = [
-        Text(f"{figures.shown(totals['rate'], 'rate')} req/s", "bold"),
-        Text(f"{figures.shown(totals['5xx'], 'ratio')} 5xx", "bold red" if (totals["5xx"] or 0) >= 0.01 else ""),
-        Text(f"p50 {figures.shown(totals['p50'], 'seconds')}"),
-        Text(f"p99 {figures.shown(totals['p99'], 'seconds')}"),
-        Text(f"in {figures.shown(totals['in'], 'bytes')} B/s"),
-        Text(f"out {figures.shown(totals['out'], 'bytes')} B/s"),
+        figure("rate", "{} req/s", "bold"),
+        figure("5xx", "{} 5xx"),
+        figure("p50", "p50 {}"),
+        figure("p99", "p99 {}"),
+        figure("in", "in {} B/s"),
+        figure("out", "out {} B/s"),
     ]
     if view.nginx_rate is not None:
         known.append(Text(f"nginx itself {figures.rate(view.nginx_rate)} req/s"))
@@ -154,7 +161,7 @@ def _troubles(view: View | None, polling: Polling, width: int, most: int | None)
     troubles = [] if view is None else warnings(view, polling.socket_path)
     if polling.error is not None:
         evidence = f"{polling.error.evidence}, for {figures.seconds(polling.for_seconds)}"
-        troubles.insert(0, Trouble(evidence, f"{polling.error.remedy}; tried again every {polling.interval:g} s"))
+        troubles.insert(0, Trouble(evidence, f"{polling.error.remedy}; retrying every {polling.interval:g} s"))
     blocks = [
         _wrapped(f"! {printable(trouble.evidence)} -> {printable(trouble.remedy)}", width, _STYLE[trouble.severity])
         for trouble in troubles
@@ -166,7 +173,7 @@ def _troubles(view: View | None, polling: Polling, width: int, most: int | None)
             more = len(blocks) - i
             return [
                 *lines,
-                Text(layout.cut(f"! and {more} more: resty-metrics top --once shows all", width), "bold yellow"),
+                Text(layout.cut(f"! and {more} more. Add --once to see all of them", width), "bold yellow"),
             ]
         lines += block
     return lines

@@ -4,6 +4,8 @@ Rules:
 - A number that is not known is None, never 0.
 - ``key`` of a column is an interface: ``--sort`` and the JSON have it.
 - Of label sets only those that were counted in the last seconds are shown: there may be 10,000.
+- A cell is marked above the threshold of its alert or trouble; where there is none, nothing is marked.
+- A p99 of requests is that of 100 or more.
 """
 
 from collections import defaultdict
@@ -15,11 +17,12 @@ from typing import Literal
 from resty_metrics.commands.top import page
 from resty_metrics.commands.top.change import distributions
 from resty_metrics.commands.top.meter import View
+from resty_metrics.live.site import MEDIAN, MOST_ERRORS, MOST_TAIL, TAIL, tail
+from resty_metrics.shapes.labels import ABSENT
 from resty_metrics.shapes.quantile import Buckets, Quantile, join, quantile
 
 Kind = Literal["text", "rate", "bytes", "ratio", "seconds", "count"]
 Cell = str | float | None
-_ABSENT = "_"
 _WORKER = "resty_metrics_worker_"
 
 
@@ -27,7 +30,7 @@ _WORKER = "resty_metrics_worker_"
 class Column:
     """A column. ``weight``: without room the column with the greatest weight goes first; one of 0 stays.
 
-    ``bad``: from this value on it is shown in a colour.
+    ``bad``: a cell above this value is marked.
     """
 
     key: str
@@ -35,6 +38,10 @@ class Column:
     kind: Kind
     weight: int = 0
     bad: float | None = None
+
+    def marks(self, cell: Cell) -> bool:
+        """Return whether a cell of this column is marked."""
+        return self.bad is not None and isinstance(cell, float) and cell > self.bad
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +94,15 @@ class _Sum:
     times: list[Buckets] = field(default_factory=list)
 
 
+MOST_FAILED = 0.2  # of the alert NginxUpstreamPeerFailing
+MOST_LAG = 0.5  # seconds, of the alert RestyMetricsEventLoopLag
+
 _TRAFFIC = (
     Column("rate", "req/s", "rate"),
     Column("4xx", "4xx", "ratio", 5),
-    Column("5xx", "5xx", "ratio", 0, 0.01),
+    Column("5xx", "5xx", "ratio", 0, MOST_ERRORS),
     Column("p50", "p50", "seconds", 3),
-    Column("p99", "p99", "seconds", 1),
+    Column("p99", "p99", "seconds", 1, MOST_TAIL),
     Column("in", "in B/s", "bytes", 4),
     Column("out", "out B/s", "bytes", 2),
 )
@@ -103,7 +113,7 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         Column("upstream", "upstream", "text"),
         Column("peer", "peer", "text"),
         Column("rate", "att/s", "rate"),
-        Column("failed", "failed", "ratio", 0, 0.01),
+        Column("failed", "failed", "ratio", 0, MOST_FAILED),
         Column("p50", "p50 all", "seconds", 3),
         Column("p99", "p99 all", "seconds", 1),
         Column("retries", "retry/s", "rate", 2),
@@ -112,13 +122,13 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
     "workers": (
         Column("worker", "worker", "text"),
         Column("uptime", "uptime", "seconds"),
-        Column("lag", "lag p99", "seconds", 1, 0.1),
-        Column("unacked", "unacked", "count", 0, 2),
+        Column("lag", "lag p99", "seconds", 1, MOST_LAG),
+        Column("unacked", "unacked", "count"),
         Column("rows", "rows", "count", 3),
         Column("timers", "timers", "count", 5),
         Column("memory", "Lua mem", "bytes", 2),
-        Column("flush", "flush", "ratio", 4, 0.05),
-        Column("errors", "errors", "count", 0, 1),
+        Column("flush", "flush", "ratio", 4),
+        Column("errors", "errors", "count", 0, 0.0),
     ),
 }
 
@@ -137,18 +147,16 @@ def _times(view: View, name: str) -> dict[str, Buckets]:
     return distributions(view.grown(f"{name}_bucket"), view.page.series(f"{name}_bucket"))
 
 
-def _quantile(share: float, times: Iterable[Buckets]) -> Quantile | None:
-    return quantile(share, *join(times))
+def _median(times: Iterable[Buckets]) -> Quantile | None:
+    return quantile(MEDIAN, *join(times))
+
+
+def _tail(times: Iterable[Buckets]) -> Quantile | None:
+    return tail(join(times))
 
 
 def _server(labels: Mapping[str, str]) -> str:
-    return _joined(labels, "server")
-
-
-def _joined(labels: Mapping[str, str], name: str) -> str:
-    """Return a label's value, with the name of its nginx in front if that has one."""
-    nginx, value = labels.get("nginx"), labels.get(name, _ABSENT)
-    return value if nginx is None else f"{nginx}/{value}"
+    return page.joined(labels, "server")
 
 
 def _row(labels: Mapping[str, str]) -> str:
@@ -186,8 +194,8 @@ def traffic(view: View, tally: _Sum) -> dict[str, float | None]:
         "rate": view.per_second(tally.count),
         "4xx": _ratio(tally.refused, tally.count),
         "5xx": _ratio(tally.failed, tally.count),
-        "p50": _quantile(0.5, tally.times),
-        "p99": _quantile(0.99, tally.times),
+        "p50": _median(tally.times),
+        "p99": _tail(tally.times),
         "in": view.per_second(tally.received),
         "out": view.per_second(tally.sent),
     }
@@ -212,12 +220,12 @@ def _servers(view: View) -> Table:
     tallies = requests(view, _server)
     for text in view.page.series(page.RESPONSES):
         tallies[_server(page.labels(text))]
-    empty = "No request is counted yet. Requests by server need the Lua module in nginx: sudo resty-metrics install"
+    empty = "No request is counted yet. To count requests by server, run: sudo resty-metrics install"
     return _of_requests("servers", "server", view, tallies, empty)
 
 
 def _rows(view: View) -> Table:
-    empty = "No request in the last 10 seconds."
+    empty = f"No request in the last {view.seconds:.0f} s." if view.seconds else "No request yet."
     return _of_requests("rows", "labels", view, requests(view, _row), empty)
 
 
@@ -225,22 +233,22 @@ def _upstreams(view: View) -> Table:
     tallies: dict[tuple[str, str], _Sum] = defaultdict(_Sum)
     for text in view.page.series(page.ATTEMPTS):
         labels, count = page.labels(text), view.grown(page.ATTEMPTS).get(text, 0.0)
-        tally, status = tallies[_joined(labels, "upstream"), labels.get("peer", _ABSENT)], labels.get("status", "")
+        tally, status = tallies[page.joined(labels, "upstream"), labels.get("peer", ABSENT)], labels.get("status", "")
         tally.count += count
         tally.failed += count if status.startswith("5") or not status.isdecimal() else 0.0
     times, retries = defaultdict[str, list[Buckets]](list), defaultdict[str, float](float)
     for text, more in _times(view, page.UPSTREAM_RESPONSE).items():
-        times[_joined(page.labels(text), "upstream")].append(more)
+        times[page.joined(page.labels(text), "upstream")].append(more)
     for text, count in view.grown(page.RETRIES).items():
-        retries[_joined(page.labels(text), "upstream")] += count
+        retries[page.joined(page.labels(text), "upstream")] += count
     cells = (
         {
             "upstream": upstream,
             "peer": peer,
             "rate": view.per_second(tally.count),
             "failed": _ratio(tally.failed, tally.count),
-            "p50": _quantile(0.5, times[upstream]),
-            "p99": _quantile(0.99, times[upstream]),
+            "p50": _median(times[upstream]),
+            "p99": _tail(times[upstream]),
             "retries": view.per_second(retries[upstream]),
         }
         for (upstream, peer), tally in tallies.items()
@@ -252,7 +260,7 @@ def _workers(view: View) -> Table:
     workers: dict[str, dict[str, Cell]] = {}
 
     def of(labels: Mapping[str, str]) -> dict[str, Cell]:
-        name = _joined(labels, "worker")
+        name = page.joined(labels, "worker")
         return workers.setdefault(name, {"worker": name, "errors": 0.0})
 
     for key, name in _GAUGES.items():
@@ -262,14 +270,14 @@ def _workers(view: View) -> Table:
             row[key] = value + before if isinstance(before, float) else value
     alive = set(workers)
     for text, times in _times(view, f"{_WORKER}event_loop_lag_seconds").items():
-        of(page.labels(text))["lag"] = _quantile(0.99, [times])
+        of(page.labels(text))["lag"] = quantile(TAIL, *times)
     for text, seconds in view.grown(f"{_WORKER}flush_cpu_seconds_total").items():
         of(page.labels(text))["flush"] = view.per_second(seconds)
     for name in _ERRORS:
         for text, count in view.events.get(_WORKER + name, {}).items():
             row = of(page.labels(text))
             row["errors"] = count + (row["errors"] if isinstance(row["errors"], float) else 0.0)
-    empty = "No worker has reported yet. One does so with its first request, or at its start with lifecycle.conf."
+    empty = "No worker has reported yet. A worker reports at its first request; with lifecycle.conf, at its start."
     return _table_of("workers", (workers[name] for name in workers if name in alive), empty)
 
 

@@ -1,7 +1,7 @@
-"""The troubles that a page reports, each with this view's figures as evidence.
+"""The troubles that a page reports, each with this view's figures as evidence; and findings about the site's requests.
 
-Rule: the collector alone judges. Titles and remedies are those of the closed list; a remedy that depends on a reason
-takes the reasons that grew lately, or all that were counted where none did.
+Rule: the collector alone judges the pipeline. Titles and remedies are those of the closed list; a remedy that depends
+on a reason takes the reasons that grew lately, or all that were counted where none did.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,8 +12,13 @@ from resty_metrics.commands.top.meter import View
 from resty_metrics.commands.top.page import OURS, SPOOL, Page, Series
 from resty_metrics.health import remedies
 from resty_metrics.health import troubles as kinds
+from resty_metrics.health.facts import RefusedFile
+from resty_metrics.health.judge import refused_datagrams
 from resty_metrics.health.troubles import BY_NAME, KINDS, Kind, Severity, title_of
+from resty_metrics.live import site
+from resty_metrics.live.site import Finding
 from resty_metrics.process.command_line import DEFAULT_SOCKET, command
+from resty_metrics.shapes.labels import ABSENT
 
 _WORDS = {"doctor": "doctor", "watch": "doctor --watch"}
 
@@ -29,8 +34,8 @@ class Trouble:
 
 
 _SILENT = Trouble(
-    "the collector of this page reports no troubles: it is of another release",
-    "Install the same release of both.",
+    "this collector reports no troubles, since it is of another release",
+    "Install the same release of top and the collector.",
 )
 
 
@@ -48,13 +53,14 @@ def warnings(view: View, socket_path: str = DEFAULT_SOCKET) -> list[Trouble]:
     if not view.page.series(f"{OURS}trouble"):
         return [_SILENT]
     troubles = [_trouble(view, kind, nginx, socket_path) for kind, nginx in held(view.page)]
+    troubles += map(_of_site, site.judge(view.loads))
     return sorted(troubles, key=lambda trouble: trouble.severity != "critical")
 
 
 def _trouble(view: View, kind: Kind, nginx: str, socket_path: str) -> Trouble:
     title = title_of(kind, nginx)
     figures = "; ".join(_FIGURES[kind](view, nginx)) if kind in _FIGURES else ""
-    remedy = remedies.of(kind, _reasons(view, kind.counters))
+    remedy = _REMEDIES[kind](view) if kind in _REMEDIES else remedies.of(kind, _reasons(view, kind.counters))
     run = _command(kind, socket_path)
     do = f"{remedy} Run: {run}" if run else remedy
     return Trouble(f"{title}: {figures}" if figures else title, do, kind.alert, kind.severity)
@@ -62,9 +68,51 @@ def _trouble(view: View, kind: Kind, nginx: str, socket_path: str) -> Trouble:
 
 def _command(kind: Kind, socket_path: str) -> str:
     """Return the command that helps, empty if there is none."""
-    if kind.command == "check-config":
-        return "resty-metrics check-config FILE"
-    return "" if kind.command is None else f"sudo {command(_WORDS[kind.command], socket_path)}"
+    return f"sudo {command(_WORDS[kind.command], socket_path)}" if kind.command in _WORDS else ""
+
+
+def _of_site(finding: Finding) -> Trouble:
+    return Trouble(f"{finding.title}: {finding.evidence}", finding.remedy, finding.name, finding.severity)
+
+
+# remedies that name users and files -----------------------------------------------------------------------------------
+
+
+def _users(page: Page) -> dict[int, str]:
+    """Return the users whose datagrams are refused, each with its name, empty where it is not known."""
+    labelled = (labels for labels, value in page.labelled(f"{OURS}refused_user") if value)
+    return {int(labels["uid"]): _known(labels, "user") for labels in labelled if labels.get("uid", "").isdecimal()}
+
+
+def _known(labels: Mapping[str, str], name: str) -> str:
+    value = labels.get(name, ABSENT)
+    return "" if value == ABSENT else value
+
+
+def _names(users: Mapping[int, str]) -> dict[int, str]:
+    return {uid: name for uid, name in users.items() if name}
+
+
+def _of_refusals(view: View) -> str:
+    users = _users(view.page)
+    texts = (remedies.of_refusal(reason, [*users], _names(users)) for reason in _reasons(view, kinds.REFUSALS.counters))
+    return " ".join(dict.fromkeys(texts)) or kinds.REFUSALS.remedy
+
+
+def _files(page: Page) -> list[RefusedFile]:
+    labelled = [labels for labels, value in page.labelled(f"{OURS}refused_file") if value]
+    return [RefusedFile(_known(labels, "file"), labels.get("kind") == "web") for labels in labelled]
+
+
+def _of_configuration(view: View) -> str:
+    texts = (remedies.of_file(file, None) for file in _files(view.page))
+    return " ".join(dict.fromkeys(texts)) or kinds.CONFIG_REFUSED.remedy
+
+
+_REMEDIES: Mapping[Kind, Callable[[View], str]] = {
+    kinds.REFUSALS: _of_refusals,
+    kinds.CONFIG_REFUSED: _of_configuration,
+}
 
 
 # evidence ------------------------------------------------------------------------------------------------------------
@@ -102,6 +150,16 @@ def _counted(kind: Kind) -> Callable[[View, str], Iterator[str]]:
     return figures
 
 
+def _refusals(view: View, _: str) -> Iterator[str]:
+    lately, users = _events(view, kinds.REFUSALS.counters, "reason"), _users(view.page)
+    counts = sorted(((count, reason) for reason, count in lately.items() if reason != "not_ready"), reverse=True)
+    yield from (refused_datagrams(reason, count, [*users], _names(users)) for count, reason in counts)
+
+
+def _configuration(view: View, _: str) -> Iterator[str]:
+    yield from (file.path or "the environment" for file in _files(view.page))
+
+
 def _overflow(view: View, _: str) -> Iterator[str]:
     lately = _events(view, ("overflow_rows_total", "worker_overflow_total"), "family")
     if lately:
@@ -118,7 +176,7 @@ def _workers(view: View, nginx: str) -> Iterator[str]:
     reporting = {labels.get("nginx", ""): value for labels, value in view.page.labelled(f"{OURS}workers_seen")}
     for labels, expected in view.page.labelled(f"{OURS}workers_expected"):
         if labels.get("nginx", "") == nginx:
-            yield f"{reporting.get(nginx, 0):g} of {expected:g} are heard of"
+            yield f"{reporting.get(nginx, 0):g} of {expected:g} report"
 
 
 def _sources(view: View, nginx: str) -> Iterator[str]:
@@ -149,6 +207,8 @@ def _stalls(view: View, _: str) -> Iterator[str]:
 
 _FIGURES: Mapping[Kind, Callable[[View, str], Iterator[str]]] = {
     **{kind: _counted(kind) for kind in KINDS if kind.counters},
+    kinds.REFUSALS: _refusals,
+    kinds.CONFIG_REFUSED: _configuration,
     kinds.OVERFLOW: _overflow,
     kinds.COVERAGE: _coverage,
     kinds.WORKERS_MISSING: _workers,

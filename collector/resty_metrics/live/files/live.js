@@ -10,7 +10,7 @@ let paused = false;
 
 function replace(page) {
   const focused = document.activeElement && document.activeElement.id;
-  const scrolled = [...document.querySelectorAll(".wide")].map((one) => [one.id, one.scrollLeft]);
+  const scrolled = [...document.querySelectorAll(".wide")].map((table) => [table.id, table.scrollLeft]);
   for (const id of PARTS) {
     document.getElementById(id).replaceChildren(...page.getElementById(id).childNodes);
   }
@@ -22,8 +22,8 @@ function replace(page) {
   }
   document.title = page.title;
   for (const [id, left] of scrolled) {
-    const one = document.getElementById(id);
-    if (one) one.scrollLeft = left;
+    const table = document.getElementById(id);
+    if (table) table.scrollLeft = left;
   }
   const again = focused && document.getElementById(focused);
   if (again && again !== document.activeElement) again.focus({ preventScroll: true });
