@@ -61,17 +61,18 @@ DURATIONS = Row(
         ),
         Panel(
             "p99 by method",
-            "Slow POST and PUT with fast GET: uploads, or what writes behind nginx.",
+            "Slow POST and PUT with fast GET: uploads, or what writes behind nginx. Durations have the label `method` "
+            "where $resty_metrics_duration_labels has it: docs/labels.md.",
             "s",
-            (Query(quantile_of_requests(0.99, DURATION, "method"), "{{method}}"),),
-            none=TOO_FEW,
+            (Query(quantile_of_requests(0.99, DURATION, "method", f'{REQUESTS}, method!=""'), "{{method}}"),),
+            none=f"durations have no label method (docs/labels.md); or {TOO_FEW}",
         ),
         Panel(
             "p99 by status",
-            "504 at a round number is a timeout of nginx (proxy_read_timeout); 499 near it are clients with a "
-            "shorter one.",
+            "By class of the status, and by status where durations have that label (docs/labels.md). 5xx at a round "
+            "number is a timeout of nginx (proxy_read_timeout); 4xx near it may be clients with a shorter one (499).",
             "s",
-            (Query(quantile_of_requests(0.99, DURATION, "status"), "{{status}}"),),
+            (Query(quantile_of_requests(0.99, DURATION, "status_class, status"), "{{status_class}} {{status}}"),),
             none=TOO_FEW,
         ),
     ),
@@ -130,7 +131,8 @@ LABELLED = Row(
         ),
         Panel(
             "p99 by $by",
-            "The slowest of your values. A value with fewer than 100 requests in the interval has no p99.",
+            "The slowest of your values. A value with fewer than 100 requests in the interval has no p99. Durations have "
+            "all labels of yours where $resty_metrics_duration_labels does not choose others.",
             "s",
             (Query(quantile_of_requests(0.99, DURATION, "server, $by", _LABELLED), _VALUE),),
             none=f"{_NO_LABEL}; or {TOO_FEW}",
@@ -213,9 +215,15 @@ LARGEST = Row(
         ),
         Panel(
             "Most time",
-            "Sum of durations: what keeps connections busy. Worth making faster first.",
+            "Sum of durations: what keeps connections busy. Worth making faster first. By class of the status: a 5xx "
+            "here is a timeout that clients wait for.",
             "s",
-            (Query(top(grown(f"{DURATION}_sum", "server, nginx, method")), "{{server}} {{method}} {{nginx}}"),),
+            (
+                Query(
+                    top(grown(f"{DURATION}_sum", "server, nginx, status_class")),
+                    "{{server}} {{status_class}} {{nginx}}",
+                ),
+            ),
             "top",
             width=6,
         ),

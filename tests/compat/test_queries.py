@@ -30,6 +30,7 @@ CAPTURE = "13-everything"  # of the vts module, which Debian has not
 SITE = """
     include {{share}}/nginx.conf.d/lifecycle.conf;
     include {{share}}/nginx.conf.d/upstreams.conf;
+    {durations}
     proxy_cache_path {{prefix}}/cache keys_zone=pages:1m;
     upstream pool {{ server 127.0.0.1:{down} max_fails=0; server 127.0.0.1:{behind} max_fails=0; }}
     server {{
@@ -64,6 +65,7 @@ TRAFFIC = {
     ("GET", "/cached/"): 5,  # a miss, and hits
 }
 TOTAL = sum(TRAFFIC.values())
+DURATIONS = {"default": "", "otel": "geo $resty_metrics_duration_labels { default otel; }"}
 GOOD = TOTAL - 20 - 10
 
 
@@ -92,10 +94,12 @@ def send_the_others(port: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
+def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """An nginx with these labels of durations (``DURATIONS``), and what Prometheus has of it."""
     directory = shared_directory()
     port, behind = free_port(), free_port()
-    nginx = Nginx(directory / "collector.sock", SITE.format(port=port, behind=behind, down=free_port()))
+    site = SITE.format(port=port, behind=behind, down=free_port(), durations=DURATIONS[request.param])
+    nginx = Nginx(directory / "collector.sock", site)
     shutil.copytree(VTS, nginx.prefix / "vts")
     source = f"--source.vts=fetched=http://127.0.0.1:{behind}/vts/{CAPTURE}.vts.json"
     with (
@@ -143,7 +147,21 @@ def queries(path: Path) -> Iterator[Query]:
 ALL = [query for path in sorted(QUERIES.glob("*.yml")) for query in queries(path)]
 
 
-@pytest.mark.parametrize("query", ALL, ids=lambda query: query.name)
+def works_with(durations: str, name: str) -> bool:
+    """The names of OpenTelemetry need durations with method and status, as the head of its file says."""
+    return durations == "otel" or not name.startswith("opentelemetry")
+
+
+EACH_STACK = pytest.mark.parametrize("stack", DURATIONS, indirect=True)
+EACH_QUERY = [
+    pytest.param(durations, query, id=f"{query.name} {durations}")
+    for durations in DURATIONS
+    for query in ALL
+    if works_with(durations, query.name)
+]
+
+
+@pytest.mark.parametrize(("stack", "query"), EACH_QUERY, indirect=["stack"])
 def test_a_query_of_a_dashboard(stack: Stack, query: Query) -> None:
     if query.empty is None:
         wait_until(lambda: query.find(stack.prometheus), message=query.text)
@@ -154,6 +172,7 @@ def test_a_query_of_a_dashboard(stack: Stack, query: Query) -> None:
 OF_VTS = [query for query in ALL if query.name.startswith("vts-exporter") and "instance=" in query.text]
 
 
+@EACH_STACK
 @pytest.mark.parametrize("query", OF_VTS, ids=lambda query: query.name)
 def test_a_query_of_a_dashboard_of_vts_without_vts(stack: Stack, query: Query) -> None:
     """The nginx that has a name has vts, the other has not."""
@@ -163,6 +182,7 @@ def test_a_query_of_a_dashboard_of_vts_without_vts(stack: Stack, query: Query) -
         assert query.find(stack.prometheus, nginx="") == [], f"it is not so that it is {query.empty_without_vts}"
 
 
+@EACH_STACK
 def test_each_rule_is_evaluated(stack: Stack) -> None:
     def ran() -> bool:
         return all(rule["health"] != "unknown" for rule in stack.prometheus.rules())
@@ -172,6 +192,7 @@ def test_each_rule_is_evaluated(stack: Stack) -> None:
 
 
 INGRESS = "nginx_ingress_controller"
+OTEL = "http_server_request_duration_seconds"
 EXACT = {
     f'sum({INGRESS}_requests{{ingress="a.example", host="a.example", controller_pod!="", server=""}})': TOTAL,
     f'sum({INGRESS}_requests{{status="500", method="GET"}})': 20,
@@ -210,19 +231,37 @@ EXACT = {
     'nginx_cache_requests{nginx="fetched", zone="pages", status="miss"}': 2,
     'nginx_upstream_bytes{nginx="fetched", upstream="pool", backend="127.0.0.1:18996", direction="out"}': 748,
     'count(nginx_server_info{nginx="fetched", hostName="vm", nginxVersion="1.22.1"})': 1,
-    'sum(http_server_request_duration_seconds_count{http_request_method="GET", server_address="a.example"})': TOTAL - 5,
-    'sum(http_server_request_duration_seconds_count{http_request_method="_OTHER"})': 5,
-    'sum(http_server_request_duration_seconds_count{http_response_status_code="500", error_type="500"})': 20,
-    'sum(http_server_request_duration_seconds_count{http_response_status_code="404", error_type=""})': 10,
     "count(http_server_active_requests)": 1,
 }
+EXACT_BY_DURATIONS = {
+    "default": {
+        f'sum({INGRESS}_request_duration_seconds_count{{status="5xx", method=""}})': 20,
+        f'sum({INGRESS}_request_duration_seconds_count{{status=~"[4-5].*"}})': 30,
+        f"sum({OTEL}_count)": TOTAL,
+        f'sum({OTEL}_count{{http_request_method="", http_response_status_code="", error_type="", url_scheme=""}})': TOTAL,
+    },
+    "otel": {
+        f'sum({INGRESS}_request_duration_seconds_count{{status="500", method="GET"}})': 20,
+        f'sum({OTEL}_count{{http_request_method="GET", server_address="a.example"}})': TOTAL - 5,
+        f'sum({OTEL}_count{{http_request_method="_OTHER"}})': 5,
+        f'sum({OTEL}_count{{http_response_status_code="500", error_type="500"}})': 20,
+        f'sum({OTEL}_count{{http_response_status_code="404", error_type=""}})': 10,
+        f'sum({OTEL}_count{{url_scheme="http"}})': TOTAL,
+    },
+}
+EACH_NUMBER = [
+    (durations, expression, value)
+    for durations, more in EXACT_BY_DURATIONS.items()
+    for expression, value in (EXACT | more).items()
+]
 
 
-@pytest.mark.parametrize("expression", EXACT)
-def test_a_number_that_is_known(stack: Stack, expression: str) -> None:
-    wait_until(lambda: stack.prometheus.value(expression) == EXACT[expression], message=expression)
+@pytest.mark.parametrize(("stack", "expression", "expected"), EACH_NUMBER, indirect=["stack"])
+def test_a_number_that_is_known(stack: Stack, expression: str, expected: float) -> None:
+    wait_until(lambda: stack.prometheus.value(expression) == expected, message=expression)
 
 
+@EACH_STACK
 def test_the_variable_of_upstreams_offers_those_of_the_nginx_without_vts(stack: Stack) -> None:
     (variable,) = [
         query for query in ALL if query.text == 'label_values(nginx_upstream_bytes{instance=~"$Instance"}, upstream)'
@@ -232,6 +271,7 @@ def test_the_variable_of_upstreams_offers_those_of_the_nginx_without_vts(stack: 
     assert offered == counted >= {"pool"}
 
 
+@EACH_STACK
 def test_the_peers_of_an_upstream(stack: Stack) -> None:
     answered = f'nginx_upstream_requests{{upstream="pool", backend="{stack.live_peer}", code="2xx"}}'
     assert stack.prometheus.value(answered) == 20
@@ -253,7 +293,11 @@ KNOWN = {
 }
 
 
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize(
+    ("stack", "name"),
+    [(durations, name) for durations in DURATIONS for name in KNOWN if works_with(durations, name)],
+    indirect=["stack"],
+)
 def test_a_value_of_a_dashboard(stack: Stack, name: str) -> None:
     (query,) = [query for query in ALL if query.name == name]
     ((_, value),) = query.find(stack.prometheus)

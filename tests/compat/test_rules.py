@@ -49,8 +49,9 @@ def answers(labels: str = "", status: str = "200", server: str = "s") -> str:
     return one(RESPONSES, ", ".join(filter(None, [f'server="{server}", method="GET", status="{status}"', labels])))
 
 
-def durations(le: str, labels: str = "") -> str:
-    return one(f"{SECONDS}_bucket", f'server="s", method="GET", status="200", le="{le}"{labels}')
+def durations(le: str, labels: str = "", ours: str = 'status_class="2xx"') -> str:
+    """``ours``: the labels that durations have beside ``server``."""
+    return one(f"{SECONDS}_bucket", f'server="s", {ours}, le="{le}"{labels}')
 
 
 def attempts(status: str, labels: str = "") -> str:
@@ -64,6 +65,15 @@ VTS_UPSTREAMS = "nginx_vts_upstream_requests_total"
 STATUSES = ("009", "101", "200", "304", "404", "499", "500", "599", "700", "1234")
 INGRESS = "nginx_ingress_controller"
 LUA = ("nginx-lua-prometheus",)
+OTEL = "http_server_request_duration_seconds_bucket"
+OF_HOST = 'host="s", server="", method="", status="", status_class="", scheme=""'
+OF_OTEL = (
+    'server_address="s", http_request_method="", http_response_status_code="", error_type="", url_scheme="", status_class=""'
+)
+IN_OTEL = (
+    'server_address="s", http_request_method="{method}", http_response_status_code="{status}", error_type="{error}", '
+    'url_scheme="{scheme}", server="", method="", status="", status_class="", scheme=""'
+)
 REQUESTS = {one("nginx_http_requests_total"): grows(600), answers(): grows(600)}
 CASES = [
     Case(
@@ -125,6 +135,47 @@ CASES = [
             f'count({INGRESS}_request_duration_seconds_bucket{{le=~"0[.]005|1|10|[+]Inf"}})': 4,
             f'count({SECONDS}_bucket{{host="s", le=~"0[.]005|1|10|[+]Inf"}})': 4,
             'count(http_server_request_duration_seconds_bucket{le=~"0[.]005|1[.]0|10[.]0|[+]Inf"})': 4,
+        },
+    ),
+    Case(
+        "durations have a class of the status, and no method",
+        ("ingress-nginx", "vts", *LUA, "opentelemetry"),
+        {
+            durations("+Inf"): grows(1),
+            durations("+Inf", ours='status_class="5xx"'): grows(2),
+            durations("+Inf", ours='status_class="other"'): grows(4),
+        },
+        {
+            f'{INGRESS}_request_duration_seconds_bucket{{status="2xx", method="", status_class=""}}': 20,
+            f'{INGRESS}_request_duration_seconds_bucket{{status=~"[4-5].*"}}': 40,
+            f'{INGRESS}_request_duration_seconds_bucket{{status="other"}}': 80,
+            f"count({SECONDS}_bucket{{{OF_HOST}}})": 1,
+            f"{SECONDS}_bucket{{{OF_HOST}}}": 140,
+            f"count(nginx_vts_server_request_duration_seconds_bucket{{{OF_HOST}}})": 1,
+            f"nginx_vts_server_request_duration_seconds_bucket{{{OF_HOST}}}": 140,
+            f"count(http_server_request_duration_seconds_bucket{{{OF_OTEL}}})": 1,
+            f"http_server_request_duration_seconds_bucket{{{OF_OTEL}}}": 140,
+        },
+    ),
+    Case(
+        "durations have the labels of OpenTelemetry, or all there are",
+        ("ingress-nginx", "vts", *LUA, "opentelemetry"),
+        {
+            durations("+Inf", ours='method="GET", status="200", scheme="https"'): grows(1),
+            durations("+Inf", ours='method="PUT", status="502", scheme="http"'): grows(2),
+            durations("+Inf", ours='method="other", status="404", status_class="4xx", scheme="http"'): grows(4),
+        },
+        {
+            f'{INGRESS}_request_duration_seconds_bucket{{status="200", method="GET", status_class="", scheme=""}}': 20,
+            f'{INGRESS}_request_duration_seconds_bucket{{status="404", method="other", status_class=""}}': 80,
+            f"count({SECONDS}_bucket{{{OF_HOST}}})": 1,
+            f"{SECONDS}_bucket{{{OF_HOST}}}": 140,
+            f"count(nginx_vts_server_request_duration_seconds_bucket{{{OF_HOST}}})": 1,
+            f"nginx_vts_server_request_duration_seconds_bucket{{{OF_HOST}}}": 140,
+            f"{OTEL}{{{IN_OTEL.format(method='GET', status=200, scheme='https', error='')}}}": 20,
+            f"{OTEL}{{{IN_OTEL.format(method='PUT', status=502, scheme='http', error=502)}}}": 40,
+            f"{OTEL}{{{IN_OTEL.format(method='_OTHER', status=404, scheme='http', error='')}}}": 80,
+            f"count({OTEL})": 3,
         },
     ),
     Case(

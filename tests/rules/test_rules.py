@@ -78,7 +78,7 @@ def responses(good: float, bad: float, minutes: int = MINUTES) -> dict[str, str]
 def durations(slow: float) -> dict[str, str]:
     """100 requests a minute, of which ``slow`` take up to 5 s, the others up to 0.1 s."""
     bucket = "nginx_http_request_duration_seconds_bucket"
-    labels = 'server="s", method="GET", status="200"'
+    labels = 'server="s", status_class="2xx"'
     return responses(100, 0) | {
         one(bucket, f'{labels}, le="0.1"'): grows(100 - slow),
         one(bucket, f'{labels}, le="5.0"'): grows(100),
