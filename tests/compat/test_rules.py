@@ -67,9 +67,7 @@ INGRESS = "nginx_ingress_controller"
 LUA = ("nginx-lua-prometheus",)
 OTEL = "http_server_request_duration_seconds_bucket"
 OF_HOST = 'host="s", server="", method="", status="", status_class="", scheme=""'
-OF_OTEL = (
-    'server_address="s", http_request_method="", http_response_status_code="", error_type="", url_scheme="", status_class=""'
-)
+OF_OTEL = 'server_address="s", http_request_method="", http_response_status_code="", url_scheme="", status_class=""'
 IN_OTEL = (
     'server_address="s", http_request_method="{method}", http_response_status_code="{status}", error_type="{error}", '
     'url_scheme="{scheme}", server="", method="", status="", status_class="", scheme=""'

@@ -161,8 +161,17 @@ def test_percentiles_of_a_known_delay(watched: Fleet) -> None:
     shown = values(watched, "requests", "Percentiles", server="b.example")
     assert shown["p50"] < 1 < shown["p90"] <= 2.5
     slowest = values(watched, "requests", "Most time")
-    assert next(iter(slowest)) == "b.example GET"
-    assert slowest["b.example GET"] > SLOW
+    assert next(iter(slowest)) == "b.example 2xx"
+    assert slowest["b.example 2xx"] > SLOW
+
+
+def test_durations_by_the_labels_that_they_have(watched: Fleet) -> None:
+    by_status = values(watched, "requests", "p99 by status")
+    assert by_status.keys() == {"2xx", "5xx", "200"}
+    assert values(watched, "requests", "p99 by status", nginx=EDGE).keys() == {"200"}
+    assert 1 < by_status["2xx"] <= 2.5
+    assert values(watched, "requests", "p99 by method").keys() == {"GET"}
+    assert values(watched, "requests", "p99 by method", server="b.example") == {}
 
 
 def test_a_percentile_of_few_requests_is_not_shown(watched: Fleet) -> None:

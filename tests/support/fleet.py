@@ -1,5 +1,7 @@
 """What the dashboards look at: an nginx without a name, another called ``edge``, a collector for each, one Prometheus.
 
+Durations of ``edge`` have the labels method and status; those of the other one the labels they have by default.
+
 Each kind of traffic has a number that is known, and whatever can go wrong went wrong once.
 """
 
@@ -69,6 +71,7 @@ _SITE = """
 _SITE_OF_EDGE = """
     include {{share}}/nginx.conf.d/lifecycle.conf;
     include {{share}}/nginx.conf.d/upstreams.conf;
+    geo $resty_metrics_duration_labels {{ default "server method status"; }}
     proxy_cache_path {{prefix}}/cache keys_zone=pages:1m;
     server {{
         listen 127.0.0.1:{port};

@@ -19,6 +19,7 @@ _FOR_THE_WORKER = (
     _BUCKETS,
     _NGINX,
     "$resty_metrics_labels",
+    "$resty_metrics_duration_labels",
     "$resty_metrics_upstreams",
     "$resty_metrics_upstream_peer",
 )
@@ -48,7 +49,7 @@ def _http(configuration: Configuration) -> list[Directive]:
     return [directive for http in configuration.blocks("http") for directive in directives(http.block or ())]
 
 
-def _of_variable(configuration: Configuration, variable: str) -> list[Stated]:
+def of_variable(configuration: Configuration, variable: str) -> list[Stated]:
     """Return what ``geo`` or ``map`` states, of which the last holds, then what each ``set`` states."""
     set_to: list[Stated] = []
     constant: list[Stated] = []
@@ -79,13 +80,13 @@ def lifecycle(configuration: Configuration, prefix: str, texts: Mapping[str, str
 def name(configuration: Configuration, prefix: str, texts: Mapping[str, str | None]) -> str:
     """Return the name of this nginx; "" if it has none, or an invalid one."""
     begun = lifecycle(configuration, prefix, texts)
-    stated = [begun["nginx"]] if begun else _of_variable(configuration, _NGINX)[-1:]
+    stated = [begun["nginx"]] if begun else of_variable(configuration, _NGINX)[-1:]
     return next((setting.value for setting in stated if _NAME.fullmatch(setting.value)), "")
 
 
 def sockets(configuration: Configuration, prefix: str, texts: Mapping[str, str | None]) -> list[Stated]:
     """Return every path that workers may be told to send to."""
-    stated = _of_variable(configuration, _SOCKET)
+    stated = of_variable(configuration, _SOCKET)
     begun = lifecycle(configuration, prefix, texts)
     stated += [begun["socket"]] if "socket" in begun else []
     settings = [Stated(setting.value.removeprefix("unix:"), setting.directive) for setting in stated]
@@ -102,7 +103,7 @@ def differences(
         ("buckets", _BUCKETS, _DEFAULT_BUCKETS),
         ("nginx", _NGINX, ""),
     ):
-        for stated in _of_variable(configuration, variable) or [Stated(default, None)]:
+        for stated in of_variable(configuration, variable) or [Stated(default, None)]:
             if name in begun and begun[name].value.split() != stated.value.split():
                 differing.append((name, begun[name], stated))
     return differing

@@ -320,6 +320,7 @@ PER_REQUEST = [
         "labels",
     ),
     ("a server's upstreams", "OURS server {\nset $resty_metrics_upstream_peer off; }", "set", "upstream_peer"),
+    ("a server's durations", "OURS server {\nset $resty_metrics_duration_labels server; }", "set", "duration_labels"),
 ]
 
 
@@ -330,6 +331,49 @@ def test_a_setting_of_the_worker_that_some_requests_state(name: str, http: str, 
     (finding,) = found(findings, "nginx.settings")
     assert finding.evidence.startswith(f"{MAIN}:4: {directive} states $resty_metrics_{setting} ")
     assert f"geo $resty_metrics_{setting} {{ default ...; }}" in str(finding.remedy)
+
+
+MINE = 'geo $resty_metrics_labels { default "route=route scheme_of=scheme"; }'
+DURATIONS = [
+    ("the default", "", "server, status_class", "method, status, scheme"),
+    ("labels of mine", MINE, "server, status_class, route, scheme_of", "method, status, scheme"),
+    ("an empty choice", f'{MINE} CHOICE "";', "server, status_class, route, scheme_of", "method, status, scheme"),
+    ("those of ingress-nginx", "CHOICE 'server status method';", "server, method, status", "scheme"),
+    ("those of OpenTelemetry", "CHOICE otel;", "server, method, status, scheme", ""),
+    ("and one of mine", f"CHOICE 'route otel'; {MINE}", "server, method, status, scheme, route", ""),
+    ("all", f"{MINE} CHOICE '*';", "server, method, status, status_class, scheme, route, scheme_of", ""),
+]
+
+
+def choosing(http: str) -> str:
+    return (
+        "OURS " + re.sub(r"CHOICE (.*?);", r"geo $resty_metrics_duration_labels { default \1; }", http) + " server { }"
+    )
+
+
+@pytest.mark.parametrize(("name", "http", "labels", "lacking"), DURATIONS, ids=[one[0] for one in DURATIONS])
+def test_labels_of_durations(name: str, http: str, labels: str, lacking: str) -> None:
+    (finding,) = found(judged(choosing(http)), "nginx.durations")
+    needs = f"; prometheus/compat/opentelemetry.yml also needs {lacking}: docs/labels.md" if lacking else ""
+    assert (finding.verdict, finding.evidence) == (Verdict.OK, f"durations have {labels}{needs}")
+
+
+WRONG_DURATIONS = [
+    ("no such label", "\nCHOICE 'server route';", 'there is no label "route" of durations', "choose among server"),
+    ("no server", "\nCHOICE status_class;", "durations have status_class: rules", "add server there"),
+    ("none at all", "\nCHOICE ' ';", "durations have no labels: rules", "add server there"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "http", "evidence", "remedy"), WRONG_DURATIONS, ids=[one[0] for one in WRONG_DURATIONS]
+)
+def test_labels_of_durations_that_do_not_work(name: str, http: str, evidence: str, remedy: str) -> None:
+    findings = judged(choosing(http))
+    assert bad(findings) == [("nginx.durations", "WARN")]
+    (finding,) = found(findings, "nginx.durations")
+    assert finding.evidence.startswith(f"{MAIN}:4: {evidence}")
+    assert str(finding.remedy).startswith(remedy)
 
 
 def test_the_socket_under_another_name_is_the_socket() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from resty_metrics.commands.doctor.finding import Finding, fail, ok, skip, warn
-from resty_metrics.nginx_config import code_cache, statements
+from resty_metrics.nginx_config import code_cache, durations, statements
 from resty_metrics.nginx_config.build import OLDEST_NGX_LUA, ngx_lua_version
 from resty_metrics.nginx_config.dump import Configuration
 from resty_metrics.nginx_config.hooks import TEST, Hook, Hooks, by_place, directives, find, line_for, scope, share_of
@@ -78,6 +78,7 @@ def check(nginx: Configured, socket_path: str, lua_versions: frozenset[str]) -> 
         *_sockets(nginx, socket_path),
         *_lifecycle(nginx),
         *_per_request(configuration),
+        _durations(configuration),
         *_version(nginx.build, lua_versions),
     ]
 
@@ -215,6 +216,30 @@ def _per_request(configuration: Configuration) -> list[Finding]:
         )
         for variable, directive in statements.per_request(configuration)
     ]
+
+
+def _durations(configuration: Configuration) -> Finding:
+    """Check ``nginx.durations``.
+
+    doctor does not see which rules Prometheus has, so an OK names the file of ours that needs more labels.
+    """
+    chosen = durations.find(configuration)
+    if chosen.unknown is not None:
+        return warn(
+            "nginx.durations",
+            f'{chosen.place}: there is no label "{chosen.unknown}" of durations; they have the default labels',
+            f"choose among server, method, status, status_class, scheme, labels of yours, otel and *{_RELOAD}",
+        )
+    shown = f"durations have {', '.join(chosen.labels) or 'no labels'}"
+    if "server" not in chosen.labels:
+        return warn(
+            "nginx.durations",
+            f"{chosen.place}: {shown}: rules, alerts and dashboards find no durations without the label server",
+            f"add server there{_RELOAD}",
+        )
+    lacking = [name for name in durations.OTEL if name not in chosen.labels]
+    needed = f"; prometheus/compat/opentelemetry.yml also needs {', '.join(lacking)}: docs/labels.md" if lacking else ""
+    return ok("nginx.durations", shown + needed)
 
 
 def _version(build: str, lua_versions: frozenset[str]) -> list[Finding]:
