@@ -1,6 +1,7 @@
 """docs/scale.md: its arithmetic against a real page, its examples as promtool and Prometheus take them."""
 
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -22,11 +23,18 @@ pytestmark = pytest.mark.slow
 
 PAGE = (ROOT / "docs" / "scale.md").read_text()
 BLOCKS: list[dict[str, Any]] = [yaml.safe_load(text) for text in re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.M | re.S)]
-OF_A_ROW = re.compile(r"^# of the 22 series of a row (\d+) stay\n(metric_relabel_configs:\n.*?)^```$", re.M | re.S)
-DROPS = [(int(left), yaml.safe_load(text)) for left, text in OF_A_ROW.findall(PAGE)]
-REQUESTS = re.compile(r"nginx_http_(responses|request_duration|request_bytes|response_bytes)_.+")
+OF_LABEL_SETS = re.compile(
+    r"^# of 3 series of requests and 19 of durations (\d+) and (\d+) stay\n(metric_relabel_configs:\n.*?)^```$",
+    re.M | re.S,
+)
+DROPS = [
+    (int(requests), int(durations), yaml.safe_load(text)) for requests, durations, text in OF_LABEL_SETS.findall(PAGE)
+]
+REQUESTS = re.compile(r"nginx_http_(responses|request_bytes|response_bytes)_.+")
+DURATIONS = re.compile(r"nginx_http_request_duration_seconds_.+")
 PATHS = ("", "none", "broken", "cached")
 ROWS = len(PATHS) + 1  # and what the last one asks for
+DURATION_ROWS = 4  # a.example has 2xx, 4xx and 5xx; b.example 2xx
 WORKERS, UPSTREAMS, ATTEMPTS, CACHED = 2, 1, 1, 1
 SITE = """
     include {{share}}/nginx.conf.d/lifecycle.conf;
@@ -51,7 +59,7 @@ SITE = """
 
 @dataclass(frozen=True)
 class Busy:
-    """A collector whose page has ROWS rows and all else that the arithmetic names."""
+    """A collector whose page has ROWS rows, DURATION_ROWS of durations, and all else that the arithmetic names."""
 
     collector: Collector
     samples: Samples
@@ -95,15 +103,57 @@ def test_the_arithmetic(busy: Busy) -> None:
     rows = names["nginx_http_responses_total"]
     requests = sum(number for name, number in names.items() if REQUESTS.fullmatch(name))
     assert requests == rows * formula("a label set of requests")
+    durations = sum(number for name, number in names.items() if DURATIONS.fullmatch(name))
+    assert names["nginx_http_request_duration_seconds_count"] == DURATION_ROWS
+    assert durations == DURATION_ROWS * formula("a label set of durations")
     upstream = sum(number for name, number in names.items() if name.startswith("nginx_http_upstream_"))
     attempts = names["nginx_http_upstream_attempts_total"]
     assert attempts == ATTEMPTS
     assert upstream == attempts * formula("a peer of an upstream, and its status") + UPSTREAMS * formula("an upstream")
     cache = names["nginx_http_cache_requests_total"]
     assert cache == CACHED * formula("a server with a cache, and what the cache did")
-    rest = sum(names.values()) - requests - upstream - cache
+    rest = sum(names.values()) - requests - durations - upstream - cache
     most = formula("a collector and its nginx") + WORKERS * formula("a worker")
     assert 0.7 * most <= rest <= most
+
+
+SERVERS, METHODS, STATUSES = 20, 3, ("200", "304", "404", "499", "500", "502")
+CLASSES = len({status[0] for status in STATUSES})
+SITE_ROWS = SERVERS * METHODS * len(STATUSES)
+
+
+def of_the_site(duration_rows: int) -> int:
+    return SITE_ROWS * formula("a label set of requests") + duration_rows * formula("a label set of durations")
+
+
+def test_the_site_of_the_arithmetic() -> None:
+    assert f"({', '.join(STATUSES)})" in PAGE
+    words = " ".join(PAGE.split())
+    series = of_the_site(SERVERS * CLASSES)
+    assert f"That makes {series:,} series for each nginx, and {100 * series:,} for a hundred" in words
+    most = of_the_site(SERVERS * len(STATUSES))
+    assert f"{most:,} and {100 * most:,} if every status has a class of its own" in words
+    assert f"by method and status it would be {of_the_site(SITE_ROWS):,}" in words
+    assert most <= 4000
+
+
+CHOICES = re.compile(
+    r"^  \| (?P<choice>[^|]*`[^|]*) \| (?P<rows>[\d,]+) \| (?P<series>[\d,]+) \| (?P<all>[\d,]+) \|$", re.M
+)
+
+
+def test_what_the_choices_of_duration_labels_cost() -> None:
+    """docs/labels.md has them for the same site."""
+    label_values = {"method": METHODS, "status": len(STATUSES), "status_class": CLASSES}
+    table = [match.groupdict() for match in CHOICES.finditer((ROOT / "docs" / "labels.md").read_text())]
+    assert len(table) == 6
+    for line in table:
+        rows = int(line["rows"].replace(",", ""))
+        chosen = re.findall(r"\w+", line["choice"].split("`")[1].replace("otel", "server method status scheme"))
+        values = label_values | {"scheme": 2 if "two schemes" in line["choice"] else 1}
+        assert rows == SERVERS * math.prod(values[name] for name in chosen if name != "server")
+        assert line["series"] == f"{rows * formula('a label set of durations'):,}"
+        assert line["all"] == f"{of_the_site(rows):,}"
 
 
 def test_promtool_takes_every_example(tmp_path: Path) -> None:
@@ -121,10 +171,13 @@ def test_promtool_takes_every_example(tmp_path: Path) -> None:
 def test_what_stays_of_a_row(busy: Busy, tmp_path: Path) -> None:
     """Each example is a job of one Prometheus, which scrapes the same page with it."""
     target = {"static_configs": [{"targets": [f"127.0.0.1:{busy.collector.port}"]}]}
-    jobs = [{"job_name": f"drop-{number}", **block, **target} for number, (_, block) in enumerate(DROPS)]
+    jobs = [{"job_name": f"drop-{number}", **block, **target} for number, (*_, block) in enumerate(DROPS)]
     more = "".join(f"  - {json.dumps(job)}\n" for job in jobs)
-    rows = f'count by (job) ({{__name__=~"{REQUESTS.pattern}"}})'
-    wanted = {f"drop-{number}": left * ROWS for number, (left, _) in enumerate(DROPS)}
+    rows = f'count by (job) ({{__name__=~"{REQUESTS.pattern}|{DURATIONS.pattern}"}})'
+    wanted = {
+        f"drop-{number}": requests * ROWS + durations * DURATION_ROWS
+        for number, (requests, durations, _) in enumerate(DROPS)
+    }
     with Prometheus(tmp_path, busy.collector.port, more=more) as prometheus:
 
         def found() -> dict[str, float]:

@@ -58,8 +58,9 @@ def test_healthy(running: Collector, serving: Nginx) -> None:
         "collector.process", "collector.settings", "collector.descriptors",
         "socket.path", "socket.lock", "socket.holder", "socket.open",
         "socket.senders", "socket.probe", "socket.queue", "processes", "nginx.configuration", "nginx.include",
-        "nginx.shadowed", "nginx.spool", "nginx.socket", "nginx.lua", "nginx.workers", "reach.socket", "reach.uid",
-        "reach.lua", "page.answers", "page.ready", "page.socket", "page.overflow", "page.labels", "page.conflicts",
+        "nginx.shadowed", "nginx.spool", "nginx.socket", "nginx.durations", "nginx.lua", "nginx.workers",
+        "reach.socket", "reach.uid", "reach.lua",
+        "page.answers", "page.ready", "page.socket", "page.overflow", "page.labels", "page.conflicts",
         "page.lost", "page.refusals", "page.gauges",
         "workers.seen", "workers.errors", "workers.died", "page.rebinds", "journal", "source.lua", "versions",
     }  # fmt: skip
