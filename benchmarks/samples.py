@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from resty_metrics.shapes.shape import REQUEST_COLUMNS, REQUEST_LABELS, REQUEST_SCALE, REQUESTS, Shape, family_batch
 from resty_metrics.table.table import Table
-from resty_metrics.wire.datagram import Header, Kind, write_datagram
+from resty_metrics.wire.datagram import VERSION, Header, Kind, write_datagram
 
 BOUNDS = (5, 10, 25, 50, 75, 100, 250, 500, 750, 1000, 2500, 5000, 7500, 10000, 30000, 60000)
 NUMBERS = len(BOUNDS) + 1 + len(REQUEST_COLUMNS)
@@ -84,7 +84,7 @@ class Senders:
             name = self.names[place % len(self.names)]
             sequence = self._next[name]
             self._next[name] += 1
-            encoded.append(write_datagram(Header(1, Kind.BATCH, name, 1, sequence, sequence), body))
+            encoded.append(write_datagram(Header(VERSION, Kind.BATCH, name, 1, sequence, sequence), body))
         return encoded
 
 

@@ -23,7 +23,7 @@ from resty_metrics.commands.cli import main, serve
 from resty_metrics.commands.install.interruption import handlers_kept
 from resty_metrics.config import values
 from resty_metrics.config.values import TcpAddress, UnixAddress
-from resty_metrics.wire.datagram import Header, Kind, Reason, Verdict, write_datagram
+from resty_metrics.wire.datagram import VERSION, Header, Kind, Reason, Verdict, write_datagram
 from support.collector import COMMAND, Collector
 from support.users import NOBODY, as_user
 from support.wait import free_port, wait_until
@@ -505,7 +505,7 @@ def test_the_start_ends_with_the_next_step_and_an_address_to_click(shared: Path)
 
 def batch(sequence: int) -> bytes:
     family = {"name": "sent_total", "type": "counter", "labels": [], "columns": ["value"], "rows": [[1]]}
-    return write_datagram(Header(1, Kind.BATCH, b"s" * 16, 1, sequence, 1), {"families": [family]})
+    return write_datagram(Header(VERSION, Kind.BATCH, b"s" * 16, 1, sequence, 1), {"families": [family]})
 
 
 def answers(worker: socket.socket) -> list[int]:

@@ -7,7 +7,7 @@ import msgpack  # type: ignore[import-untyped]
 import pytest
 from resty_metrics.ingest.beats import GAUGES_SECONDS, MAX_INSTANCES, SENDER, TOTAL, Beats, Room, Size
 from resty_metrics.ingest.senders import Senders
-from resty_metrics.wire.datagram import MAX_DATAGRAM, Header, Kind, WireError
+from resty_metrics.wire.datagram import MAX_DATAGRAM, VERSION, Header, Kind, WireError
 from resty_metrics.wire.gauge_family import GaugeFamily, gauge_family
 from resty_metrics.wire.heartbeat import MAX_FAMILIES, MAX_PARTS, Heartbeat, read_heartbeat
 
@@ -184,7 +184,7 @@ def test_the_books_are_right_whatever_happens() -> None:
 
 
 def beat(sender: int, number: int, base: int = 1) -> Header:
-    return Header(1, Kind.HEARTBEAT, b"%016d" % sender, 1000, number, base)
+    return Header(VERSION, Kind.HEARTBEAT, b"%016d" % sender, 1000, number, base)
 
 
 def test_the_worst_that_senders_can_send_is_bounded() -> None:

@@ -11,7 +11,7 @@ from resty_metrics.shapes.shape import FamilyBatch, FamilyKey
 from resty_metrics.table.families import Family
 from resty_metrics.table.room import Room
 from resty_metrics.table.table import Table
-from resty_metrics.wire.datagram import Answer, Header, Kind, Reason, Verdict, read_answer, write_datagram
+from resty_metrics.wire.datagram import VERSION, Answer, Header, Kind, Reason, Verdict, read_answer, write_datagram
 
 A, B = b"a" * 16, b"b" * 16
 ALLOWED, FOREIGN = 33, 666
@@ -21,14 +21,14 @@ def make(cap: int = 10) -> Intake:
     return Intake(Table(), Senders(cap), lambda uid: uid == ALLOWED)
 
 
-def batch(sequence: int, base: int = 1, sender: bytes = A, value: Any = 1, version: int = 1) -> bytes:
+def batch(sequence: int, base: int = 1, sender: bytes = A, value: Any = 1, version: int = VERSION) -> bytes:
     rows = [["x", value], ["y", 1]]
     family = {"name": "c_total", "type": "counter", "labels": ["l"], "columns": ["value"], "rows": rows}
     return write_datagram(Header(version, Kind.BATCH, sender, 1000, sequence, base), {"families": [family]})
 
 
 def bare(kind: int, sequence: int = 1, base: int = 1, sender: bytes = A, body: Any = None) -> bytes:
-    return write_datagram(Header(1, kind, sender, 1000, sequence, base), body or {})
+    return write_datagram(Header(VERSION, kind, sender, 1000, sequence, base), body or {})
 
 
 def undecodable(sequence: int) -> bytes:
@@ -92,7 +92,7 @@ def test_lost_state_is_counted() -> None:
 
 
 REFUSED: list[tuple[str, bytes, int, Result, str, Verdict, Reason]] = [
-    ("version", batch(1, version=2), ALLOWED, "held", "version", Verdict.HOLD, Reason.VERSION),
+    ("version", batch(1, version=VERSION + 1), ALLOWED, "held", "version", Verdict.HOLD, Reason.VERSION),
     ("kind", bare(9), ALLOWED, "held", "version", Verdict.HOLD, Reason.VERSION),
     ("uid", batch(1), FOREIGN, "held", "uid", Verdict.HOLD, Reason.UID),
     ("heartbeat's uid", bare(Kind.HEARTBEAT), FOREIGN, "held", "uid", Verdict.HOLD, Reason.UID),
@@ -249,7 +249,7 @@ def named(name: str, sequence: int = 1, sender: bytes = A, *more: str) -> bytes:
         {"name": metric, "type": "counter", "labels": ["l"], "columns": ["value"], "rows": [["x", 1], ["y", 1]]}
         for metric in (name, *more)
     ]
-    return write_datagram(Header(1, Kind.BATCH, sender, 1000, sequence, 1), {"families": families})
+    return write_datagram(Header(VERSION, Kind.BATCH, sender, 1000, sequence, 1), {"families": families})
 
 
 def counts(intake: Intake, name: str) -> list[float]:
@@ -287,7 +287,7 @@ def test_a_family_whose_merge_failed_goes_on(monkeypatch: pytest.MonkeyPatch) ->
     intake.commit()
     assert counts(intake, "bad_total") == [2, 2]
     family = {"name": "bad_total", "type": "counter", "labels": ["l"], "columns": ["value"], "rows": []}
-    reset = write_datagram(Header(1, Kind.BATCH, A, 1000, 3, 1), {"families": [{**family, "reset": True}]})
+    reset = write_datagram(Header(VERSION, Kind.BATCH, A, 1000, 3, 1), {"families": [{**family, "reset": True}]})
     intake.receive(reset, ALLOWED, 0.0)
     intake.commit()
     assert counts(intake, "bad_total") == []
@@ -359,7 +359,7 @@ NOW_MS = 1_800_000_000_000
 def shaped(sender: bytes, birth_ms: int, bounds: list[int], sequence: int = 1) -> bytes:
     rows = [[1] * (len(bounds) + 2)]
     family = {"name": "h", "type": "histogram", "labels": [], "bounds": bounds, "columns": ["sum"], "rows": rows}
-    return write_datagram(Header(1, Kind.BATCH, sender, birth_ms, sequence, sequence), {"families": [family]})
+    return write_datagram(Header(VERSION, Kind.BATCH, sender, birth_ms, sequence, sequence), {"families": [family]})
 
 
 def bounds(intake: Intake) -> tuple[float, ...] | None:

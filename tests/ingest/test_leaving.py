@@ -9,11 +9,11 @@ from resty_metrics.endpoint.descriptors import is_connected
 from resty_metrics.ingest.beats import BEAT_SECONDS, GAUGES_SECONDS
 from resty_metrics.ingest.leaving import MAX_LEAVING, Leaving
 from resty_metrics.ingest.senders import SILENT_SECONDS, Senders
-from resty_metrics.wire.datagram import Header, Kind, Reason, Verdict, write_answer
+from resty_metrics.wire.datagram import VERSION, Header, Kind, Reason, Verdict, write_answer
 from resty_metrics.wire.heartbeat import Heartbeat, WorkerGauges
 
 A = b"a" * 16
-ANSWER = write_answer(Verdict.ACK, Reason.NONE, Header(1, Kind.HEARTBEAT, A, 1, 1, 1), 0)
+ANSWER = write_answer(Verdict.ACK, Reason.NONE, Header(VERSION, Kind.HEARTBEAT, A, 1, 1, 1), 0)
 
 
 class Pairs:
@@ -46,7 +46,7 @@ def pairs() -> Iterator[Pairs]:
 
 def beat(senders: Senders, name: bytes, number: int, now: float, exiting: bool = True) -> None:
     heartbeat = Heartbeat(exiting=exiting, gauges=WorkerGauges(rows=1))
-    assert senders.beat(Header(1, Kind.HEARTBEAT, name, 1, number, 1), heartbeat, now)
+    assert senders.beat(Header(VERSION, Kind.HEARTBEAT, name, 1, number, 1), heartbeat, now)
 
 
 def names(senders: Senders, now: float) -> list[tuple[bytes, bool]]:
@@ -73,7 +73,7 @@ def test_what_it_said_holds_until_its_bye(pairs: Pairs) -> None:
     assert pass_time(leaving, senders, 0.0, SILENT_SECONDS + 100) == []
     now = SILENT_SECONDS + 100
     assert names(senders, now) == [(A, True)]
-    senders.bye(Header(1, Kind.BYE, A, 1, 0, 1), now)
+    senders.bye(Header(VERSION, Kind.BYE, A, 1, 0, 1), now)
     assert names(senders, now) == []
     assert pass_time(leaving, senders, now, now + 10) == [descriptor]
 
@@ -102,7 +102,7 @@ def test_the_newest_descriptor_is_kept_and_others_are_closed(pairs: Pairs) -> No
     beat(senders, A, 2, 1.0)
     assert leaving.keep(A, second, ANSWER, 1.0) == []
     assert leaving.keep(A, third, ANSWER, 2.0) == [second]
-    senders.bye(Header(1, Kind.BYE, A, 1, 0, 1), 3.0)
+    senders.bye(Header(VERSION, Kind.BYE, A, 1, 0, 1), 3.0)
     assert leaving.keep(A, first, ANSWER, 3.0) == [first, third]
 
 
@@ -113,7 +113,7 @@ def test_what_a_worker_would_count_again_is_not_sent_twice(pairs: Pairs, verdict
     beat(senders, A, 1, 0.0)
     acked, refused = pairs.descriptor(), pairs.descriptor()
     assert leaving.keep(A, acked, ANSWER, 0.0) == []
-    refusal = write_answer(verdict, reason, Header(1, Kind.BATCH, A, 1, 1, 1), 0)
+    refusal = write_answer(verdict, reason, Header(VERSION, Kind.BATCH, A, 1, 1, 1), 0)
     assert leaving.keep(A, refused, refusal, 1.0) == [refused]
     assert pass_time(leaving, senders, 1.0, 100.0) == []
     assert names(senders, 100.0) == [(A, True)]

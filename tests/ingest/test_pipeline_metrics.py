@@ -12,8 +12,9 @@ from resty_metrics.ingest.pipeline_metrics import Socket
 from resty_metrics.ingest.senders import Senders
 from resty_metrics.page import family_counts
 from resty_metrics.process.steps import finish
+from resty_metrics.shapes.shape import DURATIONS
 from resty_metrics.table.table import Table
-from resty_metrics.wire.datagram import Header, Kind, write_datagram
+from resty_metrics.wire.datagram import VERSION, Header, Kind, write_datagram
 
 SOCKET = Socket(
     up=True,
@@ -35,7 +36,7 @@ def lines(intake: Intake, now: float = 100.0, socket: Socket = SOCKET) -> list[s
 
 def batch(sequence: int, rows: list[list[object]]) -> bytes:
     family = {"name": "x_total", "type": "counter", "labels": ["a"], "columns": ["value"], "rows": rows}
-    return write_datagram(Header(1, Kind.BATCH, b"s" * 16, 1, sequence, 1), {"families": [family]})
+    return write_datagram(Header(VERSION, Kind.BATCH, b"s" * 16, 1, sequence, 1), {"families": [family]})
 
 
 def test_every_reason_is_there_from_the_start() -> None:
@@ -64,7 +65,7 @@ def test_families_of_an_nginx_with_a_name_say_so() -> None:
     intake = Intake(Table(max_instances=1), Senders(), lambda _: True)
     family = {"name": "x_total", "type": "counter", "labels": ["a"], "columns": ["value"], "rows": [["1", 1]]}
     for sequence, name in ((1, "edge"), (2, "other")):
-        header = Header(1, Kind.BATCH, b"s" * 16, 1, sequence, 1)
+        header = Header(VERSION, Kind.BATCH, b"s" * 16, 1, sequence, 1)
         intake.receive(write_datagram(header, {"instance": name, "families": [family]}), 0, 0.0)
     intake.commit()
     rendered = lines(intake)
@@ -82,7 +83,7 @@ def test_what_gave_its_place_to_others_is_counted() -> None:
     family = {"type": "counter", "labels": [], "columns": ["value"], "rows": [[1]]}
     names = [("edge", "x_total"), ("edge", "y_total"), ("other", "x_total")]
     for sequence, (instance, name) in enumerate(names, 1):
-        header = Header(1, Kind.BATCH, b"s" * 16, 1, sequence, 1)
+        header = Header(VERSION, Kind.BATCH, b"s" * 16, 1, sequence, 1)
         body = {"instance": instance, "families": [{**family, "name": name}]}
         intake.receive(write_datagram(header, body), 0, sequence * 3600.0)
     intake.commit()
@@ -156,15 +157,20 @@ def test_families_of_one_name_in_the_pipelines_own_metrics() -> None:
     ]
     families[1]["custom"] = True
     labels = ["server", "method", "status", "scope"]
-    columns = ["duration_ms", "request_bytes", "response_bytes"]
-    rows = [["a", "b", "c", "api", 1, 1, 1, 1]]
-    scoped = {"name": "http_requests", "type": "requests", "labels": labels, "bounds": [], "columns": columns}
+    columns = ["count", "request_bytes", "response_bytes"]
+    rows = [["a", "b", "c", "api", 1, 1, 1]]
+    scoped = {"name": "http_requests", "type": "requests", "labels": labels, "columns": columns}
     families.append({**scoped, "scope": "api", "rows": rows})
-    intake.receive(write_datagram(Header(1, Kind.BATCH, b"s" * 16, 1, 1, 1), {"families": families}), 0, 1.0)
+    timed = {"name": DURATIONS, "type": "histogram", "bounds": [], "scale": 1000, "columns": ["sum"]}
+    families.append({**timed, "labels": ["server"], "rows": [["a", 1, 1], ["b", 1, 1]]})
+    families.append({**timed, "labels": ["server", "scope"], "scope": "api", "rows": [["a", "api", 1, 1]]})
+    intake.receive(write_datagram(Header(VERSION, Kind.BATCH, b"s" * 16, 1, 1, 1), {"families": families}), 0, 1.0)
     intake.commit()
     assert [line for line in lines(intake) if line.startswith("resty_metrics_rows{")] == [
         'resty_metrics_rows{family="x_total"} 3',
         'resty_metrics_rows{family="http_requests",scope="api"} 1',
+        f'resty_metrics_rows{{family="{DURATIONS}"}} 2',
+        f'resty_metrics_rows{{family="{DURATIONS}",scope="api"}} 1',
     ]
 
 
@@ -181,8 +187,8 @@ def test_what_is_a_refusal() -> None:
     intake = Intake(Table(), Senders(), lambda _: True)
     intake.receive(b"short", 0, 1.0)
     intake.receive(b"x" * 48, 0, 1.0)
-    intake.receive(write_datagram(Header(1, Kind.HEARTBEAT, b"s" * 16, 1, 1, 1), {"worker": -1}), 0, 1.0)
-    intake.receive(write_datagram(Header(1, Kind.HEARTBEAT, b"s" * 16, 1, 2, 1), {}), 0, 1.0)
+    intake.receive(write_datagram(Header(VERSION, Kind.HEARTBEAT, b"s" * 16, 1, 1, 1), {"worker": -1}), 0, 1.0)
+    intake.receive(write_datagram(Header(VERSION, Kind.HEARTBEAT, b"s" * 16, 1, 2, 1), {}), 0, 1.0)
     refusals = [line for line in lines(intake) if "refusals_total" in line and not line.endswith(" 0")]
     assert refusals == [
         'resty_metrics_refusals_total{reason="invalid"} 1',
@@ -197,7 +203,7 @@ def test_a_worker_that_was_told_more_than_is_remembered() -> None:
     for sequence, base in ((1, 1), (9, 9)):
         family = {"name": "x_total", "type": "counter", "labels": [], "columns": ["value"], "rows": [[1]]}
         intake.receive(
-            write_datagram(Header(1, Kind.BATCH, b"s" * 16, 1, sequence, base), {"families": [family]}), 0, 1
+            write_datagram(Header(VERSION, Kind.BATCH, b"s" * 16, 1, sequence, base), {"families": [family]}), 0, 1
         )
         intake.commit()
     assert "resty_metrics_lost_state_total 1" in lines(intake)
@@ -206,9 +212,9 @@ def test_a_worker_that_was_told_more_than_is_remembered() -> None:
 def test_senders_by_state() -> None:
     intake = Intake(Table(), Senders(), lambda _: True)
     for sender in (b"a", b"b", b"c"):
-        intake.receive(write_datagram(Header(1, Kind.HEARTBEAT, sender * 16, 1, 1, 1), {}), 0, 1.0)
-    intake.receive(write_datagram(Header(1, Kind.BYE, b"b" * 16, 1, 1, 1), {}), 0, 1.0)
-    intake.receive(write_datagram(Header(1, Kind.HEARTBEAT, b"c" * 16, 1, 2, 1), {}), 0, 90.0)
+        intake.receive(write_datagram(Header(VERSION, Kind.HEARTBEAT, sender * 16, 1, 1, 1), {}), 0, 1.0)
+    intake.receive(write_datagram(Header(VERSION, Kind.BYE, b"b" * 16, 1, 1, 1), {}), 0, 1.0)
+    intake.receive(write_datagram(Header(VERSION, Kind.HEARTBEAT, b"c" * 16, 1, 2, 1), {}), 0, 90.0)
     rendered = lines(intake)
     for state, count in (("open", 1), ("silent", 1), ("ended", 1), ("departed", 0)):
         assert f'resty_metrics_senders{{state="{state}"}} {count}' in rendered
@@ -239,7 +245,7 @@ def test_rows_of_gauges_that_found_no_room() -> None:
     intake = Intake(Table(), Senders(), lambda _: True)
     assert 'resty_metrics_heartbeat_rows_refused_total{reason="worker_cap"} 0' in lines(intake)
     family = {"name": "g", "labels": ["l"], "combine": "sum", "rows": [["x", 1, 1], ["x", 2, 1], ["y", 1, 1]]}
-    datagram = write_datagram(Header(1, Kind.HEARTBEAT, b"s" * 16, 1, 1, 1), {"families": [family]})
+    datagram = write_datagram(Header(VERSION, Kind.HEARTBEAT, b"s" * 16, 1, 1, 1), {"families": [family]})
     outcome = intake.receive(datagram, 0, 1.0)
     assert (outcome.result, outcome.reason) == ("heartbeat", "duplicate")
     rendered = lines(intake)
@@ -251,7 +257,7 @@ def test_rows_of_gauges_that_found_no_room() -> None:
 def test_a_heartbeat_of_one_nginx_too_many_is_refused() -> None:
     intake = Intake(Table(), Senders(), lambda _: True)
     for number in range(MAX_INSTANCES + 1):
-        header = Header(1, Kind.HEARTBEAT, b"%016d" % number, 1, 1, 1)
+        header = Header(VERSION, Kind.HEARTBEAT, b"%016d" % number, 1, 1, 1)
         outcome = intake.receive(write_datagram(header, {"instance": f"n{number}", "worker": 1}), 0, 1.0)
     assert (outcome.result, outcome.reason, outcome.answer) == ("dropped", "instance_cap", True)
     assert 'resty_metrics_refusals_total{reason="instance_cap"} 1' in lines(intake)

@@ -4,7 +4,7 @@ import pytest
 from resty_metrics.ingest.beats import BEAT_SECONDS, GAUGES_SECONDS, MAX_INSTANCES
 from resty_metrics.ingest.sender import Placement
 from resty_metrics.ingest.senders import DEPARTED_PER_SENDER, ENDED_SECONDS, SENDER_CAP, SILENT_SECONDS, Senders
-from resty_metrics.wire.datagram import Header, Kind
+from resty_metrics.wire.datagram import VERSION, Header, Kind
 from resty_metrics.wire.gauge_family import gauge_family
 from resty_metrics.wire.heartbeat import Heartbeat, Master
 
@@ -12,15 +12,15 @@ A, B, C = b"a" * 16, b"b" * 16, b"c" * 16
 
 
 def batch(sequence: int, base: int, sender: bytes = A) -> Header:
-    return Header(1, Kind.BATCH, sender, 1000, sequence, base)
+    return Header(VERSION, Kind.BATCH, sender, 1000, sequence, base)
 
 
 def beat(number: int, base: int = 1, sender: bytes = A) -> Header:
-    return Header(1, Kind.HEARTBEAT, sender, 1000, number, base)
+    return Header(VERSION, Kind.HEARTBEAT, sender, 1000, number, base)
 
 
 def bye(sender: bytes = A) -> Header:
-    return Header(1, Kind.BYE, sender, 1000, 1, 2)
+    return Header(VERSION, Kind.BYE, sender, 1000, 1, 2)
 
 
 def opened(received: int) -> Senders:

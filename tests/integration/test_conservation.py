@@ -1,4 +1,7 @@
-"""Counted exactly once: the page against the same nginx's access_log, per (server, method, status), no tolerance."""
+"""Counted exactly once: the page against the same nginx's access_log, no tolerance.
+
+Requests by (server, method, status), their durations by (server, status_class).
+"""
 
 import contextlib
 import signal
@@ -12,7 +15,7 @@ from pathlib import Path
 import pytest
 from support.collector import Collector
 from support.load import Load
-from support.nginx import Counts, Nginx
+from support.nginx import Counts, Nginx, with_durations
 from support.wait import free_port, wait_until
 
 pytestmark = pytest.mark.slow
@@ -84,12 +87,12 @@ def assert_conserved(nginx: Nginx, collector: Collector, before: Counts | None =
     def agree() -> bool:
         nonlocal logged
         logged = nginx.access_counts() - (before or Counter())
-        return collector.request_counts() == logged
+        return collector.both_families() == with_durations(logged)
 
     try:
         wait_until(agree, timeout, "page == access_log")
     except AssertionError:
-        assert collector.request_counts() == logged
+        assert collector.both_families() == with_durations(logged)
     return logged
 
 
@@ -184,7 +187,7 @@ def test_collector_ended_killed_and_started_under_load(socket_path: Path, port: 
         logged = assert_conserved(nginx, collector, timeout=30)
         assert sum(logged.values()) > 1000
         time.sleep(2)  # long enough for a batch that would come a second time
-        assert collector.request_counts() == logged
+        assert collector.both_families() == with_durations(logged)
 
 
 def total(collector: Collector) -> int:

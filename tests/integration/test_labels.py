@@ -93,6 +93,12 @@ def test_labels_scopes_and_what_is_left_out(socket_path: Path, first: str) -> No
         elif first == "/lua":
             wanted["lua", "200", no, no, no, "_", "_"] += 1
         wait_for(collector, wanted, *labels)
+        timed: Counter[tuple[str, ...]] = Counter()
+        for (scope, status, *users), count in wanted.items():
+            timed[scope, f"{status[0]}xx", *users] += count
+        names = ("scope", "status_class", *labels[2:], "method", "status")
+        everything = Counter({(*key, no, no): count for key, count in timed.items()})
+        wait_for(collector, everything, *names, name="nginx_http_request_duration_seconds_count")
         buckets = by_labels(collector.samples(), "nginx_http_request_duration_seconds_bucket", "scope", "le")
         assert {le for scope, le in buckets if scope == "api"} == {"1.0", "2.0", "+Inf"}
         assert {le for scope, le in buckets if scope == "lua"} == {"3.0", "+Inf"}
@@ -120,6 +126,12 @@ SETTINGS = [
     ("labels of one server", 'set $resty_metrics_labels "tenant=http_x_tenant";', "", "resty_metrics_labels"),
     ("buckets of one server", 'set $resty_metrics_buckets "1 2";', "", "resty_metrics_buckets"),
     ("a name by the host", "", 'map $host $resty_metrics_nginx { b.example b; default ""; }', "resty_metrics_nginx"),
+    (
+        "duration labels of one server",
+        'set $resty_metrics_duration_labels "server";',
+        "",
+        "resty_metrics_duration_labels",
+    ),
     ("labels by the host", "", 'map $host $resty_metrics_labels { b.example "a=b"; }', "resty_metrics_labels"),
 ]
 
@@ -211,7 +223,7 @@ def test_a_scope_that_two_places_state_in_two_ways_is_said_once(
         if differs:
             wait_until(is_counted, message="its count")
             (line,) = nginx.errors()
-            assert 'scope "set" keeps labels "a=arg_a" and buckets "1000 2000"' in line
+            assert 'scope "set" keeps labels "a=arg_a", duration labels "server status_class a" and buckets "1000 2000"' in line
         else:
             begun = collector.value("resty_metrics_worker_uptime_seconds", worker="0") or 0
             wait_until(
@@ -267,7 +279,8 @@ def test_upgraded_connections_have_their_own_duration(socket_path: Path) -> None
                 pass
         wait_for(collector, Counter({("200",): 2, ("101",): 1}), "status")
         samples = collector.samples()
-        assert by_labels(samples, "nginx_http_request_duration_seconds_count", "status") == {("200",): 2}
+        count = "nginx_http_request_duration_seconds_count"
+        assert by_labels(samples, count, "server", "status_class") == {("a.example", "2xx"): 2}
         upgraded = "nginx_http_upgraded_connection_duration_seconds"
         assert by_labels(samples, upgraded + "_count", "server") == {("a.example",): 1}
         assert by_labels(samples, upgraded + "_bucket", "le")["1.0",] == 1

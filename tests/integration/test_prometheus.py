@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from support.client import get
-from support.collector import Collector, samples_of
-from support.nginx import ROOT, Nginx, shared_directory
+from support.collector import Collector, families_of, samples_of
+from support.nginx import ROOT, Nginx, shared_directory, with_durations
 from support.prometheus import Prometheus
 from support.wait import free_port, wait_until
 
@@ -77,17 +77,17 @@ def test_histogram_quantile_of_a_known_delay(stack: Stack) -> None:
     """60 ms lies in the bucket (0.05, 0.075]."""
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: get(stack.port, "/sixty", times=15, kept=True), range(4)))
-    by_server = "sum by (le) (nginx_http_request_duration_seconds_bucket{status='200'})"
+    by_server = "sum by (le) (nginx_http_request_duration_seconds_bucket{status_class='2xx'})"
     wait_until(
-        lambda: (stack.prometheus.value("sum(nginx_http_request_duration_seconds_count{status='200'})") or 0) >= 60,
+        lambda: (stack.prometheus.value("sum(nginx_http_request_duration_seconds_count{status_class='2xx'})") or 0) >= 60,
         message="the slow requests",
     )
     median = stack.prometheus.value(f"histogram_quantile(0.5, {by_server})")
     assert median is not None
     assert 0.05 < median <= 0.075
     mean = stack.prometheus.value(
-        "sum(nginx_http_request_duration_seconds_sum{status='200'})"
-        " / sum(nginx_http_request_duration_seconds_count{status='200'})"
+        "sum(nginx_http_request_duration_seconds_sum{status_class='2xx'})"
+        " / sum(nginx_http_request_duration_seconds_count{status_class='2xx'})"
     )
     assert mean is not None
     assert 0.055 < mean < 0.2
@@ -116,12 +116,14 @@ def test_overlapping_scrapes_agree(stack: Stack) -> None:
 
 def assert_one_state(page: str) -> None:
     samples = samples_of(page)
-    responses = {labels: value for (name, labels), value in samples.items() if name == "nginx_http_responses_total"}
-    assert responses
-    for labels, value in responses.items():
-        assert samples["nginx_http_request_duration_seconds_count", labels] == value
+    count = "nginx_http_request_duration_seconds_count"
+    durations = {labels: value for (name, labels), value in samples.items() if name == count}
+    assert durations
+    for labels, value in durations.items():
         everything = labels | {("le", "+Inf")}
         assert samples["nginx_http_request_duration_seconds_bucket", frozenset(everything)] == value
+    requests, timed = families_of(samples)
+    assert timed == with_durations(requests)[1]
 
 
 def test_promtool_finds_nothing_but_the_two_compatibility_names(stack: Stack) -> None:

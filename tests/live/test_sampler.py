@@ -47,16 +47,23 @@ def test_the_page_is_packed_for_who_takes_it(collector: Collector) -> None:
 
 
 def requests(server: str, count: int) -> dict[str, object]:
-    family = {
+    counted = {
         "name": "http_requests",
         "type": "requests",
         "labels": ["server", "method", "status"],
+        "columns": ["count", "request_bytes", "response_bytes"],
+        "rows": [[server, "GET", "200", count, 20, 30]],
+    }
+    timed = {
+        "name": "nginx_http_request_duration_seconds",
+        "type": "histogram",
+        "labels": ["server", "status_class"],
         "bounds": [100, 1000],
         "scale": 1000,
-        "columns": ["duration_ms", "request_bytes", "response_bytes"],
-        "rows": [[server, "GET", "200", count, 0, 0, 10, 20, 30]],
+        "columns": ["sum"],
+        "rows": [[server, "2xx", count, 0, 0, 10]],
     }
-    return {"families": [family]}
+    return {"families": [counted, timed]}
 
 
 def test_requests_are_drawn_though_nobody_scrapes(collector: Collector) -> None:

@@ -8,14 +8,14 @@ from resty_metrics.ingest.senders import SILENT_SECONDS, Senders
 from resty_metrics.observer.nginx import NginxLooks
 from resty_metrics.sources.stub_status import StubStatus
 from resty_metrics.table.table import Table
-from resty_metrics.wire.datagram import Header, Kind
+from resty_metrics.wire.datagram import VERSION, Header, Kind
 from resty_metrics.wire.heartbeat import Heartbeat, Master
 
 NAMES = 200
 
 
 def beat(senders: Senders, name: str, now: float) -> None:
-    header = Header(1, Kind.HEARTBEAT, os.urandom(16), 1, 1, 1)
+    header = Header(VERSION, Kind.HEARTBEAT, os.urandom(16), 1, 1, 1)
     senders.beat(header, Heartbeat(instance=name, worker=0, master=Master(1, 1)), now)
 
 

@@ -162,11 +162,11 @@ def test_who_takes_the_name_of_the_metric_that_says_so() -> None:
 
 def test_a_page_with_conflicts_everywhere() -> None:
     """Of requests only the metric that collides is withheld; of a type that changed the worker born last is right."""
-    table, columns = Table(), ("duration_ms", "request_bytes", "response_bytes")
-    requests = Shape("http_requests", "requests", ("server", "method", "status"), (5,), columns, 1000)
+    table, columns = Table(), ("count", "request_bytes", "response_bytes")
+    requests = Shape("http_requests", "requests", ("server", "method", "status"), None, columns)
     responses = Shape("nginx_http_responses_total", "counter", ("host",), None, ("value",), custom=True)
     became = Shape("became", "counter", (), None, ("value",), custom=True)
-    table.merge([family_batch(requests, "", False, [("a", "GET", "200", 1, 0, 5, 6, 7)])], 10, 0.0)
+    table.merge([family_batch(requests, "", False, [("a", "GET", "200", 1, 6, 7)])], 10, 0.0)
     table.merge([family_batch(responses, "Mine.", False, [("h", 3)]), family_batch(became, "", False, [(9,)])], 10, 0.0)
     gauge = gauge_family("became", "", (), "sum", [(4, 1)])
     for birth_ms, value in ((11, "4"), (9, "9")):

@@ -12,7 +12,7 @@ from resty_metrics.page import conflicts, workers
 from resty_metrics.page import gauges as module
 from resty_metrics.page.gauges import Gauge
 from resty_metrics.process.steps import finish
-from resty_metrics.wire.datagram import Header, Kind
+from resty_metrics.wire.datagram import VERSION, Header, Kind
 from resty_metrics.wire.gauge_family import Combine, GaugeFamily, gauge_family
 from resty_metrics.wire.heartbeat import Heartbeat, WorkerGauges
 
@@ -159,7 +159,7 @@ def test_what_arrives_between_two_steps_is_on_the_next_page() -> None:
 
     def say(value: int) -> None:
         rows = [(f"{number}", value, 1) for number in range(5_000)]
-        header = Header(1, Kind.HEARTBEAT, b"s" * 16, 1, value, 1)
+        header = Header(VERSION, Kind.HEARTBEAT, b"s" * 16, 1, value, 1)
         senders.beat(header, Heartbeat(families=(gauge("sum", *rows, labels=("l",)),)), 0.0)
 
     say(1)
@@ -167,7 +167,7 @@ def test_what_arrives_between_two_steps_is_on_the_next_page() -> None:
     for value in range(2, 5):
         next(steps)
         say(value)
-    senders.bye(Header(1, Kind.BYE, b"s" * 16, 1, 9, 1), 0.0)
+    senders.bye(Header(VERSION, Kind.BYE, b"s" * 16, 1, 9, 1), 0.0)
     (combined,) = finish(steps)
     shown = b"".join(combined.family.lines).split()
     assert (shown.count(b"1"), len(shown)) == (5_000, 10_000)

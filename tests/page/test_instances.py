@@ -10,13 +10,14 @@ from resty_metrics.page import assemble, conflicts, instances
 from resty_metrics.page.coverage import ENDED, WINDOW_SECONDS, Coverage
 from resty_metrics.page.requests import render
 from resty_metrics.process.steps import finish
-from resty_metrics.shapes.shape import REQUEST_COLUMNS, REQUEST_SCALE, Shape, family_batch
+from resty_metrics.shapes.shape import DURATION_SCALE, DURATIONS, REQUEST_COLUMNS, Shape, family_batch
 from resty_metrics.sources import source_metrics as report
 from resty_metrics.table.table import Table
 from resty_metrics.wire.gauge_family import gauge_family
 from resty_metrics.wire.heartbeat import Heartbeat, Master, NginxCounters
 
-REQUESTS = Shape("http_requests", "requests", ("server", "method", "status"), (5,), REQUEST_COLUMNS, REQUEST_SCALE)
+REQUESTS = Shape("http_requests", "requests", ("server", "method", "status"), None, REQUEST_COLUMNS)
+TIMED = Shape(DURATIONS, "histogram", ("server", "status_class"), (5,), ("sum",), DURATION_SCALE)
 WAITS = Shape("waits", "histogram", (), (5,), ("sum",))
 JOBS = Shape("jobs_total", "counter", (), None, ("value",))
 OWN = Shape("own_total", "counter", ("nginx", "l"), None, ("value",), custom=True)
@@ -26,16 +27,6 @@ GOLDEN = """\
 # TYPE nginx_http_responses_total counter
 nginx_http_responses_total{server="a",method="GET",status="200"} 3
 nginx_http_responses_total{nginx="edge",server="%",method="GET",status="200"} 3
-# HELP nginx_http_request_duration_seconds Time from a request's first byte to its log entry.
-# TYPE nginx_http_request_duration_seconds histogram
-nginx_http_request_duration_seconds_bucket{server="a",method="GET",status="200",le="0.005"} 1
-nginx_http_request_duration_seconds_bucket{server="a",method="GET",status="200",le="+Inf"} 3
-nginx_http_request_duration_seconds_sum{server="a",method="GET",status="200"} 1.0
-nginx_http_request_duration_seconds_count{server="a",method="GET",status="200"} 3
-nginx_http_request_duration_seconds_bucket{nginx="edge",server="%",method="GET",status="200",le="0.005"} 1
-nginx_http_request_duration_seconds_bucket{nginx="edge",server="%",method="GET",status="200",le="+Inf"} 3
-nginx_http_request_duration_seconds_sum{nginx="edge",server="%",method="GET",status="200"} 1.0
-nginx_http_request_duration_seconds_count{nginx="edge",server="%",method="GET",status="200"} 3
 # HELP nginx_http_request_bytes_total Bytes received from clients: request line, headers and body.
 # TYPE nginx_http_request_bytes_total counter
 nginx_http_request_bytes_total{server="a",method="GET",status="200"} 70
@@ -44,6 +35,16 @@ nginx_http_request_bytes_total{nginx="edge",server="%",method="GET",status="200"
 # TYPE nginx_http_response_bytes_total counter
 nginx_http_response_bytes_total{server="a",method="GET",status="200"} 80
 nginx_http_response_bytes_total{nginx="edge",server="%",method="GET",status="200"} 80
+# HELP nginx_http_request_duration_seconds Histogram nginx_http_request_duration_seconds of the nginx configuration.
+# TYPE nginx_http_request_duration_seconds histogram
+nginx_http_request_duration_seconds_bucket{server="a",status_class="2xx",le="0.005"} 1
+nginx_http_request_duration_seconds_bucket{server="a",status_class="2xx",le="+Inf"} 3
+nginx_http_request_duration_seconds_sum{server="a",status_class="2xx"} 1.0
+nginx_http_request_duration_seconds_count{server="a",status_class="2xx"} 3
+nginx_http_request_duration_seconds_bucket{nginx="edge",server="%",status_class="2xx",le="0.005"} 1
+nginx_http_request_duration_seconds_bucket{nginx="edge",server="%",status_class="2xx",le="+Inf"} 3
+nginx_http_request_duration_seconds_sum{nginx="edge",server="%",status_class="2xx"} 1.0
+nginx_http_request_duration_seconds_count{nginx="edge",server="%",status_class="2xx"} 3
 # HELP waits Histogram waits of the nginx configuration.
 # TYPE waits histogram
 waits_bucket{le="5.0"} 1
@@ -67,7 +68,8 @@ own_total{nginx="edge",exported_nginx="mine",l="x"} 9
 
 def merge(table: Table, instance: str, server: str) -> None:
     rows = {
-        REQUESTS: (server, "GET", "200", 1, 2, 1000, 70, 80),
+        REQUESTS: (server, "GET", "200", 3, 70, 80),
+        TIMED: (server, "2xx", 1, 2, 1000),
         WAITS: (1, 2, 4),
         JOBS: (7,),
         OWN: ("mine", "x", 9),
@@ -250,6 +252,7 @@ TWICE: list[tuple[Shape, tuple[str, ...], tuple[str, ...], tuple[str, ...], str]
     (CUSTOM, ("l", "nginx"), ("l",), ("x", "edge"), "mine_total"),
     (SIZES, ("nginx", "l"), ("l",), ("edge", "x"), "sizes_count"),
     (REQUESTS, WITH_LABEL, REQUESTS.labels, ("a", "GET", "200", "edge"), "nginx_http_request_bytes_total"),
+    (TIMED, (*TIMED.labels, "nginx"), TIMED.labels, ("a", "2xx", "edge"), f"{DURATIONS}_count"),
 ]
 
 
@@ -268,8 +271,8 @@ def test_a_label_nginx_of_the_users_own_beside_a_name(
     shown = [line for line in page if line.startswith((f"{metric} ", f"{metric}{{"))]
     assert len(shown) == 1
     assert shown[0].startswith(f"{metric}{{nginx=") is (first != "" or own[0] == "nginx")
-    names = {"nginx_http_responses_total", "nginx_http_request_duration_seconds", "nginx_http_request_bytes_total",
-             "nginx_http_response_bytes_total"} if shape is REQUESTS else {shape.name}  # fmt: skip
+    names = {"nginx_http_responses_total", "nginx_http_request_bytes_total", "nginx_http_response_bytes_total"}
+    names = names if shape is REQUESTS else {shape.name}
     named = 'nginx="edge",' if first == "" else ""
     assert sorted(conflicts_of(page)) == sorted(f'{{{named}family="{name}"}} 1' for name in names)
 

@@ -9,12 +9,13 @@ from resty_metrics.exposition import text as exposition
 from resty_metrics.page import requests
 from resty_metrics.page.blocks import BLOCK_ROWS
 from resty_metrics.page.templates import template
-from resty_metrics.shapes.shape import REQUEST_COLUMNS, REQUEST_SCALE, Shape, family_batch
+from resty_metrics.shapes.shape import DURATION_SCALE, DURATIONS, REQUEST_COLUMNS, Shape, family_batch
 from resty_metrics.table.table import Table
 
 OLD = Shape("sizes", "histogram", ("path", "kind"), (5, 10), ("sum",), custom=True)
 NEW = Shape("sizes", "histogram", ("kind",), (10,), ("sum",), custom=True)
-SERVED = Shape("http_requests", "requests", ("server", "method", "status"), (5,), REQUEST_COLUMNS, REQUEST_SCALE)
+SERVED = Shape("http_requests", "requests", ("server", "method", "status"), None, REQUEST_COLUMNS)
+TIMED = Shape(DURATIONS, "histogram", ("server", "status_class"), (5,), ("sum",), DURATION_SCALE)
 LOGINS = Shape("logins_total", "counter", ("result",), None, ("value",), custom=True)
 ROWS = 2 * BLOCK_ROWS + 1
 
@@ -104,7 +105,8 @@ def lines_of(families: list[exposition.MetricFamily]) -> bytes:
 def test_pages_under_way_at_once_never_mix(seed: int) -> None:
     """Any interleaving of changes and of the steps of several pages: each page is the table at its capture."""
     source, table = random.Random(seed), make_table()
-    merge(table, SERVED, *[(str(number), "GET", "200", 1, 2, 3, 4, 5) for number in range(BLOCK_ROWS + 9)])
+    merge(table, SERVED, *[(str(number), "GET", "200", 3, 4, 5) for number in range(BLOCK_ROWS + 9)])
+    merge(table, TIMED, *[(str(number), "2xx", 1, 2, 3) for number in range(BLOCK_ROWS + 9)])
     births = itertools.count(2)
     shapes = [OLD, NEW]
     pages: list[tuple[Iterator[list[exposition.MetricFamily]], list[exposition.MetricFamily], bytes]] = []
@@ -127,7 +129,9 @@ def test_pages_under_way_at_once_never_mix(seed: int) -> None:
             numbers = [source.randrange(ROWS + 200) for _ in range(source.choice([1, 3, 200]))]
             merge(table, OLD, *[(f"/{number}", "a", 1, source.randrange(10**6), 3, 0.5) for number in numbers])
             statuses = [source.choice(("200", "101")) for _ in numbers]
-            merge(table, SERVED, *[(str(n), "GET", s, 1, n, 3, 4, 5) for n, s in zip(numbers, statuses, strict=True)])
+            merge(table, SERVED, *[(str(n), "GET", s, n + 1, 4, 5) for n, s in zip(numbers, statuses, strict=True)])
+            timed = [n for n, status in zip(numbers, statuses, strict=True) if status != "101"]
+            merge(table, TIMED, *[(str(n), "2xx", 1, n, 3) for n in timed])
         elif action < 0.98:
             gone = [(f"/{source.randrange(ROWS)}", "a")]
             table.merge([family_batch(OLD, "", False, [], deleted=gone)], 1, 0.0)

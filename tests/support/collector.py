@@ -15,7 +15,7 @@ from types import TracebackType
 
 from prometheus_client.parser import text_string_to_metric_families
 from support.idle import wait_idle
-from support.nginx import Counts
+from support.nginx import Counts, Durations
 from support.wait import free_port, wait_until
 
 COMMAND = str(Path(sys.executable).with_name("resty-metrics"))
@@ -40,6 +40,21 @@ def counts_of(samples: Samples) -> Counts:
             by = dict(labels)
             counts[by["server"], by["method"], by["status"]] += int(value)
     return counts
+
+
+def durations_of(samples: Samples) -> Durations:
+    """Durations by (server, status_class): the default labels. A sample that lacks them is a KeyError."""
+    counts: Durations = Counter()
+    for (name, labels), value in samples.items():
+        if name == "nginx_http_request_duration_seconds_count":
+            by = dict(labels)
+            counts[by["server"], by["status_class"]] += int(value)
+    return counts
+
+
+def families_of(samples: Samples) -> tuple[Counts, Durations]:
+    """Requests and durations of one page."""
+    return counts_of(samples), durations_of(samples)
 
 
 def basic(user: str, password: str) -> str:
@@ -168,3 +183,7 @@ class Collector:
     def request_counts(self) -> Counts:
         """Requests by (server, method, status), from the page."""
         return counts_of(self.samples())
+
+    def both_families(self) -> tuple[Counts, Durations]:
+        """Requests, and their durations by (server, status_class), from one page."""
+        return families_of(self.samples())

@@ -5,9 +5,10 @@ from typing import Any
 
 from resty_metrics.health.facts import Journal
 from resty_metrics.live.facts import Facts, Nginx, Top
-from resty_metrics.shapes.shape import REQUEST_COLUMNS, Shape, family_batch
+from resty_metrics.shapes.shape import DURATION_SCALE, DURATIONS, REQUEST_COLUMNS, Shape, family_batch
 from resty_metrics.table.table import Table
 
+UPGRADED = "101"
 BOUNDS_MS = (100, 1000)
 WELL = Facts(
     now=1000.0,
@@ -38,12 +39,22 @@ def nginx(**changes: Any) -> Nginx:
     return replace(WELL.nginx[0], **changes)
 
 
-def shape(bounds: tuple[int, ...] = BOUNDS_MS, scope: str = "", instance: str = "") -> Shape:
-    labels = ("server", "method", "status")
-    return Shape("http_requests", "requests", labels, bounds, REQUEST_COLUMNS, 1000, scope, instance=instance)
+Shapes = tuple[Shape, Shape]  # of requests, and of their durations
 
 
-def merge(table: Table, *rows: tuple[str, str, tuple[int, ...]], of: Shape | None = None, birth_ms: int = 1) -> None:
-    """Add requests to a table: server, status, and how many fell into each bucket."""
-    sent = [(server, "GET", status, *counts, 0, 0, 0) for server, status, counts in rows]
-    table.merge([family_batch(of or shape(), "", False, sent)], birth_ms, 0.0)
+def shape(bounds: tuple[int, ...] = BOUNDS_MS, scope: str = "", instance: str = "") -> Shapes:
+    scoped = ("scope",) if scope else ()
+    labels, timed_labels = ("server", "method", "status", *scoped), ("server", "status_class", *scoped)
+    requests = Shape("http_requests", "requests", labels, None, REQUEST_COLUMNS, 1, scope, instance=instance)
+    timed = Shape(DURATIONS, "histogram", timed_labels, bounds, ("sum",), DURATION_SCALE, scope, instance=instance)
+    return requests, timed
+
+
+def merge(table: Table, *rows: tuple[str, str, tuple[int, ...]], of: Shapes | None = None, birth_ms: int = 1) -> None:
+    """Add requests to a table: server, status, and how many fell into each bucket. Those with 101 have no duration."""
+    requests, timed = of or shape()
+    scope = (requests.scope,) if requests.scope else ()
+    counted = [(server, "GET", status, *scope, sum(counts), 0, 0) for server, status, counts in rows]
+    observed = [(server, f"{status[0]}xx", *scope, *counts, 0) for server, status, counts in rows if status != UPGRADED]
+    batches = [family_batch(requests, "", False, counted), family_batch(timed, "", False, observed)]
+    table.merge(batches, birth_ms, 0.0)

@@ -17,7 +17,15 @@ from resty_metrics.journal import snapshot
 from resty_metrics.journal.state import State, capture
 from resty_metrics.page import assemble, instances, requests, series
 from resty_metrics.process.steps import finish
-from resty_metrics.shapes.shape import COUNTER_COLUMNS, HISTOGRAM_COLUMNS, REQUEST_COLUMNS, REQUEST_LABELS
+from resty_metrics.shapes.shape import (
+    COUNTER_COLUMNS,
+    DURATION_LABELS,
+    DURATION_SCALE,
+    DURATIONS,
+    HISTOGRAM_COLUMNS,
+    REQUEST_COLUMNS,
+    REQUEST_LABELS,
+)
 from resty_metrics.sources import source_metrics as report
 from resty_metrics.sources import stub_status, vts
 from resty_metrics.wire.datagram import VERSION, Header, Kind, write_datagram
@@ -83,7 +91,8 @@ def _family(draw: st.DrawFn, kind: str) -> dict[str, Any]:
         family |= {"bounds": bounds, "columns": HISTOGRAM_COLUMNS, "scale": draw(st.sampled_from([1, 1000]))}
     row = st.tuples(*[_values for _ in labels], *numbers)
     rows = draw(st.lists(row, min_size=1, max_size=3))
-    return family | {"rows": rows, "custom": draw(st.booleans()), "help": draw(_help)}
+    custom = draw(st.booleans()) or family["name"] == DURATIONS  # a built-in one has its own form: _durations
+    return family | {"rows": rows, "custom": custom, "help": draw(_help)}
 
 
 @st.composite
@@ -96,10 +105,28 @@ def _requests(draw: st.DrawFn) -> dict[str, Any]:
         *(st.just("GET"), st.sampled_from(["101", "200"])),
         *([st.just(scope)] if scope else []),
         *(_values for _ in more),
-        *(st.sampled_from(_COUNTS) for _ in range(2 + len(REQUEST_COLUMNS))),
+        *(st.sampled_from(_COUNTS) for _ in REQUEST_COLUMNS),
     )
-    family = {"name": "http_requests", "type": "requests", "labels": labels, "bounds": [5], "columns": REQUEST_COLUMNS}
-    return family | {"scale": 1000, "scope": scope, "rows": draw(st.lists(row, min_size=1, max_size=3))}
+    family = {"name": "http_requests", "type": "requests", "labels": labels, "columns": REQUEST_COLUMNS}
+    return family | {"scope": scope, "rows": draw(st.lists(row, min_size=1, max_size=3))}
+
+
+@st.composite
+def _durations(draw: st.DrawFn) -> dict[str, Any]:
+    scope = draw(st.sampled_from(["", "a", "other"]))
+    ours = [name for name in DURATION_LABELS if draw(st.booleans())]
+    more = draw(_label_lists(("le", "scope", *DURATION_LABELS)))
+    row = st.tuples(
+        *(st.sampled_from(["s", "GET", "2xx", "other"]) for _ in ours),
+        *([st.just(scope)] if scope else []),
+        *(_values for _ in more),
+        *(st.sampled_from(_COUNTS) for _ in range(2)),
+        st.sampled_from(_SUMS),
+    )
+    labels = [*ours, *(["scope"] if scope else []), *more]
+    family = {"name": DURATIONS, "type": "histogram", "labels": labels, "bounds": [5], "columns": HISTOGRAM_COLUMNS}
+    rows = draw(st.lists(row, min_size=1, max_size=3))
+    return family | {"scale": DURATION_SCALE, "scope": scope, "rows": rows}
 
 
 @st.composite
@@ -127,7 +154,7 @@ def messages(draw: st.DrawFn) -> Message:
     sender = draw(st.integers(0, 5))
     body: dict[str, Any] = {"instance": INSTANCES[sender % len(INSTANCES)]}
     if draw(st.booleans()):
-        family = st.one_of(_family("counter"), _family("histogram"), _requests())
+        family = st.one_of(_family("counter"), _family("histogram"), _requests(), _durations())
         body["families"] = draw(st.lists(family, min_size=1, max_size=3))
         return Message(Kind.BATCH, sender, 10 + sender, body)
     body["families"] = draw(st.lists(_gauge(), max_size=3))

@@ -31,7 +31,10 @@ KNOWN_METHODS = frozenset(
     "GET HEAD POST PUT DELETE PATCH OPTIONS CONNECT TRACE MKCOL COPY MOVE PROPFIND PROPPATCH LOCK UNLOCK".split()  # noqa: SIM905
 )
 
+UPGRADED = "101"
+
 Counts = Counter[tuple[str, str, str]]
+Durations = Counter[tuple[str, str]]
 
 
 def shared_directory() -> Path:
@@ -224,6 +227,19 @@ def count_lines(lines: Iterable[list[str]]) -> Counts:
     """Lines of an access_log by (server, method, status)."""
     labels = (line[:3] for line in lines)
     return Counter((server or "_", method_label(method), status) for server, method, status in labels)
+
+
+def with_durations(counts: Counts) -> tuple[Counts, Durations]:
+    """The counts, and the durations that belong to them, by (server, status_class); upgraded connections have none."""
+    durations: Durations = Counter()
+    for (server, _, status), count in counts.items():
+        if status != UPGRADED:
+            durations[server, status_class(status)] += count
+    return counts, durations
+
+
+def status_class(status: str) -> str:
+    return f"{status[0]}xx" if "100" <= status <= "599" else "other"
 
 
 def method_label(method: str) -> str:

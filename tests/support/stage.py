@@ -5,15 +5,17 @@ A scenario is short: it inflicts a fault while ``stage.load()`` runs, takes the 
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from support.collector import Collector
 from support.doctor import Diagnosis, command_of, diagnose
 from support.load import Load
-from support.nginx import Counts, Nginx
+from support.nginx import Counts, Nginx, with_durations
 from support.reach import answers
 from support.sampler import Sampler
 from support.truth import Truth
@@ -210,7 +212,7 @@ class Stage:
         def agree() -> bool:
             samples = self.collector.samples()
             unacked = [n for (name, _), n in samples.items() if name == "resty_metrics_worker_unacked_batches"]
-            return self.collector.request_counts() == self.truth.counts() and not any(unacked)
+            return self.collector.both_families() == with_durations(self.truth.counts()) and not any(unacked)
 
         try:
             wait_until(agree, timeout, "page == access_log")
@@ -235,14 +237,18 @@ class Stage:
 
     def _differences(self) -> list[str]:
         try:
-            shown, logged = self.collector.request_counts(), self.truth.counts()
+            families = zip(self.collector.both_families(), with_durations(self.truth.counts()), strict=True)
         except OSError as error:
             return [f"no page: {error}"]
-        return [
-            f"{' '.join(labels)}: page {shown[labels]}, access_log {logged[labels]}"
-            for labels in sorted(shown.keys() | logged.keys())
-            if shown[labels] != logged[labels]
-        ]
+        return [line for shown, logged in families for line in _differences_of(shown, logged)]
+
+
+def _differences_of(shown: Counter[Any], logged: Counter[Any]) -> list[str]:
+    return [
+        f"{' '.join(labels)}: page {shown[labels]}, access_log {logged[labels]}"
+        for labels in sorted(shown.keys() | logged.keys())
+        if shown[labels] != logged[labels]
+    ]
 
 
 @contextmanager

@@ -97,8 +97,13 @@ def by_sample(lines: bytes, buckets: int) -> tuple[bytes, ...]:
 
 
 def _fill_requests(template: Template, block: bytes, labels: Labels, numbers: Numbers) -> Lines:
-    chunks = zip(template.chunks, numbers, strict=True)
-    return tuple([block.join(chunk) % sum_of for chunk, sum_of in chunks])
+    count, request_bytes, response_bytes = numbers
+    responses, received, sent = template.chunks
+    return (
+        block.join(responses) % int(count),
+        block.join(received) % request_bytes,
+        block.join(sent) % response_bytes,
+    )
 
 
 _FILL: dict[FamilyType, Callable[[Template, bytes, Labels, Numbers], Lines]] = {

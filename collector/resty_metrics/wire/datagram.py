@@ -10,7 +10,7 @@ Rules:
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, unique
 from typing import Any, Final, Literal
 
 import msgpack  # type: ignore[import-untyped]
@@ -30,6 +30,7 @@ ANSWER_BYTES: Final = _ANSWER.size
 WireReason = Literal["truncated", "magic", "undecodable", "invalid"]
 
 
+@unique
 class Kind(IntEnum):
     BATCH = 1
     HEARTBEAT = 2
@@ -37,12 +38,14 @@ class Kind(IntEnum):
     PROBE = 4
 
 
+@unique
 class Verdict(IntEnum):
     ACK = 1
     HOLD = 2
     DROP = 3
 
 
+@unique
 class Reason(IntEnum):
     NONE = 0
     VERSION = 1
