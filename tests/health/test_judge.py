@@ -52,7 +52,7 @@ ONE_CAUSE: list[tuple[str, Facts, list[str]]] = [
     ("every worker is refused", replace(WELL, nginx=[UNCOUNTED], recent=LATE), ["refusals"]),
     ("known workers are refused", replace(WELL, nginx=[replace(UNCOUNTED, refused=True)], recent=LATE), ["refusals"]),
     ("known workers of one nginx are refused, and another one is counted",
-        replace(WELL, nginx=[NGINX, replace(UNCOUNTED, name="edge", refused=True)], recent=replace(LATE, accepted=True)),
+        replace(WELL, nginx=[NGINX, replace(UNCOUNTED, name="b", refused=True)], recent=replace(LATE, accepted=True)),
         ["refusals"]),
     ("known workers are silent, and a stranger is refused",
         replace(WELL, nginx=[replace(UNCOUNTED, refused=False)], recent=LATE), ["nothing_arrives", "refusals"]),

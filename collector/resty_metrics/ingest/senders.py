@@ -38,8 +38,7 @@ SILENT_SECONDS = 24 * 3600.0
 
 
 class Senders:
-    """The senders by name. ``last_datagram``: time of the last datagram of any of them, None before the first.
-    ``room``: the room that their heartbeats share."""
+    """The senders by name. ``last_datagram``: time of the last one, None before; ``room``: that of their heartbeats."""
 
     def __init__(self, cap: int = SENDER_CAP) -> None:
         self.room = Room()
@@ -71,7 +70,8 @@ class Senders:
         """Count the senders by state: open, silent, ended, and departed (only the mark is left)."""
         silent = sum(sender.ended is None and _is_silent(sender, now) for sender in self._senders.values())
         ended = len(self._ended)
-        return {"open": len(self._senders) - ended - silent, "silent": silent, "ended": ended, "departed": len(self._departed)}
+        opened = len(self._senders) - ended - silent
+        return {"open": opened, "silent": silent, "ended": ended, "departed": len(self._departed)}
 
     @property
     def masters(self) -> set[Master]:
