@@ -116,11 +116,11 @@ def test_evidence_says_for_how_long_nothing_arrived() -> None:
 
 def test_a_refusal_names_the_user() -> None:
     (trouble,) = judge(FAULTS["refusals"])
-    assert trouble.evidence == "refused lately: 3 datagrams of user 101"
+    assert trouble.evidence == "refused lately: 3 datagrams of uid 101"
     assert "--socket.allow-uid=101" in trouble.remedy
     assert "socket.allow_uid" in trouble.remedy
     (named,) = judge(recent(refused={"uid": 1.0, "version": 2.0}, uids=[1, 101], names={1: "daemon"}))
-    assert named.evidence == "refused lately: 2 datagrams (version), 1 datagram of users 1 (daemon), 101"
+    assert named.evidence == "refused lately: 2 datagrams (version), 1 datagram of daemon (uid 1), uid 101"
 
 
 FILES = [

@@ -21,6 +21,7 @@ from resty_metrics.health import troubles as kinds
 from resty_metrics.health.facts import Counts, Facts, NginxFacts, Recent, SourceState
 from resty_metrics.health.reach import is_home
 from resty_metrics.health.troubles import Kind, Trouble
+from resty_metrics.kernel.access import user_label
 
 LEAST_COVERAGE = 0.99  # of nginx's requests
 LEAST_SPOOL = 0.2  # of the spool that should be free
@@ -28,6 +29,7 @@ LEAST_RATE = 1.0  # requests per second; fewer may be those of our own status pa
 SLOW_COMMIT_SECONDS = 1.0
 MANY_REBINDS = 3
 _NAMED = 5  # names in one text
+LOG_HAS = "the collector's log has each problem with its line"
 _NOT_READABLE = frozenset({"invalid", "undecodable"})
 _BEAT_SECONDS = 5.0
 _CLOSED = (kinds.STANDBY, kinds.SOCKET_DOWN, kinds.SOCKET_UNREACHABLE)
@@ -116,7 +118,7 @@ def _of_refusals(facts: Facts) -> Iterator[Trouble]:
     if "dropped" in recent.lost:  # ROWS_LOST says more
         refused = {reason: count for reason, count in refused.items() if reason not in _NOT_READABLE}
     if refused:
-        words = " ".join(remedies.of_refusal(reason, recent.uids) for reason in refused)
+        words = " ".join(remedies.of_refusal(reason, recent.uids, recent.names) for reason in refused)
         counts = sorted(refused.items(), key=lambda item: -item[1])
         evidence = named([_datagrams(reason, count, recent) for reason, count in counts])
         yield _trouble(kinds.REFUSALS, f"refused lately: {evidence}", words)
@@ -126,8 +128,8 @@ def _datagrams(reason: str, count: float, recent: Recent) -> str:
     datagrams = f"{count:g} datagram{'' if count == 1 else 's'}"
     if reason != "uid" or not recent.uids:
         return f"{datagrams} ({reason})"
-    users = [f"{uid} ({recent.names[uid]})" if uid in recent.names else str(uid) for uid in recent.uids]
-    return f"{datagrams} of user{'' if len(users) == 1 else 's'} {named(users)}"
+    users = [user_label(uid, recent.names.get(uid)) for uid in recent.uids]
+    return f"{datagrams} of {named(users)}"
 
 
 def _of_nginx(nginx: NginxFacts) -> Iterator[Trouble]:
@@ -197,7 +199,7 @@ def _of_the_journal(facts: Facts) -> Iterator[Trouble]:
 def _of_the_page(facts: Facts) -> Iterator[Trouble]:
     if facts.misconfigured:
         paths = ", ".join(dict.fromkeys(file.path or "the environment" for file in facts.misconfigured))
-        evidence = f"refused: {paths}; the collector's log has each problem with its line"
+        evidence = f"refused: {paths}; {LOG_HAS}"
         words = dict.fromkeys(remedies.of_file(file, facts.pid) for file in facts.misconfigured)
         yield _trouble(kinds.CONFIG_REFUSED, evidence, " ".join(words))
     withheld: dict[str, list[str]] = {}

@@ -2,10 +2,12 @@
 
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 
 from resty_metrics.health import troubles as kinds
 from resty_metrics.health.facts import RefusedFile
 from resty_metrics.health.troubles import Kind
+from resty_metrics.kernel.access import user_label
 
 _SOURCES = {
     "refused": "Start nginx, or correct the address of the source: nothing listens there.",
@@ -65,9 +67,12 @@ def of_source(reason: str) -> str:
     return _SOURCES.get(reason, "See the collector's log, and check that nginx answers at that address.")
 
 
-def of_refusal(reason: str, uids: Sequence[int] = ()) -> str:
-    """Return the remedy for datagrams that are refused. ``uids``: the users whose datagrams are refused."""
-    user = ", ".join(f"uid {uid}" for uid in uids[:_MOST_UIDS]) or "the refused user"
+def of_refusal(reason: str, uids: Sequence[int] = (), names: Mapping[int, str] = MappingProxyType({})) -> str:
+    """Return the remedy for datagrams that are refused.
+
+    ``uids``: the users whose datagrams are refused; ``names``: theirs, as far as they are known.
+    """
+    user = " or ".join(user_label(uid, names.get(uid)) for uid in uids[:_MOST_UIDS]) or "the refused user"
     text = _REFUSALS.get(reason, "See the collector's log: it explains each reason once.")
     return text.format(user=user, allow=allow(uids[:_MOST_UIDS]))
 

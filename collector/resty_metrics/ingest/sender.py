@@ -27,7 +27,8 @@ class Sender:
     milliseconds. ``last_seen``: time of its last datagram; ``ended``: that of its bye, None while it is open;
     ``refused``: that of its last refused datagram, which shows that it lives. ``confirmed``: time its process was last
     known to be there, while it is leaving. ``instance``: name of its nginx, "" if it has none, None if it is not known
-    yet; ``master``: identity of its master, ``worker``: number of its worker, None if it is not known; ``leaving``: its newest heartbeat says that it is exiting.
+    yet; ``master``: identity of its master, ``worker``: number of its worker, None if it is not known; ``leaving``: its
+    newest heartbeat says that it is exiting.
     """
 
     received: int

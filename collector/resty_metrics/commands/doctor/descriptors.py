@@ -7,7 +7,7 @@ Source of ``Max open files``: proc_pid_limits(5).
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from resty_metrics.commands.doctor.finding import Finding, fail, not_known, ok, warn
 
@@ -64,4 +64,4 @@ def check(pid: int, descriptors: Descriptors) -> Finding:
     )
     if descriptors.used >= descriptors.most:
         return fail(name, f"{evidence}: none is left, so nobody is answered and nobody can scrape", remedy)
-    return warn(name, f"{evidence}: few are left", remedy)
+    return replace(warn(name, f"{evidence}: few are left", remedy), is_cause=False)

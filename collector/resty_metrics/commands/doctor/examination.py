@@ -178,7 +178,7 @@ def read_page(answer: Answer | None) -> Page | None:
 def _fetched(scrape: Scrape) -> Fetched:
     source = scrape.source
     error = None if scrape.reason is None else f"{scrape.reason}: {scrape.words}"
-    return Fetched(source.kind, source.address, error, len(scrape.families))
+    return Fetched(source.kind, source.address, error, len(scrape.families), nginx=source.name or "")
 
 
 async def examine(settings: Settings) -> tuple[Subject, list[Finding]]:

@@ -11,7 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-
+# Parts of findings about requests that are not counted.
+ALL_REQUESTS = "all requests"
+LATE_REQUESTS = "requests of the last five minutes"
 UNKNOWN_NGINX = "?"  # an nginx whose name is not known; no nginx has this name
 
 

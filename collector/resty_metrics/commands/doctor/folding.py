@@ -6,6 +6,8 @@ Rules:
   collector that is down, explains findings of each; a finding without one may follow from a cause of any.
 - Where both name their parts (users, sources, workers), the causes must have all the parts of what follows.
 - A few causes explain a failure though they are warnings in themselves. They are failures then.
+- A socket that is replaced again and again is missing in some moments. doctor sees one moment, the collector all of
+  them: so its warning explains a socket that is missing now.
 - A stranger that holds the socket, and a directory in its place, are causes of their own: they stay there when the
   collector runs again. So is an answer in another version of the wire, which only a collector gives.
 - What is judged by a setting that is not known follows from the reason why that is so.
@@ -31,7 +33,7 @@ _CAUSES: Mapping[str, tuple[str, ...]] = {
     "socket.probe": (*_SOCKET, "socket_contended"),
     "page.answers": ("collector.process", "collector.descriptors"),
     "page.ready": ("collector.process", "collector.descriptors", "page.answers"),
-    "versions": ("collector.process", "page.answers", "socket.probe"),
+    "versions": ("socket.probe",),
     "source.stub_status": ("nginx.workers",),
     "source.vts": ("nginx.workers",),
     "workers.seen": (*_SOCKET, *_REACH, "reach.lua", "nginx.workers", "socket_contended", "refusals"),
@@ -39,7 +41,7 @@ _CAUSES: Mapping[str, tuple[str, ...]] = {
     "socket_down": _SOCKET,
     "socket_contended": ("socket.holder",),
     "socket_unreachable": ("reach.socket",),
-    "refusals": ("reach.uid", "versions", "socket.probe"),
+    "refusals": ("reach.uid", "versions"),
     "nothing_arrives": (*_SOCKET, *_REACH, *_HOOKS, "nginx.workers"),
     "coverage": (*_SOCKET, *_REACH, *_HOOKS, "workers.died"),
     "workers_missing": (*_SOCKET, "reach.socket", "nginx.workers", "workers.died"),
@@ -48,11 +50,11 @@ _CAUSES: Mapping[str, tuple[str, ...]] = {
 }
 # Warnings that are the whole reason of a failure: by what fails.
 _WHOLE: Mapping[str, tuple[str, ...]] = {
-    "socket.path": ("socket_contended",),
-    "socket.probe": ("socket_contended",),
     "source.stub_status": ("nginx.workers",),
     "source.vts": ("nginx.workers",),
+    "nothing_arrives": ("nginx.workers", "nginx.shadowed"),
 }
+_OF_ONE_MOMENT = frozenset({("socket_contended", "socket.path"), ("socket_contended", "socket.probe")})
 # By setting: the checks that are judged by it.
 JUDGED_BY: Mapping[str, tuple[str, ...]] = {
     "socket_path": ("socket.path", "socket.lock", "socket.holder", "socket.probe", "nginx.socket", "reach.socket"),
@@ -78,7 +80,11 @@ def fold(findings: Sequence[Finding], unknown: Mapping[str, str] = MappingProxyT
 
 def in_order(findings: Iterable[Finding]) -> list[Finding]:
     """Return a file that would stop the collector, failures, warnings, then the others, each in their own order."""
-    return sorted(findings, key=lambda finding: -1 if finding.check == CONFIGURATION else _RANKS.get(finding.verdict, 2))
+    return sorted(findings, key=_rank)
+
+
+def _rank(finding: Finding) -> int:
+    return -1 if finding.check == CONFIGURATION else _RANKS.get(finding.verdict, 2)
 
 
 def _name(finding: Finding) -> str:
@@ -90,8 +96,13 @@ def _raised(cause: Finding, findings: Sequence[Finding]) -> Finding:
     if cause.verdict is not Verdict.WARN or not cause.is_cause:
         return cause
     failed = [finding for finding in findings if finding.verdict is Verdict.FAIL and finding.may_follow]
-    whole = any(_name(cause) in _WHOLE.get(_name(finding), ()) and _concerns(cause, finding) for finding in failed)
+    whole = any(_name(cause) in _WHOLE.get(_name(finding), ()) and _has_all(cause, finding) for finding in failed)
     return replace(cause, verdict=Verdict.FAIL) if whole else cause
+
+
+def _has_all(cause: Finding, finding: Finding) -> bool:
+    """Return whether a cause concerns the nginx and all the parts of a finding, as far as these are known."""
+    return _concerns(cause, finding) and (not cause.parts or finding.parts <= cause.parts)
 
 
 def _folded(finding: Finding, causes: Sequence[Finding], unread: Mapping[str, str]) -> Finding:
@@ -111,12 +122,16 @@ def _cause(finding: Finding, causes: Sequence[Finding]) -> str | None:
         cause
         for name in _CAUSES.get(_name(finding), ())
         for cause in causes
-        if _name(cause) == name and _RANKS[cause.verdict] <= _RANKS[finding.verdict] and _concerns(cause, finding)
+        if _name(cause) == name and _is_as_bad(cause, finding) and _concerns(cause, finding)
     ]
     whole = [cause for cause in possible if not cause.parts or not finding.parts]
     if not whole and not finding.parts <= frozenset[str]().union(*(cause.parts for cause in possible)):
         return None
     return next((_name(cause) for cause in whole or possible), None)
+
+
+def _is_as_bad(cause: Finding, finding: Finding) -> bool:
+    return _RANKS[cause.verdict] <= _RANKS[finding.verdict] or (_name(cause), _name(finding)) in _OF_ONE_MOMENT
 
 
 def _concerns(cause: Finding, finding: Finding) -> bool:

@@ -6,9 +6,9 @@ Rules:
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from resty_metrics.commands.doctor.finding import Finding, fail, ok, skip, warn
+from resty_metrics.commands.doctor.finding import ALL_REQUESTS, LATE_REQUESTS, Finding, fail, ok, skip, warn
 from resty_metrics.nginx_config import code_cache, statements
 from resty_metrics.nginx_config.build import OLDEST_NGX_LUA, ngx_lua_version
 from resty_metrics.nginx_config.dump import Configuration
@@ -72,7 +72,7 @@ def check(nginx: Configured, socket_path: str, lua_versions: frozenset[str]) -> 
     return [
         shown,
         _include(hooks, share, statements.has_spool(configuration), has_lua=True),
-        *_shadowed(hooks, share),
+        *_shadowed(hooks, share, configuration),
         *_code_cache(configuration),
         _spool(configuration, share),
         *_sockets(nginx, socket_path),
@@ -139,12 +139,21 @@ def _lacking(check: str, hook: Hook, share: str) -> Finding:
     return report(check, evidence, f"add as the first line{file}: {line_for(directive.name, share)}{_RELOAD}")
 
 
-def _shadowed(hooks: Hooks, share: str) -> list[Finding]:
+def _shadowed(hooks: Hooks, share: str, configuration: Configuration) -> list[Finding]:
     lacking = by_place(hook for hook in hooks.inner if not hook.counts)
     if lacking:
-        return [_lacking("nginx.shadowed", hook, share) for hook in lacking]
+        parts = frozenset({LATE_REQUESTS, *([ALL_REQUESTS] if _in_all_servers(hooks, configuration) else [])})
+        return [replace(_lacking("nginx.shadowed", hook, share), parts=parts) for hook in lacking]
     words = "has a log_by_lua of its own" if not hooks.inner else f"lacks our line ({len(hooks.inner)} have it)"
     return [ok("nginx.shadowed", f"no server or location {words}")]
+
+
+def _in_all_servers(hooks: Hooks, configuration: Configuration) -> bool:
+    """Return whether each server has a hook of its own that does not count, and no location has one that does."""
+    replacing = {hook.directive for hook in hooks.inner if hook.counts is False}
+    servers = [block for http in configuration.blocks("http") for block in http.block or () if block.name == "server"]
+    replaced = all(not replacing.isdisjoint(server.block or ()) for server in servers)
+    return bool(servers) and replaced and all(hook.counts is False for hook in hooks.inner)
 
 
 def _code_cache(configuration: Configuration) -> list[Finding]:

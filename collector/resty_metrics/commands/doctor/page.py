@@ -1,7 +1,7 @@
 """The collector's page and its readiness, as they were fetched: ``page.answers``, ``page.ready``, ``source.*``."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -90,12 +90,16 @@ def ready(answer: Answer, page: Page | None) -> list[Finding]:
     return [warn("page.ready", line, "do what that line says") for line in degraded]
 
 
-def fetched(name: str, url: str, error: str | None, families: int, foreign: int | None) -> Finding:
-    """Check ``source.stub_status`` or ``source.vts``, as doctor itself fetched it. ``foreign`` is as in ``answers``."""
+def fetched(name: str, url: str, error: str | None, families: int, foreign: int | None, nginx: str = "") -> Finding:
+    """Check ``source.stub_status`` or ``source.vts``, as doctor itself fetched it.
+
+    ``foreign``: as in ``answers``; ``nginx``: the name of the nginx, "" for one without a name.
+    """
     if error is not None and foreign is not None:
         evidence = f"{url}: {error} from here; process {foreign} lives in another network namespace"
         return not_known(f"source.{name}", evidence, f"nsenter --target {foreign} --net resty-metrics doctor")
     if error is not None:
         remedy = as_remedy(remedies.of_source(error.partition(":")[0]))
-        return fail(f"source.{name}", f"{url}: {error}", remedy)
+        failed = fail(f"source.{name}", f"{url}: {error}", remedy)
+        return replace(failed, nginx=nginx, parts=frozenset({name}))
     return ok(f"source.{name}", f"{url} answers and can be read ({families} families)")

@@ -7,9 +7,9 @@ request logs an error.
 
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from resty_metrics.commands.doctor.finding import Finding, fail, not_known, ok, skip, warn
+from resty_metrics.commands.doctor.finding import Finding, fail, not_known, of_its_own, ok, skip, warn
 from resty_metrics.commands.doctor.nginx_checks import RELOAD
 from resty_metrics.health import remedies
 from resty_metrics.health.reach import is_home
@@ -70,7 +70,8 @@ def _socket(user: User, way: Way) -> Finding:
     else:
         opened = shlex.join([stopped.node.path])
         remedy = f"chmod o+x {opened}, or choose a --socket.path below a directory that {user.label} may search"
-    return fail("reach.socket", evidence, remedy)
+    failed = fail("reach.socket", evidence, remedy)
+    return of_its_own(failed) if stopped.need == SEARCH else failed
 
 
 def uid_filter(users: Iterable[User], allowing: Filter) -> list[Finding]:
@@ -87,11 +88,12 @@ def _uid(user: User, allowing: Filter) -> Finding:
             f"no collector is seen running; it would refuse what {user.label} sends, unless it runs as that user or "
             f"has --socket.allow-uid={user.uid}",
         )
-    return fail(
+    refused = fail(
         "reach.uid",
         f"{user.label} may not send: the collector refuses its datagrams, and the workers keep their counts",
         remedies.allow([user.uid]),
     )
+    return replace(refused, parts=frozenset({"uid", f"uid {user.uid}"}))
 
 
 def lua_files(users: Iterable[User], ways: Sequence[Way]) -> list[Finding]:

@@ -5,10 +5,11 @@ Rules:
 """
 
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from resty_metrics.commands.doctor.finding import Finding, fail, not_known, ok, warn
+from resty_metrics.commands.doctor.finding import Finding, fail, not_known, of_its_own, ok, warn
+from resty_metrics.kernel.access import owner_label
 
 START = "start it: resty-metrics serve"
 AGAIN = (
@@ -27,13 +28,17 @@ _TYPES = (
 
 @dataclass(frozen=True, slots=True)
 class SocketFile:
-    """The file at the path. ``mode``: with the type; ``datagram`` None: the kernel did not tell."""
+    """The file at the path.
+
+    ``mode``: with the type; ``datagram`` None: the kernel does not tell; ``owner``: as in ``Node``.
+    """
 
     path: str
     mode: int
     uid: int
     gid: int
     datagram: bool | None
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +58,15 @@ class LockFile:
 class Running:
     """The process that holds the lock.
 
-    ``state``: its letter in /proc (proc_pid_stat(5)); ``ours``: it runs our program.
+    ``state``: its letter in /proc (proc_pid_stat(5)); ``ours``: it runs our program; ``seconds``: since its start, None
+    if that is not known.
     """
 
     pid: int
     command: str
     state: str
     ours: bool
+    seconds: float | None = None
 
 
 Outcome = Literal[
@@ -102,12 +109,15 @@ def path(path: str, file: SocketFile | None, error: str | None, absent: str = ST
         return fail(check, f"{path} does not exist", absent)
     if not stat.S_ISSOCK(file.mode):
         kind = next((words for is_type, words in _TYPES if is_type(file.mode)), "no socket")
-        remedy = _DIRECTORY if stat.S_ISDIR(file.mode) else absent
-        return fail(check, f"{path} is {kind}, not a socket", remedy)
+        evidence = f"{path} is {kind}, not a socket"
+        if stat.S_ISDIR(file.mode):
+            return of_its_own(fail(check, evidence, _DIRECTORY))
+        return fail(check, evidence, absent)
     if file.datagram is False:
         return fail(check, f"{path} is a socket, but of another type than datagram", absent)
     kind = "a datagram socket" if file.datagram else "a socket"  # the kernel knows no type if no process holds it
-    return ok(check, f"{path} is {kind}, mode {stat.S_IMODE(file.mode):04o}, owner {file.uid}:{file.gid}")
+    owner = owner_label(file.uid, file.gid, file.owner)
+    return ok(check, f"{path} is {kind}, mode {stat.S_IMODE(file.mode):04o}, owner {owner}")
 
 
 _INVISIBLE = "the probe is answered, so a collector runs, but its process cannot be seen from here"
@@ -167,8 +177,10 @@ def probe(result: Probe, absent: str = START) -> Finding:
     evidence, remedy = _PROBES[result.outcome]
     remedy = absent if remedy == START else remedy
     detail = f" ({result.detail})" if result.detail else ""
-    report = not_known if result.outcome == "denied" else fail
-    return report("socket.probe", f"{evidence}{detail}", remedy)
+    if result.outcome == "denied":
+        return not_known("socket.probe", f"{evidence}{detail}", remedy)
+    failed = fail("socket.probe", f"{evidence}{detail}", remedy)
+    return of_its_own(failed) if result.outcome == "held" else replace(failed, is_cause=False)
 
 
 LEAST_QUEUE = 10  # the kernel's default
