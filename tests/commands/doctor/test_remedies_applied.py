@@ -4,6 +4,7 @@ Not executed here: what concerns the whole machine or another user's processes (
 ``nsenter``, ``getfacl``, ``ausearch``), and what ends a process that is not of the test. ``NOT_EXECUTED`` has these.
 """
 
+import os
 import re
 import resource
 import shlex
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from resty_metrics.commands.doctor.facts import SETTLED_SECONDS
 from support.client import get
 from support.collector import COMMAND, Collector
 from support.debian import Debian
@@ -77,6 +79,31 @@ def test_a_collector_that_is_stopped(collector: Collector, nginx: Nginx) -> None
     words = remedy(diagnose(collector.socket_path, nginx), "collector.process")
     sh(words.partition(", or ")[0])
     wait_until(lambda: bad(diagnose(collector.socket_path, nginx)) == set(), 20, "health")
+
+
+def test_a_worker_that_is_stopped_from_its_birth(socket_path: Path) -> None:
+    """No collector ever heard of it; with lifecycle.conf it would have sent heartbeats."""
+    with Nginx(socket_path, site(), workers=2) as nginx:
+        stopped = nginx.worker_pids()[0]
+        os.kill(stopped, signal.SIGSTOP)
+        try:
+            with Collector(socket_path) as collector:
+                heard_of(collector, 1)
+                wait_until(lambda: bad(diagnose(socket_path, nginx)) == {"workers.seen"}, 60, "the silent worker")
+                found = diagnose(socket_path, nginx)
+                words = remedy(found, "workers.seen")
+                assert f"stopped by a signal: {stopped}" in found.seen("workers.seen", "WARN")
+                sh(words)
+                wait_until(lambda: bad(diagnose(socket_path, nginx)) == set(), 20, "health")
+        finally:
+            os.kill(stopped, signal.SIGCONT)
+
+
+def test_idle_workers_are_healthy_without_lifecycle(socket_path: Path) -> None:
+    with Nginx(socket_path, site().partition(";")[2]) as nginx, Collector(socket_path):
+        settled = f"ps -o etimes= -p {nginx.worker_pids()[0]}"
+        wait_until(lambda: int(subprocess.check_output(settled, shell=True)) > SETTLED_SECONDS, 60, "its age")
+        assert bad(diagnose(socket_path, nginx)) == set()
 
 
 def test_a_collector_that_is_not_there(socket_path: Path) -> None:
