@@ -85,10 +85,10 @@ def test_workers_of_several_nginx_are_told_apart_by_the_names_that_they_state() 
     instances = (a, b, other_b, late, odd, replace(ELSEWHERE, label="c"))
     findings = judgement.judge(SUBJECT, replace(LOOKED, instances=instances, page=page.read(HEARD)))
     assert [(one.verdict, one.evidence.partition(";")[0]) for one in findings if one.check == "workers.seen"] == [
-        (Verdict.OK, "1 workers were heard of lately, 1 run"),
-        (Verdict.OK, "a: 1 workers were heard of lately, 1 run"),
-        (Verdict.OK, "b: 2 workers were heard of lately, 2 run"),
-        (Verdict.SKIP, "not known: late: no worker was heard of"),
+        (Verdict.OK, "1 of 1 workers report"),
+        (Verdict.OK, "a: 1 of 1 workers report"),
+        (Verdict.OK, "b: 2 of 2 workers report"),
+        (Verdict.SKIP, "not known: late: no worker has reported"),
     ]
 
 

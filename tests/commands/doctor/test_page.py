@@ -73,12 +73,12 @@ resty_metrics_trouble{trouble="workers_missing",nginx="edge"} 1
     bad = [seen for (_, seen), verdict in found.items() if verdict is Verdict.WARN]
     assert bad == [
         "some requests of nginx edge are not counted: the log hook ran for 50.0% of the requests of the last minutes",
-        "workers of nginx edge have stopped reporting: 3 are heard of of 4",
+        "workers of nginx edge have stopped reporting: 3 of 4 report",
     ]
-    assert found["workers.seen", "2 workers were heard of lately, 2 run"] is Verdict.OK
-    assert found["page.coverage", "100.0% of nginx's requests ran the hook"] is Verdict.OK
+    assert found["workers.seen", "2 of 2 workers report"] is Verdict.OK
+    assert found["page.coverage", "100.0% of the requests of nginx ran the log hook"] is Verdict.OK
     silent = [seen for (check, seen), verdict in found.items() if (check, verdict) == ("source.lua", Verdict.SKIP)]
-    assert [seen.partition(";")[0] for seen in silent] == ["not known: gone: no worker's heartbeat is alive"]
+    assert [seen.partition(";")[0] for seen in silent] == ["not known: gone: no worker sends heartbeats"]
 
 
 def test_a_healthy_page() -> None:
@@ -102,7 +102,7 @@ FAULTS = [
     ("socket_contended", "resty_metrics_socket_contended 1", "page.socket", "WARN", "keeps removing or replacing"),
     ("socket_unreachable", "resty_metrics_socket_up 1", "page.socket", "FAIL", "no worker of nginx can reach"),
     ("standby", "resty_metrics_socket_standby 1", "page.socket", "WARN", "stands by"),
-    ("workers_missing", "resty_metrics_workers_seen 1", "workers.seen", "WARN", "1 are heard of of 2"),
+    ("workers_missing", "resty_metrics_workers_seen 1", "workers.seen", "WARN", "1 of 2 report"),
     ("coverage", "resty_metrics_coverage_ratio 0.75", "page.coverage", "WARN", "75.0%"),
     ("nothing_arrives", "resty_metrics_coverage_ratio 0", "page.coverage", "FAIL", "none of them is counted"),
     ("spool_full", "resty_metrics_socket_up 1", "page.spool", "WARN", "nearly full"),
@@ -176,7 +176,7 @@ def test_a_worker_that_never_spoke_is_no_fault() -> None:
     """Without lifecycle.conf it speaks with its first request."""
     assert without_ok(HEALTHY, running=3) == without_ok(HEALTHY, running=0) == []
     (seen,) = [one.evidence for one in judged(HEALTHY, running=3) if one.check == "workers.seen"]
-    assert seen.startswith("2 workers were heard of lately, 3 run; an idle worker")
+    assert seen.startswith("2 of 3 workers report; an idle worker")
 
 
 SILENT = [

@@ -71,7 +71,13 @@ class _Looking:
         try:
             return await asyncio.wait_for(looking, seconds)
         except TimeoutError:
-            self.findings.append(not_known(check, f"looking took more than {seconds:g} s", "see what hangs there"))
+            self.findings.append(
+                not_known(
+                    check,
+                    f"the check took more than {seconds:g} s",
+                    "run doctor again; if that recurs, check whether a file system or a server of this check hangs",
+                )
+            )
         except Exception as error:
             self.findings.append(failed(check, error))
         return otherwise

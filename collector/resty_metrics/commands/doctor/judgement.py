@@ -101,7 +101,7 @@ def _settings(subject: Subject) -> list[Finding]:
     findings = []
     if subject.applied_flags:
         words = " ".join(f"{flag}={value}" for flag, values in subject.applied_flags.items() for value in values)
-        findings.append(ok("collector.settings", f"taken from process {subject.pid}: {words}"))
+        findings.append(ok("collector.settings", f"flags of process {subject.pid}: {words}"))
     if subject.configuration is not None:
         findings.append(_configuration(subject, subject.configuration))
     return findings
@@ -115,7 +115,7 @@ def _configuration(subject: Subject, fault: ConfigError) -> Finding:
     check = f"resty-metrics check-config {shlex.quote(fault.file)}"
     return warn(
         CONFIGURATION,
-        f"{evidence}: the collector runs with what it read before, and would not start again with this file",
+        f"{evidence}: the collector uses the settings that it read before, and would not start again with this file",
         f"do not restart the collector before the file is correct: correct it, check it ({check}), then reload it "
         f"(kill -HUP {subject.pid})",
     )
@@ -135,7 +135,7 @@ def _nginx(subject: Subject, looked: Looked) -> list[Check]:
     for instance in looked.instances:
         targets = targets_of(instance, path)
         if instance.configured is not None and known and instance not in known:
-            part = [_word("nginx.include", "it does not use resty-metrics, and another nginx does")]
+            part = [_word("nginx.include", "this nginx does not use resty-metrics, but another one does")]
         elif instance.trouble is not None and instance.trouble.verdict is Verdict.WARN and known:
             part = [_aside(instance.trouble)]
         elif targets and targets <= undecided:
@@ -210,18 +210,25 @@ def _instance(subject: Subject, instance: Instance, looked: Looked) -> list[Chec
 def _workers(instance: Instance, root: bool) -> Finding:
     if not instance.workers and instance.master is not None:
         evidence = f"master {instance.master} runs no worker that takes requests"
-        return warn("nginx.workers", evidence, "it is about to end, or its workers end at once: see nginx's error log")
+        return warn(
+            "nginx.workers",
+            evidence,
+            "see nginx's error log: nginx is about to end, or its workers end as soon as they start",
+        )
     if not instance.workers and root and instance.pid_file is not None:
-        evidence = f"nginx does not run here: {instance.pid_file} names no master that runs"
+        evidence = f"nginx does not run here: {instance.pid_file} names no running master"
         return warn("nginx.workers", evidence, "start nginx")
     if not instance.workers:
         return not_known(
-            "nginx.workers", f"no worker of {instance.label} is seen running", "start nginx, or run doctor as root"
+            "nginx.workers", f"no worker of {instance.label} can be seen", "start nginx, or run doctor as root"
         )
     named = ", ".join(user.label for user in instance.users)
     if instance.stated is not None and instance.stated.uid not in {user.uid for user in instance.users}:
         evidence = f"the configuration says {instance.stated.label}, but {len(instance.workers)} workers run as {named}"
-        return replace(warn("nginx.workers", evidence, "reload or restart nginx, so that both agree"), is_cause=False)
+        return replace(
+            warn("nginx.workers", evidence, "reload or restart nginx, so that its workers run as the configured user"),
+            is_cause=False,
+        )
     return ok("nginx.workers", f"{len(instance.workers)} workers run as {named}")
 
 
@@ -247,7 +254,7 @@ def _page(subject: Subject, looked: Looked) -> list[Check]:
 def _fetched(source: Fetched, foreign: int | None) -> Check:
     check = f"source.{source.name}"
     if source.withheld:
-        words = "the files it names are for the collector, which is another user or in another container"
+        words = "doctor does not read the files of this source: the collector is another user, or in another container"
         return (check, lambda: skip(check, f"{source.url}: {words}"))
     return (check, lambda: page.fetched(source.name, source.url, source.error, source.families, foreign, source.nginx))
 

@@ -25,8 +25,9 @@ _LINE = re.compile(
     re.MULTILINE,
 )
 _SIGNALS = {6: "SIGABRT", 7: "SIGBUS", 9: "SIGKILL", 11: "SIGSEGV", 15: "SIGTERM"}
-_KILLED = "somebody, or the kernel for want of memory (dmesg), killed it; what it had not had acknowledged is lost"
-_CRASHED = "a module of nginx crashed, see its error log and core dump; what was not acknowledged is lost"
+_LOST = "Counts that the collector had not acknowledged are lost"
+_KILLED = f"see dmesg: the kernel kills workers when memory runs out. Otherwise a user or a program killed it. {_LOST}"
+_CRASHED = f"see nginx's error log and the core dump for the module that crashed. {_LOST}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +90,12 @@ def _check(log: Log) -> Finding:
         return skip("workers.died", f"{log.path} cannot be read by this user, or is no file")
     deaths = read(log.text, log.since, log.until)
     if not deaths:
-        return ok("workers.died", f"none in the last hour, as {log.path} says")
+        return ok("workers.died", f"no worker died in the last hour, according to {log.path}")
     last = deaths[-1]
     evidence = f"{len(deaths)} workers died in the last hour, the last was {last.label} ({log.path})"
     remedy = _KILLED if last.signal in (9, 15) else _CRASHED
     if last.signal is None:
-        remedy = "nginx starts no other in its place: see its error log, and restart nginx"
+        remedy = "restart nginx, which does not replace this worker; its error log has the reason"
     parts = workers(sum(death.at >= log.missing_since for death in deaths)) | {"the last hour"}
     return replace(
         warn("workers.died", evidence, remedy),

@@ -60,18 +60,20 @@ def holder(path: str, holders: Sequence[ProcessFacts], sight: Sight) -> Finding:
     check = "socket.holder"
     if not holders:
         if not sight.root:
-            return not_known(check, "whose socket it is can be seen by root alone", "run doctor as root")
+            return not_known(check, "only root can see which process holds the socket", "run doctor as root")
         if sight.answered:
             return not_known(
-                check, "who answers cannot be seen from here", "run doctor in its pid namespace, or on the host"
+                check,
+                "the process that answers cannot be seen from here",
+                "run doctor in its pid namespace, or on the host",
             )
-        evidence = f"no process holds the socket at {path}: who bound it has ended, and senders are refused"
+        evidence = f"no process holds the socket at {path}: its owner has ended, and the kernel refuses senders"
         return fail(check, evidence, sight.absent)
     if any(process.pid == sight.collector for process in holders):
         return ok(check, f"process {sight.collector}, the collector, holds the socket at {path}")
     strangers = "; ".join(process.origin for process in holders)
     if sight.collector is None and any(process.ours for process in holders):
-        return warn(check, f"it is held by {strangers}, without the lock", "end it, and start it again")
+        return warn(check, f"{strangers} holds the socket without the lock", "stop that collector, and start it again")
     remedy = "end that process (resty-metrics doctor --watch names the next one)"
     evidence = f"an impostor: the socket at {path} is held by {strangers}"
     return of_its_own(fail(check, evidence, f"{remedy}; then {sight.absent}"))
@@ -115,7 +117,7 @@ def other_processes(
     """
     rest = [process for process in processes if process.pid != collector_pid]
     if not rest:
-        return [ok("processes", "no other process of ours runs")]
+        return [ok("processes", "no other resty-metrics process runs")]
     return [_other_process(process, socket_path, own) for process in rest]
 
 
@@ -128,6 +130,6 @@ def _other_process(process: ProcessFacts, socket_path: str, own: Mapping[str, in
     if process.socket_path == socket_path:
         evidence = f"a second collector on the same socket: {process.origin}"
         return warn(
-            "processes", evidence, f"one is enough: end process {process.pid}, or the other, and see what starts it"
+            "processes", evidence, f"stop process {process.pid} or the other collector, and check what starts it"
         )
     return ok("processes", f"{process.label} collects on another socket, {process.socket_path}")

@@ -60,7 +60,7 @@ def _socket(user: User, way: Way) -> Finding:
         return not_known(
             "reach.socket",
             f"{stopped.node.label} has an access control list",
-            f"see that it lets {user.label} {stopped.need_word}: getfacl {stopped.node.path}",
+            f"check that it lets {user.label} {stopped.need_word}: getfacl {shlex.quote(stopped.node.path)}",
         )
     evidence = f"{user.label} may not {stopped.need_word} {stopped.node.label}"
     if stopped.node is way[-1]:
@@ -85,7 +85,7 @@ def _uid(user: User, allowing: Filter) -> Finding:
     if allowing.own_uid is None:
         return skip(
             "reach.uid",
-            f"no collector is seen running; it would refuse what {user.label} sends, unless it runs as that user or "
+            f"no collector runs; one would refuse the datagrams of {user.label}, unless it runs as that user or "
             f"has --socket.allow-uid={user.uid}",
         )
     refused = fail(
@@ -107,7 +107,7 @@ def _lua_files(user: User, ways: Sequence[Way]) -> Finding:
         return ok("reach.lua", f"{user.label} may read the Lua module ({len(ways)} files)")
     first = stopped[0]
     if not first.known:
-        look = f"see that it lets {user.label} {first.need_word}: getfacl {first.node.path}"
+        look = f"check that it lets {user.label} {first.need_word}: getfacl {shlex.quote(first.node.path)}"
         return not_known("reach.lua", f"{first.node.label} has an access control list", look)
     paths = list(dict.fromkeys(hindrance.node.path for hindrance in stopped))
     more = f", and {len(paths) - 1} more" if len(paths) > 1 else ""

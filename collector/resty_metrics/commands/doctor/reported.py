@@ -130,7 +130,7 @@ def _coverage(page: Page, nginx: str) -> str:
 
 def _workers(page: Page, nginx: str) -> str:
     reporting, expected = page.by_nginx("workers_seen").get(nginx, 0), page.by_nginx("workers_expected").get(nginx)
-    return f"{reporting:g} are heard of{'' if expected is None else f' of {expected:g}'}"
+    return f"{reporting:g}{'' if expected is None else f' of {expected:g}'} report"
 
 
 def _stalls(page: Page, _: str) -> str:
@@ -156,7 +156,7 @@ _FIGURES: Mapping[Kind, Callable[[Page, str], str]] = {
 def _quiet(page: Page, running: Mapping[str, Running]) -> Iterator[tuple[str, str | None, Finding]]:
     """Yield what the page says of each check: its name, its nginx (None: it concerns none), the finding."""
     if page.value("socket_up") is not None:
-        yield "page.socket", None, ok("page.socket", "the collector says that the socket is its own")
+        yield "page.socket", None, ok("page.socket", "the socket leads to the collector")
     yield from ((finding.check, None, finding) for finding in _rebinds(page))
     for finding in reports(page, running):
         yield finding.check, finding.nginx, finding
@@ -164,7 +164,7 @@ def _quiet(page: Page, running: Mapping[str, Running]) -> Iterator[tuple[str, st
     for kind, words in (
         (kinds.ROWS_LOST, "rows lost"),
         (kinds.REFUSALS, "datagrams refused"),
-        (kinds.GAUGES_CUT, "rows of gauges that found no room"),
+        (kinds.GAUGES_CUT, "rows of gauges refused"),
         (kinds.WORKER_ERRORS, "errors of workers"),
     ):
         if kind is kinds.WORKER_ERRORS or any(page.series(name) for name in kind.counters):
@@ -172,7 +172,7 @@ def _quiet(page: Page, running: Mapping[str, Running]) -> Iterator[tuple[str, st
             before = f"{shown(counts)} since the collector's start, none lately" if counts else "none"
             yield CHECKS[kind], None, ok(CHECKS[kind], f"{words}: {before}")
     if page.value("journal_up"):
-        yield "journal", None, ok("journal", "it is written; a restart loses nothing")
+        yield "journal", None, ok("journal", "the journal is written, so a restart loses nothing")
     yield from _lua(page)
 
 
@@ -181,7 +181,7 @@ def _rebinds(page: Page) -> list[Finding]:
         return []
     rebinds = page.by("socket_rebinds_total", "reason")
     if not rebinds:
-        return [ok("page.rebinds", "the socket never had to be put back since the collector's start")]
+        return [ok("page.rebinds", "the collector never had to put its socket back since its start")]
     return [
         ok("page.rebinds", f"the collector put its socket back since its start: {shown(rebinds)}; nothing was lost")
     ]
@@ -190,9 +190,9 @@ def _rebinds(page: Page) -> list[Finding]:
 def _covered(page: Page) -> Iterator[tuple[str, str | None, Finding]]:
     name, ratios = "page.coverage", page.by_nginx("coverage_ratio")
     if not ratios:
-        yield name, None, skip(name, "it takes five minutes and 100 requests")
+        yield name, None, skip(name, "coverage needs five minutes and 100 requests")
     for nginx, ratio in ratios.items():
-        yield name, nginx, ok(name, f"{label(nginx)}{ratio:.1%} of nginx's requests ran the hook")
+        yield name, nginx, ok(name, f"{label(nginx)}{ratio:.1%} of the requests of nginx ran the log hook")
 
 
 def _lua(page: Page) -> Iterator[tuple[str, str | None, Finding]]:
@@ -200,5 +200,5 @@ def _lua(page: Page) -> Iterator[tuple[str, str | None, Finding]]:
         names = dict(labels)
         if names.get("source") == "lua":
             nginx, name = names.get("nginx", ""), "source.lua"
-            silent = skip(name, f"{label(nginx)}no worker's heartbeat is alive; {IDLE}")
-            yield name, None, ok(name, f"{label(nginx)}a worker's heartbeat is alive") if alive else silent
+            silent = skip(name, f"{label(nginx)}no worker sends heartbeats; {IDLE}")
+            yield name, None, ok(name, f"{label(nginx)}a worker sends heartbeats") if alive else silent

@@ -94,7 +94,7 @@ def start(unit: bool, lock_file: LockFile) -> str:
     return AGAIN if lock_file.exists else START
 
 
-_DIRECTORY = "see what it holds, and remove it: the collector does not; then it puts its socket there"
+_DIRECTORY = "check what the directory contains, and remove it: the collector does not. Then it puts its socket there"
 
 
 def path(path: str, file: SocketFile | None, error: str | None, absent: str = START) -> Finding:
@@ -132,11 +132,11 @@ def lock(lock_file: LockFile, running: Running | None, answered: bool, absent: s
     if lock_file.holder is not None:
         return ok(check, f"process {lock_file.holder} holds {lock_file.path}")
     if running is None and answered:
-        return not_known(check, f"who holds {lock_file.path}: {_INVISIBLE}", _ENTER)
+        return not_known(check, f"the holder of {lock_file.path}: {_INVISIBLE}", _ENTER)
     if running is not None:
         evidence = f"{lock_file.path} names process {running.pid}, which runs but holds another lock file"
-        return warn(check, evidence, "the directory was made anew under it: restart the collector")
-    return fail(check, f"nobody holds {lock_file.path}: no collector runs on it", absent)
+        return warn(check, evidence, "restart the collector: its directory was removed and created again while it ran")
+    return fail(check, f"no process holds {lock_file.path}: no collector runs on this path", absent)
 
 
 def collector(running: Running | None, answered: bool, absent: str = START) -> Finding:
@@ -150,7 +150,9 @@ def collector(running: Running | None, answered: bool, absent: str = START) -> F
         evidence = f"process {running.pid} ({running.command}) holds the lock, and is no collector"
         return fail(check, evidence, f"end process {running.pid}, then {absent}")
     if running.state in "TtZX":
-        words = {"Z": "has ended, and its parent has not noticed", "X": "has ended"}.get(running.state, "is stopped")
+        words = {"Z": "has ended, and its parent has not collected its status", "X": "has ended"}.get(
+            running.state, "is stopped"
+        )
         return fail(
             check, f"process {running.pid} {words} (state {running.state})", f"kill -CONT {running.pid}, or restart it"
         )
@@ -158,15 +160,21 @@ def collector(running: Running | None, answered: bool, absent: str = START) -> F
 
 
 _PROBES: dict[Outcome, tuple[str, str]] = {
-    "refused": ("nobody receives at the path: who bound that socket is gone", START),
-    "no_answer": ("no answer: whoever holds the socket does not read it, or is no collector", "see socket.holder"),
-    "full": ("the socket's queue is full and stays full: whoever holds it does not read it", "see socket.holder"),
+    "refused": ("no process receives at the path: the one that bound the socket has ended", START),
+    "no_answer": (
+        "no answer: the process that holds the socket does not read it, or is no collector",
+        "see socket.holder",
+    ),
+    "full": ("the socket's queue stays full: the process that holds it does not read it", "see socket.holder"),
     "missing": ("there is no socket at the path", START),
     "denied": ("this user may not write to the socket", "run doctor as root"),
     "wrong_type": ("the socket at the path is not a datagram socket", START),
-    "held": ("the collector speaks another version of the wire than this doctor", "install the same version of both"),
-    "stranger": ("an answer came that no collector gives", "see socket.holder"),
-    "error": ("the probe could not be sent", "see the message"),
+    "held": (
+        "the collector uses another version of the wire format than this doctor",
+        "install the same version of both",
+    ),
+    "stranger": ("the answer is not that of a collector", "see socket.holder"),
+    "error": ("the probe could not be sent", "correct what the error names, and run doctor again"),
 }
 
 
@@ -193,12 +201,14 @@ def queue(length: int | None, foreign: int | None, workers: int) -> Finding:
     """
     check = "socket.queue"
     if foreign is not None:
-        evidence = f"process {foreign} lives in another network namespace, with its own net.unix.max_dgram_qlen"
+        evidence = f"process {foreign} runs in another network namespace, with its own net.unix.max_dgram_qlen"
         return not_known(check, evidence, f"nsenter --target {foreign} --net resty-metrics doctor")
     if length is None:
         return not_known(check, "net.unix.max_dgram_qlen cannot be read", "sysctl net.unix.max_dgram_qlen")
     needed = max(LEAST_QUEUE, workers // 4)
     if length < needed:
-        evidence = f"net.unix.max_dgram_qlen is {length}, for {workers} workers: they wait for room in the queue"
+        evidence = (
+            f"net.unix.max_dgram_qlen is {length}, for {workers} workers: they may have to wait for room in the queue"
+        )
         return warn(check, evidence, f"sysctl -w net.unix.max_dgram_qlen={max(needed, 64)}, then restart the collector")
     return ok(check, f"net.unix.max_dgram_qlen is {length}")

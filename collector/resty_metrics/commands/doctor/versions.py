@@ -32,5 +32,5 @@ def check(installed: Installed) -> Finding:
         )
         return replace(differ, parts=frozenset({"version"}))
     if not installed.collector:
-        return skip("versions", f"no collector could be asked ({shown})")
+        return skip("versions", f"no collector gave its version ({shown})")
     return Finding("versions", Verdict.OK, shown)

@@ -45,15 +45,15 @@ def reports(page: Page, running: Mapping[str, Running]) -> Iterator[Finding]:
 
 
 def _reports(nginx: str, count: float | None, run: float | None, here: Running) -> Finding:
-    """Check ``workers.seen``. ``count``: workers that were heard of; ``run``: those that run; None: not known."""
+    """Check ``workers.seen``. ``count``: workers that report; ``run``: those that run; None: not known."""
     name = "workers.seen"
     if run is not None and here.beats and here.count > (count or 0):
         return _silent(
             f"{label(nginx)}{count or 0:g} of {run:g} workers send heartbeats", here, here.count - (count or 0)
         )
     if count is None or run is None:
-        return skip(name, f"{label(nginx)}no worker was heard of; {IDLE}")
-    words = f"{label(nginx)}{count:g} workers were heard of lately, {run:g} run"
+        return skip(name, f"{label(nginx)}no worker has reported; {IDLE}")
+    words = f"{label(nginx)}{count:g} of {run:g} workers report"
     return ok(name, words if count >= run else f"{words}; {IDLE}")
 
 

@@ -43,7 +43,9 @@ def examine(nginx: Command, socket_path: str) -> Instance:
     try:
         configuration = read(shown.stdout, directory)
     except ConfigurationError as error:
-        trouble = not_known("nginx.configuration", f"its text cannot be parsed: {error}", "please report it")
+        trouble = not_known(
+            "nginx.configuration", f"the output of nginx -T cannot be parsed: {error}", "please report this"
+        )
         return _unknown(nginx, socket_path, trouble)
     return _examined(nginx, configuration, built, directory, socket_path)
 
@@ -56,7 +58,7 @@ def _hindrance(nginx: Command) -> Finding | None:
         enter = f"nsenter --target {nginx.master} --mount {shlex.join(nginx.words)}"
         return not_known(
             "nginx.configuration",
-            "it lives in another mount namespace",
+            "it runs in another mount namespace",
             f"resty-metrics doctor --nginx.command {shlex.quote(enter)}",
         )
     if nginx.uid != os.geteuid() and os.geteuid() != 0:
