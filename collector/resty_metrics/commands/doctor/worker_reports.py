@@ -39,17 +39,17 @@ def reports(page: Page, running: Mapping[str, Running]) -> Iterator[Finding]:
     """Yield the finding of each nginx that reports, or runs here."""
     reporting, expected = page.by_nginx("workers_seen"), page.by_nginx("workers_expected")
     for nginx in sorted({*reporting, *running}) or [""]:
-        here = running.get(nginx) or Running(0)
-        count, run = reporting.get(nginx), here.count or expected.get(nginx)
-        yield replace(_reports(nginx, count, run, here), nginx=nginx)
+        workers = running.get(nginx) or Running(0)
+        count, run = reporting.get(nginx), workers.count or expected.get(nginx)
+        yield replace(_reports(nginx, count, run, workers), nginx=nginx)
 
 
-def _reports(nginx: str, count: float | None, run: float | None, here: Running) -> Finding:
+def _reports(nginx: str, count: float | None, run: float | None, workers: Running) -> Finding:
     """Check ``workers.seen``. ``count``: workers that report; ``run``: those that run; None: not known."""
     name = "workers.seen"
-    if run is not None and here.beats and here.count > (count or 0):
+    if run is not None and workers.beats and workers.count > (count or 0):
         return _silent(
-            f"{label(nginx)}{count or 0:g} of {run:g} workers send heartbeats", here, here.count - (count or 0)
+            f"{label(nginx)}{count or 0:g} of {run:g} workers send heartbeats", workers, workers.count - (count or 0)
         )
     if count is None or run is None:
         return skip(name, f"{label(nginx)}no worker has reported; {IDLE}")
@@ -57,18 +57,18 @@ def _reports(nginx: str, count: float | None, run: float | None, here: Running) 
     return ok(name, words if count >= run else f"{words}; {IDLE}")
 
 
-def _silent(words: str, here: Running, missing: float) -> Finding:
+def _silent(words: str, workers: Running, missing: float) -> Finding:
     """Report workers that are silent although each one sends heartbeats from its start."""
     evidence = f"{words}, and with lifecycle.conf each one does"
-    if here.stopped:
-        pids = " ".join(map(str, here.stopped))
+    if workers.stopped:
+        pids = " ".join(map(str, workers.stopped))
         return warn("workers.seen", f"{evidence}; stopped by a signal: {pids}", f"kill -CONT {pids}")
-    named = sorted(here.silent) if len(here.silent) == missing else []
+    named = sorted(workers.silent) if len(workers.silent) == missing else []
     pids = " ".join(map(str, named))
     end = f"end what hangs (kill -9 {pids}), and nginx starts other workers" if named else "restart nginx"
     return warn(
         "workers.seen",
         f"{evidence}; silent: {pids}" if named else evidence,
-        f"reload nginx, since its workers may be older than that include: {here.reload}; if they stay silent, see "
+        f"reload nginx, since its workers may be older than that include: {workers.reload}; if they stay silent, see "
         f"nginx's error log, then {end}",
     )
