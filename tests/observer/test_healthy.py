@@ -146,7 +146,7 @@ def test_an_include_that_goes_while_requests_come(socket_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_workers_that_never_reach_the_socket_beside_a_stub_status(socket_path: Path) -> None:
-    """The collector cannot know that Lua is wanted; doctor reads the configuration, and names the user and the place."""
+    """The collector cannot know that Lua is wanted; doctor reads the configuration, and names user and place."""
     port, hidden = free_port(), socket_path.parent / "hidden"
     hidden.mkdir(mode=0o700)
     path = hidden / "collector.sock"
