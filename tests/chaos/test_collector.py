@@ -77,7 +77,7 @@ def doctor_misses_it(stage: Stage) -> None:
     """The cause, and what comes of it."""
     found = stage.doctor("collector.process", "FAIL", "no collector")
     assert "nobody holds" in found.seen("socket.lock", "SKIP")
-    assert "nobody receives" in found.seen("socket.probe", "SKIP")
+    assert "no process receives" in found.seen("socket.probe", "SKIP")
     assert "start it as it was started before, with its own --config.file" in found.seen("collector.process", "FAIL")
 
 

@@ -43,15 +43,33 @@ def test_a_healthy_system_has_no_trouble(name: str, facts: Facts) -> None:
 
 
 SILENT = replace(NGINX, missing=2, uncounted=50.0, coverage=0.5)
+UNCOUNTED = replace(NGINX, uncounted=50.0, coverage=0.5)  # by the refused, as far as is known
 LATE = Recent(accepted=False, refused={"uid": 9.0}, uids=[101])
 ONE_CAUSE: list[tuple[str, Facts, list[str]]] = [
     ("nobody reaches the socket", replace(FAULTS["socket_unreachable"], nginx=[SILENT]), ["socket_unreachable"]),
     ("the socket is down", replace(FAULTS["socket_down"], nginx=[SILENT]), ["socket_down"]),
     ("another collector has it", replace(FAULTS["standby"], nginx=[SILENT]), ["standby"]),
-    ("every worker is refused", replace(WELL, nginx=[SILENT], recent=LATE), ["refusals"]),
+    ("every worker is refused", replace(WELL, nginx=[UNCOUNTED], recent=LATE), ["refusals"]),
+    ("known workers are refused", replace(WELL, nginx=[replace(UNCOUNTED, refused=True)], recent=LATE), ["refusals"]),
+    ("known workers of one nginx are refused, and another one is counted",
+        replace(WELL, nginx=[NGINX, replace(UNCOUNTED, name="b", refused=True)], recent=replace(LATE, accepted=True)),
+        ["refusals"]),
+    ("known workers are silent, and a stranger is refused",
+        replace(WELL, nginx=[replace(UNCOUNTED, refused=False)], recent=LATE), ["nothing_arrives", "refusals"]),
+    ("workers hang, and others are refused",
+        replace(WELL, nginx=[replace(NGINX, missing=2), replace(UNCOUNTED, name="edge")], recent=LATE),
+        ["refusals", "workers_missing"]),
     ("a stranger is refused", replace(WELL, nginx=[SILENT], recent=replace(LATE, accepted=True)),
         ["nothing_arrives", "refusals", "workers_missing"]),
-    ("the disk stalls", replace(nginx(uncounted=50.0), journal=Journal("/state", None, 20.0)), ["journal_stalls"]),
+    ("the disk stalls", replace(nginx(uncounted=50.0), journal=Journal("/state", None, 58.0)), ["journal_stalls"]),
+    ("the disk stalls for a moment, and nothing arrived for longer",
+        replace(nginx(uncounted=50.0), journal=Journal("/state", None, 2.0)), ["journal_stalls", "nothing_arrives"]),
+    ("put back some times, and workers hang",
+        replace(nginx(missing=2, coverage=0.5), recent=Recent(rebinds={"missing": 4.0})),
+        ["coverage", "socket_contended", "workers_missing"]),
+    ("put back some times, and then its directory is closed",
+        replace(FAULTS["socket_unreachable"], recent=Recent(accepted=False, rebinds={"missing": 4.0})),
+        ["socket_contended", "socket_unreachable"]),
     ("a status page says nothing about workers", replace(nginx(missing=2), sources=[REFUSED]),
         ["source_down", "workers_missing"]),
     ("put back again and again, and nothing is counted", replace(FAULTS["socket_contended"], nginx=[SILENT]),
@@ -98,11 +116,11 @@ def test_evidence_says_for_how_long_nothing_arrived() -> None:
 
 def test_a_refusal_names_the_user() -> None:
     (trouble,) = judge(FAULTS["refusals"])
-    assert trouble.evidence == "refused lately: 3 datagrams of user 101"
+    assert trouble.evidence == "refused lately: 3 datagrams of uid 101"
     assert "--socket.allow-uid=101" in trouble.remedy
     assert "socket.allow_uid" in trouble.remedy
     (named,) = judge(recent(refused={"uid": 1.0, "version": 2.0}, uids=[1, 101], names={1: "daemon"}))
-    assert named.evidence == "refused lately: 2 datagrams (version), 1 datagram of users 1 (daemon), 101"
+    assert named.evidence == "refused lately: 2 datagrams (version), 1 datagram of daemon (uid 1), uid 101"
 
 
 FILES = [

@@ -32,6 +32,6 @@ def test_most_reasons_have_a_remedy_of_their_own(of: Callable[[str], str], reaso
 
 def test_a_refused_user_is_allowed_only_if_it_runs_nginx() -> None:
     words = remedies.of_refusal("uid", [33, 101], {33: "www-data"})
-    assert words.startswith("If user 33 (www-data) or 101 runs nginx's workers")
+    assert words.startswith("If www-data (uid 33) or uid 101 runs nginx's workers")
     assert "--socket.allow-uid=33 --socket.allow-uid=101" in words
     assert "stop it" in words

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from resty_metrics.ingest.beats import GAUGES_SECONDS
-from resty_metrics.ingest.missing import MISSING_SECONDS, missing
+from resty_metrics.ingest.missing import MISSING_SECONDS, missing, refused
 from resty_metrics.ingest.sender import Sender
 from resty_metrics.wire.heartbeat import Master
 
@@ -27,6 +27,8 @@ CASES: list[tuple[str, list[Sender], dict[str, int]]] = [
     ("said bye, as after an idle reload", [sender(SILENT, ended=NOW - SILENT)], {}),
     ("said that it is leaving", [sender(SILENT, leaving=True)], {}),
     ("never sent a heartbeat to this collector", [sender(SILENT, worker=None, master=None)], {}),
+    ("is refused, so it is alive", [sender(SILENT, refused=NOW - 5)], {}),
+    ("was refused once", [sender(SILENT, refused=NOW - SILENT)], {"": 1}),
     ("its number has a younger worker", [sender(SILENT), sender(birth_ms=2)], {}),
     ("its number has a younger worker that ended", [sender(SILENT), sender(SILENT, birth_ms=2, ended=NOW - 1)], {}),
     ("its nginx has a younger master", [sender(SILENT), sender(master=NEW)], {}),
@@ -46,3 +48,14 @@ def test_missing(name: str, senders: list[Sender], expected: dict[str, int]) -> 
 def test_workers_whose_master_is_gone_are_not_missing() -> None:
     silent = [sender(SILENT), sender(SILENT, instance="edge", master=NEW), sender(SILENT, instance="x", master=None)]
     assert missing(silent, NOW, lambda master: master == OLD) == {"edge": 1, "x": 1}
+
+
+def test_the_nginx_whose_known_workers_are_refused() -> None:
+    senders = [
+        sender(SILENT, refused=NOW - 5),
+        sender(SILENT, worker=1),
+        sender(SILENT, instance="edge"),
+        sender(SILENT, instance="ended", ended=NOW - SILENT),
+        sender(MISSING_SECONDS + 1, instance="long ago"),
+    ]
+    assert refused(senders, NOW) == {"": True, "edge": False}

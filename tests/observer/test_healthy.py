@@ -142,3 +142,22 @@ def test_an_include_that_goes_while_requests_come(socket_path: Path) -> None:
             return seen.troubles()
 
         wait_until(lambda: busy() == ["nothing_arrives"], 30, "the trouble")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_workers_that_never_reach_the_socket_beside_a_stub_status(socket_path: Path) -> None:
+    """The collector cannot know that Lua is wanted; doctor reads the configuration, and names user and place."""
+    port, hidden = free_port(), socket_path.parent / "hidden"
+    hidden.mkdir(mode=0o700)
+    path = hidden / "collector.sock"
+    source = f"--source.stub-status=http://127.0.0.1:{port}/status"
+    with Nginx(path, STATUS.format(port=port)) as nginx, watched(path, source, "--socket.allow-uid=12345") as seen:
+        get(port, "/", {}, 20)
+        seen.later(40.0)
+        assert "nothing_arrives" not in seen.troubles()
+        hidden.chmod(0o700)
+        found = diagnose(path, nginx)
+        assert bad(found) == {"reach.socket"}
+        assert f"www-data (uid 33) may not search {hidden} (mode 0700, owner root:root (0:0))" in found.seen(
+            "reach.socket", "FAIL"
+        )

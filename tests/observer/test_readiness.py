@@ -34,7 +34,7 @@ def test_all_workers_refused_until_their_user_is_allowed(shared: Path, socket_pa
         assert "degraded" not in readiness(collector)
         ask(port)
         wait_until(lambda: "--socket.allow-uid=1" in readiness(collector), 40, "the refusal")
-        wait_until(lambda: "of user 1 (daemon)." in readiness(collector), 10, "the name of the user")
+        wait_until(lambda: "of daemon (uid 1)." in readiness(collector), 10, "the name of the user")
         configuration.write_text("socket: {allow_uid: [1]}\n")
         collector.reload()
         wait_until(lambda: "degraded" not in readiness(collector), 40, "readiness")

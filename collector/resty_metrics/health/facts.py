@@ -53,7 +53,8 @@ class NginxFacts:
 
     ``uncounted``: requests per second that nginx finished lately and whose log hook did not run, 0 if a row of requests
     arrived meanwhile; None: not known. ``uncounted_seconds``: the time that these rates are of. ``coverage`` and
-    ``spool_free``: shares of 1.
+    ``spool_free``: shares of 1. ``refused``: the datagrams of one of its known workers are refused now; None: no worker
+    of it is known, so those that are refused may be its workers.
     """
 
     name: str = ""
@@ -62,6 +63,7 @@ class NginxFacts:
     uncounted_seconds: float = 0.0
     coverage: float | None = None
     spool_free: float | None = None
+    refused: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,13 @@
 Rules:
 - A healthy system has no trouble. Silence alone is none: the workers of an nginx that is idle after a reload, or never
   used Lua, are as silent as those of one that was stopped. A worker that fell silent without an end is missing.
-- One cause makes one trouble: what follows from another trouble is left out. A warning hides nothing critical unless it
-  explains it, and a status page that cannot be read explains nothing about workers.
+- One cause makes one trouble: what follows from another trouble is left out. A cause explains a trouble of the same
+  nginx, or of any if it concerns them all, and only of the time in which it held: a write that has not finished for 2
+  seconds does not explain that nothing has arrived for 60. A status page that cannot be read explains nothing about
+  workers.
+- Refused datagrams explain that an nginx is not counted if its workers may be the ones that are refused.
+- Where only stub_status was ever heard of an nginx, its requests are not missed: it may not use Lua at all. The judge
+  reports that the socket is closed to every user that may send; doctor reads the configuration, and knows more.
 - A sender that is refused until somebody acts repeats its datagrams within seconds, so such a refusal ends soon after
   the last one. Other events are remembered for longer (observer/observer.py has the windows).
 """
@@ -16,6 +21,7 @@ from resty_metrics.health import troubles as kinds
 from resty_metrics.health.facts import Counts, Facts, NginxFacts, SourceState
 from resty_metrics.health.reach import is_home
 from resty_metrics.health.troubles import Kind, Trouble
+from resty_metrics.kernel.access import user_label
 
 LEAST_COVERAGE = 0.99  # of nginx's requests
 LEAST_SPOOL = 0.2  # of the spool that should be free
@@ -23,12 +29,14 @@ LEAST_RATE = 1.0  # requests per second; fewer may be those of our own status pa
 SLOW_COMMIT_SECONDS = 1.0
 MANY_REBINDS = 3
 _NAMED = 5  # names in one text
+LOG_HAS = "the collector's log has each problem with its line"
 _NOT_READABLE = frozenset({"invalid", "undecodable"})
+_BEAT_SECONDS = 5.0
 _CLOSED = (kinds.STANDBY, kinds.SOCKET_DOWN, kinds.SOCKET_UNREACHABLE)
 _CAUSES: Mapping[Kind, tuple[Kind, ...]] = {
-    kinds.NOTHING_ARRIVES: (*_CLOSED, kinds.JOURNAL_STALLS),
+    kinds.NOTHING_ARRIVES: (*_CLOSED, kinds.JOURNAL_STALLS, kinds.REFUSALS),
     kinds.WORKERS_MISSING: (*_CLOSED, kinds.SOCKET_CONTENDED),
-    kinds.COVERAGE: (*_CLOSED, kinds.SOCKET_CONTENDED, kinds.NOTHING_ARRIVES),
+    kinds.COVERAGE: (*_CLOSED, kinds.SOCKET_CONTENDED, kinds.NOTHING_ARRIVES, kinds.REFUSALS),
 }
 
 
@@ -44,17 +52,25 @@ def judge(facts: Facts) -> list[Trouble]:
 
 def _without_symptoms(troubles: Sequence[Trouble], facts: Facts) -> list[Trouble]:
     """Leave out each trouble that follows from another one, of the collector or of the same nginx."""
-    refused = not facts.recent.accepted and not {"uid", "version"}.isdisjoint(facts.recent.refused)
+    by_name = {nginx.name: nginx for nginx in facts.nginx}
 
     def follows(trouble: Trouble) -> bool:
-        causes = _CAUSES.get(trouble.kind, ())
-        if causes and refused:
-            return True
-        return any(
-            cause.kind in causes and (not cause.kind.per_nginx or cause.nginx == trouble.nginx) for cause in troubles
-        )
+        causes = [cause for cause in troubles if cause.kind in _CAUSES.get(trouble.kind, ())]
+        return any(_explains(cause, by_name[trouble.nginx], facts) for cause in causes)
 
     return [trouble for trouble in troubles if not follows(trouble)]
+
+
+def _explains(cause: Trouble, nginx: NginxFacts, facts: Facts) -> bool:
+    """Return whether a possible cause explains the troubles of an nginx, now."""
+    if cause.kind is kinds.SOCKET_CONTENDED:
+        return facts.socket.contended  # else it was put back, and workers reached it again
+    if cause.kind is kinds.JOURNAL_STALLS:
+        return facts.journal.waits >= nginx.uncounted_seconds - _BEAT_SECONDS
+    if cause.kind is kinds.REFUSALS:
+        unknown = nginx.refused is None and not facts.recent.accepted  # so all workers that are heard of are refused
+        return not {"uid", "version"}.isdisjoint(facts.recent.refused) and (nginx.refused or unknown)
+    return not cause.kind.per_nginx or cause.nginx == nginx.name
 
 
 def _trouble(kind: Kind, evidence: str, remedy: str = "", nginx: str = "") -> Trouble:
@@ -67,13 +83,15 @@ def _of_the_socket(facts: Facts) -> Iterator[Trouble]:
     times = sum(rebinds.values())
     if socket.standing_by:
         yield _trouble(kinds.STANDBY, words or f"another process holds the lock beside {socket.path}")
-    elif (words or not socket.up) and not socket.contended:
+        return
+    if (words or not socket.up) and not socket.contended:
         evidence = words or f"the file at {socket.path} is not the collector's socket, or leads to another process"
         yield _trouble(kinds.SOCKET_DOWN, evidence)
-    elif socket.contended or times > MANY_REBINDS:
+        return
+    if socket.contended or times > MANY_REBINDS:
         evidence = f"{socket.path} was put back {times:g} times in ten minutes ({shown(rebinds)}); nothing was lost"
         yield _trouble(kinds.SOCKET_CONTENDED, evidence)
-    elif socket.obstacle is not None:
+    if socket.obstacle is not None and not socket.contended:
         yield _unreachable(facts)
 
 
@@ -113,7 +131,7 @@ def refused_datagrams(reason: str, count: float, uids: Sequence[int], names: Map
         return f"{datagrams} ({reason})"
     if not uids:
         return f"{datagrams} of a user that may not send"
-    return f"{datagrams} of user{'' if len(uids) == 1 else 's'} {named([remedies.user(uid, names) for uid in uids])}"
+    return f"{datagrams} of {named([user_label(uid, names.get(uid)) for uid in uids])}"
 
 
 def _of_nginx(nginx: NginxFacts) -> Iterator[Trouble]:
@@ -183,7 +201,7 @@ def _of_the_journal(facts: Facts) -> Iterator[Trouble]:
 def _of_the_page(facts: Facts) -> Iterator[Trouble]:
     if facts.misconfigured:
         paths = ", ".join(dict.fromkeys(file.path or "the environment" for file in facts.misconfigured))
-        evidence = f"refused: {paths}; the collector's log has each problem with its line"
+        evidence = f"refused: {paths}; {LOG_HAS}"
         words = dict.fromkeys(remedies.of_file(file, facts.pid) for file in facts.misconfigured)
         check = remedies.check_commands(facts.misconfigured)
         yield Trouble(kinds.CONFIG_REFUSED, evidence, " ".join(words), check=check)

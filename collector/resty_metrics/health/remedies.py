@@ -2,10 +2,12 @@
 
 import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from resty_metrics.health import troubles as kinds
 from resty_metrics.health.facts import RefusedFile
 from resty_metrics.health.troubles import Kind
+from resty_metrics.kernel.access import user_label
 
 _SOURCES = {
     "refused": "Start nginx, or correct the address of the source: nothing listens there.",
@@ -58,7 +60,6 @@ _LOSSES = {
 }
 _LOG = "See nginx's error log and the collector's log: the side that lost rows gives the reason."
 _MOST_UIDS = 5
-_NO_NAMES: Mapping[int, str] = {}
 
 
 def of_source(reason: str) -> str:
@@ -66,19 +67,14 @@ def of_source(reason: str) -> str:
     return _SOURCES.get(reason, "See the collector's log, and check that nginx answers at that address.")
 
 
-def of_refusal(reason: str, uids: Sequence[int] = (), names: Mapping[int, str] = _NO_NAMES) -> str:
+def of_refusal(reason: str, uids: Sequence[int] = (), names: Mapping[int, str] = MappingProxyType({})) -> str:
     """Return the remedy for datagrams that are refused.
 
     ``uids``: the users whose datagrams are refused; ``names``: theirs, as far as they are known.
     """
-    users = f"user {' or '.join(user(uid, names) for uid in uids[:_MOST_UIDS])}" if uids else "the refused user"
+    user = " or ".join(user_label(uid, names.get(uid)) for uid in uids[:_MOST_UIDS]) or "the refused user"
     text = _REFUSALS.get(reason, "See the collector's log: it explains each reason once.")
-    return text.format(user=users, allow=allow(uids[:_MOST_UIDS]))
-
-
-def user(uid: int, names: Mapping[int, str]) -> str:
-    """Write a user as number and name, as far as the name is known."""
-    return f"{uid} ({names[uid]})" if uid in names else str(uid)
+    return text.format(user=user, allow=allow(uids[:_MOST_UIDS]))
 
 
 def allow(uids: Sequence[int]) -> str:

@@ -138,6 +138,7 @@ class Intake:
             return Outcome("unanswerable", error.reason)
         refusal = self._refusal(header, uid)
         if refusal is not None:
+            self.senders.refuse(header.sender, now)
             return self._hold(header, refusal)
         if wall_ms is not None:
             header = replace(header, birth_ms=self.senders.birth(header, wall_ms))

@@ -5,6 +5,7 @@ senders that this collector has heard a heartbeat from count, and these say bye 
 
 Rules:
 - A worker is not missing if a younger one has its number, or if its nginx has a younger master, even one that ended.
+- A worker whose datagrams are refused is not missing: it is alive, and the refusal is another trouble.
 - A worker that said that it is leaving is not missing: it may live on without heartbeats.
 - A death is an event, and an event ends: a worker is missing for MISSING_SECONDS at most, and no longer than its
   master runs. nginx replaces a dead worker at once, and the new one may be idle and never speak.
@@ -53,4 +54,24 @@ def _birth(sender: Sender) -> int:
 
 
 def _is_silent(sender: Sender, now: float) -> bool:
-    return sender.ended is None and not sender.leaving and GAUGES_SECONDS < now - sender.last_seen <= MISSING_SECONDS
+    if sender.ended is not None or sender.leaving or is_refused(sender, now):
+        return False
+    return GAUGES_SECONDS < now - sender.last_seen <= MISSING_SECONDS
+
+
+def is_refused(sender: Sender, now: float) -> bool:
+    """Return whether the datagrams of a sender are refused now."""
+    return now - sender.refused <= GAUGES_SECONDS
+
+
+def refused(senders: Iterable[Sender], now: float) -> dict[str, bool]:
+    """Return for each nginx with known, open workers whether one of them is refused.
+
+    Workers that were last heard of MISSING_SECONDS ago are not known any more.
+    """
+    by_nginx: dict[str, bool] = {}
+    for sender in senders:
+        known = now - max(sender.last_seen, sender.refused) <= MISSING_SECONDS
+        if sender.instance is not None and sender.ended is None and known:
+            by_nginx[sender.instance] = by_nginx.get(sender.instance, False) or is_refused(sender, now)
+    return by_nginx

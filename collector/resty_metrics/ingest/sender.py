@@ -24,10 +24,11 @@ class Sender:
     """A sender: one worker process's life.
 
     ``received``: sequence of the last accepted batch; ``committed``: of the last safe one. ``birth_ms``: Unix
-    milliseconds. ``last_seen``: time of its last datagram; ``ended``: that of its bye, None while it is open.
-    ``confirmed``: time its process was last known to be there, while it is leaving. ``instance``: name of its nginx, ""
-    if it has none, None if it is not known yet; ``master``: identity of its master, ``worker``: number of its worker,
-    None if it is not known; ``leaving``: its newest heartbeat says that it is exiting.
+    milliseconds. ``last_seen``: time of its last datagram; ``ended``: that of its bye, None while it is open;
+    ``refused``: that of its last refused datagram, which shows that it lives. ``confirmed``: time its process was last
+    known to be there, while it is leaving. ``instance``: name of its nginx, "" if it has none, None if it is not known
+    yet; ``master``: identity of its master, ``worker``: number of its worker, None if it is not known; ``leaving``: its
+    newest heartbeat says that it is exiting.
     """
 
     received: int
@@ -41,6 +42,7 @@ class Sender:
     master: Master | None = None
     worker: int | None = None
     leaving: bool = False
+    refused: float = -math.inf
 
     @property
     def is_settled(self) -> bool:

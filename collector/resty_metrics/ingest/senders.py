@@ -25,7 +25,7 @@ from itertools import chain
 
 from resty_metrics.ingest.beats import BEAT_SECONDS, GAUGES_SECONDS, MAX_INSTANCES, Admission, Room
 from resty_metrics.ingest.departed import Departed, SenderMark
-from resty_metrics.ingest.missing import missing
+from resty_metrics.ingest.missing import missing, refused
 from resty_metrics.ingest.sender import LiveHeartbeat, Placement, Sender
 from resty_metrics.wire.datagram import Header
 from resty_metrics.wire.heartbeat import Heartbeat, Master
@@ -38,9 +38,7 @@ SILENT_SECONDS = 24 * 3600.0
 
 
 class Senders:
-    """The senders by name. ``last_datagram``: time of the last datagram of any of them, None before the first.
-    ``room``: the room that their heartbeats share.
-    """
+    """The senders by name. ``last_datagram``: time of the last one, None before; ``room``: that of their heartbeats."""
 
     def __init__(self, cap: int = SENDER_CAP) -> None:
         self.room = Room()
@@ -84,6 +82,15 @@ class Senders:
     def missing(self, now: float, is_gone: Callable[[Master], bool]) -> dict[str, int]:
         """Count the workers by nginx that sent heartbeats and fell silent without an end. ``is_gone``: of a master."""
         return missing(self._senders.values(), now, is_gone)
+
+    def refused(self, now: float) -> dict[str, bool]:
+        """Return for each nginx with known, open workers whether one of them is refused."""
+        return refused(self._senders.values(), now)
+
+    def refuse(self, name: bytes, now: float) -> None:
+        """Note that a datagram of a sender was refused."""
+        if name in self._senders:
+            self._senders[name].refused = now
 
     def committed(self, name: bytes) -> int:
         """Return the sequence up to which every batch of a sender is safe; 0 if the sender is unknown."""

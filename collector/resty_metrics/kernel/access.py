@@ -14,6 +14,16 @@ READ, WRITE, SEARCH = 4, 2, 1
 _WORDS = {READ: "read", WRITE: "write", SEARCH: "search"}
 
 
+def user_label(uid: int, name: str | None) -> str:
+    """Return name and number of a user. ``name`` None: it has none here."""
+    return f"uid {uid}" if name is None else f"{name} (uid {uid})"
+
+
+def owner_label(uid: int, gid: int, names: str | None) -> str:
+    """Return names and numbers of a file's user and group. ``names``: as in ``root:adm``, None if there are none."""
+    return f"{uid}:{gid}" if names is None else f"{names} ({uid}:{gid})"
+
+
 @dataclass(frozen=True, slots=True)
 class User:
     """A user that wants access. ``name`` is None where the number has no name here."""
@@ -25,22 +35,26 @@ class User:
 
     @property
     def label(self) -> str:
-        return f"uid {self.uid}" if self.name is None else f"{self.name} (uid {self.uid})"
+        return user_label(self.uid, self.name)
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A file or directory on the way. ``mode``: with its type; ``acl``: it has an access control list."""
+    """A file or directory on the way. ``mode``: with its type; ``acl``: it has an access control list.
+
+    ``owner``: names of its user and group, as in ``root:adm``, None if they are not known.
+    """
 
     path: str
     uid: int
     gid: int
     mode: int
     acl: bool = False
+    owner: str | None = None
 
     @property
     def label(self) -> str:
-        return f"{self.path} (mode {self.mode & 0o7777:04o}, owner {self.uid}:{self.gid})"
+        return f"{self.path} (mode {self.mode & 0o7777:04o}, owner {owner_label(self.uid, self.gid, self.owner)})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ Rules:
 """
 
 import os
+import re
+import time
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -142,6 +144,21 @@ def started(pid: int) -> int | None:
         return procfs.parse_started(_read(pid, "stat"))
     except (OSError, procfs.ProcfsError):
         return None
+
+
+def seconds_of(pid: int) -> float | None:
+    """Return for how many seconds a process has run; None if it is not visible, or has ended."""
+    ticks = started(pid)
+    return None if ticks is None else time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+
+
+def state_of(pid: int) -> str | None:
+    """Return the letter of a process's state (proc_pid_stat(5)); None if it is not visible, or has ended."""
+    try:
+        state = re.search(rb"^State:\t(\S)", _read(pid, "status"), re.MULTILINE)
+    except OSError:
+        return None
+    return state[1].decode() if state else None
 
 
 def arguments_of(pid: int) -> tuple[str, ...]:

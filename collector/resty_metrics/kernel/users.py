@@ -21,6 +21,19 @@ def _name(uid: int, root: Path) -> str | None:
     )
 
 
+def owner_of(uid: int, gid: int, root: Path) -> str | None:
+    """Return the names of a user and a group, as in ``root:adm``; None if one of them has none."""
+    user = _name(uid, root)
+    groups = (fields[0] for fields in _lines(root, "/etc/group") if len(fields) > 3 and fields[2] == str(gid))
+    group = next(groups, None)
+    return None if user is None or group is None else f"{user}:{group}"
+
+
+def name_of(uid: int) -> str | None:
+    """Return the name of a user of this machine."""
+    return _name(uid, Path("/"))
+
+
 def uid_of(name: str, root: Path) -> int | None:
     uid = next((fields[2] for fields in _lines(root, "/etc/passwd") if len(fields) > 3 and fields[0] == name), "")
     return int(uid) if uid.isdigit() else None

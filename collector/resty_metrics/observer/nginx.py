@@ -45,7 +45,7 @@ class NginxLooks:
         names = _names(senders, table, fetched if not arrived else ())
         self._arrivals = {name: self._arrivals.get(name) or Arrivals() for name in names}
         self._masters.keep(senders.masters)
-        missing = senders.missing(now, self._masters.is_gone)
+        missing, refused = senders.missing(now, self._masters.is_gone), senders.refused(now)
         facts = []
         for name, arrivals in sorted(self._arrivals.items()):
             own = beats.get(name, [])
@@ -54,7 +54,9 @@ class NginxLooks:
                 arrivals.keep(replace(sample, arrived=arrived.get(name, -math.inf)))
             spool_free = _spool_free(workers.of_newest_master(own))
             uncounted = _uncounted(arrivals.rates(now))
-            facts.append(NginxFacts(name, missing.get(name, 0), *uncounted, coverage.get(name), spool_free))
+            facts.append(
+                NginxFacts(name, missing.get(name, 0), *uncounted, coverage.get(name), spool_free, refused.get(name))
+            )
         return facts
 
 

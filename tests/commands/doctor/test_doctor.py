@@ -138,7 +138,7 @@ def test_no_secret_of_ours_is_sent_where_another_user_wants_it(shared: Path, by_
             found = diagnose(directory / "c.sock", None)
             with pytest.raises(BlockingIOError):
                 theirs.accept()
-            assert "the files it names are for the collector" in found.seen("source.vts", "SKIP")
+            assert "doctor does not read the files of this source" in found.seen("source.vts", "SKIP")
             diagnose(directory / "c.sock", None, f"--config.file={file}")  # root's own word
             with theirs.accept()[0] as client:
                 assert b"Authorization: Bearer hunter2" in client.recv(4096)

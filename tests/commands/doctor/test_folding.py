@@ -3,8 +3,22 @@
 from dataclasses import replace
 
 import pytest
-from resty_metrics.commands.doctor.finding import Finding, Verdict, fail, not_known, ok, skip, warn
+from resty_metrics.commands.doctor.finding import (
+    ALL_REQUESTS,
+    LATE_REQUESTS,
+    UNKNOWN_NGINX,
+    Finding,
+    Verdict,
+    fail,
+    not_known,
+    of_its_own,
+    ok,
+    skip,
+    warn,
+)
 from resty_metrics.commands.doctor.folding import fold
+from resty_metrics.commands.doctor.nginx_deaths import workers
+from resty_metrics.health.troubles import BY_NAME
 
 DOWN = [
     fail("collector.process", "no collector is found", "start it"),
@@ -13,12 +27,17 @@ DOWN = [
     fail("socket.holder", "nobody holds it", "restart"),
     fail("socket.probe", "refused", "restart"),
     fail("page.answers", "refused", "see that it runs"),
-    not_known("versions", "no collector could be asked", "see page.answers"),
 ]
 
 
-def reported(check: str, trouble: str) -> Finding:
-    return replace(warn(check, "something", "do it"), trouble=trouble)
+def reported(check: str, trouble: str, nginx: str | None = None, *parts: str) -> Finding:
+    """As severe as its kind is."""
+    report = fail if BY_NAME[trouble].severity == "critical" else warn
+    return of(replace(report(check, "something", "do it"), trouble=trouble), nginx, *parts)
+
+
+def of(finding: Finding, nginx: str | None, *parts: str) -> Finding:
+    return replace(finding, nginx=nginx, parts=frozenset(parts))
 
 
 def problems(*findings: Finding) -> list[str]:
@@ -40,14 +59,53 @@ CASES = [
         ["reach.uid"]),
     ("a directory", [fail("reach.socket", "0700", "chmod"), reported("page.socket", "socket_unreachable")],
         ["reach.socket"]),
-    ("an impostor", [fail("socket.holder", "an impostor", "end it"), fail("socket.probe", "no answer", "see"),
+    ("an impostor", [of_its_own(fail("socket.holder", "an impostor", "end it")), fail("socket.probe", "x", "see"),
         reported("page.socket", "socket_down")], ["socket.holder"]),
     ("a source", [fail("source.vts", "refused", "start"), reported("page.sources", "source_down")], ["source.vts"]),
-    ("nginx ended", [warn("nginx.workers", "does not run", "start nginx"), fail("source.vts", "refused", "see"),
+    ("nginx ended", [of(warn("nginx.workers", "does not run", "start nginx"), ""),
+        of(fail("source.vts", "refused", "see"), "", "vts"),
         reported("page.sources", "source_down")], ["nginx.workers"]),
     ("a trouble without a cause", [reported("journal", "journal_down")], ["journal_down"]),
     ("a cause that is not known", [not_known("reach.socket", "a list", "look"),
-        reported("page.socket", "socket_unreachable")], ["reach.socket", "socket_unreachable"]),
+        reported("page.socket", "socket_unreachable")], ["socket_unreachable", "reach.socket"]),
+    ("another nginx has the cause", [of(warn("nginx.shadowed", "b:1", "add"), "b"),
+        reported("page.coverage", "coverage", "a")], ["nginx.shadowed", "coverage"]),
+    ("one of two nginx has the cause", [of(warn("nginx.shadowed", "a:1", "add"), "a"),
+        reported("page.coverage", "coverage", "a"), reported("page.coverage", "coverage", "b")],
+        ["nginx.shadowed", "coverage"]),
+    ("the nginx of a cause is not known", [of(fail("reach.uid", "uid 1", "allow"), UNKNOWN_NGINX),
+        reported("page.coverage", "coverage", "")], ["reach.uid", "coverage"]),
+    ("a warning explains no failure", [of(warn("nginx.code-cache", "in one location", "remove"), ""),
+        reported("page.coverage", "nothing_arrives", "")], ["nothing_arrives", "nginx.code-cache"]),
+    ("a location that shadows explains no failure",
+        [of(warn("nginx.shadowed", "in one location", "add"), "", LATE_REQUESTS),
+        reported("page.coverage", "nothing_arrives", "", ALL_REQUESTS)], ["nothing_arrives", "nginx.shadowed"]),
+    ("a worker that died explains a coverage of that time", [of(warn("workers.died", "1", "see"), "", LATE_REQUESTS),
+        reported("page.coverage", "coverage", "", LATE_REQUESTS)], ["workers.died"]),
+    ("a worker that died before explains no coverage", [of(warn("workers.died", "1", "see"), "", "the last hour"),
+        reported("page.coverage", "coverage", "", LATE_REQUESTS)], ["workers.died", "coverage"]),
+    ("two workers are missing, and one died", [of(warn("workers.died", "1", "see"), "", *workers(1)),
+        reported("workers.seen", "workers_missing", "", *workers(2))], ["workers.died", "workers_missing"]),
+    ("two workers are missing, and two died", [of(warn("workers.died", "2", "see"), "", *workers(2)),
+        reported("workers.seen", "workers_missing", "", *workers(2))], ["workers.died"]),
+    ("versions differ, and a user is refused", [of(warn("versions", "differ", "install"), None, "version"),
+        reported("page.refusals", "refusals", None, "uid 7")], ["versions", "refusals"]),
+    ("versions differ, and a version is refused", [of(warn("versions", "differ", "install"), None, "version"),
+        reported("page.refusals", "refusals", None, "version")], ["versions"]),
+    ("two users are refused, and one is a worker's", [of(fail("reach.uid", "uid 1", "allow"), "", "uid", "uid 1"),
+        reported("page.refusals", "refusals", None, "uid 1", "uid 7")], ["reach.uid", "refusals"]),
+    ("the users of two nginx are refused", [of(fail("reach.uid", "uid 1", "allow"), "a", "uid 1"),
+        of(fail("reach.uid", "uid 7", "allow"), "b", "uid 7"), reported("page.refusals", "refusals", None, "uid 1",
+        "uid 7")], ["reach.uid", "reach.uid"]),
+    ("one source of two is down here too", [of(fail("source.vts", "refused", "start"), "", "vts"),
+        reported("page.sources", "source_down", "", "vts"),
+        reported("page.sources", "source_down", "", "stub_status")], ["source.vts", "source_down"]),
+    ("versions differ while the collector is down", [DOWN[0], of(warn("versions", "differ", "install"), None,
+        "version")], ["collector.process", "versions"]),
+    ("few descriptors explain nothing", [replace(warn("collector.descriptors", "few", "raise"), is_cause=False),
+        reported("page.coverage", "coverage", "")], ["collector.descriptors", "coverage"]),
+    ("a socket that is missing in this moment", [fail("socket.path", "missing", "wait"), fail("socket.probe", "x", "y"),
+        reported("page.socket", "socket_contended")], ["socket_contended"]),
     ("two causes", [fail("reach.uid", "uid 1", "allow"), fail("nginx.include", "missing", "install"),
         reported("page.coverage", "nothing_arrives")], ["reach.uid", "nginx.include"]),
 ]  # fmt: skip
@@ -68,6 +126,18 @@ def test_a_setting_that_is_not_known_makes_no_problem_of_what_it_judges() -> Non
     ]  # fmt: skip
     assert folded[1].evidence == "follows from collector.configuration: missing"
     assert fold([findings[0], wrong])[0] == wrong
+
+
+def test_a_warning_that_is_the_whole_reason_of_a_failure_is_one() -> None:
+    """So the exit status says so, and it is the first to be fixed."""
+    stopped = of(warn("nginx.workers", "does not run", "start nginx"), "edge")
+    failed = of(fail("source.vts", "refused", "see"), "edge", "vts")
+    first, second = fold([stopped, failed])
+    assert (first.check, first.verdict, second.verdict) == ("nginx.workers", Verdict.FAIL, Verdict.SKIP)
+    assert [one.verdict for one in fold([stopped, replace(failed, nginx="")])] == [Verdict.FAIL, Verdict.WARN]
+    everywhere = of(warn("nginx.shadowed", "in all servers", "add"), "", ALL_REQUESTS, LATE_REQUESTS)
+    first, second = fold([everywhere, reported("page.coverage", "nothing_arrives", "", ALL_REQUESTS)])
+    assert (first.check, first.verdict, second.verdict) == ("nginx.shadowed", Verdict.FAIL, Verdict.SKIP)
 
 
 def test_failures_are_first_then_warnings_each_in_the_order_of_the_pipeline() -> None:

@@ -85,11 +85,52 @@ def test_workers_of_several_nginx_are_told_apart_by_the_names_that_they_state() 
     instances = (a, b, other_b, late, odd, replace(ELSEWHERE, label="c"))
     findings = judgement.judge(SUBJECT, replace(LOOKED, instances=instances, page=page.read(HEARD)))
     assert [(one.verdict, one.evidence.partition(";")[0]) for one in findings if one.check == "workers.seen"] == [
-        (Verdict.OK, "1 workers were heard of lately, 1 run"),
-        (Verdict.OK, "a: 1 workers were heard of lately, 1 run"),
-        (Verdict.OK, "b: 2 workers were heard of lately, 2 run"),
-        (Verdict.SKIP, "not known: late: no worker was heard of"),
+        (Verdict.OK, "1 of 1 workers report"),
+        (Verdict.OK, "a: 1 of 1 workers report"),
+        (Verdict.OK, "b: 2 of 2 workers report"),
+        (Verdict.SKIP, "not known: late: no worker has reported"),
     ]
+
+
+def test_a_cause_of_one_nginx_explains_nothing_of_another() -> None:
+    shadowed = "server { log_by_lua_block { local x = 1 } }"
+    a = nginx("a", HOOK + SOCKET.format(PATH) + NAME.format("a") + "server { }")
+    b = nginx("b", HOOK + SOCKET.format(PATH) + NAME.format("b") + shadowed)
+    held = 'resty_metrics_build_info{{version="1"}} 1\nresty_metrics_trouble{{trouble="{}",nginx="{}"}} 1\n'
+    for trouble, name, expected in (
+        ("coverage", "a", ["nginx.shadowed", "page.coverage"]),
+        ("coverage", "b", ["nginx.shadowed"]),
+        ("nothing_arrives", "a", ["page.coverage", "nginx.shadowed"]),
+        ("nothing_arrives", "b", ["nginx.shadowed"]),
+    ):
+        shown = page.read(held.format(trouble, name))
+        findings = judgement.judge(SUBJECT, replace(LOOKED, instances=(a, b), page=shown))
+        problems = [one for one in findings if one.is_problem and one.check != "versions"]
+        assert [one.check for one in problems] == expected
+        assert (problems[0].verdict is Verdict.FAIL) == (trouble == "nothing_arrives")
+
+
+@pytest.mark.parametrize(("lifecycle", "settled", "seconds", "verdict"), [
+    (True, True, 60.0, Verdict.WARN), (False, True, 60.0, Verdict.OK), (True, False, 60.0, Verdict.OK),
+    (True, True, 5.0, Verdict.OK), (True, True, None, Verdict.OK),
+])  # fmt: skip
+def test_a_worker_that_had_the_time_to_send_a_heartbeat(
+    lifecycle: bool, settled: bool, seconds: float | None, verdict: Verdict
+) -> None:
+    """Neither nginx nor the collector has just started, and lifecycle.conf is there."""
+    http = HOOK + SOCKET.format(PATH) + NAME.format("a") + (LIFECYCLE.format("a") if lifecycle else "")
+    instance = replace(nginx("a", http), workers=(8, 9), settled=settled)
+    assert SUBJECT.running is not None
+    subject = replace(SUBJECT, running=replace(SUBJECT.running, seconds=seconds))
+    heard = page.read('resty_metrics_workers_seen{nginx="a"} 1\nresty_metrics_workers_expected{nginx="a"} 2\n')
+    connected = Holders(None, None, (), (ProcessFacts(8, 33, "nginx: worker process", (), None, {}),))
+    looked = replace(LOOKED, instances=(instance,), page=heard, holders=connected)
+    (finding,) = [one for one in judgement.judge(subject, looked) if one.check == "workers.seen"]
+    assert finding.verdict is (Verdict.SKIP if finding.evidence.startswith("follows") else verdict)
+    if verdict is Verdict.WARN:
+        assert finding.evidence.endswith(
+            "1 of 2 workers send heartbeats, and with lifecycle.conf each one does; silent: 9"
+        )
 
 
 def test_an_nginx_of_another_collector() -> None:
@@ -139,12 +180,7 @@ def test_a_check_that_fails_becomes_a_finding_and_hides_no_other(monkeypatch: py
     monkeypatch.setattr(socket_file, "queue", broken)
     findings = judgement.judge(SUBJECT, replace(LOOKED, instances=(OURS,)))
     assert [one for one in findings if one not in healthy] == [
-        Finding(
-            "socket.queue",
-            Verdict.WARN,
-            "not known: the check itself failed: ZeroDivisionError: by zero",
-            "please report this",
-        )
+        not_known("socket.queue", "the check itself failed: ZeroDivisionError: by zero", "please report this")
     ]
     assert len(findings) == len(healthy)
 

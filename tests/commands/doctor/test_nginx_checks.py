@@ -329,7 +329,7 @@ def test_a_setting_of_the_worker_that_some_requests_state(name: str, http: str, 
     findings = judged(http)
     assert bad(findings) == [("nginx.settings", "WARN")]
     (finding,) = found(findings, "nginx.settings")
-    assert finding.evidence.startswith(f"{MAIN}:4: {directive} states $resty_metrics_{setting} ")
+    assert finding.evidence.startswith(f"{MAIN}:4: {directive} gives $resty_metrics_{setting} ")
     assert f"geo $resty_metrics_{setting} {{ default ...; }}" in str(finding.remedy)
 
 
@@ -400,7 +400,7 @@ REFUSED = [
     ('nginx: [emerg] "map_hash_bucket_size" directive is duplicate in /etc/nginx/nginx.conf:9', "upstreams.conf"),
     ('nginx: [emerg] lua_shared_dict "resty_metrics_spool" is already defined as "resty_metrics_spool"', "once"),
     ('nginx: [emerg] the size 1 of shared memory zone "resty_metrics_spool" conflicts with already declared', "once"),
-    ("nginx: [emerg] host not found", "correct that"),
+    ("nginx: [emerg] host not found", "correct the configuration"),
 ]
 
 

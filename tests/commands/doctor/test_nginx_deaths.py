@@ -29,7 +29,7 @@ def line(how: str) -> str:
 
 
 JUDGED = [
-    ("", "OK", "none in the last hour", ""),
+    ("", "OK", "no worker died in the last hour", ""),
     (None, "SKIP", "cannot be read", ""),
     (line("on signal 9"), "WARN", "1 workers died in the last hour, the last was 73 on signal 9 (SIGKILL)", "dmesg"),
     (line("on signal 9") * 3, "WARN", "3 workers", "killed it"),

@@ -1,13 +1,22 @@
 """What the collector's page says, judged."""
 
+from dataclasses import replace
+
 import pytest
 from resty_metrics import __version__
 from resty_metrics.commands.doctor import families, page, reported, versions
 from resty_metrics.commands.doctor.finding import Finding, Verdict, as_remedy
 from resty_metrics.commands.doctor.page import Answer
+from resty_metrics.commands.doctor.ready_words import ReadyWords
 from resty_metrics.commands.doctor.versions import Installed
+from resty_metrics.commands.doctor.worker_reports import Running
 from resty_metrics.health import remedies
 from resty_metrics.health import troubles as kinds
+from resty_metrics.health.facts import RefusedFile
+from resty_metrics.health.judge import judge
+from resty_metrics.health.troubles import Trouble
+from resty_metrics.observer.lines import lines
+from support.faults import WELL, nginx
 
 HEALTHY = """
 resty_metrics_build_info{version="0.1.0"} 1
@@ -30,7 +39,8 @@ resty_metrics_source_up{source="lua"} 1
 def judged(text: str, running: int = 2, **named: int) -> list[Finding]:
     """``running`` workers of an nginx without a name, ``named`` of those with one."""
     shown = page.read(text)
-    return [*reported.check(shown, "/state", {"": running, **named}), *families.check(shown)]
+    counts = {"": running, **named}
+    return [*reported.check(shown, "/state", {name: Running(n) for name, n in counts.items()}), *families.check(shown)]
 
 
 def without_ok(text: str, running: int = 2) -> list[tuple[str, str]]:
@@ -63,12 +73,12 @@ resty_metrics_trouble{trouble="workers_missing",nginx="edge"} 1
     bad = [seen for (_, seen), verdict in found.items() if verdict is Verdict.WARN]
     assert bad == [
         "some requests of nginx edge are not counted: the log hook ran for 50.0% of the requests of the last minutes",
-        "workers of nginx edge have stopped reporting: 3 are heard of of 4",
+        "workers of nginx edge have stopped reporting: 3 of 4 report",
     ]
-    assert found["workers.seen", "2 workers were heard of lately, 2 run"] is Verdict.OK
-    assert found["page.coverage", "100.0% of nginx's requests ran the hook"] is Verdict.OK
+    assert found["workers.seen", "2 of 2 workers report"] is Verdict.OK
+    assert found["page.coverage", "100.0% of the requests of nginx ran the log hook"] is Verdict.OK
     silent = [seen for (check, seen), verdict in found.items() if (check, verdict) == ("source.lua", Verdict.SKIP)]
-    assert [seen.partition(";")[0] for seen in silent] == ["not known: gone: no worker's heartbeat is alive"]
+    assert [seen.partition(";")[0] for seen in silent] == ["not known: gone: no worker sends heartbeats"]
 
 
 def test_a_healthy_page() -> None:
@@ -92,7 +102,7 @@ FAULTS = [
     ("socket_contended", "resty_metrics_socket_contended 1", "page.socket", "WARN", "keeps removing or replacing"),
     ("socket_unreachable", "resty_metrics_socket_up 1", "page.socket", "FAIL", "no worker of nginx can reach"),
     ("standby", "resty_metrics_socket_standby 1", "page.socket", "WARN", "stands by"),
-    ("workers_missing", "resty_metrics_workers_seen 1", "workers.seen", "WARN", "1 are heard of of 2"),
+    ("workers_missing", "resty_metrics_workers_seen 1", "workers.seen", "WARN", "1 of 2 report"),
     ("coverage", "resty_metrics_coverage_ratio 0.75", "page.coverage", "WARN", "75.0%"),
     ("nothing_arrives", "resty_metrics_coverage_ratio 0", "page.coverage", "FAIL", "none of them is counted"),
     ("spool_full", "resty_metrics_socket_up 1", "page.spool", "WARN", "nearly full"),
@@ -103,7 +113,7 @@ FAULTS = [
     ("family_conflict", 'resty_metrics_family_conflict{family="nginx_http_requests_total"} 1', "page.conflicts",
         "WARN", "nginx_http_requests_total"),
     ("rows_lost", 'resty_metrics_lost_rows_total{reason="dropped"} 2', "page.lost", "FAIL", "dropped 2"),
-    ("refusals", 'resty_metrics_refusals_total{reason="uid"} 9', "page.refusals", "WARN", "uid 9"),
+    ("refusals", 'resty_metrics_refusals_total{reason="uid"} 9', "page.refusals", "WARN", "user not allowed 9"),
     ("gauges_cut", 'resty_metrics_heartbeat_rows_refused_total{reason="total_cap"} 8', "page.gauges", "WARN",
         "total_cap 8"),
     ("worker_errors", 'resty_metrics_worker_errors_total{worker="0",reason="internal"} 1', "workers.errors", "WARN",
@@ -166,7 +176,77 @@ def test_a_worker_that_never_spoke_is_no_fault() -> None:
     """Without lifecycle.conf it speaks with its first request."""
     assert without_ok(HEALTHY, running=3) == without_ok(HEALTHY, running=0) == []
     (seen,) = [one.evidence for one in judged(HEALTHY, running=3) if one.check == "workers.seen"]
-    assert seen.startswith("2 workers were heard of lately, 3 run; an idle worker")
+    assert seen.startswith("2 of 3 workers report; an idle worker")
+
+
+SILENT = [
+    (Running(3), Verdict.OK, ""),
+    (
+        Running(3, beats=True),
+        Verdict.WARN,
+        "reload nginx, since its workers may be older than that include: RELOAD; if ",
+    ),
+    (Running(3, beats=True, silent=[7, 8, 9]), Verdict.WARN, "then restart nginx"),
+    (
+        Running(3, beats=True, silent=[7]),
+        Verdict.WARN,
+        "then end what hangs (kill -9 7), and nginx starts other workers",
+    ),
+    (Running(3, beats=True, silent=[7], stopped=[7]), Verdict.WARN, "kill -CONT 7"),
+    (Running(2, beats=True), Verdict.OK, ""),
+    (Running(0, beats=True), Verdict.OK, ""),
+]
+
+
+@pytest.mark.parametrize(("running", "verdict", "remedy"), SILENT)
+def test_with_lifecycle_a_silent_worker_is_a_problem(running: Running, verdict: Verdict, remedy: str) -> None:
+    shown = page.read(HEALTHY)
+    found = reported.check(shown, "/state", {"": replace(running, reload="RELOAD")})
+    (finding,) = [one for one in found if one.check == "workers.seen"]
+    assert finding.verdict is verdict
+    assert remedy in (finding.remedy or "")
+    assert finding.nginx == ""
+
+
+def test_with_lifecycle_a_worker_of_an_nginx_that_was_never_heard_of_is_a_problem() -> None:
+    found = reported.check(page.read(HEALTHY), "", {"edge": Running(2, beats=True)})
+    assert [one.evidence for one in found if one.is_problem] == [
+        "edge: 0 of 2 workers send heartbeats, and with lifecycle.conf each one does"
+    ]
+
+
+def worded(trouble: Trouble, words: ReadyWords) -> Finding:
+    """The finding of a trouble, as its line of /-/ready has it."""
+    shown = page.read(held(trouble.kind.name))
+    ready = replace(words, ready="\n".join(["ready", *lines([trouble], "/run/c.sock")]))
+    (finding,) = [one for one in reported.check(shown, "/state", {}, ready) if one.is_problem]
+    return finding
+
+
+def test_a_refusal_names_the_users() -> None:
+    evidence = "refused lately: 3 datagrams of daemon (uid 1), uid 33, 1 datagram (version)"
+    words = " ".join(remedies.of_refusal(reason, [1, 33], {1: "daemon"}) for reason in ("uid", "version"))
+    finding = worded(Trouble(kinds.REFUSALS, evidence, words), ReadyWords(names={33: "www-data"}))
+    assert finding.evidence == (
+        "the collector refuses datagrams: refused lately: 3 datagrams of daemon (uid 1), www-data (uid 33), 1 datagram "
+        "(version)"
+    )
+    assert str(finding.remedy).startswith("if daemon (uid 1) or www-data (uid 33) runs nginx's workers, add 1, 33 to ")
+    assert finding.parts == {"uid 1", "uid 33", "version"}
+
+
+def test_a_refused_file_is_named_with_the_pid_that_is_seen_from_here() -> None:
+    (trouble,) = judge(replace(WELL, misconfigured=[RefusedFile("/etc/a. b.yml"), RefusedFile("/etc/c.yml")], pid=7))
+    finding = worded(trouble, ReadyWords(pid=4711))
+    assert "in force: refused: /etc/a. b.yml, /etc/c.yml; the collector's log" in finding.evidence
+    assert "correct '/etc/a. b.yml', check it (resty-metrics check-config '/etc/a. b.yml')" in str(finding.remedy)
+    assert str(finding.remedy).count("kill -HUP 4711") == 2
+    assert "kill -HUP 7" in str(worded(trouble, ReadyWords()).remedy)
+
+
+def test_the_number_of_missing_workers_is_known() -> None:
+    (trouble,) = judge(nginx(missing=2))
+    assert worded(trouble, ReadyWords()).parts == {"worker 1", "worker 2"}
 
 
 ADVISED = [
@@ -259,7 +339,7 @@ VERSIONS = [
     (Installed(["9.9.9"], [__version__], {}), Verdict.WARN, "collector 9.9.9"),
     (Installed([__version__], [__version__, "9.9.9"], {}), Verdict.WARN, "workers 9.9.9"),
     (Installed([__version__], [], {"/m.lua": "9.9.9"}), Verdict.WARN, "/m.lua 9.9.9"),
-    (Installed([], [], {}), Verdict.WARN, "not known"),
+    (Installed([], [], {}), Verdict.SKIP, "not known"),
 ]
 
 
@@ -272,9 +352,9 @@ def test_versions(installed: Installed, verdict: Verdict, words: str | None) -> 
 
 def test_a_fetched_source() -> None:
     assert page.fetched("vts", "u", None, 30, None).verdict is Verdict.OK
-    assert page.fetched("vts", "u", "timeout", 0, None) == Finding(
-        "source.vts", Verdict.FAIL, "u: timeout", as_remedy(remedies.of_source("timeout"))
-    )
+    failed = page.fetched("vts", "u", "timeout", 0, None)
+    assert (failed.check, failed.verdict, failed.evidence) == ("source.vts", Verdict.FAIL, "u: timeout")
+    assert failed.remedy == as_remedy(remedies.of_source("timeout"))
     assert page.fetched("vts", "u", "refused", 0, 77).evidence.startswith("not known: u: refused from here; process 77")
 
 

@@ -46,7 +46,7 @@ def test_the_uid_filter_names_the_flag() -> None:
 def test_nobody_refuses_where_no_collector_runs() -> None:
     (finding,) = reach.uid_filter([UNNAMED], Filter(None, frozenset({0, 33})))
     assert finding.verdict == "SKIP"
-    assert "would refuse what uid 101 sends, unless" in finding.evidence
+    assert "would refuse the datagrams of uid 101, unless" in finding.evidence
 
 
 def test_lua_files() -> None:

@@ -4,6 +4,7 @@ Not executed here: what concerns the whole machine or another user's processes (
 ``nsenter``, ``getfacl``, ``ausearch``), and what ends a process that is not of the test. ``NOT_EXECUTED`` has these.
 """
 
+import os
 import re
 import resource
 import shlex
@@ -13,11 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from resty_metrics.commands.doctor.facts import SETTLED_SECONDS
+from resty_metrics.nginx_config.hooks import line_for
 from support.client import get
 from support.collector import COMMAND, Collector
 from support.debian import Debian
-from support.doctor import Diagnosis, bad, diagnose, heard_of, needs_root, site
+from support.doctor import bad, diagnose, heard_of, needs_root, site
 from support.nginx import ROOT, Nginx
+from support.remedy import remedy, sh
 from support.wait import free_port, wait_until
 
 pytestmark = pytest.mark.slow
@@ -27,20 +31,6 @@ NOT_EXECUTED = {
     "nsenter": "to look from elsewhere", "getfacl": "to look", "ausearch": "to look", "journalctl": "to look",
     "fuser": "to look", "dmesg": "to look",
 }  # fmt: skip
-
-
-def remedy(found: Diagnosis, check: str) -> str:
-    """What is to be done about the first problem of a check."""
-    problems = [one for one in found.findings[check] if one["verdict"] in ("WARN", "FAIL")]
-    assert problems, found.findings[check]
-    return str(problems[0]["remedy"])
-
-
-def sh(command: str) -> None:
-    """Run a command as a person pastes it; ours are in no PATH."""
-    words = command.replace("sudo ", "").replace("resty-metrics ", f"{COMMAND} ")
-    done = subprocess.run(["sh", "-c", words], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, f"{words}\n{done.stdout}{done.stderr}"
 
 
 def gone(collector: Collector, nginx: Nginx, check: str) -> None:
@@ -77,6 +67,31 @@ def test_a_collector_that_is_stopped(collector: Collector, nginx: Nginx) -> None
     words = remedy(diagnose(collector.socket_path, nginx), "collector.process")
     sh(words.partition(", or ")[0])
     wait_until(lambda: bad(diagnose(collector.socket_path, nginx)) == set(), 20, "health")
+
+
+def test_a_worker_that_is_stopped_from_its_birth(socket_path: Path) -> None:
+    """No collector ever heard of it; with lifecycle.conf it would have sent heartbeats."""
+    with Nginx(socket_path, site(), workers=2) as nginx:
+        stopped = nginx.worker_pids()[0]
+        os.kill(stopped, signal.SIGSTOP)
+        try:
+            with Collector(socket_path) as collector:
+                heard_of(collector, 1)
+                wait_until(lambda: bad(diagnose(socket_path, nginx)) == {"workers.seen"}, 60, "the silent worker")
+                found = diagnose(socket_path, nginx)
+                words = remedy(found, "workers.seen")
+                assert f"stopped by a signal: {stopped}" in found.seen("workers.seen", "WARN")
+                sh(words)
+                wait_until(lambda: bad(diagnose(socket_path, nginx)) == set(), 20, "health")
+        finally:
+            os.kill(stopped, signal.SIGCONT)
+
+
+def test_idle_workers_are_healthy_without_lifecycle(socket_path: Path) -> None:
+    with Nginx(socket_path, site().partition(";")[2]) as nginx, Collector(socket_path):
+        settled = f"ps -o etimes= -p {nginx.worker_pids()[0]}"
+        wait_until(lambda: int(subprocess.check_output(settled, shell=True)) > SETTLED_SECONDS, 60, "its age")
+        assert bad(diagnose(socket_path, nginx)) == set()
 
 
 def test_a_collector_that_is_not_there(socket_path: Path) -> None:
@@ -265,6 +280,93 @@ def test_another_socket_in_nginx(collector: Collector) -> None:
 
 def server_socket(collector: Collector) -> Path:
     return collector.socket_path.with_name("other.sock")
+
+
+def test_no_socket_in_nginx(collector: Collector) -> None:
+    """The workers use the default of the Lua module; the line to write is whole."""
+    hook = "log_by_lua_file {share}/lua/resty/metrics/hook.lua; lua_shared_dict resty_metrics_spool 8m;"
+    http = f"{hook} server {site().partition('server ')[2]}"
+    with Nginx(collector.socket_path, http, include="") as server:
+        line = re.search(
+            r"geo \$resty_metrics_socket \{ .*? \}", remedy(diagnose(collector.socket_path, server), "nginx.socket")
+        )
+        assert line is not None
+        server.configure(f"{line[0]} {http}")
+        server.reload()
+        gone(collector, server, "nginx.socket")
+
+
+def test_the_socket_of_nginx_for_the_collector(socket_path: Path) -> None:
+    other = socket_path.with_name("other.sock")
+    with Nginx(other, site()) as server:
+        with Collector(socket_path):
+            words = remedy(diagnose(socket_path, server), "nginx.socket")
+        flag = re.search(r"start the collector with --socket.path=(\S+)", words)
+        assert flag is not None
+        with Collector(Path(flag[1])) as collector:
+            heard_of(collector)
+            assert bad(diagnose(other, server)) == set()
+
+
+def test_two_values_of_one_setting(collector: Collector) -> None:
+    with Nginx(collector.socket_path, site()) as server:
+        file = server.share / "nginx.conf.d" / "lifecycle.conf"
+        right = file.read_text()
+        file.write_text(right.replace('nginx = "",', 'nginx = "edge",'))
+        assert (
+            remedy(diagnose(collector.socket_path, server), "nginx.lifecycle") == "write the same value in both places"
+        )
+        file.write_text(right)
+        server.reload()
+        gone(collector, server, "nginx.lifecycle")
+
+
+OWN = "resty-metrics-own-hook.conf"
+BOTH = f"include {{share}}/nginx.conf.d/{OWN};"
+UPSTREAMS = "include {share}/nginx.conf.d/upstreams.conf;"
+SIZE = "map_hash_max_size 4096;"
+WITH_HOOK = "resty-metrics.conf"
+FILE = "log_by_lua_file {prefix}/own.lua;"
+REFUSED: list[tuple[str, str, str, str]] = [  # what nginx refuses, the remedy; the same mended, with which include
+    (FILE, "resty-metrics-own-hook.conf instead", FILE, OWN),
+    ("log_by_lua_block { }", "resty-metrics-own-hook.conf instead", "log_by_lua_block { LINE }", OWN),
+    ("init_worker_by_lua 'local x = 1';", "leave lifecycle.conf out", "", WITH_HOOK),
+    (BOTH, "include one of resty-metrics.conf and", "", WITH_HOOK),
+    (f"{UPSTREAMS} {SIZE}", "move the include of upstreams.conf", f"{SIZE} {UPSTREAMS}", WITH_HOOK),
+    ("no_such_directive on;", "correct the configuration", "", WITH_HOOK),
+]
+
+
+@pytest.mark.parametrize(("wrong", "words", "right", "include"), REFUSED, ids=[one[0] for one in REFUSED])
+def test_a_configuration_that_nginx_refuses(
+    collector: Collector, wrong: str, words: str, right: str, include: str
+) -> None:
+    with Nginx(collector.socket_path, site()) as server:
+        line = line_for("log_by_lua_block", str(server.share))
+        (server.prefix / "own.lua").write_text(f"{line}\n")
+        conf = server.conf.read_text()
+        own = f"include {server.share}/nginx.conf.d/{WITH_HOOK};"
+
+        def write(http: str, included: str) -> None:
+            inner = http.replace("{share}", str(server.share)).replace("{prefix}", str(server.prefix))
+            named = own.replace(WITH_HOOK, included)
+            server.conf.write_text(conf.replace(own, f"{inner.replace('LINE', line)}\n{named}"))
+
+        write(wrong, WITH_HOOK)
+        assert words in remedy(diagnose(collector.socket_path, server), "nginx.configuration")
+        write(right, include)
+        server.reload()
+        wait_until(lambda: bad(diagnose(collector.socket_path, server)) == set(), 20, "health")
+
+
+@needs_root
+def test_nginx_that_does_not_run(socket_path: Path) -> None:
+    server = Nginx(socket_path, site())
+    with Collector(socket_path) as collector:
+        assert remedy(diagnose(socket_path, server), "nginx.workers").startswith("start nginx")
+        with server:
+            heard_of(collector)
+            assert bad(diagnose(socket_path, server)) == set()
 
 
 def test_commands_that_are_not_executed_here_are_listed() -> None:

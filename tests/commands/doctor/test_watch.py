@@ -359,7 +359,7 @@ def test_text_for_people(path: Path) -> None:
         pid = run("/usr/bin/mkdir", str(path))
         # Another test may run a command of ours meanwhile, which is told as well.
         line = next(line for line in watch.stdout if str(path) in line)
-        assert f"{path}: created (now drwxr-xr-x 0:0) by pid {pid}, uid 0, " in line
+        assert f"{path}: created (now drwxr-xr-x root:root (0:0)) by pid {pid}, root (uid 0), " in line
         assert f" {os.getpid()}" in line
         watch.terminate()
         assert watch.wait(timeout=20) == 0

@@ -299,8 +299,8 @@ def test_refused_users_are_named() -> None:
     counted = {'reason="uid"': 7, 'reason="version"': 1}
     samples = {"resty_metrics_refusals_total": counted, "resty_metrics_refused_user": USERS}
     seen = said(view(trouble("refusals", samples)))
-    assert "7 datagrams of users 33 (www-data), 4711; 1 datagram (version)" in seen
-    assert "If user 33 (www-data) or 4711 runs nginx's workers" in seen
+    assert "7 datagrams of www-data (uid 33), uid 4711; 1 datagram (version)" in seen
+    assert "If www-data (uid 33) or uid 4711 runs nginx's workers" in seen
     assert "--socket.allow-uid=33 --socket.allow-uid=4711" in seen
 
 

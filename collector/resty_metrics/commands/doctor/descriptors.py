@@ -7,7 +7,7 @@ Source of ``Max open files``: proc_pid_limits(5).
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from resty_metrics.commands.doctor.finding import Finding, fail, not_known, ok, warn
 
@@ -49,9 +49,7 @@ def check(pid: int, descriptors: Descriptors) -> Finding:
     """Check ``collector.descriptors``: enough of them are left."""
     name = "collector.descriptors"
     if descriptors.used is None:
-        return not_known(
-            name, f"how many process {pid} has open is shown to its user and to root", "run doctor as root"
-        )
+        return not_known(name, f"only its user and root can see how many process {pid} has open", "run doctor as root")
     if descriptors.most is None:
         return ok(name, f"process {pid} has {descriptors.used} open, without limit")
     evidence = f"process {pid} has {descriptors.used} open, and may have {descriptors.most}"
@@ -63,5 +61,5 @@ def check(pid: int, descriptors: Descriptors) -> Finding:
         "each worker's sender takes one: see resty_metrics_senders"
     )
     if descriptors.used >= descriptors.most:
-        return fail(name, f"{evidence}: none is left, so nobody is answered and nobody can scrape", remedy)
-    return warn(name, f"{evidence}: few are left", remedy)
+        return fail(name, f"{evidence}: none is left, so the collector can answer neither workers nor scrapes", remedy)
+    return replace(warn(name, f"{evidence}: few are left", remedy), is_cause=False)

@@ -71,7 +71,13 @@ class _Looking:
         try:
             return await asyncio.wait_for(looking, seconds)
         except TimeoutError:
-            self.findings.append(not_known(check, f"looking took more than {seconds:g} s", "see what hangs there"))
+            self.findings.append(
+                not_known(
+                    check,
+                    f"the check took more than {seconds:g} s",
+                    "run doctor again; if that recurs, check whether a file system or a server of this check hangs",
+                )
+            )
         except Exception as error:
             self.findings.append(failed(check, error))
         return otherwise
@@ -178,7 +184,7 @@ def read_page(answer: Answer | None) -> Page | None:
 def _fetched(scrape: Scrape) -> Fetched:
     source = scrape.source
     error = None if scrape.reason is None else f"{scrape.reason}: {scrape.words}"
-    return Fetched(source.kind, source.address, error, len(scrape.families))
+    return Fetched(source.kind, source.address, error, len(scrape.families), nginx=source.name or "")
 
 
 async def examine(settings: Settings) -> tuple[Subject, list[Finding]]:

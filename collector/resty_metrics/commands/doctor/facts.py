@@ -19,6 +19,8 @@ from resty_metrics.commands.doctor.socket_file import LockFile, Probe, Running, 
 from resty_metrics.config.problem import ConfigError
 from resty_metrics.kernel.access import Node, User
 
+SETTLED_SECONDS = 30.0  # after which a worker that sends heartbeats was heard of, also while it retried for 5 seconds
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:
@@ -83,13 +85,17 @@ class Holders:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A source as doctor fetched it. ``error`` None: it was read. ``withheld``: doctor did not fetch it."""
+    """A source as doctor fetched it.
+
+    ``error`` None: it was read. ``withheld``: doctor did not fetch it. ``nginx``: the name of its nginx, or "".
+    """
 
     name: str
     url: str
     error: str | None
     families: int
     withheld: bool = False
+    nginx: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,8 @@ class Instance:
     ``trouble``: the reason why its configuration is not known; ``master``: None where none is seen to run;
     ``pid_file``: from its configuration; ``users``: those of its running workers, else of its ``user`` directive;
     ``stated``: the user of that directive where workers run; ``socket_way``: the way to the socket, as its workers see
-    it; ``logs``: the files in which its master reports how workers ended; ``reload``: the command that reloads it.
+    it; ``logs``: the files in which its master reports how workers ended; ``reload``: the command that reloads it;
+    ``settled``: its workers have run for SETTLED_SECONDS; ``stopped``: those of them that are stopped by a signal.
     """
 
     label: str
@@ -116,6 +123,8 @@ class Instance:
     confinement: Confinement | None
     logs: tuple[Log, ...]
     reload: str = RELOAD
+    settled: bool = False
+    stopped: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

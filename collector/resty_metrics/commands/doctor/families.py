@@ -59,7 +59,7 @@ def _conflicts(page: Page) -> Finding:
         if value > 0:
             withheld.setdefault(dict(labels).get("family", ""), set()).add(dict(labels).get("nginx", ""))
     if not withheld:
-        return ok("page.conflicts", "no two families claim one name or one series")
+        return ok("page.conflicts", "no two families have the same name or the same series")
     by_label = {name for name, instances in withheld.items() if _has_own_label(page, name, instances)}
     reasons = [f"another one has its name or its series: {_of_nginx(withheld, by_label ^ withheld.keys())}"]
     if by_label:

@@ -8,8 +8,13 @@ Rules:
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+
+# Parts of findings about requests that are not counted.
+ALL_REQUESTS = "all requests"
+LATE_REQUESTS = "requests of the last five minutes"
+UNKNOWN_NGINX = "?"  # an nginx whose name is not known; no nginx has this name
 
 
 class Verdict(StrEnum):
@@ -23,7 +28,10 @@ class Verdict(StrEnum):
 class Finding:
     """One line of the report. ``remedy`` is None where there is nothing to do.
 
-    ``trouble``: the name of the trouble that the collector reports, None for what doctor itself found.
+    ``trouble``: the name of the trouble that the collector reports, None for what doctor itself found. The others are
+    for folding: ``nginx``: the name of the nginx that it concerns, "" for one without a name, None if it concerns none
+    in particular; ``parts``: what it is about in more detail (users, sources, ...), as far as that is known;
+    ``is_cause``: other findings may follow from it; ``may_follow``: it may follow from others.
     """
 
     check: str
@@ -31,6 +39,10 @@ class Finding:
     evidence: str
     remedy: str | None = None
     trouble: str | None = None
+    nginx: str | None = None
+    parts: frozenset[str] = frozenset()
+    is_cause: bool = True
+    may_follow: bool = True
 
     @property
     def is_problem(self) -> bool:
@@ -55,7 +67,13 @@ def fail(check: str, evidence: str, remedy: str) -> Finding:
 
 
 def not_known(check: str, why: str, remedy: str) -> Finding:
-    return Finding(check, Verdict.WARN, f"not known: {why}", remedy)
+    """Report a fact that should be known: no cause of anything, and no consequence."""
+    return Finding(check, Verdict.WARN, f"not known: {why}", remedy, is_cause=False, may_follow=False)
+
+
+def of_its_own(finding: Finding) -> Finding:
+    """Return a finding that follows from no other."""
+    return replace(finding, may_follow=False)
 
 
 def as_remedy(*advice: str) -> str:

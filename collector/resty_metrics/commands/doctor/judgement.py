@@ -21,10 +21,11 @@ from resty_metrics.commands.doctor import nginx_deaths as deaths
 from resty_metrics.commands.doctor.facts import Fetched, Instance, Looked, Subject
 from resty_metrics.commands.doctor.finding import Finding, Verdict, not_known, ok, skip, warn
 from resty_metrics.commands.doctor.folding import CONFIGURATION, fold
+from resty_metrics.commands.doctor.instances import knows_us, name_of, running_workers, targets_of
 from resty_metrics.commands.doctor.page import Page
+from resty_metrics.commands.doctor.ready_words import ReadyWords
 from resty_metrics.commands.doctor.versions import Installed
 from resty_metrics.config.problem import ConfigError
-from resty_metrics.nginx_config import statements
 from resty_metrics.process.command_line import command
 
 _COMMAND = re.compile(r"\bresty-metrics (doctor|serve|install)\b")
@@ -100,7 +101,7 @@ def _settings(subject: Subject) -> list[Finding]:
     findings = []
     if subject.applied_flags:
         words = " ".join(f"{flag}={value}" for flag, values in subject.applied_flags.items() for value in values)
-        findings.append(ok("collector.settings", f"taken from process {subject.pid}: {words}"))
+        findings.append(ok("collector.settings", f"flags of process {subject.pid}: {words}"))
     if subject.configuration is not None:
         findings.append(_configuration(subject, subject.configuration))
     return findings
@@ -114,41 +115,27 @@ def _configuration(subject: Subject, fault: ConfigError) -> Finding:
     check = f"resty-metrics check-config {shlex.quote(fault.file)}"
     return warn(
         CONFIGURATION,
-        f"{evidence}: the collector runs with what it read before, and would not start again with this file",
+        f"{evidence}: the collector uses the settings that it read before, and would not start again with this file",
         f"do not restart the collector before the file is correct: correct it, check it ({check}), then reload it "
         f"(kill -HUP {subject.pid})",
     )
-
-
-def _targets(instance: Instance, path: str) -> set[str]:
-    """Return the sockets that the workers send to. Another name for our socket is returned as our path."""
-    if instance.configured is None:
-        return set()
-    nginx = instance.configured
-    stated = statements.sockets(nginx.configuration, nginx.prefix, nginx.texts)
-    return {path if setting.value in nginx.aliases else setting.value for setting in stated}
-
-
-def _knows_us(instance: Instance) -> bool:
-    nginx = instance.configured
-    return nginx is not None and statements.mentions_us(nginx.configuration, nginx.texts)
 
 
 def _nginx(subject: Subject, looked: Looked) -> list[Check]:
     if not looked.instances:
         return [("nginx.configuration", _no_nginx)]
     path = subject.socket_path
-    known = [instance for instance in looked.instances if _knows_us(instance)]
+    known = [instance for instance in looked.instances if knows_us(instance)]
     elsewhere = {
         process.socket_path for process in looked.other_processes or () if process.socket_path not in (None, path)
     }
     undecided = elsewhere.union(subject.candidates) if subject.choice else frozenset[str]()
-    served = any(path in _targets(instance, path) for instance in known)
+    served = any(path in targets_of(instance, path) for instance in known)
     planned: list[Check] = []
     for instance in looked.instances:
-        targets = _targets(instance, path)
+        targets = targets_of(instance, path)
         if instance.configured is not None and known and instance not in known:
-            part = [_word("nginx.include", "it does not use resty-metrics, and another nginx does")]
+            part = [_word("nginx.include", "this nginx does not use resty-metrics, but another one does")]
         elif instance.trouble is not None and instance.trouble.verdict is Verdict.WARN and known:
             part = [_aside(instance.trouble)]
         elif targets and targets <= undecided:
@@ -184,7 +171,7 @@ def _of(instance: Instance, label: str, check: Check) -> Check:
         outcome = run()
         for finding in [outcome] if isinstance(outcome, Finding) else outcome:
             remedy = finding.remedy and finding.remedy.replace(checks.RELOAD, instance.reload)
-            yield replace(finding, evidence=f"{label}{finding.evidence}", remedy=remedy)
+            yield replace(finding, evidence=f"{label}{finding.evidence}", remedy=remedy, nginx=name_of(instance))
 
     return name, named
 
@@ -223,18 +210,25 @@ def _instance(subject: Subject, instance: Instance, looked: Looked) -> list[Chec
 def _workers(instance: Instance, root: bool) -> Finding:
     if not instance.workers and instance.master is not None:
         evidence = f"master {instance.master} runs no worker that takes requests"
-        return warn("nginx.workers", evidence, "it is about to end, or its workers end at once: see nginx's error log")
+        return warn(
+            "nginx.workers",
+            evidence,
+            "see nginx's error log: nginx is about to end, or its workers end as soon as they start",
+        )
     if not instance.workers and root and instance.pid_file is not None:
-        evidence = f"nginx does not run here: {instance.pid_file} names no master that runs"
+        evidence = f"nginx does not run here: {instance.pid_file} names no running master"
         return warn("nginx.workers", evidence, "start nginx")
     if not instance.workers:
         return not_known(
-            "nginx.workers", f"no worker of {instance.label} is seen running", "start nginx, or run doctor as root"
+            "nginx.workers", f"no worker of {instance.label} can be seen", "start nginx, or run doctor as root"
         )
     named = ", ".join(user.label for user in instance.users)
     if instance.stated is not None and instance.stated.uid not in {user.uid for user in instance.users}:
         evidence = f"the configuration says {instance.stated.label}, but {len(instance.workers)} workers run as {named}"
-        return warn("nginx.workers", evidence, "reload or restart nginx, so that both agree")
+        return replace(
+            warn("nginx.workers", evidence, "reload or restart nginx, so that its workers run as the configured user"),
+            is_cause=False,
+        )
     return ok("nginx.workers", f"{len(instance.workers)} workers run as {named}")
 
 
@@ -247,34 +241,22 @@ def _page(subject: Subject, looked: Looked) -> list[Check]:
     if ready is not None and answer is not None and answer.error is None:
         planned.append(("page.ready", lambda: page.ready(ready, shown)))
     if shown is not None:
-        running = _running(looked.instances, subject.socket_path)
-        planned.append(("page", lambda: reported.check(shown, subject.state_dir, running)))
+        running = running_workers(subject, looked)
+        names = {user.uid: user.name for instance in looked.instances for user in instance.users if user.name}
+        words = ReadyWords("" if ready is None else ready.text, subject.pid, names)
+        planned.append(("page", lambda: reported.check(shown, subject.state_dir, running, words)))
         planned.append(("page.overflow", lambda: families.check(shown)))
     planned += [_fetched(source, foreign) for source in looked.sources]
     planned.append(("versions", lambda: versions.check(_installed(looked.instances, shown))))
     return planned
 
 
-def _running(instances: Iterable[Instance], path: str) -> dict[str, int]:
-    """Count the running workers that send to this path, by the name of their nginx.
-
-    The count is 0 where several masters have one name, since the page counts the workers of a single master.
-    """
-    counts: dict[str, int] = {}
-    for instance in instances:
-        nginx = instance.configured
-        if nginx is not None and _knows_us(instance) and path in _targets(instance, path):
-            name = statements.name(nginx.configuration, nginx.prefix, nginx.texts)
-            counts[name] = 0 if name in counts else len(instance.workers)
-    return counts
-
-
 def _fetched(source: Fetched, foreign: int | None) -> Check:
     check = f"source.{source.name}"
     if source.withheld:
-        words = "the files it names are for the collector, which is another user or in another container"
+        words = "doctor does not read the files of this source: the collector is another user, or in another container"
         return (check, lambda: skip(check, f"{source.url}: {words}"))
-    return (check, lambda: page.fetched(source.name, source.url, source.error, source.families, foreign))
+    return (check, lambda: page.fetched(source.name, source.url, source.error, source.families, foreign, source.nginx))
 
 
 def _installed(instances: Sequence[Instance], shown: Page | None) -> Installed:

@@ -6,9 +6,9 @@ Rules:
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from resty_metrics.commands.doctor.finding import Finding, fail, ok, skip, warn
+from resty_metrics.commands.doctor.finding import ALL_REQUESTS, LATE_REQUESTS, Finding, fail, ok, skip, warn
 from resty_metrics.nginx_config import code_cache, durations, statements
 from resty_metrics.nginx_config.build import OLDEST_NGX_LUA, ngx_lua_version
 from resty_metrics.nginx_config.dump import Configuration
@@ -58,7 +58,11 @@ class Configured:
 def refused(message: str) -> Finding:
     """Report that ``nginx -T`` ended with an error; its message is the finding."""
     hints = [hint for first, second, hint in _HINTS if first in message and second in message]
-    return fail("nginx.configuration", message, hints[0] if hints else "correct that; until then no reload works")
+    return fail(
+        "nginx.configuration",
+        message,
+        hints[0] if hints else "correct the configuration: until then nginx rejects each reload",
+    )
 
 
 def check(nginx: Configured, socket_path: str, lua_versions: frozenset[str]) -> list[Finding]:
@@ -72,7 +76,7 @@ def check(nginx: Configured, socket_path: str, lua_versions: frozenset[str]) -> 
     return [
         shown,
         _include(hooks, share, statements.has_spool(configuration), has_lua=True),
-        *_shadowed(hooks, share),
+        *_shadowed(hooks, share, configuration),
         *_code_cache(configuration),
         _spool(configuration, share),
         *_sockets(nginx, socket_path),
@@ -140,12 +144,21 @@ def _lacking(check: str, hook: Hook, share: str) -> Finding:
     return report(check, evidence, f"add as the first line{file}: {line_for(directive.name, share)}{_RELOAD}")
 
 
-def _shadowed(hooks: Hooks, share: str) -> list[Finding]:
+def _shadowed(hooks: Hooks, share: str, configuration: Configuration) -> list[Finding]:
     lacking = by_place(hook for hook in hooks.inner if not hook.counts)
     if lacking:
-        return [_lacking("nginx.shadowed", hook, share) for hook in lacking]
+        parts = frozenset({LATE_REQUESTS, *([ALL_REQUESTS] if _in_all_servers(hooks, configuration) else [])})
+        return [replace(_lacking("nginx.shadowed", hook, share), parts=parts) for hook in lacking]
     words = "has a log_by_lua of its own" if not hooks.inner else f"lacks our line ({len(hooks.inner)} have it)"
     return [ok("nginx.shadowed", f"no server or location {words}")]
+
+
+def _in_all_servers(hooks: Hooks, configuration: Configuration) -> bool:
+    """Return whether each server has a hook of its own that does not count, and no location has one that does."""
+    replacing = {hook.directive for hook in hooks.inner if hook.counts is False}
+    servers = [block for http in configuration.blocks("http") for block in http.block or () if block.name == "server"]
+    replaced = all(not replacing.isdisjoint(server.block or ()) for server in servers)
+    return bool(servers) and replaced and all(hook.counts is False for hook in hooks.inner)
 
 
 def _code_cache(configuration: Configuration) -> list[Finding]:
@@ -166,7 +179,7 @@ def _spool(configuration: Configuration, share: str) -> Finding:
         return ok("nginx.spool", f"lua_shared_dict {statements.SPOOL} is declared")
     return warn(
         "nginx.spool",
-        f"lua_shared_dict {statements.SPOOL} is not declared: what waits for an answer when a worker ends is lost",
+        f"lua_shared_dict {statements.SPOOL} is not declared: batches not acknowledged when a worker ends are lost",
         f"write into http{{}}: lua_shared_dict {statements.SPOOL} 8m; (the include has it){_RELOAD}",
     )
 
@@ -179,7 +192,7 @@ def _sockets(nginx: Configured, socket_path: str) -> list[Finding]:
     return [
         fail(
             "nginx.socket",
-            f"{setting.place}: workers are told to send to {setting.value}, not to {socket_path}",
+            f"{setting.place}: workers send to {setting.value}, but the collector listens at {socket_path}",
             f"{_socket_line(setting, socket_path)}, or start the collector with --socket.path={setting.value}",
         )
         for setting in wrong
@@ -197,9 +210,9 @@ def _lifecycle(nginx: Configured) -> list[Finding]:
     return [
         warn(
             "nginx.lifecycle",
-            f"{begun.place} states {name} {begun.value or 'none'}, but {stated.place} states {stated.value or 'none'}; "
-            "the former holds",
-            "make them equal",
+            f"{begun.place} sets {name} to {begun.value or 'none'}, but {stated.place} sets it to "
+            f"{stated.value or 'none'}; workers use the first value",
+            "write the same value in both places",
         )
         for name, begun, stated in differences
     ]
@@ -209,10 +222,10 @@ def _per_request(configuration: Configuration) -> list[Finding]:
     return [
         warn(
             "nginx.settings",
-            f"{directive.place}: {directive.name} states {variable} for some requests only; a worker takes for all "
-            "requests what its first one has",
-            f"state it once in http{{}}: geo {variable} {{ default ...; }}; where a server or location is to have "
-            f"other labels or buckets, give it a scope (docs/labels.md){_RELOAD}",
+            f"{directive.place}: {directive.name} gives {variable} a value for some requests only, but a worker uses "
+            "that of its first request for all",
+            f"set it once in http{{}}: geo {variable} {{ default ...; }}; for other labels or buckets in a server or "
+            f"location, use a scope (docs/labels.md){_RELOAD}",
         )
         for variable, directive in statements.per_request(configuration)
     ]
@@ -247,9 +260,16 @@ def _version(build: str, lua_versions: frozenset[str]) -> list[Finding]:
     words = ".".join(map(str, OLDEST_NGX_LUA))
     if version is None:
         if not lua_versions:
-            return [skip("nginx.lua", "nginx -V does not show a dynamic module, and no worker has said anything yet")]
-        return [ok("nginx.lua", f"the Lua module runs, which it does from lua-nginx-module {words} on")]
+            return [
+                skip(
+                    "nginx.lua",
+                    "nginx -V does not show the version of a dynamic module, and no worker has reported yet",
+                )
+            ]
+        return [ok("nginx.lua", f"the Lua module runs, which requires lua-nginx-module {words} or later")]
     shown = ".".join(map(str, version))
     if version < OLDEST_NGX_LUA:
-        return [fail("nginx.lua", f"lua-nginx-module {shown}", f"{words} or later is needed (OpenResty 1.21.4.1)")]
+        return [
+            fail("nginx.lua", f"lua-nginx-module {shown} is too old", f"install {words} or later (OpenResty 1.21.4.1)")
+        ]
     return [ok("nginx.lua", f"lua-nginx-module {shown}")]

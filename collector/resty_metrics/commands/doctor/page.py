@@ -1,7 +1,7 @@
 """The collector's page and its readiness, as they were fetched: ``page.answers``, ``page.ready``, ``source.*``."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -15,7 +15,7 @@ _PREFIX = "resty_metrics_"
 class Answer:
     """The outcome of an HTTP request.
 
-    ``error`` None: ``text`` is the body of a status 200, or ``wants`` names what we lack.
+    ``error`` None: ``text`` is the body of a status 200, or ``wants`` names the credentials that doctor lacks.
     """
 
     url: str
@@ -63,14 +63,22 @@ def answers(answer: Answer, page: Page | None, foreign: int | None) -> Finding:
     """Check ``page.answers``: the page comes and can be read. ``foreign``: a collector in another network namespace."""
     check = "page.answers"
     if answer.error is not None and foreign is not None:
-        evidence = f"{answer.url}: {answer.error}; process {foreign} lives in another network namespace"
+        evidence = f"{answer.url}: {answer.error}; process {foreign} runs in another network namespace"
         return not_known(check, evidence, f"nsenter --target {foreign} --net resty-metrics doctor")
     if answer.error is not None:
-        return fail(check, f"{answer.url}: {answer.error}", "see that the collector runs, and --web.listen-address")
+        return fail(
+            check,
+            f"{answer.url}: {answer.error}",
+            "check that the collector runs, and that --web.listen-address is its address",
+        )
     if answer.wants is not None:
-        return ok(check, f"{answer.url} answers and wants {answer.wants}: what is on it cannot be seen from here")
+        return ok(check, f"{answer.url} answers, but requires {answer.wants}: doctor cannot read it")
     if page is None:
-        return fail(check, f"{answer.url} is no page of ours", "see what else listens at --web.listen-address")
+        return fail(
+            check,
+            f"{answer.url} does not serve the metrics of a collector",
+            "check which program listens at --web.listen-address",
+        )
     return ok("page.answers", f"{answer.url}: {sum(map(len, page.samples.values()))} samples")
 
 
@@ -79,23 +87,27 @@ def ready(answer: Answer, page: Page | None) -> list[Finding]:
     if answer.error is not None:
         return [fail("page.ready", f"{answer.url}: {answer.error}", "see the collector's log")]
     if answer.wants is not None:
-        return [skip("page.ready", f"{answer.url} wants {answer.wants}")]
+        return [skip("page.ready", f"{answer.url} requires {answer.wants}")]
     degraded = [line for line in answer.text.splitlines() if line.startswith("degraded: ")]
     if not degraded:
         return [ok("page.ready", f"{answer.url}: ready, nothing degraded")]
     if page is not None:
         return [
-            ok("page.ready", f"{answer.url}: ready, with {len(degraded)} troubles, which are findings of their own")
+            ok("page.ready", f"{answer.url}: ready, with {len(degraded)} troubles, each of which has its own finding")
         ]
-    return [warn("page.ready", line, "do what that line says") for line in degraded]
+    return [warn("page.ready", line, "follow the advice in that line") for line in degraded]
 
 
-def fetched(name: str, url: str, error: str | None, families: int, foreign: int | None) -> Finding:
-    """Check ``source.stub_status`` or ``source.vts``, as doctor itself fetched it. ``foreign`` is as in ``answers``."""
+def fetched(name: str, url: str, error: str | None, families: int, foreign: int | None, nginx: str = "") -> Finding:
+    """Check ``source.stub_status`` or ``source.vts``, as doctor itself fetched it.
+
+    ``foreign``: as in ``answers``; ``nginx``: the name of the nginx, "" for one without a name.
+    """
     if error is not None and foreign is not None:
-        evidence = f"{url}: {error} from here; process {foreign} lives in another network namespace"
+        evidence = f"{url}: {error} from here; process {foreign} runs in another network namespace"
         return not_known(f"source.{name}", evidence, f"nsenter --target {foreign} --net resty-metrics doctor")
     if error is not None:
         remedy = as_remedy(remedies.of_source(error.partition(":")[0]))
-        return fail(f"source.{name}", f"{url}: {error}", remedy)
+        failed = fail(f"source.{name}", f"{url}: {error}", remedy)
+        return replace(failed, nginx=nginx, parts=frozenset({name}))
     return ok(f"source.{name}", f"{url} answers and can be read ({families} families)")

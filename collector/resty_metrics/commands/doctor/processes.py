@@ -6,8 +6,9 @@ These are ``socket.holder``, ``socket.open``, ``socket.senders`` and ``processes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from resty_metrics.commands.doctor.finding import Finding, fail, not_known, ok, warn
+from resty_metrics.commands.doctor.finding import Finding, fail, not_known, of_its_own, ok, warn
 from resty_metrics.commands.doctor.socket_file import PUT_BACK
+from resty_metrics.kernel.access import user_label
 from resty_metrics.process.command_line import command
 
 MAX_NAMED = 8
@@ -17,7 +18,7 @@ _NAMES = {"pid": "pid", "net": "network", "mnt": "mount"}
 @dataclass(frozen=True, slots=True)
 class ProcessFacts:
     """A process. ``namespaces``: inodes by kind, those that may be read; ``socket_path``: that of a collector, None for
-    any other program; ``ours``: it runs our program."""
+    any other program; ``ours``: it runs our program; ``user``: the name of its user, None if it is not known."""
 
     pid: int
     uid: int
@@ -27,6 +28,7 @@ class ProcessFacts:
     namespaces: Mapping[str, int]
     ours: bool = False
     socket_path: str | None = None
+    user: str | None = None
 
     @property
     def label(self) -> str:
@@ -37,7 +39,7 @@ class ProcessFacts:
         """Describe the origin of a process that should not be there."""
         where = "" if self.container is None else f", container {self.container}"
         line = "" if not self.parents else f", started by {' < '.join(self.parents)}"
-        return f"{self.label}, uid {self.uid}{where}{line}"
+        return f"{self.label}, {user_label(self.uid, self.user)}{where}{line}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +60,23 @@ def holder(path: str, holders: Sequence[ProcessFacts], sight: Sight) -> Finding:
     check = "socket.holder"
     if not holders:
         if not sight.root:
-            return not_known(check, "whose socket it is can be seen by root alone", "run doctor as root")
+            return not_known(check, "only root can see which process holds the socket", "run doctor as root")
         if sight.answered:
             return not_known(
-                check, "who answers cannot be seen from here", "run doctor in its pid namespace, or on the host"
+                check,
+                "the process that answers cannot be seen from here",
+                "run doctor in its pid namespace, or on the host",
             )
-        evidence = f"no process holds the socket at {path}: who bound it has ended, and senders are refused"
+        evidence = f"no process holds the socket at {path}: its owner has ended, and the kernel refuses senders"
         return fail(check, evidence, sight.absent)
     if any(process.pid == sight.collector for process in holders):
         return ok(check, f"process {sight.collector}, the collector, holds the socket at {path}")
     strangers = "; ".join(process.origin for process in holders)
     if sight.collector is None and any(process.ours for process in holders):
-        return warn(check, f"it is held by {strangers}, without the lock", "end it, and start it again")
+        return warn(check, f"{strangers} holds the socket without the lock", "stop that collector, and start it again")
     remedy = "end that process (resty-metrics doctor --watch names the next one)"
-    return fail(check, f"an impostor: the socket at {path} is held by {strangers}", f"{remedy}; then {sight.absent}")
+    evidence = f"an impostor: the socket at {path} is held by {strangers}"
+    return of_its_own(fail(check, evidence, f"{remedy}; then {sight.absent}"))
 
 
 def opened(holders: Sequence[ProcessFacts], own: Mapping[str, int]) -> list[Finding]:
@@ -112,7 +117,7 @@ def other_processes(
     """
     rest = [process for process in processes if process.pid != collector_pid]
     if not rest:
-        return [ok("processes", "no other process of ours runs")]
+        return [ok("processes", "no other resty-metrics process runs")]
     return [_other_process(process, socket_path, own) for process in rest]
 
 
@@ -125,6 +130,6 @@ def _other_process(process: ProcessFacts, socket_path: str, own: Mapping[str, in
     if process.socket_path == socket_path:
         evidence = f"a second collector on the same socket: {process.origin}"
         return warn(
-            "processes", evidence, f"one is enough: end process {process.pid}, or the other, and see what starts it"
+            "processes", evidence, f"stop process {process.pid} or the other collector, and check what starts it"
         )
     return ok("processes", f"{process.label} collects on another socket, {process.socket_path}")

@@ -7,9 +7,9 @@ request logs an error.
 
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from resty_metrics.commands.doctor.finding import Finding, fail, not_known, ok, skip, warn
+from resty_metrics.commands.doctor.finding import Finding, fail, not_known, of_its_own, ok, skip, warn
 from resty_metrics.commands.doctor.nginx_checks import RELOAD
 from resty_metrics.health import remedies
 from resty_metrics.health.reach import is_home
@@ -60,7 +60,7 @@ def _socket(user: User, way: Way) -> Finding:
         return not_known(
             "reach.socket",
             f"{stopped.node.label} has an access control list",
-            f"see that it lets {user.label} {stopped.need_word}: getfacl {stopped.node.path}",
+            f"check that it lets {user.label} {stopped.need_word}: getfacl {shlex.quote(stopped.node.path)}",
         )
     evidence = f"{user.label} may not {stopped.need_word} {stopped.node.label}"
     if stopped.node is way[-1]:
@@ -70,7 +70,8 @@ def _socket(user: User, way: Way) -> Finding:
     else:
         opened = shlex.join([stopped.node.path])
         remedy = f"chmod o+x {opened}, or choose a --socket.path below a directory that {user.label} may search"
-    return fail("reach.socket", evidence, remedy)
+    failed = fail("reach.socket", evidence, remedy)
+    return of_its_own(failed) if stopped.need == SEARCH else failed
 
 
 def uid_filter(users: Iterable[User], allowing: Filter) -> list[Finding]:
@@ -84,14 +85,15 @@ def _uid(user: User, allowing: Filter) -> Finding:
     if allowing.own_uid is None:
         return skip(
             "reach.uid",
-            f"no collector is seen running; it would refuse what {user.label} sends, unless it runs as that user or "
+            f"no collector runs; one would refuse the datagrams of {user.label}, unless it runs as that user or "
             f"has --socket.allow-uid={user.uid}",
         )
-    return fail(
+    refused = fail(
         "reach.uid",
         f"{user.label} may not send: the collector refuses its datagrams, and the workers keep their counts",
         remedies.allow([user.uid]),
     )
+    return replace(refused, parts=frozenset({"uid", f"uid {user.uid}"}))
 
 
 def lua_files(users: Iterable[User], ways: Sequence[Way]) -> list[Finding]:
@@ -105,7 +107,7 @@ def _lua_files(user: User, ways: Sequence[Way]) -> Finding:
         return ok("reach.lua", f"{user.label} may read the Lua module ({len(ways)} files)")
     first = stopped[0]
     if not first.known:
-        look = f"see that it lets {user.label} {first.need_word}: getfacl {first.node.path}"
+        look = f"check that it lets {user.label} {first.need_word}: getfacl {shlex.quote(first.node.path)}"
         return not_known("reach.lua", f"{first.node.label} has an access control list", look)
     paths = list(dict.fromkeys(hindrance.node.path for hindrance in stopped))
     more = f", and {len(paths) - 1} more" if len(paths) > 1 else ""

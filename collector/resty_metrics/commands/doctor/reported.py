@@ -8,12 +8,16 @@ Rules:
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
-from resty_metrics.commands.doctor.finding import Finding, Verdict, as_remedy, ok, skip
+from resty_metrics.commands.doctor.finding import ALL_REQUESTS, LATE_REQUESTS, Finding, Verdict, as_remedy, ok, skip
+from resty_metrics.commands.doctor.nginx_deaths import workers
 from resty_metrics.commands.doctor.page import Page
+from resty_metrics.commands.doctor.ready_words import NO_WORDS, ReadyWords, in_words, title
+from resty_metrics.commands.doctor.worker_reports import IDLE, Running, label, reports
 from resty_metrics.health import remedies
 from resty_metrics.health import troubles as kinds
-from resty_metrics.health.troubles import BY_NAME, KINDS, Kind, title_of
+from resty_metrics.health.troubles import BY_NAME, KINDS, Kind
 
 CHECKS: Mapping[Kind, str] = {
     kinds.STANDBY: "page.socket",
@@ -41,7 +45,8 @@ _REMEDIES: Mapping[Kind, str] = {  # where no other check found the cause; the c
     "it as root.",
     kinds.COVERAGE: "Compare the access log with the page, to find the requests that nginx alone counts.",
 }
-_IDLE = "an idle worker reports with its first request, or from its start with lifecycle.conf"
+
+_REASONS = {"uid": "user not allowed"}  # "uid 7" would name a user
 
 
 def held(page: Page) -> list[tuple[Kind, str]]:
@@ -54,18 +59,39 @@ def held(page: Page) -> list[tuple[Kind, str]]:
     return sorted(troubles, key=lambda trouble: (KINDS.index(trouble[0]), trouble[1]))
 
 
-def check(page: Page, state_dir: str, running: Mapping[str, int]) -> list[Finding]:
-    """Return all findings of a page. ``running``: the running workers, by the name of their nginx; 0: not known."""
+def check(page: Page, state_dir: str, running: Mapping[str, Running], words: ReadyWords = NO_WORDS) -> list[Finding]:
+    """Return all findings of a page. ``running``: the running workers, by the name of their nginx."""
     troubles = [(kind, nginx) for kind, nginx in held(page) if kind not in _ELSEWHERE]
     bad = {(CHECKS[kind], nginx) for kind, nginx in troubles} | {(CHECKS[kind], None) for kind, _ in troubles}
     quiet = [finding for name, nginx, finding in _quiet(page, running) if (name, nginx) not in bad]
-    return [*(_finding(page, kind, nginx, state_dir) for kind, nginx in troubles), *quiet]
+    findings = [finding for kind, nginx in troubles for finding in _findings(page, kind, nginx, state_dir, words)]
+    return [*findings, *quiet]
+
+
+def _findings(page: Page, kind: Kind, nginx: str, state_dir: str, words: ReadyWords) -> list[Finding]:
+    """Return the finding of a trouble; of sources that are down, one for each."""
+    finding = replace(_finding(page, kind, nginx, state_dir), nginx=nginx if kind.per_nginx else None)
+    if kind is kinds.SOURCE_DOWN:
+        sources = _down(page, nginx)
+        return [
+            replace(finding, evidence=f"{title(kind, nginx)}: {name}", parts=frozenset({name})) for name in sources
+        ] or [finding]
+    return [in_words(replace(finding, parts=_parts(page, kind)), kind, nginx, words)]
+
+
+def _parts(page: Page, kind: Kind) -> frozenset[str]:
+    if kind is kinds.COVERAGE:
+        return frozenset({LATE_REQUESTS})
+    if kind is kinds.NOTHING_ARRIVES:
+        return frozenset({ALL_REQUESTS})
+    if kind is kinds.WORKERS_MISSING:
+        return workers(1)
+    return frozenset(page.by("refusals_total", "reason")) if kind is kinds.REFUSALS else frozenset()
 
 
 def _finding(page: Page, kind: Kind, nginx: str, state_dir: str) -> Finding:
-    title = title_of(kind, nginx)
     figures = _figures(page, kind, nginx)
-    evidence = f"{title[:1].lower()}{title[1:]}{f': {figures}' if figures else ''}"
+    evidence = f"{title(kind, nginx)}{f': {figures}' if figures else ''}"
     reasons = sorted({reason for name in kind.counters for reason in page.by(name, "reason")} - {"not_ready"})
     remedy = as_remedy(_REMEDIES.get(kind) or remedies.of(kind, reasons))
     if state_dir and kind in (kinds.JOURNAL_DOWN, kinds.JOURNAL_STALLS):
@@ -94,7 +120,7 @@ def _sums(page: Page, kind: Kind) -> dict[str, float]:
 
 
 def shown(counts: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {value:g}" for name, value in sorted(counts.items()))
+    return ", ".join(f"{_REASONS.get(name, name)} {value:g}" for name, value in sorted(counts.items()))
 
 
 def _coverage(page: Page, nginx: str) -> str:
@@ -104,7 +130,7 @@ def _coverage(page: Page, nginx: str) -> str:
 
 def _workers(page: Page, nginx: str) -> str:
     reporting, expected = page.by_nginx("workers_seen").get(nginx, 0), page.by_nginx("workers_expected").get(nginx)
-    return f"{reporting:g} are heard of{'' if expected is None else f' of {expected:g}'}"
+    return f"{reporting:g}{'' if expected is None else f' of {expected:g}'} report"
 
 
 def _stalls(page: Page, _: str) -> str:
@@ -112,34 +138,33 @@ def _stalls(page: Page, _: str) -> str:
     return f"{pending:g} records wait, the oldest for {waits:.1f} s"
 
 
-def _sources(page: Page, nginx: str) -> str:
+def _down(page: Page, nginx: str) -> list[str]:
     down = [dict(labels) for labels, up in page.series("source_up").items() if not up]
-    names = {source.get("source", "") for source in down if source.get("nginx", "") == nginx} - {"lua"}
-    return ", ".join(sorted(names))
+    return sorted({source.get("source", "") for source in down if source.get("nginx", "") == nginx} - {"lua"})
 
 
 _FIGURES: Mapping[Kind, Callable[[Page, str], str]] = {
     kinds.COVERAGE: _coverage,
     kinds.WORKERS_MISSING: _workers,
     kinds.JOURNAL_STALLS: _stalls,
-    kinds.SOURCE_DOWN: _sources,
 }
 
 
 # where there is no trouble -------------------------------------------------------------------------------------------
 
 
-def _quiet(page: Page, running: Mapping[str, int]) -> Iterator[tuple[str, str | None, Finding]]:
+def _quiet(page: Page, running: Mapping[str, Running]) -> Iterator[tuple[str, str | None, Finding]]:
     """Yield what the page says of each check: its name, its nginx (None: it concerns none), the finding."""
     if page.value("socket_up") is not None:
-        yield "page.socket", None, ok("page.socket", "the collector says that the socket is its own")
+        yield "page.socket", None, ok("page.socket", "the socket leads to the collector")
     yield from ((finding.check, None, finding) for finding in _rebinds(page))
-    yield from _reporting(page, running)
+    for finding in reports(page, running):
+        yield finding.check, finding.nginx, finding
     yield from _covered(page)
     for kind, words in (
         (kinds.ROWS_LOST, "rows lost"),
         (kinds.REFUSALS, "datagrams refused"),
-        (kinds.GAUGES_CUT, "rows of gauges that found no room"),
+        (kinds.GAUGES_CUT, "rows of gauges refused"),
         (kinds.WORKER_ERRORS, "errors of workers"),
     ):
         if kind is kinds.WORKER_ERRORS or any(page.series(name) for name in kind.counters):
@@ -147,7 +172,7 @@ def _quiet(page: Page, running: Mapping[str, int]) -> Iterator[tuple[str, str | 
             before = f"{shown(counts)} since the collector's start, none lately" if counts else "none"
             yield CHECKS[kind], None, ok(CHECKS[kind], f"{words}: {before}")
     if page.value("journal_up"):
-        yield "journal", None, ok("journal", "it is written; a restart loses nothing")
+        yield "journal", None, ok("journal", "the journal is written, so a restart loses nothing")
     yield from _lua(page)
 
 
@@ -156,34 +181,18 @@ def _rebinds(page: Page) -> list[Finding]:
         return []
     rebinds = page.by("socket_rebinds_total", "reason")
     if not rebinds:
-        return [ok("page.rebinds", "the socket never had to be put back since the collector's start")]
+        return [ok("page.rebinds", "the collector never had to put its socket back since its start")]
     return [
         ok("page.rebinds", f"the collector put its socket back since its start: {shown(rebinds)}; nothing was lost")
     ]
 
 
-def of(nginx: str) -> str:
-    return f"{nginx}: " if nginx else ""
-
-
-def _reporting(page: Page, running: Mapping[str, int]) -> Iterator[tuple[str, str, Finding]]:
-    name = "workers.seen"
-    reporting, expected = page.by_nginx("workers_seen"), page.by_nginx("workers_expected")
-    for nginx in sorted({*reporting, *running}) or [""]:
-        count, run = reporting.get(nginx), running.get(nginx) or expected.get(nginx)
-        if count is None or run is None:
-            yield name, nginx, skip(name, f"{of(nginx)}no worker was heard of; {_IDLE}")
-            continue
-        words = f"{of(nginx)}{count:g} workers were heard of lately, {run:g} run"
-        yield name, nginx, ok(name, words if count >= run else f"{words}; {_IDLE}")
-
-
 def _covered(page: Page) -> Iterator[tuple[str, str | None, Finding]]:
     name, ratios = "page.coverage", page.by_nginx("coverage_ratio")
     if not ratios:
-        yield name, None, skip(name, "it takes five minutes and 100 requests")
+        yield name, None, skip(name, "coverage needs five minutes and 100 requests")
     for nginx, ratio in ratios.items():
-        yield name, nginx, ok(name, f"{of(nginx)}{ratio:.1%} of nginx's requests ran the hook")
+        yield name, nginx, ok(name, f"{label(nginx)}{ratio:.1%} of the requests of nginx ran the log hook")
 
 
 def _lua(page: Page) -> Iterator[tuple[str, str | None, Finding]]:
@@ -191,5 +200,5 @@ def _lua(page: Page) -> Iterator[tuple[str, str | None, Finding]]:
         names = dict(labels)
         if names.get("source") == "lua":
             nginx, name = names.get("nginx", ""), "source.lua"
-            silent = skip(name, f"{of(nginx)}no worker's heartbeat is alive; {_IDLE}")
-            yield name, None, ok(name, f"{of(nginx)}a worker's heartbeat is alive") if alive else silent
+            silent = skip(name, f"{label(nginx)}no worker sends heartbeats; {IDLE}")
+            yield name, None, ok(name, f"{label(nginx)}a worker sends heartbeats") if alive else silent

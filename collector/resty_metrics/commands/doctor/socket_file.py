@@ -5,10 +5,11 @@ Rules:
 """
 
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from resty_metrics.commands.doctor.finding import Finding, fail, not_known, ok, warn
+from resty_metrics.commands.doctor.finding import Finding, fail, not_known, of_its_own, ok, warn
+from resty_metrics.kernel.access import owner_label
 
 START = "start it: resty-metrics serve"
 AGAIN = (
@@ -27,13 +28,17 @@ _TYPES = (
 
 @dataclass(frozen=True, slots=True)
 class SocketFile:
-    """The file at the path. ``mode``: with the type; ``datagram`` None: the kernel did not tell."""
+    """The file at the path.
+
+    ``mode``: with the type; ``datagram`` None: the kernel does not tell; ``owner``: as in ``Node``.
+    """
 
     path: str
     mode: int
     uid: int
     gid: int
     datagram: bool | None
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +58,15 @@ class LockFile:
 class Running:
     """The process that holds the lock.
 
-    ``state``: its letter in /proc (proc_pid_stat(5)); ``ours``: it runs our program.
+    ``state``: its letter in /proc (proc_pid_stat(5)); ``ours``: it runs our program; ``seconds``: since its start, None
+    if that is not known.
     """
 
     pid: int
     command: str
     state: str
     ours: bool
+    seconds: float | None = None
 
 
 Outcome = Literal[
@@ -87,7 +94,7 @@ def start(unit: bool, lock_file: LockFile) -> str:
     return AGAIN if lock_file.exists else START
 
 
-_DIRECTORY = "see what it holds, and remove it: the collector does not; then it puts its socket there"
+_DIRECTORY = "check what the directory contains, and remove it: the collector does not. Then it puts its socket there"
 
 
 def path(path: str, file: SocketFile | None, error: str | None, absent: str = START) -> Finding:
@@ -102,12 +109,15 @@ def path(path: str, file: SocketFile | None, error: str | None, absent: str = ST
         return fail(check, f"{path} does not exist", absent)
     if not stat.S_ISSOCK(file.mode):
         kind = next((words for is_type, words in _TYPES if is_type(file.mode)), "no socket")
-        remedy = _DIRECTORY if stat.S_ISDIR(file.mode) else absent
-        return fail(check, f"{path} is {kind}, not a socket", remedy)
+        evidence = f"{path} is {kind}, not a socket"
+        if stat.S_ISDIR(file.mode):
+            return of_its_own(fail(check, evidence, _DIRECTORY))
+        return fail(check, evidence, absent)
     if file.datagram is False:
         return fail(check, f"{path} is a socket, but of another type than datagram", absent)
     kind = "a datagram socket" if file.datagram else "a socket"  # the kernel knows no type if no process holds it
-    return ok(check, f"{path} is {kind}, mode {stat.S_IMODE(file.mode):04o}, owner {file.uid}:{file.gid}")
+    owner = owner_label(file.uid, file.gid, file.owner)
+    return ok(check, f"{path} is {kind}, mode {stat.S_IMODE(file.mode):04o}, owner {owner}")
 
 
 _INVISIBLE = "the probe is answered, so a collector runs, but its process cannot be seen from here"
@@ -122,11 +132,11 @@ def lock(lock_file: LockFile, running: Running | None, answered: bool, absent: s
     if lock_file.holder is not None:
         return ok(check, f"process {lock_file.holder} holds {lock_file.path}")
     if running is None and answered:
-        return not_known(check, f"who holds {lock_file.path}: {_INVISIBLE}", _ENTER)
+        return not_known(check, f"the holder of {lock_file.path}: {_INVISIBLE}", _ENTER)
     if running is not None:
         evidence = f"{lock_file.path} names process {running.pid}, which runs but holds another lock file"
-        return warn(check, evidence, "the directory was made anew under it: restart the collector")
-    return fail(check, f"nobody holds {lock_file.path}: no collector runs on it", absent)
+        return warn(check, evidence, "restart the collector: its directory was removed and created again while it ran")
+    return fail(check, f"no process holds {lock_file.path}: no collector runs on this path", absent)
 
 
 def collector(running: Running | None, answered: bool, absent: str = START) -> Finding:
@@ -140,7 +150,9 @@ def collector(running: Running | None, answered: bool, absent: str = START) -> F
         evidence = f"process {running.pid} ({running.command}) holds the lock, and is no collector"
         return fail(check, evidence, f"end process {running.pid}, then {absent}")
     if running.state in "TtZX":
-        words = {"Z": "has ended, and its parent has not noticed", "X": "has ended"}.get(running.state, "is stopped")
+        words = {"Z": "has ended, and its parent has not collected its status", "X": "has ended"}.get(
+            running.state, "is stopped"
+        )
         return fail(
             check, f"process {running.pid} {words} (state {running.state})", f"kill -CONT {running.pid}, or restart it"
         )
@@ -148,15 +160,21 @@ def collector(running: Running | None, answered: bool, absent: str = START) -> F
 
 
 _PROBES: dict[Outcome, tuple[str, str]] = {
-    "refused": ("nobody receives at the path: who bound that socket is gone", START),
-    "no_answer": ("no answer: whoever holds the socket does not read it, or is no collector", "see socket.holder"),
-    "full": ("the socket's queue is full and stays full: whoever holds it does not read it", "see socket.holder"),
+    "refused": ("no process receives at the path: the one that bound the socket has ended", START),
+    "no_answer": (
+        "no answer: the process that holds the socket does not read it, or is no collector",
+        "see socket.holder",
+    ),
+    "full": ("the socket's queue stays full: the process that holds it does not read it", "see socket.holder"),
     "missing": ("there is no socket at the path", START),
     "denied": ("this user may not write to the socket", "run doctor as root"),
     "wrong_type": ("the socket at the path is not a datagram socket", START),
-    "held": ("the collector speaks another version of the wire than this doctor", "install the same version of both"),
-    "stranger": ("an answer came that no collector gives", "see socket.holder"),
-    "error": ("the probe could not be sent", "see the message"),
+    "held": (
+        "the collector uses another version of the wire format than this doctor",
+        "install the same version of both",
+    ),
+    "stranger": ("the answer is not that of a collector", "see socket.holder"),
+    "error": ("the probe could not be sent", "correct what the error names, and run doctor again"),
 }
 
 
@@ -167,8 +185,10 @@ def probe(result: Probe, absent: str = START) -> Finding:
     evidence, remedy = _PROBES[result.outcome]
     remedy = absent if remedy == START else remedy
     detail = f" ({result.detail})" if result.detail else ""
-    report = not_known if result.outcome == "denied" else fail
-    return report("socket.probe", f"{evidence}{detail}", remedy)
+    if result.outcome == "denied":
+        return not_known("socket.probe", f"{evidence}{detail}", remedy)
+    failed = fail("socket.probe", f"{evidence}{detail}", remedy)
+    return of_its_own(failed) if result.outcome == "held" else replace(failed, is_cause=False)
 
 
 LEAST_QUEUE = 10  # the kernel's default
@@ -181,12 +201,14 @@ def queue(length: int | None, foreign: int | None, workers: int) -> Finding:
     """
     check = "socket.queue"
     if foreign is not None:
-        evidence = f"process {foreign} lives in another network namespace, with its own net.unix.max_dgram_qlen"
+        evidence = f"process {foreign} runs in another network namespace, with its own net.unix.max_dgram_qlen"
         return not_known(check, evidence, f"nsenter --target {foreign} --net resty-metrics doctor")
     if length is None:
         return not_known(check, "net.unix.max_dgram_qlen cannot be read", "sysctl net.unix.max_dgram_qlen")
     needed = max(LEAST_QUEUE, workers // 4)
     if length < needed:
-        evidence = f"net.unix.max_dgram_qlen is {length}, for {workers} workers: they wait for room in the queue"
+        evidence = (
+            f"net.unix.max_dgram_qlen is {length}, for {workers} workers: they may have to wait for room in the queue"
+        )
         return warn(check, evidence, f"sysctl -w net.unix.max_dgram_qlen={max(needed, 64)}, then restart the collector")
     return ok(check, f"net.unix.max_dgram_qlen is {length}")

@@ -1,10 +1,10 @@
 """Check that all parts have one version: ``versions``."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from resty_metrics import __version__
-from resty_metrics.commands.doctor.finding import Finding, Verdict, not_known, warn
+from resty_metrics.commands.doctor.finding import Finding, Verdict, skip, warn
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,10 @@ def check(installed: Installed) -> Finding:
     named += [(f"Lua module at {path}", version) for path, version in sorted(installed.files.items())]
     shown = ", ".join(f"{name} {version}" for name, version in named)
     if len({version for _, version in named}) > 1:
-        return warn(
+        differ = warn(
             "versions", f"they differ: {shown}", "install the same version of all, reload nginx, restart the collector"
         )
+        return replace(differ, parts=frozenset({"version"}))
     if not installed.collector:
-        return not_known("versions", f"no collector could be asked ({shown})", "see page.answers")
+        return skip("versions", f"no collector gave its version ({shown})")
     return Finding("versions", Verdict.OK, shown)

@@ -52,9 +52,8 @@ def running(pid: int | None) -> Running | None:
     process = None if pid is None else processes.describe(pid)
     if process is None:
         return None
-    status = files.read(Path(f"/proc/{process.pid}/status")) or ""
-    state = re.search(r"^State:\t(\S)", status, re.MULTILINE)
-    return Running(process.pid, _command(process), state[1] if state else "?", process.ours)
+    state, seconds = processes.state_of(process.pid), processes.seconds_of(process.pid)
+    return Running(process.pid, _command(process), state or "?", process.ours, seconds)
 
 
 def descriptors(pid: int | None) -> Descriptors | None:
@@ -159,6 +158,7 @@ def process_facts(process: Process) -> ProcessFacts:
         process.namespaces,
         process.ours,
         socket_of(process.pid) if process.ours else None,
+        users.name_of(process.uid),
     )
 
 
@@ -180,7 +180,8 @@ def holders(path: Path) -> Holders:
     bound = attribution.attribute_file(path, status.st_dev, status.st_ino)
     kinds, connected = _by_kernel(status.st_dev, status.st_ino)
     datagram = None if not kinds else kinds == {_SOCK_DGRAM}
-    file = SocketFile(str(path), status.st_mode, status.st_uid, status.st_gid, datagram)
+    owner = users.owner_of(status.st_uid, status.st_gid, files.ROOT)
+    file = SocketFile(str(path), status.st_mode, status.st_uid, status.st_gid, datagram, owner)
     return Holders(file, None, tuple(map(process_facts, bound)), connected)
 
 

@@ -8,10 +8,11 @@ import re
 import shlex
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from resty_metrics.commands.doctor import nginx_deaths as deaths
-from resty_metrics.commands.doctor.facts import Instance
+from resty_metrics.commands.doctor.facts import SETTLED_SECONDS, Instance
 from resty_metrics.commands.doctor.finding import Finding, not_known
 from resty_metrics.commands.doctor.nginx_checks import Configured, refused
 from resty_metrics.commands.doctor.observe import nginx_lua, security
@@ -19,11 +20,12 @@ from resty_metrics.commands.doctor.observe.nginx_commands import Command, is_alo
 from resty_metrics.kernel import paths as files
 from resty_metrics.kernel import users
 from resty_metrics.kernel.access import Node, User
-from resty_metrics.kernel.processes import describe, link_of, namespaces_of, pids
+from resty_metrics.kernel.processes import describe, link_of, namespaces_of, pids, seconds_of, state_of
 from resty_metrics.nginx_config import build, command, statements
 from resty_metrics.nginx_config.dump import Configuration, ConfigurationError, read
 
 LOG_BYTES = 4 * 1024 * 1024
+STOPPED = ("T", "t")  # proc_pid_stat(5)
 
 
 def examine(nginx: Command, socket_path: str) -> Instance:
@@ -41,7 +43,9 @@ def examine(nginx: Command, socket_path: str) -> Instance:
     try:
         configuration = read(shown.stdout, directory)
     except ConfigurationError as error:
-        trouble = not_known("nginx.configuration", f"its text cannot be parsed: {error}", "please report it")
+        trouble = not_known(
+            "nginx.configuration", f"the output of nginx -T cannot be parsed: {error}", "please report this"
+        )
         return _unknown(nginx, socket_path, trouble)
     return _examined(nginx, configuration, built, directory, socket_path)
 
@@ -54,7 +58,7 @@ def _hindrance(nginx: Command) -> Finding | None:
         enter = f"nsenter --target {nginx.master} --mount {shlex.join(nginx.words)}"
         return not_known(
             "nginx.configuration",
-            "it lives in another mount namespace",
+            "it runs in another mount namespace",
             f"resty-metrics doctor --nginx.command {shlex.quote(enter)}",
         )
     if nginx.uid != os.geteuid() and os.geteuid() != 0:
@@ -103,6 +107,8 @@ def _examined(nginx: Command, configuration: Configuration, built: str, director
         lua_ways=tuple(way for path in lua if (way := _way(path, root)) is not None),
         module_versions=nginx_lua.versions(lua, root),
         confinement=security.confinement(workers[0] if workers else None, Path(socket_path)),
+        settled=_settled(workers),
+        stopped=tuple(pid for pid in workers if state_of(pid) in STOPPED),
         logs=_logs(statements.error_logs(configuration) or _default_log(nginx, built), prefix, root),
         reload=nginx.reload,
     )
@@ -115,11 +121,10 @@ def _default_log(nginx: Command, built: str) -> list[str]:
 def _logs(names: list[str], prefix: str, root: Path) -> tuple[deaths.Log, ...]:
     """Read the logs of the last hour, in this machine's local time."""
     now = time.time()
-    since, until = (
-        time.strftime(deaths.TIME_FORMAT, time.localtime(at)) for at in (now - deaths.WITHIN_SECONDS, now + 60)
-    )
+    ago = (deaths.WITHIN_SECONDS, -60, deaths.MISSING_WITHIN_SECONDS, deaths.COVERAGE_WITHIN_SECONDS)
+    times = [time.strftime(deaths.TIME_FORMAT, time.localtime(now - seconds)) for seconds in ago]
     paths = dict.fromkeys(str(PurePosixPath(prefix) / name) for name in names)
-    return tuple(deaths.Log(path, files.tail(files.below(root, path), LOG_BYTES), since, until) for path in paths)
+    return tuple(deaths.Log(path, files.tail(files.below(root, path), LOG_BYTES), *times) for path in paths)
 
 
 def _same(path: Path, target: Path) -> bool:
@@ -160,6 +165,11 @@ def workers_of(master: int | None) -> tuple[int, ...]:
     )
 
 
+def _settled(workers: tuple[int, ...]) -> bool:
+    """Return whether each worker has run for long enough to have been heard of."""
+    return all((seconds_of(pid) or 0.0) >= SETTLED_SECONDS for pid in workers)
+
+
 def _users_of(workers: tuple[int, ...], root: Path) -> tuple[User, ...]:
     accounts = (users.of_process(pid, root) for pid in workers)
     return tuple(dict.fromkeys(user for user in accounts if user is not None))
@@ -180,6 +190,8 @@ def _configured_user(configuration: Configuration, built: str, master: int | Non
 
 def _way(path: str, root: Path) -> tuple[Node, ...] | None:
     try:
-        return tuple(files.nodes_to(path, root))
+        return tuple(
+            replace(node, owner=users.owner_of(node.uid, node.gid, root)) for node in files.nodes_to(path, root)
+        )
     except OSError:
         return None

@@ -91,7 +91,7 @@ async def _by_hand(path: Path, otherwise: Answer) -> Answer:
                 await writer.wait_closed()
     except (OSError, TimeoutError) as error:
         return Answer(otherwise.url, "", None, "a client certificate") if _wants_certificate(error) else otherwise
-    return Answer(otherwise.url, "", None, "TLS on its unix socket, which doctor does not speak")
+    return Answer(otherwise.url, "", None, "TLS on its Unix socket, which doctor does not support")
 
 
 def _words(error: Exception) -> str:

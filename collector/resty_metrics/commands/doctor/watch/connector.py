@@ -104,7 +104,7 @@ class Connector:
 
 def _refusal(error: OSError) -> RefusedError:
     if error.errno == errno.ECONNREFUSED:
-        return RefusedError(f"nobody is there to answer: {_NOT_INITIAL}")
+        return RefusedError(f"the kernel does not answer: {_NOT_INITIAL}")
     if error.errno in (errno.EPERM, errno.EACCES):
         return RefusedError(f"{_NO_RIGHTS}: {error.strerror}", "CAP_NET_ADMIN")
     return RefusedError(f"the kernel refuses: {error.strerror}")

@@ -24,6 +24,8 @@ from resty_metrics.commands.doctor.watch.memory import Known, Memory
 from resty_metrics.commands.doctor.watch.output import Output
 from resty_metrics.commands.doctor.watch.process_events import Ended, Executed, Forked, Lost, ProcessEvent
 from resty_metrics.commands.doctor.watch.report import Actor, Notice, Sighting, State
+from resty_metrics.kernel import paths as files
+from resty_metrics.kernel import users
 from resty_metrics.kernel.processes import describe, pids
 
 TICK_SECONDS = 1.0
@@ -156,9 +158,9 @@ class Observer:
         process = known.process if known else None
         mounts = process.namespaces.get("mnt") if process else None
         same = mounts == collector.mounts if collector and mounts and collector.mounts else None
-        return Actor(
-            pid, process, known.before if known else None, collector is not None and collector.pid == pid, same
-        )
+        before, is_collector = known.before if known else None, collector is not None and collector.pid == pid
+        user = users.name_of(process.uid) if process else None
+        return Actor(pid, process, before, is_collector, same, user)
 
     def _losses(self) -> Iterator[Notice]:
         if time.monotonic() - self._reported < TICK_SECONDS:
@@ -182,7 +184,8 @@ def _state(path: Path) -> State | None:
         status = path.stat(follow_symlinks=False)
     except OSError:
         return None
-    return State(stat.filemode(status.st_mode), status.st_uid, status.st_gid)
+    owner = users.owner_of(status.st_uid, status.st_gid, files.ROOT)
+    return State(stat.filemode(status.st_mode), status.st_uid, status.st_gid, owner)
 
 
 def _refused(subject: str, error: RefusedError) -> Notice:

@@ -10,6 +10,7 @@ import shlex
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from resty_metrics.kernel.access import owner_label, user_label
 from resty_metrics.kernel.procfs import Process
 
 OURS = "resty-metrics"
@@ -19,11 +20,15 @@ NoticeKind = Literal["watching", "refused", "lost", "unsaid"]
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The present state of a path: type and mode as ``ls -l`` shows them, and the owner."""
+    """The present state of a path: type and mode as ``ls -l`` shows them, and the owner.
+
+    ``owner``: names of user and group, as in ``root:adm``, None if they are not known.
+    """
 
     mode: str
     uid: int
     gid: int
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +36,7 @@ class Actor:
     """The process that acted. ``pid`` 0: even its number is hidden from us; ``process`` None: it had ended.
 
     ``before`` is the program that this process ran before; ``collector``: the one that holds the lock;
-    ``same_mounts``: whether it sees the collector's files, None if that is not known.
+    ``same_mounts``: whether it sees the collector's files, None if that is not known; ``user``: the name of its user.
     """
 
     pid: int
@@ -39,6 +44,7 @@ class Actor:
     before: Process | None
     collector: bool
     same_mounts: bool | None
+    user: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +77,7 @@ def to_text(report: Sighting | Notice) -> str:
     if isinstance(report, Notice):
         return _printable(f"{report.at} {report.kind}: {report.text}")
     actions = " and ".join(action.replace("_", " ") for action in report.actions)
-    state = f" (now {report.state.mode} {report.state.uid}:{report.state.gid})" if report.state else ""
+    state = f" (now {report.state.mode} {_owner(report.state)})" if report.state else ""
     status = f" ({_ending(report.status)})" if report.status is not None else ""
     actor = f" by {_actor(report.actor)}" if report.actor else ""
     return _printable(f"{report.at} {report.path or OURS}: {actions}{state}{status}{actor}")
@@ -90,7 +96,7 @@ def to_json(report: Sighting | Notice) -> str:
         fields |= {"notice": report.kind, "text": report.text, "capability": report.capability}
     else:
         fields |= {"actions": report.actions, "path": report.path}
-        fields["state"] = asdict(report.state) if report.state else None
+        fields["state"] = _state_fields(report.state) if report.state else None
         fields["status"] = report.status
         fields["by"] = _actor_fields(report.actor) if report.actor else None
     return json.dumps(fields)
@@ -103,7 +109,17 @@ def _actor(actor: Actor) -> str:
         return f"the collector itself (pid {actor.pid})"
     if actor.process is None:
         return f"pid {actor.pid}, which ended before it could be looked at"
-    return ", ".join([f"pid {actor.pid}", f"uid {actor.process.uid}", _program(actor.process), *_circumstances(actor)])
+    return ", ".join(
+        [f"pid {actor.pid}", user_label(actor.process.uid, actor.user), _program(actor.process), *_circumstances(actor)]
+    )
+
+
+def _owner(state: State) -> str:
+    return owner_label(state.uid, state.gid, state.owner)
+
+
+def _state_fields(state: State) -> dict[str, Any]:
+    return {"mode": state.mode, "uid": state.uid, "gid": state.gid}
 
 
 def _circumstances(actor: Actor) -> list[str]:

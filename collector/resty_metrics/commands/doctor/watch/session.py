@@ -79,4 +79,4 @@ def interrupts() -> Iterator[int]:
 
 
 def _left_out(count: int) -> Notice:
-    return Notice(moment(), "unsaid", f"{count} lines were left out, since nobody read them")
+    return Notice(moment(), "unsaid", f"{count} lines were dropped, because no reader took them")
