@@ -131,8 +131,8 @@ LABELLED = Row(
         ),
         Panel(
             "p99 by $by",
-            "The slowest of your values. A value with fewer than 100 requests in the interval has no p99. Durations have "
-            "all labels of yours where $resty_metrics_duration_labels does not choose others.",
+            "The slowest of your values. A value with fewer than 100 requests in the interval has no p99. Durations "
+            "have all labels of yours where $resty_metrics_duration_labels does not choose others.",
             "s",
             (Query(quantile_of_requests(0.99, DURATION, "server, $by", _LABELLED), _VALUE),),
             none=f"{_NO_LABEL}; or {TOO_FEW}",
