@@ -23,20 +23,20 @@ _LUA = (
 
 def included_from(configuration: Configuration) -> str | None:
     """Return the directory whose include is in the configuration already; None where there is no such include."""
-    for one in configuration.includes:
-        path = PurePosixPath(one.pattern)
+    for include in configuration.includes:
+        path = PurePosixPath(include.pattern)
         if path.name in INCLUDES and path.parent.name == CONF:
             return str(path.parent.parent)
     return None
 
 
-def is_there(facts: Facts, found: Hooks) -> bool:
+def is_there(facts: Facts, log_hooks: Hooks) -> bool:
     """Return whether the configuration has everything that it needs from us. If so, it is left as it is."""
-    by_hand = statements.has_spool(facts.configuration) and any(hook.counts is not False for hook in found.all)
+    by_hand = statements.has_spool(facts.configuration) and any(hook.counts is not False for hook in log_hooks.all)
     return included_from(facts.configuration) is not None or by_hand
 
 
-def find(facts: Facts, found: Hooks) -> list[str]:
+def find(facts: Facts, log_hooks: Hooks) -> list[str]:
     """Return every reason against a change, each with its remedy."""
     reasons = []
     main = facts.configuration.main_file
@@ -52,17 +52,17 @@ def find(facts: Facts, found: Hooks) -> list[str]:
     uncached = code_cache.find(facts.configuration)
     if uncached.everywhere:
         reasons += notes_of(uncached)
-    if not is_there(facts, found):
+    if not is_there(facts, log_hooks):
         reasons += [
-            f"{one.place}: the include declares lua_shared_dict {statements.SPOOL} too: remove that line"
-            for one in hooks.directives(facts.configuration.directives)
-            if one.name == "lua_shared_dict" and one.args[:1] == (statements.SPOOL,)
+            f"{directive.place}: the include declares lua_shared_dict {statements.SPOOL} too: remove that line"
+            for directive in hooks.directives(facts.configuration.directives)
+            if directive.name == "lua_shared_dict" and directive.args[:1] == (statements.SPOOL,)
         ]
-    return reasons + _of_hooks(facts, found)
+    return reasons + _of_hooks(facts, log_hooks)
 
 
-def _of_hooks(facts: Facts, found: Hooks) -> list[str]:
-    outer = found.outer
+def _of_hooks(facts: Facts, log_hooks: Hooks) -> list[str]:
+    outer = log_hooks.outer
     if outer is not None and outer.counts is False:
         return [
             f"{outer.directive.place}: {outer.directive.name} in http{{}} is your own, and nginx allows one. Do not "
@@ -86,7 +86,7 @@ def shadows(facts: Facts, lacking: Iterable[Hook]) -> list[str]:
 def notes_of(uncached: Uncached) -> list[str]:
     """Describe the places where nothing can be counted because Lua code is not cached."""
     words = "requests there cannot be counted; remove that line"
-    return [f"{one.place}: lua_code_cache off in {scope}: {words}" for one, scope in uncached.places]
+    return [f"{directive.place}: lua_code_cache off in {scope}: {words}" for directive, scope in uncached.places]
 
 
 def _shadow(facts: Facts, hook: Hook) -> str:

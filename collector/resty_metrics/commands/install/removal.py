@@ -33,7 +33,7 @@ def make(facts: Facts, configured: bytes | None) -> Plan:
             raise RefusedError(f"install did not write {facts.share}. Remove by hand: {', '.join(places)}")
         return Plan((), (), ())
     added = entry(facts)
-    rest, notes = _others(facts, written)
+    rest, notes = _further(facts, written)
     if added is None and rest.configurations:
         return Plan((), (), (_in_use(facts, rest),))
     places = list(_references(facts, added))
@@ -59,26 +59,26 @@ def entry(facts: Facts) -> Added | None:
     if written is None:
         return None
     main_file = facts.configuration.main_file
-    read = {main_file, *(one.file for one in directives(facts.configuration.directives))}
-    read |= {one.file for one in facts.configuration.includes}
-    moved = (one for one in written.configurations if one.main_file in facts.vanished and one.path in read)
+    read = {main_file, *(added.file for added in directives(facts.configuration.directives))}
+    read |= {added.file for added in facts.configuration.includes}
+    moved = (added for added in written.configurations if added.main_file in facts.vanished and added.path in read)
     return written.of(main_file) or next(moved, None)
 
 
-def _others(facts: Facts, written: Manifest) -> tuple[Manifest, list[str]]:
+def _further(facts: Facts, written: Manifest) -> tuple[Manifest, list[str]]:
     """Return the manifest without the entry for this nginx, and without those whose files are all gone; and notes."""
-    mine = entry(facts)
-    rest = written.without(facts.configuration.main_file if mine is None else mine.main_file)
+    own = entry(facts)
+    rest = written.without(facts.configuration.main_file if own is None else own.main_file)
     notes = []
-    for one in rest.configurations:
-        if one.main_file in facts.vanished and facts.snippets.get(one.path) is None:
-            rest = rest.without(one.main_file)
-            notes.append(f"{one.main_file}, for which these files were installed too, is gone")
+    for added in rest.configurations:
+        if added.main_file in facts.vanished and facts.snippets.get(added.path) is None:
+            rest = rest.without(added.main_file)
+            notes.append(f"{added.main_file}, for which these files were installed too, is gone")
     return rest, notes
 
 
 def _in_use(facts: Facts, rest: Manifest) -> str:
-    mains = ", ".join(one.main_file for one in rest.configurations)
+    mains = ", ".join(added.main_file for added in rest.configurations)
     return f"the files in {facts.share} are kept, because {mains} uses them"
 
 
@@ -97,10 +97,10 @@ def _references(facts: Facts, added: Added | None) -> Iterator[str]:
     for include in configuration.includes:
         if include.pattern.startswith(f"{share}/") and not of_ours(include.file, include.pattern):
             yield include.place
-    for one in directives(configuration.directives):
-        words = [word for word in one.args if f"{share}/" in word]
-        if not all(of_ours(one.file, word.strip()) for word in words):
-            yield f"{one.place} ({one.name})"
+    for directive in directives(configuration.directives):
+        words = [word for word in directive.args if f"{share}/" in word]
+        if not all(of_ours(directive.file, word.strip()) for word in words):
+            yield f"{directive.place} ({directive.name})"
     for path, text in sorted(facts.texts.items()):
         if not path.startswith(f"{share}/") and f"{share}/" in (text or ""):
             yield f"{path}:{_line_of(text or '', f'{share}/')}"

@@ -146,8 +146,8 @@ def _connection(target: Target) -> socket.socket:
 
 def _local(client: socket.socket) -> socket.socket:
     """Return the connection if it is within this machine. Raises OSError: another one may have a shared address now."""
-    here, there = client.getsockname()[0], client.getpeername()[0]
-    if here != there and not ip_address(there).is_loopback:
+    own_host, peer_host = client.getsockname()[0], client.getpeername()[0]
+    if own_host != peer_host and not ip_address(peer_host).is_loopback:
         client.close()
         raise OSError("that address now belongs to another machine")
     return client
@@ -181,4 +181,4 @@ def _words(error: OSError) -> str:
 def _why(settings: Settings) -> list[str]:
     """Return the failures that doctor finds while the changes are still in place."""
     _, findings = run(lambda: examine(settings))
-    return [f"{one.evidence} -> {one.remedy}" for one in findings if one.verdict is Verdict.FAIL]
+    return [f"{finding.evidence} -> {finding.remedy}" for finding in findings if finding.verdict is Verdict.FAIL]

@@ -70,8 +70,8 @@ def _lines(content: bytes | None) -> Sequence[str]:
     return [] if content is None else content.decode("utf-8", "surrogateescape").splitlines()
 
 
-def reasons(words: str, found: Iterable[str]) -> Iterator[str]:
+def reasons(words: str, reasons_why: Iterable[str]) -> Iterator[str]:
     """Yield the reasons why something was not done."""
     yield words
-    for reason in found:
+    for reason in reasons_why:
         yield f"  - {printable(reason)}"

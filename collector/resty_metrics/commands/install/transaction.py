@@ -43,7 +43,7 @@ class Transaction:
 
     def __init__(self) -> None:
         self._kept: list[_Kept] = []
-        self._made: list[Path] = []
+        self._new_directories: list[Path] = []
         self._times: dict[Path, os.stat_result] = {}
         self.loaded = False
 
@@ -66,21 +66,21 @@ class Transaction:
         self._kept.append(_Kept(path.resolve() if change.after is not None else path, change.before, status))
 
     def _make_directories(self, directory: Path) -> None:
-        missing = [one for one in (directory, *directory.parents) if not one.exists()]
-        for one in reversed(missing):
-            self._remember(one.parent)
-            self._made.append(one)
-            one.mkdir()
-            one.chmod(_DIRECTORY_MODE)
+        missing = [path for path in (directory, *directory.parents) if not path.exists()]
+        for path in reversed(missing):
+            self._remember(path.parent)
+            self._new_directories.append(path)
+            path.mkdir()
+            path.chmod(_DIRECTORY_MODE)
 
     def _remember(self, directory: Path) -> None:
         self._times.setdefault(directory, directory.stat())
 
     def remove_empty(self, top: Path) -> None:
         """Remove the empty directories below ``top``, and ``top`` itself if it is empty."""
-        for one in sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True):
+        for directory in sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True):
             with contextlib.suppress(OSError):
-                one.rmdir()
+                directory.rmdir()
         with contextlib.suppress(OSError):
             top.rmdir()
 
@@ -92,9 +92,9 @@ class Transaction:
                 _restore(kept)
             except OSError as error:
                 errors.append(f"cannot restore {kept.path}: {error.strerror or error}")
-        for one in reversed(self._made):
+        for directory in reversed(self._new_directories):
             with contextlib.suppress(OSError):
-                one.rmdir()
+                directory.rmdir()
         for directory, status in self._times.items():
             with contextlib.suppress(OSError):
                 os.utime(directory, ns=(status.st_atime_ns, status.st_mtime_ns))
