@@ -7,8 +7,9 @@ until it is there.
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-from resty_metrics.commands.install import placement
+from resty_metrics.commands.install import placement, places
 from resty_metrics.commands.install.facts import CONF, INCLUDES, Facts
+from resty_metrics.commands.install.places import Place
 from resty_metrics.nginx_config import code_cache, hooks, statements
 from resty_metrics.nginx_config.code_cache import Uncached
 from resty_metrics.nginx_config.dump import Configuration
@@ -78,21 +79,21 @@ def line(facts: Facts, hook: Hook) -> str:
     return f"as the first line{file}: {hooks.line_for(hook.directive.name, facts.share)}"
 
 
-def shadows(facts: Facts, lacking: Iterable[Hook]) -> list[str]:
-    """Describe the hooks that replace ours, one for each place."""
-    return [_shadow(facts, hook) for hook in hooks.by_place(lacking)]
+def shadows(facts: Facts, lacking: Iterable[Hook], place: Place = places.present) -> list[str]:
+    """Describe the hooks that replace ours, one for each place. ``place``: names the place of a directive."""
+    return [_shadow(facts, hook, place) for hook in hooks.by_place(lacking)]
 
 
-def notes_of(uncached: Uncached) -> list[str]:
+def notes_of(uncached: Uncached, place: Place = places.present) -> list[str]:
     """Describe the places where nothing can be counted because Lua code is not cached."""
     words = "requests there cannot be counted; remove that line"
-    return [f"{directive.place}: lua_code_cache off in {scope}: {words}" for directive, scope in uncached.places]
+    return [f"{place(directive)}: lua_code_cache off in {scope}: {words}" for directive, scope in uncached.places]
 
 
-def _shadow(facts: Facts, hook: Hook) -> str:
+def _shadow(facts: Facts, hook: Hook, place: Place) -> str:
     """Describe a server's or location's hook that replaces ours, or may replace it."""
     directive = hook.directive
-    place = f"{directive.place}: {directive.name} in {hook.scope}"
+    words = f"{place(directive)}: {directive.name} in {hook.scope}"
     if hook.counts is None:
-        return f"{place} may replace ours ({hook.doubt}): {hooks.TEST}"
-    return f"{place} replaces ours: add {line(facts, hook)}"
+        return f"{words} may replace ours ({hook.doubt}): {hooks.TEST}"
+    return f"{words} replaces ours: add {line(facts, hook)}"

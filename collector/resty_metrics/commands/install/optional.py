@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 
 from resty_metrics.commands.install import placement
 from resty_metrics.commands.install.facts import CONF, Facts
+from resty_metrics.commands.install.places import Place
 from resty_metrics.commands.install.standing import Standing
 from resty_metrics.nginx_config import hooks, statements
 from resty_metrics.nginx_config.dump import Configuration, Directive
@@ -44,14 +45,14 @@ def lifecycle(facts: Facts, standing: Standing) -> str | None:
     return _CALL.format(share=facts.share, arguments=arguments)
 
 
-def note(facts: Facts, standing: Standing) -> str | None:
+def note(facts: Facts, standing: Standing, place: Place) -> str | None:
     """Return a note about a hook of the user's that keeps lifecycle.conf out and does not call it."""
     own = _own_init_worker(facts, standing)
     if own is None or statements.lifecycle(facts.configuration, facts.prefix, facts.texts):
         return None
     return (
-        f"{own.place}: {own.name} is your own, so lifecycle.conf is not included, and a worker reports after its first "
-        f'request. To make it report at once, add there: dofile("{facts.share}/lua/resty/metrics/load.lua")'
+        f"{place(own)}: {own.name} is your own, so lifecycle.conf is not included, and a worker reports after its "
+        f'first request. To make it report at once, add there: dofile("{facts.share}/lua/resty/metrics/load.lua")'
         ".init_worker {}"
     )
 

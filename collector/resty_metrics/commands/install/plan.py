@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from resty_metrics import __version__
-from resty_metrics.commands.install import manifest, obstacles, optional, placement
+from resty_metrics.commands.install import manifest, obstacles, optional, placement, places
 from resty_metrics.commands.install import standing as standings
 from resty_metrics.commands.install.facts import CONF, INCLUDES, Change, Facts, Plan
 from resty_metrics.commands.install.manifest import Added, Manifest
@@ -34,11 +34,12 @@ def make(facts: Facts, requested: Collection[str] = ()) -> Plan:
     if reasons:
         raise RefusedError(*reasons)
     files, notes, digests = ([], [], {}) if facts.ours is None else _files(facts, facts.ours)
-    notes += obstacles.shadows(facts, (hook for hook in log_hooks.inner if not hook.counts))
-    notes += obstacles.notes_of(code_cache.find(facts.configuration))
-    notes += [note] if (note := optional.note(facts, standing)) is not None else []
-    notes += [*optional.remarks(requested), *unread(facts)]
     change, added = _configuration(facts, log_hooks, standing, requested)
+    place = places.around(change)
+    notes += obstacles.shadows(facts, (hook for hook in log_hooks.inner if not hook.counts), place)
+    notes += obstacles.notes_of(code_cache.find(facts.configuration), place)
+    notes += [note] if (note := optional.note(facts, standing, place)) is not None else []
+    notes += [*optional.remarks(requested), *unread(facts)]
     configuration = () if change is None else (change,)
     return Plan((*files, *_manifest(facts, digests, added, bool(files or configuration))), configuration, tuple(notes))
 

@@ -4,13 +4,14 @@ Rules:
 - As long as anything else names our files (a hook with our line, an include by hand), nothing is removed, and the
   reason names the places.
 - A file that was changed since it was written is kept beside its place as ``.saved``.
+- A setting of ours outside of what install added, such as a ``geo`` that somebody moved, is named.
 - A line or file that somebody removed meanwhile does not keep the rest. A line that another tool wrote in another form
   (other blanks, quotes, line ends) is removed too.
 """
 
 from collections.abc import Iterator
 
-from resty_metrics.commands.install import manifest, rewritten
+from resty_metrics.commands.install import leftovers, manifest, rewritten
 from resty_metrics.commands.install.facts import Change, Facts, Plan
 from resty_metrics.commands.install.manifest import Added, Manifest
 from resty_metrics.commands.install.plan import SAVED, unread
@@ -45,7 +46,7 @@ def make(facts: Facts, configured: bytes | None) -> Plan:
     notes += unread(facts)
     if added is not None:
         configuration, more = _configuration(facts, added, configured)
-        notes += more
+        notes += [*more, *leftovers.notes(facts.configuration, facts.share, configuration)]
     if rest.configurations:
         kept = Change(f"{facts.share}/{manifest.NAME}", facts.present[manifest.NAME], manifest.write(rest), diff=False)
         return Plan((kept,), tuple(configuration), (*notes, _in_use(facts, rest)))
