@@ -266,6 +266,23 @@ def test_an_include_that_was_written_twice_is_left_to_a_person() -> None:
         removal.make(facts(before, http=text), text.encode())
 
 
+def test_files_of_others_in_the_directory_are_named() -> None:
+    before = written({"lua/a.lua": b"A"}, Added(MAIN, SNIPPET, "S", whole_file=True))
+    made = removal.make(facts(before, a=b"A", b=b"mine"), b"S")
+    assert made.notes == ("/s is kept: install did not write lua/b.lua",)
+
+
+def test_the_directories_that_install_creates_are_recorded() -> None:
+    made = plan.make(replace(facts(), absent=("/opt/x", "/opt/x/y")))
+    recorded = manifest.read(made.files[-1].after or b"", "m")
+    assert recorded.directories == ("/opt/x", "/opt/x/y")
+    assert recorded.without(MAIN).directories == recorded.directories
+    again = plan.make(replace(facts(recorded, a=b"A2"), ours={**OURS, "lua/b.lua": b"B"}))
+    assert manifest.read(again.files[-1].after or b"", "m").directories == recorded.directories
+    old = b'{"schema": 1, "version": "0", "files": {}, "configurations": []}'
+    assert manifest.read(old, "m").directories == ()
+
+
 def test_a_main_file_of_another_name_that_reads_our_file() -> None:
     old = "/n/old.conf"
     before = written({"lua/a.lua": b"A"}, Added(old, SNIPPET, "S", whole_file=True))

@@ -195,7 +195,7 @@ def _uninstall(settings: Settings, order: Order) -> None:
         transaction.apply(planned.files)
         nginx.test(target)
     if not any(change.after is not None for change in planned.files):
-        transaction.remove_empty(order.share)
+        transaction.remove_empty(order.share, () if facts.manifest is None else facts.manifest.directories)
     reloaded = "" if target.master is None else ", and nginx was reloaded"
     _done(f"uninstalled; nginx -t passes{reloaded}", *shown.removed(planned, str(order.share)))
 

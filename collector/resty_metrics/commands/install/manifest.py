@@ -36,11 +36,14 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The record of an installation. ``version``: that of the files; ``files``: digests by path below the directory."""
+    """The record of an installation. ``version``: that of the files; ``files``: digests by path below the directory.
+
+    ``directories``: those above it that install created, outermost first."""
 
     version: str
     files: Mapping[str, str]
     configurations: tuple[Added, ...]
+    directories: tuple[str, ...] = ()
 
     def of(self, main_file: str) -> Added | None:
         return next((added for added in self.configurations if added.main_file == main_file), None)
@@ -60,7 +63,13 @@ def write(manifest: Manifest) -> bytes:
         {"main_file": entry.main_file, "path": entry.path, "text": entry.text, "whole_file": entry.whole_file}
         for entry in manifest.configurations
     ]
-    written = {"schema": SCHEMA, "version": manifest.version, "files": dict(manifest.files), "configurations": added}
+    written = {
+        "schema": SCHEMA,
+        "version": manifest.version,
+        "files": dict(manifest.files),
+        "configurations": added,
+        "directories": list(manifest.directories),
+    }
     return (json.dumps(written, indent=1, sort_keys=True) + "\n").encode()
 
 
@@ -75,6 +84,6 @@ def read(content: bytes, path: str) -> Manifest:
             for entry in value["configurations"]
         )
         files = {str(name): str(digest_at_install) for name, digest_at_install in value["files"].items()}
-        return Manifest(str(value["version"]), files, added)
+        return Manifest(str(value["version"]), files, added, tuple(map(str, value.get("directories", ()))))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RefusedError(f"{path} is not as install writes it ({error}): look at it, or remove it") from None

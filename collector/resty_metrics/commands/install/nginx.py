@@ -127,6 +127,7 @@ def observe(target: Nginx, socket_path: Path, share: Path) -> Facts:
         resolved={host: _resolved(host) for host in listeners.hosts(configuration)},
         able=_able(target),
         busy=frozenset(port for port in optional.PORTS.values() if _is_busy(port)),
+        absent=tuple(str(path) for path in reversed(share.parents) if not path.exists()),
     )
 
 

@@ -79,7 +79,8 @@ def _manifest(facts: Facts, digests: Mapping[str, str], added: Added | None, cha
     if facts.manifest is None and not changed:
         return []
     further = () if facts.manifest is None else facts.manifest.without(facts.configuration.main_file).configurations
-    content = manifest.write(Manifest(__version__, digests, (*further, *([added] if added else []))))
+    above = (*(() if facts.manifest is None else facts.manifest.directories), *facts.absent)
+    content = manifest.write(Manifest(__version__, digests, (*further, *([added] if added else [])), above))
     before = facts.present.get(manifest.NAME)
     return [] if before == content else [Change(f"{facts.share}/{manifest.NAME}", before, content, diff=False)]
 

@@ -19,6 +19,7 @@ from resty_metrics.commands.install.refused import RefusedError
 from resty_metrics.nginx_config.directive import ConfigurationError
 from resty_metrics.nginx_config.hooks import directives
 
+SHOWN = 3  # files of others
 _BY_HAND = "Remove them by hand, then run this again"
 
 
@@ -152,6 +153,10 @@ def _files(facts: Facts, written: Manifest) -> tuple[list[Change], list[str]]:
             notes.append(_changed(path, path + SAVED))
         changes.append(Change(path, before, None, diff=False))
     changes.append(Change(f"{facts.share}/{manifest.NAME}", facts.present[manifest.NAME], None, diff=False))
+    unknown = sorted(facts.present.keys() - written.files.keys() - {manifest.NAME})
+    if unknown and facts.ours is not None:
+        more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
+        notes.append(f"{facts.share} is kept: install did not write {', '.join(unknown[:SHOWN])}{more}")
     return changes, notes
 
 

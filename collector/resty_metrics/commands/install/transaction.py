@@ -11,7 +11,7 @@ Rules:
 import contextlib
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,13 +76,14 @@ class Transaction:
     def _remember(self, directory: Path) -> None:
         self._times.setdefault(directory, directory.stat())
 
-    def remove_empty(self, top: Path) -> None:
-        """Remove the empty directories below ``top``, and ``top`` itself if it is empty."""
+    def remove_empty(self, top: Path, above: Sequence[str]) -> None:
+        """Remove the empty directories below ``top``, ``top`` itself, and those above, as far as they are empty."""
         for directory in sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True):
             with contextlib.suppress(OSError):
                 directory.rmdir()
-        with contextlib.suppress(OSError):
-            top.rmdir()
+        for directory in (top, *map(Path, reversed(above))):
+            with contextlib.suppress(OSError):
+                directory.rmdir()
 
     def roll_back(self) -> list[str]:
         """Restore everything, and return an error for each file where that failed."""
