@@ -38,8 +38,8 @@ class Course:
     last.
 
     ``live``: by identity, the statements and expressions that may run; ``free``: the global variables in them;
-    ``escaped``: a function is stored where code that is not followed may call it; ``guessed``: code that was taken not
-    to run may run all the same.
+    ``context``: a function of ngx.ctx is called; ``escaped``: a function is stored where code that is not followed may
+    call it; ``guessed``: code that was taken not to run may run all the same.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Course:
         self.doubts: list[str] = []
         self.modules: set[str] = set()
         self.files: set[str] = set()
-        self.dynamic = self.tampered = self.escaped = self.guessed = False
+        self.dynamic = self.tampered = self.context = self.escaped = self.guessed = False
         self.live: dict[int, object] = {}
         self.free: set[str] = set()
         self._watched: set[int | str] = set()
@@ -74,7 +74,7 @@ class Course:
         self.begun.names |= {cell for cell in end.values if isinstance(cell, str)}
         self.modules, self.files = set(), set()
         self.live, self.free = {}, set()
-        self.escaped = self.guessed = False
+        self.context = self.escaped = self.guessed = False
         self._steps = self._copies = 0
 
     def count(self, doubt: str = "") -> None:

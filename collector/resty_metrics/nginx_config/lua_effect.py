@@ -20,6 +20,7 @@ from resty_metrics.nginx_config.lua_tokens import LuaError, Token, tokens
 from resty_metrics.nginx_config.lua_tree import parse
 
 _DYNAMIC = "it loads code whose name is not known"
+_CONTEXT = "it calls a function of ngx.ctx, which code of another phase may have put there"
 _DEPENDS = "whether it calls ours depends on a condition"
 _NOT_SEEN = "it names resty.metrics, and no call of log is seen"
 _GLOBALS = "it uses global variables, and init_by_lua names resty.metrics"
@@ -55,7 +56,9 @@ def effect(code: str, *before: str) -> Effect:
     own = replace(own, modules=own.modules | course.modules, files=own.files | course.files)
     if counts is not True:
         unseen = counts is None or course.guessed or course.escaped
-        hidden = _hidden(own, unseen=unseen, before=before) or (_DYNAMIC if course.dynamic else "")
+        hidden = _hidden(own, unseen=unseen, before=before) or (
+            _DYNAMIC if course.dynamic else _CONTEXT if course.context else ""
+        )
         counts, doubt = (None, doubt or hidden) if hidden else (False, "")
     return Effect(counts, doubt, own)
 

@@ -35,13 +35,16 @@ def doubt(own: Reach, init: Reach, text_of: TextOf) -> str:
     if loaded.doubt:
         return f"it {loaded.doubt}"
     uses_theirs = own.shared or loaded.shared or meet(init.changes, own.uses | loaded.uses)
-    return f"it uses global variables, and init_by_lua {init.doubt}" if uses_theirs and init.doubt else ""
+    if init.doubt and (uses_theirs or loaded.modules & init.modules):
+        return f"it uses variables or modules that init_by_lua may have changed, and init_by_lua {init.doubt}"
+    return ""
 
 
 def _loaded(roots: Sequence[Reach], text_of: TextOf, doubts: Sequence[str]) -> Reach:
     """Return what the other code of some chunks leads to.
 
-    ``doubt``: the first reason why it may call ours; ``changes``: those of the chunks too.
+    ``doubt``: the first reason why it may call ours; ``changes``: those of the chunks too; ``modules``: all modules,
+    without libraries.
     """
     pending = [code for root in roots for code in _named(root)]
     queued, reasons = set(pending), list(doubts)
@@ -60,7 +63,8 @@ def _loaded(roots: Sequence[Reach], text_of: TextOf, doubts: Sequence[str]) -> R
             more = [code for code in _named(loads) if code not in queued]
             queued.update(more)
             pending += more
-    return Reach(ours=False, shared=shared, uses=uses, changes=changes, doubt=next(iter(reasons), ""))
+    modules = frozenset(name for name, module in pending if module and not _LIBRARIES.match(name))
+    return Reach(False, shared, modules, doubt=next(iter(reasons), ""), uses=uses, changes=changes)
 
 
 def _read(name: str, module: bool, text_of: TextOf) -> Reach | None:

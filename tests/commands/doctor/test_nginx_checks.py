@@ -213,11 +213,15 @@ def test_a_hook_that_names_us_and_never_calls_replaces_ours(name: str, code: str
 
 
 STRING = {"/usr/share/lua/5.1/app.lua": 'function string.count() require("resty.metrics").log() end'}
+INJECTED = {RUN: "local f return { init = function(g) f = g end, run = function() f() end }"}
+CALL = "require('app').run()"
 INIT = [
     ("a module that extends string", 'require "app"', STRING, "string.count()", Verdict.SKIP),
     ("a method of strings", 'require "app"', STRING, "('x'):count()", Verdict.SKIP),
     ("another function", 'require "app"', STRING, "string.rep('x', 2)", Verdict.WARN),
     ("a module that was not found", 'require "app"', {}, "ngx.log(4, 'x')", Verdict.SKIP),
+    ("a module that gets ours", f"require('app').init(function() {OUR_LINE} end)", INJECTED, CALL, Verdict.SKIP),
+    ("a module that others load", "require('app')", INJECTED, CALL, Verdict.WARN),
     ("nothing that it may change", 'require "app"', {}, "", Verdict.WARN),
     ("a library that was not found", 'require "resty.core"', {}, "ngx.log(4, 'x')", Verdict.WARN),
     (
@@ -265,7 +269,10 @@ def test_a_global_that_a_module_of_init_by_lua_sets_may_be_ours() -> None:
     findings = judged(f"{begun} OURS server {{ {block('mm.log()')} }}", texts=GLOBAL)
     (finding,) = found(findings, "nginx.shadowed")
     assert finding.verdict is Verdict.SKIP
-    assert "global variables, and init_by_lua uses the module app, which names resty.metrics" in finding.evidence
+    assert (
+        "init_by_lua may have changed, and init_by_lua uses the module app, which names resty.metrics"
+        in finding.evidence
+    )
     findings = judged(f"{begun} OURS server {{ {block('local x = ngx.var.x')} }}", texts=GLOBAL)
     assert bad(findings) == [("nginx.shadowed", "WARN")]
 
