@@ -273,6 +273,33 @@ LAYOUTS = {
     "an include with escaped blanks": Layout({
         "nginx.conf": ONE.replace("SERVERS", "include DIR/my\\ sites/*.conf;"), "my sites/a b.conf": SITES,
     }),
+    "a range of ports": one("server { listen 127.0.0.1:PORT1-PORT1; server_name ~^(?<shop>[a-z]{2,8})\\.example$; }"),
+    "HTTP/2 without TLS alone": one("server { listen 127.0.0.1:PORT1 http2; return 200; }"),
+    "no line end, and comments": Layout({
+        "nginx.conf": "TOP\n# http {\nevents { } # http {\nhttp # { the sites\n{ # all\n TEMP\n SERVERS }".replace("SERVERS", SITES.strip())
+    }),
+    "mixed line ends": Layout({"nginx.conf": ONE.replace("SERVERS", SITES).replace("{\n", "{\r\n")}),
+    "conf.d in two blocks": Layout({
+        "nginx.conf": ONE.replace("SERVERS", "include DIR/conf.d/*.conf; " + SITES.replace("loc", "include DIR/conf.d/*.conf; loc")),
+        "conf.d/gzip.conf": "gzip off;\n",
+    }),
+    "conf.d for any name": Layout({"nginx.conf": ONE.replace("SERVERS", "include DIR/conf.d/*;"), "conf.d/site": SITES}),
+    "no conf.d": Layout({"nginx.conf": ONE.replace("SERVERS", "include DIR/conf.d/*.conf;\n" + SITES)}),
+    "Lua of the user's in each phase": Layout({
+        "nginx.conf": ONE.replace("SERVERS", "lua_package_path 'DIR/lua/?.lua'; init_worker_by_lua_file DIR/lua/w.lua; "
+        "rewrite_by_lua_block { ngx.exit(403) } access_by_lua_block { ngx.exit(444) } header_filter_by_lua_block { } "
+        "map_hash_bucket_size 128; server { listen 127.0.0.1:PORT1; location / { content_by_lua_block { ngx.say(1) } } }"),
+        "lua/w.lua": "local x = 1\n",
+    }),
+    "one hook that cannot be told": one(
+        "server { listen 127.0.0.1:PORT1; location / { log_by_lua_block { ngx.ctx.log() } return 200; } }"
+    ),
+    "everything redirected": one(
+        "server { listen PORT1; server_name a.example; return 301 https://$host$request_uri; }\n"
+        "    server { listen PORT2 ssl; server_name a.example www.a.example; CERT\n"
+        "        if ($host = www.a.example) { return 301 https://a.example$request_uri; }\n"
+        "        add_header Strict-Transport-Security 'max-age=63072000; includeSubDomains' always; }"
+    ),
     "a rate limit and auth": one(
         "limit_req_zone $binary_remote_addr zone=all:1m rate=1r/m;\n    limit_req zone=all;\n    auth_basic on;\n"
         "    auth_basic_user_file DIR/none;\n    deny all;\n"

@@ -100,7 +100,7 @@ def test_an_include_of_another_directory() -> None:
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"schema": 2}', b"\xff", b'{"schema": 1, "files": 3}'])
 def test_a_manifest_that_is_none(content: bytes) -> None:
-    with pytest.raises(RefusedError, match=r"/s/manifest\.json is not as install writes it"):
+    with pytest.raises(RefusedError, match=r"/s/manifest\.json is not a manifest of install"):
         manifest.read(content, "/s/manifest.json")
 
 

@@ -61,7 +61,7 @@ def _files(facts: Facts, ours: Mapping[str, bytes]) -> tuple[list[Change], list[
             continue
         if before is not None and written.get(name) != manifest.digest(before):
             if configures:
-                notes.append(f"{path} differs from what install would write, and is kept, since it may be yours")
+                notes.append(f"{path} is not the file of this version. It is kept, because you may have changed it")
                 continue
             if facts.manifest is not None:
                 notes.append(f"{path} was changed after the installation. The changed file is kept as {path}{SAVED}")
@@ -120,7 +120,9 @@ def _configuration(
     if added is not None and not standing.as_written and obstacles.is_there(facts, log_hooks):
         missing = optional.missing(facts, requested)
         if missing:
-            raise RefusedError(f"{added.path} was changed after installation, and is kept. Add: {' '.join(missing)}")
+            raise RefusedError(
+                f"{added.path} was changed after the installation, and is kept. Add to it: {' '.join(missing)}"
+            )
         return None, added
     lines = _statements(facts, log_hooks, standing, requested)
     if not lines:

@@ -64,7 +64,7 @@ def look(settings: Settings, subject: Subject, target: Nginx, facts: Facts, plan
             if candidate not in near
         ]
         evidence = _first((*failures.values(), *away, *candidates.against))
-        words = "none of the addresses at which nginx would count a test request can be reached"
+        words = "no address at which nginx would count a test request can be reached"
         reasons.append(f"{words}: {evidence}. {_UNTESTED}")
     return Prospect(reached, tuple(reasons))
 
@@ -139,7 +139,7 @@ def _nowhere(facts: Facts, candidates: Candidates) -> list[str]:
     lines = obstacles.shadows(facts, (hook for hook in log_hooks.inner if hook.counts is False))
     evidence = _first(candidates.against) or "it listens on no address"
     return [
-        f"nginx would count a test request at none of its addresses: {evidence}. {_UNTESTED}",
+        f"no address of nginx would count a test request: {evidence}. {_UNTESTED}",
         *(["to count requests there, add these lines, do not reload nginx yet, and run this again:"] if lines else []),
         *lines,
     ]

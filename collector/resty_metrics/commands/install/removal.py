@@ -32,7 +32,9 @@ def make(facts: Facts, configured: bytes | None) -> Plan:
     if written is None:
         places = list(_references(facts, None))
         if places:
-            raise RefusedError(f"install did not write {facts.share}. Remove by hand: {', '.join(places)}")
+            raise RefusedError(
+                f"install did not write {facts.share}, so it cannot remove it. Remove by hand: {', '.join(places)}"
+            )
         return Plan((), (), ())
     added = entry(facts)
     rest, notes = _further(facts, written)
@@ -41,7 +43,8 @@ def make(facts: Facts, configured: bytes | None) -> Plan:
     places = list(_references(facts, added))
     if places:
         raise RefusedError(
-            f"files of ours are in use. Remove our line from each, then run this again: {', '.join(places)}"
+            f"nginx still uses files in {facts.share}. Remove the line that names them from each of these places, then "
+            f"run this again: {', '.join(places)}"
         )
     configuration: list[Change] = []
     notes += unread(facts)

@@ -93,7 +93,7 @@ def prove(settings: Settings, targets: Sequence[Target], logs: ErrorLogs) -> str
         if _is_counted(settings, known, COUNT_SECONDS if len(sent) == 1 else LATER_SECONDS):
             return f"a request to {' or '.join(sent)} is on the page"
     if not sent:
-        raise RefusedError(f"nginx accepted a request at none of its addresses: {'; '.join(errors)}")
+        raise RefusedError(f"no address of nginx accepted a request: {'; '.join(errors)}")
     words = f"a request was sent to {'; '.join(sent)}, but was not on the page within {COUNT_SECONDS:g} s"
     raise RefusedError(words, *errors, *logs.complaints(), *_why(settings))
 

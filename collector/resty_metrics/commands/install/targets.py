@@ -134,7 +134,7 @@ def _of(listener: Listener, coverage: Coverage) -> tuple[list[tuple[bool, Target
     if listener.udp:
         return [], [f"{target.label}: it supports HTTP/3 only"]
     if not target.host and target.unix is None:
-        return [], [f"port {target.port} ({target.server}): each address of this machine has a listener of its own"]
+        return [], [f"port {target.port} ({target.server}): each loopback address has a listener of its own"]
     ranked, reasons = [], []
     why = coverage.against(default)
     if target.tls and _rejects(coverage.configuration, default):

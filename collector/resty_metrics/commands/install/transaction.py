@@ -52,7 +52,7 @@ class Transaction:
         for change in changes:
             path = Path(change.path)
             if read(path) != change.before:
-                raise RefusedError(f"{path} was changed by another program meanwhile. Run this again")
+                raise RefusedError(f"another program changed {path} meanwhile. Run this again")
             self._keep(path, change)
             if change.after is None:
                 path.unlink()
