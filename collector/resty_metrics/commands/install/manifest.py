@@ -86,6 +86,5 @@ def read(content: bytes, path: str) -> Manifest:
         files = {str(name): str(digest_at_install) for name, digest_at_install in value["files"].items()}
         return Manifest(str(value["version"]), files, added, tuple(map(str, value.get("directories", ()))))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RefusedError(
-            f"{path} is not a manifest of install ({error}). Restore it, or remove it and the lines of resty-metrics by hand"
-        ) from None
+        words = "Restore it, or remove it and the lines of resty-metrics by hand"
+        raise RefusedError(f"{path} is not a manifest of install ({error}). {words}") from None
