@@ -7,7 +7,6 @@ worker_processes auto;
 worker_cpu_affinity auto;
 events {
 	worker_connections 768;
-	# multi_accept on;
 }
 
 http {
@@ -15,7 +14,6 @@ http {
 	##
 	# Basic Settings
 	##
-
 	sendfile on;
 	types_hash_max_size 2048;
 	# server_names_hash_bucket_size 64;
@@ -30,7 +28,6 @@ http {
 
 
 #mail {
-#	# auth_http localhost/auth.php;
 #}
 """
 NGINX_ORG = """TOP
@@ -279,7 +276,7 @@ LAYOUTS = {
     "no conf.d": Layout({"nginx.conf": one_text("include DIR/conf.d/*.conf;\n" + SITES)}),
     "Lua of the user's in each phase": Layout({
         "nginx.conf": one_text(
-            "lua_package_path 'DIR/lua/?.lua'; init_worker_by_lua_file DIR/lua/w.lua; map_hash_bucket_size 128;\n"
+            "lua_package_path 'DIR/lua/?.lua;;'; init_worker_by_lua_file DIR/lua/w.lua; map_hash_bucket_size 128;\n"
             "    rewrite_by_lua_block { ngx.exit(403) } access_by_lua_block { ngx.exit(444) }\n"
             "    header_filter_by_lua_block { } body_filter_by_lua_block { }\n"
             "    server { listen 127.0.0.1:PORT1; location / { content_by_lua_block { ngx.say(1) } } }"
