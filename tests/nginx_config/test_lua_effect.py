@@ -1,13 +1,10 @@
 """Our line is recognised by what Lua does. Each certain answer is compared with what LuaJIT does."""
 
-import subprocess
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from resty_metrics.nginx_config.lua_effect import effect
-from support.luajit import LUAJIT
-from support.nginx import ROOT
+from support.luajit import counted
 
 OURS = "/usr/share/resty-metrics/lua/resty/metrics"
 LINE = f'(package.loaded["resty.metrics"] or dofile("{OURS}/load.lua")).log()'
@@ -264,16 +261,6 @@ def test_a_call_may_hide_in_code_that_names_us(name: str, code: str) -> None:
 def test_what_cannot_be_told(name: str, code: str, doubt: str) -> None:
     assert effect(code).counts is None
     assert doubt in effect(code).doubt
-
-
-def counted(codes: list[str]) -> list[bool]:
-    """What LuaJIT does with each chunk."""
-    words = [LUAJIT, str(ROOT / "tests" / "support" / "counting.lua")]
-    done = subprocess.run(
-        words, input="\n----8<----\n".join(codes) + "\n", capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return [line == "1" for line in done.stdout.split()]
 
 
 def test_luajit_agrees() -> None:

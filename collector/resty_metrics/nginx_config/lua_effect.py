@@ -53,7 +53,8 @@ def effect(code: str, *before: str) -> Effect:
     except RecursionError:
         counts, doubt, course.guessed = None, "its Lua is too deep to be followed", True
     own = reach(code) if course.guessed else of_nodes(course.live.values(), course.free)
-    own = replace(own, modules=own.modules | course.modules, files=own.files | course.files)
+    modules = own.modules | course.modules
+    own = replace(own, modules=modules, files=own.files | course.files, uses=own.uses | modules)
     if counts is not True:
         unseen = counts is None or course.guessed or course.escaped
         hidden = _hidden(own, unseen=unseen, before=before) or (

@@ -31,6 +31,7 @@ _STANDARD = _TABLES | {
 }  # fmt: skip
 _CHANGEABLE = _TABLES | {"_G", "package"}
 _READING = frozenset({"ipairs", "next", "pairs", "print", "rawget", "tostring", "type"})
+_SEARCH = frozenset({"cpath", "loaders", "path"})  # of package: they decide which file a module is
 _OF_DEBUG = frozenset({"getinfo", "traceback"})  # the others reach any variable
 _OURS = re.compile(r"(?<![\w.-])resty[./]metrics(?!\w)")
 _PART = "metrics"
@@ -81,7 +82,7 @@ def of_nodes(code: Collection[object], free_names: Collection[str]) -> Reach:
         modules,
         files,
         doubt or ("reads modules or variables whose names are not known" if _reads_any(code) else ""),
-        frozenset(_uses(code)),
+        frozenset(_uses(code)) | modules | (_SEARCH if modules else frozenset()),
         frozenset(_changes(code)),
     )
 
@@ -148,18 +149,37 @@ def _key(index: lua.Index) -> str:
     return index.key.value if isinstance(index.key, lua.Constant) and isinstance(index.key.value, str) else ANYTHING
 
 
+def _tables(code: Collection[object]) -> set[str]:
+    """Return the variables that may hold a table of Lua or nginx."""
+    tables = set(_CHANGEABLE)
+    before = 0
+    while before != len(tables):
+        before = len(tables)
+        tables |= {name for node in code for name, value in _assigned(node) if _root(value) in tables}
+    return tables
+
+
+def _passes(node: lua.Call | lua.Table, tables: set[str]) -> bool:
+    """Return whether a call or a table gets one of the tables as a whole."""
+    values = node.arguments if isinstance(node, lua.Call) else node.values
+    return any(isinstance(value, lua.Name) and value.name in tables for value in values)
+
+
 def _uses(code: Collection[object]) -> Iterator[str]:
-    """Yield names of variables, fields and methods, and the operators, which a metatable may define."""
+    """Yield names of variables, fields, methods and modules, and the operators, which a metatable may define."""
+    tables = _tables(code)
     for node in code:
         match node:
             case lua.Name(name):
                 yield name
-            case lua.Index() if _key(node) != ANYTHING or _root(node) in _CHANGEABLE:
+            case lua.Index() if _key(node) != ANYTHING or _root(node) in tables:
                 yield _key(node)
-            case lua.Call(_, _, method):
-                yield method or "()"
             case lua.Operation(operator):
                 yield operator
+            case lua.Call(_, _, method):
+                yield method or "()"
+        if isinstance(node, (lua.Call, lua.Table)) and _passes(node, tables):
+            yield ANYTHING
 
 
 def _reads_any(code: Collection[object]) -> bool:
@@ -175,29 +195,23 @@ def _reads_any(code: Collection[object]) -> bool:
 
 
 def _changes(code: Collection[object]) -> Iterator[str]:
-    tables = set(_CHANGEABLE)
-    before = 0
-    while before != len(tables):
-        before = len(tables)
-        tables |= {name for node in code for name, value in _assigned(node) if _root(value) in tables}
+    tables = _tables(code)
     for node in code:
         match node:
             case lua.Assign(targets):
-                yield from (
-                    target.name for target in targets if isinstance(target, lua.Name) and target.name in _STANDARD
-                )
-                yield from (
-                    _key(target) for target in targets if isinstance(target, lua.Index) and _root(target) in tables
-                )
+                for target in targets:
+                    if isinstance(target, lua.Index) and _root(target) in tables:
+                        yield _key(target)
+                    elif isinstance(target, lua.Name) and target.name in _STANDARD:
+                        yield target.name
             case lua.Call(lua.Name("getmetatable"), (lua.Constant(),)):
                 yield ANYTHING
-            case lua.Call(function, arguments):
-                passed = {argument.name for argument in arguments if isinstance(argument, lua.Name)}
-                if passed & tables and not (isinstance(function, lua.Name) and function.name in _READING):
-                    yield ANYTHING
-            case lua.Table(values):
-                if any(isinstance(value, lua.Name) and value.name in tables for value in values):
-                    yield ANYTHING
+            case lua.Call(lua.Name(name)) if name in _READING:
+                pass
+            case lua.Index(lua.Name("debug")) if _key(node) not in _OF_DEBUG:
+                yield ANYTHING
+            case lua.Call() | lua.Table() if _passes(node, tables):
+                yield ANYTHING
 
 
 def _assigned(node: object) -> Iterator[tuple[str, lua.Expression]]:
