@@ -1,8 +1,8 @@
 """Did the page tell the truth all the while? A thread that scrapes it during a scenario and holds it to its promises.
 
 On each page: every counter of the table is where it was or above, and still there; in every histogram
-``_bucket{le="+Inf"} == _count``; no label set counts more requests, or durations, than nginx has logged by then. A page that cannot be
-had is a broken promise too, but while the scenario says that the collector is ``away``.
+``_bucket{le="+Inf"} == _count``; no label set counts more requests, or durations, than nginx has logged
+by then. A page that cannot be had is a broken promise too, but while the scenario says that the collector is ``away``.
 """
 
 import math
