@@ -72,10 +72,10 @@ def _of_both(scope: str, rows: Sequence[RawRow]) -> tuple[list[RawRow], list[Raw
 def make_table(rows: int, server: str = "www{}.example.com") -> Table:
     table = Table()
     for scope, count in scopes(rows):
-        rows = _of_both(scope, make_rows(count, server=server))
+        both = _of_both(scope, make_rows(count, server=server))
         batches = [
             family_batch(shape, "", False, [tuple(row) for row in of_shape])
-            for shape, of_shape in zip(shapes(scope), rows, strict=True)
+            for shape, of_shape in zip(shapes(scope), both, strict=True)
         ]
         table.merge(batches, 1, 0.0)
     return table

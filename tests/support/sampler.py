@@ -8,7 +8,6 @@ by then. A page that cannot be had is a broken promise too, but while the scenar
 import math
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
@@ -102,10 +101,10 @@ class Sampler(threading.Thread):
             value_now = samples.get((name, frozenset()))
             if value_now is not None:
                 self._seen[name].add(value_now)
-        for shown, logged in zip(families_of(samples), with_durations(self._truth.counts()), strict=True):
-            too_many = Counter(shown) - Counter(logged)
-            if too_many:
-                self._violation(f"the page counts more than nginx has logged: {dict(too_many)}")
+        (counts, durations), (logged, logged_durations) = families_of(samples), with_durations(self._truth.counts())
+        too_many = [*(counts - logged).items(), *(durations - logged_durations).items()]
+        if too_many:
+            self._violation(f"the page counts more than nginx has logged: {too_many}")
 
     def _look_back(self, samples: Samples) -> None:
         now = {key: value for key, value in samples.items() if _of_table(key[0])}
