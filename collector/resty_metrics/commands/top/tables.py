@@ -164,13 +164,6 @@ def _server(labels: Mapping[str, str]) -> str:
     return page.joined(labels, "server")
 
 
-def _row(labels: Mapping[str, str]) -> str:
-    return " ".join(f"{name}={value}" if name not in _PLAIN else value for name, value in labels.items())
-
-
-_PLAIN = ("server", "method", "status")
-
-
 def requests(view: View, name_of: Callable[[Mapping[str, str]], str]) -> dict[str, _Sum]:
     """Sum up the counts by the name that ``name_of`` makes of the labels."""
     tallies: dict[str, _Sum] = defaultdict(_Sum)
@@ -233,10 +226,9 @@ def _servers(view: View) -> Table:
 
 def _rows(view: View) -> Table:
     empty = f"No request in the last {view.seconds:.0f} s." if view.seconds else "No request yet."
-    tallies, durations = requests(view, _row), Durations(_times(view, page.DURATION))
-    for text in view.grown(page.RESPONSES):
-        labels = page.labels(text)
-        tallies[_row(labels)].times.extend(durations.of(labels))
+    tallies, durations = requests(view, page.label_set), Durations(_times(view, page.DURATION))
+    for labels in map(page.labels, view.grown(page.RESPONSES)):
+        tallies[page.label_set(labels)].times.extend(durations.of(labels))
     return _of_requests("rows", "labels", view, tallies, empty)
 
 
