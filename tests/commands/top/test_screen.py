@@ -130,15 +130,15 @@ def test_an_idle_server_is_shown_and_what_is_not_known_of_it_is_absent() -> None
 
 def test_durations_without_a_server_make_no_server_and_no_label_set() -> None:
     """They are those of all requests; what is not known of a server is absent."""
-    timed = {f'status_class="2xx",le="{le}"': 100 for le in ("0.1", "+Inf")}
-    seen = view({**served("a.example", "200", 10), "nginx_http_request_duration_seconds_bucket": timed})
-    assert table("servers", seen).rows == [("a.example", 1.0, 0.0, 0.0, None, None, 0.0, 100.0)]
-    assert table("rows", seen).rows == [("a.example GET 200", 1.0, 0.1, 0.1, 0.0, 100.0)]
+    timed = {f'status_class="2xx",le="{le}"': 1000 for le in ("0.1", "+Inf")}
+    seen = view({**served("a.example", "200", 1000), "nginx_http_request_duration_seconds_bucket": timed})
+    assert table("servers", seen).rows == [("a.example", 100.0, 0.0, 0.0, None, None, 0.0, 10_000.0)]
+    assert table("rows", seen).rows == [("a.example GET 200", 100.0, 0.1, 0.1, 0.0, 10_000.0)]
     assert total(seen)["p99"] == 0.1
 
 
 def test_label_sets_have_the_quantiles_of_the_durations_that_they_share() -> None:
-    timed = {f'server="a",status_class="{of}",le="{le}"': 100 for of in ("2xx", "5xx") for le in ("0.1", "+Inf")}
+    timed = {f'server="a",status_class="{of}",le="{le}"': 1000 for of in ("2xx", "5xx") for le in ("0.1", "+Inf")}
     responses = {f'server="a",method="{m}",status="{s}"': 5 for m in ("GET", "POST") for s in ("200", "404", "101")}
     seen = view({"nginx_http_responses_total": responses, "nginx_http_request_duration_seconds_bucket": timed})
     quantiles = {str(row[0]).removeprefix("a "): row[3] for row in table("rows", seen).rows}

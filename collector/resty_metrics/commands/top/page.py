@@ -32,6 +32,7 @@ SPOOL = "resty_metrics_spool"
 _FAMILIES = {
     RESPONSES, DURATION, REQUEST_BYTES, RESPONSE_BYTES, ATTEMPTS, RETRIES, UPSTREAM_RESPONSE, ACTIVE, REQUESTS,
 }  # fmt: skip
+_PLAIN = ("server", "method", "status")  # labels that are shown without their names
 _LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"', re.DOTALL)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
@@ -69,6 +70,11 @@ def joined(labels: Mapping[str, str], name: str) -> str:
 
 def _unescaped(value: str) -> str:
     return _ESCAPE.sub(lambda match: "\n" if match[1] == "n" else match[1], value) if "\\" in value else value
+
+
+def label_set(labels: Mapping[str, str]) -> str:
+    """Return the labels of a row of requests as one text."""
+    return " ".join(f"{name}={value}" if name not in _PLAIN else value for name, value in labels.items())
 
 
 def bucket(text: str) -> tuple[str, float]:

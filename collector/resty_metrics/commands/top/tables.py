@@ -122,11 +122,7 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
     ),
     "rows": (
         Column("labels", "labels", "text"),
-        *(
-            replace(column, title=_OF_ALL.get(column.key, column.title))
-            for column in _TRAFFIC
-            if column.kind != "ratio"
-        ),
+        *(replace(each, title=_OF_ALL.get(each.key, each.title)) for each in _TRAFFIC if each.kind != "ratio"),
     ),
     "workers": (
         Column("worker", "worker", "text"),
@@ -166,13 +162,6 @@ def _tail(times: Iterable[Buckets]) -> Quantile | None:
 
 def _server(labels: Mapping[str, str]) -> str:
     return page.joined(labels, "server")
-
-
-def _row(labels: Mapping[str, str]) -> str:
-    return " ".join(f"{name}={value}" if name not in _PLAIN else value for name, value in labels.items())
-
-
-_PLAIN = ("server", "method", "status")
 
 
 def requests(view: View, name_of: Callable[[Mapping[str, str]], str]) -> dict[str, _Sum]:
@@ -237,10 +226,9 @@ def _servers(view: View) -> Table:
 
 def _rows(view: View) -> Table:
     empty = f"No request in the last {view.seconds:.0f} s." if view.seconds else "No request yet."
-    tallies, durations = requests(view, _row), Durations(_times(view, page.DURATION))
-    for text in view.grown(page.RESPONSES):
-        labels = page.labels(text)
-        tallies[_row(labels)].times.extend(durations.of(labels))
+    tallies, durations = requests(view, page.label_set), Durations(_times(view, page.DURATION))
+    for labels in map(page.labels, view.grown(page.RESPONSES)):
+        tallies[page.label_set(labels)].times.extend(durations.of(labels))
     return _of_requests("rows", "labels", view, tallies, empty)
 
 
