@@ -88,7 +88,7 @@ class Live:
         gave_way: tuple[int, int],
         now: float,
     ) -> None:
-        self._history.observe(by_server, (sum(family.evicted for family in families), *gave_way), now)
+        self._history.observe(by_server, (sum(family.evicted + family.expired for family in families), *gave_way), now)
         self._baselines.observe(totals.request_families(self._parts.intake.table), now)
 
     async def html(self) -> str:
