@@ -1,7 +1,8 @@
 """Sums by server."""
 
-from resty_metrics.live.totals import Totals, request_families, totals_of
+from resty_metrics.live.totals import Totals, moved, request_families, totals_of
 from resty_metrics.shapes.shape import Shape, family_batch
+from resty_metrics.table.expiry import Expiry
 from resty_metrics.table.table import Table
 from support.live import merge, shape
 
@@ -39,3 +40,13 @@ def test_only_requests_are_looked_at() -> None:
     table = Table()
     table.merge([family_batch(Shape("c_total", "counter", ("server",), None, ("value",)), "", False, [("a", 1)])], 1, 0)
     assert totals_of(request_families(table)) == {}
+
+
+def test_rows_that_expired_have_moved() -> None:
+    table = Table()
+    table.merge([family_batch(Shape("c_total", "counter", ("server",), None, ("value",)), "", False, [("a", 1)])], 1, 0)
+    ((key, family),) = table.families.items()
+    before = moved(table, [family])
+    assert moved(table, [family]) == before
+    table.expire(key, Expiry(3600.0, 3600.0, 3600.0, table.next_creation))
+    assert moved(table, [family]) != before
