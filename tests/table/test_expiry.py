@@ -64,9 +64,9 @@ class Core:
         }
 
     def expire(self, now: float, period: float = HOUR) -> None:
-        seen = self.scrapers.seen_by_all(now)
-        if seen is not None:
-            expiry = Expiry(now, period, *seen)
+        limits = self.scrapers.seen_by_all(now)
+        if limits is not None:
+            expiry = Expiry(now, period, *limits)
             keys = ExpirySearch().step(self.table.families, expiry)
             finish(self.table.expire_in_steps(keys, expiry))
 

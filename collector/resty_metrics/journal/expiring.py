@@ -36,10 +36,10 @@ class Expiring:
         """Search a part of the table, and forget the rows there that have expired. Called each second."""
         if self.period is None or self._under_way:
             return
-        seen = self._state.scrapers.seen_by_all(now)
-        if seen is None:
+        limits = self._state.scrapers.seen_by_all(now)
+        if limits is None:
             return
-        expiry = Expiry(now, self.period, *seen)
+        expiry = Expiry(now, self.period, *limits)
         keys = self._search.step(self._state.table.families, expiry)
         if keys:
             self._under_way = True
