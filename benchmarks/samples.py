@@ -35,7 +35,7 @@ RawRow = list[str | int]
 
 
 def make_rows(count: int, seed: int = 1, server: str = "www{}.example.com") -> list[RawRow]:
-    """Make label values and the numbers of both rows: a count and two sums; 17 buckets, most of them small, a sum."""
+    """Make label values and the numbers of families rows: a count and two sums; 17 buckets, most of them small, a sum."""
     source = random.Random(seed)
     rows: list[RawRow] = []
     for number in range(count):
@@ -72,10 +72,10 @@ def _of_both(scope: str, rows: Sequence[RawRow]) -> tuple[list[RawRow], list[Raw
 def make_table(rows: int, server: str = "www{}.example.com") -> Table:
     table = Table()
     for scope, count in scopes(rows):
-        both = _of_both(scope, make_rows(count, server=server))
+        families = _of_both(scope, make_rows(count, server=server))
         batches = [
             family_batch(shape, "", False, [tuple(row) for row in of_shape])
-            for shape, of_shape in zip(shapes(scope), both, strict=True)
+            for shape, of_shape in zip(shapes(scope), families, strict=True)
         ]
         table.merge(batches, 1, 0.0)
     return table

@@ -12,16 +12,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from resty_metrics.config.settings import Settings
 from resty_metrics.ingest.intake import Intake
 from resty_metrics.ingest.senders import Senders
+from resty_metrics.journal.expiring import Expiring
+from resty_metrics.journal.state import State
 from resty_metrics.page.scrape import Pages
 from resty_metrics.reload import RESTART, Reloader, renewed
 from resty_metrics.sources.fetch import Fetcher
 from resty_metrics.sources.source import Connection, Source
+from resty_metrics.table.scrapers import Scrapers
 from resty_metrics.table.table import Table
 from resty_metrics.web.front import Front
 from resty_metrics.web.limits import Limits
@@ -235,9 +239,11 @@ def test_a_name_service_that_is_slow_does_not_hold_the_loop(monkeypatch: pytest.
     async def run() -> None:
         tally = Tally(0)
         front = Front(Policy(Access(), tally), tally, Limits())
-        pages = Pages(cast(Any, None), [], lambda: 0.0)
         intake = Intake(Table(), Senders(), lambda uid: False)
-        reload = asyncio.create_task(Reloader(Settings(), Settings, intake, pages, front)())
+        parts = SimpleNamespace(intake=intake, scrapers=Scrapers(), journal=None)
+        pages = Pages(cast(Any, parts), [], lambda: 0.0)
+        expiring = Expiring(State(), cast(Any, None), None)
+        reload = asyncio.create_task(Reloader(Settings(), Settings, intake, expiring, pages, front)())
         assert await asyncio.to_thread(asked.wait, 10)
         answered.set()
         assert await reload == []

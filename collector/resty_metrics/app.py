@@ -24,6 +24,7 @@ from resty_metrics.endpoint.credentials import allowed_uids
 from resty_metrics.endpoint.guard import Guard
 from resty_metrics.ingest.intake import Intake
 from resty_metrics.ingest.listener import Listener
+from resty_metrics.journal.expiring import Expiring
 from resty_metrics.journal.journal import Journal
 from resty_metrics.journal.state import Capture, capture
 from resty_metrics.journal.tenure import Kept, Tenure, lock_state, note_stale, read_state, running_time
@@ -117,6 +118,7 @@ class Collector:
         self.listener = Listener(settings.socket_path, settings.socket_mode, self.intake, self.journal, self.clock)
         self.guard = Guard(self.listener, kept.socket_lock)
         self.coverage = Coverage()
+        self.expiring = Expiring(kept.state, self.journal, settings.rows_expire)
         self.tally = Tally(time.time())
         parts = Parts(
             self.intake,
@@ -125,6 +127,7 @@ class Collector:
             self.guard,
             self.journal,
             self.coverage,
+            self.expiring,
             partial(web_metrics.families, self.tally, kept.state.scrapers.count),
             lambda: self.observer.families(),
         )
@@ -140,17 +143,20 @@ class Collector:
         self.live = Live(parts, self.pages, self.observer, settings.web_telemetry_path, self.clock)
         limits = Limits(settings.web_max_connections, settings.web_max_requests)
         self.front = Front(Policy(access, self.tally), self.tally, limits)
-        self.reload = Reloader(settings, load, self.intake, self.pages, self.front)
+        self.reload = Reloader(settings, load, self.intake, self.expiring, self.pages, self.front)
         if settings.web_enable_lifecycle:
             self.front.reload = self.reload
 
     async def watch(self) -> None:
-        """Check each second for workers that have left and senders that are over, and observe the coverage."""
+        """Check each second for workers that have left and senders that are over, observe the coverage, and forget
+        rows that have expired.
+        """
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             now = self.clock()
             self.listener.check_leaving()
             self.intake.senders.prune(now)
+            self.expiring.step(now)
             self.coverage.observe(self.intake.senders.heartbeats(now), self.intake.table, now)
 
     def _capture(self) -> Capture:

@@ -22,6 +22,7 @@ from resty_metrics.config.settings import Settings
 from resty_metrics.endpoint.credentials import allowed_uids
 from resty_metrics.health.facts import RefusedFile
 from resty_metrics.ingest.intake import Intake
+from resty_metrics.journal.expiring import Expiring
 from resty_metrics.page.scrape import Pages
 from resty_metrics.process import log
 from resty_metrics.process.log import say
@@ -37,11 +38,18 @@ class Reloader:
     """A callable that reloads the configuration. ``load`` reads settings, in a thread. ``settings``: those in force."""
 
     def __init__(
-        self, settings: Settings, load: Callable[[], Settings], intake: Intake, pages: Pages, front: Front
+        self,
+        settings: Settings,
+        load: Callable[[], Settings],
+        intake: Intake,
+        expiring: Expiring,
+        pages: Pages,
+        front: Front,
     ) -> None:
         self.settings = settings
         self._load = load
         self._intake = intake
+        self._expiring = expiring
         self._pages = pages
         self._front = front
         self._turn = asyncio.Lock()
@@ -75,6 +83,7 @@ class Reloader:
         if (settings.log_level, settings.log_format) != (old.log_level, old.log_format):
             log.configure(settings.log_level, settings.log_format)
         self._intake.allow(uids.__contains__)
+        self._expiring.period = settings.rows_expire
         self._pages.use(renewed(self._pages.fetchers, settings.sources))
         limits = self._front.limits
         limits.max_connections, limits.max_requests = settings.web_max_connections, settings.web_max_requests

@@ -211,7 +211,7 @@ def test_the_flags_are_those_that_are_documented() -> None:
         "--source.tls.insecure-skip-verify", "--source.basic-auth.username", "--source.basic-auth.password-file",
         "--source.bearer-token-file",
         "--web.listen-address", "--web.telemetry-path", "--web.config.file", "--web.enable-lifecycle",
-        "--web.max-connections", "--web.max-requests", "--log.level", "--log.format",
+        "--web.max-connections", "--web.max-requests", "--log.level", "--log.format", "--rows.expire",
     }  # fmt: skip
 
 

@@ -30,6 +30,8 @@ socket:
   allow_uid: [daemon, 1000]
 state:
   dir: none
+rows:
+  expire: 6h
 web:
   listen_address: ["127.0.0.1:1", "[::1]:2", "unix:/run/x/web.sock", ":3"]
   telemetry_path: /numbers
@@ -73,6 +75,7 @@ def settings_of(directory: Path) -> Settings:
         0o640,
         (1, 1000),
         None,
+        21_600.0,
         (
             Source("vts", "edge", "https://edge.example:8443/vts/format/json", None, edge, False),
             Source("stub_status", None, "http://localhost/stub_status", "/run/x/nginx.sock", inner),

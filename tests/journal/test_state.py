@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from resty_metrics.ingest.intake import Intake
 from resty_metrics.ingest.senders import Senders
 from resty_metrics.journal.errors import JournalError
-from resty_metrics.journal.records import SCRAPE, of_drain, of_page, replay, seal, unpack, unseal
+from resty_metrics.journal.records import EXPIRE, SCRAPE, of_drain, of_expiry, of_page, replay, seal, unpack, unseal
 from resty_metrics.journal.snapshot import ROWS_PER_PART, read, write
 from resty_metrics.journal.state import State, capture
 from resty_metrics.page.requests import render
+from resty_metrics.process.steps import finish
 from resty_metrics.shapes.shape import DURATIONS, REQUEST_COLUMNS, REQUEST_LABELS, FamilyKey
 from resty_metrics.shapes.sums import sums_of
+from resty_metrics.table.expiry import Expiry
 from resty_metrics.table.scrapers import Scrapers, identify
 from resty_metrics.table.table import Table
 from resty_metrics.wire.datagram import VERSION, Header, Kind, write_datagram
@@ -364,3 +366,46 @@ def test_only_what_was_sealed_is_unsealed(payload: bytes) -> None:
             continue  # four bytes of 0 are nothing, sealed
         with pytest.raises(JournalError, match="checksum"):
             unseal(damaged)
+
+
+def test_an_expiry_is_decided_again_as_it_was() -> None:
+    """From the beginning, and from a snapshot taken at any time, to the byte; rows return in between."""
+    life = Life(State(Table(max_rows=8)))
+    starts = [(life.snapshot(), 0)]
+    for number in range(300):
+        now = number * 120.0
+        rows = ["known", 1], [f"visitor {number * 7 % 11}", 1]
+        life.send(counter("c_total", *rows), counter("mine_total", *rows) | {"custom": True}, now=now)
+        expiry = Expiry(now, 600.0, now - 60.0, life.state.table.next_creation - number % 2)
+        keys = [key for key in life.state.table.families if number % 3 or key.custom]
+        life.records.append(of_expiry(keys, expiry))
+        finish(life.state.table.expire_in_steps(keys, expiry))
+        if number % 37 == 0:
+            life.state.now = now
+            starts.append((life.snapshot(), len(life.records)))
+    for family in life.state.table.families.values():
+        assert family.expired > 100
+        assert next(row.numbers for row in family.rows if row.labels == ("known",)) == (300,)
+    for start, position in starts:
+        state = read(start)
+        for record in life.records[position:]:
+            replay(state, record)
+        assert same(state, life.state)
+        assert state.now == 299 * 120.0
+
+
+def test_an_expiry_of_a_family_that_has_gone_is_nothing() -> None:
+    state = State()
+    replayed = replay(state, of_expiry([FamilyKey("c_total")], Expiry(7200.0, 3600.0, 7200.0, 5)))
+    assert (state.table.families, state.now, replayed.lost_entries) == ({}, 7200.0, 0)
+
+
+@pytest.mark.parametrize("fields", [[], [1.0], ["x", 1.0, 1.0, 1, "", "c_total", "", False], [1.0] * 9])
+def test_an_expiry_that_cannot_be_read_costs_itself_alone(fields: list[Any]) -> None:
+    life = Life()
+    life.send(counter("c_total", ["x", 1]))
+    before = life.snapshot()
+    replayed = replay(life.state, seal(msgpack.packb([[EXPIRE, *fields], [SCRAPE, *PROMETHEUS, 7, True]])))
+    assert replayed.lost_entries == 1
+    assert life.state.scrapers.is_regular(PROMETHEUS)
+    assert life.snapshot()[:3] == before[:3]

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 from resty_metrics.live.history import ALL, History
-from resty_metrics.live.totals import NO_SERVER, Totals, counted_families, totals_of
+from resty_metrics.live.totals import NO_SERVER, Totals, counted_families, moved, totals_of
 from resty_metrics.shapes.shape import Shape, family_batch
+from resty_metrics.table.expiry import Expiry
 from resty_metrics.table.table import Table
 from support.live import merge, shape
 
@@ -65,3 +66,13 @@ def test_only_requests_are_looked_at() -> None:
     table = Table()
     table.merge([family_batch(Shape("c_total", "counter", ("server",), None, ("value",)), "", False, [("a", 1)])], 1, 0)
     assert totals_of(counted_families(table)) == {}
+
+
+def test_rows_that_expired_have_moved() -> None:
+    table = Table()
+    table.merge([family_batch(Shape("c_total", "counter", ("server",), None, ("value",)), "", False, [("a", 1)])], 1, 0)
+    ((key, family),) = table.families.items()
+    before = moved(table, [family])
+    assert moved(table, [family]) == before
+    table.expire(key, Expiry(3600.0, 3600.0, 3600.0, table.next_creation))
+    assert moved(table, [family]) != before

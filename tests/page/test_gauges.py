@@ -180,3 +180,31 @@ def test_workers_and_families_are_made_in_steps_too() -> None:
     assert sum(1 for _ in conflicts.in_steps(many, [])) >= 10
     assert sum(1 for _ in exposition.in_steps(many, openmetrics=True)) >= 4
     assert finish(conflicts.in_steps(many, [])) == [*many, finish(conflicts.in_steps(many, []))[-1]]
+
+
+EXPIRED: list[tuple[Combine, list[tuple[float, int]], list[str]]] = [
+    ("sum", [(1, 9), (2, 10), (4, 11)], ["g 6"]),
+    ("max", [(7, 9), (2, 10)], ["g 2"]),
+    ("min", [(-7, 9), (2, 10)], ["g 2"]),
+    ("last", [(7, 9), (2, 10)], ["g 2"]),
+    ("last", [(7, 9), (2, 9)], []),
+    ("sum", [(7, 9), (2, 9)], []),
+    ("shared", [(7, 9), (2, 9)], ["g 2"]),
+]
+
+
+@pytest.mark.parametrize(("combine", "values", "shown"), EXPIRED)
+def test_a_value_that_was_set_long_ago_is_left_out(
+    combine: Combine, values: list[tuple[float, int]], shown: list[str]
+) -> None:
+    beats = [beat(birth + 1, gauge(combine, (value, when)), began=birth) for birth, (value, when) in enumerate(values)]
+    combined = finish(module.in_steps(beats, oldest_ms=10))
+    page = render([one.family for one in combined], openmetrics=False).decode()
+    assert [line for line in page.splitlines() if not line.startswith("#")] == shown
+
+
+def test_expired_values_take_no_place_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_ROWS", 2)
+    rows = [(str(number), 1, 5 if number < 2 else 10) for number in range(4)]
+    (combined,) = finish(module.in_steps([beat(1, gauge("sum", *rows, labels=("l",)))], oldest_ms=10))
+    assert combined.family.lines == [b'g{l="2"} 1\ng{l="3"} 1\n']

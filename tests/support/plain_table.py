@@ -4,8 +4,9 @@ It shares no code with the collector's own. A batch is what a worker packs into 
 map as docs/wire.md has it, all keys present.
 """
 
+import itertools
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,7 @@ Key = tuple[str, str, str, bool]  # instance, name, scope, custom
 class PlainRow:
     numbers: list[float]
     used: float
+    created: int
 
 
 def clean(labels: Sequence[str]) -> Labels:
@@ -42,7 +44,9 @@ class PlainFamily:
     rows: dict[Labels, PlainRow] = field(default_factory=dict)
     overflow: int = 0
     evicted: int = 0
+    expired: int = 0
     used: float = 0.0
+    creation: Iterator[int] = field(default_factory=itertools.count)
 
     def add(self, labels: Labels, numbers: Sequence[float], now: float) -> None:
         if labels not in self.rows:
@@ -52,8 +56,10 @@ class PlainFamily:
             labels = self.overflow_row(labels)
         self.add_up(labels, numbers, now)
 
-    def add_up(self, labels: Labels, numbers: Sequence[float], used: float) -> None:
-        row = self.rows.setdefault(labels, PlainRow([0] * len(numbers), used))
+    def add_up(self, labels: Labels, numbers: Sequence[float], used: float, created: int | None = None) -> None:
+        if labels not in self.rows:
+            self.rows[labels] = PlainRow([0] * len(numbers), used, next(self.creation) if created is None else created)
+        row = self.rows[labels]
         row.numbers = [a + b for a, b in zip(row.numbers, numbers, strict=True)]
         row.used = max(row.used, used)
 
@@ -98,7 +104,14 @@ class PlainFamily:
         convert = conversion(self.labels, self.bounds, labels, bounds)
         self.labels, self.bounds = labels, bounds
         for values, row in old.items():
-            self.add_up(*convert(values, row.numbers), row.used)
+            self.add_up(*convert(values, row.numbers), row.used, row.created)
+
+    def expire(self, now: float, period: float, moment: float, creation: int) -> None:
+        """Forget what is idle, was shown since its last change, and was shown with its value."""
+        for labels, row in list(self.rows.items()):
+            if now - row.used >= period and row.used < moment and row.created < creation:
+                del self.rows[labels]
+                self.expired += 1
 
 
 def conversion(
@@ -129,6 +142,7 @@ class PlainTable:
         self.mistyped = self.refused = self.lost = 0
         self.evicted_instances = self.evicted_families = 0
         self._cap = cap
+        self._creation = itertools.count()
         self._max_instances = max_instances
         self._max_families = max_families
         self._max_table_families = max_table_families
@@ -145,7 +159,8 @@ class PlainTable:
         if known is None and not self.find_place(key, len(sent["rows"]), now):
             return
         if known is None or known.type != sent["type"]:
-            known = PlainFamily(sent["name"], sent["type"], sent["labels"], sent["bounds"], sent["custom"], self._cap)
+            shape = (sent["name"], sent["type"], sent["labels"], sent["bounds"], sent["custom"])
+            known = PlainFamily(*shape, self._cap, creation=self._creation)
             self.families[key] = known
         known.used = now
         if not sent["inherited"] and birth > known.birth:

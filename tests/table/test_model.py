@@ -14,13 +14,14 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from resty_metrics.exposition import text as exposition
 from resty_metrics.ingest.intake import Intake
-from resty_metrics.journal.records import of_drain, replay
+from resty_metrics.journal.records import of_drain, of_expiry, replay
 from resty_metrics.journal.snapshot import read, write
 from resty_metrics.journal.state import State, capture
 from resty_metrics.page import assemble
 from resty_metrics.page.requests import render
 from resty_metrics.process.steps import finish
 from resty_metrics.shapes.shape import FamilyKey
+from resty_metrics.table.expiry import Expiry, ExpirySearch
 from resty_metrics.table.table import Table
 from resty_metrics.wire.datagram import VERSION, Header, Kind, write_datagram
 from support.effort import examples
@@ -112,6 +113,19 @@ class TableModel(RuleBasedStateMachine):
         assert outcome.result == "applied"
         self.plain.merge(instance, batch, sender, self.now)
 
+    @rule(period=st.sampled_from([60.0, 3600.0]), ago=TIMES, newest=st.integers(0, 4), passed=TIMES)
+    def rows_expire(self, period: float, ago: float, newest: int, passed: float) -> None:
+        """Every scraper was shown what is older than ``ago``, and the ``newest`` rows at 0 alone."""
+        self.commit()
+        self.now += passed
+        creation = self.state.table.next_creation - newest
+        expiry = Expiry(self.now, period, self.now - ago, creation)
+        keys = ExpirySearch().step(self.state.table.families, expiry)
+        self.records.append(of_expiry(keys, expiry))
+        finish(self.state.table.expire_in_steps(keys, expiry))
+        for family in self.plain.families.values():
+            family.expire(self.now, period, self.now - ago, creation)
+
     @rule()
     def a_drain_ends(self) -> None:
         self.commit()
@@ -142,11 +156,13 @@ class TableModel(RuleBasedStateMachine):
     def the_table_is_the_plain_one(self) -> None:
         self.commit()
         actual = {
-            (key.instance, key.name, key.scope, key.custom): [(row.labels, list(row.numbers)) for row in family.rows]
+            (key.instance, key.name, key.scope, key.custom): [
+                (row.labels, row.created, list(row.numbers)) for row in family.rows
+            ]
             for key, family in self.state.table.families.items()
         }
         assert actual == {
-            key: [(labels, row.numbers) for labels, row in family.rows.items()]
+            key: [(labels, row.created, row.numbers) for labels, row in family.rows.items()]
             for key, family in self.plain.families.items()
         }
         table, model = self.state.table, self.plain
@@ -156,7 +172,8 @@ class TableModel(RuleBasedStateMachine):
         assert keys == list(model.families)
         for (instance, name, scope, custom), plain in self.plain.families.items():
             family = self.state.table.families[FamilyKey(name, custom, scope, instance)]
-            assert (family.overflow, family.evicted) == (plain.overflow, plain.evicted)
+            counts = (family.overflow, family.evicted, family.expired)
+            assert counts == (plain.overflow, plain.evicted, plain.expired)
 
     @invariant()
     def no_label_set_is_there_twice_and_the_index_agrees(self) -> None:

@@ -28,6 +28,7 @@ _ADDRESS = Type("address", values.read_listen_address, values.show_listen_addres
 _TELEMETRY_PATH = Type("path", values.read_telemetry_path)
 _SWITCH, _LIMIT = Type("true|false", values.read_switch), Type("number", values.read_limit)
 _DURATION = Type("duration", values.read_duration, values.show_duration)
+_EXPIRY = Type("duration", values.read_expiry, values.show_expiry)
 
 
 def _setting(key: str, form: Type, default: str | None, about: str, flag: str | None = None, **more: Any) -> Setting:
@@ -68,6 +69,13 @@ SETTINGS = (
         values.DEFAULT_STATE_DIR,
         "Directory of the journal, which keeps counters across restarts; none: counters begin at 0.",
         commands=_DOCTOR,
+    ),
+    _setting(
+        "rows.expire",
+        _EXPIRY,
+        values.NO_EXPIRY,
+        "Forget a row to which nothing was added for this long, at least 1h; off: keep every row.",
+        reloadable=True,
     ),
     _setting(
         "web.listen_address",

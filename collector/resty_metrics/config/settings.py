@@ -18,7 +18,7 @@ Layer = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings. ``state_dir`` None: nothing is kept.
+    """The settings. ``state_dir`` None: nothing is kept. ``rows_expire``: seconds; None: no row expires.
 
     ``web_config_file``: a file in the format of exporter-toolkit; None: plain HTTP.
     """
@@ -27,6 +27,7 @@ class Settings:
     socket_mode: int = 0o666
     socket_allow_uid: tuple[int, ...] = ()
     state_dir: Path | None = Path(values.DEFAULT_STATE_DIR)
+    rows_expire: float | None = None
     sources: tuple[Source, ...] = ()
     web_listen_address: tuple[ListenAddress, ...] = (values.read_listen_address(values.DEFAULT_LISTEN),)
     web_telemetry_path: str = values.DEFAULT_TELEMETRY_PATH

@@ -7,6 +7,7 @@ from pathlib import Path
 
 DEFAULT_STATE_DIR = "/var/lib/resty-metrics"
 NO_STATE_DIR = "none"
+NO_EXPIRY = "off"
 DEFAULT_LISTEN = ":19145"
 DEFAULT_TELEMETRY_PATH = "/metrics"
 DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_REQUESTS = 512, 256  # the first is also Prometheus's default
@@ -18,9 +19,12 @@ TEMPORARY_SUFFIX = len(".") + len(".4194304")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("logfmt", "json")
 LEAST_DURATION, MOST_DURATION = 0.01, 300.0
+LEAST_EXPIRY, MOST_EXPIRY = 3600.0, 366 * 86_400.0
 
 _DURATION = re.compile(r"(?P<number>[0-9]{1,6}(?:\.[0-9]{1,6})?)(?P<unit>ms|s|m|)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "": 1.0}
+_EXPIRY = re.compile(r"(?P<number>[0-9]{1,9}(?:\.[0-9]{1,6})?)(?P<unit>[smhd])")
+_EXPIRY_UNITS = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 _SWITCH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _NOT_IN_A_PATH = frozenset("?#{}")  # the end of a path in a URL; a pattern to aiohttp
 _HOST_PORT = re.compile(r"(?P<host>\[[0-9a-fA-F:.%]+\]|[^:\[\]]*):(?P<port>[0-9]{1,5})")
@@ -152,6 +156,25 @@ def read_duration(text: str) -> float:
 def show_duration(seconds: float) -> str:
     """Return ``5s``."""
     return f"{seconds:g}s"
+
+
+def read_expiry(text: str) -> float | None:
+    """Read seconds from ``90m``, ``6h`` or ``30d``; None where the text is ``off``. Raises ValueError."""
+    if text == NO_EXPIRY:
+        return None
+    match = _EXPIRY.fullmatch(text)
+    seconds = 0.0 if match is None else float(match["number"]) * _EXPIRY_UNITS[match["unit"]]
+    if not LEAST_EXPIRY <= seconds <= MOST_EXPIRY:
+        raise ValueError(f"{text!r}: give a time between 1h and 366d, as in 6h or 30d, or {NO_EXPIRY} to keep all rows")
+    return seconds
+
+
+def show_expiry(seconds: float | None) -> str:
+    """Return ``6h``; ``off`` where nothing expires."""
+    if seconds is None:
+        return NO_EXPIRY
+    unit = next(unit for unit, length in _EXPIRY_UNITS.items() if seconds % length == 0 or unit == "s")
+    return f"{seconds / _EXPIRY_UNITS[unit]:.10g}{unit}"
 
 
 def read_limit(text: str) -> int:

@@ -16,8 +16,9 @@ Rules:
   stuck.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 
 from resty_metrics.ingest.beats import Refusal
@@ -77,6 +78,7 @@ class Intake:
         for family in table.families.values():
             senders.believe(family.birth_ms)
         self._accepted: list[Accepted] = []
+        self._under_way: deque[Drain] = deque()  # drains with batches that are not merged yet
         self._ended: list[Ended] = []
         self._replies: dict[bytes, Reply] = {}
 
@@ -109,15 +111,26 @@ class Intake:
         later = [reply for sender, reply in self._replies.items() if sender in unsafe]
         drain = Drain(tuple(self._accepted), tuple(self._ended), self._answers(prompt), tuple(later))
         self._accepted, self._ended, self._replies = [], [], {}
+        if drain.accepted:
+            self._under_way.append(drain)
         return drain
 
     def settle_in_steps(self, drain: Drain) -> Steps[Settled]:
         """Merge the batches of a drain that is safe, and return its answers. A step merges the rows of one family."""
         failures: list[Failure] = []
-        for batch in drain.accepted:
-            failures += yield from self.table.merge_in_steps(batch.families, batch.birth_ms, batch.now)
-            self.senders.commit(batch.sender, batch.sequence)
+        try:
+            for batch in drain.accepted:
+                failures += yield from self.table.merge_in_steps(batch.families, batch.birth_ms, batch.now)
+                self.senders.commit(batch.sender, batch.sequence)
+        finally:
+            with suppress(ValueError):  # a drain without batches
+                self._under_way.remove(drain)
         return Settled(self._answers(drain.replies), tuple(failures))
+
+    def merged_until(self, now: float) -> float:
+        """Return the time before which every batch arrived that is in the table as a whole; at most ``now``."""
+        waiting = self._under_way[0].accepted if self._under_way else self._accepted
+        return min(now, waiting[0].now) if waiting else now
 
     def settle(self, drain: Drain) -> Settled:
         """Do the work of ``settle_in_steps`` in one go."""

@@ -7,10 +7,14 @@ A record is a msgpack array of entries, framed by ``seal``. An entry is an array
     [1, sender, now]                             a sender said bye
     [2, host, scraper, creation, regular]        a scraper was shown every row up to this creation number; the first two
                                                  are hashes (table/scrapers.py)
+    [3, now, period, moment, creation, instance, name, scope, custom]
+                                                 the rows of a family that these numbers cover were forgotten
+                                                 (table/expiry.py)
 
 Rules:
 - ``replay`` of the same records on the same snapshot makes the same state: merging decides on overflow and eviction
-  only by the existing rows, the times of their last use, and ``now``, the running time at which the batch arrived.
+  only by the existing rows, the times of their last use, and ``now``, the running time at which the batch arrived. An
+  expiry depends on these, and on the numbers in its entry.
 - An entry that cannot be applied costs no other entry. Its sender's mark moves all the same: its numbers may have been
   added in part and must not be counted again, and its worker was told that the batch is safe.
 - The mark of a sender never goes back, in whatever order the records of a damaged file are read.
@@ -19,7 +23,7 @@ Rules:
 
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,12 +33,13 @@ from resty_metrics.ingest.departed import SenderMark
 from resty_metrics.ingest.drain import Drain
 from resty_metrics.journal.errors import JournalError
 from resty_metrics.journal.state import State
-from resty_metrics.shapes.shape import FamilyBatch
+from resty_metrics.shapes.shape import FamilyBatch, FamilyKey
+from resty_metrics.table.expiry import Expiry
 from resty_metrics.table.scrapers import Shown
 from resty_metrics.wire.batch import read_batch
 from resty_metrics.wire.datagram import WireError
 
-BATCH, BYE, SCRAPE = 0, 1, 2
+BATCH, BYE, SCRAPE, EXPIRE = 0, 1, 2, 3
 _CHECKSUM = struct.Struct(">I")
 CHECKSUM_BYTES = _CHECKSUM.size
 
@@ -70,6 +75,13 @@ def of_drain(drain: Drain) -> bytes | None:
 def of_page(shown: Sequence[Shown]) -> bytes:
     """Return the record of a page that was shown to these scrapers."""
     return seal(msgpack.packb([[SCRAPE, *scraper, creation, regular] for scraper, creation, regular in shown]))
+
+
+def of_expiry(keys: Iterable[FamilyKey], expiry: Expiry) -> bytes:
+    """Return the record of an expiry in these families, an entry for each of them."""
+    numbers = (expiry.now, expiry.period, expiry.moment, expiry.creation)
+    entries = [[EXPIRE, *numbers, key.instance, key.name, key.scope, key.custom] for key in keys]
+    return seal(msgpack.packb(entries))
 
 
 def read_shown(host: bytes, name: bytes, creation: int, regular: bool) -> Shown:
@@ -144,4 +156,25 @@ def _apply_scrape(state: State, _: Replayed, *fields: Any) -> None:
     state.scrapers.restore([read_shown(*fields)], state.now)
 
 
-_APPLY: dict[int, Callable[..., None]] = {BATCH: _apply_batch, BYE: _apply_bye, SCRAPE: _apply_scrape}
+def _apply_expiry(
+    state: State,
+    _: Replayed,
+    now: float,
+    period: float,
+    moment: float,
+    creation: int,
+    instance: str,
+    name: str,
+    scope: str,
+    custom: bool,
+) -> None:
+    state.table.expire(FamilyKey(name, custom, scope, instance), Expiry(now, period, moment, creation))
+    state.now = max(state.now, now)
+
+
+_APPLY: dict[int, Callable[..., None]] = {
+    BATCH: _apply_batch,
+    BYE: _apply_bye,
+    SCRAPE: _apply_scrape,
+    EXPIRE: _apply_expiry,
+}

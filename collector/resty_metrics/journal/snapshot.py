@@ -4,7 +4,7 @@
      failed_rows, max_table_rows, max_table_bytes, max_table_families, scanned, evicted_instances, evicted_families]
                                                                                         the first one
     ["family", name, type, labels, bounds, columns, scale, scope, custom, help, birth_ms, overflow, evicted, scanned,
-     instance, used]
+     instance, used, expired]
     ["rows", [creation, labels, numbers, used], ...]                      of the family before it, ROWS_PER_PART each
     ["senders", [name, birth_ms, committed, seen, ended, instance], ...]
     ["scrapers", [host, scraper, creation, regular], ...]                  as in records.py
@@ -81,7 +81,7 @@ def _write_family(family: FamilyState) -> Iterator[bytes]:
         *(shape.name, shape.type, shape.labels, shape.bounds, shape.columns),
         *(shape.scale, shape.scope, shape.custom),
         *(family.help, family.birth_ms, family.overflow, family.evicted, family.scanned),
-        *(shape.instance, family.used),
+        *(shape.instance, family.used, family.expired),
     )
     for start in range(0, len(family.rows), ROWS_PER_PART):
         part = family.rows[start : start + ROWS_PER_PART]
@@ -137,9 +137,9 @@ def _read(values: Sequence[Any]) -> State:
 
 
 def _read_family(*fields: Any) -> FamilyState:
-    text, birth_ms, overflow, evicted, scanned, instance, used = fields[8:]
+    text, birth_ms, overflow, evicted, scanned, instance, used, *expired = fields[8:]
     shape = replace(Shape(*fields[:8]), instance=instance)
-    return FamilyState(shape, text, birth_ms, overflow, evicted, scanned, [], used)
+    return FamilyState(shape, text, birth_ms, overflow, evicted, scanned, [], used, *expired)
 
 
 def _read_row(created: int, labels: Any, numbers: Any, used: float) -> tuple[int, Any, Any, float]:

@@ -3,9 +3,9 @@
 Rules:
 - Bounded: POINTS intervals, and of each the MAX_SERVERS servers that were busiest; ``ALL`` is the sum of all of them.
 - A server that is not among them takes the place of the quietest as soon as it is twice as busy; one change a sample.
-- An interval in which numbers were taken back or moved (a family deleted, rows evicted into ``other``, an nginx
-  that gave way to others) is left out: no number is better than a wrong one. So are durations across a change of
-  buckets.
+- An interval in which numbers were taken back or moved (a family deleted, rows that expired or were evicted into
+  ``other``, an nginx that gave way to others) is left out: no number is better than a wrong one. So are durations
+  across a change of buckets.
 - A server that is new had no request before: its rate is over the window that its sum has, from the start on.
 - ``now`` is seconds of a monotonic clock.
 """

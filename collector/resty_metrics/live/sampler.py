@@ -9,7 +9,7 @@ Rules:
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from resty_metrics import __version__
@@ -21,7 +21,6 @@ from resty_metrics.observer.observer import Observer, states
 from resty_metrics.page.scrape import Pages, Parts
 from resty_metrics.process import late
 from resty_metrics.process.command_line import command
-from resty_metrics.table.families import Family
 
 if TYPE_CHECKING:
     from resty_metrics.live.render import Renderer
@@ -69,7 +68,7 @@ class Live:
         """Take a sample; the seconds of CPU that it cost."""
         table, by_server = self._parts.intake.table, dict[str, totals.Totals]()
         families = list(totals.counted_families(table))
-        gave_way = (table.evicted_instances, table.evicted_families)
+        moved = totals.moved(table, families)
         spent = 0.0
         for family in families:
             began = time.thread_time()
@@ -78,17 +77,12 @@ class Live:
             await asyncio.sleep(0)
         async with self._using:
             began = time.thread_time()
-            self._observe(families, by_server, gave_way, self._clock())
+            # Rows that moved between two families of this sample make it unlike the one before and the one after.
+            self._observe(by_server, moved if totals.moved(table, families) == moved else object(), self._clock())
             return spent + time.thread_time() - began
 
-    def _observe(
-        self,
-        families: Sequence[Family],
-        by_server: Mapping[str, totals.Totals],
-        gave_way: tuple[int, int],
-        now: float,
-    ) -> None:
-        self._history.observe(by_server, (sum(family.evicted for family in families), *gave_way), now)
+    def _observe(self, by_server: Mapping[str, totals.Totals], moved: object, now: float) -> None:
+        self._history.observe(by_server, moved, now)
         self._baselines.observe(totals.request_families(self._parts.intake.table), now)
 
     async def html(self) -> str:

@@ -49,6 +49,12 @@ def counted_families(table: Table) -> Iterator[Family]:
     return (family for family in families if family.shape.type == "requests" or _is_durations(family))
 
 
+def moved(table: Table, families: Iterable[Family]) -> tuple[int, ...]:
+    """Return counts that differ after numbers of these families went to other rows, or were forgotten."""
+    rows = sum(family.evicted + family.expired for family in families)
+    return rows, table.evicted_instances, table.evicted_families
+
+
 def _is_durations(family: Family) -> bool:
     return family.shape.name == DURATIONS and not family.shape.custom
 

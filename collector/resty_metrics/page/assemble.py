@@ -1,5 +1,6 @@
 """One page from everything: requests, nginx's own counters, sources, the workers, the pipeline, the user's own."""
 
+import math
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,24 +19,32 @@ class Moment:
     """The state of the table at one moment. ``families``: to be rendered; ``instances``: their names.
 
     ``births``: by instance and name of each of the user's families, the birth of the youngest worker that sends it;
-    ``gone``: the instances that no worker belongs to any more.
+    ``gone``: the instances that no worker belongs to any more. ``oldest_ms``: gauges that were set before this time, in
+    Unix milliseconds, have expired.
     """
 
     families: Sequence[Snapshot]
     instances: Sequence[str]
     births: Mapping[tuple[str, str], int]
     gone: frozenset[str]
+    oldest_ms: float = -math.inf
 
 
-def capture(table: Table, shown_before: int | None = None, known: Iterable[str] | None = None) -> Moment:
+def capture(
+    table: Table,
+    shown_before: int | None = None,
+    known: Iterable[str] | None = None,
+    oldest_ms: float = -math.inf,
+) -> Moment:
     """Capture the table as it is now. Rows created from ``shown_before`` on will be shown at 0; None: all as they are.
 
     ``known``: the instances whose workers are remembered; the others are gone. None: no instance is gone.
+    ``oldest_ms``: as of Moment.
     """
     births = {(key.instance, key.name): family.birth_ms for key, family in table.families.items() if key.custom}
     names = tuple(table.instances)
     gone = frozenset[str]() if known is None else frozenset(names).difference(known)
-    return Moment(requests.capture(table, shown_before), names, births, gone)
+    return Moment(requests.capture(table, shown_before), names, births, gone, oldest_ms)
 
 
 def _nginx_counters(beats: Sequence[LiveHeartbeat], fetched: Container[str]) -> list[MetricFamily]:
@@ -94,7 +103,7 @@ def in_steps(
     whose stub_status is among them; ``coverage``: by instance; ``own``: of the collector itself; ``report``
     is called with what was withheld.
     """
-    user_gauges = yield from gauges.in_steps(beats)
+    user_gauges = yield from gauges.in_steps(beats, moment.oldest_ms)
     of_workers = yield from workers.in_steps(beats)
     built_in = [
         *(family for family in rendered if not family.custom),

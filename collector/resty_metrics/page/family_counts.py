@@ -1,4 +1,4 @@
-"""Metrics of each family of rows: its rows, those that found no room, and the label that fills it.
+"""Metrics of each family of rows: its rows, those that found no room or were forgotten, and the label that fills it.
 
 Rules:
 - A custom family may have the name of a built-in one: the two are added up.
@@ -8,6 +8,7 @@ Rules:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import add
 
 from resty_metrics.exposition.text import MetricFamily, MetricType, sample
 from resty_metrics.page import instances
@@ -30,34 +31,41 @@ _METRICS: tuple[tuple[str, MetricType, str], ...] = (
         "counter",
         'Rows idle for an hour whose numbers went to "other", to make room in a family or a table at its cap.',
     ),
+    (
+        "resty_metrics_expired_rows_total",
+        "counter",
+        "Rows that were forgotten because nothing was added to them for the time of --rows.expire.",
+    ),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """A family at one moment: how many rows it has, had no room for, and has evicted."""
+    """A family at one moment: how many rows it has, had no room for, has evicted, and has forgotten."""
 
     key: FamilyKey
     rows: int
     overflow: int
     evicted: int
+    expired: int
     family: Family
 
 
 def capture(table: Table) -> list[Counts]:
     """Return the counts of all families as they are now."""
     return [
-        Counts(key, len(family.rows), family.overflow, family.evicted, family) for key, family in table.families.items()
+        Counts(key, len(family.rows), family.overflow, family.evicted, family.expired, family)
+        for key, family in table.families.items()
     ]
 
 
 def in_steps(counts: Sequence[Counts]) -> Steps[list[MetricFamily]]:
     """Return the metric families that show these counts."""
-    sums: dict[FamilyKey, tuple[int, int, int]] = {}
+    sums: dict[FamilyKey, tuple[int, ...]] = {}
     for number, family_counts in enumerate(counts, 1):
         key = family_counts.key._replace(custom=False)
-        rows, overflow, evicted = sums.get(key, (0, 0, 0))
-        sums[key] = (rows + family_counts.rows, overflow + family_counts.overflow, evicted + family_counts.evicted)
+        counted = (family_counts.rows, family_counts.overflow, family_counts.evicted, family_counts.expired)
+        sums[key] = tuple(map(add, counted, sums.get(key, (0,) * len(counted))))
         if number % STEP_SAMPLES == 0:
             yield
     families = []

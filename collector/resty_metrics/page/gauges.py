@@ -8,12 +8,16 @@ Rules:
   that was set last.
 - Every worker sends all of a ``shared`` gauge, which is in a shared dictionary. So only the newest beat counts: rows
   that it lacks were deleted.
+- A value that expired, because its worker set it before ``oldest_ms``, is left out before values are combined: a sum
+  lacks it, and a row of which all values expired is not shown. Values of a ``shared`` gauge do not expire: the
+  dictionary holds no times.
 - Label sets are bounded: those above the cap are combined under ``other``.
 - Each instance of nginx has gauges of its own.
 - Gauges are combined and rendered in steps, as everything on a page (docs/decisions/0018-a-page-in-steps.md). Beats are
   never changed, so all steps show the moment at which the list of beats was made.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -80,11 +84,14 @@ _COMBINE: dict[Combine, Callable[[_Value, _Value], _Value]] = {
 }
 
 
-def in_steps(beats: Iterable[LiveHeartbeat]) -> Steps[list[Gauge]]:
-    """Return all gauges of the workers that are alive, in the order of their instances, then of their names."""
+def in_steps(beats: Iterable[LiveHeartbeat], oldest_ms: float = -math.inf) -> Steps[list[Gauge]]:
+    """Return all gauges of the workers that are alive, in the order of their instances, then of their names.
+
+    Values that were set before ``oldest_ms``, in Unix milliseconds, have expired.
+    """
     gauges: list[Gauge] = []
     cost = 0
-    for rows, gauge in _work(beats):
+    for rows, gauge in _work(beats, oldest_ms):
         cost += rows
         if gauge is not None and gauge.family.lines:
             gauges.append(gauge)
@@ -94,7 +101,7 @@ def in_steps(beats: Iterable[LiveHeartbeat]) -> Steps[list[Gauge]]:
     return gauges
 
 
-def _work(beats: Iterable[LiveHeartbeat]) -> Iterator[tuple[int, Gauge | None]]:
+def _work(beats: Iterable[LiveHeartbeat], oldest_ms: float) -> Iterator[tuple[int, Gauge | None]]:
     """Yield the cost of the work since the last time, in rows, and a gauge when it is finished."""
     by_name: dict[tuple[str, str], list[_Piece]] = {}
     for beat in beats:
@@ -103,7 +110,7 @@ def _work(beats: Iterable[LiveHeartbeat]) -> Iterator[tuple[int, Gauge | None]]:
             by_name.setdefault((beat.heartbeat.instance, family.name), []).append(piece)
             yield 1, None
     for (instance, _), pieces in sorted(by_name.items(), key=lambda item: item[0]):
-        yield from _combine(instance, pieces)
+        yield from _combine(instance, pieces, oldest_ms)
 
 
 def _standing(pieces: Sequence[_Piece], youngest: GaugeFamily) -> Sequence[_Piece]:
@@ -115,11 +122,13 @@ def _standing(pieces: Sequence[_Piece], youngest: GaugeFamily) -> Sequence[_Piec
     return [piece for piece in alike if piece.began == latest]
 
 
-def _combine(instance: str, pieces: Sequence[_Piece]) -> Iterator[tuple[int, Gauge | None]]:
+def _combine(instance: str, pieces: Sequence[_Piece], oldest_ms: float) -> Iterator[tuple[int, Gauge | None]]:
     youngest = max(pieces, key=lambda piece: piece.birth_ms)
     values: dict[bytes, _Value] = {}
+    if youngest.family.combine == "shared":
+        oldest_ms = -math.inf
     for piece in _standing(pieces, youngest.family):
-        yield from ((rows, None) for rows in _add(values, piece, youngest.family))
+        yield from ((rows, None) for rows in _add(values, piece, youngest.family, oldest_ms))
     lines: list[bytes] = []
     for rows in _render(lines, values, youngest.family, instance):
         yield rows, None
@@ -132,7 +141,7 @@ def _combine(instance: str, pieces: Sequence[_Piece]) -> Iterator[tuple[int, Gau
     yield _FAMILY_COST, Gauge(youngest.birth_ms, family)
 
 
-def _add(values: dict[bytes, _Value], piece: _Piece, shape: GaugeFamily) -> Iterator[int]:
+def _add(values: dict[bytes, _Value], piece: _Piece, shape: GaugeFamily, oldest_ms: float) -> Iterator[int]:
     """Combine the rows of a piece with what is there, in the labels of the shape; yield how many rows that cost."""
     family, birth_ms, combine = piece.family, piece.birth_ms, _COMBINE[shape.combine]
     overflow_key = key_of((OTHER,) * len(shape.labels))
@@ -141,6 +150,8 @@ def _add(values: dict[bytes, _Value], piece: _Piece, shape: GaugeFamily) -> Iter
         if family.labels != shape.labels:
             keys = _reshape(keys, family.labels, shape.labels)
         for key, value, set_ms in zip(keys, family.values[run], family.set_ms[run], strict=True):
+            if set_ms < oldest_ms:
+                continue
             old = values.get(key)
             if old is None and len(values) >= MAX_ROWS:
                 key = overflow_key

@@ -27,13 +27,14 @@ from resty_metrics.ingest.intake import Intake
 from resty_metrics.ingest.listener import Listener
 from resty_metrics.ingest.sender import LiveHeartbeat
 from resty_metrics.journal import journal_metrics as journal
+from resty_metrics.journal.expiring import Expiring
 from resty_metrics.journal.journal import Journal
-from resty_metrics.journal.records import of_page
 from resty_metrics.page import assemble, family_counts, instances, requests, series
 from resty_metrics.page.bodies import Bodies, Body
 from resty_metrics.page.conflicts import Withheld
 from resty_metrics.page.coverage import Coverage
 from resty_metrics.page.process_metrics import ProcessMetrics
+from resty_metrics.page.showing import Showing
 from resty_metrics.page.waiting import Fetched, Request, Ticket, Turn, Waiting
 from resty_metrics.process.log import STDERR
 from resty_metrics.process.steps import Steps
@@ -66,6 +67,7 @@ class Parts:
     guard: Guard
     journal: Journal
     coverage: Coverage
+    expiring: Expiring
     web_families: Callable[[], Sequence[MetricFamily]]
     trouble_families: Callable[[], Sequence[MetricFamily]]
 
@@ -93,6 +95,7 @@ class Pages:
         self._process = ProcessMetrics(lambda: STDERR.dropped)
         self._bodies = Bodies()
         self._waiting = Waiting()
+        self._showing = Showing(parts.intake, parts.scrapers, parts.journal)
         self._maker: asyncio.Task[None] | None = None
         self._fetching: set[Fetching] = set()
         self.last: Mapping[Source, Scrape] = {}
@@ -124,7 +127,7 @@ class Pages:
             if head is None:
                 await asyncio.sleep(ROOM_SECONDS)
             else:
-                await self._serve(self._waiting.take(head, partial(self._shown_before, now=now)))
+                await self._serve(self._waiting.take(head, partial(self._showing.shown_before, now=now)))
 
     async def _serve(self, turn: Turn) -> None:
         """Make the page of a turn and give it to all who share it."""
@@ -210,21 +213,6 @@ class Pages:
             }
         return Fetched(fetchers, scrapes, began, seconds)
 
-    def _shown_before(self, request: Request, now: float) -> int | None:
-        """Return the row from which on a page of this moment shows 0; None: none."""
-        if request.scraper is None:
-            return None
-        return self._parts.scrapers.shown_before(request.scraper, self._parts.intake.table.next_creation, now)
-
-    def _see(self, turn: Turn, now: float) -> None:
-        """Remember the scrapers of a page. That they were shown its rows is noted once that is safe."""
-        scrapers, creation = self._parts.scrapers, self._parts.intake.table.next_creation
-        for scraper in turn.scrapers:
-            scrapers.see(scraper, now)
-        shown = scrapers.news(turn.scrapers, creation)
-        if shown:
-            self._parts.journal.commit(of_page(shown), partial(scrapers.note, shown))
-
     def _socket(self) -> pipeline.Socket:
         listener, guard = self._parts.listener, self._parts.guard
         return pipeline.Socket(
@@ -259,8 +247,9 @@ class Pages:
         """Return the page. What it shows of rows and workers is taken in the first step, the counters in the second."""
         parts, now, fetched = self._parts, self._clock(), turn.fetched
         table = parts.intake.table
-        self._see(turn, now)
-        moment = assemble.capture(table, turn.shown_before, parts.intake.senders.instances)
+        self._showing.see(turn, now)
+        instance_names, oldest_ms = parts.intake.senders.instances, parts.expiring.oldest_ms()
+        moment = assemble.capture(table, turn.shown_before, instance_names, oldest_ms)
         counts = family_counts.capture(table)
         beats = parts.intake.senders.heartbeats(now)
         yield

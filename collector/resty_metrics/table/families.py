@@ -48,13 +48,15 @@ class FamilyState:
     scanned: float
     rows: Sequence[tuple[int, Labels, Sums, float]]
     used: float = 0.0
+    expired: int = 0
 
 
 class Family:
     """All rows of one family. ``overflow`` counts the rows that were added to an overflow row, ``evicted`` those that
-    made room. ``used`` is the running time of its last batch; the table sets it. ``share`` is the part of the table's
-    room that its rows take. ``blocks`` is the rendered text of its rows, from the first on, stored here by the
-    renderer; it becomes a new, empty list as soon as a row leaves its place.
+    made room, ``expired`` those that were forgotten (expiry.py). ``used`` is the running time of its last batch; the
+    table sets it. ``share`` is the part of the table's room that its rows take. ``blocks`` is the rendered text of its
+    rows, from the first on, stored here by the renderer; it becomes a new, empty list as soon as a row leaves its
+    place.
     """
 
     def __init__(self, shape: Shape, creation: Creation, max_rows: int = MAX_ROWS, room: Room | None = None) -> None:
@@ -65,6 +67,7 @@ class Family:
         self.blocks: list[Block] = []
         self.overflow = 0
         self.evicted = 0
+        self.expired = 0
         self.used = 0.0
         self.max_rows = max_rows
         self._scanned = 0.0
@@ -129,13 +132,13 @@ class Family:
     def capture(self) -> FamilyState:
         rows = [(row.created, row.labels, row.sums, row.used) for row in self.rows]
         counts = (self.overflow, self.evicted)
-        return FamilyState(self.shape, self.help, self.birth_ms, *counts, self._scanned, rows, self.used)
+        return FamilyState(self.shape, self.help, self.birth_ms, *counts, self._scanned, rows, self.used, self.expired)
 
     def restore(self, state: FamilyState) -> None:
         """Restore a captured state into a family without rows. Rows of equal labels are added up."""
         self.shape, self.help = state.shape, state.help
         self.birth_ms, self.overflow = state.birth_ms, state.overflow
-        self.evicted, self._scanned = state.evicted, state.scanned
+        self.evicted, self.expired, self._scanned = state.evicted, state.expired, state.scanned
         width = self.shape.width
         rows = (Row(labels, sums, width, created, used) for created, labels, sums, used in state.rows)
         self._take(placed(self.shape, rows))
@@ -163,6 +166,11 @@ class Family:
             if self._room.full:
                 self._evict(overflow.idle(self.shape, self.rows, now, give))
         return True
+
+    def forget(self, rows: Set[Row]) -> None:
+        """Forget rows that have expired. Their numbers are added to no other row."""
+        self.expired += len(rows)
+        self._remove(rows)
 
     def _add(self, labels: Sequence[Labels], deltas: Deltas) -> None:
         if isinstance(deltas, bytes):

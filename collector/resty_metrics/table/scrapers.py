@@ -16,10 +16,13 @@ Rules:
   scraper only after its holder has been silent: for FIRST_SECONDS if it scraped once, for NEWCOMER_SECONDS if it has
   returned, for REGULAR_SECONDS if it is regular. A scraper without a place is served, but not remembered.
 - A host has at most MAX_NEWCOMERS places for newcomers and MAX_OF_HOST in all: one host cannot take them all.
+- No row expires before every regular scraper was shown its last value (expiry.py). A scraper that has been silent for
+  AWAITED_SECONDS is not waited for, or one that is gone would keep all rows for ever.
 - ``now`` is seconds of running time.
 """
 
 import ipaddress
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -31,6 +34,7 @@ MAX_OF_HOST = 48
 FIRST_SECONDS = 75.0  # above the usual interval of a minute
 NEWCOMER_SECONDS = 300.0  # not below YOUNG_SECONDS: rows that a scraper saw with their values would be 0 again
 REGULAR_SECONDS = 3600.0
+AWAITED_SECONDS = 86_400.0
 SCRAPE_SECONDS = 0.5  # requests that follow each other faster count as one scrape
 REGULAR_SCRAPES = 3  # over at least REGULAR_AFTER seconds
 REGULAR_AFTER = 5.0
@@ -71,7 +75,8 @@ def _digest(*texts: str) -> bytes:
 class Place:
     """The place of a remembered scraper. ``creation`` None: no page for it is safe yet. ``kept``: the value of
     ``regular`` that is safe. ``returned``: it has asked more than once. ``counted``: the time of the last of its
-    ``scrapes``.
+    ``scrapes``. ``moment``: its last page had all deltas that arrived before this time. ``shown_before``: the creation
+    number from which on that page showed 0. Both are of this process: a restart waits for the next page.
     """
 
     first: float
@@ -82,6 +87,8 @@ class Place:
     scrapes: int = 1
     regular: bool = False
     kept: bool = False
+    moment: float = -math.inf
+    shown_before: int = 0
 
     def lapsed(self, now: float) -> bool:
         """Return True if the place may be given to another scraper."""
@@ -139,6 +146,23 @@ class Scrapers:
         if place.scrapes >= REGULAR_SCRAPES and now - place.first >= REGULAR_AFTER:
             place.regular = True
         self._places[scraper] = place
+
+    def show(self, scraper: Scraper, moment: float, shown_before: int) -> None:
+        """Note that a scraper, if it is remembered, is shown a page. Arguments as of ``Place``."""
+        place = self._places.get(scraper)
+        if place is not None:
+            place.moment, place.shown_before = moment, shown_before
+
+    def seen_by_all(self, now: float) -> tuple[float, int] | None:
+        """Return the time before which every delta, and the creation number before which every row, was shown with its
+        value to all regular scrapers. None: there is no such scraper, or one was not shown a page by this process.
+        """
+        awaited = [
+            place for place in self._places.values() if place.regular and now - place.last_seen < AWAITED_SECONDS
+        ]
+        if not awaited or min(place.moment for place in awaited) == -math.inf:
+            return None
+        return min(place.moment for place in awaited), min(place.shown_before for place in awaited)
 
     def news(self, scrapers: Iterable[Scraper], creation: int) -> list[Shown]:
         """Return the changes to make safe before ``note``, for scrapers whose page ends at this creation number."""

@@ -24,6 +24,7 @@ from itertools import groupby
 
 from resty_metrics.process.steps import Steps, finish
 from resty_metrics.shapes.shape import FamilyBatch, FamilyKey, Shape
+from resty_metrics.table.expiry import Expiry
 from resty_metrics.table.families import MAX_ROWS, Family, FamilyState
 from resty_metrics.table.places import Search
 from resty_metrics.table.room import MAX_TABLE_BYTES, MAX_TABLE_ROWS, SCAN_SECONDS, Room
@@ -173,6 +174,18 @@ class Table:
     def merge(self, batches: Iterable[FamilyBatch], birth_ms: int, now: float) -> list[Failure]:
         """Do the work of ``merge_in_steps`` in one go."""
         return finish(self.merge_in_steps(batches, birth_ms, now))
+
+    def expire(self, key: FamilyKey, expiry: Expiry) -> None:
+        """Forget the rows of a family that the expiry covers. A family without rows stays."""
+        family = self.families.get(key)
+        if family is not None:
+            family.forget(set(expiry.covered(family.rows)))
+
+    def expire_in_steps(self, keys: Iterable[FamilyKey], expiry: Expiry) -> Steps[None]:
+        """Forget the rows of these families that the expiry covers, those of one family in each step."""
+        for key in keys:
+            self.expire(key, expiry)
+            yield
 
     def _try(self, batch: FamilyBatch, birth_ms: int, now: float) -> Steps[Sequence[Failure]]:
         try:

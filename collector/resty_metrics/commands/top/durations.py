@@ -18,7 +18,7 @@ from resty_metrics.shapes.quantile import Buckets
 UPGRADED = "101"
 _SCHEME, _STATUS_CLASS = "scheme", "status_class"
 _APART = ("nginx", "scope")  # rows without one of these are not those of an nginx, or a scope, that has a name
-_OTHER = "other"
+_NO_STATUS = "other"
 
 Labels = Mapping[str, str]
 Names = tuple[str, ...]
@@ -56,4 +56,4 @@ class Durations:
 
 
 def _class_of(status: str) -> str:
-    return f"{status[0]}xx" if len(status) == 3 and "1" <= status[0] <= "5" else _OTHER
+    return f"{status[0]}xx" if len(status) == 3 and "1" <= status[0] <= "5" else _NO_STATUS

@@ -122,7 +122,11 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
     ),
     "rows": (
         Column("labels", "labels", "text"),
-        *(replace(each, title=_OF_ALL.get(each.key, each.title)) for each in _TRAFFIC if each.kind != "ratio"),
+        *(
+            replace(column, title=_OF_ALL.get(column.key, column.title))
+            for column in _TRAFFIC
+            if column.kind != "ratio"
+        ),
     ),
     "workers": (
         Column("worker", "worker", "text"),
