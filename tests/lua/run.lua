@@ -385,7 +385,7 @@ function commands.failure_reads(status, variables)
     return names
 end
 
--- The variables that are read for a request with this status, when its rows are there.
+-- The variables that are read for a request with this status, when its rows are there; and the status, if it failed.
 function commands.request_reads(status)
     local names, var = {}, ngx.var
     local family, timed = rows.new(requests.shape(), 10000), rows.new(durations.shape({ 5 }, nil, { "server" }), 10000)
@@ -394,7 +394,7 @@ function commands.request_reads(status)
     for _ = 1, 2 do
         count_request()
     end
-    local values = {}
+    local values, failed = {}, nil
     for name, value in pairs(var) do
         values[name], var[name] = value, nil
     end
@@ -402,14 +402,14 @@ function commands.request_reads(status)
         names[#names + 1] = name
         return values[name]
     end })
-    count_request()
+    failed = select(2, count_request())
     setmetatable(var, nil)
     for name, value in pairs(values) do
         var[name] = value
     end
     ngx.status = 200
     table.sort(names)
-    return names
+    return { names, failed or false }
 end
 
 -- Failures by as many lists of addresses. Returns by how many kilobytes the memory differs between the first and the second

@@ -33,7 +33,7 @@ class Cause:
     """A server of nginx, what a client does to it, and what is counted.
 
     In ``server`` and ``http`` upper-case words are files, or ports: UPSTREAM misbehaves by path, DOWN refuses, SILENT
-    accepts and never answers, FULL drops each SYN, ENCRYPTED has a certificate that nobody trusts, SELF is the server's.
+    accepts and never answers, FULL drops each SYN, ENCRYPTED has an untrusted certificate, SELF is the server's own.
     ``wanted`` has "status origin reason" of each request that failed.
     """
 

@@ -1,4 +1,4 @@
--- Requests that failed, by server, status, origin and reason. Nothing is read for a request with a status below 400.
+-- Requests that failed, by server, status, origin and reason: see failure.lua.
 
 local clear = require "table.clear"
 local failure = require "resty.metrics.failure"
@@ -18,7 +18,7 @@ local family = rows.new({
     columns = { "value" },
 }, rows.FAMILY_ROWS)
 
-local _M = { family = family, FIRST_FAILED = failure.FIRST_FAILED }
+local _M = { family = family }
 
 local tree = {}  -- key of a server -> status -> reason -> row
 

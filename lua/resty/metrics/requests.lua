@@ -14,7 +14,7 @@ local ffi = require "ffi"
 local bit = require "bit"
 local buckets = require "resty.metrics.buckets"
 local decimal = require "resty.metrics.decimal"
-local failures = require "resty.metrics.failures"
+local failure = require "resty.metrics.failure"
 local method_of = require "resty.metrics.method"
 local rows = require "resty.metrics.rows"
 local server = require "resty.metrics.server"
@@ -30,7 +30,7 @@ local band, floor = bit.band, math.floor
 local NAME = "http_requests"
 local FIRST, mark = rows.FIRST, rows.mark
 local LOOKED_UP = buckets.LOOKED_UP
-local FIRST_FAILED, count_failure = failures.FIRST_FAILED, failures.count
+local FIRST_FAILED = failure.FIRST_FAILED
 local UPGRADED = tonumber(require("resty.metrics.overflow").UPGRADED)
 
 local _M = { NAME = NAME, ended = ffi.new("double[1]") }
@@ -60,7 +60,8 @@ function _M.shape(scope, labels)
 end
 
 -- A function that counts the request that has just ended in these two families; labels: {names, variables} of the user's,
--- as settings.lua has them. To be called in a request.
+-- as settings.lua has them. It returns the key of the server and the status of a request that failed, for failures.lua. To be called
+-- in a request.
 function _M.counter(family, durations, labels)
     local bounds, find = durations.shape.bounds, tree.finder(family, durations, labels)
     local slot_of, search = buckets.of(bounds)
@@ -100,7 +101,7 @@ function _M.counter(family, durations, labels)
             mark(durations, timed)
         end
         if status >= FIRST_FAILED then
-            count_failure(key, status)
+            return key, status
         elseif status == UPGRADED then
             upgraded.observe(server.name(), ms)
         end
