@@ -394,7 +394,7 @@ function commands.request_reads(status)
     for _ = 1, 2 do
         count_request()
     end
-    local values, failed = {}, nil
+    local values = {}
     for name, value in pairs(var) do
         values[name], var[name] = value, nil
     end
@@ -402,7 +402,7 @@ function commands.request_reads(status)
         names[#names + 1] = name
         return values[name]
     end })
-    failed = select(2, count_request())
+    local failed = select(2, count_request())
     setmetatable(var, nil)
     for name, value in pairs(values) do
         var[name] = value

@@ -83,7 +83,8 @@ CLIENT = [
 ]  # fmt: skip
 
 CACHE = [
-    Cause("cache-hit", cached("404").replace("1s", "60s"), (f"404 {PASSED_ON}", f"404 {CACHED}"), gets("/", "/")),
+    Cause("cache-hit", cached("404").replace("1s", "60s"), (f"404 {PASSED_ON}", f"404 {CACHED}"), until_cache("HIT"),
+          polled=True),
     Cause("cache-stale", cached("404-then-reset/1", "proxy_cache_use_stale error;"),
           (f"404 {PASSED_ON}", f"404 {CACHED}"), until_cache("STALE"), polled=True),
     Cause("cache-revalidated", cached("404-then-304/1", "proxy_cache_revalidate on;"),
@@ -93,7 +94,7 @@ CACHE = [
     Cause("cache-expired", cached("500"), (f"500 {PASSED_ON}", f"500 {CACHED}"), until_cache("EXPIRED"), polled=True),
     # What nginx has in its cache is a 200: no variable has that status, so this is told by the cache's own.
     Cause("cache-range", cached("200", "proxy_force_ranges on;").replace("1s", "60s"),
-          (f"416 {CACHED}",), one_by_one(gets("/"), asks(Range="bytes=1000-"))),
+          (f"416 {CACHED}",), one_by_one(until_cache("HIT"), asks(Range="bytes=1000-"))),
 ]  # fmt: skip
 
 UPSTREAM = [
