@@ -60,6 +60,9 @@ CLIENT = [
           encrypts(certificate=True), listen="ssl"),
     Cause("no-certificate", f"{TLS} return 200;", (f"400 {BAD}",), encrypts(), listen="ssl"),
     Cause("no-certificate-page", f"error_page 496 /sorry; {SORRY} {TLS}", (f"400 {BAD}",), encrypts(), listen="ssl"),
+    # Whoever takes such certificates and then answers with 400, has this for the reason.
+    Cause("certificate-taken", f"{TLS.replace('client on', 'client optional_no_ca')} return 400;", ("400 client tls",),
+          encrypts(certificate=True), listen="ssl"),
     Cause("plain-to-tls", f"{TLS} return 200;", (f"400 {BAD}",), sends(GET), listen="ssl"),
     Cause("misdirected", f"{TLS} }} server {{ listen 127.0.0.1:SELF ssl; server_name other.example; {TLS}",
           (f"421 {BAD}",), encrypts(host="other.example"), listen="ssl"),
@@ -95,6 +98,8 @@ CACHE = [
     # What nginx has in its cache is a 200: no variable has that status, so this is told by the cache's own.
     Cause("cache-range", cached("200", "proxy_force_ranges on;").replace("1s", "60s"),
           (f"416 {CACHED}",), one_by_one(until_cache("HIT"), asks(Range="bytes=1000-"))),
+    Cause("cache-precondition", cached("200").replace("1s", "60s"), (f"412 {CACHED}",),
+          one_by_one(until_cache("HIT"), asks(If_Unmodified_Since="Sat, 01 Jan 2000 00:00:00 GMT"))),
 ]  # fmt: skip
 
 UPSTREAM = [
@@ -113,6 +118,7 @@ UPSTREAM = [
     Cause("resets", passed(f"{UP}/reset"), (NO_RESPONSE,), asks()),
     Cause("closes", passed(f"{UP}/close"), (NO_RESPONSE,), asks()),
     Cause("bad-header", passed(f"{UP}/bad"), (INVALID,), asks()),
+    Cause("half-header", passed(f"{UP}/half"), (INVALID,), asks()),
     Cause("large-answer-header", passed(f"{UP}/large"), (INVALID,), asks()),
     Cause("no-fastcgi", f"location / {{ fastcgi_pass {UP}; fastcgi_param A b; }}", (INVALID,), asks()),
     Cause("full", passed("127.0.0.1:FULL", SOON), (NO_CONNECTION,), asks()),
@@ -191,8 +197,13 @@ HOOKS = [
 # What has a status below 400, whatever happened.
 NONE = [
     Cause("body-cut-by-upstream", passed(f"{UP}/cut"), (), sends(GET)),
+    Cause("body-hangs", passed(f"{UP}/stall", SOON), (), sends(GET)),
     Cause("body-cut-by-client", passed(f"{UP}/body"), (), reads_a_little),
     Cause("garbage", passed(f"{UP}/garbage"), (), sends(GET)),
+    Cause("mirror", passed(f"{UP}/200", "mirror /asked;") + f"location = /asked {{ proxy_pass http://{DOWN}; }}", (),
+          asks()),
+    Cause("capture", "location = /asked { return 500; } location / { content_by_lua_block { "
+          "ngx.print(ngx.location.capture('/asked').status) } }", (), asks()),
     Cause("succeeds", passed(f"{UP}/200"), (), asks()),
     Cause("moved", passed(f"{UP}/301"), (), asks()),
     Cause("page-200", passed(DOWN, "error_page 502 =200 /sorry;") + SORRY, (), asks()),

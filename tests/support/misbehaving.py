@@ -25,8 +25,8 @@ def _answer(status: int, *headers: str, body: bytes = b"upstream\n") -> bytes:
 class Misbehaving:
     """A server on ``port``. The first part of a path is what it does, the rest keeps requests apart that are counted.
 
-    /200 to /599 (a status), /reset, /close, /hang, /bad, /large, /garbage, /cut, /body, /accelerated; and, for a cache,
-    /404-then-reset: the first request is answered with that status, the others are reset.
+    /200 to /599 (a status), /reset, /close, /hang, /bad, /half, /large, /garbage, /cut, /stall, /body, /accelerated; and,
+    for a cache, /404-then-reset: the first request is answered with that status, the others are reset.
     """
 
     def __init__(self) -> None:
@@ -79,7 +79,9 @@ class Misbehaving:
         kind, _, then = path.split("/")[0].partition("-then-")
         if then and not first:
             kind = then
-        if kind == "hang":
+        if kind == "stall":
+            connection.sendall(_answer(200, body=bytes(100))[:-50])
+        if kind in ("hang", "stall"):
             with self._changed:
                 self._changed.wait_for(lambda: path in self._released, _PATIENCE)
         elif kind.isdigit():
@@ -97,6 +99,7 @@ _KINDS: dict[str, Callable[[socket.socket], None]] = {
     "reset": _reset,
     "close": lambda connection: None,
     "bad": lambda connection: connection.sendall(b"HTTP/1.1 200 OK\r\nbad\x00header: x\r\n\r\n"),
+    "half": lambda connection: connection.sendall(b"HTTP/1.1 200 OK\r\nX-Half: "),
     "large": lambda connection: connection.sendall(_answer(200, f"X-Large: {'x' * 100_000}")),
     "garbage": lambda connection: connection.sendall(b"this is no HTTP\r\n\r\n"),
     "cut": lambda connection: connection.sendall(_answer(200, body=bytes(100_000))[:50_000]),
