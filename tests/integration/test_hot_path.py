@@ -26,7 +26,7 @@ FURTHER_IN = re.compile(
     r"|\[TRACE --- (base|misc|request|time|var)\.lua:\d+ -- (leaving loop in root trace|NYI: return to lower frame)\b"
 )
 # The trace of a request: it ends where log() returns, or, if the request failed, where failures are counted.
-WHOLE = r"\[TRACE +\d+ metrics\.lua:\d+ (return|stitch string\.match|-> \d+)\]"
+WHOLE = r"\[TRACE +\d+ metrics\.lua:\d+ (return|stitch table\.maxn|-> \d+)\]"
 LABELS = "tenant=http_x_tenant tls=ssl_protocol scheme=scheme"
 SITE = """
     server {{

@@ -25,8 +25,8 @@ def _answer(status: int, *headers: str, body: bytes = b"upstream\n") -> bytes:
 class Misbehaving:
     """A server on ``port``. The first part of a path is what it does, the rest keeps requests apart that are counted.
 
-    /200 to /599 (a status), /reset, /close, /hang, /bad, /half, /large, /garbage, /cut, /stall, /body, /accelerated; and,
-    for a cache, /404-then-reset: the first request is answered with that status, the others are reset.
+    /200 to /599 (a status), /reset, /close, /hang, /bad, /half, /large, /garbage, /cut, /stall, /body, /accelerated;
+    and, for a cache, /404-then-reset: the first request is answered with that status, the others are reset.
     """
 
     def __init__(self) -> None:
