@@ -17,15 +17,19 @@ local start = require "resty.metrics.start"
 local ngx = ngx
 local each, pcall, type = pairs, pcall, type  -- `each`: see resty/metrics/counters.lua
 
+-- Does nothing, and is not compiled by LuaJIT: see count_failure().
+local end_trace, NOTHING = table.maxn or type, {}
+
 local _M = { _VERSION = "0.1.0" }
 
-local worker, requests, api, count
+local worker, requests, failures, api, count
 local ready = false         -- requests are counted and sent
 
 place.pin()
 start.register(_M._VERSION, function(its_worker, its_api)
     worker, api = its_worker, its_api
     requests = require "resty.metrics.requests"
+    failures = require "resty.metrics.failures"
 end)
 
 -- What a request does as long as none can be counted, or it is not known that what is counted can be sent. Returns whether
@@ -37,14 +41,16 @@ local function rare()
     return count ~= nil
 end
 
+-- Returns what count_failure() needs, where the request failed.
 local function log_request()
     if ngx.is_subrequest or not (ready or rare()) then
         return
     end
-    count()
+    local key, status = count()
     if worker.exiting or not worker.timer_running then
         start.go_on()
     end
+    return key, status
 end
 
 -- options: {scope = name, labels, buckets, duration_labels}; nil: nginx's variables state them
@@ -53,9 +59,23 @@ local function log_in_scope(options)
         return
     end
     local count_there = start.scope(options)
-    count_there()
+    local key, status = count_there()
     if worker.exiting or not worker.timer_running then
         start.go_on()
+    end
+    return key, status
+end
+
+-- Counts the request that failed, once it has been counted as a request.
+--
+-- What a request does is one trace of LuaJIT. One that went to an upstream and failed would have more constants than a trace
+-- may (500), and LuaJIT would give up what all requests have in common. So the trace ends here, and another one may go on.
+-- It ends outside of log_request(), whose traces must not end within it: what leaves them could not be compiled.
+local function count_failure(key, status)
+    end_trace(NOTHING)
+    local ok, err = pcall(failures.count, key, status)
+    if not ok then
+        start.failed(err, ready)
     end
 end
 
@@ -91,22 +111,26 @@ end
 -- ("tenant=http_x_tenant"), a list of such words, or {tenant = "http_x_tenant"}: what a scope is at its first use, it
 -- stays.
 function _M.log(options)
-    local ok, err
+    local ok, result, status
     if options == nil then
-        ok, err = pcall(log_request)
+        ok, result, status = pcall(log_request)
     else
-        ok, err = pcall(log_in_scope, options)
+        ok, result, status = pcall(log_in_scope, options)
     end
     if not ok then
-        return start.failed(err, ready)
+        return start.failed(result, ready)
+    elseif status then
+        count_failure(result, status)
     end
 end
 
 -- Counts the request that ends in the scope that nginx's variables name. For log_by_lua*.
 function _M.log_scope()
-    local ok, err = pcall(log_in_scope)
+    local ok, result, status = pcall(log_in_scope)
     if not ok then
-        return start.failed(err, ready)
+        return start.failed(result, ready)
+    elseif status then
+        count_failure(result, status)
     end
 end
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 WARM_SECONDS, MOST_SECONDS = 2, 60
 SMALLEST_OBJECT = 16  # bytes of LuaJIT's smallest object: one for each request would show
 HOT = re.compile(
-    r"\b(metrics|scopes|requests|method|tree|buckets|decimal|upgraded|upstreams|attempts|variable"  # ours
+    r"\b(metrics|scopes|requests|method|tree|buckets|decimal|upgraded|failures?|upstreams|attempts|variable"  # ours
     r"|base|misc|request|time|var)\.lua"  # of lua-resty-core
 )
 # Where something rare left the trace of requests, LuaJIT may try a root trace that begins further in: at what pcall()
@@ -25,6 +25,8 @@ FURTHER_IN = re.compile(
     r"-- NYI: return to lower frame at metrics\.lua"
     r"|\[TRACE --- (base|misc|request|time|var)\.lua:\d+ -- (leaving loop in root trace|NYI: return to lower frame)\b"
 )
+# The trace of a request: it ends where log() returns, or, if the request failed, where failures are counted.
+WHOLE = r"\[TRACE +\d+ metrics\.lua:\d+ (return|stitch table\.maxn|-> \d+)\]"
 LABELS = "tenant=http_x_tenant tls=ssl_protocol scheme=scheme"
 SITE = """
     server {{
@@ -35,6 +37,7 @@ SITE = """
         location /missing {{ error_page 404 /sorry; return 404; }}
         location = /sorry {{ internal; return 200 "sorry\\n"; }}
         location /passed-on {{ proxy_pass http://127.0.0.1:{port}/; }}
+        location /refused {{ proxy_pass http://127.0.0.1:{down}; }}
         location = /garbage {{
             log_by_lua_block {{ return }}
             content_by_lua_block {{
@@ -54,20 +57,26 @@ def load(port: int, path: str, seconds: int) -> None:
         pass
 
 
-@pytest.mark.parametrize("path", ["/", "/missing", "/passed-on"])
-def test_once_warm_nothing_is_interpreted_for_want_of_a_trace(socket_path: Path, path: str) -> None:
-    """jit.v writes a line for each trace that is compiled, and one with --- for each that had to be given up.
-
-    What a tick does, once a second, may still be at that; what a request does may not.
-    """
+def verbose(socket_path: Path) -> tuple[Nginx, int, Path]:
+    """Return an nginx that counts upstreams and labels, its port, and the file that jit.v writes."""
     port = free_port()
     nginx = Nginx(socket_path, "", workers=1)
     log = nginx.prefix / "jit.log"
     log.touch()
     log.chmod(0o666)
     more = "include {share}/nginx.conf.d/upstreams.conf;"
-    nginx.configure(more + VERBOSE.format(log=log) + SITE.format(port=port))
+    nginx.configure(more + VERBOSE.format(log=log) + SITE.format(port=port, down=free_port()))
     set_include(nginx.share / "nginx.conf.d" / "resty-metrics.conf", "labels", LABELS)
+    return nginx, port, log
+
+
+@pytest.mark.parametrize("path", ["/", "/missing", "/passed-on"])
+def test_once_warm_nothing_is_interpreted_for_want_of_a_trace(socket_path: Path, path: str) -> None:
+    """jit.v writes a line for each trace that is compiled, and one with --- for each that had to be given up.
+
+    What a tick does, once a second, may still be at that; what a request does may not.
+    """
+    nginx, port, log = verbose(socket_path)
     with Collector(socket_path), nginx:
         for _ in range(MOST_SECONDS // WARM_SECONDS):
             before = log.stat().st_size
@@ -75,12 +84,22 @@ def test_once_warm_nothing_is_interpreted_for_want_of_a_trace(socket_path: Path,
             if 0 < before == log.stat().st_size:
                 break
         lines = log.read_text().splitlines()
-        assert [line for line in lines if re.match(r"\[TRACE +\d+ metrics\.lua:\d+ return\]", line)], lines
+        assert [line for line in lines if re.match(WHOLE, line)], lines
         load(port, path, 2 * WARM_SECONDS)
         new = log.read_text().splitlines()[len(lines) :]
         given_up = [line for line in new if "---" in line and HOT.search(line) and not FURTHER_IN.search(line)]
         assert given_up == []
         assert nginx.errors() == []
+
+
+def test_a_site_of_errors_alone_is_compiled_too(socket_path: Path) -> None:
+    """A trace that gets too long is given up, in the end for the requests that succeed as well."""
+    nginx, port, log = verbose(socket_path)
+    with Collector(socket_path), nginx:
+        load(port, "/refused", WARM_SECONDS)
+        lines = log.read_text().splitlines()
+        assert [line for line in lines if re.match(WHOLE, line)], lines
+        assert [line for line in lines if "trace too long" in line or "blacklisted at metrics" in line] == []
 
 
 def bytes_per_request(nginx: Nginx, port: int, path: str) -> float:
@@ -108,11 +127,11 @@ def bytes_per_request(nginx: Nginx, port: int, path: str) -> float:
 @pytest.mark.parametrize("labels", [False, True])
 def test_a_request_makes_no_garbage_but_what_any_log_handler_does(socket_path: Path, labels: bool) -> None:
     port = free_port()
-    empty = Nginx(socket_path, NO_HANDLER + SITE.format(port=port), workers=1, include="")
+    empty = Nginx(socket_path, NO_HANDLER + SITE.format(port=port, down=free_port()), workers=1, include="")
     module = empty.prefix / "empty.lua"
     module.write_text("return { log = function() end }\n")
     module.chmod(0o644)
-    ours = Nginx(socket_path, SITE.format(port=port), workers=1)
+    ours = Nginx(socket_path, SITE.format(port=port, down=free_port()), workers=1)
     if labels:
         set_include(ours.share / "nginx.conf.d" / "resty-metrics.conf", "labels", LABELS)
     with Collector(socket_path):

@@ -53,6 +53,7 @@ local decode = require "resty.metrics.decode"
 local definition = require "resty.metrics.definition"
 local deletion = require "resty.metrics.deletion"
 local encode = require "resty.metrics.encode"
+local failure = require "resty.metrics.failure"
 local ffi = require "ffi"
 local gauges = require "resty.metrics.gauges"
 local durations = require "resty.metrics.durations"
@@ -366,6 +367,64 @@ end
 
 function commands.fields(text)
     return { attempts.fields(text) }
+end
+
+-- The origin and the reason of a request with this status and these variables.
+function commands.failure(status, variables)
+    local reason = failure.reason(status, variables)
+    return { failure.ORIGIN[reason], reason }
+end
+
+-- The variables that are read for the reason, in their order.
+function commands.failure_reads(status, variables)
+    local names = {}
+    failure.reason(status, setmetatable({}, { __index = function(_, name)
+        names[#names + 1] = name
+        return variables[name]
+    end }))
+    return names
+end
+
+-- The variables that are read for a request with this status, when its rows are there; and the status, if it failed.
+function commands.request_reads(status)
+    local names, var = {}, ngx.var
+    local family, timed = rows.new(requests.shape(), 10000), rows.new(durations.shape({ 5 }, nil, { "server" }), 10000)
+    local count_request = requests.counter(family, timed, { names = {}, variables = {} })
+    ngx.status = status
+    for _ = 1, 2 do
+        count_request()
+    end
+    local values = {}
+    for name, value in pairs(var) do
+        values[name], var[name] = value, nil
+    end
+    setmetatable(var, { __index = function(_, name)
+        names[#names + 1] = name
+        return values[name]
+    end })
+    local failed = select(2, count_request())
+    setmetatable(var, nil)
+    for name, value in pairs(values) do
+        var[name] = value
+    end
+    ngx.status = 200
+    table.sort(names)
+    return { names, failed or false }
+end
+
+-- Failures by as many lists of addresses. Returns by how many kilobytes the memory differs between the first and the second
+-- half.
+function commands.failure_memory(count)
+    local half
+    for i = 1, count do
+        failure.reason(502, { upstream_addr = ("127.0.0.1:%d, [::1]:%d : unix:/%d"):format(i, i, i) })
+        if i == count / 2 then
+            collectgarbage()
+            half = collectgarbage("count")
+        end
+    end
+    collectgarbage()
+    return collectgarbage("count") - half
 end
 
 -- A flood of label values over `hours`, and 100 known tenants once in each thousand. Returns by how many kilobytes the

@@ -14,8 +14,8 @@ from support.wait import free_port, wait_until
 _VTS = Path(__file__).parents[1] / "data" / "vts"
 _CAPTURE = "13-everything"
 
-# Requests of each kind: answered here, passed on (where the first peer is down), cached, upgraded, of a scope; and Lua
-# code that counts rightly, wrongly, more rows than a family may have, and under a name of ours.
+# Requests of each kind: answered here, denied, passed on (where the first peer is down), cached, upgraded, of a scope;
+# and Lua code that counts rightly, wrongly, more rows than a family may have, and under a name of ours.
 _SITE = """
     include {share}/nginx.conf.d/lifecycle.conf;
     include {share}/nginx.conf.d/upstreams.conf;
@@ -43,6 +43,7 @@ _SITE = """
             log_by_lua_file {share}/lua/resty/metrics/scope.lua;
             return 200;
         }
+        location /failed { return 403; }
         location /upgraded { content_by_lua_block { ngx.status = 101; ngx.send_headers() } }
         location /own {
             content_by_lua_block {
@@ -62,7 +63,7 @@ _SITE = """
         location /vts/ { alias {prefix}/vts/; }
     }
 """
-_PATHS = ("/", "/passed", "/passed", "/cached", "/scoped", "/own", "/many")
+_PATHS = ("/", "/passed", "/passed", "/cached", "/scoped", "/own", "/many", "/failed")
 
 
 @dataclass(frozen=True)

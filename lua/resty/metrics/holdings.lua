@@ -3,6 +3,7 @@
 local counters = require "resty.metrics.counters"
 local datagram = require "resty.metrics.datagram"
 local deletion = require "resty.metrics.deletion"
+local failures = require "resty.metrics.failures"
 local heartbeat = require "resty.metrics.heartbeat"
 local lag = require "resty.metrics.lag"
 local monotonic = require("resty.metrics.process").monotonic
@@ -83,6 +84,7 @@ function _M.start(own, worker)
     _M.hold(own)
     _M.own_family(lag.family.shape, lag.family)
     _M.own_family(upgraded.family.shape, upgraded.family)
+    _M.own_family(failures.family.shape, failures.family)
     for i = 1, #counters.list do
         _M.own_family(counters.list[i].shape, counters.list[i])
     end

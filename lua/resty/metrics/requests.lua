@@ -8,12 +8,13 @@
 -- - Durations are whole milliseconds, as nginx has them.
 -- - Where a function would cost each request a call, the field is written from outside: metrics.lua adds to `ended`, and a
 --   request that makes a row dirty puts it into the ring of rows.lua here. Nothing else of a module is written by another.
--- Whatever is rare (a label set that is new, an upgraded connection) is in functions of its own.
+-- Whatever is rare (a label set that is new, a failure, an upgraded connection) is in functions of its own.
 
 local ffi = require "ffi"
 local bit = require "bit"
 local buckets = require "resty.metrics.buckets"
 local decimal = require "resty.metrics.decimal"
+local failure = require "resty.metrics.failure"
 local method_of = require "resty.metrics.method"
 local rows = require "resty.metrics.rows"
 local server = require "resty.metrics.server"
@@ -29,6 +30,7 @@ local band, floor = bit.band, math.floor
 local NAME = "http_requests"
 local FIRST, mark = rows.FIRST, rows.mark
 local LOOKED_UP = buckets.LOOKED_UP
+local FIRST_FAILED = failure.FIRST_FAILED
 local UPGRADED = tonumber(require("resty.metrics.overflow").UPGRADED)
 
 local _M = { NAME = NAME, ended = ffi.new("double[1]") }
@@ -58,7 +60,8 @@ function _M.shape(scope, labels)
 end
 
 -- A function that counts the request that has just ended in these two families; labels: {names, variables} of the user's,
--- as settings.lua has them. To be called in a request.
+-- as settings.lua has them. It returns the key of the server and the status of a request that failed, for failures.lua. To be called
+-- in a request.
 function _M.counter(family, durations, labels)
     local bounds, find = durations.shape.bounds, tree.finder(family, durations, labels)
     local slot_of, search = buckets.of(bounds)
@@ -97,7 +100,9 @@ function _M.counter(family, durations, labels)
         if timed[0] == 0 then
             mark(durations, timed)
         end
-        if status == UPGRADED then
+        if status >= FIRST_FAILED then
+            return key, status
+        elseif status == UPGRADED then
             upgraded.observe(server.name(), ms)
         end
     end

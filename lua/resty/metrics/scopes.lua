@@ -36,8 +36,9 @@ local function counter(chosen, scope)
     end
     local count_attempts = upstreams.count
     return function()
-        count()
+        local key, status = count()
         count_attempts()
+        return key, status
     end
 end
 
