@@ -35,7 +35,7 @@ RawRow = list[str | int]
 
 
 def make_rows(count: int, seed: int = 1, server: str = "www{}.example.com") -> list[RawRow]:
-    """Make label values and the numbers of families rows: a count and two sums; 17 buckets, most of them small, a sum."""
+    """Make label values and the numbers of both rows: a count and two sums; 17 buckets, most of them small, a sum."""
     source = random.Random(seed)
     rows: list[RawRow] = []
     for number in range(count):
