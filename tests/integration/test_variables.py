@@ -58,7 +58,7 @@ WAYS = {
 
 def read_all(nginx: Nginx, port: int) -> set[str]:
     """Return what differs from ngx.var and the way, of requests of many kinds."""
-    headers = ({}, {"X-Tenant": "t"}, {"X-Tenant": "t" * 30_000, "Cookie": "c=crumb"})
+    headers: tuple[dict[str, str], ...] = ({}, {"X-Tenant": "t"}, {"X-Tenant": "t" * 30_000, "Cookie": "c=crumb"})
     return {ask(port, f"/read?{'a' * at}=1", **headers[at % 3]).body.decode() for at in range(120)}
 
 

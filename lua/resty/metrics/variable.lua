@@ -18,7 +18,7 @@ local band, tobit = bit.band, bit.tobit
 local pcall, tonumber = pcall, tonumber
 
 ffi.cdef [[
-struct rm_variable_name { size_t length; unsigned char *bytes; uintptr_t hash; unsigned char lower[?]; };
+struct rm_variable_name { size_t length; unsigned char *bytes; unsigned char lower[?]; };
 struct rm_variable_value { int32_t flags; unsigned char *bytes; };
 uintptr_t rm_hash_strlow(unsigned char *lower, const unsigned char *name, size_t length) __asm__("ngx_hash_strlow");
 struct rm_variable_value *rm_get_variable(void *request, struct rm_variable_name *name, uintptr_t hash)
@@ -59,15 +59,16 @@ local function by_nginx(name)
     local get_request = require("resty.core.base").get_request
     local key = ffi.new("struct rm_variable_name", #name)
     key.length, key.bytes = #name, key.lower
-    key.hash = C.rm_hash_strlow(key.lower, name, #name)
+    local hash = C.rm_hash_strlow(key.lower, name, #name)
 
     return function()
         local request = get_request()
-        local found = request and C.rm_get_variable(request, key, key.hash)
-        if found == nil or band(found.flags, NOT_FOUND) ~= 0 then
+        local found = request and C.rm_get_variable(request, key, hash)
+        if found == nil then
             return value[0], 0
         end
-        return found.bytes, band(found.flags, LENGTH)
+        local flags = found.flags
+        return found.bytes, band(flags, NOT_FOUND) == 0 and band(flags, LENGTH) or 0
     end
 end
 
