@@ -156,8 +156,8 @@ def _memory(kind: Kind, count: int, still: float, directory: Path) -> Figure:
         collector.page()
         peak = _peak(collector.pid, lambda: _hold(collector, kind, count, still))
         assert collector.ready()
-    what = f"{count} client{'s' if count > 1 else ''}, {kind.name}"
-    return Figure(SUBJECT, what, "MiB", spread([peak]), 1, reach=Reach(REACH_MEBIBYTES))
+    subject = f"{count} client{'s' if count > 1 else ''}, {kind.name}"
+    return Figure(SUBJECT, subject, "MiB", spread([peak]), 1, reach=Reach(REACH_MEBIBYTES))
 
 
 def _scrape(collector: Collector, number: int) -> socket.socket:
@@ -193,8 +193,8 @@ def _beside_pages(kind: Kind, count: int, still: float, directory: Path) -> Figu
 
         peak = _peak(collector.pid, work)
         assert collector.ready()
-    what = f"{count} clients, {kind.name}, and {PAGES} unread pages of {PAGE_ROWS:,} rows: beside one page"
-    return Figure(SUBJECT, what, "MiB", spread([peak - alone]), 1, reach=Reach(REACH_MEBIBYTES))
+    subject = f"{count} clients, {kind.name}, and {PAGES} unread pages of {PAGE_ROWS:,} rows: beside one page"
+    return Figure(SUBJECT, subject, "MiB", spread([peak - alone]), 1, reach=Reach(REACH_MEBIBYTES))
 
 
 def _log(directory: Path) -> Figure:
@@ -203,8 +203,8 @@ def _log(directory: Path) -> Figure:
         _flood(collector)
         assert collector.ready()
         lines = len(collector.log().splitlines()) - before
-    what = f"{FLOOD:,} requests with Expect, clients gone: what is logged"
-    return Figure(SUBJECT, what, "lines", spread([lines]), 1, reach=Reach(REACH_LINES))
+    subject = f"{FLOOD:,} requests with Expect, clients gone: what is logged"
+    return Figure(SUBJECT, subject, "lines", spread([lines]), 1, reach=Reach(REACH_LINES))
 
 
 def run(scale: Scale) -> Iterator[Figure]:

@@ -2,6 +2,7 @@
 -- It needs only the module itself, and hooks into its account of CPU time.
 
 local counters = require "resty.metrics.counters"
+local durations = require "resty.metrics.durations"
 local holdings = require "resty.metrics.holdings"
 local process = require "resty.metrics.process"
 local requests = require "resty.metrics.requests"
@@ -22,29 +23,42 @@ function counters.add(key, label, count)
     return add(key, label, count)
 end
 
-local function family(number)
+-- Returns the families of requests and of their durations.
+local function of_scope(number)
     if not families[number] then
         local chosen = settings.read({})
-        local requests_family = holdings.own_family(requests.shape(chosen.bounds, "scope-" .. number, {}))
-        families[number] = requests_family
+        local scope = "scope-" .. number
+        local timed = { "server", "method", "status" }
+        families[number] = {
+            holdings.own_family(requests.shape(scope, {})),
+            holdings.own_family(durations.shape(chosen.bounds, scope, timed)),
+        }
         for i = 1, FAMILY_ROWS do
-            requests_family:row { "www" .. i .. ".example.com", "GET", "200", "scope-" .. number }
+            for of = 1, 2 do
+                families[number][of]:row { "www" .. i .. ".example.com", "GET", "200", scope }
+            end
         end
     end
     return families[number]
 end
 
--- Makes so many rows dirty, with numbers that are as long on the wire as those of a busy second.
+local function add_to(family, i)
+    local row = family.numbers[i]
+    for slot = rows.FIRST, rows.FIRST + family.width - 1 do
+        row[slot] = row[slot] + 37 * slot * i % 5000
+    end
+    family:mark(row)
+end
+
+-- Makes so many rows of requests dirty, each with its row of durations, with numbers that are as long on the wire as those of a busy second.
 function _M.dirty(count)
     slices = {}
     for number = 1, math.ceil(count / FAMILY_ROWS) do
-        local chosen = family(number)
+        local both = of_scope(number)
         for i = 1, math.min(FAMILY_ROWS, count - (number - 1) * FAMILY_ROWS) do
-            local row = chosen.numbers[i]
-            for slot = rows.FIRST, rows.FIRST + chosen.width - 1 do
-                row[slot] = row[slot] + 37 * slot * i % 5000
+            for of = 1, 2 do
+                add_to(both[of], i)
             end
-            chosen:mark(row)
         end
     end
 end
@@ -53,7 +67,7 @@ end
 -- the requests that ask does not count.
 function _M.slices()
     for number = 1, #families do
-        if families[number]:dirty() > 0 then
+        if families[number][1]:dirty() > 0 or families[number][2]:dirty() > 0 then
             return nil
         end
     end

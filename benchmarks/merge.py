@@ -1,5 +1,7 @@
 """(c) Rows merged per CPU second: from the bytes of a datagram to the table, with the journal and without.
 
+A row is one of requests together with its row of durations (samples.py).
+
 The reference is the least that any collector in Python must do: decode the msgpack and add the numbers of each row,
 without checks and without a journal. ``in all`` is the process of a real collector that receives real datagrams, with
 its socket, answers and threads. The other figures call the code in between directly.
@@ -43,16 +45,16 @@ class Sketch:
     """The reference: the least work that merges the rows."""
 
     def __init__(self) -> None:
-        self._table: dict[tuple[str, ...], list[float]] = {}
+        self._tables: dict[str, dict[tuple[str, ...], list[float]]] = {}
         self._senders = Senders(1, ROWS)
 
     def __call__(self) -> float:
         return cpu.of(partial(self._merge, self._senders.datagrams())) / ROWS
 
     def _merge(self, datagrams: list[bytes]) -> None:
-        table = self._table
         for datagram in datagrams:
             for family in msgpack.unpackb(datagram[HEADER_BYTES:], use_list=False)["families"]:
+                table = self._tables.setdefault(family["name"], {})
                 for row in family["rows"]:
                     key = row[:LABELS]
                     known = table.get(key)

@@ -13,6 +13,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
@@ -48,8 +49,8 @@ Wait = tuple[float, float]  # seconds, and seconds of the collector's CPU in the
 class Reference(Registered):
     """The reference: a custom collector of prometheus-client that yields the same samples."""
 
-    def __init__(self, rows: list[Row]) -> None:
-        self._rows = rows
+    def __init__(self, requests: Sequence[Row], durations: Sequence[Row]) -> None:
+        self._requests, self._durations = requests, durations
 
     def collect(self) -> Iterator[Metric]:
         names = (*REQUEST_LABELS, "scope")
@@ -58,32 +59,36 @@ class Reference(Registered):
         received = CounterMetricFamily("nginx_http_request_bytes", "Received.", labels=names)
         sent = CounterMetricFamily("nginx_http_response_bytes", "Sent.", labels=names)
         bounds = [*(str(bound / 1000) for bound in BOUNDS), "+Inf"]
-        for row in self._rows:
-            count, buckets = 0.0, []
-            for bound, number in zip(bounds, row.numbers, strict=False):
-                count += number
-                buckets.append((bound, count))
+        for row in self._requests:
+            count, request_bytes, response_bytes = row.numbers
             responses.add_metric(row.labels, count)
-            duration.add_metric(row.labels, buckets, row.numbers[17] / 1000)
-            received.add_metric(row.labels, row.numbers[18])
-            sent.add_metric(row.labels, row.numbers[19])
+            received.add_metric(row.labels, request_bytes)
+            sent.add_metric(row.labels, response_bytes)
+        for row in self._durations:
+            *numbers, seconds = row.numbers
+            cumulative = zip(bounds, accumulate(numbers), strict=True)
+            duration.add_metric(row.labels, list(cumulative), seconds / 1000)
         yield from (responses, duration, received, sent)
 
 
 def client_cost() -> Work:
     """Return work that measures prometheus-client, in CPU seconds per sample."""
-    (family,) = make_table(CLIENT_ROWS).families.values()
+    counted, timed = make_table(CLIENT_ROWS).families.values()
     registry = CollectorRegistry()
-    registry.register(Reference(family.rows))
+    registry.register(Reference(counted.rows, timed.rows))
     return lambda: cpu.of(partial(generate_latest, registry)) / CLIENT_ROWS / SAMPLES_PER_ROW
 
 
 def page_cost(table: Table, stride: int, compressed: bool = False) -> float:
-    """Return the CPU seconds per sample of a page after every ``every``-th row has changed; 0: none has."""
+    """Return the CPU seconds per sample of a page after every ``stride``-th row has changed; 0: none has."""
     rows = [row for family in table.families.values() for row in family.rows]
     for row in rows[::stride] if stride else ():
         row.kept = False
-    return cpu.of(partial(_page, table, compressed)) / len(rows) / SAMPLES_PER_ROW
+    return cpu.of(partial(_page, table, compressed)) / _label_sets(table) / SAMPLES_PER_ROW
+
+
+def _label_sets(table: Table) -> int:
+    return sum(len(family.rows) for family in table.families.values() if family.shape.type == "requests")
 
 
 def _page(table: Table, compressed: bool) -> None:

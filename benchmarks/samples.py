@@ -1,25 +1,41 @@
-"""Sample rows like those of a busy site, as datagrams and as a table."""
+"""Sample rows like those of a busy site, as datagrams and as a table.
+
+Each label set has a row of requests and a row of durations with the same labels: 21 numbers and 22 samples. With the
+default labels of durations a site has fewer rows of durations. These are as many as one can choose, so that a figure
+"per row" (of requests, with its durations) or "per sample" does not depend on the choice.
+"""
 
 import os
 import random
 from collections.abc import Iterator, Sequence
 
-from resty_metrics.shapes.shape import REQUEST_COLUMNS, REQUEST_LABELS, REQUEST_SCALE, REQUESTS, Shape, family_batch
+from resty_metrics.shapes.shape import (
+    DURATION_SCALE,
+    DURATIONS,
+    HISTOGRAM_COLUMNS,
+    REQUEST_COLUMNS,
+    REQUEST_LABELS,
+    REQUESTS,
+    SCOPE_LABEL,
+    Shape,
+    family_batch,
+)
 from resty_metrics.table.table import Table
 from resty_metrics.wire.datagram import VERSION, Header, Kind, write_datagram
 
 BOUNDS = (5, 10, 25, 50, 75, 100, 250, 500, 750, 1000, 2500, 5000, 7500, 10000, 30000, 60000)
-NUMBERS = len(BOUNDS) + 1 + len(REQUEST_COLUMNS)
+DURATION_NUMBERS = len(BOUNDS) + 1 + len(HISTOGRAM_COLUMNS)
+NUMBERS = len(REQUEST_COLUMNS) + DURATION_NUMBERS
 SAMPLES_PER_ROW = 22
-ROWS_PER_BATCH = 500
-BATCH_BYTES, ROW_BYTES = 50_000, 80  # ROW_BYTES: of a row without its server
+ROWS_PER_BATCH = 400
+BATCH_BYTES, ROW_BYTES = 50_000, 110  # ROW_BYTES: of the two rows of a label set, without their servers
 FAMILY_ROWS = 10_000  # the cap of a family: more rows are more scopes
 
 RawRow = list[str | int]
 
 
 def make_rows(count: int, seed: int = 1, server: str = "www{}.example.com") -> list[RawRow]:
-    """Make rows of label values and numbers: 17 buckets, most of them small, and three sums."""
+    """Make label values and the numbers of both rows: a count and two sums; 17 buckets, most of them small, a sum."""
     source = random.Random(seed)
     rows: list[RawRow] = []
     for number in range(count):
@@ -28,8 +44,8 @@ def make_rows(count: int, seed: int = 1, server: str = "www{}.example.com") -> l
         for _ in range(8):
             buckets[min(16, int(source.expovariate(0.3)))] += requests // 8 + 1
         labels = [server.format(number // 40), ("GET", "POST")[number % 2], str(200 + number // 2 % 20)]
-        sums = [requests * source.randrange(40), requests * 500, requests * source.randrange(20000)]
-        rows.append([*labels, *buckets, *sums])
+        counted = [sum(buckets), requests * 500, requests * source.randrange(20000)]
+        rows.append([*labels, *counted, *buckets, requests * source.randrange(40)])
     return rows
 
 
@@ -39,29 +55,45 @@ def scopes(rows: int) -> Iterator[tuple[str, int]]:
         yield f"scope-{number}", min(FAMILY_ROWS, rows - first)
 
 
-def shape(scope: str) -> Shape:
-    return Shape(REQUESTS, "requests", (*REQUEST_LABELS, "scope"), BOUNDS, REQUEST_COLUMNS, REQUEST_SCALE, scope)
+def shapes(scope: str) -> tuple[Shape, Shape]:
+    """Return the shapes of requests and of their durations."""
+    labels = (*REQUEST_LABELS, SCOPE_LABEL)
+    requests = Shape(REQUESTS, "requests", labels, None, REQUEST_COLUMNS, scope=scope)
+    return requests, Shape(DURATIONS, "histogram", labels, BOUNDS, HISTOGRAM_COLUMNS, DURATION_SCALE, scope)
+
+
+def _of_both(scope: str, rows: Sequence[RawRow]) -> tuple[list[RawRow], list[RawRow]]:
+    """Return the rows of requests and those of durations."""
+    labels, numbers = len(REQUEST_LABELS), len(REQUEST_LABELS) + len(REQUEST_COLUMNS)
+    requests: list[RawRow] = [[*row[:labels], scope, *row[labels:numbers]] for row in rows]
+    return requests, [[*row[:labels], scope, *row[numbers:]] for row in rows]
 
 
 def make_table(rows: int, server: str = "www{}.example.com") -> Table:
     table = Table()
     for scope, count in scopes(rows):
-        raw = [(*row[:3], scope, *row[3:]) for row in make_rows(count, server=server)]
-        table.merge([family_batch(shape(scope), "", False, raw)], 1, 0.0)
+        both = _of_both(scope, make_rows(count, server=server))
+        batches = [
+            family_batch(shape, "", False, [tuple(row) for row in of_shape])
+            for shape, of_shape in zip(shapes(scope), both, strict=True)
+        ]
+        table.merge(batches, 1, 0.0)
     return table
 
 
 def _body(scope: str, rows: Sequence[RawRow]) -> dict[str, object]:
-    family = {
-        "name": REQUESTS,
-        "type": "requests",
-        "scope": scope,
-        "labels": [*REQUEST_LABELS, "scope"],
-        "bounds": list(BOUNDS),
-        "columns": list(REQUEST_COLUMNS),
-        "rows": [[*row[:3], scope, *row[3:]] for row in rows],
-    }
-    return {"families": [family]}
+    requests, durations = (
+        {
+            "name": shape.name,
+            "type": shape.type,
+            "scope": scope,
+            "labels": list(shape.labels),
+            "columns": list(shape.columns),
+            "rows": of_shape,
+        }
+        for shape, of_shape in zip(shapes(scope), _of_both(scope, rows), strict=True)
+    )
+    return {"families": [requests, durations | {"bounds": list(BOUNDS), "scale": DURATION_SCALE}]}
 
 
 class Senders:
@@ -89,8 +121,8 @@ class Senders:
 
 
 def _rows_per_batch(server: str) -> int:
-    """Return the number of rows that fit into a datagram."""
-    return min(ROWS_PER_BATCH, BATCH_BYTES // (ROW_BYTES + len(server.format(0))))
+    """Return the number of label sets that fit into a datagram."""
+    return min(ROWS_PER_BATCH, BATCH_BYTES // (ROW_BYTES + 2 * len(server.format(0))))
 
 
 def _chunks(rows: Sequence[RawRow], size: int) -> Iterator[Sequence[RawRow]]:

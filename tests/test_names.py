@@ -6,7 +6,6 @@ functions, classes.
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from support.nginx import ROOT
@@ -18,16 +17,6 @@ SAY_NOTHING = {
     "there", "these", "thing", "things", "those", "told", "wanted", "well", "what", "who", "whom", "whose",
 }  # fmt: skip
 LABEL_VALUE = "OTHER"
-# Rooms (without the rooms in them) and modules that are still to be cleaned. The list shrinks: an entry that has become
-# clean must go.
-NOT_CLEAN = (
-    "benchmarks/clients.py",
-    "commands/install",
-    "page/bodies.py",
-    "page/scrape.py",
-    "web/door.py",
-    "web/server.py",
-)
 CODE = {
     str(path.relative_to(base)): path.read_text()
     for folder, base in ((COLLECTOR, COLLECTOR), (BENCHMARKS, ROOT))
@@ -70,21 +59,9 @@ def empty_names(code: str) -> list[tuple[str, int]]:
     return [(name, line) for name, line in names if name.strip("_").lower() in SAY_NOTHING]
 
 
-def in_room(module: str, room: str) -> bool:
-    return room in (module, str(Path(module).parent))
-
-
-CLEAN = [module for module in CODE if not any(in_room(module, room) for room in NOT_CLEAN)]
-
-
-@pytest.mark.parametrize("module", CLEAN)
+@pytest.mark.parametrize("module", CODE)
 def test_every_name_says_the_thing(module: str) -> None:
     assert empty_names(CODE[module]) == []
-
-
-@pytest.mark.parametrize("room", NOT_CLEAN)
-def test_a_clean_room_leaves_the_list(room: str) -> None:
-    assert any(empty_names(code) for module, code in CODE.items() if in_room(module, room))
 
 
 def test_every_binding_is_seen() -> None:

@@ -223,7 +223,8 @@ def test_a_scope_that_two_places_state_in_two_ways_is_said_once(
         if differs:
             wait_until(is_counted, message="its count")
             (line,) = nginx.errors()
-            assert 'scope "set" keeps labels "a=arg_a", duration labels "server status_class a" and buckets "1000 2000"' in line
+            first = 'labels "a=arg_a", duration labels "server status_class a" and buckets "1000 2000"'
+            assert f'scope "set" keeps {first}' in line
         else:
             begun = collector.value("resty_metrics_worker_uptime_seconds", worker="0") or 0
             wait_until(

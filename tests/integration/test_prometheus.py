@@ -20,6 +20,8 @@ from support.wait import free_port, wait_until
 
 pytestmark = pytest.mark.slow
 
+DURATION = "nginx_http_request_duration_seconds"
+
 SITE = """
     server {{
         listen 127.0.0.1:{port};
@@ -79,7 +81,7 @@ def test_histogram_quantile_of_a_known_delay(stack: Stack) -> None:
         list(pool.map(lambda _: get(stack.port, "/sixty", times=15, kept=True), range(4)))
     by_server = "sum by (le) (nginx_http_request_duration_seconds_bucket{status_class='2xx'})"
     wait_until(
-        lambda: (stack.prometheus.value("sum(nginx_http_request_duration_seconds_count{status_class='2xx'})") or 0) >= 60,
+        lambda: (stack.prometheus.value(f"sum({DURATION}_count{{status_class='2xx'}})") or 0) >= 60,
         message="the slow requests",
     )
     median = stack.prometheus.value(f"histogram_quantile(0.5, {by_server})")

@@ -1,6 +1,10 @@
 """Sums by server."""
 
-from resty_metrics.live.totals import Totals, counted_families, totals_of
+from dataclasses import replace
+
+import pytest
+from resty_metrics.live.history import ALL, History
+from resty_metrics.live.totals import NO_SERVER, Totals, counted_families, totals_of
 from resty_metrics.shapes.shape import Shape, family_batch
 from resty_metrics.table.table import Table
 from support.live import merge, shape
@@ -33,6 +37,28 @@ def test_scopes_are_added_up_and_instances_are_not() -> None:
         "a": Totals(4, 0, {SECONDS: [1, 1, 0], (0.5,): [2, 0]}),
         "a (edge)": Totals(9, 0, {SECONDS: [9, 0, 0]}),
     }
+
+
+def test_durations_without_a_server_are_those_of_all() -> None:
+    """No server is invented for them, and the sum over all servers has them."""
+    table, history = Table(), History()
+    requests, timed = shape()
+    without = replace(timed, labels=("status_class",))
+    for now, count in ((0.0, 1), (5.0, 200)):
+        rows = [("a", "GET", "200", count, 0, 0)]
+        batches = [family_batch(requests, "", False, rows), family_batch(without, "", False, [("2xx", 0, count, 0, 0)])]
+        table.merge(batches, 1, 0.0)
+        history.observe(totals_of(counted_families(table)), 0, now)
+    assert totals_of(counted_families(table)) == {
+        "a": Totals(201, 0, {}),
+        NO_SERVER: Totals(0, 0, {SECONDS: [0, 201, 0]}),
+    }
+    assert (history.servers, set(history.series)) == (1, {ALL, "a"})
+    (of_all,), (of_server,) = history.series[ALL].points, history.series["a"].points
+    assert of_all.p99 is not None
+    assert of_all.requests == 200
+    assert float(of_all.p99) == pytest.approx(0.99, abs=0.05)
+    assert (of_server.requests, of_server.p50, of_server.p99) == (200, None, None)
 
 
 def test_only_requests_are_looked_at() -> None:

@@ -51,6 +51,14 @@ def test_a_star_matches_as_nginx_does(pattern: str, included: bool) -> None:
     assert include.names("/etc/nginx/sites/.a.conf") == included
 
 
+@pytest.mark.parametrize("pattern", ['"/etc/nginx/my sites/*.conf"', r"/etc/nginx/my\ sites/*.conf"])
+def test_blanks_in_names(pattern: str) -> None:
+    name = "/etc/nginx/my sites/a b.conf"
+    main = MARK.format("/etc/nginx/nginx.conf")
+    text = f"{main}include {pattern};\n\n{MARK.format(name)}gzip on;\n\n"
+    assert [directive.place for directive in read(text).directives] == [f"{name}:1"]
+
+
 A, B, MARK = "/etc/nginx/a.conf", "/etc/nginx/b.conf", "# configuration file {}:\n"
 # Comments that look like the beginning of a file: where they stand, and what is read.
 COMMENTS = [

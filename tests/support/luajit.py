@@ -18,3 +18,13 @@ def ask(*commands: list[Any]) -> list[Any]:
     assert done.returncode == 0, done.stderr.decode(errors="replace")
     results: list[Any] = msgpack.unpackb(done.stdout, raw=True, strict_map_key=False)
     return results
+
+
+def counted(codes: list[str]) -> list[bool]:
+    """Run each chunk with a stand-in of resty.metrics, and return whether it called log."""
+    words = [LUAJIT, str(ROOT / "tests" / "support" / "counting.lua")]
+    done = subprocess.run(
+        words, input="\n----8<----\n".join(codes) + "\n", capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return [line == "1" for line in done.stdout.split()]

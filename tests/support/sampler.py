@@ -1,14 +1,13 @@
 """Did the page tell the truth all the while? A thread that scrapes it during a scenario and holds it to its promises.
 
 On each page: every counter of the table is where it was or above, and still there; in every histogram
-``_bucket{le="+Inf"} == _count``; no label set counts more requests, or durations, than nginx has logged by then. A page that cannot be
-had is a broken promise too, but while the scenario says that the collector is ``away``.
+``_bucket{le="+Inf"} == _count``; no label set counts more requests, or durations, than nginx has logged
+by then. A page that cannot be had is a broken promise too, but while the scenario says that the collector is ``away``.
 """
 
 import math
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
@@ -102,10 +101,10 @@ class Sampler(threading.Thread):
             value_now = samples.get((name, frozenset()))
             if value_now is not None:
                 self._seen[name].add(value_now)
-        for shown, logged in zip(families_of(samples), with_durations(self._truth.counts()), strict=True):
-            too_many = Counter(shown) - Counter(logged)
-            if too_many:
-                self._violation(f"the page counts more than nginx has logged: {dict(too_many)}")
+        (counts, durations), (logged, logged_durations) = families_of(samples), with_durations(self._truth.counts())
+        too_many = [*(counts - logged).items(), *(durations - logged_durations).items()]
+        if too_many:
+            self._violation(f"the page counts more than nginx has logged: {too_many}")
 
     def _look_back(self, samples: Samples) -> None:
         now = {key: value for key, value in samples.items() if _of_table(key[0])}

@@ -237,10 +237,11 @@ class Stage:
 
     def _differences(self) -> list[str]:
         try:
-            families = zip(self.collector.both_families(), with_durations(self.truth.counts()), strict=True)
+            counts, durations = self.collector.both_families()
         except OSError as error:
             return [f"no page: {error}"]
-        return [line for shown, logged in families for line in _differences_of(shown, logged)]
+        logged, logged_durations = with_durations(self.truth.counts())
+        return [*_differences_of(counts, logged), *_differences_of(durations, logged_durations)]
 
 
 def _differences_of(shown: Counter[Any], logged: Counter[Any]) -> list[str]:

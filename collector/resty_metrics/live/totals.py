@@ -19,6 +19,7 @@ from resty_metrics.table.families import Family
 from resty_metrics.table.table import Table
 
 _ERROR = "5"
+NO_SERVER = ""  # the key of durations without a label server: they are of all servers together (history.ALL)
 
 
 @dataclass(slots=True)
@@ -73,9 +74,11 @@ def _add_requests(family: Family, totals: dict[str, Totals]) -> None:
 def _add_durations(family: Family, totals: dict[str, Totals]) -> None:
     shape = family.shape
     bounds = tuple([bound / shape.scale for bound in shape.bounds or ()])
+    known = "server" in shape.labels
     for (server, _), rows in _groups(family, lambda _: "").items():
         counts = [*reader(shape.width)(total(rows, shape.width))[: shape.buckets]]
-        totals.setdefault(server_name(shape.instance, server), Totals()).add_durations(bounds, counts)
+        name = server_name(shape.instance, server) if known else NO_SERVER
+        totals.setdefault(name, Totals()).add_durations(bounds, counts)
 
 
 def _groups(family: Family, part: Callable[[Labels], str]) -> Mapping[tuple[str, str], list[Sums]]:

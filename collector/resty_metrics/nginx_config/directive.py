@@ -1,8 +1,11 @@
 """Directives of nginx, and the files that ``include`` names. Pure."""
 
+import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
+
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
 
 class ConfigurationError(Exception):
@@ -45,10 +48,10 @@ class Include:
 
 
 def _matches(path: PurePosixPath, pattern: PurePosixPath) -> bool:
-    """Match as glob(3) does: a star matches neither a slash nor a leading dot."""
+    """Match as glob(3) does: a star matches neither a slash nor a leading dot, and a backslash quotes a character."""
     if len(path.parts) != len(pattern.parts):
         return False
     return all(
-        fnmatchcase(part, glob) and (glob.startswith(".") or not part.startswith("."))
+        fnmatchcase(part, _ESCAPE.sub(r"[\1]", glob)) and (glob.startswith(".") or not part.startswith("."))
         for part, glob in zip(path.parts, pattern.parts, strict=True)
     )

@@ -4,21 +4,21 @@ nginx takes the innermost hook of ``http``, ``server``, ``location`` and ``if`` 
 silently. So a hook without our line takes its requests off the page.
 
 Rules:
-- The code of a hook is followed (``lua_effect``). Code that it loads from other files is not; where that code, or code
-  that this loads in turn, names resty.metrics or was not found, the answer is None: it cannot be told.
+- The code of a hook is followed (``lua_effect``). Code that it loads from other files is not (``lua_loading``); where
+  that code may call us, the answer is None: it cannot be told.
 - The caller hands in the texts of Lua files by path; None: the file could not be read, and nothing is claimed about it.
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from resty_metrics.nginx_config import lua_search
+from resty_metrics.nginx_config import lua_loading, lua_search
 from resty_metrics.nginx_config.dump import Configuration, Directive
 from resty_metrics.nginx_config.lua_block import without_comments
 from resty_metrics.nginx_config.lua_calls import OUR_HOOK
-from resty_metrics.nginx_config.lua_effect import Effect, effect
+from resty_metrics.nginx_config.lua_effect import effect
 from resty_metrics.nginx_config.lua_reach import reach
 
 INSTALLED = "/usr/share/resty-metrics"
@@ -29,12 +29,9 @@ _CONTEXTS = frozenset({"server", "location", "if", "limit_except"})
 _LINE = '(package.loaded["resty.metrics"] or dofile("{}/lua/resty/metrics/load.lua")).log()'
 # The code of log_by_lua is in a string of nginx, which a quote might end.
 _LINE_IN_A_STRING = "(package.loaded[ [[resty.metrics]] ] or dofile([[{}/lua/resty/metrics/load.lua]])).log()"
-_OUR_FILE = re.compile(r"(?:\A|/)resty/metrics/\w+\.lua\Z")
 _SHARE = re.compile(r"(/[^\s\"']*)/lua/resty/metrics/\w+\.lua")
 _ESCAPE = re.compile(r"\\([\\'\"nrt])")
 _CONTROLS = {"n": "\n", "r": "\r", "t": "\t"}
-# Libraries that do not call us, wherever they are.
-_LIBRARIES = re.compile(r"(?:resty|ngx|cjson|table|string|math|ffi|bit|jit|lfs|socket|prometheus|os|io)(?:\.|\Z)")
 _SHOWN_SCOPES = 3
 # No line is named: in a hook that does count, it would count each request twice.
 TEST = "send a request there and see whether the page counts it; add nothing before that"
@@ -129,7 +126,7 @@ def loaded_files(configuration: Configuration, prefix: str, texts: Mapping[str, 
     paths: set[str] = set()
     modules: set[str] = set()
     for text in filter(None, hooks):
-        loads = effect(text, *before)
+        loads = effect(text, *before).reach
         paths |= loads.files
         modules |= loads.modules
     for text in filter(None, (*before, *texts.values())):
@@ -162,6 +159,7 @@ class _Judge:
     def __init__(self, configuration: Configuration, prefix: str, texts: Mapping[str, str | None]) -> None:
         self._configuration, self._prefix, self._texts = configuration, prefix, texts
         self._begun = begun(configuration, prefix, texts)
+        self._init = lua_loading.of_init(self._begun, self._text)
 
     def hook(self, directive: Directive, scope: str) -> Hook:
         counts, doubt = self._judged(directive)
@@ -175,55 +173,15 @@ class _Judge:
             variable = "$" in "".join(directive.args[:1])
             return None, "its file's name has a variable" if variable else "its file cannot be read from here"
         outcome = effect(text, *self._begun)
-        doubt = self._doubt(text, outcome) if outcome.counts is False else outcome.doubt
-        return (None if doubt else outcome.counts), doubt
+        if outcome.counts is not False:
+            return outcome.counts, outcome.doubt
+        doubt = lua_loading.doubt(outcome.reach, self._init, self._text)
+        return (None if doubt else False), doubt
 
-    def _doubt(self, text: str, outcome: Effect) -> str:
-        """Return the reason why code that does not call ours itself may do so through other code; "" if none."""
-        own = reach(text)
-        shared, doubt = self._reached(own.modules | outcome.modules, own.files | outcome.files)
-        if doubt or not (own.shared or shared):
-            return doubt and f"it {doubt}"
-        _, doubt = self._reached(
-            {name for text in self._begun for name in reach(text).modules},
-            {path for text in self._begun for path in reach(text).files},
-        )
-        return doubt and f"it uses global variables, and init_by_lua {doubt}"
-
-    def _reached(self, modules: Collection[str], files: Collection[str]) -> tuple[bool, str]:
-        """Return whether code of these uses variables of others, and the reason why it may call ours, "" if none."""
-        pending = [(name, True) for name in sorted(modules)] + [(path, False) for path in sorted(files)]
-        queued, shared = set(pending), False
-        for name, module in pending:
-            library = module and _LIBRARIES.match(name) is not None
-            text = self._text(name, module=module)
-            if (not module and _OUR_FILE.search(name)) or (text is None and library):
-                continue
-            if text is None:
-                return shared, _missing(name, module=module)
-            loads = reach(text)
-            if loads.ours or (loads.doubt and not library):
-                words = "names resty.metrics" if loads.ours else loads.doubt
-                return shared, f"uses the module {name}, which {words}" if module else f"runs {name}, which {words}"
-            shared |= loads.shared and not library
-            more = [(inner, True) for inner in sorted(loads.modules)] + [(path, False) for path in sorted(loads.files)]
-            more = [] if library else [item for item in more if item not in queued]
-            queued.update(more)
-            pending += more
-        return shared, ""
-
-    def _text(self, name: str, *, module: bool) -> str | None:
+    def _text(self, name: str, module: bool) -> str | None:
         if not module:
             return lua_search.text_at(name, self._texts)
         return lua_search.text_of(name, self._configuration, self._prefix, self._texts)
-
-
-def _missing(name: str, *, module: bool) -> str:
-    return (
-        f"uses the module {name}, whose file was not found"
-        if module
-        else f"runs {name}, which cannot be read from here"
-    )
 
 
 def line_for(hook: str, share: str) -> str:

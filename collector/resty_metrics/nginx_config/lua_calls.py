@@ -54,8 +54,12 @@ def call(code: "Interpreter", function: Value, arguments: Values) -> Values:
         case Part.UNKNOWN:
             code.course.count("it calls a function that may be ours")
             return (Part.UNKNOWN,)
+        case Part.CONTEXT:
+            code.course.escape(*arguments)
+            code.course.context = True
+            return (Part.CONTEXT,)
         case Known():
-            code.course.fail()  # no constant can be called
+            code.course.fail(guess=True)  # no constant can be called
             return ()
         case Global(path) if _DISABLED.match(path):
             code.course.may_fail()
@@ -63,6 +67,7 @@ def call(code: "Interpreter", function: Value, arguments: Values) -> Values:
         case Global(path) if path in _CALLS:
             return _CALLS[path](code, arguments)
         case Global(path) if path in _HARMLESS:
+            code.course.escape(*arguments)
             return (Part.UNKNOWN,) if may_be_ours(arguments) else (Part.OTHER,)
         case _:
             return _foreign(code, arguments)
@@ -70,7 +75,9 @@ def call(code: "Interpreter", function: Value, arguments: Values) -> Values:
 
 
 def _foreign(code: "Interpreter", arguments: Values) -> Values:
-    """Call a function of others, which may call the functions that it is given."""
+    """Call a function of others, which may call the functions that it is given, or fail."""
+    code.course.escape(*arguments)
+    code.course.guessed |= len(code.course.errors) > 1
     for value in arguments:
         if isinstance(value, Closure) or value in (Part.LOG, Part.LOADED_LOG, Part.LOADER):
             code.perhaps(value)
@@ -123,13 +130,15 @@ def _load(code: "Interpreter", _arguments: Values) -> Values:
     return (Part.UNKNOWN,)
 
 
-def _fail(code: "Interpreter", _arguments: Values) -> Values:
+def _fail(code: "Interpreter", arguments: Values) -> Values:
+    code.course.escape(*arguments)
     code.course.fail()
     return ()
 
 
 def _assert(code: "Interpreter", arguments: Values) -> Values:
     known = truth(arguments[0]) if arguments else False
+    code.course.escape(*arguments[1:])
     if known is False:
         code.course.fail()
     elif known is None:
@@ -147,11 +156,20 @@ def _pcall(code: "Interpreter", arguments: Values) -> Values:
 
 
 def _xpcall(code: "Interpreter", arguments: Values) -> Values:
+    for handler in arguments[1:2]:
+        code.course.escape(handler)
+        code.perhaps(handler)
     return code.protected(arguments[0], arguments[2:]) if arguments else (Part.OTHER,)
+
+
+def _setfenv(code: "Interpreter", arguments: Values) -> Values:
+    code.course.tampered = True
+    return _foreign(code, arguments)
 
 
 # ngx.exit and its like are errors in the log phase.
 _CALLS: Mapping[str, Callable[["Interpreter", Values], Values]] = {
     "require": _require, "dofile": _dofile, "loadfile": _loadfile, "load": _load, "loadstring": _load, "error": _fail,
     "assert": _assert, "pcall": _pcall, "xpcall": _xpcall, "type": _type, "ngx.exit": _fail, "os.exit": _fail,
+    "setfenv": _setfenv,
 }  # fmt: skip

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from resty_metrics.nginx_config.lua_nodes import Assign, Name
+from resty_metrics.nginx_config.lua_reach import free, nodes
 from resty_metrics.nginx_config.lua_state import Exits, State, Values, joined
-from resty_metrics.nginx_config.lua_values import Global, Part, Value
+from resty_metrics.nginx_config.lua_values import Closure, Global, Known, Part, Value, may_be_ours
 
 _MOST_STEPS = 20_000
 _MOST_COPIES = 300_000  # values in all copies of states together
@@ -31,8 +33,13 @@ class _Begun:
 class Course:
     """``state`` None: nothing gets here. ``modules`` and ``files``: the other code that is loaded.
 
-    ``dynamic``: code is loaded whose name is not known; ``tampered``: the code changes our module; ``errors``,
-    ``returns``, ``breaks``: the states in which protected calls, functions and loops are left, innermost last.
+    ``dynamic``: code is loaded whose name is not known; ``tampered``: the code changes our module or its environment;
+    ``errors``, ``returns``, ``breaks``: the states in which protected calls, functions and loops are left, innermost
+    last.
+
+    ``live``: by identity, the statements and expressions that may run; ``free``: the global variables in them;
+    ``context``: a function of ngx.ctx is called; ``escaped``: a function is stored where code that is not followed may
+    call it; ``guessed``: code that was taken not to run may run all the same.
     """
 
     def __init__(self) -> None:
@@ -40,7 +47,12 @@ class Course:
         self.doubts: list[str] = []
         self.modules: set[str] = set()
         self.files: set[str] = set()
-        self.dynamic = self.tampered = False
+        self.dynamic = self.tampered = self.context = self.escaped = self.guessed = False
+        self.live: dict[int, object] = {}
+        self.free: set[str] = set()
+        self._watched: set[int | str] = set()
+        self._shifting: set[int | str] = set()
+        self._escaped: set[Closure] = set()
         self.begun = _Begun()
         self.errors = [Exits()]
         self.returns = [Exits()]
@@ -61,6 +73,8 @@ class Course:
         self.begun.files |= self.files
         self.begun.names |= {cell for cell in end.values if isinstance(cell, str)}
         self.modules, self.files = set(), set()
+        self.live, self.free = {}, set()
+        self.context = self.escaped = self.guessed = False
         self._steps = self._copies = 0
 
     def count(self, doubt: str = "") -> None:
@@ -71,10 +85,11 @@ class Course:
             self.state.counted = True
         elif self.state.counted is not True:
             self.state.counted = None
-            self.doubts.append(doubt or "it changes our module")
+            self.doubts.append(doubt or "it changes our module or its environment")
 
-    def fail(self) -> None:
-        """Leave the code with an error."""
+    def fail(self, *, guess: bool = False) -> None:
+        """Leave the code with an error. ``guess``: a metatable might prevent it."""
+        self.guessed |= guess and self.state is not None
         self.leave(self.errors[-1])
 
     def may_fail(self) -> None:
@@ -89,10 +104,16 @@ class Course:
             exits.values.append(values)
         self.state = None
 
-    def step(self) -> None:
-        self._steps += 1
+    def step(self, steps: int = 1) -> None:
+        """Count steps. Raises UnsureError where there are too many."""
+        self._steps += steps
         if self._steps > _MOST_STEPS:
             raise UnsureError(_TOO_LARGE)
+
+    def reach(self, node: object) -> None:
+        """Record a statement or an expression as one that may run, unless nothing gets here."""
+        if self.state is not None:
+            self.live[id(node)] = node
 
     def copied(self) -> State | None:
         """Return a copy of the state. Raises UnsureError where too much was copied."""
@@ -124,13 +145,54 @@ class Course:
         scope[name] = self._cells
         self.set(self._cells, value)
 
+    def visible(self) -> int:
+        """Return the newest cell of a variable so far."""
+        return self._cells
+
     def set(self, cell: int | str, value: Value) -> None:
-        if self.state is not None:
-            self.state.values[cell] = value
+        """Assign a variable. Other code may assign a global variable too, so no constant in it is sure."""
+        if self.state is None:
+            return
+        if isinstance(cell, str) or cell in self._watched:
+            self.escape(value)
+        constant = isinstance(cell, str) and isinstance(value, Known) and not isinstance(value.value, str)
+        self.state.values[cell] = Part.OTHER if constant else value
+
+    def escape(self, *values: Value) -> None:
+        """Record that code which is not followed may get the values, and call them at any time."""
+        for value in values:
+            self.escaped |= may_be_ours((value,))
+            if isinstance(value, Closure) and value not in self._escaped:
+                self._escaped.add(value)
+                self._watch(value)
+
+    def _watch(self, closure: Closure) -> None:
+        """Take all of a function for live, and its variables for changed at any time."""
+        code = list(nodes(closure.function))
+        self.step(len(code))
+        self.live.update((id(node), node) for node in code)
+        used = free(closure.function)
+        self.free |= used - closure.scope.keys()
+        targets = {
+            target.name
+            for node in code
+            if isinstance(node, Assign)
+            for target in node.targets
+            if isinstance(target, Name)
+        }
+        for name in used & closure.scope.keys():
+            cell = closure.scope[name]
+            self._watched.add(cell)
+            if name in targets:
+                self._shifting.add(cell)
+            if self.state is not None:
+                self.escape(self.state.values.get(cell, Part.OTHER))
 
     def variable(self, cell: int | str) -> Value:
         if cell in self.begun.names:
             self.modules |= self.begun.modules
             self.files |= self.begun.files
+        if cell in self._shifting:
+            return Part.UNKNOWN
         absent = Global(cell) if isinstance(cell, str) else Part.OTHER
         return absent if self.state is None else self.state.values.get(cell, absent)

@@ -6,30 +6,11 @@ may or may not be taken is followed from a copy, and the states are joined behin
 """
 
 from collections.abc import Sequence
-from itertools import zip_longest
+from itertools import count, zip_longest
 
 from resty_metrics.nginx_config import lua_calls
+from resty_metrics.nginx_config import lua_nodes as lua
 from resty_metrics.nginx_config.lua_course import Course, Scope
-from resty_metrics.nginx_config.lua_nodes import (
-    Assign,
-    Block,
-    Call,
-    Constant,
-    Do,
-    Expression,
-    Function,
-    If,
-    Index,
-    Jump,
-    Local,
-    Loop,
-    Name,
-    Operation,
-    Return,
-    Run,
-    Statement,
-    Table,
-)
 from resty_metrics.nginx_config.lua_state import Exits, State, Values, merged
 from resty_metrics.nginx_config.lua_values import (
     GLOBALS,
@@ -56,13 +37,13 @@ class Interpreter:
         self.course = Course()
         self._calls = 0
 
-    def run(self, block: Block) -> bool | None:
+    def run(self, block: lua.Block) -> bool | None:
         """Follow a chunk, and return whether it calls ours."""
         self._block(block, {})
         end = self.course.end()
         return False if end is None else end.counted
 
-    def begin(self, block: Block) -> None:
+    def begin(self, block: lua.Block) -> None:
         """Follow a chunk that runs before, for the global variables that it leaves behind."""
         self.run(block)
         self.course.begin_anew()
@@ -83,43 +64,50 @@ class Interpreter:
         failed = self.course.errors.pop().states
         if failed:
             self.course.state = self.course.joined([self.course.state, *failed])
-            return (Part.OTHER, *(either(value, Part.OTHER) for value in values))
-        sure = function is Part.LOG or (values[:1] == (Part.MODULE,) and not isinstance(function, Closure))
+            return (Part.OTHER, *(either(value, Part.OTHER) for value in values or (Part.OTHER,)))
+        if isinstance(function, Closure):  # code of others in it may fail
+            return (
+                Part.OTHER,
+                *(Part.OTHER if isinstance(value, Known) else value for value in values or (Part.OTHER,)),
+            )
+        sure = function is Part.LOG or values[:1] == (Part.MODULE,)
         return (Known(True) if sure else Part.OTHER, *values)
 
     # statements -------------------------------------------------------------------------------------------------------
 
-    def _block(self, block: Block, scope: Scope) -> None:
+    def _block(self, block: lua.Block, scope: Scope) -> None:
         for statement in block:
             if self.course.state is None:
                 return
             self.course.step()
+            self.course.reach(statement)
             self._statement(statement, scope)
 
-    def _statement(self, statement: Statement, scope: Scope) -> None:
+    def _statement(self, statement: lua.Statement, scope: Scope) -> None:
         match statement:
-            case Run(expression):
+            case lua.Run(expression):
                 self.value(expression, scope)
-            case Local():
+            case lua.Local():
                 self._local(statement, scope)
-            case Assign(targets, values):
+            case lua.Assign(targets, values):
                 for target, value in zip_longest(targets, self.values(values, scope)[: len(targets)], fillvalue=None):
                     self._assign(target, value or Known(None), scope)
-            case Do(body):
+            case lua.Do(body):
                 self._block(body, dict(scope))
-            case If():
+            case lua.If():
                 self._if(statement, scope)
-            case Loop():
+            case lua.Loop():
                 self._loop(statement, scope)
-            case Return(values):
+            case lua.Return(values):
                 self.course.leave(self.course.returns[-1], self.values(values, scope))
-            case Jump("break") if self.course.breaks:
+            case lua.Jump("break") if self.course.breaks:
                 self.course.leave(self.course.breaks[-1])
-            case Jump():
+            case lua.Jump():
                 self.course.count("it has a goto")
+                self.course.guessed = True
                 self.course.leave(self.course.returns[-1], (Part.UNKNOWN,))
 
-    def _local(self, local: Local, scope: Scope) -> None:
+    def _local(self, local: lua.Local, scope: Scope) -> None:
         if local.recursive:
             self.course.declare(local.names[0], Part.OTHER, scope)
             self.course.set(scope[local.names[0]], Closure(_function(local), dict(scope)))
@@ -128,24 +116,27 @@ class Interpreter:
         for name, value in zip_longest(local.names, values[: len(local.names)], fillvalue=None):
             self.course.declare(name or "", value or Known(None), scope)
 
-    def _assign(self, target: Expression | None, value: Value, scope: Scope) -> None:
-        if isinstance(target, Name):
+    def _assign(self, target: lua.Expression | None, value: Value, scope: Scope) -> None:
+        if isinstance(target, lua.Name):
+            if target.name not in scope:
+                self.course.free.add(target.name)
             self.course.set(scope.get(target.name, target.name), value)
-        elif isinstance(target, Index):
+        elif isinstance(target, lua.Index):
             table, key = self.value(target.table, scope), self.value(target.key, scope)
             if table in (Known(None), Known(True), Known(False)):
-                self.course.fail()
+                self.course.fail(guess=True)
+            self.course.escape(value)
             self.course.tampered |= field_of(table, key) in OURS or table in OURS
             if table == GLOBALS and isinstance(key, Known):
                 self.course.set(str(key.value), value)
                 return
             root = target.table
-            while isinstance(root, Index):
+            while isinstance(root, lua.Index):
                 root = root.table
-            if may_be_ours((value,)) and isinstance(root, Name) and table not in OURS:
+            if may_be_ours((value,)) and isinstance(root, lua.Name) and table not in OURS:
                 self.course.set(scope.get(root.name, root.name), Part.UNKNOWN)
 
-    def _if(self, statement: If, scope: Scope) -> None:
+    def _if(self, statement: lua.If, scope: Scope) -> None:
         ends: list[State | None] = []
         for condition, body in statement.branches:
             known = truth(self.value(condition, scope))
@@ -158,7 +149,7 @@ class Interpreter:
         self._block(statement.otherwise, dict(scope))
         self.course.state = self.course.joined([*ends, self.course.state])
 
-    def _loop(self, loop: Loop, scope: Scope) -> None:
+    def _loop(self, loop: lua.Loop, scope: Scope) -> None:
         values = self.values(loop.values, scope)
         known = None if loop.condition is None or loop.until else truth(self.value(loop.condition, scope))
         if known is False or self.course.state is None:
@@ -166,7 +157,9 @@ class Interpreter:
         ends = [None if known or loop.until else self.course.copied()]
         endless = known is True
         self.course.breaks.append(Exits())
-        for _ in range(2):  # the second time with what the first one assigned
+        visible = self.course.visible()
+        for turn in count():
+            before = self.course.copied()
             inner = dict(scope)
             for name in loop.names:
                 self.course.declare(name, Part.UNKNOWN if may_be_ours(values) else Part.OTHER, inner)
@@ -176,42 +169,54 @@ class Interpreter:
             ends.append(None if endless or self.course.state is None else self.course.copied())
             if loop.condition is not None and not loop.until and self.course.state is not None:
                 self.value(loop.condition, scope)
+            if turn > 0:  # until another turn brings nothing new
+                after = self.course.joined([before, self.course.state])
+                if before is None or after is None or after.same(before, visible):
+                    break
+                self.course.state = after
         self.course.state = self.course.joined([*ends, *self.course.breaks.pop().states])
 
     # expressions ------------------------------------------------------------------------------------------------------
 
-    def values(self, expressions: Sequence[Expression], scope: Scope) -> Values:
+    def values(self, expressions: Sequence[lua.Expression], scope: Scope) -> Values:
         """Evaluate a list, of which the last may be a call that returns several values."""
         values: list[Value] = [self.value(expression, scope) for expression in expressions[:-1]]
         for last in expressions[-1:]:
-            values += self._call(last, scope) if isinstance(last, Call) else (self.value(last, scope),)
+            values += self._call(last, scope) if isinstance(last, lua.Call) else (self.value(last, scope),)
         return tuple(values)
 
-    def value(self, expression: Expression, scope: Scope) -> Value:
+    def value(self, expression: lua.Expression, scope: Scope) -> Value:
+        self.course.reach(expression)
         match expression:
-            case Constant(value):
+            case lua.Constant(value):
                 return Known(value)
-            case Name(name):
-                return self.course.variable(scope.get(name, name))
-            case Index(table, key):
+            case lua.Name(name):
+                return self._variable(name, scope)
+            case lua.Index(table, key):
                 return self._field(self.value(table, scope), self.value(key, scope))
-            case Call():
+            case lua.Call():
                 return next(iter(self._call(expression, scope)), Known(None))
-            case Function():
+            case lua.Function():
                 return Closure(expression, dict(scope))
-            case Table(values):
+            case lua.Table(values):
                 contents = [self.value(item, scope) for item in values]
+                self.course.escape(*contents)
                 return Part.UNKNOWN if may_be_ours(contents) else Part.OTHER
-            case Operation(operator, operands):
+            case lua.Operation(operator, operands):
                 return self._operation(operator, operands, scope)
+
+    def _variable(self, name: str, scope: Scope) -> Value:
+        if name not in scope and self.course.state is not None:
+            self.course.free.add(name)
+        return self.course.variable(scope.get(name, name))
 
     def _field(self, table: Value, key: Value) -> Value:
         if table in (Known(None), Known(True), Known(False)):
-            self.course.fail()  # it has no fields
+            self.course.fail(guess=True)  # it has no fields
         field = field_of(table, key)
         return self.course.variable(field.path) if table == GLOBALS and isinstance(field, Global) else field
 
-    def _operation(self, operator: str, operands: Sequence[Expression], scope: Scope) -> Value:
+    def _operation(self, operator: str, operands: Sequence[lua.Expression], scope: Scope) -> Value:
         left = self.value(operands[0], scope)
         if operator in ("and", "or"):
             return self._choice(left, operands[1], scope, goes_on=operator == "and")
@@ -224,7 +229,7 @@ class Interpreter:
         same = equal(left, right) if operator in ("==", "~=") else None
         return Part.OTHER if same is None else Known(same is (operator == "=="))
 
-    def _choice(self, left: Value, right: Expression, scope: Scope, *, goes_on: bool) -> Value:
+    def _choice(self, left: Value, right: lua.Expression, scope: Scope, *, goes_on: bool) -> Value:
         known = truth(left)
         if self.course.state is None or known is (not goes_on):
             return left
@@ -239,7 +244,8 @@ class Interpreter:
 
     # calls ------------------------------------------------------------------------------------------------------------
 
-    def _call(self, call: Call, scope: Scope) -> Values:
+    def _call(self, call: lua.Call, scope: Scope) -> Values:
+        self.course.reach(call)
         function = self.value(call.function, scope)
         first: Values = ()
         if call.method is not None:
@@ -258,6 +264,7 @@ class Interpreter:
     def _inline(self, closure: Closure, arguments: Values) -> Values:
         if self._calls >= _DEEPEST_CALL:
             self.course.count("its functions call each other")
+            self.course.guessed = True
             self.course.may_fail()
             return (Part.UNKNOWN,)
         scope = dict(closure.scope)
@@ -275,7 +282,7 @@ class Interpreter:
         return merged(values)
 
 
-def _function(local: Local) -> Function:
+def _function(local: lua.Local) -> lua.Function:
     (value,) = local.values
-    assert isinstance(value, Function)
+    assert isinstance(value, lua.Function)
     return value

@@ -19,6 +19,13 @@ class State:
     def copy(self) -> "State":
         return State(self.counted, dict(self.values))
 
+    def same(self, before: "State", newest: int) -> bool:
+        """Return whether two states differ in no global variable, and in no local one up to the newest."""
+        cells = [cell for cell in self.values.keys() | before.values.keys() if isinstance(cell, str) or cell <= newest]
+        return self.counted is before.counted and all(
+            self.values.get(cell) == before.values.get(cell) for cell in cells
+        )
+
 
 @dataclass(slots=True)
 class Exits:

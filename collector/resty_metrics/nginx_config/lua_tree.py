@@ -5,26 +5,7 @@ Source of the grammar: LuaJIT's src/lj_parse.c. Statements behind a ``return`` a
 
 from collections.abc import Sequence
 
-from resty_metrics.nginx_config.lua_nodes import (
-    Assign,
-    Block,
-    Call,
-    Constant,
-    Do,
-    Expression,
-    Function,
-    If,
-    Index,
-    Jump,
-    Local,
-    Loop,
-    Name,
-    Operation,
-    Return,
-    Run,
-    Statement,
-    Table,
-)
+from resty_metrics.nginx_config import lua_nodes as lua
 from resty_metrics.nginx_config.lua_tokens import END, LuaError, Token
 
 _DEEPEST = 100
@@ -40,7 +21,7 @@ _UNARY_POWER = 8
 _CONSTANTS = {"nil": None, "true": True, "false": False}
 
 
-def parse(code: Sequence[Token]) -> Block:
+def parse(code: Sequence[Token]) -> lua.Block:
     """Parse the tokens of a chunk. Raises LuaError."""
     parser = _Parser(code)
     block = parser.block()
@@ -88,11 +69,11 @@ class _Parser:
 
     # statements -------------------------------------------------------------------------------------------------------
 
-    def block(self) -> Block:
+    def block(self) -> lua.Block:
         self._depth += 1
         if self._depth > _DEEPEST:
             raise LuaError("its blocks are too deep", limit=True)
-        statements: list[Statement] = []
+        statements: list[lua.Statement] = []
         while self.next is not END and not self._is(*_LAST):
             statement = self._statement()
             if statement is not None:
@@ -100,33 +81,33 @@ class _Parser:
         self._depth -= 1
         return tuple(statements)
 
-    def _block_to_end(self) -> Block:
+    def _block_to_end(self) -> lua.Block:
         block = self.block()
         self._expect("end")
         return block
 
-    def _statement(self) -> Statement | None:
+    def _statement(self) -> lua.Statement | None:
         read = self._statements.get(self.next.text) if self.next.kind == "symbol" else None
         if read is None:
             return self._assignment()
         self._take()
         return read()
 
-    def _assignment(self) -> Statement:
+    def _assignment(self) -> lua.Statement:
         targets = [self._suffixed()]
         if not self._is("=", ","):
-            return Run(targets[0])
+            return lua.Run(targets[0])
         while self._accept(","):
             targets.append(self._suffixed())
         self._expect("=")
-        return Assign(tuple(targets), self._expressions())
+        return lua.Assign(tuple(targets), self._expressions())
 
-    def _local(self) -> Statement:
+    def _local(self) -> lua.Statement:
         if self._accept("function"):
             name = self._name()
-            return Local((name,), (self._function(),), recursive=True)
+            return lua.Local((name,), (self._function(),), recursive=True)
         names = self._names()
-        return Local(names, self._expressions() if self._accept("=") else ())
+        return lua.Local(names, self._expressions() if self._accept("=") else ())
 
     def _names(self) -> tuple[str, ...]:
         names = [self._name()]
@@ -134,8 +115,8 @@ class _Parser:
             names.append(self._name())
         return tuple(names)
 
-    def _if(self) -> Statement:
-        branches: list[tuple[Expression, Block]] = []
+    def _if(self) -> lua.Statement:
+        branches: list[tuple[lua.Expression, lua.Block]] = []
         while True:
             condition = self.expression()
             self._expect("then")
@@ -144,47 +125,47 @@ class _Parser:
                 break
         otherwise = self.block() if self._accept("else") else ()
         self._expect("end")
-        return If(tuple(branches), otherwise)
+        return lua.If(tuple(branches), otherwise)
 
-    def _while(self) -> Statement:
+    def _while(self) -> lua.Statement:
         condition = self.expression()
         self._expect("do")
-        return Loop((), (), condition, self._block_to_end())
+        return lua.Loop((), (), condition, self._block_to_end())
 
-    def _for(self) -> Statement:
+    def _for(self) -> lua.Statement:
         names = self._names()
         if not (self._accept("=") or self._accept("in")):
             raise LuaError(_UNPARSED)
         values = self._expressions()
         self._expect("do")
-        return Loop(names, values, None, self._block_to_end())
+        return lua.Loop(names, values, None, self._block_to_end())
 
-    def _repeat(self) -> Statement:
+    def _repeat(self) -> lua.Statement:
         body = self.block()
         self._expect("until")
-        return Loop((), (), self.expression(), body, until=True)
+        return lua.Loop((), (), self.expression(), body, until=True)
 
-    def _function_statement(self) -> Statement:
-        target: Expression = Name(self._name())
+    def _function_statement(self) -> lua.Statement:
+        target: lua.Expression = lua.Name(self._name())
         method = False
         while self._is(".", ":"):
             method = self._take().text == ":"
-            target = Index(target, Constant(self._name()))
-        return Assign((target,), (self._function(("self",) if method else ()),))
+            target = lua.Index(target, lua.Constant(self._name()))
+        return lua.Assign((target,), (self._function(("self",) if method else ()),))
 
-    def _do(self) -> Statement:
-        return Do(self._block_to_end())
+    def _do(self) -> lua.Statement:
+        return lua.Do(self._block_to_end())
 
-    def _return(self) -> Statement:
+    def _return(self) -> lua.Statement:
         ends = self.next is END or self._is(*_LAST, ";")
-        return Return(() if ends else self._expressions())
+        return lua.Return(() if ends else self._expressions())
 
-    def _break(self) -> Statement:
-        return Jump("break")
+    def _break(self) -> lua.Statement:
+        return lua.Jump("break")
 
-    def _goto(self) -> Statement:
+    def _goto(self) -> lua.Statement:
         self._name()
-        return Jump("goto")
+        return lua.Jump("goto")
 
     def _label(self) -> None:
         self._name()
@@ -195,62 +176,62 @@ class _Parser:
 
     # expressions ------------------------------------------------------------------------------------------------------
 
-    def _expressions(self) -> tuple[Expression, ...]:
+    def _expressions(self) -> tuple[lua.Expression, ...]:
         expressions = [self.expression()]
         while self._accept(","):
             expressions.append(self.expression())
         return tuple(expressions)
 
-    def expression(self, power: int = 0) -> Expression:
+    def expression(self, power: int = 0) -> lua.Expression:
         self._depth += 1
         if self._depth > _DEEPEST:
             raise LuaError("its expressions are too deep", limit=True)
         left = self._operand()
         while self.next.kind == "symbol" and self.next.text in _POWERS and _POWERS[self.next.text][0] > power:
             operator = self._take().text
-            left = Operation(operator, (left, self.expression(_POWERS[operator][1])))
+            left = lua.Operation(operator, (left, self.expression(_POWERS[operator][1])))
         self._depth -= 1
         return left
 
-    def _operand(self) -> Expression:
+    def _operand(self) -> lua.Expression:
         if self._is("not", "-", "#"):
-            return Operation(self._take().text, (self.expression(_UNARY_POWER),))
+            return lua.Operation(self._take().text, (self.expression(_UNARY_POWER),))
         if self._is(*_CONSTANTS):
-            return Constant(_CONSTANTS[self._take().text])
+            return lua.Constant(_CONSTANTS[self._take().text])
         if self.next.kind in ("number", "string"):
-            return Constant(self._take().text)
+            return lua.Constant(self._take().text)
         if self._accept("..."):
-            return Name("...")
+            return lua.Name("...")
         if self._is("{"):
             return self._table()
         return self._function() if self._accept("function") else self._suffixed()
 
-    def _suffixed(self) -> Expression:
+    def _suffixed(self) -> lua.Expression:
         """Read a name or an expression in parentheses, and the fields and calls behind it."""
         if self._accept("("):
             expression = self.expression()
             self._expect(")")
         else:
-            expression = Name(self._name())
+            expression = lua.Name(self._name())
         while True:
             if self._accept("."):
-                expression = Index(expression, Constant(self._name()))
+                expression = lua.Index(expression, lua.Constant(self._name()))
             elif self._accept("["):
-                expression = Index(expression, self.expression())
+                expression = lua.Index(expression, self.expression())
                 self._expect("]")
             elif self._accept(":"):
                 method = self._name()
-                expression = Call(expression, self._arguments(), method)
+                expression = lua.Call(expression, self._arguments(), method)
             elif self._is("(", "{") or self.next.kind == "string":
                 if self._is("(") and self.next.first:
                     raise LuaError(_GOES_ON)
-                expression = Call(expression, self._arguments())
+                expression = lua.Call(expression, self._arguments())
             else:
                 return expression
 
-    def _arguments(self) -> tuple[Expression, ...]:
+    def _arguments(self) -> tuple[lua.Expression, ...]:
         if self.next.kind == "string":
-            return (Constant(self._take().text),)
+            return (lua.Constant(self._take().text),)
         if self._is("{"):
             return (self._table(),)
         self._expect("(")
@@ -260,18 +241,18 @@ class _Parser:
         self._expect(")")
         return arguments
 
-    def _function(self, parameters: tuple[str, ...] = ()) -> Function:
+    def _function(self, parameters: tuple[str, ...] = ()) -> lua.Function:
         self._expect("(")
         names = [*parameters]
         while not self._accept(")"):
             names.append("..." if self._accept("...") else self._name())
             if not self._is(")"):
                 self._expect(",")
-        return Function(tuple(names), self._block_to_end())
+        return lua.Function(tuple(names), self._block_to_end())
 
-    def _table(self) -> Table:
+    def _table(self) -> lua.Table:
         self._expect("{")
-        values: list[Expression] = []
+        values: list[lua.Expression] = []
         while not self._accept("}"):
             if self._accept("["):
                 values.append(self.expression())
@@ -282,4 +263,4 @@ class _Parser:
             values.append(self.expression())
             if not self._is("}") and not self._accept(","):
                 self._expect(";")
-        return Table(tuple(values))
+        return lua.Table(tuple(values))

@@ -19,6 +19,7 @@ class Part(Enum):
     LOADED_LOG = "log of LOADED"
     LOADER = "a function that returns the module"
     OTHER = "not ours"
+    CONTEXT = "a value of ngx.ctx, where code of other phases may have put it"
     UNKNOWN = "may be ours"
 
 
@@ -81,7 +82,9 @@ def either(first: Value, second: Value) -> Value:
     """Return the value of a variable that has one of two values."""
     if first == second:
         return first
-    return Part.UNKNOWN if may_be_ours((first, second)) else Part.OTHER
+    if may_be_ours((first, second)):
+        return Part.UNKNOWN
+    return Part.CONTEXT if Part.CONTEXT in (first, second) else Part.OTHER
 
 
 def may_be_ours(values: Iterable[Value]) -> bool:
@@ -96,10 +99,12 @@ def field(table: Value, key: Value) -> Value:
         return Part.UNKNOWN if name is None else log if name in _COUNTING else Part.OTHER
     if isinstance(table, Global):
         return _of_global(table.path, name)
-    return Part.UNKNOWN if table is Part.UNKNOWN else Part.OTHER
+    return table if table in (Part.UNKNOWN, Part.CONTEXT) else Part.OTHER
 
 
 def _of_global(path: str, name: str | None) -> Value:
+    if path == "ngx.ctx":
+        return Part.CONTEXT
     if name is None:
         return Part.UNKNOWN if path in ("_G", "package.loaded") else Part.OTHER
     if path == "_G":

@@ -19,6 +19,7 @@ from resty_metrics.nginx_config.directive import ConfigurationError, Directive, 
 
 _MARK = re.compile(r"^# configuration file (?P<path>.+):$", re.MULTILINE)
 _MOST_TRIES = 64
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 # More than a text includes: those in comments and strings too.
 _INCLUDE = re.compile(r"\binclude\b(?P<words>[^;]*);")
 
@@ -68,6 +69,12 @@ def _beside(main_file: str, pattern: str) -> str:
     return str(PurePosixPath(main_file).parent / pattern)
 
 
+def _patterns(words: str) -> Iterator[str]:
+    """Yield what may be the pattern of an include: all of its words, which quotes may hold together, or the last."""
+    for pattern in {words, *words.split()[-1:]}:
+        yield _ESCAPE.sub(r"\1", pattern.strip("\"'"))
+
+
 class _Division:
     """A division of a dump into files. ``comments``: marks, by index, that are known to be comments."""
 
@@ -96,8 +103,11 @@ class _Division:
 
     def _before(self, at: int, path: str, text: str, parse: Parse) -> Block | None:
         """Return the file before a mark; None where the mark begins no file."""
-        words = (match["words"].split() for match in _INCLUDE.finditer(text))
-        patterns = (_beside(self._paths[0], line[-1].strip("\"'")) for line in words if line)
+        patterns = (
+            _beside(self._paths[0], pattern)
+            for match in _INCLUDE.finditer(text)
+            for pattern in _patterns(match["words"].strip())
+        )
         if not self._named(at, (Include(pattern, (), path, 0) for pattern in patterns)):
             return None  # without parsing the text
         try:

@@ -26,15 +26,17 @@ Cut = Callable[[], None]  # closes a connection
 
 
 class Body:
-    """The bytes of a page, for all clients that were given it. ``made``: when, by the clock of ``Bodies``.
+    """The bytes of a page, for all clients that were given it. ``made_at``: when, by the clock of ``Bodies``.
 
     ``regulars``: the regular scrapers among them.
     """
 
-    def __init__(self, pieces: Sequence[bytes], made: float = 0.0, regulars: frozenset[Scraper] = frozenset()) -> None:
+    def __init__(
+        self, pieces: Sequence[bytes], made_at: float = 0.0, regulars: frozenset[Scraper] = frozenset()
+    ) -> None:
         self.pieces = pieces
         self.size = sum(map(len, pieces))
-        self.made = made
+        self.made_at = made_at
         self.regulars = regulars
         self._readers: dict[Cut, bool] | None = {}
 
@@ -110,9 +112,9 @@ class Bodies:
                 body.cut()
         return False
 
-    def leave(self, others: int) -> None:
+    def leave(self, used: int) -> None:
         """Leave room for the bytes that connections take. Close the bodies, but one, that have too much now."""
-        self.most = min(HELD_BYTES, max(0, CLIENT_BYTES - others))
+        self.most = min(HELD_BYTES, max(0, CLIENT_BYTES - used))
         bodies = self._in_order()
         while bodies and sum(body.size for body in bodies) - max(body.size for body in bodies) > self.most:
             bodies.pop(0).cut()
@@ -120,10 +122,10 @@ class Bodies:
     def _in_order(self) -> list[Body]:
         """Return the bodies that are not cut: those that give way first come first."""
         held = [body for body in self._held if not body.is_cut]
-        return sorted(held, key=lambda body: (body.regular, body.made))
+        return sorted(held, key=lambda body: (body.regular, body.made_at))
 
 
 def _is_overdue(body: Body, now: float, regular: bool) -> bool:
     if body.regular:
-        return regular and now - body.made > REGULAR_READ_SECONDS
-    return now - body.made > READ_SECONDS
+        return regular and now - body.made_at > REGULAR_READ_SECONDS
+    return now - body.made_at > READ_SECONDS

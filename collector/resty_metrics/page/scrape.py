@@ -103,11 +103,11 @@ class Pages:
 
     async def page(self, request: Request) -> Body:
         """Return the page as the client asked for it. Raises BusyError."""
-        asked = self._clock()
+        began = self._clock()
         body = asyncio.get_running_loop().create_future()
         regular = request.scraper is not None and self._parts.scrapers.is_regular(request.scraper)
         ticket = Ticket(request, await self._fetch(request.timeout), regular, body)
-        left = min(WAIT_SECONDS, request.timeout - (self._clock() - asked))
+        left = min(WAIT_SECONDS, request.timeout - (self._clock() - began))
         self._waiting.add(ticket, max(LEAST_WAIT_SECONDS, left))
         if self._maker is None or self._maker.done():
             self._maker = asyncio.create_task(self._make_all())
@@ -167,9 +167,9 @@ class Pages:
         if gone:
             self._keep(asyncio.create_task(_close(gone, tuple(self._fetches))))
 
-    def leave(self, others: int) -> None:
+    def leave(self, used: int) -> None:
         """Leave room for the bytes that clients' connections take, out of what clients may cost."""
-        self._bodies.leave(others)
+        self._bodies.leave(used)
 
     async def close(self) -> None:
         """Close the connections to the sources."""
@@ -268,12 +268,12 @@ class Pages:
         coverage = parts.coverage.ratios()
         yield
         rendered: list[MetricFamily] = []
-        for some in requests.in_steps(moment.families):
-            rendered += some
+        for families in requests.in_steps(moment.families):
+            rendered += families
             yield
         own += yield from family_counts.in_steps(counts)
         by_source = [instances.mark(scrape.families, scrape.source.name or "") for scrape in fetched.scrapes]
-        scraped = [family for some in by_source for family in some]
+        scraped = [family for families in by_source for family in families]
         status = {scrape.source.name or "" for scrape in fetched.scrapes if scrape.source.kind == "stub_status"}
         page = yield from assemble.in_steps(moment, rendered, beats, scraped, status, coverage, own, self._withhold)
         return (yield from exposition.in_steps(page, openmetrics=turn.tickets[0].request.openmetrics))

@@ -5,6 +5,7 @@ Rule: a message ends with an instruction that the person who started the collect
 
 import errno
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 _DENIED = (errno.EACCES, errno.EPERM)
@@ -31,11 +32,8 @@ def cause(error: OSError) -> str:
 
 def no_directory(directory: Path, error: OSError) -> str:
     """Return the message for a socket's directory that cannot be created."""
-    if error.errno in _DENIED:
-        remedy = f"Create it for this user first (sudo install -d -o USER {directory}), or {_OTHER_PATH}."
-    else:
-        remedy = f"{_sentence(_OTHER_PATH)}."
-    return f"cannot create the directory {error.filename or directory}: {cause(error)}. {remedy}"
+    remedy = f"Create it for this user first (sudo install -d -o USER {directory})"
+    return _failed(f"create the directory {error.filename or directory}", error, [(_DENIED, remedy)])
 
 
 def directory_gone(directory: Path, uid: int, error: OSError) -> str:
@@ -47,24 +45,26 @@ def directory_gone(directory: Path, uid: int, error: OSError) -> str:
 
 def no_lock(path: Path, error: OSError) -> str:
     """Return the message for a lock file beside the socket that cannot be opened."""
-    if error.errno in _DENIED:
-        remedy = f"Run the collector as the user that owns {path.parent}, or {_OTHER_PATH}."
-    elif error.errno in (errno.EINVAL, errno.ELOOP, errno.EISDIR):
-        remedy = f"Remove it, or {_OTHER_PATH}."
-    else:
-        remedy = f"{_sentence(_OTHER_PATH)}."
-    return f"cannot open the lock file {path}: {cause(error)}. {remedy}"
+    remedies = [
+        (_DENIED, f"Run the collector as the user that owns {path.parent}"),
+        ((errno.EINVAL, errno.ELOOP, errno.EISDIR), "Remove it"),
+    ]
+    return _failed(f"open the lock file {path}", error, remedies)
 
 
 def no_socket(path: Path, error: OSError) -> str:
     """Return the message for a socket that cannot be created."""
-    if error.errno in _DENIED:
-        remedy = f"Give this user write access to {path.parent}, or {_OTHER_PATH}."
-    elif error.errno in (errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY):
-        remedy = f"Remove what is there, or {_OTHER_PATH}."
-    else:
-        remedy = f"{_sentence(_OTHER_PATH)}."
-    return f"cannot create the socket {path}: {cause(error)}. {remedy}"
+    remedies = [
+        (_DENIED, f"Give this user write access to {path.parent}"),
+        ((errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY), "Remove what is there"),
+    ]
+    return _failed(f"create the socket {path}", error, remedies)
+
+
+def _failed(work: str, error: OSError, remedies: Sequence[tuple[Sequence[int], str]]) -> str:
+    """Return the message for work at the socket that failed. ``remedies``: by the numbers of errors that they mend."""
+    remedy = next((f"{words}, or {_OTHER_PATH}" for numbers, words in remedies if error.errno in numbers), None)
+    return f"cannot {work}: {cause(error)}. {remedy or _sentence(_OTHER_PATH)}."
 
 
 def no_tcp_listener(address: str, port: int, error: OSError) -> StartError:

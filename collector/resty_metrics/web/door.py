@@ -97,7 +97,7 @@ class Door:
     def _accept(self, sock: socket.socket) -> None:
         for _ in range(_AT_ONCE):
             try:
-                taken, _ = sock.accept()
+                accepted, _ = sock.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
@@ -105,7 +105,7 @@ class Door:
                     raise
                 self._rest(sock, error)
                 return
-            self._admit(taken)
+            self._admit(accepted)
 
     def _rest(self, sock: socket.socket, error: OSError) -> None:
         """Let a queue wait a second for descriptors or memory: trying again at once would keep the loop busy."""
@@ -117,22 +117,22 @@ class Door:
         if sock in self._sockets:
             self._loop.add_reader(sock, self._accept, sock)
 
-    def _admit(self, taken: socket.socket) -> None:
+    def _admit(self, accepted: socket.socket) -> None:
         if not self._make_room():
             self._tally.closed["limit"] += 1
             words = "a connection to the page was refused: as many are open as --web.max-connections allows"
             say(logging.WARNING, words, reason="limit", most=self._limits.max_connections)
-            taken.close()
+            accepted.close()
             return
-        taken.setblocking(False)
+        accepted.setblocking(False)
         tls = self._tls()
         connection = Connection(self._server, self._loop, tls, self._tally, self._room, self._headers)
         if tls is not None:
             if len(self._shaking) >= MOST_HANDSHAKES:
                 self._dismiss(next(iter(self._shaking)), "evicted")
             self._shaking[connection] = None
-        self._new[connection] = taken
-        self._inside[connection] = self._loop.create_task(self._serve(connection, taken, tls))
+        self._new[connection] = accepted
+        self._inside[connection] = self._loop.create_task(self._serve(connection, accepted, tls))
         self._count()
 
     def _make_room(self) -> bool:
@@ -157,14 +157,14 @@ class Door:
             self._new.pop(connection).close()
             connection.discard()
 
-    async def _serve(self, connection: Connection, taken: socket.socket, tls: "Tls | None") -> None:
+    async def _serve(self, connection: Connection, accepted: socket.socket, tls: "Tls | None") -> None:
         """Serve a connection from its handshake to its end."""
         del self._new[connection]
         try:
             if tls is None:
-                await self._loop.connect_accepted_socket(lambda: Link(connection), taken)
+                await self._loop.connect_accepted_socket(lambda: Link(connection), accepted)
             else:
-                await self._shake_hands(connection, taken, tls)
+                await self._shake_hands(connection, accepted, tls)
         except OSError as error:  # ssl.SSLError is one, as is TimeoutError
             self._tally.closed["handshake"] += 1
             say(logging.DEBUG, "a TLS handshake failed", reason=getattr(error, "reason", None) or type(error).__name__)
@@ -175,11 +175,11 @@ class Door:
             self._inside.pop(connection, None)
             self._count()
 
-    async def _shake_hands(self, connection: Connection, taken: socket.socket, tls: "Tls") -> None:
+    async def _shake_hands(self, connection: Connection, accepted: socket.socket, tls: "Tls") -> None:
         secure = Secure(connection, tls.context, self._loop)
         try:
             async with asyncio.timeout(HANDSHAKE_SECONDS):
-                await self._loop.connect_accepted_socket(partial(Link, secure), taken)
+                await self._loop.connect_accepted_socket(partial(Link, secure), accepted)
                 await secure.ready
         except (TimeoutError, asyncio.CancelledError):
             secure.abort()
@@ -190,8 +190,8 @@ class Door:
 
     def _count(self) -> None:
         self._tally.connections = len(self._inside)
-        each = CONNECTION_BYTES if self._tls() is None else TLS_CONNECTION_BYTES
-        self._cost(self._room.most + len(self._inside) * each)
+        cost = CONNECTION_BYTES if self._tls() is None else TLS_CONNECTION_BYTES
+        self._cost(self._room.most + len(self._inside) * cost)
 
     def _sweep(self) -> None:
         now = self._loop.time()

@@ -34,7 +34,7 @@ TIMEOUT_HEADER = "X-Prometheus-Scrape-Timeout-Seconds"
 SLICES_A_TURN = 4
 TIMEOUT_RESERVE_SECONDS = 0.5  # of a scrape's own timeout, left for the page itself
 _LEAST_TIMEOUT_SECONDS = 0.1
-_EVERY = ("0.0.0.0", "::")
+_ANY_HOST = ("0.0.0.0", "::")
 
 
 class PageSource(Protocol):
@@ -126,22 +126,22 @@ def application(
     front = front or Front(Policy(Access(), tally := Tally(time.time())), tally, Limits())
 
     async def metrics(request: web.Request) -> web.StreamResponse:
-        wanted = read_request(request)
+        order = read_request(request)
         async with front.scrape(request) as refusal:
-            body = refusal or await page(request, wanted)
+            body = refusal or await page(request, order)
         if isinstance(body, web.Response):
             return body
         headers = {
-            "Content-Type": CONTENT_TYPE_OPENMETRICS if wanted.openmetrics else CONTENT_TYPE_PLAIN_0_0_4,
+            "Content-Type": CONTENT_TYPE_OPENMETRICS if order.openmetrics else CONTENT_TYPE_PLAIN_0_0_4,
             "Vary": "Accept, Accept-Encoding",
         }
-        if wanted.compressed:
+        if order.compressed:
             headers["Content-Encoding"] = "gzip"
-        return await send(request, body, wanted.scraper, headers)
+        return await send(request, body, order.scraper, headers)
 
-    async def page(request: web.Request, wanted: Request) -> Body | web.Response:
+    async def page(request: web.Request, order: Request) -> Body | web.Response:
         try:
-            return await pages.page(wanted)
+            return await pages.page(order)
         except BusyError:
             return front.refuse_busy(request, "too many pages are requested at once, or not read. Try again later")
         except Exception as error:
@@ -250,6 +250,6 @@ def address_of(scheme: str, bound: object) -> str:
     if not isinstance(bound, tuple):
         return f"unix:{bound}"
     host, port = str(bound[0]), bound[1]
-    if host in _EVERY:
+    if host in _ANY_HOST:
         host = "localhost"
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

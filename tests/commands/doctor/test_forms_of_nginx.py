@@ -125,9 +125,14 @@ FORMS = {
     "guard": ('local ok, m = pcall(require, "resty.metrics") if ok then m.log() end', True),
     "tail": (f"return {LINE}", True),
     "before": (f"{LINE} do return end error('never')", True),
-    "dead": (f"do return end {LINE}", None),  # what names us may call us in a way that is not followed
+    "dead": (f"do return end {LINE}", False),
     "comment": (f"-- {LINE}\n", False),
-    "text": (f"local s = [[{LINE}]]", None),
+    "text": (f"local s = [[{LINE}]] ngx.log(ngx.INFO, s)", False),
+    "run-text": (f"assert(loadstring([[{LINE}]]))()", None),
+    "stored": ('local t = { f = require("resty.metrics").log } t.f()', None),
+    "extended": ("('x'):count()", None),  # by init_by_lua
+    "not-extended": ("('x'):upper()", False),
+    "context": ("ngx.ctx.f()", None),
     "other": ('require("resty.metrics2").log()', False),
     "below": ('require("my.resty.metrics").log()', False),
     "branch": (f"if ngx.var.arg_x then {LINE} end", None),
@@ -142,7 +147,11 @@ def test_forms_of_our_line_as_nginx_runs_them(collector: Collector) -> None:
         f"location = /{name} {{ log_by_lua_block {{ {code} }} return {201 + at} ok; }}\n"
         for at, (name, (code, _)) in enumerate(FORMS.items())
     )
-    path = 'lua_package_path "{share}/lua/?.lua;;";'
+    path = (
+        'lua_package_path "{share}/lua/?.lua;;";\n'
+        f"init_by_lua_block {{ function string.count() {LINE} end }}\n"
+        f"rewrite_by_lua_block {{ ngx.ctx.f = function() {LINE} end }}\n"
+    )
     with Nginx(collector.socket_path, path + site(locations)) as server:
         lua = server.share / "lua"
         (lua / "my" / "resty").mkdir(parents=True)

@@ -145,11 +145,26 @@ def test_a_file_that_cannot_be_read_is_not_called_shadowing() -> None:
 APP = {"/usr/share/lua/5.1/app.lua": 'local l = require "app.inner" return { run = function() l.run() end }'}
 INNER = {"/usr/share/lua/5.1/app/inner.lua": f"return {{ run = function() {OUR_LINE} end }}"}
 GLOBAL = {"/usr/share/lua/5.1/app.lua": 'mm = require "resty.metrics"'}
+MINE = "/usr/share/lua/5.1/mine.lua"
+RUN = "/usr/share/lua/5.1/app.lua"
+ANY_MODULE = "return { run = function() for _, m in pairs(package.loaded) do if m.log then m.log() end end end }"
 UNCLEAR = [
     ("a module of a module", block('require("app").run()'), {**APP, **INNER}, "app.inner, which names resty.metrics"),
     ("one that was not found", block('require("app").run()'), APP, "app.inner, whose file was not found"),
-    ("no call is seen", block('require("resty.metrics").counter()'), {}, "no call of log is seen"),
-    ("behind return", block(f"do return end {OUR_LINE}"), {}, "no call of log is seen"),
+    (
+        "no call is seen",
+        block('local t = { m = require("resty.metrics") } ngx.log(4, t)'),
+        {},
+        "no call of log is seen",
+    ),
+    (
+        "a library of a name that anybody may use",
+        block('require("resty.own").log()'),
+        {},
+        "resty.own, whose file was not",
+    ),
+    ("a module that runs texts", block('require("app").run()'), {RUN: "return { run = load(x) }"}, "name is not known"),
+    ("a module that reads all modules", block('require("app").run()'), {RUN: ANY_MODULE}, "names are not known"),
     ("a branch", block("if ngx.var.x then LINE end"), {}, "condition"),
     ("bytecode", "log_by_lua_file a.lua;", {"/opt/nginx/a.lua": "\x1bLJ"}, "bytecode"),
     ("a module that was not found", block('require("my.log").run()'), {}, "my.log, whose file was not found"),
@@ -184,7 +199,57 @@ def test_what_cannot_be_told_is_neither_well_nor_a_fault(
     assert not any("load.lua" in one for one in skipped), "a line that a hook which counts would count twice"
 
 
-@pytest.mark.parametrize("name", ["resty.logger.socket", "cjson.safe", "prometheus", "ngx.errlog"])
+NEVER = [
+    ("behind return", f"do return end {OUR_LINE}"),
+    ("a text", f"local s = [[{OUR_LINE}]] ngx.log(4, s)"),
+    ("another function of ours", 'require("resty.metrics").counter()'),
+    ("a module that is never loaded", 'do return end require("my.log").run()'),
+]
+
+
+@pytest.mark.parametrize(("name", "code"), NEVER, ids=[name for name, _ in NEVER])
+def test_a_hook_that_names_us_and_never_calls_replaces_ours(name: str, code: str) -> None:
+    assert bad(judged(f"OURS server {{ {block(code)} }}")) == [("nginx.shadowed", "WARN")]
+
+
+STRING = {"/usr/share/lua/5.1/app.lua": 'function string.count() require("resty.metrics").log() end'}
+INJECTED = {RUN: "local f return { init = function(g) f = g end, run = function() f() end }"}
+CALL = "require('app').run()"
+INIT = [
+    ("a module that extends string", 'require "app"', STRING, "string.count()", Verdict.SKIP),
+    ("a method of strings", 'require "app"', STRING, "('x'):count()", Verdict.SKIP),
+    ("another function", 'require "app"', STRING, "string.rep('x', 2)", Verdict.WARN),
+    ("a module that was not found", 'require "app"', {}, "ngx.log(4, 'x')", Verdict.SKIP),
+    ("a module that gets ours", f"require('app').init(function() {OUR_LINE} end)", INJECTED, CALL, Verdict.SKIP),
+    ("a module that others load", "require('app')", INJECTED, CALL, Verdict.WARN),
+    ("nothing that it may change", 'require "app"', {}, "", Verdict.WARN),
+    ("a library that was not found", 'require "resty.core"', {}, "ngx.log(4, 'x')", Verdict.WARN),
+    (
+        "an extension by a module, of ours",
+        f"f = function() {OUR_LINE} end require 'app'",
+        {RUN: "ngx.x = f"},
+        "ngx.x()",
+        Verdict.SKIP,
+    ),
+    (
+        "used by a module of the hook",
+        'require "app"',
+        {**STRING, MINE: "return { f = string.count }"},
+        "require('mine').f()",
+        Verdict.SKIP,
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "begun", "texts", "code", "verdict"), INIT, ids=[case[0] for case in INIT])
+def test_init_by_lua_may_change_what_lua_and_nginx_have(
+    name: str, begun: str, texts: Mapping[str, str | None], code: str, verdict: Verdict
+) -> None:
+    findings = judged(f"init_by_lua_block {{ {begun} }} OURS server {{ {block(code)} }}", texts=texts)
+    assert [finding.verdict for finding in found(findings, "nginx.shadowed")] == [verdict]
+
+
+@pytest.mark.parametrize("name", ["resty.lrucache", "resty.core.regex", "cjson.safe", "prometheus", "ngx.errlog"])
 def test_a_library_that_was_not_found_does_not_call_us(name: str) -> None:
     findings = judged("OURS server { " + block(f'local l = require("{name}") l.log(1)') + " }")
     assert bad(findings) == [("nginx.shadowed", "WARN")]
@@ -204,7 +269,10 @@ def test_a_global_that_a_module_of_init_by_lua_sets_may_be_ours() -> None:
     findings = judged(f"{begun} OURS server {{ {block('mm.log()')} }}", texts=GLOBAL)
     (finding,) = found(findings, "nginx.shadowed")
     assert finding.verdict is Verdict.SKIP
-    assert "global variables, and init_by_lua uses the module app, which names resty.metrics" in finding.evidence
+    assert (
+        "init_by_lua may have changed, and init_by_lua uses the module app, which names resty.metrics"
+        in finding.evidence
+    )
     findings = judged(f"{begun} OURS server {{ {block('local x = ngx.var.x')} }}", texts=GLOBAL)
     assert bad(findings) == [("nginx.shadowed", "WARN")]
 

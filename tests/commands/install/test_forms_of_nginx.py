@@ -214,6 +214,24 @@ def test_uninstall_after_the_main_file_got_another_name(collector: Collector) ->
         debian.start()
 
 
+def test_uninstall_after_the_socket_was_moved_to_another_file(collector: Collector) -> None:
+    with Debian(includes=False) as debian:
+        before = debian.conf.read_text()
+        installed(debian, collector)
+        line = re.search(r"\s*geo [^\n]*", debian.conf.read_text())
+        assert line is not None
+        moved = debian.etc / "conf.d" / "moved.conf"
+        moved.write_text(f"{line[0].strip()}\n")
+        text = debian.conf.read_text().replace(line[0], "")
+        debian.conf.write_text(text.replace("sendfile on;", f"sendfile on; include {moved};"))
+        dry, done = run("uninstall", debian, collector, "--dry-run"), run("uninstall", debian, collector)
+        assert done.status == dry.status == 0, done.text
+        for said in (dry.out, done.out):
+            assert f"note: {moved}:1: geo $resty_metrics_socket stays" in said
+        assert debian.nginx("-t").returncode == 0
+        assert debian.conf.read_text() == before.replace("sendfile on;", f"sendfile on; include {moved};")
+
+
 def test_uninstall_after_part_of_our_files_was_removed(collector: Collector) -> None:
     with Debian() as debian:
         installed(debian, collector)

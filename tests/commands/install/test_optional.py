@@ -125,7 +125,7 @@ def test_an_include_by_hand_gets_what_is_asked_for_and_no_more() -> None:
 def test_a_file_that_the_user_changed_is_kept_and_the_line_is_said() -> None:
     changed = replace(facts(before=HEADER + HOOK), snippets={SNIPPET: (HEADER + HOOK + "# mine\n").encode()})
     assert snippet(changed) is None
-    with pytest.raises(RefusedError, match=f"Add: {UPSTREAMS.strip()}"):
+    with pytest.raises(RefusedError, match=f"Add to it: {UPSTREAMS.strip()}"):
         plan.make(changed, {"upstreams"})
 
 

@@ -100,7 +100,7 @@ def test_an_include_of_another_directory() -> None:
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"schema": 2}', b"\xff", b'{"schema": 1, "files": 3}'])
 def test_a_manifest_that_is_none(content: bytes) -> None:
-    with pytest.raises(RefusedError, match=r"/s/manifest\.json is not as install writes it"):
+    with pytest.raises(RefusedError, match=r"/s/manifest\.json is not a manifest of install"):
         manifest.read(content, "/s/manifest.json")
 
 
@@ -138,7 +138,62 @@ def test_what_another_tool_wrote_anew(name: str, text: str, after: str | None) -
     made = removal.make(facts(before, http=text, a=b"A"), text.encode())
     assert shown(made.configuration) == ({} if after is None else {MAIN: (text.encode(), after.encode())})
     assert shown(made.files) == {"/s/lua/a.lua": (b"A", None)}
-    assert [note for note in made.notes if "removed already" in note] == ([] if after else list(made.notes))
+    notes = [note for note in made.notes if "remove it by hand" not in note]
+    assert [note for note in notes if "removed already" in note] == ([] if after else notes)
+    assert (len(notes) < len(made.notes)) == (name == "another socket")
+
+
+MOVED = [
+    ("to another file", "", f"{SOCKET}\n", "/n/conf.d/x.conf:1: geo"),
+    ("down, and written twice", f"{SOCKET}\n {SOCKET}\n", "", "/n/nginx.conf:3 (line 2 after the change): geo"),
+    ("into a map", "", 'map "" $resty_metrics_socket { default /run/x.sock; }\n', "/n/conf.d/x.conf:1: map"),
+    (
+        "a setting of the user's",
+        "set $resty_metrics_labels x;\n",
+        "",
+        "line 2 after the change): set $resty_metrics_labels",
+    ),
+    ("not at all", "", "", None),
+    ("within the file", f"server {{ }}\n{SOCKET}\n", "", None),
+]
+
+
+@pytest.mark.parametrize(("name", "main", "included", "words"), MOVED, ids=[case[0] for case in MOVED])
+def test_a_line_of_ours_that_was_moved_is_removed_or_named(
+    name: str, main: str, included: str, words: str | None
+) -> None:
+    text = f"http {{ include conf.d/x.conf;\n    {LINE}\n{main}}}\n"
+    before = written({"lua/a.lua": b"A"}, Added(MAIN, MAIN, ADDED, whole_file=False))
+    dump = f"# configuration file {MAIN}:\n{text}\n# configuration file /n/conf.d/x.conf:\n{included}\n"
+    made = removal.make(replace(facts(before, http=text, a=b"A"), configuration=read(dump)), text.encode())
+    (change,) = made.configuration
+    assert b"include /s/" not in (change.after or b"")
+    left = [note for note in made.notes if "remove it by hand" in note]
+    assert len(left) == (words is not None) * (1 + (name == "down, and written twice"))
+    assert words is None or words in left[0]
+    assert (b"geo" in (change.after or b"")) == (name == "down, and written twice")
+
+
+def test_notes_have_the_line_after_the_change_too() -> None:
+    own = "log_by_lua_block { own() }"
+    server = f"server {{ {own} lua_code_cache off; }}"
+    http = f"events {{}}\nhttp {{\n  init_worker_by_lua_block {{ }}\n  {server}\n  server {{ }}\n}}\n"
+    made = plan.make(replace(facts(http=http), snippets={}, socket_path="/run/x.sock"))
+    (change,) = made.configuration
+    after = (change.after or b"").decode().splitlines()
+    for note, word in zip(made.notes, ("log_by_lua", "lua_code_cache", "init_worker"), strict=True):
+        number = int(note.split("(line ")[1].split()[0])
+        assert word in after[number - 1]
+        assert word in http.splitlines()[int(note.split(":")[1].split()[0]) - 1]
+
+
+def test_notes_about_other_files_and_unmoved_lines_have_one_number() -> None:
+    http = "events {}\nhttp { server { log_by_lua_block { own() } } }\n"
+    made = plan.make(replace(facts(http=http), snippets={}))
+    assert made.configuration
+    assert not any("after the change" in note for note in made.notes)
+    made = plan.make(facts(http=http.replace("{ server", "{ include conf.d/*.conf;\n server")))
+    assert not any("after the change" in note for note in made.notes)
 
 
 LIFECYCLE = "include /s/nginx.conf.d/lifecycle.conf;"
@@ -211,6 +266,23 @@ def test_an_include_that_was_written_twice_is_left_to_a_person() -> None:
         removal.make(facts(before, http=text), text.encode())
 
 
+def test_files_of_others_in_the_directory_are_named() -> None:
+    before = written({"lua/a.lua": b"A"}, Added(MAIN, SNIPPET, "S", whole_file=True))
+    made = removal.make(facts(before, a=b"A", b=b"mine"), b"S")
+    assert made.notes == ("/s is kept: install did not write lua/b.lua",)
+
+
+def test_the_directories_that_install_creates_are_recorded() -> None:
+    made = plan.make(replace(facts(), absent=("/opt/x", "/opt/x/y")))
+    recorded = manifest.read(made.files[-1].after or b"", "m")
+    assert recorded.directories == ("/opt/x", "/opt/x/y")
+    assert recorded.without(MAIN).directories == recorded.directories
+    again = plan.make(replace(facts(recorded, a=b"A2"), ours={**OURS, "lua/b.lua": b"B"}))
+    assert manifest.read(again.files[-1].after or b"", "m").directories == recorded.directories
+    old = b'{"schema": 1, "version": "0", "files": {}, "configurations": []}'
+    assert manifest.read(old, "m").directories == ()
+
+
 def test_a_main_file_of_another_name_that_reads_our_file() -> None:
     old = "/n/old.conf"
     before = written({"lua/a.lua": b"A"}, Added(old, SNIPPET, "S", whole_file=True))
@@ -250,7 +322,8 @@ def test_code_cache_off_in_one_location_is_said_and_stops_nothing() -> None:
     made = plan.make(facts(http="events {}\nhttp {\n server { location /x {\n lua_code_cache off; } }\n}\n"))
     assert made.configuration
     assert made.notes == (
-        f"{MAIN}:4: lua_code_cache off in server, location /x: requests there cannot be counted; remove that line",
+        f"{MAIN}:4 (line 6 after the change): lua_code_cache off in server, location /x: "
+        "requests there cannot be counted; remove that line",
     )
 
 

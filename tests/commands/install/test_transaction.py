@@ -79,7 +79,7 @@ def test_a_change_that_fails_leaves_the_others_to_be_put_back(top: Path) -> None
 def test_what_somebody_else_changed_is_left_alone(top: Path, seen: bytes | None) -> None:
     before = listing(top)
     transaction = Transaction()
-    with pytest.raises(RefusedError, match="changed by another program"):
+    with pytest.raises(RefusedError, match="another program changed"):
         transaction.apply([Change(f"{top}/etc/a.conf", seen, b"x")])
     transaction.roll_back()
     assert listing(top) == before

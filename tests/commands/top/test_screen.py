@@ -11,7 +11,7 @@ from resty_metrics.commands.top.keys import State
 from resty_metrics.commands.top.meter import Meter, View
 from resty_metrics.commands.top.page import Page, read
 from resty_metrics.commands.top.screen import Polling
-from resty_metrics.commands.top.tables import COLUMNS, NAMES, table
+from resty_metrics.commands.top.tables import COLUMNS, NAMES, table, total
 from resty_metrics.commands.top.warnings import Trouble
 from resty_metrics.health.troubles import BY_NAME
 from resty_metrics.live import site
@@ -62,14 +62,13 @@ def view(after: Samples, before: Samples | None = None) -> View:
 
 
 def served(server: str, status: str, count: int) -> Samples:
-    labels = f'server="{server}",method="GET",status="{status}"'
+    labels, timed = (
+        f'server="{server}",method="GET",status="{status}"',
+        f'server="{server}",status_class="{status[0]}xx"',
+    )
     return {
         "nginx_http_responses_total": {labels: count},
-        "nginx_http_request_duration_seconds_bucket": {
-            f'{labels},le="0.1"': count,
-            f'{labels},le="0.2"': count,
-            f'{labels},le="+Inf"': count,
-        },
+        "nginx_http_request_duration_seconds_bucket": {f'{timed},le="{le}"': count for le in ("0.1", "0.2", "+Inf")},
         "nginx_http_response_bytes_total": {labels: count * 100},
     }
 
@@ -127,6 +126,24 @@ def test_an_idle_server_is_shown_and_what_is_not_known_of_it_is_absent() -> None
     seen = view(served("a.example", "200", 5), served("a.example", "200", 5))
     assert table("servers", seen).rows == [("a.example", 0.0, None, None, None, None, 0.0, 0.0)]
     assert table("rows", seen).rows == []
+
+
+def test_durations_without_a_server_make_no_server_and_no_label_set() -> None:
+    """They are those of all requests; what is not known of a server is absent."""
+    timed = {f'status_class="2xx",le="{le}"': 100 for le in ("0.1", "+Inf")}
+    seen = view({**served("a.example", "200", 10), "nginx_http_request_duration_seconds_bucket": timed})
+    assert table("servers", seen).rows == [("a.example", 1.0, 0.0, 0.0, None, None, 0.0, 100.0)]
+    assert table("rows", seen).rows == [("a.example GET 200", 1.0, 0.1, 0.1, 0.0, 100.0)]
+    assert total(seen)["p99"] == 0.1
+
+
+def test_label_sets_have_the_quantiles_of_the_durations_that_they_share() -> None:
+    timed = {f'server="a",status_class="{of}",le="{le}"': 100 for of in ("2xx", "5xx") for le in ("0.1", "+Inf")}
+    responses = {f'server="a",method="{m}",status="{s}"': 5 for m in ("GET", "POST") for s in ("200", "404", "101")}
+    seen = view({"nginx_http_responses_total": responses, "nginx_http_request_duration_seconds_bucket": timed})
+    quantiles = {str(row[0]).removeprefix("a "): row[3] for row in table("rows", seen).rows}
+    known = {"GET 200": 0.1, "POST 200": 0.1}
+    assert quantiles == {**dict.fromkeys(("GET 404", "GET 101", "POST 404", "POST 101")), **known}
 
 
 SORTED = [

@@ -236,8 +236,8 @@ def test_a_refused_user_and_a_refused_file_are_named(directory: Path, tmp_path: 
         seen = json.loads(run(*command(collector, "--json", "--interval=6s")).stdout)
     warnings = {warning["name"]: warning for warning in seen["warnings"]}
     refusals, refused = warnings["RestyMetricsRefusals"], warnings["RestyMetricsConfigRefused"]
-    assert re.search(r"refuses datagrams: \d+ datagrams? of user 1 \(daemon\)$", refusals["seen"])
-    assert refusals["remedy"].startswith("If user 1 (daemon) runs nginx's workers")
+    assert re.search(r"refuses datagrams: \d+ datagrams? of daemon \(uid 1\)$", refusals["seen"])
+    assert refusals["remedy"].startswith("If daemon (uid 1) runs nginx's workers")
     assert refused["seen"].endswith(f": {configuration}")
     check = f"resty-metrics check-config {configuration}"
     assert check in refused["remedy"]

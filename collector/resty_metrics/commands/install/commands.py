@@ -56,11 +56,11 @@ _OPTIONAL = [
     ),
 ]
 
-Told = Callable[[dict[str, Any], str | None], Any]
+ReadSettings = Callable[[dict[str, Any], str | None], Any]
 
 
-def add_to(group: click.Group, told: Told) -> None:
-    """``told``: reads the options that doctor has too, and ``--nginx.command``, into doctor's settings."""
+def add_to(group: click.Group, read_settings: ReadSettings) -> None:
+    """``read_settings``: reads the options that doctor has too, and ``--nginx.command``, into doctor's settings."""
     shared = [*options_of("install"), NGINX_COMMAND]
     install = Described(
         "install",
@@ -76,7 +76,7 @@ def add_to(group: click.Group, told: Told) -> None:
             ("2", "A flag is wrong."),
         ),
         params=[*shared, _SHARE, _YES, _DRY_RUN, _UNPROVEN, *_OPTIONAL],
-        callback=partial(_install, told),
+        callback=partial(_install, read_settings),
         help="Add the Lua module to nginx, reload nginx, and test that a request is counted.\n\n"
         "Shows the changes first. If nginx rejects them, or the request is not counted, everything is restored. "
         "Running it again upgrades the files, or reports that nothing needs doing. Takes its settings from the running "
@@ -86,7 +86,7 @@ def add_to(group: click.Group, told: Told) -> None:
         "uninstall",
         statuses=(("0", "Nothing of it is left."), ("1", "Nothing is changed."), ("2", "A flag is wrong.")),
         params=[*shared, _SHARE, _YES, _DRY_RUN],
-        callback=partial(_uninstall, told),
+        callback=partial(_uninstall, read_settings),
         help="Remove what install added to nginx, and reload nginx.",
     )
     export = Described(
@@ -96,20 +96,20 @@ def add_to(group: click.Group, told: Told) -> None:
         callback=_export,
         help="Copy the files for nginx, Grafana and Prometheus to DIRECTORY, and change nothing else.",
     )
-    for one in (install, uninstall, export):
-        group.add_command(one)
+    for command in (install, uninstall, export):
+        group.add_command(command)
 
 
 def _order(
-    share: Path, yes: bool, dry_run: bool, without_proof: bool = False, asked: frozenset[str] = frozenset()
+    share: Path, yes: bool, dry_run: bool, without_proof: bool = False, optional: frozenset[str] = frozenset()
 ) -> Any:
     from resty_metrics.commands.install.flow import Order
 
-    return Order(share, yes, dry_run, not without_proof, asked)
+    return Order(share, yes, dry_run, not without_proof, optional)
 
 
 def _install(
-    told: Told,
+    read_settings: ReadSettings,
     share: Path,
     yes: bool,
     dry_run: bool,
@@ -120,16 +120,20 @@ def _install(
     nginx_command: str | None,
     **options: Any,
 ) -> None:
-    settings = told(options, nginx_command)
+    settings = read_settings(options, nginx_command)
     from resty_metrics.commands.install import flow, optional
 
-    asked = {optional.UPSTREAMS: upstreams, optional.STUB_STATUS: stub_status, optional.VTS: vts}
-    order = _order(share, yes, dry_run, without_proof, frozenset(name for name, wanted in asked.items() if wanted))
+    flags = {optional.UPSTREAMS: upstreams, optional.STUB_STATUS: stub_status, optional.VTS: vts}
+    order = _order(
+        share, yes, dry_run, without_proof, frozenset(name for name, given_flag in flags.items() if given_flag)
+    )
     sys.exit(flow.install(settings, order))
 
 
-def _uninstall(told: Told, share: Path, yes: bool, dry_run: bool, nginx_command: str | None, **options: Any) -> None:
-    settings = told(options, nginx_command)
+def _uninstall(
+    read_settings: ReadSettings, share: Path, yes: bool, dry_run: bool, nginx_command: str | None, **options: Any
+) -> None:
+    settings = read_settings(options, nginx_command)
     from resty_metrics.commands.install import flow
 
     sys.exit(flow.uninstall(settings, _order(share, yes, dry_run)))

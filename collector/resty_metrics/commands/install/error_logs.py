@@ -15,22 +15,22 @@ _NO_FILE = ("stderr", "syslog:", "memory:")
 class ErrorLogs:
     """All of a configuration, read from where they ended when this was made."""
 
-    def __init__(self, found: Nginx) -> None:
-        paths = (Path(found.configured.prefix) / name for name in dict.fromkeys(_names(found)))
+    def __init__(self, nginx: Nginx) -> None:
+        paths = (Path(nginx.configured.prefix) / name for name in dict.fromkeys(_names(nginx)))
         self._ends = {path: path.stat().st_size for path in paths if path.is_file()}
 
     def complaints(self) -> list[str]:
         """Return the last lines in which our module reports an error."""
-        found = [f"{path}: {line}" for path, end in self._ends.items() for line in _lines(path, end) if _is_ours(line)]
-        return found[-MOST_LINES:]
+        lines = [f"{path}: {line}" for path, end in self._ends.items() for line in _lines(path, end) if _is_ours(line)]
+        return lines[-MOST_LINES:]
 
 
-def _names(found: Nginx) -> Iterable[str]:
-    for one in hooks.directives(found.configuration.directives):
-        if one.name == "error_log" and one.args and not one.args[0].startswith(_NO_FILE):
-            yield one.args[0]
-    built = re.search(r"--error-log-path=(\S+)", found.configured.build)
-    yield command.value_of(found.command.words, "-e") or ("logs/error.log" if built is None else built[1])
+def _names(nginx: Nginx) -> Iterable[str]:
+    for directive in hooks.directives(nginx.configuration.directives):
+        if directive.name == "error_log" and directive.args and not directive.args[0].startswith(_NO_FILE):
+            yield directive.args[0]
+    built = re.search(r"--error-log-path=(\S+)", nginx.configured.build)
+    yield command.value_of(nginx.command.words, "-e") or ("logs/error.log" if built is None else built[1])
 
 
 def _lines(path: Path, start: int) -> list[str]:

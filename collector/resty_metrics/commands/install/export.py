@@ -19,10 +19,10 @@ def export(directory: Path, share: Path) -> int:
     Raises RefusedError, OSError.
     """
     source = package.directory()
-    found = {str(path.relative_to(source)): path.read_bytes() for name in _KINDS for path in _of(source, name)}
-    for name, content in package.for_share(found, str(share)).items():
+    files = {str(path.relative_to(source)): path.read_bytes() for name in _KINDS for path in _of(source, name)}
+    for name, content in package.for_share(files, str(share)).items():
         _write(directory / name, content)
-    return len(found)
+    return len(files)
 
 
 def _of(source: Path, name: str) -> list[Path]:
@@ -30,10 +30,10 @@ def _of(source: Path, name: str) -> list[Path]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    for one in reversed(path.parents):
-        if not one.exists():
-            one.mkdir()
-            one.chmod(0o755)
+    for parent in reversed(path.parents):
+        if not parent.exists():
+            parent.mkdir()
+            parent.chmod(0o755)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         beside.write_bytes(content)

@@ -22,7 +22,7 @@ class Facts:
     read the directory; ``unread``: files of the configuration that changed after nginx read them; ``vanished``: main
     files of other configurations that the manifest names and that are gone; ``resolved``: the addresses of host names
     in ``listen``; ``able``: the optional files that this nginx has the modules for; ``busy``: the ports of optional
-    files that somebody listens on.
+    files that somebody listens on; ``absent``: the directories above ``share`` that do not exist, outermost first.
     """
 
     label: str
@@ -45,6 +45,7 @@ class Facts:
     resolved: Mapping[str, Sequence[str]] = field(default_factory=dict)
     able: frozenset[str] = frozenset()
     busy: frozenset[int] = frozenset()
+    absent: tuple[str, ...] = ()
 
     def include(self, name: str) -> str:
         return f"{self.share}/{CONF}/{name}"

@@ -83,28 +83,28 @@ def _install(settings: Settings, order: Order) -> None:
     settings, subject = find_collector(settings)
     if subject.choice is not None:
         raise RefusedError(subject.choice)
-    found = nginx.find(settings.nginx_command, settings.socket_path)
-    facts = nginx.observe(found, settings.socket_path, order.share)
-    made = plan.make(facts, order.optional)
+    target = nginx.find(settings.nginx_command, settings.socket_path)
+    facts = nginx.observe(target, settings.socket_path, order.share)
+    planned = plan.make(facts, order.optional)
     foreseen = None
     if order.prove:
-        foreseen = prospect.look(settings, subject, found, facts, made)
+        foreseen = prospect.look(settings, subject, target, facts, planned)
     else:
-        made = replace(made, notes=(*made.notes, *prospect.of_sending(subject, found, facts, made)))
-    if not made.changes:
-        _already(settings, order, made, foreseen, found)
+        planned = replace(planned, notes=(*planned.notes, *prospect.of_sending(subject, target, facts, planned)))
+    if not planned.changes:
+        _already(settings, order, planned, foreseen, target)
         return
-    _tell(found, made, order)
-    reasons = [*privilege.lacking(made.changes, found.master), *(() if foreseen is None else foreseen.reasons)]
+    _tell(target, planned, order)
+    reasons = [*privilege.lacking(planned.changes, target.master), *(() if foreseen is None else foreseen.reasons)]
     if foreseen is not None and not reasons:
         words = "then: nginx -t, a reload, and one request to {}. If it is not counted, everything is restored."
         _echo(words.format(foreseen.words))
     if _stops_here(order, reasons):
         return
     _ask(order)
-    seen = _change(settings, made, found, foreseen)
-    proven = "not tested" if seen is None else f"counted: {seen}"
-    _done(f"installed: {__version__} in {order.share}", *shown.added(made, str(order.share)), proven)
+    evidence = _change(settings, planned, target, foreseen)
+    proven = "not tested" if evidence is None else f"counted: {evidence}"
+    _done(f"installed: {__version__} in {order.share}", *shown.added(planned, str(order.share)), proven)
 
 
 def _stops_here(order: Order, reasons: Sequence[str]) -> bool:
@@ -116,12 +116,12 @@ def _stops_here(order: Order, reasons: Sequence[str]) -> bool:
     return order.dry_run
 
 
-def _change(settings: Settings, made: Plan, found: Nginx, foreseen: Prospect | None) -> str | None:
+def _change(settings: Settings, planned: Plan, target: Nginx, foreseen: Prospect | None) -> str | None:
     """Make the changes, and return how they were seen to count; None without a proof."""
-    with _all_or_nothing(found.master) as transaction:
-        transaction.apply(made.changes)
-        logs = ErrorLogs(found)
-        _load(found, transaction)
+    with _all_or_nothing(target.master) as transaction:
+        transaction.apply(planned.changes)
+        logs = ErrorLogs(target)
+        _load(target, transaction)
         return None if foreseen is None else request.prove(settings, foreseen.targets, logs)
 
 
@@ -132,9 +132,9 @@ def _done(*lines: str) -> None:
             _echo(line)
 
 
-def _already(settings: Settings, order: Order, made: Plan, foreseen: Prospect | None, found: Nginx) -> None:
+def _already(settings: Settings, order: Order, planned: Plan, foreseen: Prospect | None, target: Nginx) -> None:
     """Report that nothing needs a change, and send a request all the same to see that it counts."""
-    for line in shown.lines(made, str(order.share)):
+    for line in shown.lines(planned, str(order.share)):
         _echo(line)
     _echo(f"already installed: {__version__} in {order.share}")
     if foreseen is None:
@@ -144,16 +144,18 @@ def _already(settings: Settings, order: Order, made: Plan, foreseen: Prospect | 
     if _stops_here(order, foreseen.reasons):
         return
     try:
-        _echo(f"counted: {request.prove(settings, foreseen.targets, ErrorLogs(found))}")
+        _echo(f"counted: {request.prove(settings, foreseen.targets, ErrorLogs(target))}")
     except RefusedError as refused:
         hint = "If nginx was not reloaded after the include was added, reload it: nginx -t && nginx -s reload"
         raise RefusedError(*refused.reasons, hint) from None
 
 
-def _tell(found: Nginx, made: Plan, order: Order) -> None:
-    users = ", ".join(user.label for user in found.users)
-    _echo(f"{found.label}: {found.configuration.main_file}, prefix {found.configured.prefix}, workers run as {users}")
-    for line in shown.lines(made, str(order.share)):
+def _tell(target: Nginx, planned: Plan, order: Order) -> None:
+    users = ", ".join(user.label for user in target.users)
+    _echo(
+        f"{target.label}: {target.configuration.main_file}, prefix {target.configured.prefix}, workers run as {users}"
+    )
+    for line in shown.lines(planned, str(order.share)):
         _echo(line)
 
 
@@ -167,43 +169,43 @@ def _ask(order: Order) -> None:
 
 
 def _uninstall(settings: Settings, order: Order) -> None:
-    found = nginx.find(settings.nginx_command, settings.socket_path)
-    facts = nginx.observe(found, settings.socket_path, order.share)
+    target = nginx.find(settings.nginx_command, settings.socket_path)
+    facts = nginx.observe(target, settings.socket_path, order.share)
     added = removal.entry(facts)
-    made = removal.make(facts, None if added is None else facts.snippets.get(added.path))
-    if not made.changes:
+    planned = removal.make(facts, None if added is None else facts.snippets.get(added.path))
+    if not planned.changes:
         elsewhere = obstacles.included_from(facts.configuration)
         if elsewhere not in (None, str(order.share)):
             raise RefusedError(
                 f"{facts.configuration.main_file} includes files of {elsewhere}. To remove these, give "
                 f"--share-dir={elsewhere}"
             )
-        for line in shown.lines(made, str(order.share)):
+        for line in shown.lines(planned, str(order.share)):
             _echo(line)
         _echo(f"nothing to remove: install has changed nothing in {facts.configuration.main_file}")
         return
-    _tell(found, made, order)
+    _tell(target, planned, order)
     click.echo("then: nginx -t, and a reload. If nginx rejects the change, everything is restored.")
-    if _stops_here(order, privilege.lacking(made.changes, found.master)):
+    if _stops_here(order, privilege.lacking(planned.changes, target.master)):
         return
     _ask(order)
-    with _all_or_nothing(found.master) as transaction:
-        transaction.apply(made.configuration)
-        _load(found, transaction)
-        transaction.apply(made.files)
-        nginx.test(found)
-    if not any(change.after is not None for change in made.files):
-        transaction.remove_empty(order.share)
-    reloaded = "" if found.master is None else ", and nginx was reloaded"
-    _done(f"uninstalled; nginx -t passes{reloaded}", *shown.removed(made, str(order.share)))
+    with _all_or_nothing(target.master) as transaction:
+        transaction.apply(planned.configuration)
+        _load(target, transaction)
+        transaction.apply(planned.files)
+        nginx.test(target)
+    if not any(change.after is not None for change in planned.files):
+        transaction.remove_empty(order.share, () if facts.manifest is None else facts.manifest.directories)
+    reloaded = "" if target.master is None else ", and nginx was reloaded"
+    _done(f"uninstalled; nginx -t passes{reloaded}", *shown.removed(planned, str(order.share)))
 
 
-def _load(found: Nginx, transaction: Transaction) -> None:
+def _load(target: Nginx, transaction: Transaction) -> None:
     """Test the configuration with nginx -t, and have nginx read it if it runs."""
-    nginx.test(found)
-    if found.master is not None:
+    nginx.test(target)
+    if target.master is not None:
         transaction.loaded = True
-        nginx.reload(found.master)
+        nginx.reload(target.master)
 
 
 @contextmanager

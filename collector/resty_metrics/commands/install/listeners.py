@@ -90,33 +90,33 @@ def find(configuration: Configuration, resolve: Resolve) -> list[Listener]:
         by_address.setdefault(listen.address, []).append(listen)
         first.setdefault((listen.address, listen.first), listen)
     return [
-        _listener(listen, [one for one in by_address[listen.address] if one.has(listen.first)], listens)
+        _listener(listen, [member for member in by_address[listen.address] if member.has(listen.first)], listens)
         for listen in first.values()
     ]
 
 
 def servers(configuration: Configuration) -> list[Directive]:
-    inside = (one for http in configuration.blocks("http") for one in http.block or ())
-    return [one for one in inside if one.name == "server" and one.block is not None]
+    directives = (directive for http in configuration.blocks("http") for directive in http.block or ())
+    return [directive for directive in directives if directive.name == "server" and directive.block is not None]
 
 
 def hosts(configuration: Configuration) -> frozenset[str]:
     """Return the host names that ``listen`` directives have, which nginx looks up."""
-    every: list[str] = []
+    names: list[str] = []
 
-    def noted(host: str) -> Sequence[str]:
-        every.append(host)
+    def note(host: str) -> Sequence[str]:
+        names.append(host)
         return ()
 
     for server in servers(configuration):
         for words in _words(server):
-            list(_read(words, server, noted))
-    return frozenset(every)
+            list(_read(words, server, note))
+    return frozenset(names)
 
 
 def _words(server: Directive) -> list[tuple[str, ...]]:
-    found = [one.args for one in server.block or () if one.name == "listen" and one.args]
-    return found or [(f"*:{DEFAULT_PORT}",)]
+    listens = [directive.args for directive in server.block or () if directive.name == "listen" and directive.args]
+    return listens or [(f"*:{DEFAULT_PORT}",)]
 
 
 def _read(words: tuple[str, ...], server: Directive, resolve: Resolve) -> Iterator[_Listen]:
@@ -142,22 +142,22 @@ def _addresses(host: str, resolve: Resolve) -> Sequence[str]:
 
 
 def _listener(listen: _Listen, members: Sequence[_Listen], listens: Sequence[_Listen]) -> Listener:
-    flags = frozenset(flag for one in members for flag in one.flags)
-    default = next((one for one in members if one.is_default), members[0]).server
-    others = dict.fromkeys(id(one.server) for one in members if one.server is not default)
-    by_id = {id(one.server): one.server for one in members}
+    flags = frozenset(flag for member in members for flag in member.flags)
+    default = next((member for member in members if member.is_default), members[0]).server
+    further = dict.fromkeys(id(member.server) for member in members if member.server is not default)
+    by_id = {id(member.server): member.server for member in members}
     host = listen.host
     if host in (ANY, ANY_IPV6):
-        host = _near(host, {one.host for one in listens if one.has(listen.first) and not one.udp})
-    return Listener(host, listen.first, listen.unix, flags, (default, *(by_id[one] for one in others)))
+        host = _near(host, {member.host for member in listens if member.has(listen.first) and not member.udp})
+    return Listener(host, listen.first, listen.unix, flags, (default, *(by_id[member] for member in further)))
 
 
-def _near(host: str, taken: set[str]) -> str:
+def _near(host: str, hosts_in_use: set[str]) -> str:
     """Return an address of this machine that reaches ``*`` or ``[::]``; "" where each has a listener of its own.
 
     All of 127.0.0.0/8 is the loopback interface.
     """
     if host == ANY:
         loopbacks = (f"127.0.0.{last}" for last in range(1, 255))
-        return next((one for one in loopbacks if one not in taken), "")
-    return "" if "::1" in taken else "::1"
+        return next((address for address in loopbacks if address not in hosts_in_use), "")
+    return "" if "::1" in hosts_in_use else "::1"

@@ -36,17 +36,22 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The record of an installation. ``version``: that of the files; ``files``: digests by path below the directory."""
+    """The record of an installation. ``version``: that of the files; ``files``: digests by path below the directory.
+
+    ``directories``: those above it that install created, outermost first."""
 
     version: str
     files: Mapping[str, str]
     configurations: tuple[Added, ...]
+    directories: tuple[str, ...] = ()
 
     def of(self, main_file: str) -> Added | None:
-        return next((one for one in self.configurations if one.main_file == main_file), None)
+        return next((added for added in self.configurations if added.main_file == main_file), None)
 
     def without(self, main_file: str) -> "Manifest":
-        return replace(self, configurations=tuple(one for one in self.configurations if one.main_file != main_file))
+        return replace(
+            self, configurations=tuple(added for added in self.configurations if added.main_file != main_file)
+        )
 
 
 def digest(content: bytes) -> str:
@@ -55,24 +60,31 @@ def digest(content: bytes) -> str:
 
 def write(manifest: Manifest) -> bytes:
     added = [
-        {"main_file": one.main_file, "path": one.path, "text": one.text, "whole_file": one.whole_file}
-        for one in manifest.configurations
+        {"main_file": entry.main_file, "path": entry.path, "text": entry.text, "whole_file": entry.whole_file}
+        for entry in manifest.configurations
     ]
-    written = {"schema": SCHEMA, "version": manifest.version, "files": dict(manifest.files), "configurations": added}
+    written = {
+        "schema": SCHEMA,
+        "version": manifest.version,
+        "files": dict(manifest.files),
+        "configurations": added,
+        "directories": list(manifest.directories),
+    }
     return (json.dumps(written, indent=1, sort_keys=True) + "\n").encode()
 
 
 def read(content: bytes, path: str) -> Manifest:
     """Read a manifest. Raises RefusedError where the text is not one that ``write`` makes."""
     try:
-        found = json.loads(content)
-        if found["schema"] != SCHEMA:
-            raise ValueError(f"schema {found['schema']!r}")
+        value = json.loads(content)
+        if value["schema"] != SCHEMA:
+            raise ValueError(f"schema {value['schema']!r}")
         added = tuple(
-            Added(str(one["main_file"]), str(one["path"]), str(one["text"]), bool(one["whole_file"]))
-            for one in found["configurations"]
+            Added(str(entry["main_file"]), str(entry["path"]), str(entry["text"]), bool(entry["whole_file"]))
+            for entry in value["configurations"]
         )
-        files = {str(name): str(value) for name, value in found["files"].items()}
-        return Manifest(str(found["version"]), files, added)
+        files = {str(name): str(digest_at_install) for name, digest_at_install in value["files"].items()}
+        return Manifest(str(value["version"]), files, added, tuple(map(str, value.get("directories", ()))))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RefusedError(f"{path} is not as install writes it ({error}): look at it, or remove it") from None
+        words = "Restore it, or remove it and the lines of resty-metrics by hand"
+        raise RefusedError(f"{path} is not a manifest of install ({error}). {words}") from None

@@ -53,30 +53,30 @@ class Nginx:
         return self.configured.configuration
 
 
-def find(given: str | None, socket_path: Path) -> Nginx:
+def find(command_line: str | None, socket_path: Path) -> Nginx:
     """Return the nginx that was named, or the only one. Raises RefusedError."""
-    found = nginx_commands.commands(given)
-    if not found:
+    commands_found = nginx_commands.commands(command_line)
+    if not commands_found:
         raise RefusedError(
             "no nginx was found. Start it, or name it, as in --nginx.command='/opt/nginx/sbin/nginx -c /path'"
         )
-    if len(found) > 1:
-        ways = "; ".join(f"--nginx.command={shlex.quote(shlex.join(one.words))}" for one in found)
+    if len(commands_found) > 1:
+        ways = "; ".join(f"--nginx.command={shlex.quote(shlex.join(candidate.words))}" for candidate in commands_found)
         raise RefusedError(f"several nginx are running. Choose one: {ways}")
-    one = replace(found[0], seconds=COMMAND_SECONDS)
-    _refuse_alone(one.master)
-    if os.geteuid() not in (0, one.uid or os.geteuid()):
-        raise RefusedError(f"{one.label} runs as another user: {privilege.as_root()}")
-    if one.master is not None and files.root_of(one.master) != files.ROOT:
+    chosen = replace(commands_found[0], seconds=COMMAND_SECONDS)
+    _refuse_alone(chosen.master)
+    if os.geteuid() not in (0, chosen.uid or os.geteuid()):
+        raise RefusedError(f"{chosen.label} runs as another user: {privilege.as_root()}")
+    if chosen.master is not None and files.root_of(chosen.master) != files.ROOT:
         raise RefusedError(
-            f"{one.label} runs in a container or another mount namespace. Run this command there, or add the files "
+            f"{chosen.label} runs in a container or another mount namespace. Run this command there, or add the files "
             'and the include to its image: see "Install by hand" in README.md'
         )
-    instance = nginx.examine(one, str(socket_path))
+    instance = nginx.examine(chosen, str(socket_path))
     if instance.configured is None:
         raise RefusedError(_trouble(instance))
     _refuse_alone(instance.master)
-    return Nginx(one, instance.master, instance.label, instance.configured, instance.users, instance.socket_way)
+    return Nginx(chosen, instance.master, instance.label, instance.configured, instance.users, instance.socket_way)
 
 
 def _refuse_alone(pid: int | None) -> None:
@@ -97,9 +97,9 @@ def _trouble(instance: Instance) -> str:
     return f"{instance.label}: {instance.trouble.evidence} -> {instance.trouble.remedy}"
 
 
-def observe(found: Nginx, socket_path: Path, share: Path) -> Facts:
+def observe(target: Nginx, socket_path: Path, share: Path) -> Facts:
     """Collect the facts that a plan is made from. Raises RefusedError, OSError."""
-    configuration = found.configuration
+    configuration = target.configuration
     source = package.directory()
     present = _tree(share)
     written = (
@@ -107,13 +107,13 @@ def observe(found: Nginx, socket_path: Path, share: Path) -> Facts:
     )
     place = placement.line(configuration)
     return Facts(
-        label=found.label,
-        prefix=found.configured.prefix,
-        modules=_modules(found.configured),
-        lua=_has_lua(found),
-        users=found.users,
+        label=target.label,
+        prefix=target.configured.prefix,
+        modules=_modules(target.configured),
+        lua=_has_lua(target),
+        users=target.users,
         configuration=configuration,
-        texts=found.configured.texts,
+        texts=target.configured.texts,
         socket_path=str(socket_path),
         share=str(share),
         ours=None if source.resolve() == share.resolve() else package.for_share(package.read(source), str(share)),
@@ -121,12 +121,13 @@ def observe(found: Nginx, socket_path: Path, share: Path) -> Facts:
         manifest=written,
         snippets=_snippets(configuration, written),
         http_file=b"" if place is None else Path(place.file).read_bytes(),
-        unreadable=_unreadable(found.users, share),
-        unread=_unread(found),
+        unreadable=_unreadable(target.users, share),
+        unread=_unread(target),
         vanished=_vanished(written),
         resolved={host: _resolved(host) for host in listeners.hosts(configuration)},
-        able=_able(found),
+        able=_able(target),
         busy=frozenset(port for port in optional.PORTS.values() if _is_busy(port)),
+        absent=tuple(str(path) for path in reversed(share.parents) if not path.exists()),
     )
 
 
@@ -142,7 +143,7 @@ def _snippets(configuration: Configuration, written: manifest.Manifest | None) -
 
 
 def _vanished(written: manifest.Manifest | None) -> frozenset[str]:
-    mains = () if written is None else (one.main_file for one in written.configurations)
+    mains = () if written is None else (added.main_file for added in written.configurations)
     return frozenset(main for main in mains if not Path(main).exists())
 
 
@@ -151,32 +152,34 @@ def _modules(configured: Configured) -> str:
     return f"{configured.prefix}/modules" if match is None else match[1]
 
 
-def _has_lua(found: Nginx) -> bool:
+def _has_lua(target: Nginx) -> bool:
     """Return whether nginx has Lua for ``http{}``: it loads the module or has it built in, or ``http{}`` uses it."""
     uses = (
-        one.name.startswith("lua_") or "_by_lua" in one.name
-        for http in found.configuration.blocks("http")
-        for one in hooks.directives(http.block or ())
+        directive.name.startswith("lua_") or "_by_lua" in directive.name
+        for http in target.configuration.blocks("http")
+        for directive in hooks.directives(http.block or ())
     )
-    return any(uses) or _has_module(found, "ngx_http_lua_module")
+    return any(uses) or _has_module(target, "ngx_http_lua_module")
 
 
-def _able(found: Nginx) -> frozenset[str]:
+def _able(target: Nginx) -> frozenset[str]:
     """Return the optional files that this nginx has the modules for."""
     able = {optional.LIFECYCLE, optional.UPSTREAMS}
-    if "--with-http_stub_status_module" in found.configured.build:
+    if "--with-http_stub_status_module" in target.configured.build:
         able.add(optional.STUB_STATUS)
-    if _has_module(found, "ngx_http_vhost_traffic_status_module"):
+    if _has_module(target, "ngx_http_vhost_traffic_status_module"):
         able.add(optional.VTS)
     return frozenset(able)
 
 
-def _has_module(found: Nginx, name: str) -> bool:
+def _has_module(target: Nginx, name: str) -> bool:
     """Return whether a ``load_module`` names the module, or the program contains its name."""
-    for one in found.configuration.directives:
-        if one.name == "load_module" and one.args and one.args[0].endswith(f"{name}.so"):
+    for directive in target.configuration.directives:
+        if directive.name == "load_module" and directive.args and directive.args[0].endswith(f"{name}.so"):
             return True
-    program = (None if found.master is None else link_of(found.master, "exe")) or shutil.which(found.command.words[0])
+    program = (None if target.master is None else link_of(target.master, "exe")) or shutil.which(
+        target.command.words[0]
+    )
     try:
         return program is not None and name.encode() in Path(program).read_bytes()
     except OSError:
@@ -186,10 +189,10 @@ def _has_module(found: Nginx, name: str) -> bool:
 def _resolved(host: str) -> tuple[str, ...]:
     """Return the addresses of a host name of this machine."""
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        addresses = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError:
         return ()
-    return tuple(dict.fromkeys(str(one[4][0]) for one in found))
+    return tuple(dict.fromkeys(str(address[4][0]) for address in addresses))
 
 
 def _is_busy(port: int) -> bool:
@@ -202,8 +205,8 @@ def _unreadable(users: tuple[User, ...], share: Path) -> str | None:
 
     Only existing directories are judged; the new ones will be open to all.
     """
-    there = next(one for one in (share, *share.parents) if one.exists())
-    way = files.nodes_to(str(there))
+    existing = next(path for path in (share, *share.parents) if path.exists())
+    way = files.nodes_to(str(existing))
     for user in users:
         obstacle = access.obstacle(user, way, access.SEARCH)
         if obstacle is not None and obstacle.known:
@@ -215,14 +218,16 @@ def _unreadable(users: tuple[User, ...], share: Path) -> str | None:
     return None
 
 
-def _unread(found: Nginx) -> tuple[str, ...]:
+def _unread(target: Nginx) -> tuple[str, ...]:
     """Return the files of the configuration that were written after the newest worker began."""
-    began = [at for pid in nginx.workers_of(found.master) if (at := _began(pid)) is not None]
+    began = [at for pid in nginx.workers_of(target.master) if (at := _began(pid)) is not None]
     if not began:
         return ()
     read_at = max(began) + _INACCURACY
-    every = {one.file for one in hooks.directives(found.configuration.directives)} | {found.configuration.main_file}
-    return tuple(path for path in sorted(every) if Path(path).stat().st_mtime > read_at)
+    paths = {directive.file for directive in hooks.directives(target.configuration.directives)} | {
+        target.configuration.main_file
+    }
+    return tuple(path for path in sorted(paths) if Path(path).stat().st_mtime > read_at)
 
 
 def _began(pid: int) -> float | None:
@@ -237,11 +242,11 @@ def _began(pid: int) -> float | None:
     return int(booted) + int(process.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
 
 
-def test(found: Nginx) -> None:
+def test(target: Nginx) -> None:
     """Run ``nginx -t``. Raises RefusedError with nginx's message."""
-    said = nginx_commands.run(found.command, "-t")
-    if said.returncode != 0:
-        raise RefusedError(f"nginx -t: {command.reason(said.stderr)}")
+    outcome = nginx_commands.run(target.command, "-t")
+    if outcome.returncode != 0:
+        raise RefusedError(f"nginx -t: {command.reason(outcome.stderr)}")
 
 
 def reload(master: int) -> None:

@@ -7,8 +7,9 @@ until it is there.
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-from resty_metrics.commands.install import placement
+from resty_metrics.commands.install import placement, places
 from resty_metrics.commands.install.facts import CONF, INCLUDES, Facts
+from resty_metrics.commands.install.places import Place
 from resty_metrics.nginx_config import code_cache, hooks, statements
 from resty_metrics.nginx_config.code_cache import Uncached
 from resty_metrics.nginx_config.dump import Configuration
@@ -23,20 +24,20 @@ _LUA = (
 
 def included_from(configuration: Configuration) -> str | None:
     """Return the directory whose include is in the configuration already; None where there is no such include."""
-    for one in configuration.includes:
-        path = PurePosixPath(one.pattern)
+    for include in configuration.includes:
+        path = PurePosixPath(include.pattern)
         if path.name in INCLUDES and path.parent.name == CONF:
             return str(path.parent.parent)
     return None
 
 
-def is_there(facts: Facts, found: Hooks) -> bool:
+def is_there(facts: Facts, log_hooks: Hooks) -> bool:
     """Return whether the configuration has everything that it needs from us. If so, it is left as it is."""
-    by_hand = statements.has_spool(facts.configuration) and any(hook.counts is not False for hook in found.all)
+    by_hand = statements.has_spool(facts.configuration) and any(hook.counts is not False for hook in log_hooks.all)
     return included_from(facts.configuration) is not None or by_hand
 
 
-def find(facts: Facts, found: Hooks) -> list[str]:
+def find(facts: Facts, log_hooks: Hooks) -> list[str]:
     """Return every reason against a change, each with its remedy."""
     reasons = []
     main = facts.configuration.main_file
@@ -52,17 +53,17 @@ def find(facts: Facts, found: Hooks) -> list[str]:
     uncached = code_cache.find(facts.configuration)
     if uncached.everywhere:
         reasons += notes_of(uncached)
-    if not is_there(facts, found):
+    if not is_there(facts, log_hooks):
         reasons += [
-            f"{one.place}: the include declares lua_shared_dict {statements.SPOOL} too: remove that line"
-            for one in hooks.directives(facts.configuration.directives)
-            if one.name == "lua_shared_dict" and one.args[:1] == (statements.SPOOL,)
+            f"{directive.place}: the include declares lua_shared_dict {statements.SPOOL} too: remove that line"
+            for directive in hooks.directives(facts.configuration.directives)
+            if directive.name == "lua_shared_dict" and directive.args[:1] == (statements.SPOOL,)
         ]
-    return reasons + _of_hooks(facts, found)
+    return reasons + _of_hooks(facts, log_hooks)
 
 
-def _of_hooks(facts: Facts, found: Hooks) -> list[str]:
-    outer = found.outer
+def _of_hooks(facts: Facts, log_hooks: Hooks) -> list[str]:
+    outer = log_hooks.outer
     if outer is not None and outer.counts is False:
         return [
             f"{outer.directive.place}: {outer.directive.name} in http{{}} is your own, and nginx allows one. Do not "
@@ -78,21 +79,21 @@ def line(facts: Facts, hook: Hook) -> str:
     return f"as the first line{file}: {hooks.line_for(hook.directive.name, facts.share)}"
 
 
-def shadows(facts: Facts, lacking: Iterable[Hook]) -> list[str]:
-    """Describe the hooks that replace ours, one for each place."""
-    return [_shadow(facts, hook) for hook in hooks.by_place(lacking)]
+def shadows(facts: Facts, lacking: Iterable[Hook], place: Place = places.present) -> list[str]:
+    """Describe the hooks that replace ours, one for each place. ``place``: names the place of a directive."""
+    return [_shadow(facts, hook, place) for hook in hooks.by_place(lacking)]
 
 
-def notes_of(uncached: Uncached) -> list[str]:
+def notes_of(uncached: Uncached, place: Place = places.present) -> list[str]:
     """Describe the places where nothing can be counted because Lua code is not cached."""
     words = "requests there cannot be counted; remove that line"
-    return [f"{one.place}: lua_code_cache off in {scope}: {words}" for one, scope in uncached.places]
+    return [f"{place(directive)}: lua_code_cache off in {scope}: {words}" for directive, scope in uncached.places]
 
 
-def _shadow(facts: Facts, hook: Hook) -> str:
+def _shadow(facts: Facts, hook: Hook, place: Place) -> str:
     """Describe a server's or location's hook that replaces ours, or may replace it."""
     directive = hook.directive
-    place = f"{directive.place}: {directive.name} in {hook.scope}"
+    words = f"{place(directive)}: {directive.name} in {hook.scope}"
     if hook.counts is None:
-        return f"{place} may replace ours ({hook.doubt}): {hooks.TEST}"
-    return f"{place} replaces ours: add {line(facts, hook)}"
+        return f"{words} may replace ours ({hook.doubt}): {hooks.TEST}"
+    return f"{words} replaces ours: add {line(facts, hook)}"

@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 
 from resty_metrics.commands.install import placement
 from resty_metrics.commands.install.facts import CONF, Facts
+from resty_metrics.commands.install.places import Place
 from resty_metrics.commands.install.standing import Standing
 from resty_metrics.nginx_config import hooks, statements
 from resty_metrics.nginx_config.dump import Configuration, Directive
@@ -44,33 +45,33 @@ def lifecycle(facts: Facts, standing: Standing) -> str | None:
     return _CALL.format(share=facts.share, arguments=arguments)
 
 
-def note(facts: Facts, standing: Standing) -> str | None:
+def note(facts: Facts, standing: Standing, place: Place) -> str | None:
     """Return a note about a hook of the user's that keeps lifecycle.conf out and does not call it."""
     own = _own_init_worker(facts, standing)
     if own is None or statements.lifecycle(facts.configuration, facts.prefix, facts.texts):
         return None
     return (
-        f"{own.place}: {own.name} is your own, so lifecycle.conf is not included, and a worker reports after its first "
-        f'request. To make it report at once, add there: dofile("{facts.share}/lua/resty/metrics/load.lua")'
+        f"{place(own)}: {own.name} is your own, so lifecycle.conf is not included, and a worker reports after its "
+        f'first request. To make it report at once, add there: dofile("{facts.share}/lua/resty/metrics/load.lua")'
         ".init_worker {}"
     )
 
 
-def includes(facts: Facts, standing: Standing, asked: Collection[str]) -> list[str]:
+def includes(facts: Facts, standing: Standing, requested: Collection[str]) -> list[str]:
     """Return the includes of the files that are asked for, or were by an earlier install."""
     kept = {name for name in ASKED_FOR if f"/{CONF}/{name}.conf;" in standing.text}
-    wanted = (name for name in ASKED_FOR if name in kept or name in asked)
-    return [_include(facts, name) for name in wanted if not _elsewhere(facts, standing, name)]
+    names = (name for name in ASKED_FOR if name in kept or name in requested)
+    return [_include(facts, name) for name in names if not _elsewhere(facts, standing, name)]
 
 
-def missing(facts: Facts, asked: Iterable[str]) -> list[str]:
+def missing(facts: Facts, requested: Iterable[str]) -> list[str]:
     """Return the includes that are asked for and nowhere in the configuration."""
-    return [_include(facts, name) for name in asked if not _included(facts, name)]
+    return [_include(facts, name) for name in requested if not _included(facts, name)]
 
 
-def against(facts: Facts, asked: Collection[str], own_file: str | None) -> list[str]:
+def against(facts: Facts, requested: Collection[str], own_file: str | None) -> list[str]:
     """Return why a file that is asked for cannot be added. ``own_file``: the file of ours that will include it."""
-    new = [name for name in ASKED_FOR if name in asked and not _included(facts, name)]
+    new = [name for name in ASKED_FOR if name in requested and not _included(facts, name)]
     reasons = []
     for name in new:
         if name in _MODULES and name not in facts.able:
@@ -78,19 +79,22 @@ def against(facts: Facts, asked: Collection[str], own_file: str | None) -> list[
         if name in PORTS and PORTS[name] in facts.busy:
             reasons.append(f"--with-{name}: 127.0.0.1:{PORTS[name]}, where {name}.conf listens, is in use")
     if UPSTREAMS in new:
-        reasons += [_map_hash(facts, one) for one in _late(facts.configuration, own_file)]
+        reasons += [_map_hash(facts, directive) for directive in _late(facts.configuration, own_file)]
     if VTS in new:
-        zones = [one for one in _http(facts.configuration) if one.name == "vhost_traffic_status_zone"]
-        reasons += [f"--with-vts: {one.place}: {one.name} is there already, and nginx allows only one" for one in zones]
+        zones = [directive for directive in _http(facts.configuration) if directive.name == "vhost_traffic_status_zone"]
+        reasons += [
+            f"--with-vts: {directive.place}: {directive.name} is there already, and nginx allows only one"
+            for directive in zones
+        ]
     return reasons
 
 
-def remarks(asked: Collection[str]) -> list[str]:
+def remarks(requested: Collection[str]) -> list[str]:
     """Return what else is needed after the files are added."""
     return [
         f"to read the page of {name}.conf, start the collector with {_SOURCES[name]}"
         for name in ASKED_FOR
-        if name in asked and name in _SOURCES
+        if name in requested and name in _SOURCES
     ]
 
 
@@ -99,7 +103,7 @@ def _include(facts: Facts, name: str) -> str:
 
 
 def _http(configuration: Configuration) -> list[Directive]:
-    return [one for http in configuration.blocks("http") for one in hooks.directives(http.block or ())]
+    return [directive for http in configuration.blocks("http") for directive in hooks.directives(http.block or ())]
 
 
 def _included(facts: Facts, name: str) -> bool:
@@ -107,8 +111,8 @@ def _included(facts: Facts, name: str) -> bool:
 
 
 def _elsewhere(facts: Facts, standing: Standing, name: str) -> bool:
-    there = (one for one in facts.configuration.includes if _is_file(one.pattern, name))
-    return any(not standing.owns_include(one) for one in there)
+    includes_of_it = (include for include in facts.configuration.includes if _is_file(include.pattern, name))
+    return any(not standing.owns_include(include) for include in includes_of_it)
 
 
 def _is_file(pattern: str, name: str) -> bool:
@@ -118,27 +122,32 @@ def _is_file(pattern: str, name: str) -> bool:
 
 def _own_init_worker(facts: Facts, standing: Standing) -> Directive | None:
     """Return an ``init_worker_by_lua*`` of the user's."""
-    for one in _http(facts.configuration):
-        ours = _is_file(one.file, LIFECYCLE) or standing.owns(one.file, " ".join(one.args).strip())
-        if one.name in _INIT_WORKER and not ours:
-            return one
+    for directive in _http(facts.configuration):
+        ours = _is_file(directive.file, LIFECYCLE) or standing.owns(directive.file, " ".join(directive.args).strip())
+        if directive.name in _INIT_WORKER and not ours:
+            return directive
     return None
 
 
 def _without_init_worker(configuration: Configuration) -> Configuration:
     def rest(http: Directive) -> Directive:
-        return replace(http, block=tuple(one for one in http.block or () if one.name not in _INIT_WORKER))
+        return replace(
+            http, block=tuple(directive for directive in http.block or () if directive.name not in _INIT_WORKER)
+        )
 
     directives = (
-        rest(one) if one.name == "http" and one.block is not None else one for one in configuration.directives
+        rest(directive) if directive.name == "http" and directive.block is not None else directive
+        for directive in configuration.directives
     )
     return replace(configuration, directives=tuple(directives))
 
 
 def _late(configuration: Configuration, own_file: str | None) -> list[Directive]:
     """Return the ``map_hash_*`` that do not stand before what install adds, or may not."""
-    found = (one for one in _http(configuration) if one.name in _MAP_HASH)
-    return [one for one in found if own_file is None or not placement.precedes(configuration, one, own_file)]
+    settings = (setting for setting in _http(configuration) if setting.name in _MAP_HASH)
+    return [
+        setting for setting in settings if own_file is None or not placement.precedes(configuration, setting, own_file)
+    ]
 
 
 def _map_hash(facts: Facts, directive: Directive) -> str:

@@ -32,8 +32,8 @@ def _of_wheel() -> list[Path]:
         files = distribution(_NAME).files or []
     except PackageNotFoundError:
         return []
-    found = (Path(str(one.locate())).resolve() for one in files if one.as_posix().endswith(_IN_A_WHEEL))
-    return [path.parents[2] for path in found]
+    paths = (Path(str(file.locate())).resolve() for file in files if file.as_posix().endswith(_IN_A_WHEEL))
+    return [path.parents[2] for path in paths]
 
 
 def read(directory: Path) -> dict[str, bytes]:

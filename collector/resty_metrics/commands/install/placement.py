@@ -39,20 +39,20 @@ class Line:
 
 def files(configuration: Configuration) -> list[str]:
     """Return the paths that a file of ours may have, best first."""
-    found = []
+    paths = []
     for include in configuration.includes:
         pattern = PurePosixPath(include.pattern)
         path = str(pattern.parent / FILE_NAME)
         of_a_directory = _WILDCARD.search(pattern.name) and not _WILDCARD.search(str(pattern.parent))
-        alone = [one for one in configuration.includes if one.names(path)] == [include]
+        alone = [other_include for other_include in configuration.includes if other_include.names(path)] == [include]
         if include.context == ("http",) and of_a_directory and pattern.name.endswith(".conf") and alone:
-            found.append(path)
-    return found
+            paths.append(path)
+    return paths
 
 
 def precedes(configuration: Configuration, directive: Directive, own_file: str) -> bool:
     """Return whether nginx surely reads a directive before a file of ours at this path."""
-    include = next((one for one in configuration.includes if one.names(own_file)), None)
+    include = next((candidate for candidate in configuration.includes if candidate.names(own_file)), None)
     if include is None:
         return False
     if directive.file == include.file:
@@ -68,13 +68,13 @@ def line(configuration: Configuration) -> Line | None:
 
 def own_file(statements: Sequence[str]) -> bytes:
     """Return the text of a file of ours."""
-    return "".join(f"{one}\n" for one in (HEADER, *statements)).encode("utf-8", "surrogateescape")
+    return "".join(f"{statement}\n" for statement in (HEADER, *statements)).encode("utf-8", "surrogateescape")
 
 
 def added(text: bytes, place: Line, statements: Sequence[str]) -> tuple[bytes, bytes]:
     """Return the file with the statements behind ``http {``, and the text that was added. Raises RefusedError."""
     characters = text.decode("latin-1")
-    statements = [one.encode("utf-8", "surrogateescape").decode("latin-1") for one in statements]
+    statements = [statement.encode("utf-8", "surrogateescape").decode("latin-1") for statement in statements]
     start = _start_of(characters, place.line)
     opening = _OPENING.search(characters, start)
     if opening is None or characters.count("\n", start, opening.start()) > 0:
@@ -101,8 +101,8 @@ def _piece(text: str, brace: int, statements: Sequence[str]) -> tuple[int, str]:
     """
     rest = _ONLY_A_COMMENT.match(text, brace)
     if rest is None:
-        return brace, "".join(f" {one}" for one in statements)
-    return rest.end(), "".join(f"{INDENT}{one}{rest['end']}" for one in statements)
+        return brace, "".join(f" {statement}" for statement in statements)
+    return rest.end(), "".join(f"{INDENT}{statement}{rest['end']}" for statement in statements)
 
 
 def _by_hand(place: Line, statements: Sequence[str]) -> RefusedError:
@@ -118,13 +118,15 @@ def _same_but_for(statements: Sequence[str], file: str, before: str, after: str)
         old, new, ours = (_read(file, text) for text in (before, after, f"http {{ {' '.join(statements)} }}"))
     except ConfigurationError:
         return False
-    http, mine = new.blocks("http"), ours.blocks("http")[0].block or ()
-    if len(http) != 1 or _shape((http[0].block or ())[: len(mine)]) != _shape(mine):
+    http, added_block = new.blocks("http"), ours.blocks("http")[0].block or ()
+    if len(http) != 1 or _shape((http[0].block or ())[: len(added_block)]) != _shape(added_block):
         return False
-    rest = [one if one is not http[0] else _without(one, len(mine)) for one in new.directives]
-    included = [(one.pattern, one.context) for one in (*ours.includes, *old.includes)]
+    rest = [
+        directive if directive is not http[0] else _without(directive, len(added_block)) for directive in new.directives
+    ]
+    included = [(include.pattern, include.context) for include in (*ours.includes, *old.includes)]
     return _shape(rest) == _shape(old.directives) and sorted(included) == sorted(
-        (one.pattern, one.context) for one in new.includes
+        (include.pattern, include.context) for include in new.includes
     )
 
 
@@ -137,4 +139,7 @@ def _without(block: Directive, first: int) -> Directive:
 
 
 def _shape(block: Sequence[Directive]) -> list[object]:
-    return [(one.name, one.args, None if one.block is None else _shape(one.block)) for one in block]
+    return [
+        (directive.name, directive.args, None if directive.block is None else _shape(directive.block))
+        for directive in block
+    ]

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from resty_metrics import __version__
-from resty_metrics.commands.install import manifest, obstacles, optional, placement
+from resty_metrics.commands.install import manifest, obstacles, optional, placement, places
 from resty_metrics.commands.install import standing as standings
 from resty_metrics.commands.install.facts import CONF, INCLUDES, Change, Facts, Plan
 from resty_metrics.commands.install.manifest import Added, Manifest
@@ -26,19 +26,20 @@ SAVED = ".saved"
 PLAIN_PATH = re.compile(r"/[\w./+@,-]+")
 
 
-def make(facts: Facts, asked: Collection[str] = ()) -> Plan:
-    """Make the plan. ``asked``: names of optional files. Raises RefusedError, with every reason that there is."""
-    found = hooks.find(facts.configuration, facts.prefix, facts.texts)
+def make(facts: Facts, requested: Collection[str] = ()) -> Plan:
+    """Make the plan. ``requested``: names of optional files. Raises RefusedError, with every reason that there is."""
+    log_hooks = hooks.find(facts.configuration, facts.prefix, facts.texts)
     standing = standings.of(facts)
-    reasons = obstacles.find(facts, found) or optional.against(facts, asked, _own_file(facts, standing))
+    reasons = obstacles.find(facts, log_hooks) or optional.against(facts, requested, _own_file(facts, standing))
     if reasons:
         raise RefusedError(*reasons)
     files, notes, digests = ([], [], {}) if facts.ours is None else _files(facts, facts.ours)
-    notes += obstacles.shadows(facts, (hook for hook in found.inner if not hook.counts))
-    notes += obstacles.notes_of(code_cache.find(facts.configuration))
-    notes += [note] if (note := optional.note(facts, standing)) is not None else []
-    notes += [*optional.remarks(asked), *unread(facts)]
-    change, added = _configuration(facts, found, standing, asked)
+    change, added = _configuration(facts, log_hooks, standing, requested)
+    place = places.around(change)
+    notes += obstacles.shadows(facts, (hook for hook in log_hooks.inner if not hook.counts), place)
+    notes += obstacles.notes_of(code_cache.find(facts.configuration), place)
+    notes += [note] if (note := optional.note(facts, standing, place)) is not None else []
+    notes += [*optional.remarks(requested), *unread(facts)]
     configuration = () if change is None else (change,)
     return Plan((*files, *_manifest(facts, digests, added, bool(files or configuration))), configuration, tuple(notes))
 
@@ -60,7 +61,7 @@ def _files(facts: Facts, ours: Mapping[str, bytes]) -> tuple[list[Change], list[
             continue
         if before is not None and written.get(name) != manifest.digest(before):
             if configures:
-                notes.append(f"{path} differs from what install would write, and is kept, since it may be yours")
+                notes.append(f"{path} is not the file of this version. It is kept, because you may have changed it")
                 continue
             if facts.manifest is not None:
                 notes.append(f"{path} was changed after the installation. The changed file is kept as {path}{SAVED}")
@@ -77,13 +78,14 @@ def _manifest(facts: Facts, digests: Mapping[str, str], added: Added | None, cha
     """Return the change of the manifest. Files that were put there by hand, and are correct, do not become ours."""
     if facts.manifest is None and not changed:
         return []
-    others = () if facts.manifest is None else facts.manifest.without(facts.configuration.main_file).configurations
-    content = manifest.write(Manifest(__version__, digests, (*others, *([added] if added else []))))
+    further = () if facts.manifest is None else facts.manifest.without(facts.configuration.main_file).configurations
+    above = (*(() if facts.manifest is None else facts.manifest.directories), *facts.absent)
+    content = manifest.write(Manifest(__version__, digests, (*further, *([added] if added else [])), above))
     before = facts.present.get(manifest.NAME)
     return [] if before == content else [Change(f"{facts.share}/{manifest.NAME}", before, content, diff=False)]
 
 
-def _statements(facts: Facts, found: Hooks, standing: Standing, asked: Collection[str]) -> list[str]:
+def _statements(facts: Facts, log_hooks: Hooks, standing: Standing, requested: Collection[str]) -> list[str]:
     """Return the lines for the configuration, those of an earlier install included.
 
     Raises RefusedError for a path that nginx would read otherwise.
@@ -92,10 +94,10 @@ def _statements(facts: Facts, found: Hooks, standing: Standing, asked: Collectio
         raise RefusedError(
             f"--socket.path={facts.socket_path!r}: a path of letters, digits and any of . / _ + @ , - is needed"
         )
-    more = optional.includes(facts, standing, asked)
-    if obstacles.is_there(facts, found) and not standing.has_hook:
+    more = optional.includes(facts, standing, requested)
+    if obstacles.is_there(facts, log_hooks) and not standing.has_hook:
         return more
-    outer = found.outer is not None and not found.outer.directive.file.startswith(f"{facts.share}/")
+    outer = log_hooks.outer is not None and not log_hooks.outer.directive.file.startswith(f"{facts.share}/")
     lines = [f"include {facts.include(INCLUDES[1] if outer else INCLUDES[0])};"]
     if facts.socket_path != DEFAULT_SOCKET:
         lines.append(f"geo $resty_metrics_socket {{ default {facts.socket_path}; }}")
@@ -111,16 +113,18 @@ def _own_file(facts: Facts, standing: Standing) -> str | None:
 
 
 def _configuration(
-    facts: Facts, found: Hooks, standing: Standing, asked: Collection[str]
+    facts: Facts, log_hooks: Hooks, standing: Standing, requested: Collection[str]
 ) -> tuple[Change | None, Added | None]:
     """Return the change of the configuration and what it adds in all, for the manifest."""
     added = standing.added
-    if added is not None and not standing.as_written and obstacles.is_there(facts, found):
-        missing = optional.missing(facts, asked)
+    if added is not None and not standing.as_written and obstacles.is_there(facts, log_hooks):
+        missing = optional.missing(facts, requested)
         if missing:
-            raise RefusedError(f"{added.path} was changed after installation, and is kept. Add: {' '.join(missing)}")
+            raise RefusedError(
+                f"{added.path} was changed after the installation, and is kept. Add to it: {' '.join(missing)}"
+            )
         return None, added
-    lines = _statements(facts, found, standing, asked)
+    lines = _statements(facts, log_hooks, standing, requested)
     if not lines:
         return None, added
     if added is not None and standing.as_written:

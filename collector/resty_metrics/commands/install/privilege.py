@@ -30,7 +30,7 @@ def _to_write(path: Path, appears: bool) -> Path:
     """Return the file that is written, or the directory where it appears or disappears."""
     if not appears:
         return path
-    return next(one for one in path.parents if one.exists())
+    return next(parent for parent in path.parents if parent.exists())
 
 
 def _owner(pid: int) -> int | None:

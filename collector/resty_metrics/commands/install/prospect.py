@@ -39,40 +39,46 @@ class Prospect:
     @property
     def words(self) -> str:
         """The address of the first request, and the number of those to fall back on."""
-        first, others = self.targets[0].label, len(self.targets) - 1
-        return first if not others else f"{first} (or to {others} other{'s' if others > 1 else ''})"
+        first, further = self.targets[0].label, len(self.targets) - 1
+        return first if not further else f"{first} (or to {further} other{'s' if further > 1 else ''})"
 
 
-def look(settings: Settings, subject: Subject, found: Nginx, facts: Facts, made: Plan) -> Prospect:
-    """Collect all that can be known about a proof. ``made``: the changes that come before it."""
-    reasons = [*_of_nginx(found), *_of_collector(settings, facts), *of_sending(subject, found, facts, made)]
+def look(settings: Settings, subject: Subject, target: Nginx, facts: Facts, planned: Plan) -> Prospect:
+    """Collect all that can be known about a proof. ``planned``: the changes that come before it."""
+    reasons = [*_of_nginx(target), *_of_collector(settings, facts), *of_sending(subject, target, facts, planned)]
     candidates = targets.find(_coverage(facts), lambda host: facts.resolved.get(host, ()))
     if not candidates.targets:
         return Prospect((), (*reasons, *_nowhere(facts, candidates)))
-    if found.master is None:
+    if target.master is None:
         return Prospect(candidates.targets, tuple(reasons))
-    here = tuple(one for one in candidates.targets if one.unix is not None or not _elsewhere(found.master))
-    reached, failures = request.reachable(here)
+    near = tuple(
+        candidate for candidate in candidates.targets if candidate.unix is not None or not _elsewhere(target.master)
+    )
+    reached, failures = request.reachable(near)
     if facts.unread:  # the reload may open what is closed now
         reached = (*reached, *failures)
     if not reached:
-        away = [f"{one.label}: it is in another network namespace" for one in candidates.targets if one not in here]
-        seen = _first((*failures.values(), *away, *candidates.against))
-        words = "none of the addresses at which nginx would count a test request can be reached"
-        reasons.append(f"{words}: {seen}. {_UNTESTED}")
+        away = [
+            f"{candidate.label}: it is in another network namespace"
+            for candidate in candidates.targets
+            if candidate not in near
+        ]
+        evidence = _first((*failures.values(), *away, *candidates.against))
+        words = "no address at which nginx would count a test request can be reached"
+        reasons.append(f"{words}: {evidence}. {_UNTESTED}")
     return Prospect(reached, tuple(reasons))
 
 
 def _elsewhere(master: int) -> bool:
     """Return whether nginx listens in another network namespace. Its unix sockets can be reached all the same."""
-    there = namespaces_of(master).get("net")
-    return there is not None and there != namespaces_of(os.getpid()).get("net")
+    network = namespaces_of(master).get("net")
+    return network is not None and network != namespaces_of(os.getpid()).get("net")
 
 
-def _of_nginx(found: Nginx) -> list[str]:
-    if found.master is not None:
+def _of_nginx(target: Nginx) -> list[str]:
+    if target.master is not None:
         return []
-    return [f"{found.label} is not running, so no request can be sent as a test. Start it, or give --without-proof"]
+    return [f"{target.label} is not running, so no request can be sent as a test. Start it, or give --without-proof"]
 
 
 def _of_collector(settings: Settings, facts: Facts) -> list[str]:
@@ -86,40 +92,40 @@ def _of_collector(settings: Settings, facts: Facts) -> list[str]:
     return []
 
 
-def of_sending(subject: Subject, found: Nginx, facts: Facts, made: Plan) -> Iterator[str]:
+def of_sending(subject: Subject, target: Nginx, facts: Facts, planned: Plan) -> Iterator[str]:
     """Yield why the collector would not receive, or would refuse, the datagrams of nginx's workers."""
-    configured = found.configured
+    configured = target.configured
     known = {facts.socket_path, *configured.aliases}
     for stated in statements.sockets(configured.configuration, configured.prefix, configured.texts):
-        if stated.value not in known and not _is_replaced(stated, facts, made):
+        if stated.value not in known and not _is_replaced(stated, facts, planned):
             yield (
                 f"{stated.place}: workers send to {stated.value}, not to {facts.socket_path}. Change that line, or "
                 f"give --socket.path={stated.value}"
             )
-    findings = [] if found.socket_way is None else reach.socket(found.users, found.socket_way)
+    findings = [] if target.socket_way is None else reach.socket(target.users, target.socket_way)
     if subject.running is not None:
-        findings += reach.uid_filter(found.users, subject.filter)
-    yield from (f"{one.evidence} -> {one.remedy}" for one in findings if one.verdict is Verdict.FAIL)
+        findings += reach.uid_filter(target.users, subject.filter)
+    yield from (f"{finding.evidence} -> {finding.remedy}" for finding in findings if finding.verdict is Verdict.FAIL)
 
 
-def _is_replaced(stated: Stated, facts: Facts, made: Plan) -> bool:
+def _is_replaced(stated: Stated, facts: Facts, planned: Plan) -> bool:
     """Return whether the changes state another socket in the place of this one."""
-    if not made.configuration:
+    if not planned.configuration:
         return False
     if stated.directive is None or stated.directive.file.startswith(f"{facts.share}/"):
         return True
     return any(
         change.path == stated.directive.file and stated.value.encode() not in (change.after or b"")
-        for change in made.configuration
+        for change in planned.configuration
     )
 
 
 def _coverage(facts: Facts) -> Coverage:
     """Return the hooks as they will be: where there is none in ``http``, ours comes with the include."""
-    found = hooks.find(facts.configuration, facts.prefix, facts.texts)
-    ours = not obstacles.is_there(facts, found)
-    outer = ours if found.outer is None else found.outer.counts
-    return Coverage(found, outer, facts.configuration, facts.prefix, facts.texts)
+    log_hooks = hooks.find(facts.configuration, facts.prefix, facts.texts)
+    ours = not obstacles.is_there(facts, log_hooks)
+    outer = ours if log_hooks.outer is None else log_hooks.outer.counts
+    return Coverage(log_hooks, outer, facts.configuration, facts.prefix, facts.texts)
 
 
 def _first(reasons: Sequence[str]) -> str:
@@ -129,11 +135,11 @@ def _first(reasons: Sequence[str]) -> str:
 
 def _nowhere(facts: Facts, candidates: Candidates) -> list[str]:
     """Return why no server counts what it gives up, and the lines with which one would."""
-    found = hooks.find(facts.configuration, facts.prefix, facts.texts)
-    lines = obstacles.shadows(facts, (hook for hook in found.inner if hook.counts is False))
-    seen = _first(candidates.against) or "it listens on no address"
+    log_hooks = hooks.find(facts.configuration, facts.prefix, facts.texts)
+    lines = obstacles.shadows(facts, (hook for hook in log_hooks.inner if hook.counts is False))
+    evidence = _first(candidates.against) or "it listens on no address"
     return [
-        f"nginx would count a test request at none of its addresses: {seen}. {_UNTESTED}",
+        f"no address of nginx would count a test request: {evidence}. {_UNTESTED}",
         *(["to count requests there, add these lines, do not reload nginx yet, and run this again:"] if lines else []),
         *lines,
     ]

@@ -4,13 +4,14 @@ Rules:
 - As long as anything else names our files (a hook with our line, an include by hand), nothing is removed, and the
   reason names the places.
 - A file that was changed since it was written is kept beside its place as ``.saved``.
+- A setting of ours outside of what install added, such as a ``geo`` that somebody moved, is named.
 - A line or file that somebody removed meanwhile does not keep the rest. A line that another tool wrote in another form
   (other blanks, quotes, line ends) is removed too.
 """
 
 from collections.abc import Iterator
 
-from resty_metrics.commands.install import manifest, rewritten
+from resty_metrics.commands.install import leftovers, manifest, rewritten
 from resty_metrics.commands.install.facts import Change, Facts, Plan
 from resty_metrics.commands.install.manifest import Added, Manifest
 from resty_metrics.commands.install.plan import SAVED, unread
@@ -18,6 +19,7 @@ from resty_metrics.commands.install.refused import RefusedError
 from resty_metrics.nginx_config.directive import ConfigurationError
 from resty_metrics.nginx_config.hooks import directives
 
+SHOWN = 3  # files of others
 _BY_HAND = "Remove them by hand, then run this again"
 
 
@@ -30,22 +32,25 @@ def make(facts: Facts, configured: bytes | None) -> Plan:
     if written is None:
         places = list(_references(facts, None))
         if places:
-            raise RefusedError(f"install did not write {facts.share}. Remove by hand: {', '.join(places)}")
+            raise RefusedError(
+                f"install did not write {facts.share}, so it cannot remove it. Remove by hand: {', '.join(places)}"
+            )
         return Plan((), (), ())
     added = entry(facts)
-    rest, notes = _others(facts, written)
+    rest, notes = _further(facts, written)
     if added is None and rest.configurations:
         return Plan((), (), (_in_use(facts, rest),))
     places = list(_references(facts, added))
     if places:
         raise RefusedError(
-            f"files of ours are in use. Remove our line from each, then run this again: {', '.join(places)}"
+            f"nginx still uses files in {facts.share}. Remove the line that names them from each of these places, then "
+            f"run this again: {', '.join(places)}"
         )
     configuration: list[Change] = []
     notes += unread(facts)
     if added is not None:
         configuration, more = _configuration(facts, added, configured)
-        notes += more
+        notes += [*more, *leftovers.notes(facts.configuration, facts.share, configuration)]
     if rest.configurations:
         kept = Change(f"{facts.share}/{manifest.NAME}", facts.present[manifest.NAME], manifest.write(rest), diff=False)
         return Plan((kept,), tuple(configuration), (*notes, _in_use(facts, rest)))
@@ -59,26 +64,26 @@ def entry(facts: Facts) -> Added | None:
     if written is None:
         return None
     main_file = facts.configuration.main_file
-    read = {main_file, *(one.file for one in directives(facts.configuration.directives))}
-    read |= {one.file for one in facts.configuration.includes}
-    moved = (one for one in written.configurations if one.main_file in facts.vanished and one.path in read)
+    read = {main_file, *(added.file for added in directives(facts.configuration.directives))}
+    read |= {added.file for added in facts.configuration.includes}
+    moved = (added for added in written.configurations if added.main_file in facts.vanished and added.path in read)
     return written.of(main_file) or next(moved, None)
 
 
-def _others(facts: Facts, written: Manifest) -> tuple[Manifest, list[str]]:
+def _further(facts: Facts, written: Manifest) -> tuple[Manifest, list[str]]:
     """Return the manifest without the entry for this nginx, and without those whose files are all gone; and notes."""
-    mine = entry(facts)
-    rest = written.without(facts.configuration.main_file if mine is None else mine.main_file)
+    own = entry(facts)
+    rest = written.without(facts.configuration.main_file if own is None else own.main_file)
     notes = []
-    for one in rest.configurations:
-        if one.main_file in facts.vanished and facts.snippets.get(one.path) is None:
-            rest = rest.without(one.main_file)
-            notes.append(f"{one.main_file}, for which these files were installed too, is gone")
+    for added in rest.configurations:
+        if added.main_file in facts.vanished and facts.snippets.get(added.path) is None:
+            rest = rest.without(added.main_file)
+            notes.append(f"{added.main_file}, for which these files were installed too, is gone")
     return rest, notes
 
 
 def _in_use(facts: Facts, rest: Manifest) -> str:
-    mains = ", ".join(one.main_file for one in rest.configurations)
+    mains = ", ".join(added.main_file for added in rest.configurations)
     return f"the files in {facts.share} are kept, because {mains} uses them"
 
 
@@ -97,10 +102,10 @@ def _references(facts: Facts, added: Added | None) -> Iterator[str]:
     for include in configuration.includes:
         if include.pattern.startswith(f"{share}/") and not of_ours(include.file, include.pattern):
             yield include.place
-    for one in directives(configuration.directives):
-        words = [word for word in one.args if f"{share}/" in word]
-        if not all(of_ours(one.file, word.strip()) for word in words):
-            yield f"{one.place} ({one.name})"
+    for directive in directives(configuration.directives):
+        words = [word for word in directive.args if f"{share}/" in word]
+        if not all(of_ours(directive.file, word.strip()) for word in words):
+            yield f"{directive.place} ({directive.name})"
     for path, text in sorted(facts.texts.items()):
         if not path.startswith(f"{share}/") and f"{share}/" in (text or ""):
             yield f"{path}:{_line_of(text or '', f'{share}/')}"
@@ -151,6 +156,10 @@ def _files(facts: Facts, written: Manifest) -> tuple[list[Change], list[str]]:
             notes.append(_changed(path, path + SAVED))
         changes.append(Change(path, before, None, diff=False))
     changes.append(Change(f"{facts.share}/{manifest.NAME}", facts.present[manifest.NAME], None, diff=False))
+    unknown = sorted(facts.present.keys() - written.files.keys() - {manifest.NAME})
+    if unknown and facts.ours is not None:
+        more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
+        notes.append(f"{facts.share} is kept: install did not write {', '.join(unknown[:SHOWN])}{more}")
     return changes, notes
 
 

@@ -93,7 +93,7 @@ def prove(settings: Settings, targets: Sequence[Target], logs: ErrorLogs) -> str
         if _is_counted(settings, known, COUNT_SECONDS if len(sent) == 1 else LATER_SECONDS):
             return f"a request to {' or '.join(sent)} is on the page"
     if not sent:
-        raise RefusedError(f"nginx accepted a request at none of its addresses: {'; '.join(errors)}")
+        raise RefusedError(f"no address of nginx accepted a request: {'; '.join(errors)}")
     words = f"a request was sent to {'; '.join(sent)}, but was not on the page within {COUNT_SECONDS:g} s"
     raise RefusedError(words, *errors, *logs.complaints(), *_why(settings))
 
@@ -146,8 +146,8 @@ def _connection(target: Target) -> socket.socket:
 
 def _local(client: socket.socket) -> socket.socket:
     """Return the connection if it is within this machine. Raises OSError: another one may have a shared address now."""
-    here, there = client.getsockname()[0], client.getpeername()[0]
-    if here != there and not ip_address(there).is_loopback:
+    own_host, peer_host = client.getsockname()[0], client.getpeername()[0]
+    if own_host != peer_host and not ip_address(peer_host).is_loopback:
         client.close()
         raise OSError("that address now belongs to another machine")
     return client
@@ -181,4 +181,4 @@ def _words(error: OSError) -> str:
 def _why(settings: Settings) -> list[str]:
     """Return the failures that doctor finds while the changes are still in place."""
     _, findings = run(lambda: examine(settings))
-    return [f"{one.evidence} -> {one.remedy}" for one in findings if one.verdict is Verdict.FAIL]
+    return [f"{finding.evidence} -> {finding.remedy}" for finding in findings if finding.verdict is Verdict.FAIL]

@@ -3,6 +3,7 @@
 import difflib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from resty_metrics.commands.doctor.report import printable
@@ -32,29 +33,29 @@ def lines(plan: Plan, share: str) -> Iterator[str]:
 
 def added(plan: Plan, share: str) -> Iterator[str]:
     """Yield what is in nginx's configuration now that was not before, and the number of files."""
-    for change in plan.configuration:
-        yield from _statements(f"added to {change.path}:", change.before, change.after)
-    new = sum(change.before is None for change in plan.files)
-    if new:
-        yield f"added to {share}: {new} files"
+    yield from _differences("added to", plan, share)
 
 
 def removed(plan: Plan, share: str) -> Iterator[str]:
     """Yield what is no longer in nginx's configuration, and the number of files that are gone."""
+    files, configuration = (
+        tuple(replace(change, before=change.after, after=change.before) for change in changes)
+        for changes in (plan.files, plan.configuration)
+    )
+    yield from _differences("removed from", Plan(files, configuration, ()), share)
+
+
+def _differences(words: str, plan: Plan, share: str) -> Iterator[str]:
+    """Yield the statements that each changed file has more than before, and the number of new files."""
     for change in plan.configuration:
-        yield from _statements(f"removed from {change.path}:", change.after, change.before)
-    gone = sum(change.after is None for change in plan.files)
-    if gone:
-        yield f"removed from {share}: {gone} files"
-
-
-def _statements(words: str, without: bytes | None, with_them: bytes | None) -> Iterator[str]:
-    """Yield the words and the lines of the second content that the first one lacks; nothing where there are none."""
-    known = {line.strip() for line in _lines(without)}
-    more = [line.strip() for line in _lines(with_them) if line.strip() not in known]
-    if more:
-        yield words
-    yield from (f"  {printable(line)}" for line in more if not line.startswith("#"))
+        known = {line.strip() for line in _lines(change.before)}
+        more = [line.strip() for line in _lines(change.after) if line.strip() not in known]
+        if more:
+            yield f"{words} {change.path}:"
+        yield from (f"  {printable(line)}" for line in more if not line.startswith("#"))
+    new = sum(change.before is None for change in plan.files)
+    if new:
+        yield f"{words} {share}: {new} files"
 
 
 def diff(change: Change) -> Iterator[str]:
@@ -70,8 +71,8 @@ def _lines(content: bytes | None) -> Sequence[str]:
     return [] if content is None else content.decode("utf-8", "surrogateescape").splitlines()
 
 
-def reasons(words: str, found: Iterable[str]) -> Iterator[str]:
+def reasons(words: str, reasons_why: Iterable[str]) -> Iterator[str]:
     """Yield the reasons why something was not done."""
     yield words
-    for reason in found:
+    for reason in reasons_why:
         yield f"  - {printable(reason)}"

@@ -65,7 +65,7 @@ class Candidates:
 class Coverage:
     """The hook that will hold in each server. ``outer``: whether that of ``http`` will count; None: not known."""
 
-    found: Hooks
+    hooks_there: Hooks
     outer: bool | None
     configuration: Configuration
     prefix: str
@@ -73,7 +73,7 @@ class Coverage:
 
     def against(self, server: Directive) -> str | None:
         """Return why a request that this server gives up is not counted; None: it is, or may be."""
-        hook = self._inner(server) or self.found.outer
+        hook = self._inner(server) or self.hooks_there.outer
         place = "" if hook is None else f"{hook.directive.place}: {hook.directive.name}"
         if hook is not None and self._is_off(hook.directive):
             return f"{place} leaves its requests out of the count"
@@ -90,8 +90,8 @@ class Coverage:
         return self.outer if hook is None else hook.counts
 
     def _inner(self, server: Directive) -> Hook | None:
-        own = next((one for one in server.block or () if one.name.startswith("log_by_lua")), None)
-        return None if own is None else next((hook for hook in self.found.inner if hook.directive is own), None)
+        own = next((directive for directive in server.block or () if directive.name.startswith("log_by_lua")), None)
+        return None if own is None else next((hook for hook in self.hooks_there.inner if hook.directive is own), None)
 
     def _is_off(self, directive: Directive) -> bool:
         file = directive.args[0] if directive.name.endswith("_file") and directive.args else ""
@@ -104,14 +104,14 @@ class Coverage:
 
 def find(coverage: Coverage, resolve: Resolve) -> Candidates:
     """Return the addresses, plain ones first, uncertain ones last, and why the others are left out."""
-    found: list[tuple[bool, Target]] = []
+    targets: list[tuple[bool, Target]] = []
     against: list[str] = []
     for listener in listeners.find(coverage.configuration, resolve):
         more, reasons = _of(listener, coverage)
-        found += more
+        targets += more
         against += reasons
-    found.sort(key=lambda one: _order(*one))
-    return Candidates(tuple(target for _, target in found), tuple(against))
+    targets.sort(key=lambda ranked: _order(*ranked))
+    return Candidates(tuple(target for _, target in targets), tuple(against))
 
 
 def _order(certain: bool, target: Target) -> tuple[bool, ...]:
@@ -134,34 +134,34 @@ def _of(listener: Listener, coverage: Coverage) -> tuple[list[tuple[bool, Target
     if listener.udp:
         return [], [f"{target.label}: it supports HTTP/3 only"]
     if not target.host and target.unix is None:
-        return [], [f"port {target.port} ({target.server}): each address of this machine has a listener of its own"]
-    found, reasons = [], []
+        return [], [f"port {target.port} ({target.server}): each loopback address has a listener of its own"]
+    ranked, reasons = [], []
     why = coverage.against(default)
     if target.tls and _rejects(coverage.configuration, default):
         why = "ssl_reject_handshake is on"
     if why is None:
-        found.append((coverage.counts(default) is True, target))
+        ranked.append((coverage.counts(default) is True, target))
     else:
         reasons.append(f"{target.label}: {why}")
     if target.tls:
-        found += islice(_by_name(listener, coverage), NAMED)
-    return found, [] if found else reasons
+        ranked += islice(_by_name(listener, coverage), NAMED)
+    return ranked, [] if ranked else reasons
 
 
 def _by_name(listener: Listener, coverage: Coverage) -> Iterator[tuple[bool, Target]]:
     """Yield a target for each other server of the listener that TLS reaches by its name."""
     for server in listener.servers[1:]:
         names = (_EXACT_NAME.fullmatch(word) for word in _names(server))
-        match = next((one for one in names if one is not None), None)
+        match = next((exact for exact in names if exact is not None), None)
         if match is None or _rejects(coverage.configuration, server) or coverage.against(server) is not None:
             continue
         yield coverage.counts(server) is True, _target(listener, server, coverage.configuration, match["name"])
 
 
 def _names(server: Directive) -> Iterator[str]:
-    for one in server.block or ():
-        if one.name == "server_name":
-            yield from one.args
+    for directive in server.block or ():
+        if directive.name == "server_name":
+            yield from directive.args
 
 
 def _target(listener: Listener, server: Directive, configuration: Configuration, name: str | None = None) -> Target:
@@ -186,12 +186,15 @@ def _rejects(configuration: Configuration, server: Directive) -> bool:
 def _switch(configuration: Configuration, server: Directive, name: str) -> str | None:
     """Return the argument of a directive that holds in a server: its own, else that of ``http``."""
     for block in (server.block or (), *(http.block or () for http in configuration.blocks("http"))):
-        found = next((one.args[0] for one in block if one.name == name and one.args), None)
-        if found is not None:
-            return found
+        argument = next((directive.args[0] for directive in block if directive.name == name and directive.args), None)
+        if argument is not None:
+            return argument
     return None
 
 
 def _has(configuration: Configuration, servers: Sequence[Directive], name: re.Pattern[str]) -> bool:
-    blocks = (*(one.block or () for one in servers), *(http.block or () for http in configuration.blocks("http")))
-    return any(name.match(one.name) for block in blocks for one in block)
+    blocks = (
+        *(directive.block or () for directive in servers),
+        *(http.block or () for http in configuration.blocks("http")),
+    )
+    return any(name.match(directive.name) for block in blocks for directive in block)

@@ -11,7 +11,7 @@ Rules:
 import contextlib
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +43,7 @@ class Transaction:
 
     def __init__(self) -> None:
         self._kept: list[_Kept] = []
-        self._made: list[Path] = []
+        self._new_directories: list[Path] = []
         self._times: dict[Path, os.stat_result] = {}
         self.loaded = False
 
@@ -52,7 +52,7 @@ class Transaction:
         for change in changes:
             path = Path(change.path)
             if read(path) != change.before:
-                raise RefusedError(f"{path} was changed by another program meanwhile. Run this again")
+                raise RefusedError(f"another program changed {path} meanwhile. Run this again")
             self._keep(path, change)
             if change.after is None:
                 path.unlink()
@@ -66,23 +66,24 @@ class Transaction:
         self._kept.append(_Kept(path.resolve() if change.after is not None else path, change.before, status))
 
     def _make_directories(self, directory: Path) -> None:
-        missing = [one for one in (directory, *directory.parents) if not one.exists()]
-        for one in reversed(missing):
-            self._remember(one.parent)
-            self._made.append(one)
-            one.mkdir()
-            one.chmod(_DIRECTORY_MODE)
+        missing = [path for path in (directory, *directory.parents) if not path.exists()]
+        for path in reversed(missing):
+            self._remember(path.parent)
+            self._new_directories.append(path)
+            path.mkdir()
+            path.chmod(_DIRECTORY_MODE)
 
     def _remember(self, directory: Path) -> None:
         self._times.setdefault(directory, directory.stat())
 
-    def remove_empty(self, top: Path) -> None:
-        """Remove the empty directories below ``top``, and ``top`` itself if it is empty."""
-        for one in sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True):
+    def remove_empty(self, top: Path, above: Sequence[str]) -> None:
+        """Remove the empty directories below ``top``, ``top`` itself, and those above, as far as they are empty."""
+        for directory in sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True):
             with contextlib.suppress(OSError):
-                one.rmdir()
-        with contextlib.suppress(OSError):
-            top.rmdir()
+                directory.rmdir()
+        for directory in (top, *map(Path, reversed(above))):
+            with contextlib.suppress(OSError):
+                directory.rmdir()
 
     def roll_back(self) -> list[str]:
         """Restore everything, and return an error for each file where that failed."""
@@ -92,9 +93,9 @@ class Transaction:
                 _restore(kept)
             except OSError as error:
                 errors.append(f"cannot restore {kept.path}: {error.strerror or error}")
-        for one in reversed(self._made):
+        for directory in reversed(self._new_directories):
             with contextlib.suppress(OSError):
-                one.rmdir()
+                directory.rmdir()
         for directory, status in self._times.items():
             with contextlib.suppress(OSError):
                 os.utime(directory, ns=(status.st_atime_ns, status.st_mtime_ns))

@@ -10,12 +10,13 @@ Rules:
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Literal
 
 from resty_metrics.commands.top import page
 from resty_metrics.commands.top.change import distributions
+from resty_metrics.commands.top.durations import Durations
 from resty_metrics.commands.top.meter import View
 from resty_metrics.live.site import MEDIAN, MOST_ERRORS, MOST_TAIL, TAIL, tail
 from resty_metrics.shapes.labels import ABSENT
@@ -106,6 +107,7 @@ _TRAFFIC = (
     Column("in", "in B/s", "bytes", 4),
     Column("out", "out B/s", "bytes", 2),
 )
+_OF_ALL = {"p50": "p50 all", "p99": "p99 all"}  # of several label sets, or peers, that share their durations
 NAMES = ("servers", "upstreams", "rows", "workers")
 COLUMNS: Mapping[str, Sequence[Column]] = {
     "servers": (Column("server", "server", "text"), *_TRAFFIC),
@@ -114,11 +116,18 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         Column("peer", "peer", "text"),
         Column("rate", "att/s", "rate"),
         Column("failed", "failed", "ratio", 0, MOST_FAILED),
-        Column("p50", "p50 all", "seconds", 3),
-        Column("p99", "p99 all", "seconds", 1),
+        Column("p50", _OF_ALL["p50"], "seconds", 3),
+        Column("p99", _OF_ALL["p99"], "seconds", 1),
         Column("retries", "retry/s", "rate", 2),
     ),
-    "rows": (Column("labels", "labels", "text"), *(column for column in _TRAFFIC if column.kind != "ratio")),
+    "rows": (
+        Column("labels", "labels", "text"),
+        *(
+            replace(column, title=_OF_ALL.get(column.key, column.title))
+            for column in _TRAFFIC
+            if column.kind != "ratio"
+        ),
+    ),
     "workers": (
         Column("worker", "worker", "text"),
         Column("uptime", "uptime", "seconds"),
@@ -179,8 +188,6 @@ def requests(view: View, name_of: Callable[[Mapping[str, str]], str]) -> dict[st
         tallies[name_of(page.labels(text))].received += count
     for text, count in view.grown(page.RESPONSE_BYTES).items():
         tallies[name_of(page.labels(text))].sent += count
-    for text, times in _times(view, page.DURATION).items():
-        tallies[name_of(page.labels(text))].times.append(times)
     return tallies
 
 
@@ -204,7 +211,8 @@ def traffic(view: View, tally: _Sum) -> dict[str, float | None]:
 @lru_cache(maxsize=1)
 def total(view: View) -> dict[str, float | None]:
     """Return the cells of all requests together."""
-    return traffic(view, requests(view, lambda _: "").get("", _Sum()))
+    tally = requests(view, lambda _: "").get("", _Sum())
+    return traffic(view, replace(tally, times=list(_times(view, page.DURATION).values())))
 
 
 def _table_of(name: str, cells: Iterable[Mapping[str, Cell]], empty: str) -> Table:
@@ -220,13 +228,20 @@ def _servers(view: View) -> Table:
     tallies = requests(view, _server)
     for text in view.page.series(page.RESPONSES):
         tallies[_server(page.labels(text))]
+    for text, times in _times(view, page.DURATION).items():
+        if "server" in page.labels(text):  # durations may lack it
+            tallies[_server(page.labels(text))].times.append(times)
     empty = "No request is counted yet. To count requests by server, run: sudo resty-metrics install"
     return _of_requests("servers", "server", view, tallies, empty)
 
 
 def _rows(view: View) -> Table:
     empty = f"No request in the last {view.seconds:.0f} s." if view.seconds else "No request yet."
-    return _of_requests("rows", "labels", view, requests(view, _row), empty)
+    tallies, durations = requests(view, _row), Durations(_times(view, page.DURATION))
+    for text in view.grown(page.RESPONSES):
+        labels = page.labels(text)
+        tallies[_row(labels)].times.extend(durations.of(labels))
+    return _of_requests("rows", "labels", view, tallies, empty)
 
 
 def _upstreams(view: View) -> Table:
