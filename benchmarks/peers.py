@@ -2,7 +2,8 @@
 
 None of their code is in this project. Each peer is used as its own documentation says, from the user's folder.
 
-    RESTY_METRICS_BENCH_VTS                   ngx_http_vhost_traffic_status_module.so, built for the nginx that runs
+    RESTY_METRICS_BENCH_VTS                   ngx_http_vhost_traffic_status_module.so, built for the nginx that runs;
+                                              measured as its documentation begins, and with the counts that we have
     RESTY_METRICS_BENCH_NGINX_LUA_PROMETHEUS  prometheus.lua and its neighbours
     RESTY_METRICS_BENCH_INGRESS_NGINX         monitor.lua (rootfs/etc/nginx/lua of ingress-nginx); needs lua-cjson
 """
@@ -15,12 +16,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+VTS, VTS_SAME = "vts", "vts, the same counts"
 FOLDERS = {
-    "vts": "RESTY_METRICS_BENCH_VTS",
+    VTS: "RESTY_METRICS_BENCH_VTS",
     "nginx-lua-prometheus": "RESTY_METRICS_BENCH_NGINX_LUA_PROMETHEUS",
     "ingress-nginx": "RESTY_METRICS_BENCH_INGRESS_NGINX",
 }
 VTS_MODULE = "ngx_http_vhost_traffic_status_module.so"
+VTS_ZONE = "vhost_traffic_status_zone;"
+# By server, method and status, with our buckets. It counts the server itself too: that cannot be left out.
+BUCKETS = "0.005 0.01 0.025 0.05 0.075 0.1 0.25 0.5 0.75 1 2.5 5 7.5 10 30 60"
+VTS_SAME_COUNTS = f"""
+    {VTS_ZONE}
+    vhost_traffic_status_filter_by_set_key "$request_method $status" $server_name;
+    vhost_traffic_status_histogram_buckets {BUCKETS};
+"""
 INGRESS_SOCKET = "/tmp/nginx/prometheus-nginx.socket"  # the path in its code, which is replaced
 
 # The quick start of its README: a counter by host and status, a histogram by host.
@@ -100,16 +110,18 @@ def known(environment: Mapping[str, str] = os.environ) -> list[Peer]:
         folder = Path(environment.get(variable, ""))
         if not environment.get(variable):
             continue
-        required = {"vts": VTS_MODULE, "nginx-lua-prometheus": "prometheus.lua", "ingress-nginx": "monitor.lua"}[name]
+        required = {VTS: VTS_MODULE, "nginx-lua-prometheus": "prometheus.lua", "ingress-nginx": "monitor.lua"}[name]
         if not (folder / required).is_file():
             raise FileNotFoundError(f"{variable} is {folder}, where there is no {required}")
-        installed.append(_peer(name, folder))
+        installed += _peers(name, folder)
     return installed
 
 
-def _peer(name: str, folder: Path) -> Peer:
-    if name == "vts":
-        return Peer(name, f"load_module {folder / VTS_MODULE};", "vhost_traffic_status_zone;", lambda _: None)
+def _peers(name: str, folder: Path) -> list[Peer]:
+    if name == VTS:
+        main = f"load_module {folder / VTS_MODULE};"
+        settings = {VTS: VTS_ZONE, VTS_SAME: VTS_SAME_COUNTS}
+        return [Peer(setting, main, http, lambda _: None) for setting, http in settings.items()]
     if name == "nginx-lua-prometheus":
-        return Peer(name, "", LUA_PROMETHEUS, _copied(folder))
-    return Peer(name, "", INGRESS, _ingress(folder))
+        return [Peer(name, "", LUA_PROMETHEUS, _copied(folder))]
+    return [Peer(name, "", INGRESS, _ingress(folder))]

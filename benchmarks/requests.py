@@ -10,7 +10,7 @@ live, depending on the memory they got. Any number of rounds on the same process
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +28,7 @@ from benchmarks.scale import Scale
 from benchmarks.sites import Handler
 
 SUBJECT = "requests"
+EMPTY = "empty handler"
 BARE, AGAIN, OURS, ROWS = "bare", "bare, once more", "ours, 3 labels", "ours, 10,000 live rows"
 LABELLED, UPSTREAMS, BEFORE = "ours, 6 labels", "ours, upstream timings", "ours, the other checkout"
 WHOLE = "ours, upstream timings and 6 labels"
@@ -35,6 +36,7 @@ TENANTS = 10_000
 WARM_SECONDS = 2  # of load before a handler is measured, for page faults and LuaJIT
 LATENCY_MARGIN = 1.1  # times the upper quartile of the ratio that the control shows
 PER_PEER = 0.25  # the cost that ours may add, relative to nginx-lua-prometheus
+PER_VTS = 1.0  # the cost that ours may add beyond an empty handler, relative to vts with the same counts
 WHOLE_MOST = 2.0  # the cost of upstream timings and three user labels, relative to the default labels
 
 
@@ -53,12 +55,12 @@ class Kind:
 KINDS = (
     Kind("return 200", "/", 0.5, (UPSTREAMS, WHOLE, ROWS)),
     Kind("1 KiB file", "/file/1k", 0.9, (UPSTREAMS, WHOLE, ROWS)),
-    Kind("passed on", "/upstream", None, ("empty handler", LABELLED, ROWS)),
+    Kind("passed on", "/upstream", None, (EMPTY, LABELLED, ROWS)),
 )
 TENANTS_KIND = Kind("return 200 to 10,000 tenants", "/", None)
 LATENCY_KINDS = (
     Kind("return 200", "/", 0.5, (UPSTREAMS, WHOLE, BEFORE)),
-    Kind("passed on", "/upstream", None, ("empty handler", "access_log", LABELLED, ROWS, BEFORE)),
+    Kind("passed on", "/upstream", None, (EMPTY, "access_log", LABELLED, ROWS, BEFORE)),
 )
 
 
@@ -66,7 +68,7 @@ def handlers(socket_path: Path, backend: int, before: Path | None) -> list[Handl
     compared = [
         sites.bare(BARE, socket_path, backend),
         sites.bare(AGAIN, socket_path, backend),
-        sites.empty("empty handler", socket_path, backend),
+        sites.empty(EMPTY, socket_path, backend),
         sites.access_log("access_log", socket_path, backend),
         sites.ours(OURS, socket_path, backend),
         sites.ours(LABELLED, socket_path, backend, labels=sites.LABELS),
@@ -96,7 +98,7 @@ def _against_peer(kind: Kind, by_handler: dict[str, Series]) -> Iterator[Figure]
 
     The last figure is the cost of ours with upstream timings and 6 labels, relative to ours with the default labels.
     """
-    for name in sorted({*peers.FOLDERS, BEFORE} & by_handler.keys()):
+    for name in sorted({*peers.FOLDERS, peers.VTS_SAME, BEFORE} & by_handler.keys()):
         peer_cost, our_cost = by_handler[name].above, by_handler[OURS].above
         ratio = spread([our_cost.middle / peer_cost.middle]) if peer_cost.middle > 0 else spread([float("nan")])
         reach = Reach(PER_PEER) if name == "nginx-lua-prometheus" and kind.reach is not None else None
@@ -106,6 +108,19 @@ def _against_peer(kind: Kind, by_handler: dict[str, Series]) -> Iterator[Figure]
         times = by_handler[WHOLE].above.middle / by_handler[OURS].above.middle
         title = f"{kind.name}: what {WHOLE} add, of what {OURS} add"
         yield Figure(SUBJECT, title, "times", spread([times]), 1, reach=Reach(WHOLE_MOST))
+
+
+def beyond_empty(kind: Kind, by_handler: Mapping[str, Series]) -> Iterator[Figure]:
+    """Yield the cost that ours adds beyond an empty Lua handler, relative to all that vts adds for the same counts.
+
+    This compares our code with code in C, without the call to Lua, which any Lua handler pays.
+    """
+    if not {EMPTY, peers.VTS_SAME} <= by_handler.keys():
+        return
+    ours, empty, vts = (by_handler[name].above.middle for name in (OURS, EMPTY, peers.VTS_SAME))
+    times = (ours - empty) / vts if vts > 0 else float("nan")
+    title = f"{kind.name}: what ours adds beyond an {EMPTY}, of what {peers.VTS_SAME} adds"
+    yield Figure(SUBJECT, title, "times", spread([times]), 1, reach=Reach(PER_VTS))
 
 
 def _take_kind(
@@ -209,6 +224,7 @@ def run(scale: Scale, before: Path | None = None) -> Iterator[Figure]:
         by_handler = series(costs, BARE)
         yield from (_added(kind, name, result) for name, result in by_handler.items())
         yield from _against_peer(kind, by_handler)
+        yield from beyond_empty(kind, by_handler)
     for kind, of_kind in latencies.items():
         yield from _latencies(kind, of_kind, rates[kind])
     yield from lost

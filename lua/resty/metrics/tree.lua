@@ -16,9 +16,9 @@ local method_of = require "resty.metrics.method"
 local rows = require "resty.metrics.rows"
 local server = require "resty.metrics.server"
 local consistency = require "resty.metrics.consistency"
+local variable = require "resty.metrics.variable"
 
-local ngx = ngx
-local double_array = ffi.typeof("double[?]")
+local text, double_array = ffi.string, ffi.typeof("double[?]")
 local concat, format, select, unpack = table.concat, string.format, select, unpack
 
 local MAX_LABEL = require("resty.metrics.prefix").MAX_LABEL
@@ -70,14 +70,14 @@ local function plain(tree, cold)
 end
 
 -- The same with the user's labels, for any number of them.
-local function in_a_loop(tree, cold, variables)
-    local var, last, values = ngx.var, #variables, {}
+local function in_a_loop(tree, cold, readers)
+    local last, values = #readers, {}
     return function(key, method, status)
         local node = tree[key]
         node = node and node[method]
         node = node and node[status]
         for i = 1, last do
-            values[i] = var[variables[i]] or ""
+            values[i] = text(readers[i]())
             node = node and node[values[i]]
         end
         return node or cold(key, method, status, unpack(values, 1, last))
@@ -86,14 +86,14 @@ end
 
 -- The same with the user's labels. Its code is written for the number of them: LuaJIT does not compile a path that runs
 -- into a loop.
-local function labelled(tree, cold, variables)
+local function labelled(tree, cold, readers)
     local names, values, steps = {}, {}, {}
-    for i = 1, #variables do
-        names[i], values[i] = "variable" .. i, "value" .. i
+    for i = 1, #readers do
+        names[i], values[i] = "read" .. i, "value" .. i
         steps[i] = format("node = node and node[value%d]", i)
     end
     local code = format([[
-        local tree, cold, var, %s = ...
+        local tree, cold, text, %s = ...
         return function(key, method, status)
             local %s = %s
             local node = tree[key]
@@ -101,25 +101,26 @@ local function labelled(tree, cold, variables)
             node = node and node[status]
             %s
             return node or cold(key, method, status, %s)
-        end]], concat(names, ", "), concat(values, ", "), "var[" .. concat(names, '] or "", var[') .. '] or ""',
+        end]], concat(names, ", "), concat(values, ", "), "text(" .. concat(names, "()), text(") .. "())",
         concat(steps, "\n"), concat(values, ", "))
     local chunk = compile(code, "=resty.metrics.tree")
-    return chunk and chunk(tree, cold, ngx.var, unpack(variables)) or in_a_loop(tree, cold, variables)
+    return chunk and chunk(tree, cold, text, unpack(readers)) or in_a_loop(tree, cold, readers)
 end
 
--- Nginx's variables that are read for each request: the user's, and the scheme where durations have it.
-local function variables_of(labels, timed_labels)
-    local names, variables, own_scheme = {}, {}, false
+-- The labels whose variables are read for each request, the user's and the scheme where durations have it, and what reads
+-- them.
+local function readers_of(labels, timed_labels)
+    local names, readers, own_scheme = {}, {}, false
     for i = 1, #labels.names do
-        names[i], variables[i] = labels.names[i], labels.variables[i]
+        names[i], readers[i] = labels.names[i], (variable.reader(labels.variables[i]))
         own_scheme = own_scheme or names[i] == SCHEME
     end
     for i = 1, own_scheme and 0 or #timed_labels do
         if timed_labels[i] == SCHEME then
-            names[#names + 1], variables[#variables + 1] = SCHEME, SCHEME
+            names[#names + 1], readers[#readers + 1] = SCHEME, (variable.reader(SCHEME))
         end
     end
-    return names, variables
+    return names, readers
 end
 
 local function values_of(shape, by_label)
@@ -134,7 +135,7 @@ end
 -- server's, as server.lua makes it; labels: {names, variables} of the user's labels.
 function _M.finder(requests, timed, labels)
     local tree, leaves = {}, 0
-    local names, variables = variables_of(labels, timed.shape.labels)
+    local names, readers = readers_of(labels, timed.shape.labels)
     -- An upgraded connection is no row of durations. Its numbers go here, which never becomes dirty, so nobody sends it.
     local nowhere = double_array(rows.FIRST + timed.width)
     nowhere[0] = 1
@@ -171,7 +172,7 @@ function _M.finder(requests, timed, labels)
 
     requests:set_on_eviction(forget)
     timed:set_on_eviction(forget)
-    return #variables == 0 and plain(tree, cold) or labelled(tree, cold, variables)
+    return #readers == 0 and plain(tree, cold) or labelled(tree, cold, readers)
 end
 
 return _M
