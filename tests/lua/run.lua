@@ -56,6 +56,7 @@ local encode = require "resty.metrics.encode"
 local failure = require "resty.metrics.failure"
 local ffi = require "ffi"
 local gauges = require "resty.metrics.gauges"
+local label_values = require "resty.metrics.label_values"
 local durations = require "resty.metrics.durations"
 local requests = require "resty.metrics.requests"
 local rows = require "resty.metrics.rows"
@@ -427,6 +428,16 @@ function commands.failure_memory(count)
     return collectgarbage("count") - half
 end
 
+-- The next dirty row of a family, with its label values.
+local function taken(family, buffer)
+    local values = label_values.new()
+    local row = MessagePack.unpack(ffi.string(buffer, family:take(buffer, 0, values)))
+    for i = 1, #family.shape.labels do
+        row[i] = values.list[row[i] + 1]
+    end
+    return row
+end
+
 -- A flood of label values over `hours`, and 100 known tenants once in each thousand. Returns by how many kilobytes the
 -- memory differs between the first and the second half, the rows, and what each of the known has counted.
 function commands.flood(count, hours)
@@ -443,11 +454,11 @@ function commands.flood(count, hours)
     local buffer = ffi.new("uint8_t[?]", 4096)
     local function flush()
         while family:dirty() > 0 do
-            local row = MessagePack.unpack(ffi.string(buffer, family:take(buffer, 0)))
+            local row = taken(family, buffer)
             sums[row[4]] = (sums[row[4]] or 0) + row[5]
         end
         while timed:dirty() > 0 do
-            local row = MessagePack.unpack(ffi.string(buffer, timed:take(buffer, 0)))
+            local row = taken(timed, buffer)
             observed = observed + row[4] + row[5]
         end
     end
@@ -543,7 +554,7 @@ function commands.pairs_of_rows(cap, chosen, steps)
     local counted, observed, buffer = {}, {}, ffi.new("uint8_t[?]", 4096)
     local function flush(of, labels, first, last, sums)
         while of:dirty() > 0 do
-            local row = MessagePack.unpack(ffi.string(buffer, of:take(buffer, 0)))
+            local row = taken(of, buffer)
             local key = table.concat(row, "|", 1, labels)
             for i = first, last do
                 sums[key] = (sums[key] or 0) + row[labels + i]

@@ -147,6 +147,41 @@ def test_good(family: dict[str, Any]) -> None:
     assert [list(raw) for raw in batch.rows] == family["rows"]
 
 
+VALUES = [
+    ("places", ["a", "GET", "200"], [[0, 1, 2, 1, 1, 1]], ["a", "GET", "200"]),
+    ("a place twice", ["a", "b"], [[0, 0, 1, 1, 1, 1]], ["a", "a", "b"]),
+    ("places and strings", ["a"], [[0, "GET", "0", 1, 1, 1]], ["a", "GET", "0"]),
+    ("values that no row has", ["x", "a", "GET", "200"], [[1, 2, 3, 1, 1, 1]], ["a", "GET", "200"]),
+    ("bytes that are no text", ["\udcff", "GET", "200"], [[0, 1, 2, 1, 1, 1]], ["\\xff", "GET", "200"]),
+]
+
+
+@pytest.mark.parametrize(("values", "rows", "labels"), [case[1:] for case in VALUES], ids=[case[0] for case in VALUES])
+def test_labels_by_their_place(values: list[str], rows: list[list[Any]], labels: list[str]) -> None:
+    packed = msgpack.packb({"families": [requests(rows=rows)], "values": values}, unicode_errors="surrogateescape")
+    (batch,) = read_batch(packed)
+    assert [list(row) for row in batch.labels] == [labels]
+
+
+NO_VALUES = [
+    ("a place above the last", ["a", "GET"], [[0, 1, 2, 1, 1, 1]]),
+    ("a negative place", ["a", "GET", "200"], [[0, 1, -1, 1, 1, 1]]),
+    ("a place that is no integer", ["a", "GET", "200"], [[0, 1, 1.5, 1, 1, 1]]),
+    ("a place without values", [], [[0, "GET", "200", 1, 1, 1]]),
+    ("a value that is a number", ["a", "GET", 200], [[0, 1, 2, 1, 1, 1]]),
+    ("a value that is nil", ["a", None], [["a", "GET", "200", 1, 1, 1]]),
+    ("values of the wrong type", "a", [["a", "GET", "200", 1, 1, 1]]),
+    ("values that are a map", {"0": "a"}, [["a", "GET", "200", 1, 1, 1]]),
+    ("values that are nil", None, [["a", "GET", "200", 1, 1, 1]]),
+    ("a label that is an array", ["a"], [[[0], "GET", "200", 1, 1, 1]]),
+]
+
+
+@pytest.mark.parametrize(("values", "rows"), [case[1:] for case in NO_VALUES], ids=[case[0] for case in NO_VALUES])
+def test_a_place_that_is_none_is_refused(values: Any, rows: list[list[Any]]) -> None:
+    assert reason_of(msgpack.packb({"families": [requests(rows=rows)], "values": values})) == "invalid"
+
+
 INVALID = {
     "not a map": [],
     "no name": requests(name=ABSENT),
@@ -513,6 +548,13 @@ KEYS = [
 @settings(max_examples=examples(500), deadline=None, suppress_health_check=BUSY)
 def test_any_value_for_any_key(key: str, value: Any, family: dict[str, Any]) -> None:
     read_anything(write_datagram(HEADER, {"families": [family | {key: value}]}))
+
+
+@given(ANY_VALUE, ANY_VALUE)
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=BUSY)
+def test_any_value_for_the_values_and_a_label(values: Any, label: Any) -> None:
+    row = [label, "GET", "200", 1, 1, 1]
+    read_anything(write_datagram(HEADER, {"families": [requests(rows=[row])], "values": values}))
 
 
 @given(st.sampled_from(["name", "help", "labels", "combine", "rows"]), ANY_VALUE)

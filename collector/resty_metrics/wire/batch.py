@@ -7,7 +7,7 @@ Rules:
 - Values that the page could not show are invalid too: a label ``le`` beside buckets, two bounds that look the same.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from resty_metrics.shapes.shape import (
     FamilyBatch,
     FamilyType,
     Labels,
+    RawRow,
     Shape,
 )
 from resty_metrics.shapes.sums import Deltas, Numbers, pack_rows
@@ -54,7 +55,8 @@ def read_batch(body: bytes) -> tuple[FamilyBatch, ...]:
         raise WireError("invalid", "families is not an array")
     try:
         instance = check_instance(value.get("instance", ""))
-        return tuple([_read_family(family, instance) for family in families])
+        values = _read_values(value.get("values", ()))
+        return tuple([_read_family(family, instance, values) for family in families])
     except WireError as error:
         error.rows = _claimed_rows(families)
         raise
@@ -65,12 +67,19 @@ def _claimed_rows(families: tuple[Any, ...]) -> int:
     return sum(len(entry) for entry in rows if type(entry) is tuple)
 
 
-def _read_family(family: Any, instance: str) -> FamilyBatch:
+def _read_values(values: Any) -> Mapping[Any, str]:
+    """Read the label values of a batch, by their place."""
+    require(type(values) is tuple, "values")
+    check_strings(values, "a value is not a string")
+    return dict(enumerate(values))
+
+
+def _read_family(family: Any, instance: str, values: Mapping[Any, str]) -> FamilyBatch:
     require(type(family) is dict, "a family is not a map")
     shape = _read_shape(family, instance)
     text = check_help(family.get("help", ""))
     deleted = _read_deleted(family.get("del", ()), len(shape.labels))
-    labels, deltas = _read_rows(family.get("rows"), shape)
+    labels, deltas = _read_rows(family.get("rows"), shape, values)
     return FamilyBatch(
         shape, text, family.get("inherited") is True, labels, deltas, family.get("reset") is True, deleted
     )
@@ -162,20 +171,30 @@ def _read_deleted(deleted: Any, labels: int) -> tuple[Labels, ...]:
     return checked
 
 
-def _read_rows(rows: Any, shape: Shape) -> tuple[list[Labels], Deltas]:
+def _read_rows(rows: Any, shape: Shape, values: Mapping[Any, str]) -> tuple[list[Labels], Deltas]:
     """Read the labels of each row, and the numbers of all rows."""
     width = len(shape.labels)
     require(type(rows) is tuple and {tuple}.issuperset(map(type, rows)), "rows")
     require({width + shape.width}.issuperset(map(len, rows)), "length of a row")
-    labels = [row[:width] for row in rows]
-    check_strings(chain.from_iterable(labels), "a label value is not a string")
+    labels = _label_values([row[:width] for row in rows], values)
     if shape.scope != "":
         place = shape.labels.index(SCOPE_LABEL)
-        require({shape.scope}.issuperset([values[place] for values in labels]), "a row of another scope")
+        require({shape.scope}.issuperset([row[place] for row in labels]), "a row of another scope")
     deltas = pack_rows([row[width:] for row in rows])
     if not isinstance(deltas, bytes):
         _check_numbers(deltas, shape)
     return labels, deltas
+
+
+def _label_values(labels: Sequence[RawRow], values: Mapping[Any, str]) -> list[Labels]:
+    value = values.get
+    fault = "a label value is neither a string nor the place of one"
+    try:
+        found = [tuple([value(label, label) for label in row]) for row in labels]
+    except TypeError:  # a map cannot be a place
+        raise WireError("invalid", fault) from None
+    check_strings(chain.from_iterable(found), fault)
+    return found
 
 
 def _check_numbers(rows: Sequence[Numbers], shape: Shape) -> None:

@@ -3,6 +3,7 @@
 local ffi = require "ffi"
 local bit = require "bit"
 local encode = require "resty.metrics.encode"
+local label_values = require "resty.metrics.label_values"
 local decode = require "resty.metrics.decode"
 local deletion = require "resty.metrics.deletion"
 local rows = require "resty.metrics.rows"
@@ -65,12 +66,12 @@ local function least_size(family)
     return #family.head_bytes + encode.ARRAY_BYTES + first
 end
 
-local function put_rows(family, at, limit, out_of_time)
+local function put_rows(family, at, limit, values, out_of_time)
     local count = 0
     repeat
-        at = family:take(buffer, at)
+        at = family:take(buffer, at, values)
         count = count + 1
-    until family:dirty() == 0 or at + family:next_size() > limit or count == MAX_ARRAY
+    until family:dirty() == 0 or at + values.bytes + family:next_size() > limit or count == MAX_ARRAY
         or (band(count, CLOCK_ROWS) == 0 and out_of_time())
     return at, count
 end
@@ -87,17 +88,17 @@ end
 
 -- Writes one family with its dirty rows until the limit or the end of time; nothing where not even one row has room.
 -- What is to be deleted goes first: rows wait until all of that is out. Returns the offset and the number of rows.
-local function put_family(family, at, limit, written, out_of_time)
+local function put_family(family, at, limit, values, written, out_of_time)
     local orders = deletion.pending(family)
     family:bury()
-    if (family:dirty() == 0 and not orders) or (written and at + least_size(family) > limit) then
+    if (family:dirty() == 0 and not orders) or (written and at + values.bytes + least_size(family) > limit) then
         return at, 0
     end
     local may_put = family:dirty() > 0
     if orders then
         local all
-        at, all = put_orders(family, at, limit)
-        may_put = may_put and all and at + encode.ARRAY_BYTES + family:next_size() <= limit
+        at, all = put_orders(family, at, limit - values.bytes)
+        may_put = may_put and all and at + values.bytes + encode.ARRAY_BYTES + family:next_size() <= limit
     else
         local head = family.head_bytes
         copy(buffer + at, head, #head)
@@ -106,7 +107,7 @@ local function put_family(family, at, limit, written, out_of_time)
     local rows_at, count = open_array(buffer, at), 0
     at = rows_at
     if may_put then
-        at, count = put_rows(family, at, limit, out_of_time)
+        at, count = put_rows(family, at, limit, values, out_of_time)
     end
     close_array(buffer, rows_at, count)
     return at, count
@@ -117,7 +118,9 @@ end
 function _M.batch(families, sender, sequence, base, limit, out_of_time)
     local at = put_header(buffer, KIND.batch, sender.id, sender.birth, sequence, base)
     local instance = sender.instance
-    at = encode.map(buffer, at, instance and 2 or 1)
+    local values = label_values.new()
+    limit = limit - label_values.FRAME_BYTES
+    at = encode.map(buffer, at, instance and 3 or 2)
     if instance then
         at = put_string(buffer, put_string(buffer, at, "instance"), instance)
     end
@@ -125,12 +128,12 @@ function _M.batch(families, sender, sequence, base, limit, out_of_time)
     at = families_at
     local family_count, row_count = 0, 0
     for i = 1, #families do
-        local next_at, count = put_family(families[i], at, limit, family_count > 0, out_of_time)
+        local next_at, count = put_family(families[i], at, limit, values, family_count > 0, out_of_time)
         if next_at > at then
             at = next_at
             family_count = family_count + 1
             row_count = row_count + count
-            if at >= limit or out_of_time() then
+            if at + values.bytes >= limit or out_of_time() then
                 break
             end
         end
@@ -139,7 +142,7 @@ function _M.batch(families, sender, sequence, base, limit, out_of_time)
         return nil
     end
     close_array(buffer, families_at, family_count)
-    return frozen(at, row_count)
+    return frozen(values:put(buffer, at), row_count)
 end
 
 -- A heartbeat; pairs_list as encode.pairs has it; more(buffer, at): writes one more key with its value.
@@ -194,10 +197,10 @@ function _M.body(batch)
 end
 
 -- Adds a row of the wire to a family, unless it is to be deleted there: that came after it. Returns whether it did.
-local function absorb_row(family, labels, wire_row)
+local function absorb_row(family, labels, wire_row, all_values)
     local values, numbers = {}, {}
     for i = 1, labels do
-        values[i] = wire_row[i]
+        values[i] = all_values[wire_row[i] + 1]
     end
     if deletion.covers(family, values) then
         return false
@@ -212,7 +215,8 @@ end
 -- Adds the rows of a batch's body to the families that `family_of(shape)` gives for their shapes; returns how many rows.
 function _M.absorb(body, family_of)
     local count = 0
-    local deltas = decode.value(body).families
+    local decoded = decode.value(body)
+    local deltas, values = decoded.families, decoded.values
     for f = 1, #deltas do
         local delta = deltas[f]
         local delta_rows, reset, deleted = delta.rows, delta.reset, delta.del
@@ -220,7 +224,7 @@ function _M.absorb(body, family_of)
         local family = family_of(delta)
         local labels = #delta.labels
         for r = 1, #delta_rows do
-            if absorb_row(family, labels, delta_rows[r]) then
+            if absorb_row(family, labels, delta_rows[r], values) then
                 count = count + 1
             end
         end

@@ -33,6 +33,15 @@ local function clean(value)
     return value:sub(1, last) .. CUT_MARK
 end
 
+-- The values of so many labels as they may stand on the wire.
+function _M.cleaned(values, labels)
+    local list = {}
+    for i = 1, labels do
+        list[i] = clean(values[i] or "")
+    end
+    return list
+end
+
 -- values: strings, one for each of so many labels; width: how many numbers the row has behind them
 function _M.bytes(values, labels, width)
     local p = scratch

@@ -12,7 +12,8 @@ local bit = require "bit"
 local encode = require "resty.metrics.encode"
 local head = require "resty.metrics.head"
 local overflow = require "resty.metrics.overflow"
-local prefix_bytes = require("resty.metrics.prefix").bytes
+local label_values = require "resty.metrics.label_values"
+local prefix_bytes, cleaned = require("resty.metrics.prefix").bytes, require("resty.metrics.prefix").cleaned
 local tick = require "resty.metrics.tick"
 
 local band, floor = bit.band, math.floor
@@ -47,7 +48,8 @@ function _M.new(shape, cap, inherited)
         count = 0,
         overflowed = 0,
         by_prefix = {},
-        prefix = {},      -- number of a row -> the bytes of a row on the wire, up to its numbers
+        prefix = {},      -- number of a row -> its label values as bytes, which name it
+        values = {},      -- number of a row -> its label values as strings
         numbers = {},     -- number of a row -> the row
         used = {},        -- number of a row -> tick of its creation, or when it was last looked up or sent
         free = {},        -- numbers of rows that belong to no label set
@@ -102,9 +104,10 @@ local function new_row(self)
     return row, number
 end
 
-local function create(self, prefix)
+local function create(self, prefix, values)
     local row, number = new_row(self)
     self.prefix[number] = prefix
+    self.values[number] = cleaned(values, #self.shape.labels)
     self.by_prefix[prefix] = row
     self.used[number] = tick.number
     return row
@@ -141,13 +144,15 @@ end
 
 -- The row for what finds no room: a tenth above the cap (almost) all becomes "other".
 local function overflow_row(self, values)
-    local prefix = _M.prefix_of(self, overflow.give_up(values, self.shape))
+    local left = overflow.give_up(values, self.shape)
+    local prefix = _M.prefix_of(self, left)
     local row = look_up(self, prefix)
     if not row and _M.live(self) >= self.cap + floor(self.cap / 10) then
-        prefix = _M.prefix_of(self, overflow.give_up_all(values, self.shape))
+        left = overflow.give_up_all(values, self.shape)
+        prefix = _M.prefix_of(self, left)
         row = look_up(self, prefix)
     end
-    return row or create(self, prefix)
+    return row or create(self, prefix, left)
 end
 
 -- The row of these label values (strings, as many as the shape has labels), made where there is none; and whether it is
@@ -162,7 +167,7 @@ function _M.row(self, values)
         evict(self)
     end
     if _M.live(self) < self.cap then
-        return create(self, prefix), false
+        return create(self, prefix, values), false
     end
     self.overflowed = self.overflowed + 1
     return overflow_row(self, values), true
@@ -261,7 +266,7 @@ end
 
 -- Deletes all rows, and what they have not sent.
 function _M.delete_all(self)
-    self.by_prefix, self.prefix, self.numbers, self.used = {}, {}, {}, {}
+    self.by_prefix, self.prefix, self.values, self.numbers, self.used = {}, {}, {}, {}, {}
     self.free, self.dying = {}, {}
     self.count, self.head, self.tail = 0, 0, 0
 end
@@ -275,20 +280,24 @@ function _M.drop_unsent(self)
     self.head = self.tail
 end
 
--- Bytes that the next dirty row takes at most.
+-- Bytes that the next dirty row takes at most, with its label values.
 function _M.next_size(self)
     local number = self.ring[band(self.head, self.mask)]
-    return #self.prefix[number] + self.width * encode.MAX_NUMBER_BYTES
+    local places = #self.shape.labels * label_values.MAX_PLACE_BYTES
+    return #self.prefix[number] + places + self.width * encode.MAX_NUMBER_BYTES
 end
 
 -- Writes the next dirty row and sets it to zero, in one step that does not yield: the numbers are now in the bytes.
-function _M.take(self, p, at)
+-- places: the label values of the batch.
+function _M.take(self, p, at, places)
     local number = self.ring[band(self.head, self.mask)]
     self.head = self.head + 1
     self.used[number] = tick.number
-    local prefix, row = self.prefix[number], self.numbers[number]
-    ffi.copy(p + at, prefix, #prefix)
-    at = at + #prefix
+    local values, row = self.values[number], self.numbers[number]
+    at = encode.array(p, at, #values + self.width)
+    for i = 1, #values do
+        at = encode.number(p, at, places:place(values[i]))
+    end
     for i = FIRST, FIRST + self.width - 1 do
         at = encode.number(p, at, row[i])
     end

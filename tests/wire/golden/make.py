@@ -125,6 +125,10 @@ DATAGRAMS: dict[str, tuple[str, int, int, dict[str, Any]]] = {
     "batch_instance": ("batch", 12, 9, {"instance": "web-1.eu_west", "families": [
         requests([], [["a", "GET", "200", 1, 90, 7_000]]), counter("c_total", [], [[1]]),
     ]}),
+    "batch_values": ("batch", 13, 9, {"values": ["a", "GET", "200", "\udcff", "ok"], "families": [
+        requests(["z"], [[0, 1, 2, 3, 1, 90, 7_000], [0, "PUT", 2, "200", 2, 91, 7_001]]),
+        counter("c_total", ["x"], [[4, 1], ["ok", 2]]),
+    ]}),
     "batch_largest_header": ("batch", 2**64 - 1, 2**64 - 1, {"families": []}),
     "heartbeat_all_keys": ("heartbeat", 12, 8, HEARTBEAT),
     "beat_dicts": ("heartbeat", 12, 8, {"dicts": {"spool": [8_388_608, 8_196_096], "sessions": [1_048_576, 0]}}),
@@ -204,13 +208,21 @@ def _packed_value(key: str, value: Any) -> bytes:
 
 
 def packed_as_worker(body: dict[str, Any]) -> bytes:
-    families = []
-    for family in body["families"]:
+    """A body whose rows have the places of their label values, in the order in which the values come."""
+    families: list[bytes] = []
+    places: dict[str, int] = {}
+    for described in body["families"]:
+        labels = len(described["labels"])
+        family = {**described, "rows": [
+            [*(places.setdefault(value, len(places)) for value in row[:labels]), *row[labels:]]
+            for row in described["rows"]
+        ]}  # fmt: skip
         keys = [*(key for key in family if key != "rows"), "rows"]
         body_of = [packed(key) + _packed_value(key, family[key]) for key in keys]
         families.append(bytes([0x80 + len(family)]) + b"".join(body_of))
     named = packed("instance") + packed(body["instance"]) if "instance" in body else b""
-    return bytes([0x80 + len(body)]) + named + packed("families") + counted(families)
+    values = packed("values") + counted([packed(value) for value in places])
+    return bytes([0x81 + len(body)]) + named + packed("families") + counted(families) + values
 
 
 def header_of(kind: str, sequence: int, base: int) -> tuple[dict[str, Any], bytes]:
