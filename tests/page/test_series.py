@@ -66,7 +66,8 @@ def said_series(text: str) -> list[tuple[dict[str, str], float]]:
 
 def named(name: str, family: str, text: str) -> bool:
     """Whether a sample of that name is one of the family."""
-    histogram = f"# TYPE {family} histogram\n" in text
+    # A histogram called "_total" has no type in text: parsers would look for it under an empty name.
+    histogram = f"# TYPE {family} histogram\n" in text or f"# TYPE {family} untyped\n{family}_bucket{{" in text
     return name == family or (histogram and name in {f"{family}{suffix}" for suffix in ("_bucket", "_sum", "_count")})
 
 
