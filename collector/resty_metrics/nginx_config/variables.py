@@ -1,7 +1,8 @@
 """Values of our nginx variables that the Lua module does not accept, and names that are none of ours.
 
 Rules:
-- The Lua module decides (lua/resty/metrics/settings.lua); both change together. It uses a default instead of such a value.
+- The Lua module decides (lua/resty/metrics/settings.lua); both change together. It uses a default instead of such a
+  value.
 - nginx accepts any variable: a misspelt one has no effect, and nothing says so. A variable that the configuration uses
   elsewhere is one of the user's, whatever its name.
 """
@@ -35,7 +36,7 @@ class Wrong:
 
 
 def find(configuration: Configuration) -> list[Wrong]:
-    """Return the settings for whole workers that the Lua module does not accept, and the variables that are misspelt."""
+    """Return the settings for whole workers that the Lua module does not accept, and the misspelt variables."""
     return [*_misspelt(configuration), *_not_accepted(configuration)]
 
 

@@ -2,7 +2,8 @@
 
 Rules:
 - The collector alone judges: doctor makes no trouble of a figure. It shows the figures as evidence.
-- Counters count from the collector's start, and findings say so.
+- Counters of the collector count from its start, and findings say so. Those of workers, and of lost rows, are in the
+  journal and outlive it.
 - An absent metric is not known: SKIP where it may be absent for now, no finding where this collector does not have it.
 - A metric of each nginx has a finding for each nginx, which names it.
 """
@@ -105,10 +106,14 @@ def _finding(page: Page, kind: Kind, nginx: str, state_dir: str) -> Finding:
 def _figures(page: Page, kind: Kind, nginx: str) -> str:
     if kind.counters:
         counted = _sums(page, kind)
-        return f"{shown(counted)} since the collector's start" if counted else ""
+        return f"{shown(counted)} {_since(kind)}" if counted else ""
     if kind in _FIGURES:
         return _FIGURES[kind](page, nginx)
     return ""
+
+
+def _since(kind: Kind) -> str:
+    return "so far" if kind in (kinds.ROWS_LOST, kinds.WORKER_ERRORS) else "since the collector's start"
 
 
 def _sums(page: Page, kind: Kind) -> dict[str, float]:
@@ -169,7 +174,7 @@ def _quiet(page: Page, running: Mapping[str, Running]) -> Iterator[tuple[str, st
     ):
         if kind is kinds.WORKER_ERRORS or any(page.series(name) for name in kind.counters):
             counts = _sums(page, kind)
-            before = f"{shown(counts)} since the collector's start, none lately" if counts else "none"
+            before = f"{shown(counts)} {_since(kind)}, none lately" if counts else "none"
             yield CHECKS[kind], None, ok(CHECKS[kind], f"{words}: {before}")
     if page.value("journal_up"):
         yield "journal", None, ok("journal", "the journal is written, so a restart loses nothing")
