@@ -214,8 +214,8 @@ def _lifecycle(nginx: Configured) -> list[Finding]:
     return [
         warn(
             "nginx.lifecycle",
-            f"{begun.place} sets {name} to {begun.value or 'none'}, but {_variable_words(name, stated)}; workers use the "
-            "first value",
+            f"{begun.place} sets {name} to {begun.value or 'none'}, but {_variable_words(name, stated)}; workers use "
+            "the first value",
             "write the same value in both places; in lines that install added: sudo resty-metrics install does it"
             f"{_RELOAD}",
         )
