@@ -261,6 +261,14 @@ def test_errors_of_workers_are_those_that_ready_names_not_all_since_the_journal_
         assert [one.evidence for one in judged(shown) if one.evidence.endswith(evidence)] != []
 
 
+def test_missing_workers_that_a_signal_has_stopped_are_named() -> None:
+    text = HEALTHY + 'resty_metrics_trouble{trouble="workers_missing"} 1\n'
+    running = {"": Running(2, beats=True, stopped=[7, 9])}
+    (finding,) = [one for one in reported.check(page.read(text), "", running) if one.check == "workers.seen"]
+    assert finding.evidence.endswith("2 of 2 report; stopped by a signal: 7 9")
+    assert str(finding.remedy) == "kill -CONT 7 9"
+
+
 def test_one_trouble_of_ready_is_one() -> None:
     for text, words in (("degraded: a", "1 trouble, which has"), ("degraded: a\ndegraded: b", "2 troubles, each of")):
         (finding,) = page.ready(Answer("http://x/-/ready", text, None), page.read(HEALTHY))

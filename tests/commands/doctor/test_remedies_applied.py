@@ -87,6 +87,22 @@ def test_a_worker_that_is_stopped_from_its_birth(socket_path: Path) -> None:
             os.kill(stopped, signal.SIGCONT)
 
 
+def test_a_worker_that_is_stopped_later(collector: Collector) -> None:
+    """The collector says that one is missing; doctor sees which, and why."""
+    with Nginx(collector.socket_path, site(), workers=2) as nginx:
+        heard_of(collector, 2)
+        stopped = nginx.worker_pids()[0]
+        os.kill(stopped, signal.SIGSTOP)
+        try:
+            wait_until(lambda: collector.value("resty_metrics_trouble", trouble="workers_missing"), 60, "the trouble")
+            found = diagnose(collector.socket_path, nginx)
+            assert f"1 of 2 report; stopped by a signal: {stopped}" in found.seen("workers.seen", "WARN")
+            sh(remedy(found, "workers.seen"))
+            gone(collector, nginx, "workers.seen")
+        finally:
+            os.kill(stopped, signal.SIGCONT)
+
+
 def test_idle_workers_are_healthy_without_lifecycle(socket_path: Path) -> None:
     with Nginx(socket_path, site().partition(";")[2]) as nginx, Collector(socket_path):
         settled = f"ps -o etimes= -p {nginx.worker_pids()[0]}"

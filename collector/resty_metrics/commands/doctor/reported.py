@@ -15,7 +15,7 @@ from resty_metrics.commands.doctor.finding import ALL_REQUESTS, LATE_REQUESTS, F
 from resty_metrics.commands.doctor.nginx_deaths import workers
 from resty_metrics.commands.doctor.page import Page
 from resty_metrics.commands.doctor.ready_words import NO_WORDS, ReadyWords, in_words, title
-from resty_metrics.commands.doctor.worker_reports import IDLE, Running, label, reports
+from resty_metrics.commands.doctor.worker_reports import IDLE, Running, label, naming_stopped, reports
 from resty_metrics.health import remedies
 from resty_metrics.health import troubles as kinds
 from resty_metrics.health.troubles import BY_NAME, KINDS, Kind
@@ -66,7 +66,13 @@ def check(page: Page, state_dir: str, running: Mapping[str, Running], words: Rea
     bad = {(CHECKS[kind], nginx) for kind, nginx in troubles} | {(CHECKS[kind], None) for kind, _ in troubles}
     quiet = [finding for name, nginx, finding in _quiet(page, running) if (name, nginx) not in bad]
     findings = [finding for kind, nginx in troubles for finding in _findings(page, kind, nginx, state_dir, words)]
-    return [*findings, *quiet]
+    return [*(_located(finding, running) for finding in findings), *quiet]
+
+
+def _located(finding: Finding, running: Mapping[str, Running]) -> Finding:
+    """Return the finding with what doctor alone sees of the workers that it is about."""
+    workers = running.get(finding.nginx or "")
+    return finding if workers is None or finding.check != "workers.seen" else naming_stopped(finding, workers)
 
 
 def _findings(page: Page, kind: Kind, nginx: str, state_dir: str, words: ReadyWords) -> list[Finding]:
