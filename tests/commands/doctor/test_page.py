@@ -257,6 +257,9 @@ def test_errors_of_workers_are_those_that_ready_names_not_all_since_the_journal_
     words = ReadyWords("\n".join(lines([trouble], "/run/c.sock")))
     (finding,) = [one for one in reported.check(page.read(held), "", {}, words) if one.check == "workers.errors"]
     assert finding.evidence == "workers of nginx report errors: errors in ten minutes: labels 1"
+    assert (
+        "ten minutes after the last error this ends by itself" in str(finding.remedy).lower()
+    )  # a repair does not end it
     for shown, evidence in ((text, "buckets 2 so far, none lately"), (held, "report errors: buckets 2 so far")):
         assert [one.evidence for one in judged(shown) if one.evidence.endswith(evidence)] != []
 

@@ -1,6 +1,6 @@
 """Check that the running workers of each nginx report: ``workers.seen``.
 
-The collector knows which workers fell silent; doctor alone sees that one is stopped, and workers that were never heard of.
+The collector knows that workers fell silent; doctor alone sees which are stopped, and workers that were never heard of.
 Rule: with lifecycle.conf each living worker sends heartbeats, so a silent one is a problem. Without it a worker speaks
 with its first request, and an idle one is healthy.
 """
