@@ -168,6 +168,8 @@ def test_a_mismatch_between_init_worker_and_nginx_is_reported(socket_path: Path)
         said = [line for line in nginx.errors() if "init_worker states" in line]
         assert len(said) == 1
         assert "Make them equal" in said[0]
+        assert "init_worker states buckets 1 2, but nginx's variables state buckets 0.005 0.01" in said[0]
+        assert str(socket_path) not in said[0].partition("init_worker states")[2]  # only what differs
 
 
 TURNED_OFF = [

@@ -104,10 +104,11 @@ def test_a_few_failures_after_the_start_are_no_finding() -> None:
     assert [one.name for one in notices(facts(), history(10, errors=10, intervals=2))] == ["NginxErrorRatioHigh"]
 
 
-def test_of_statuses_nginxs_own_are_told_from_the_applications() -> None:
+def test_failures_name_the_metric_that_tells_nginxs_own_from_the_applications() -> None:
+    """A status alone does not: nginx answers 500 itself, and an application answers 502."""
     (shown,) = notices(facts(), history(10, errors=1))
-    assert "500 comes mostly from the application" in shown.do
-    assert "502 and 504 are nginx's own" in shown.do
+    assert "nginx_http_failed_requests_total on /metrics" in shown.do
+    assert "Origin upstream: the application answered so" in shown.do
 
 
 def test_critical_ones_come_first() -> None:

@@ -170,7 +170,7 @@ WORKER_ERRORS = Kind(
     "warning",
     "RestyMetricsWorkerErrors",
     "Workers of nginx{of} report errors",
-    "See nginx's error log: it has one line for each error.",
+    "See nginx's error log: it has one line for each error. Ten minutes after the last error this ends by itself.",
     per_nginx=True,
     counters=("worker_errors_total",),
 )

@@ -77,8 +77,8 @@ def _failing(loads: Sequence[Load]) -> Iterator[Finding]:
             "critical",
             "Requests fail",
             f"answers with 5xx over the last {_span(loads)}: {named(texts)}",
-            "500 comes mostly from the application: see its log. 502 and 504 are nginx's own answers when an upstream "
-            "is down or too slow: nginx's error log names the peer. 503 is either of them, or a limit_req.",
+            "See origin and reason of nginx_http_failed_requests_total on /metrics. Origin upstream: the application "
+            "answered so, see its log. Origin nginx: see nginx's error log.",
         )
 
 

@@ -26,7 +26,7 @@ _FOR_THE_WORKER = (
 _BY_CASES = frozenset({"map", "geo", "split_clients"})
 _ASSIGNING = ("set", "auth_request_set", "perl_set", "js_set")
 _CONSTANT = frozenset({"$hostname", "${hostname}", "$nginx_version"})  # the same for all requests of a worker
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _INIT_WORKER = frozenset({"init_worker_by_lua", "init_worker_by_lua_block", "init_worker_by_lua_file"})
 _CALL = re.compile(r"(?<![\w.])resty[./]metrics(?!\w).*?\.\s*init_worker\b(?P<arguments>.*)", re.DOTALL)
 _OURS = re.compile(r"resty_metrics_[a-z]|(?<![\w.])resty[./]metrics(?!\w)")
@@ -81,7 +81,7 @@ def name(configuration: Configuration, prefix: str, texts: Mapping[str, str | No
     """Return the name of this nginx; "" if it has none, or an invalid one."""
     begun = lifecycle(configuration, prefix, texts)
     stated = [begun["nginx"]] if begun else of_variable(configuration, _NGINX)[-1:]
-    return next((setting.value for setting in stated if _NAME.fullmatch(setting.value)), "")
+    return next((setting.value for setting in stated if NAME.fullmatch(setting.value)), "")
 
 
 def sockets(configuration: Configuration, prefix: str, texts: Mapping[str, str | None]) -> list[Stated]:
@@ -104,9 +104,14 @@ def differences(
         ("nginx", _NGINX, ""),
     ):
         for stated in of_variable(configuration, variable) or [Stated(default, None)]:
-            if name in begun and begun[name].value.split() != stated.value.split():
+            if name in begun and _meaning(name, begun[name].value) != _meaning(name, stated.value):
                 differing.append((name, begun[name], stated))
     return differing
+
+
+def _meaning(name: str, value: str) -> list[str]:
+    """Return the words of a value as workers take it: to them an invalid name is none."""
+    return [] if name == "nginx" and not NAME.fullmatch(value) else value.split()
 
 
 def per_request(configuration: Configuration) -> list[tuple[str, Directive]]:

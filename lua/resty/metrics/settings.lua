@@ -37,7 +37,7 @@ function _M.bounds(text)
         local seconds = tonumber(word)
         local milliseconds = seconds and floor(seconds * 1000 + 0.5)
         if not seconds or not (seconds > 0 and seconds < 1e6) or milliseconds < 1 then
-            return nil, "bucket \"" .. word .. "\" is not a number of seconds from 0.001 up"
+            return nil, "bucket \"" .. word .. "\" is not a number of seconds from 0.001 up; separate buckets by blanks"
         end
         if #bounds > 0 and milliseconds <= bounds[#bounds] then
             return nil, "bucket \"" .. word .. "\" is not above the bucket before it (in whole milliseconds)"
@@ -168,11 +168,6 @@ function _M.nginx(stated)
             " of the characters A-Z a-z 0-9 _ . -"
     end
     return stated
-end
-
--- What one of two that disagree states; name: nil for none.
-function _M.words(socket, buckets, name)
-    return "socket " .. socket .. ", buckets " .. buckets .. " and " .. (name and "the name " .. name or "no name")
 end
 
 -- The labels of durations among ours and the user's (`names`), as they are stated; chosen: those of the include, as text.

@@ -3,6 +3,7 @@
 
 local fault = require("resty.metrics.fault").report
 local settings = require "resty.metrics.settings"
+local concat = table.concat
 
 local _M = {
     socket = nil,
@@ -39,15 +40,27 @@ function _M.by_nobody()
     _M.provisional = true
 end
 
--- Says where init_worker stated something else than nginx's configuration.
+local function name_words(name)
+    return name and "the name " .. name or "no name"
+end
+
+-- Says where init_worker stated something else than nginx's configuration, and only that.
 function _M.compare(variables)
     local socket, name = settings.socket(variables.resty_metrics_socket), name_of(variables.resty_metrics_nginx)
     local buckets = variables.resty_metrics_buckets or settings.DEFAULT_BUCKETS
     local used = _M.buckets or buckets
-    if socket ~= _M.socket or buckets ~= used or name ~= _M.name then
-        fault("settings", "init_worker states " .. settings.words(_M.socket, used, _M.name) ..
-            ", but nginx's variables state " .. settings.words(socket, buckets, name) ..
-            ". Those of init_worker are used. Make them equal")
+    local ours, theirs = {}, {}
+    local function compare(one, other)
+        if one ~= other then
+            ours[#ours + 1], theirs[#theirs + 1] = one, other
+        end
+    end
+    compare("socket " .. _M.socket, "socket " .. socket)
+    compare("buckets " .. used, "buckets " .. buckets)
+    compare(name_words(_M.name), name_words(name))
+    if #ours > 0 then
+        fault("settings", "init_worker states " .. concat(ours, ", ") .. ", but nginx's variables state " ..
+            concat(theirs, ", ") .. ". Those of init_worker are used. Make them equal")
     end
 end
 

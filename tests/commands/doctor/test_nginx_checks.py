@@ -401,6 +401,52 @@ def test_a_setting_of_the_worker_that_some_requests_state(name: str, http: str, 
     assert f"geo $resty_metrics_{setting} {{ default ...; }}" in str(finding.remedy)
 
 
+WRONG = [
+    ("lables 'a=b'", "resty-metrics has no setting $resty_metrics_lables", "write $resty_metrics_labels there"),
+    ("duration_lables server", "no setting $resty_metrics_duration_lables", "write $resty_metrics_duration_labels"),
+    ("nginx 'edge 1'", '$resty_metrics_nginx is "edge 1": series have no label nginx', "1 to 64 of the characters"),
+    ("labels 'host'", '"host" is not label=variable; requests are counted without', "label=variable, in letters"),
+    ("labels 'a=b 9x=c'", '"9x=c" is not label=variable', "write each label as label=variable"),
+    ("labels 'a=b, c=d'", '"a=b," is not label=variable', "separated by blanks"),
+    ("labels 'status=c'", 'the label "status" is reserved', "use another label name"),
+    ("buckets '0.1,0.5'", 'is "0.1,0.5": the default buckets are used', "separated by blanks"),
+    ("buckets '1 1'", "the default buckets are used", "increasing seconds"),
+    ("buckets '1 inf'", "the default buckets are used", "increasing seconds"),
+    ("upstreams maybe", '$resty_metrics_upstreams is "maybe": the default is used', "write on or off"),
+]
+
+
+@pytest.mark.parametrize(("setting", "evidence", "remedy"), WRONG, ids=[one[0] for one in WRONG])
+def test_a_value_that_the_lua_module_does_not_accept(setting: str, evidence: str, remedy: str) -> None:
+    name, _, value = setting.partition(" ")
+    for order in ("OURS LIFECYCLE STATED server { }", "STATED OURS LIFECYCLE server { }"):
+        findings = judged(order.replace("STATED", f"geo $resty_metrics_{name} {{ default {value}; }}"))
+        assert bad(findings) == [("nginx.settings", "WARN")]
+        (finding,) = found(findings, "nginx.settings")
+        assert evidence in finding.evidence
+        assert finding.evidence.startswith(f"{MAIN}:3: ")
+        assert remedy in str(finding.remedy)
+
+
+def test_a_variable_of_mine_that_resembles_a_setting() -> None:
+    mine = "map $uri $resty_metrics_label { default a; } geo $resty_metrics_labels { default 'a=resty_metrics_label'; }"
+    assert bad(judged(f"OURS {mine} server {{ }}")) == []
+
+
+def test_the_socket_of_lifecycle_is_the_one_that_workers_use() -> None:
+    other = "geo $resty_metrics_socket { default /x.sock; }"
+    findings = judged(f"OURS LIFECYCLE {other} server {{ }}")
+    assert bad(findings) == [("nginx.lifecycle", "WARN")]
+    (finding,) = found(findings, "nginx.lifecycle")
+    assert "sudo resty-metrics install" in str(finding.remedy)
+
+
+def test_a_variable_that_is_not_set_is_no_place_to_write() -> None:
+    call = "init_worker_by_lua_block { dofile('/lua/resty/metrics/load.lua').init_worker { nginx = 'edge' } }"
+    (finding,) = found(judged(f"OURS {call} server {{ }}"), "nginx.lifecycle")
+    assert "sets nginx to edge, but $resty_metrics_nginx is not set, which means none" in finding.evidence
+
+
 MINE = 'geo $resty_metrics_labels { default "route=route scheme_of=scheme"; }'
 DURATIONS = [
     ("the default", "", "server, status_class", "method, status, scheme"),

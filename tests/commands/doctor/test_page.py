@@ -249,6 +249,35 @@ def test_the_number_of_missing_workers_is_known() -> None:
     assert worded(trouble, ReadyWords()).parts == {"worker 1", "worker 2"}
 
 
+def test_errors_of_workers_are_those_that_ready_names_not_all_since_the_journal_began() -> None:
+    """Some of the page's are older: of a setting that is repaired, or of before the collector's start."""
+    text = HEALTHY + 'resty_metrics_worker_errors_total{worker="0",reason="buckets"} 2\n'
+    held = text + 'resty_metrics_trouble{trouble="worker_errors"} 1\n'
+    trouble = Trouble(kinds.WORKER_ERRORS, "errors in ten minutes: labels 1", kinds.WORKER_ERRORS.remedy)
+    words = ReadyWords("\n".join(lines([trouble], "/run/c.sock")))
+    (finding,) = [one for one in reported.check(page.read(held), "", {}, words) if one.check == "workers.errors"]
+    assert finding.evidence == "workers of nginx report errors: errors in ten minutes: labels 1"
+    assert (
+        "ten minutes after the last error this ends by itself" in str(finding.remedy).lower()
+    )  # a repair does not end it
+    for shown, evidence in ((text, "buckets 2 so far, none lately"), (held, "report errors: buckets 2 so far")):
+        assert [one.evidence for one in judged(shown) if one.evidence.endswith(evidence)] != []
+
+
+def test_missing_workers_that_a_signal_has_stopped_are_named() -> None:
+    text = HEALTHY + 'resty_metrics_trouble{trouble="workers_missing"} 1\n'
+    running = {"": Running(2, beats=True, stopped=[7, 9])}
+    (finding,) = [one for one in reported.check(page.read(text), "", running) if one.check == "workers.seen"]
+    assert finding.evidence.endswith("2 of 2 report; stopped by a signal: 7 9")
+    assert str(finding.remedy) == "kill -CONT 7 9"
+
+
+def test_one_trouble_of_ready_is_one() -> None:
+    for text, words in (("degraded: a", "1 trouble, which has"), ("degraded: a\ndegraded: b", "2 troubles, each of")):
+        (finding,) = page.ready(Answer("http://x/-/ready", text, None), page.read(HEALTHY))
+        assert f"ready, with {words}" in finding.evidence
+
+
 ADVISED = [
     ("standby", "resty_metrics_socket_standby 1", kinds.STANDBY.remedy),
     ("workers_missing", "resty_metrics_workers_seen 1", kinds.WORKERS_MISSING.remedy),

@@ -87,6 +87,22 @@ def test_a_worker_that_is_stopped_from_its_birth(socket_path: Path) -> None:
             os.kill(stopped, signal.SIGCONT)
 
 
+def test_a_worker_that_is_stopped_later(collector: Collector) -> None:
+    """The collector says that one is missing; doctor sees which, and why."""
+    with Nginx(collector.socket_path, site(), workers=2) as nginx:
+        heard_of(collector, 2)
+        stopped = nginx.worker_pids()[0]
+        os.kill(stopped, signal.SIGSTOP)
+        try:
+            wait_until(lambda: collector.value("resty_metrics_trouble", trouble="workers_missing"), 60, "the trouble")
+            found = diagnose(collector.socket_path, nginx)
+            assert f"1 of 2 report; stopped by a signal: {stopped}" in found.seen("workers.seen", "WARN")
+            sh(remedy(found, "workers.seen"))
+            gone(collector, nginx, "workers.seen")
+        finally:
+            os.kill(stopped, signal.SIGCONT)
+
+
 def test_idle_workers_are_healthy_without_lifecycle(socket_path: Path) -> None:
     with Nginx(socket_path, site().partition(";")[2]) as nginx, Collector(socket_path):
         settled = f"ps -o etimes= -p {nginx.worker_pids()[0]}"
@@ -241,6 +257,21 @@ def test_the_include_without_a_hook_and_no_hook(collector: Collector) -> None:
 EDITS: list[tuple[str, str, Callable[[str], str]]] = [
     ("nginx.code-cache", "location /x { lua_code_cache off; return 200; }", lambda _: "location /x { return 200; }"),
     ("nginx.settings", 'set $resty_metrics_labels "a=http_a";', lambda _: ""),
+    (
+        "nginx.durations",
+        "set $resty_metrics_duration_labels servers;",
+        lambda words: f"set $resty_metrics_duration_labels {words.removeprefix('choose among ').split(',')[0]};",
+    ),
+    (
+        "nginx.durations",
+        "set $resty_metrics_duration_labels status;",
+        lambda words: f"set $resty_metrics_duration_labels '{words.split()[1]} status';",
+    ),
+    (
+        "nginx.settings",
+        'set $resty_metrics_lables "a=http_a";',
+        lambda words: f"set {words.removeprefix('write ').partition(' there;')[0]} '';",
+    ),
 ]
 
 
@@ -313,9 +344,8 @@ def test_two_values_of_one_setting(collector: Collector) -> None:
         file = server.share / "nginx.conf.d" / "lifecycle.conf"
         right = file.read_text()
         file.write_text(right.replace('nginx = "",', 'nginx = "edge",'))
-        assert (
-            remedy(diagnose(collector.socket_path, server), "nginx.lifecycle") == "write the same value in both places"
-        )
+        advice = remedy(diagnose(collector.socket_path, server), "nginx.lifecycle")
+        assert advice.startswith("write the same value in both places")
         file.write_text(right)
         server.reload()
         gone(collector, server, "nginx.lifecycle")

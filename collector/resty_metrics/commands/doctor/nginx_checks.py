@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from resty_metrics.commands.doctor.finding import ALL_REQUESTS, LATE_REQUESTS, Finding, fail, ok, skip, warn
-from resty_metrics.nginx_config import code_cache, durations, statements
+from resty_metrics.nginx_config import code_cache, durations, statements, variables
 from resty_metrics.nginx_config.build import OLDEST_NGX_LUA, ngx_lua_version
 from resty_metrics.nginx_config.dump import Configuration
 from resty_metrics.nginx_config.hooks import TEST, Hook, Hooks, by_place, directives, find, line_for, scope, share_of
@@ -82,6 +82,7 @@ def check(nginx: Configured, socket_path: str, lua_versions: frozenset[str]) -> 
         *_sockets(nginx, socket_path),
         *_lifecycle(nginx),
         *_per_request(configuration),
+        *_values(configuration),
         _durations(configuration),
         *_version(nginx.build, lua_versions),
     ]
@@ -185,7 +186,10 @@ def _spool(configuration: Configuration, share: str) -> Finding:
 
 
 def _sockets(nginx: Configured, socket_path: str) -> list[Finding]:
+    begun = statements.lifecycle(nginx.configuration, nginx.prefix, nginx.texts).get("socket")
     stated = statements.sockets(nginx.configuration, nginx.prefix, nginx.texts)
+    if begun is not None:  # workers use it; nginx.lifecycle reports a variable that differs
+        stated = [setting for setting in stated if setting.directive is begun.directive]
     wrong = [setting for setting in stated if setting.value != socket_path and setting.value not in nginx.aliases]
     if not wrong:
         return [ok("nginx.socket", f"workers send to {stated[0].value} ({stated[0].place})")]
@@ -210,11 +214,25 @@ def _lifecycle(nginx: Configured) -> list[Finding]:
     return [
         warn(
             "nginx.lifecycle",
-            f"{begun.place} sets {name} to {begun.value or 'none'}, but {stated.place} sets it to "
-            f"{stated.value or 'none'}; workers use the first value",
-            "write the same value in both places",
+            f"{begun.place} sets {name} to {begun.value or 'none'}, but {_variable_words(name, stated)}; workers use "
+            "the first value",
+            "write the same value in both places; in lines that install added: sudo resty-metrics install does it"
+            f"{_RELOAD}",
         )
         for name, begun, stated in differences
+    ]
+
+
+def _variable_words(name: str, stated: statements.Stated) -> str:
+    if stated.directive is None:
+        return f"$resty_metrics_{name} is not set, which means {stated.value or 'none'}"
+    return f"{stated.place} sets it to {stated.value or 'none'}"
+
+
+def _values(configuration: Configuration) -> list[Finding]:
+    return [
+        warn("nginx.settings", f"{wrong.place}: {wrong.reason}", f"{wrong.remedy}{_RELOAD}")
+        for wrong in variables.find(configuration)
     ]
 
 

@@ -92,9 +92,8 @@ def ready(answer: Answer, page: Page | None) -> list[Finding]:
     if not degraded:
         return [ok("page.ready", f"{answer.url}: ready, nothing degraded")]
     if page is not None:
-        return [
-            ok("page.ready", f"{answer.url}: ready, with {len(degraded)} troubles, each of which has its own finding")
-        ]
+        words = "1 trouble, which has" if len(degraded) == 1 else f"{len(degraded)} troubles, each of which has"
+        return [ok("page.ready", f"{answer.url}: ready, with {words} its own finding")]
     return [warn("page.ready", line, "follow the advice in that line") for line in degraded]
 
 

@@ -66,6 +66,8 @@ def in_words(finding: Finding, kind: Kind, nginx: str, words: ReadyWords) -> Fin
     if kind is kinds.CONFIG_REFUSED and own:
         files, _, remedy = words.reloading(own).partition(f"; {LOG_HAS}. ")
         return replace(finding, evidence=f"{start}: {files}; {LOG_HAS}", remedy=as_remedy(remedy))
+    if kind is kinds.WORKER_ERRORS and own:  # the page has only sums, some of which outlive a repair
+        return replace(finding, evidence=f"{start}: {own.partition('. ')[0]}")
     if kind is kinds.WORKERS_MISSING and own[:1].isdigit():
         return replace(finding, parts=workers(int(own.split()[0])))
     return finding

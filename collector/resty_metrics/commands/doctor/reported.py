@@ -2,7 +2,8 @@
 
 Rules:
 - The collector alone judges: doctor makes no trouble of a figure. It shows the figures as evidence.
-- Counters count from the collector's start, and findings say so.
+- Counters of the collector count from its start, and findings say so. Those of workers, and of lost rows, are in the
+  journal and outlive it.
 - An absent metric is not known: SKIP where it may be absent for now, no finding where this collector does not have it.
 - A metric of each nginx has a finding for each nginx, which names it.
 """
@@ -14,7 +15,7 @@ from resty_metrics.commands.doctor.finding import ALL_REQUESTS, LATE_REQUESTS, F
 from resty_metrics.commands.doctor.nginx_deaths import workers
 from resty_metrics.commands.doctor.page import Page
 from resty_metrics.commands.doctor.ready_words import NO_WORDS, ReadyWords, in_words, title
-from resty_metrics.commands.doctor.worker_reports import IDLE, Running, label, reports
+from resty_metrics.commands.doctor.worker_reports import IDLE, Running, label, naming_stopped, reports
 from resty_metrics.health import remedies
 from resty_metrics.health import troubles as kinds
 from resty_metrics.health.troubles import BY_NAME, KINDS, Kind
@@ -65,7 +66,13 @@ def check(page: Page, state_dir: str, running: Mapping[str, Running], words: Rea
     bad = {(CHECKS[kind], nginx) for kind, nginx in troubles} | {(CHECKS[kind], None) for kind, _ in troubles}
     quiet = [finding for name, nginx, finding in _quiet(page, running) if (name, nginx) not in bad]
     findings = [finding for kind, nginx in troubles for finding in _findings(page, kind, nginx, state_dir, words)]
-    return [*findings, *quiet]
+    return [*(_located(finding, running) for finding in findings), *quiet]
+
+
+def _located(finding: Finding, running: Mapping[str, Running]) -> Finding:
+    """Return the finding with what doctor alone sees of the workers that it is about."""
+    workers = running.get(finding.nginx or "")
+    return finding if workers is None or finding.check != "workers.seen" else naming_stopped(finding, workers)
 
 
 def _findings(page: Page, kind: Kind, nginx: str, state_dir: str, words: ReadyWords) -> list[Finding]:
@@ -105,10 +112,14 @@ def _finding(page: Page, kind: Kind, nginx: str, state_dir: str) -> Finding:
 def _figures(page: Page, kind: Kind, nginx: str) -> str:
     if kind.counters:
         counted = _sums(page, kind)
-        return f"{shown(counted)} since the collector's start" if counted else ""
+        return f"{shown(counted)} {_since(kind)}" if counted else ""
     if kind in _FIGURES:
         return _FIGURES[kind](page, nginx)
     return ""
+
+
+def _since(kind: Kind) -> str:
+    return "so far" if kind in (kinds.ROWS_LOST, kinds.WORKER_ERRORS) else "since the collector's start"
 
 
 def _sums(page: Page, kind: Kind) -> dict[str, float]:
@@ -169,7 +180,7 @@ def _quiet(page: Page, running: Mapping[str, Running]) -> Iterator[tuple[str, st
     ):
         if kind is kinds.WORKER_ERRORS or any(page.series(name) for name in kind.counters):
             counts = _sums(page, kind)
-            before = f"{shown(counts)} since the collector's start, none lately" if counts else "none"
+            before = f"{shown(counts)} {_since(kind)}, none lately" if counts else "none"
             yield CHECKS[kind], None, ok(CHECKS[kind], f"{words}: {before}")
     if page.value("journal_up"):
         yield "journal", None, ok("journal", "the journal is written, so a restart loses nothing")

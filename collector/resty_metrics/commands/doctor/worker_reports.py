@@ -1,5 +1,6 @@
-"""Check that the running workers of each nginx report: ``workers.seen``, where the collector reports no trouble.
+"""Check that the running workers of each nginx report: ``workers.seen``.
 
+The collector knows that workers fell silent; doctor alone sees which are stopped, and workers that were never heard of.
 Rule: with lifecycle.conf each living worker sends heartbeats, so a silent one is a problem. Without it a worker speaks
 with its first request, and an idle one is healthy.
 """
@@ -7,7 +8,7 @@ with its first request, and an idle one is healthy.
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from resty_metrics.commands.doctor.finding import Finding, ok, skip, warn
+from resty_metrics.commands.doctor.finding import Finding, as_remedy, ok, skip, warn
 from resty_metrics.commands.doctor.nginx_checks import RELOAD
 from resty_metrics.commands.doctor.page import Page
 
@@ -57,12 +58,20 @@ def _reports(nginx: str, count: float | None, run: float | None, workers: Runnin
     return ok(name, words if count >= run else f"{words}; {IDLE}")
 
 
+def naming_stopped(finding: Finding, workers: Running) -> Finding:
+    """Return a finding about silent workers with those that a signal has stopped, and how to continue them."""
+    if not workers.stopped:
+        return finding
+    pids = " ".join(map(str, workers.stopped))
+    evidence = f"{finding.evidence}; stopped by a signal: {pids}"
+    return replace(finding, evidence=evidence, remedy=as_remedy(f"kill -CONT {pids}"))
+
+
 def _silent(words: str, workers: Running, missing: float) -> Finding:
     """Report workers that are silent although each one sends heartbeats from its start."""
     evidence = f"{words}, and with lifecycle.conf each one does"
     if workers.stopped:
-        pids = " ".join(map(str, workers.stopped))
-        return warn("workers.seen", f"{evidence}; stopped by a signal: {pids}", f"kill -CONT {pids}")
+        return naming_stopped(warn("workers.seen", evidence, ""), workers)
     named = sorted(workers.silent) if len(workers.silent) == missing else []
     pids = " ".join(map(str, named))
     end = f"end what hangs (kill -9 {pids}), and nginx starts other workers" if named else "restart nginx"
