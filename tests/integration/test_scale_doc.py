@@ -35,7 +35,7 @@ DURATIONS = re.compile(r"nginx_http_request_duration_seconds_.+")
 PATHS = ("", "none", "broken", "cached")
 ROWS = len(PATHS) + 1  # and what the last one asks for
 DURATION_ROWS = 4  # a.example has 2xx, 4xx and 5xx; b.example 2xx
-WORKERS, UPSTREAMS, ATTEMPTS, CACHED = 2, 1, 1, 1
+WORKERS, UPSTREAMS, ATTEMPTS, CACHED, FAILED = 2, 1, 1, 1, 2
 SITE = """
     include {{share}}/nginx.conf.d/lifecycle.conf;
     include {{share}}/nginx.conf.d/upstreams.conf;
@@ -112,7 +112,9 @@ def test_the_arithmetic(busy: Busy) -> None:
     assert upstream == attempts * formula("a peer of an upstream, and its status") + UPSTREAMS * formula("an upstream")
     cache = names["nginx_http_cache_requests_total"]
     assert cache == CACHED * formula("a server with a cache, and what the cache did")
-    rest = sum(names.values()) - requests - durations - upstream - cache
+    failed = names["nginx_http_failed_requests_total"]
+    assert failed == FAILED * formula("a server, a status of 400 or above and its reason")
+    rest = sum(names.values()) - requests - durations - upstream - cache - failed
     most = formula("a collector and its nginx") + WORKERS * formula("a worker")
     assert 0.7 * most <= rest <= most
 

@@ -65,9 +65,10 @@ def said_series(text: str) -> list[tuple[dict[str, str], float]]:
 
 
 def named(name: str, family: str, text: str) -> bool:
-    """Whether a sample of that name is one of the family."""
-    # A histogram called "_total" has no type in text: parsers would look for it under an empty name.
-    histogram = f"# TYPE {family} histogram\n" in text or f"# TYPE {family} untyped\n{family}_bucket{{" in text
+    """Whether a sample of that name is one of the family. A histogram of the name "_total" has no type on the page,
+    since OpenMetrics takes that name for a suffix.
+    """
+    histogram = f"# TYPE {family} histogram\n" in text or family == "_total"
     return name == family or (histogram and name in {f"{family}{suffix}" for suffix in ("_bucket", "_sum", "_count")})
 
 

@@ -13,6 +13,7 @@ from typing import Any
 IDLE_SECONDS = 3600
 SCAN_SECONDS = 60
 REQUESTS = ("http_requests", "nginx_http_request_duration_seconds")
+OF_DURATIONS = ("status_class", "scheme")  # labels that are ours in durations alone
 Labels = tuple[str, ...]
 Key = tuple[str, str, str, bool]  # instance, name, scope, custom
 
@@ -69,12 +70,13 @@ class PlainFamily:
         return self.give_up_all(labels)
 
     def give_up(self, labels: Labels) -> Labels:
-        users = set(self.labels)
+        users, first = set(self.labels), set(self.labels[:1])
         if self.name in REQUESTS and not self.custom:
-            users -= {"server", "method", "status", "status_class", "scheme", "scope"}
+            users -= {"server", "method", "status", "scope", *(OF_DURATIONS if self.bounds is not None else ())}
+            first -= {"scope"}
         elif not self.custom:
             users &= {"peer"}
-        gone = users or set(self.labels[:1])
+        gone = users or first
         return tuple("other" if name in gone else value for name, value in zip(self.labels, labels, strict=True))
 
     def give_up_all(self, labels: Labels) -> Labels:

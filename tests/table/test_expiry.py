@@ -182,6 +182,25 @@ def test_a_scraper_from_the_journal_is_waited_for() -> None:
     assert core.rows() == {"idle": 5}
 
 
+def test_a_scraper_that_is_gone_does_not_keep_all_rows_when_the_collector_restarts_each_day() -> None:
+    """Each restart finds it in the journal again, as that of a Prometheus that got another address or version."""
+    core = Core()
+    gone, day = SCRAPERS[1], 20 * HOUR
+    for number in range(3):
+        now = number * day
+        core.scrapers = Scrapers()
+        core.scrapers.restore([(SCRAPERS[0], core.table.next_creation, True), (gone, 0, True)], now)
+        core.send(now, ("idle", 5))
+        core.settle()
+        core.page(SCRAPERS[0], now + 1)
+        core.page(SCRAPERS[0], now + 2)
+        core.expire(now + 2 * HOUR)
+        assert core.rows() == {"idle": 5}
+        core.page(SCRAPERS[0], now + day - 1)
+        core.expire(now + day - 1)
+        assert core.rows() == {}
+
+
 def test_counters_of_the_workers_stay() -> None:
     core = Core()
     for custom in (True, False):

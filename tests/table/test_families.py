@@ -16,6 +16,7 @@ from resty_metrics.shapes.shape import (
 )
 from resty_metrics.table import overflow
 from resty_metrics.table.families import Family
+from resty_metrics.table.room import Room
 from resty_metrics.table.rows import Block, Creation
 from resty_metrics.table.table import Table
 
@@ -237,6 +238,10 @@ ATTEMPTS = counter("upstream", "peer", "status", name="nginx_http_upstream_attem
             ("200", "api", "1"),
             ("200", "api", "other"),
         ),
+        (replace(durations(), labels=("scope",), scope="api"), ("api",), ("api",)),
+        (requests("scheme"), ("s", "GET", "200", "1"), ("s", "GET", "200", "other")),
+        (requests("a", "scheme"), ("s", "GET", "200", "1", "2"), ("s", "GET", "200", "other", "other")),
+        (durations((), "scheme"), ("s", "2xx", "http"), ("other", "2xx", "http")),
         (replace(durations((), "a"), custom=True), ("s", "2xx", "1"), ("other", "other", "other")),
         (counter(), (), ()),
     ],
@@ -420,6 +425,14 @@ def test_the_label_scope_is_never_given_up() -> None:
     assert {row.labels[3] for row in family.rows} == {"api"}
     assert values(family)["other", "other", "other", "api", "other"][0] == 29
     assert values(family)["s10", "GET", "200", "api", "other"][0] == 1
+
+
+def test_durations_of_two_scopes_without_other_labels_stay_two_series_in_a_full_table() -> None:
+    table = Table(room=Room(max_rows=1))
+    for scope in ("api", "web"):
+        shape = replace(durations((5,)), labels=("scope",), scope=scope)
+        table.merge([batch(shape, (scope, 1, 0, 3))], 1, 0.0)
+    assert [row.labels for family in table.families.values() for row in family.rows] == [("api",), ("web",)]
 
 
 def test_values_by_label() -> None:

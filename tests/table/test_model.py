@@ -39,10 +39,10 @@ SENDERS = 4
 
 # name, type, custom, scope, the labels and bounds that it may have
 KINDS: list[tuple[str, str, bool, str, list[list[str]], list[list[int] | None]]] = [
-    ("http_requests", "requests", False, "", [BUILT_IN, [*BUILT_IN, "tenant"]], [None]),
+    ("http_requests", "requests", False, "", [BUILT_IN, [*BUILT_IN, "tenant"], [*BUILT_IN, "scheme"]], [None]),
     ("http_requests", "requests", False, "api", [[*BUILT_IN, "scope", "tenant"]], [None]),
     (DURATIONS, "histogram", False, "", [["server"], ["server", "status_class", "tenant"], ["zone"]], [[5], [5, 10]]),
-    (DURATIONS, "histogram", False, "api", [["scope", "tenant"], ["scheme", "scope", "tenant"]], [[5]]),
+    (DURATIONS, "histogram", False, "api", [["scope"], ["scope", "tenant"], ["scheme", "scope", "tenant"]], [[5]]),
     ("attempts_total", "counter", False, "", [["upstream", "peer", "status"], ["upstream"]], [None]),
     ("mine_total", "counter", True, "", [["tenant"], ["tenant", "zone"], ["zone", "tenant"]], [None]),
     ("mine_seconds", "histogram", True, "", [["tenant"]], [[1, 2], [2], []]),
@@ -63,7 +63,8 @@ def families(draw: st.DrawFn) -> dict[str, Any]:
     buckets = 0 if bounds is None else len(bounds) + 1
     numbers = st.tuples(*[COUNTS] * buckets, *[AMOUNTS] * len(COLUMNS[kind]))
     rows = draw(st.lists(st.tuples(values, numbers), max_size=4))
-    if draw(st.booleans()):  # a family that is full: of the values of the last label, or of all if there is but one
+    # A family that is full: of the values of the last label, or of all if there is but one.
+    if labels[-1] != "scope" and draw(st.booleans()):
         filled, more = draw(st.tuples(values, numbers))
         rows += [((*filled[:-1], value), more) for value in FILLING]
     return {

@@ -9,7 +9,7 @@ import msgpack  # type: ignore[import-untyped]
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from resty_metrics.shapes.shape import DURATION_LABELS
+from resty_metrics.shapes.shape import DURATION_LABELS, DURATIONS
 from resty_metrics.wire.batch import read_batch
 from resty_metrics.wire.datagram import (
     HEADER_BYTES,
@@ -127,6 +127,7 @@ GOOD = {
     "an empty scope": requests(scope=""),
     "a custom family under the name of requests": counter(name="http_requests", custom=True),
     "a custom histogram under it": histogram(name="http_requests", custom=True),
+    "a custom counter under the name of durations": counter(name=DURATIONS, custom=True),
     "le as a label of a counter": counter(labels=["le"]),
     "deleted rows": counter(**{"del": [["a"], [""]]}),
     "reset": counter(reset=True, rows=[]),
@@ -190,6 +191,7 @@ INVALID = {
     "name with a newline": counter(name="a\n"),
     "requests under another name": requests(name="other"),
     "counter under the name of requests": counter(name="http_requests"),
+    "counter under the name of durations": counter(name=DURATIONS),
     "no type": requests(type=ABSENT),
     "unsupported type": counter(type="gauge"),
     "type of the wrong type": counter(type=["counter"]),

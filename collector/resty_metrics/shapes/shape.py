@@ -30,7 +30,10 @@ DURATION_LABELS: Labels = ("server", "method", "status", "status_class", "scheme
 DURATION_SCALE = 1000
 SCOPE_LABEL = "scope"
 PEER_LABEL = "peer"
-_KEPT = frozenset({*DURATION_LABELS, SCOPE_LABEL})  # the user's labels stand behind them
+_KEPT = {  # the user's labels stand behind them; `scheme` is one of those in requests
+    REQUESTS: frozenset({*REQUEST_LABELS, SCOPE_LABEL}),
+    DURATIONS: frozenset({*DURATION_LABELS, SCOPE_LABEL}),
+}
 COUNTER_COLUMNS = ("value",)
 HISTOGRAM_COLUMNS = ("sum",)
 
@@ -82,16 +85,18 @@ class Shape:
     def given_up(self) -> tuple[int, int]:
         """Return the first of the labels that a row gives up at the cap, and the place behind the last.
 
-        These are the user's labels, or the peer; else the first label.
+        These are the user's labels, or the peer; else the first label, which is never the scope.
         """
         if self.custom:
             return 0, len(self.labels)
-        of_requests = self.type == "requests" or self.name == DURATIONS
-        users = (index for index, name in enumerate(self.labels) if name not in _KEPT)
-        if of_requests and (first := next(users, None)) is not None:
+        kept = _KEPT.get(self.name)
+        if kept is None:
+            peer = self.labels.index(PEER_LABEL) if PEER_LABEL in self.labels else 0
+            return peer, min(peer + 1, len(self.labels))
+        users = (index for index, name in enumerate(self.labels) if name not in kept)
+        if (first := next(users, None)) is not None:
             return first, len(self.labels)
-        peer = self.labels.index(PEER_LABEL) if PEER_LABEL in self.labels and not of_requests else 0
-        return peer, min(peer + 1, len(self.labels))
+        return 0, int(self.labels[:1] not in ((), (SCOPE_LABEL,)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,9 @@ Rules:
   returned, for REGULAR_SECONDS if it is regular. A scraper without a place is served, but not remembered.
 - A host has at most MAX_NEWCOMERS places for newcomers and MAX_OF_HOST in all: one host cannot take them all.
 - No row expires before every regular scraper was shown its last value (expiry.py). A scraper that has been silent for
-  AWAITED_SECONDS is not waited for, or one that is gone would keep all rows for ever.
+  AWAITED_SECONDS is not waited for, or one that is gone would keep all rows for ever. The journal does not say when a
+  scraper was seen last: one that was not seen since the collector's start is waited for RESTORED_SECONDS alone, or each
+  restart would begin the day anew.
 - ``now`` is seconds of running time.
 """
 
@@ -35,6 +37,7 @@ FIRST_SECONDS = 75.0  # above the usual interval of a minute
 NEWCOMER_SECONDS = 300.0  # not below YOUNG_SECONDS: rows that a scraper saw with their values would be 0 again
 REGULAR_SECONDS = 3600.0
 AWAITED_SECONDS = 86_400.0
+RESTORED_SECONDS = 21_600.0
 SCRAPE_SECONDS = 0.5  # requests that follow each other faster count as one scrape
 REGULAR_SCRAPES = 3  # over at least REGULAR_AFTER seconds
 REGULAR_AFTER = 5.0
@@ -95,6 +98,11 @@ class Place:
         if self.regular:
             return now - self.last_seen >= REGULAR_SECONDS
         return now - self.last_seen >= (NEWCOMER_SECONDS if self.returned else FIRST_SECONDS)
+
+    def awaited(self, now: float) -> bool:
+        """Return True if no row may expire before it was shown to this scraper."""
+        restored = self.moment == -math.inf
+        return self.regular and now - self.last_seen < (RESTORED_SECONDS if restored else AWAITED_SECONDS)
 
 
 class Scrapers:
@@ -157,9 +165,7 @@ class Scrapers:
         """Return the time before which every delta, and the creation number before which every row, was shown with its
         value to all regular scrapers. None: there is no such scraper, or one was not shown a page by this process.
         """
-        awaited = [
-            place for place in self._places.values() if place.regular and now - place.last_seen < AWAITED_SECONDS
-        ]
+        awaited = [place for place in self._places.values() if place.awaited(now)]
         if not awaited or min(place.moment for place in awaited) == -math.inf:
             return None
         return min(place.moment for place in awaited), min(place.shown_before for place in awaited)

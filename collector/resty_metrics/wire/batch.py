@@ -142,7 +142,7 @@ def _check_scope(shape: Shape, place: int) -> None:
 
 
 def _check_counter(shape: Shape) -> None:
-    require(shape.custom or shape.name != REQUESTS, "a counter under the name of requests")
+    require(shape.custom or shape.name not in (REQUESTS, DURATIONS), "a counter under the name of another type")
     require(shape.bounds is None and shape.columns == COUNTER_COLUMNS, "columns of a counter")
     require(shape.scope == "", "a scope of a counter")
 

@@ -5,28 +5,33 @@ local OTHER = "other"
 local UPGRADED = "101"      -- the status of a connection that was upgraded to another protocol
 local PEER = "peer"         -- of upstreams
 local SCOPE = "scope"
--- Labels of requests and their durations that stay. The user's stand behind them.
-local KEPT = { server = true, method = true, status = true, status_class = true, scheme = true, scope = true }
+-- Labels that stay, of requests and of their durations. The user's stand behind them; `scheme` is one of those in requests.
+local KEPT = { server = true, method = true, status = true, scope = true }
+local KEPT_OF_DURATIONS = { server = true, method = true, status = true, status_class = true, scheme = true, scope = true }
 
 local DURATIONS = "nginx_http_request_duration_seconds"
 
 local _M = { OTHER = OTHER, UPGRADED = UPGRADED, DURATIONS = DURATIONS }
 
--- From and to: the user's labels, or the peer of an upstream; the first label where there is none of these.
+local function kept_of(shape)
+    return shape.type == "requests" and KEPT or shape.name == DURATIONS and KEPT_OF_DURATIONS or nil
+end
+
+-- From and to: the user's labels, or the peer of an upstream; where there is none of these the first label, but not a scope.
 local function given_up(shape)
     local labels = shape.labels
     if shape.custom then
         return 1, #labels
     end
-    local of_requests = shape.type == "requests" or shape.name == DURATIONS
+    local kept = kept_of(shape)
     for i = 1, #labels do
-        if of_requests and not KEPT[labels[i]] then
+        if kept and not kept[labels[i]] then
             return i, #labels
-        elseif not of_requests and labels[i] == PEER then
+        elseif not kept and labels[i] == PEER then
             return i, i
         end
     end
-    return 1, 1
+    return 1, kept and labels[1] == SCOPE and 0 or 1
 end
 
 local function replaced(values, labels, from, to)
