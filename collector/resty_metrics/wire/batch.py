@@ -190,11 +190,11 @@ def _label_values(labels: Sequence[RawRow], values: Mapping[Any, str]) -> list[L
     value = values.get
     fault = "a label value is neither a string nor the place of one"
     try:
-        found = [tuple([value(label, label) for label in row]) for row in labels]
+        named = [tuple([value(label, label) for label in row]) for row in labels]
     except TypeError:  # a map cannot be a place
         raise WireError("invalid", fault) from None
-    check_strings(chain.from_iterable(found), fault)
-    return found
+    check_strings(chain.from_iterable(named), fault)
+    return named
 
 
 def _check_numbers(rows: Sequence[Numbers], shape: Shape) -> None:
