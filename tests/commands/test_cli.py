@@ -467,10 +467,9 @@ def test_a_directory_that_cannot_be_made_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_a_directory_that_another_user_may_not_make_is_said(shared: Path) -> None:
-    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     (shared / "closed").mkdir(0o755)
     words = ["serve", f"--socket.path={shared}/closed/run/c.sock", "--state.dir=none"]
-    done = subprocess.run([*nobody, COMMAND, *words], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([*as_user(NOBODY), COMMAND, *words], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 1
     assert said(done) == (
         f"cannot create the directory {shared}/closed/run: permission denied. Create it for this user first "
