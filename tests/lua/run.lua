@@ -429,7 +429,7 @@ function commands.failure_memory(count)
 end
 
 -- The next dirty row of a family, with its label values.
-local function taken(family, buffer)
+local function take_row(family, buffer)
     local values = label_values.new()
     local row = MessagePack.unpack(ffi.string(buffer, family:take(buffer, 0, values)))
     for i = 1, #family.shape.labels do
@@ -454,11 +454,11 @@ function commands.flood(count, hours)
     local buffer = ffi.new("uint8_t[?]", 4096)
     local function flush()
         while family:dirty() > 0 do
-            local row = taken(family, buffer)
+            local row = take_row(family, buffer)
             sums[row[4]] = (sums[row[4]] or 0) + row[5]
         end
         while timed:dirty() > 0 do
-            local row = taken(timed, buffer)
+            local row = take_row(timed, buffer)
             observed = observed + row[4] + row[5]
         end
     end
@@ -554,7 +554,7 @@ function commands.pairs_of_rows(cap, chosen, steps)
     local counted, observed, buffer = {}, {}, ffi.new("uint8_t[?]", 4096)
     local function flush(of, labels, first, last, sums)
         while of:dirty() > 0 do
-            local row = taken(of, buffer)
+            local row = take_row(of, buffer)
             local key = table.concat(row, "|", 1, labels)
             for i = first, last do
                 sums[key] = (sums[key] or 0) + row[labels + i]
