@@ -76,7 +76,7 @@ def again_and_again(stage: Stage, shared: Path, end: Callable[[Stage], None], ti
 def doctor_misses_it(stage: Stage) -> None:
     """The cause, and what comes of it."""
     found = stage.doctor("collector.process", "FAIL", "no collector")
-    assert "nobody holds" in found.seen("socket.lock", "SKIP")
+    assert "no process holds" in found.seen("socket.lock", "SKIP")
     assert "no process receives" in found.seen("socket.probe", "SKIP")
     assert "start it as it was started before, with its own --config.file" in found.seen("collector.process", "FAIL")
 

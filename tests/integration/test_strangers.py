@@ -26,7 +26,7 @@ sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 sender.connect(sys.argv[1])
 one = bytes(7) + b"\\1"
 while True:
-    sender.send(b"RSTM\\1\\1\\0\\0" + os.urandom(16) + one * 3 + b"x" * 2000)
+    sender.send(b"RSTM\\2\\1\\0\\0" + os.urandom(16) + one * 3 + b"x" * 2000)
 """
 
 

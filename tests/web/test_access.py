@@ -386,7 +386,7 @@ def test_doctor_and_the_health_check_know_who_answers(secured: tuple[str, Collec
 
     kind, collector = secured
     by_tcp = {"users": "a user and a password", "mutual": "a client certificate"}.get(kind)
-    by_unix = by_tcp if kind in ("plain", "users") else "TLS on its unix socket, which doctor does not speak"
+    by_unix = by_tcp if kind in ("plain", "users") else "TLS on its Unix socket, which doctor does not support"
     for address, wants in (
         (TcpAddress("127.0.0.1", collector.port), by_tcp),
         (UnixAddress(tmp_path / "web.sock"), by_unix),
