@@ -97,6 +97,7 @@ USERS = "tenant=http_x_tenant route=route"
 CHOICES = [
     ("", "", ("server", "status_class")),
     ("", USERS, ("server", "status_class", "tenant", "route")),
+    (" \t", USERS, ("server", "status_class", "tenant", "route")),
     ("*", USERS, LABELS),
     ("*", "", ("server", "method", "status", "status_class", "scheme")),
     ("otel", USERS, ("server", "method", "status", "scheme")),

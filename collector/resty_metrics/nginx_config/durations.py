@@ -33,7 +33,7 @@ def find(configuration: Configuration) -> Chosen:
     ]
     default = _in_order({*_DEFAULT, *yours}, yours)
     stated = of_variable(configuration, VARIABLE)[-1:]
-    if not stated or not stated[0].value:
+    if not stated or not stated[0].value.strip():
         return Chosen(default)
     meaning = {"otel": OTEL, "*": (*OURS, *yours), **{name: (name,) for name in (*OURS, *yours)}}
     words = stated[0].value.split()

@@ -193,7 +193,10 @@ function _M.read(stated, include)
     end
     local labels, bad_labels = _M.labels(stated.labels or "")
     labels = labels or { names = {}, variables = {} }
-    local choice = stated.duration_labels ~= "" and stated.duration_labels or nil
+    local choice = stated.duration_labels
+    if type(choice) == "string" and not choice:find("%S") then
+        choice = nil
+    end
     local timed, bad_choice = duration_labels(choice, labels.names, include and include.chosen)
     return {
         buckets = buckets,

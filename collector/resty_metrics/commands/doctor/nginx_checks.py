@@ -261,7 +261,7 @@ def _durations(configuration: Configuration) -> Finding:
             f'{chosen.place}: there is no label "{chosen.unknown}" of durations; they have the default labels',
             f"choose among server, method, status, status_class, scheme, labels of yours, otel and *{_RELOAD}",
         )
-    shown = f"durations have {', '.join(chosen.labels) or 'no labels'}"
+    shown = f"durations have {', '.join(chosen.labels)}"
     if "server" not in chosen.labels:
         return warn(
             "nginx.durations",
