@@ -2,8 +2,7 @@
 
 Rules:
 - Check whenever inotify reports a change in the directory, and also each second.
-- The lock comes first. If another process holds the lock at our path (the directory was made anew), stand by and never
-  rename over; once the lock is ours again, take the path back.
+- The lock comes first: while another process holds it at our path (the directory was made anew), stand by.
 - The directory keeps the search permission that it had (passage.py).
 - Heal with a new socket, bound beside the path and renamed over it. A thread finds out afterwards who replaced ours.
 - A probe without an answer proves nothing: the queue may be full, or the reader behind. Then the kernel tells whether a

@@ -4,8 +4,8 @@
 -- of the wire in their order, from FIRST. Who keeps one must let go of it in `on_eviction`: at the cap, rows that were
 -- idle for an hour are given to other label sets. That loses nothing, since what they counted has been sent.
 -- The dirty rows stand in a ring, each at most once; the ring is as large as the family, so it is never full.
--- Who counts adds to a row's numbers itself, then calls mark(); requests.lua does by itself what mark() does.
--- Adding to a row costs additions, and one store in the ring per flush: bounded whatever the traffic is.
+-- Who counts adds to a row's numbers itself, then calls mark(); requests.lua does by itself what mark() does. That costs
+-- additions, and one store in the ring per flush: bounded whatever the traffic is.
 
 local ffi = require "ffi"
 local bit = require "bit"
@@ -13,24 +13,21 @@ local encode = require "resty.metrics.encode"
 local head = require "resty.metrics.head"
 local overflow = require "resty.metrics.overflow"
 local label_values = require "resty.metrics.label_values"
-local prefix_bytes, cleaned = require("resty.metrics.prefix").bytes, require("resty.metrics.prefix").cleaned
+local label_bytes = require "resty.metrics.prefix"
 local tick = require "resty.metrics.tick"
 
 local band, floor = bit.band, math.floor
-local remove = table.remove
-local setmetatable = setmetatable
+local remove, setmetatable = table.remove, setmetatable
 
 local FIRST = 2
 local RING_START = 64       -- entries, a power of two
 local IDLE_TICKS = 3600     -- a row that sent nothing for so long may go at the cap
 local SCAN_TICKS = 60       -- from one search for such rows to the next
 local BURIED_AT_LEAST, BURIED_SHARE = 64, 8
-local MAX_EXACT = encode.MAX_EXACT
 local FAMILY_ROWS = 10000   -- that a family may have
 local FEW_ROWS = 1000       -- that a family with a row for each server or worker may have
 
-local double_array = ffi.typeof("double[?]")
-local int_array = ffi.typeof("int32_t[?]")
+local double_array, int_array = ffi.typeof("double[?]"), ffi.typeof("int32_t[?]")
 
 local _M = { FIRST = FIRST, FAMILY_ROWS = FAMILY_ROWS, FEW_ROWS = FEW_ROWS }
 local mt = { __index = _M }
@@ -45,8 +42,7 @@ function _M.new(shape, cap, inherited)
         head_bytes = head.bytes(shape, inherited),
         width = width,
         cap = cap,
-        count = 0,
-        overflowed = 0,
+        count = 0, overflowed = 0,
         by_prefix = {},
         prefix = {},      -- number of a row -> its label values as bytes, which name it
         values = {},      -- number of a row -> its label values as strings
@@ -58,8 +54,7 @@ function _M.new(shape, cap, inherited)
         on_eviction = nil,
         ring = int_array(RING_START),
         mask = RING_START - 1,
-        head = 0,
-        tail = 0,
+        head = 0, tail = 0,
     }, mt)
 end
 
@@ -75,7 +70,7 @@ function _M.own(self, shape)
 end
 
 function _M.prefix_of(self, values)
-    return prefix_bytes(values, #self.shape.labels, self.width)
+    return label_bytes.bytes(values, #self.shape.labels, self.width)
 end
 
 local function grow_ring(self)
@@ -104,11 +99,11 @@ local function new_row(self)
     return row, number
 end
 
-local function create(self, prefix, values)
+local function create(self, values)
     local row, number = new_row(self)
-    self.prefix[number] = prefix
-    self.values[number] = cleaned(values, #self.shape.labels)
-    self.by_prefix[prefix] = row
+    local key = _M.prefix_of(self, values)
+    self.prefix[number], self.by_prefix[key] = key, row
+    self.values[number] = label_bytes.cleaned(values, #self.shape.labels)
     self.used[number] = tick.number
     return row
 end
@@ -134,8 +129,8 @@ local function evict(self)
     end
 end
 
-local function look_up(self, prefix)
-    local row = self.by_prefix[prefix]
+local function look_up(self, values)
+    local row = self.by_prefix[_M.prefix_of(self, values)]
     if row then
         self.used[row[1]] = tick.number
     end
@@ -145,21 +140,18 @@ end
 -- The row for what finds no room: a tenth above the cap (almost) all becomes "other".
 local function overflow_row(self, values)
     local left = overflow.give_up(values, self.shape)
-    local prefix = _M.prefix_of(self, left)
-    local row = look_up(self, prefix)
+    local row = look_up(self, left)
     if not row and _M.live(self) >= self.cap + floor(self.cap / 10) then
         left = overflow.give_up_all(values, self.shape)
-        prefix = _M.prefix_of(self, left)
-        row = look_up(self, prefix)
+        row = look_up(self, left)
     end
-    return row or create(self, prefix, left)
+    return row or create(self, left)
 end
 
 -- The row of these label values (strings, as many as the shape has labels), made where there is none; and whether it is
 -- one that they share with others, since the family is full.
 function _M.row(self, values)
-    local prefix = _M.prefix_of(self, values)
-    local row = look_up(self, prefix)
+    local row = look_up(self, values)
     if row then
         return row, false
     end
@@ -167,7 +159,7 @@ function _M.row(self, values)
         evict(self)
     end
     if _M.live(self) < self.cap then
-        return create(self, prefix, values), false
+        return create(self, values), false
     end
     self.overflowed = self.overflowed + 1
     return overflow_row(self, values), true
@@ -175,8 +167,8 @@ end
 
 -- How often no room was found since the last call.
 function _M.take_overflowed(self)
-    local count = self.overflowed
-    self.overflowed = 0
+    local count
+    count, self.overflowed = self.overflowed, 0
     return count
 end
 
@@ -201,8 +193,8 @@ function _M.add(self, values, numbers)
     local least = self.shape.type == "histogram" and self.width or self.width + 1  -- its sum may be any finite number
     for i = 1, self.width do
         local sum = row[FIRST + i - 1] + numbers[i]
-        if i < least and sum > MAX_EXACT then
-            sum = MAX_EXACT
+        if i < least and sum > encode.MAX_EXACT then
+            sum = encode.MAX_EXACT
         elseif sum - sum ~= 0 then  -- not finite
             sum = row[FIRST + i - 1]
         end

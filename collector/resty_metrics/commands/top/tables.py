@@ -296,9 +296,4 @@ _GAUGES = {
     "memory": "lua_memory_bytes",
 }
 _ERRORS = ("send_errors_total", "lost_rows_total", "errors_total")
-_MAKE: Mapping[str, Callable[[View], Table]] = {
-    "servers": _servers,
-    "upstreams": _upstreams,
-    "rows": _rows,
-    "workers": _workers,
-}
+_MAKE = {"servers": _servers, "upstreams": _upstreams, "rows": _rows, "workers": _workers}
