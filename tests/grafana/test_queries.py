@@ -2,6 +2,7 @@
 known traffic.
 """
 
+import itertools
 import math
 import re
 import time
@@ -202,7 +203,8 @@ def test_no_high_percentile_of_requests_is_without_its_number(board: str, panel:
 def test_the_heatmap_has_every_request(watched: Fleet) -> None:
     shown = values(watched, "requests", "Distribution", server="a.example", nginx=EDGE)
     assert count(shown["+Inf"]) == pytest.approx(OF_EDGE + CACHED, rel=ABOUT)
-    assert list(shown.values()) == sorted(shown.values())
+    rates = list(shown.values())  # rate() extrapolates each bucket by its own first value, so they rise only about so
+    assert all(later >= earlier * (1 - ABOUT) for earlier, later in itertools.pairwise(rates))
 
 
 def test_a_label_of_the_users(watched: Fleet) -> None:

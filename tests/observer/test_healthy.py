@@ -29,11 +29,21 @@ class Watched:
 
     def troubles(self) -> list[str]:
         """Those on the page, which are those of /-/ready."""
-        lines = self.collector.page().splitlines()
-        held = [line for line in lines if line.startswith("resty_metrics_trouble{") and line.endswith(" 1")]
-        degraded = [line for line in self.collector.page("/-/ready").splitlines() if line.startswith("degraded")]
+        both = wait_until(self._both, message="two pages between which no trouble came or went")
+        assert both is not None
+        held, degraded = both
         assert len(held) == len(degraded), (held, degraded)
         return [line.partition('trouble="')[2].partition('"')[0] for line in held]
+
+    def _both(self) -> tuple[list[str], list[str]] | None:
+        """The troubles on the page and those of /-/ready; None if the collector looked again in between."""
+        held = self._held()
+        degraded = [line for line in self.collector.page("/-/ready").splitlines() if line.startswith("degraded")]
+        return (held, degraded) if self._held() == held else None
+
+    def _held(self) -> list[str]:
+        lines = self.collector.page().splitlines()
+        return [line for line in lines if line.startswith("resty_metrics_trouble{") and line.endswith(" 1")]
 
     def later(self, seconds: float) -> None:
         self.clock.forward(seconds)
