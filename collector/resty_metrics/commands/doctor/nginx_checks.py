@@ -188,11 +188,11 @@ def _spool(configuration: Configuration, share: str) -> Finding:
 def _sockets(nginx: Configured, socket_path: str) -> list[Finding]:
     begun = statements.lifecycle(nginx.configuration, nginx.prefix, nginx.texts).get("socket")
     stated = statements.sockets(nginx.configuration, nginx.prefix, nginx.texts)
-    if begun is not None:  # workers use it; nginx.lifecycle reports a variable that differs
-        stated = [setting for setting in stated if setting.directive is begun.directive]
     wrong = [setting for setting in stated if setting.value != socket_path and setting.value not in nginx.aliases]
-    if not wrong:
-        return [ok("nginx.socket", f"workers send to {stated[0].value} ({stated[0].place})")]
+    # Workers use that of lifecycle.conf, if there is one; nginx.lifecycle reports a variable that differs from it.
+    used = [setting for setting in stated if begun is None or setting.directive is begun.directive]
+    if all(setting not in wrong for setting in used):
+        return [ok("nginx.socket", f"workers send to {used[0].value} ({used[0].place})")]
     return [
         fail(
             "nginx.socket",
