@@ -1,7 +1,6 @@
 """The counts of the vts module, under its own names: servers, filters, upstreams, cache zones, shared memory.
 
-The zone ``*`` is the sum of all others; it is left out here. Averages are made from the sums, not taken from vts's
-gauges, which are over the last requests only.
+The zone ``*``, the sum of all, is left out. Averages are of sums: vts's gauges are over the last requests only.
 """
 
 from grafana.model import Choice, Dashboard, Panel, Query, Row
@@ -14,8 +13,7 @@ _SHM = "nginx_vts_main_shm_usage_bytes"
 _ZONE = "nginx_vts_cache_usage_bytes"
 _ZONE_REQUESTS = "nginx_vts_cache_requests_total"
 _SERVER = "nginx_vts_server"
-_FILTER = "nginx_vts_filter"
-_UPSTREAM = "nginx_vts_upstream"
+_FILTER, _UPSTREAM = "nginx_vts_filter", "nginx_vts_upstream"
 _OF_BACKEND = "upstream, backend, nginx"
 _BACKEND = "{{upstream}} {{backend}} {{nginx}}"
 _OF_FILTER = "filter, filter_name, nginx"
